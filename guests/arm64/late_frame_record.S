@@ -1,0 +1,46 @@
+// Every instruction of a prologue and an epilogue matters: between the entry of `late` and the instruction that makes x29
+// point at its record, and again between the reload of x29 and the return, a walk by frame records alone skips the caller.
+#include "guest.h"
+
+FUNC guest_main
+						// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-16]!		// CFA=sp+16 RA=[cfa-8]
+	mov	x29, sp				// CFA=x29+16
+	bl	caller
+	ldp	x29, x30, [sp], #16		// CFA=sp RA=x30
+	ret
+END guest_main
+
+FUNC caller
+	stp	x29, x30, [sp, #-32]!		// CFA=sp+32 RA=[cfa-24]
+	mov	x29, sp				// CFA=x29+32
+	str	x19, [sp, #16]
+	mov	x19, #7
+	bl	late
+	mov	x0, x19
+	ldr	x19, [sp, #16]
+	ldp	x29, x30, [sp], #32		// CFA=sp RA=x30
+	ret
+END caller
+
+// The record is stored and linked as late as it can be, and unlinked as early.
+FUNC late
+	sub	sp, sp, #48			// CFA=sp+48 RA=x30
+	add	x0, x0, #1
+	stp	x19, x20, [sp]
+	stp	x29, x30, [sp, #32]		// RA=[cfa-8]; x29 is still the caller's
+	mov	x19, x0
+	add	x29, sp, #32			// CFA=x29+16: the record is linked
+	bl	leaf
+	add	x0, x0, x19
+	ldp	x29, x30, [sp, #32]		// CFA=sp+48 RA=x30: unlinked
+	ldp	x19, x20, [sp]
+	add	x0, x0, #1
+	add	sp, sp, #48			// CFA=sp
+	ret
+END late
+
+FUNC leaf
+	add	x0, x0, #1			// CFA=sp RA=x30
+	ret
+END leaf
