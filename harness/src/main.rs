@@ -1,1 +1,24 @@
-fn main(){}
+//! The `unwind-harness` program: arguments in, exit status out. Everything else is in the library.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use unwind_harness::cli::{Cli, USAGE};
+
+fn main() -> ExitCode {
+    // Styles are stripped where standard output is not a terminal, or NO_COLOR is set.
+    let mut out = anstream::AutoStream::auto(std::io::stdout().lock());
+    match Cli::parse().execute(&mut out) {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            let _ = writeln_error(&error);
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+/// The error, in the form of clap's own. A closed standard error is not worth a panic.
+fn writeln_error(error: &unwind_harness::Error) -> std::io::Result<()> {
+    use std::io::Write as _;
+    writeln!(std::io::stderr(), "error: {error}")
+}

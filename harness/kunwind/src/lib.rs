@@ -1,1 +1,29 @@
-//! x
+//! Stack unwinders that follow the rules of kernels, as a library without `std`, allocation or `unsafe`.
+//!
+//! An [`Unwinder`] turns one [`Frame`] into its caller's; [`walk`] drives it from a start to an [`End`] and says what the
+//! walk [`Claim`]s. All that an unwinder may know of the world is a [`Target`]: reads that may fail, and the bounds of the
+//! stacks that exist. What differs between CPUs is data, in [`abi`].
+//!
+//! # What this crate does not know
+//!
+//! It runs no code, reads no ELF file and holds no truth: whether a walk was right is for its caller to say. A walk that
+//! ends with [`End::Outermost`] *claims* that it saw the end of the stack; that is a claim and not a proof.
+
+#![no_std]
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+pub mod abi;
+
+mod address;
+mod frame_record;
+mod regs;
+mod stack;
+mod walk;
+
+pub use abi::Abi;
+pub use address::CodeAddress;
+pub use frame_record::FrameRecordUnwinder;
+pub use regs::{Register, Regs};
+pub use stack::{MAX_STACKS, StackBounds, StackWindows};
+pub use walk::{Claim, Claims, End, Error, Frame, Source, Target, Unwinder, Walk, WalkState, walk};

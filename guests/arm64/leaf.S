@@ -1,0 +1,39 @@
+// A function without any frame: through the whole of `leaf` the return address is in x30 only and x29 is the caller's,
+// so a walk by frame records alone skips `caller`. Two calls, so that the same instruction has two different right
+// answers.
+#include "guest.h"
+
+FUNC guest_main
+						// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-16]!		// CFA=sp+16 RA=[cfa-8]
+	mov	x29, sp				// CFA=x29+16
+	mov	x0, #5
+	bl	caller
+	ldp	x29, x30, [sp], #16		// CFA=sp RA=x30
+	ret
+END guest_main
+
+FUNC caller
+						// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-32]!		// CFA=sp+32 RA=[cfa-24]
+	mov	x29, sp				// CFA=x29+32
+	str	x19, [sp, #16]
+	bl	leaf				// the first place
+	mov	x19, x0
+	add	x0, x0, #3
+	bl	leaf				// the second place
+	add	x0, x0, x19
+	ldr	x19, [sp, #16]
+	ldp	x29, x30, [sp], #32		// CFA=sp RA=x30
+	ret
+END caller
+
+FUNC leaf
+						// CFA=sp RA=x30
+	add	x0, x0, #1
+	lsl	x1, x0, #3
+	eor	x0, x0, x1
+	and	x0, x0, #0xffff
+	sub	x0, x0, #2
+	ret
+END leaf

@@ -1,0 +1,60 @@
+// BROKEN ON PURPOSE. `victim` overwrites both words of its own linked frame record and puts them back. At exactly
+// three instructions the RA word in memory points into `bystander` (behind a call there, so it looks like any return
+// address), and at the middle one of the three the FP word also skips the record of `caller`. `bystander` never runs:
+// a walk by frame records must lie about it at these three instructions and at no other. (What such a walk leaves out
+// in prologues, epilogues and leaves is another matter.) The return itself is in order.
+#include "guest.h"
+
+FUNC guest_main
+						// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-16]!		// CFA=sp+16 RA=[cfa-8]
+	mov	x29, sp				// CFA=x29+16
+	mov	x0, #1
+	bl	caller
+	ldp	x29, x30, [sp], #16		// CFA=sp RA=x30
+	ret
+END guest_main
+
+FUNC caller
+						// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-16]!		// CFA=sp+16 RA=[cfa-8]
+	mov	x29, sp				// CFA=x29+16
+	bl	victim
+	add	x0, x0, #1
+	ldp	x29, x30, [sp], #16		// CFA=sp RA=x30
+	ret
+END caller
+
+FUNC victim
+						// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-16]!		// CFA=sp+16 RA=[cfa-8]
+	mov	x29, sp				// CFA=x29+16
+	bl	leaf
+	ldp	x9, x10, [x29]			// the true words
+	ldr	x11, [x9]			// the record of guest_main
+	adr	x12, .Lbehind_a_call
+	str	x12, [x29, #8]			// RA=x10 only; the RA word is wrong
+	str	x11, [x29]			// both words are wrong
+	str	x9, [x29]			// the RA word is wrong
+	str	x10, [x29, #8]			// RA=[cfa-8]: the record is right again
+	add	x0, x0, #1
+	ldp	x29, x30, [sp], #16		// CFA=sp RA=x30
+	ret
+END victim
+
+FUNC bystander
+						// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-16]!		// CFA=sp+16 RA=[cfa-8]
+	mov	x29, sp				// CFA=x29+16
+	bl	leaf
+.Lbehind_a_call:
+	add	x0, x0, #2
+	ldp	x29, x30, [sp], #16		// CFA=sp RA=x30
+	ret
+END bystander
+
+FUNC leaf
+						// CFA=sp RA=x30
+	add	x0, x0, #1
+	ret
+END leaf

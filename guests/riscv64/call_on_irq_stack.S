@@ -1,0 +1,95 @@
+// A second stack: `call_on_irq_stack` leaves a frame record on the task stack, points s0 at its end, and calls a
+// function with sp at the high end of the irq stack. Between the two switches sp and s0 are on different stacks, and
+// s0 alone leads back.
+#include "guest.h"
+
+STACK irq, 0x4000
+
+FUNC guest_main
+						// CFA=sp RA=ra
+	addi	sp, sp, -16			// CFA=sp+16
+	sd	ra, 8(sp)			// RA=[cfa-8]
+	sd	s0, 0(sp)
+	addi	s0, sp, 16			// CFA=s0
+	call	do_irq
+	ld	ra, 8(sp)			// RA=ra
+	ld	s0, 0(sp)			// CFA=sp+16
+	addi	sp, sp, 16			// CFA=sp
+	ret
+END guest_main
+
+FUNC do_irq
+						// CFA=sp RA=ra
+	addi	sp, sp, -32			// CFA=sp+32
+	sd	ra, 24(sp)			// RA=[cfa-8]
+	sd	s0, 16(sp)
+	sd	s1, 8(sp)
+	addi	s0, sp, 32			// CFA=s0
+	li	a0, 1
+	lla	a1, first_handler
+	call	call_on_irq_stack
+	mv	s1, a0
+	lla	a1, second_handler
+	call	call_on_irq_stack
+	add	a0, a0, s1
+	ld	s1, 8(sp)
+	ld	ra, 24(sp)			// RA=ra
+	ld	s0, 16(sp)			// CFA=sp+32
+	addi	sp, sp, 32			// CFA=sp
+	ret
+END do_irq
+
+// a0: the argument for the function, a1: the function. Returns what the function returns.
+FUNC call_on_irq_stack
+						// CFA=sp RA=ra
+	addi	sp, sp, -16			// CFA=sp+16
+	sd	ra, 8(sp)			// RA=[cfa-8]
+	sd	s0, 0(sp)
+	addi	s0, sp, 16			// CFA=s0
+	ld	t0, __stack_irq_high		// two instructions
+	mv	sp, t0				// sp on the irq stack; CFA, RA and s0 on the task stack
+	jalr	a1
+	addi	sp, s0, -16			// back; CFA=sp+16 too
+	ld	ra, 8(sp)			// RA=ra
+	ld	s0, 0(sp)			// CFA=sp+16
+	addi	sp, sp, 16			// CFA=sp
+	ret
+END call_on_irq_stack
+
+FUNC first_handler
+						// CFA=sp RA=ra
+	addi	sp, sp, -16			// CFA=sp+16
+	sd	ra, 8(sp)			// RA=[cfa-8]
+	sd	s0, 0(sp)			// will link the irq stack to the task stack
+	addi	s0, sp, 16			// CFA=s0
+	call	leaf
+	addi	a0, a0, 1
+	ld	ra, 8(sp)			// RA=ra
+	ld	s0, 0(sp)			// CFA=sp+16
+	addi	sp, sp, 16			// CFA=sp
+	ret
+END first_handler
+
+FUNC second_handler
+						// CFA=sp RA=ra
+	addi	sp, sp, -32			// CFA=sp+32
+	sd	ra, 24(sp)			// RA=[cfa-8]
+	sd	s0, 16(sp)
+	sd	s1, 8(sp)
+	addi	s0, sp, 32			// CFA=s0
+	mv	s1, a0
+	call	leaf
+	add	a0, a0, s1
+	ld	s1, 8(sp)
+	ld	ra, 24(sp)			// RA=ra
+	ld	s0, 16(sp)			// CFA=sp+32
+	addi	sp, sp, 32			// CFA=sp
+	ret
+END second_handler
+
+FUNC leaf
+						// CFA=sp RA=ra
+	addi	a0, a0, 1
+	xori	a0, a0, 2
+	ret
+END leaf

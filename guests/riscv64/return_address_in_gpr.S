@@ -1,0 +1,76 @@
+// The return address lives in a register other than ra. `move_two` calls the sub-routine `move_word` with `jal t0`:
+// while it runs, its return address is in t0 and that of `move_two` in ra. `kept_in_t6` holds its return address in t6
+// across an ordinary call. None of the three has a frame record.
+#include "guest.h"
+
+FUNC guest_main
+						// CFA=sp RA=ra
+	addi	sp, sp, -16			// CFA=sp+16
+	sd	ra, 8(sp)			// RA=[cfa-8]
+	sd	s0, 0(sp)
+	addi	s0, sp, 16			// CFA=s0
+	call	caller
+	ld	ra, 8(sp)			// RA=ra
+	ld	s0, 0(sp)			// CFA=sp+16
+	addi	sp, sp, 16			// CFA=sp
+	ret
+END guest_main
+
+// A frame of 48 bytes: the record, two words to move and the place for them.
+FUNC caller
+						// CFA=sp RA=ra
+	addi	sp, sp, -48			// CFA=sp+48
+	sd	ra, 40(sp)			// RA=[cfa-8]
+	sd	s0, 32(sp)
+	addi	s0, sp, 48			// CFA=s0
+	li	a0, 3
+	sd	a0, 16(sp)
+	sd	a0, 24(sp)
+	mv	a0, sp
+	addi	a1, sp, 16
+	call	move_two
+	call	kept_in_t6
+	ld	ra, 40(sp)			// RA=ra
+	ld	s0, 32(sp)			// CFA=sp+48
+	addi	sp, sp, 48			// CFA=sp
+	ret
+END caller
+
+// a0: to, a1: from. Its own return address stays in ra throughout.
+FUNC move_two
+						// CFA=sp RA=ra
+	jal	t0, move_word
+	addi	a0, a0, 8
+	addi	a1, a1, 8
+	jal	t0, move_word
+	ld	a0, 0(a0)
+	ret
+END move_two
+
+// A sub-routine with t0 as its link register; must not touch ra.
+FUNC move_word
+						// CFA=sp RA=t0
+	ld	a2, 0(a1)
+	addi	a2, a2, 1
+	sd	a2, 0(a0)
+	jr	t0
+END move_word
+
+FUNC kept_in_t6
+						// CFA=sp RA=ra
+	addi	a0, a0, 1
+	mv	t6, ra				// RA=t6 (ra holds it too until the call)
+	call	helper				// two instructions, and the first already puts another address into ra
+	addi	a0, a0, 2
+	mv	ra, t6				// RA=ra
+	addi	a0, a0, 3
+	ret
+END kept_in_t6
+
+// Must not touch t6.
+FUNC helper
+						// CFA=sp RA=ra
+	xori	a0, a0, 1
+	addi	a0, a0, 4
+	ret
+END helper

@@ -1,0 +1,51 @@
+// BROKEN ON PURPOSE. `clobber` overwrites rbx without saving it on the stack: it keeps the old value in r11 and
+// returns with the wrong one; `caller` puts it back with the third instruction after the return. Every return address
+// is in order, so no comparison of return addresses can see it. What must catch it is the oracle's register witness:
+// rbx at the return of `clobber` is not what it was at the call. No other return of this guest is wrong.
+#include "guest.h"
+
+FUNC guest_main
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	movl	$1, %edi
+	call	caller
+	popq	%rbp				// CFA=rsp+8
+	ret
+END guest_main
+
+FUNC caller
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	pushq	%rbx
+	subq	$8, %rsp			// aligns rsp
+	movl	$7, %ebx
+	call	clobber				// comes back with the wrong rbx
+	addq	$1, %rax
+	shlq	$1, %rax
+	movq	%r11, %rbx			// rbx is right again
+	addq	%rbx, %rax
+	addq	$8, %rsp
+	popq	%rbx
+	popq	%rbp				// CFA=rsp+8
+	ret
+END caller
+
+FUNC clobber
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	call	leaf
+	movq	%rbx, %r11
+	movl	$99, %ebx			// the fault: not saved, not restored
+	addq	%rbx, %rax
+	popq	%rbp				// CFA=rsp+8
+	ret
+END clobber
+
+FUNC leaf
+						// CFA=rsp+8 RA=[cfa-8]
+	leaq	1(%rdi), %rax
+	ret
+END leaf

@@ -1,0 +1,57 @@
+// Every instruction of a prologue and an epilogue matters: between the entry of `late` and the instruction that makes
+// rbp point at its record, and again between the reload of rbp and the return, a walk by frame records alone skips the
+// caller.
+#include "guest.h"
+
+FUNC guest_main
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	movl	$1, %edi
+	call	caller
+	popq	%rbp				// CFA=rsp+8
+	ret
+END guest_main
+
+FUNC caller
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	pushq	%rbx
+	subq	$8, %rsp			// aligns rsp
+	movl	$7, %ebx
+	call	late
+	movq	%rbx, %rax
+	addq	$8, %rsp
+	popq	%rbx
+	popq	%rbp				// CFA=rsp+8
+	ret
+END caller
+
+// The record is completed and linked as late as it can be, and unlinked as early.
+FUNC late
+						// CFA=rsp+8 RA=[cfa-8]
+	subq	$40, %rsp			// CFA=rsp+48
+	addq	$1, %rdi
+	movq	%rbx, (%rsp)
+	movq	%r12, 8(%rsp)
+	movq	%rdi, %rbx
+	movq	%rbp, 32(%rsp)			// the record is complete; rbp is still the caller's
+	movq	%rdi, %r12
+	leaq	32(%rsp), %rbp			// CFA=rbp+16: the record is linked
+	call	leaf
+	addq	%rbx, %rax
+	movq	32(%rsp), %rbp			// CFA=rsp+48: unlinked
+	addq	%r12, %rax
+	movq	(%rsp), %rbx
+	movq	8(%rsp), %r12
+	addq	$40, %rsp			// CFA=rsp+8
+	addq	$1, %rax
+	ret
+END late
+
+FUNC leaf
+						// CFA=rsp+8 RA=[cfa-8]
+	leaq	1(%rdi), %rax
+	ret
+END leaf

@@ -1,0 +1,40 @@
+// A function without any frame: through the whole of `leaf` its return address is at rsp and rbp is the caller's, so a
+// walk by frame records alone skips `caller`. Two calls, so that the same instruction has two different right answers.
+#include "guest.h"
+
+FUNC guest_main
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	movl	$5, %edi
+	call	caller
+	popq	%rbp				// CFA=rsp+8
+	ret
+END guest_main
+
+FUNC caller
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	pushq	%rbx
+	subq	$8, %rsp			// aligns rsp
+	call	leaf				// the first place
+	movq	%rax, %rbx
+	leaq	3(%rax), %rdi
+	call	leaf				// the second place
+	addq	%rbx, %rax
+	addq	$8, %rsp
+	popq	%rbx
+	popq	%rbp				// CFA=rsp+8
+	ret
+END caller
+
+FUNC leaf
+						// CFA=rsp+8 RA=[cfa-8]
+	leaq	1(%rdi), %rax
+	leaq	(,%rax,8), %rcx
+	xorq	%rcx, %rax
+	andl	$0xffff, %eax
+	subq	$2, %rax
+	ret
+END leaf

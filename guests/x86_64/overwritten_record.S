@@ -1,0 +1,61 @@
+// BROKEN ON PURPOSE. `victim` overwrites both words of its own linked frame record and puts them back. At exactly
+// three instructions the RA word in memory points into `bystander` (behind a call there, so it looks like any return
+// address), and at the middle one of the three the FP word also skips the record of `caller`. `bystander` never runs:
+// a walk by frame records must lie about it at these three instructions and at no other. (What such a walk leaves out
+// in prologues, epilogues and leaves is another matter.) The return itself is in order.
+#include "guest.h"
+
+FUNC guest_main
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	movl	$1, %edi
+	call	caller
+	popq	%rbp				// CFA=rsp+8
+	ret
+END guest_main
+
+FUNC caller
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	call	victim
+	addq	$1, %rax
+	popq	%rbp				// CFA=rsp+8
+	ret
+END caller
+
+FUNC victim
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	call	leaf
+	movq	(%rbp), %rcx			// the true FP word: the record of `caller`
+	movq	8(%rbp), %rdx			// the true RA word
+	movq	(%rcx), %rsi			// the record of guest_main
+	leaq	.Lbehind_a_call(%rip), %rdi
+	movq	%rdi, 8(%rbp)			// RA=rdx only; the RA word is wrong
+	movq	%rsi, (%rbp)			// both words are wrong
+	movq	%rcx, (%rbp)			// the RA word is wrong
+	movq	%rdx, 8(%rbp)			// RA=[cfa-8]: the record is right again
+	addq	$1, %rax
+	popq	%rbp				// CFA=rsp+8
+	ret
+END victim
+
+FUNC bystander
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	call	leaf
+.Lbehind_a_call:
+	addq	$2, %rax
+	popq	%rbp				// CFA=rsp+8
+	ret
+END bystander
+
+FUNC leaf
+						// CFA=rsp+8 RA=[cfa-8]
+	leaq	1(%rdi), %rax
+	ret
+END leaf

@@ -1,0 +1,21 @@
+//! 64-bit Arm: AAPCS64 (procedure call standard) and AADWARF64 (register numbers).
+
+use super::{Abi, FrameRecord};
+use crate::Register;
+
+/// The arm64 conventions.
+pub static ARM64: Abi = Abi {
+    sp: Register(31),       // AADWARF64 4.1
+    fp: Register(29),       // AAPCS64 6.1.1: r29 is FP
+    ra: Some(Register(30)), // AAPCS64 6.1.1: r30 is LR
+    cfa_align: 16,          // AAPCS64 6.4.5.2: SP mod 16 = 0 at a public interface
+    frame_record: FrameRecord {
+        offset_from_fp: 0, // AAPCS64 6.4.6: FP addresses the record, which begins with the caller's FP
+        align: 8,          // Linux arch/arm64/kernel/stacktrace.c: 8, although AAPCS64 would give 16
+        cfa_from_fp: None, // AAPCS64 6.4.6 leaves the place of the record in the frame open
+    },
+    register_names: &[
+        "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16",
+        "x17", "x18", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26", "x27", "x28", "x29", "x30", "sp",
+    ],
+};

@@ -1,0 +1,47 @@
+//! What differs between CPUs, as plain data: each field cites the document that says so.
+
+mod arm64;
+mod riscv64;
+mod x86_64;
+
+pub use arm64::ARM64;
+pub use riscv64::RISCV64;
+pub use x86_64::X86_64;
+
+use crate::Register;
+
+/// The conventions of one CPU that an unwinder has to know.
+#[derive(Debug)]
+pub struct Abi {
+    /// The stack pointer.
+    pub sp: Register,
+    /// The frame pointer.
+    pub fp: Register,
+    /// The link register; absent where a call pushes the return address.
+    pub ra: Option<Register>,
+    /// The alignment of SP at a call, in bytes.
+    pub cfa_align: u64,
+    /// Where frame records lie.
+    pub frame_record: FrameRecord,
+    /// The assembler's names of the registers, by DWARF number.
+    pub register_names: &'static [&'static str],
+}
+
+/// Where the {FP, return address} pair lies relative to the frame pointer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameRecord {
+    /// From FP to the first word of the record, in bytes.
+    pub offset_from_fp: i64,
+    /// What FP must be a multiple of, in bytes.
+    pub align: u64,
+    /// From FP to the CFA, where the convention fixes it.
+    pub cfa_from_fp: Option<i64>,
+}
+
+impl Abi {
+    /// The name of a register, `?` for one that the CPU does not have.
+    #[must_use]
+    pub fn register_name(&self, register: Register) -> &'static str {
+        self.register_names.get(usize::from(register.0)).copied().unwrap_or("?")
+    }
+}

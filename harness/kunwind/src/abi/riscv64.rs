@@ -1,0 +1,21 @@
+//! 64-bit RISC-V: RISC-V ELF psABI (calling convention, frame pointer convention, DWARF numbers).
+
+use super::{Abi, FrameRecord};
+use crate::Register;
+
+/// The riscv64 conventions.
+pub static RISCV64: Abi = Abi {
+    sp: Register(2),       // psABI, integer register convention: x2 is sp
+    fp: Register(8),       // x8 is s0/fp
+    ra: Some(Register(1)), // x1 is ra
+    cfa_align: 16,         // psABI, integer calling convention: 128-bit aligned on entry
+    frame_record: FrameRecord {
+        offset_from_fp: -16, // psABI, frame pointer convention: fp is the CFA; ra at fp-8, the caller's fp at fp-16
+        align: 8,            // Linux arch/riscv/kernel/stacktrace.c
+        cfa_from_fp: Some(0), // psABI, frame pointer convention
+    },
+    register_names: &[
+        "zero", "ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", "s1", "a0", "a1", "a2", "a3", "a4", "a5", "a6", "a7",
+        "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "t3", "t4", "t5", "t6",
+    ],
+};

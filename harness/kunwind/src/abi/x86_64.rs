@@ -1,0 +1,21 @@
+//! x86-64: System V psABI, AMD64 supplement.
+
+use super::{Abi, FrameRecord};
+use crate::Register;
+
+/// The x86-64 conventions.
+pub static X86_64: Abi = Abi {
+    sp: Register(7), // psABI figure 3.36
+    fp: Register(6),
+    ra: None,      // a call pushes the return address at CFA-8 (psABI figure 3.3)
+    cfa_align: 16, // psABI 3.2.2: rsp+8 is a multiple of 16 on entry, so the CFA is one (the kernel builds with 8)
+    frame_record: FrameRecord {
+        offset_from_fp: 0, // psABI figure 3.3: the previous rbp at 0(%rbp), the return address at 8(%rbp)
+        align: 8,
+        cfa_from_fp: Some(16), // psABI figure 3.3
+    },
+    register_names: &[
+        "rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
+        "rip",
+    ],
+};

@@ -1,0 +1,104 @@
+//! The bounds of stacks, and what a walk has already used up of them.
+
+use crate::walk::Error;
+
+/// How many stacks one walk can be offered. Linux on arm64 offers at most six (task, IRQ, overflow, two for SDEI, EFI);
+/// x86-64 has eight (task, IRQ, entry, and one for each of #DF, NMI, #DB, #MC and #VC; the last counted once).
+pub const MAX_STACKS: usize = 8;
+
+/// One stack: addresses `low..high`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StackBounds {
+    /// The lowest address that belongs to the stack.
+    pub low: u64,
+    /// The address just above the stack: SP when it is empty.
+    pub high: u64,
+}
+
+impl StackBounds {
+    /// Whether `size` bytes at `address` lie wholly inside.
+    #[must_use]
+    pub const fn contains(&self, address: u64, size: u64) -> bool {
+        address >= self.low && address < self.high && size <= self.high - address
+    }
+}
+
+/// What a walk may still read: the rest of the stack it is on, and the stacks that it has not entered.
+///
+/// Stacks are consumed one way (Linux `arch/arm64/include/asm/stacktrace/common.h`): inside a stack only addresses above the
+/// last consumed object are acceptable, and a stack that was left cannot be entered again. So no walk can loop, and none can
+/// read more than the stacks hold.
+#[derive(Clone, Copy, Debug)]
+pub struct StackWindows {
+    current: Option<StackBounds>,
+    unused: [Option<StackBounds>; MAX_STACKS],
+}
+
+impl StackWindows {
+    /// Nothing is consumed yet. Stacks beyond [`MAX_STACKS`] are not offered.
+    #[must_use]
+    pub fn new(stacks: &[StackBounds]) -> Self {
+        let mut unused = [None; MAX_STACKS];
+        for (slot, stack) in unused.iter_mut().zip(stacks) {
+            *slot = Some(*stack);
+        }
+        Self { current: None, unused }
+    }
+
+    /// Takes `size` bytes at `address`: everything below their end is out of reach from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutsideStacks`] when the bytes are not wholly inside the rest of the current stack or inside one that was
+    /// not entered yet. Nothing is consumed then.
+    pub fn consume(&mut self, address: u64, size: u64) -> Result<(), Error> {
+        let entered = match self.current {
+            Some(current) if current.contains(address, size) => current,
+            _ => self.enter(address, size).ok_or(Error::OutsideStacks(address))?,
+        };
+        self.current = Some(StackBounds { low: address + size, high: entered.high });
+        Ok(())
+    }
+
+    /// The unused stack that holds these bytes; it is not unused any more.
+    fn enter(&mut self, address: u64, size: u64) -> Option<StackBounds> {
+        let slot = self.unused.iter_mut().find(|slot| slot.is_some_and(|stack| stack.contains(address, size)))?;
+        slot.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{StackBounds, StackWindows};
+    use crate::walk::Error;
+
+    const TASK: StackBounds = StackBounds { low: 0x1000, high: 0x2000 };
+    const IRQ: StackBounds = StackBounds { low: 0x4000, high: 0x5000 };
+
+    #[test]
+    fn a_stack_is_consumed_upwards() {
+        let mut windows = StackWindows::new(&[TASK]);
+        assert_eq!(windows.consume(0x1100, 16), Ok(()));
+        assert_eq!(windows.consume(0x1100, 16), Err(Error::OutsideStacks(0x1100)), "the same record twice");
+        assert_eq!(windows.consume(0x1108, 16), Err(Error::OutsideStacks(0x1108)), "overlaps the last record");
+        assert_eq!(windows.consume(0x1110, 16), Ok(()), "the next one may follow at once");
+    }
+
+    #[test]
+    fn a_stack_that_was_left_is_gone() {
+        let mut windows = StackWindows::new(&[TASK, IRQ]);
+        assert_eq!(windows.consume(0x4800, 16), Ok(()));
+        assert_eq!(windows.consume(0x1800, 16), Ok(()), "the order of the addresses does not matter");
+        assert_eq!(windows.consume(0x4900, 16), Err(Error::OutsideStacks(0x4900)));
+    }
+
+    #[test]
+    fn an_object_must_lie_wholly_inside() {
+        let mut windows = StackWindows::new(&[TASK]);
+        assert_eq!(windows.consume(0x1ff8, 16), Err(Error::OutsideStacks(0x1ff8)));
+        assert_eq!(windows.consume(0x0ff8, 16), Err(Error::OutsideStacks(0x0ff8)));
+        assert_eq!(windows.consume(u64::MAX - 7, 16), Err(Error::OutsideStacks(u64::MAX - 7)));
+        assert_eq!(windows.consume(0x1ff0, 16), Ok(()));
+        assert_eq!(windows.consume(0x2000, 16), Err(Error::OutsideStacks(0x2000)));
+    }
+}

@@ -1,0 +1,204 @@
+//! The walk: an unwinder applied again and again, within bounds, and what comes of it.
+
+use core::fmt;
+
+use crate::{CodeAddress, Regs, StackBounds, StackWindows};
+
+/// How a frame was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// The walk started with it.
+    Start,
+    /// From the frame record at this address.
+    FrameRecord {
+        /// Guest address of the record's first word.
+        at: u64,
+    },
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start => formatter.write_str("start"),
+            Self::FrameRecord { at } => write!(formatter, "frame record at {at:#x}"),
+        }
+    }
+}
+
+/// One entry of a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Where the function was interrupted, or where it will go on.
+    pub pc: CodeAddress,
+    /// The registers as they will be when the function goes on; SP is the CFA of the frame before it.
+    pub regs: Regs,
+    /// How this frame was found.
+    pub source: Source,
+}
+
+/// Why an unwinder could not go on. Small, `Copy`, with guest addresses and without text, so that every step can afford it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Error {
+    /// The frame pointer is not known.
+    NoFramePointer,
+    /// The frame pointer is not aligned as the ABI demands.
+    Misaligned(u64),
+    /// The object at this address is in no stack that may still be read.
+    OutsideStacks(u64),
+    /// Guest memory at this address cannot be read.
+    Unreadable(u64),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoFramePointer => formatter.write_str("the frame pointer is not known"),
+            Self::Misaligned(address) => write!(formatter, "misaligned frame pointer {address:#x}"),
+            Self::OutsideStacks(address) => write!(formatter, "{address:#x} is in no stack that may still be read"),
+            Self::Unreadable(address) => write!(formatter, "{address:#x} cannot be read"),
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+/// All that an unwinder may know of the world.
+pub trait Target {
+    /// The 64-bit word at a guest address, in the guest's byte order. A failed read is an answer and not a panic.
+    fn read_u64(&self, address: u64) -> Option<u64>;
+
+    /// The stacks that exist now and may be walked.
+    fn stacks(&self) -> &[StackBounds];
+}
+
+/// What a walk uses up on its way, of fixed size.
+#[derive(Clone, Copy, Debug)]
+pub struct WalkState {
+    /// What may still be read of the stacks.
+    pub windows: StackWindows,
+    unreliable: bool,
+}
+
+impl WalkState {
+    /// The state at the start of a walk.
+    #[must_use]
+    pub fn new(stacks: &[StackBounds]) -> Self {
+        Self { windows: StackWindows::new(stacks), unreliable: false }
+    }
+
+    /// Says that from here on the trace may be wrong. There is no way back: one doubtful step spoils the whole walk.
+    pub fn mark_unreliable(&mut self) {
+        self.unreliable = true;
+    }
+}
+
+/// How an unwinder says that a trace may be believed as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Claims {
+    /// It reached the end and no step was marked unreliable ([`WalkState::mark_unreliable`]).
+    Explicit,
+    /// Reaching the end of the chain is the claim.
+    ByEnd,
+    /// It never says so.
+    Never,
+}
+
+/// Turns a frame into its caller's.
+pub trait Unwinder {
+    /// The name in reports and scenarios.
+    fn name(&self) -> &'static str;
+
+    /// How its walks claim to be reliable.
+    fn claims(&self) -> Claims;
+
+    /// The frame of the caller. `Ok(None)` is a claim: this frame is the outermost.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Error`]: the unwinder admits that it cannot go on. The walk ends there.
+    fn caller(&self, frame: &Frame, state: &mut WalkState, target: &dyn Target) -> Result<Option<Frame>, Error>;
+}
+
+/// How a walk ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum End {
+    /// The unwinder says that the last frame has no caller.
+    Outermost,
+    /// It could not go on.
+    Error(Error),
+    /// The buffer was full before the end was seen.
+    Full,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Outermost => formatter.write_str("outermost"),
+            Self::Error(error) => write!(formatter, "error: {error}"),
+            Self::Full => formatter.write_str("buffer full"),
+        }
+    }
+}
+
+/// Whether a walk may be believed as a whole, as it says itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Claim {
+    /// It claims to be complete and right.
+    Reliable,
+    /// It says that it may not be.
+    Unreliable,
+    /// Its unwinder never says.
+    None,
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Reliable => "claimed reliable",
+            Self::Unreliable => "said to be unreliable",
+            Self::None => "makes no claim",
+        })
+    }
+}
+
+/// A finished walk.
+#[derive(Clone, Copy, Debug)]
+pub struct Walk<'b> {
+    /// The trace, youngest first; entry 0 is the start.
+    pub frames: &'b [Frame],
+    /// Why it is not longer.
+    pub end: End,
+    /// Sticky, for the whole walk.
+    pub claim: Claim,
+}
+
+/// Walks from `start` until the unwinder sees the end, fails, or the buffer is full.
+///
+/// Every walk ends: it makes at most `buffer.len()` steps. An empty buffer gives an empty walk that is [`End::Full`].
+pub fn walk<'b>(
+    unwinder: &dyn Unwinder,
+    start: Frame,
+    target: &dyn Target,
+    state: &mut WalkState,
+    buffer: &'b mut [Frame],
+) -> Walk<'b> {
+    let mut len = 0;
+    let mut next = start;
+    let end = loop {
+        let Some(slot) = buffer.get_mut(len) else { break End::Full };
+        *slot = next;
+        len += 1;
+        match unwinder.caller(slot, state, target) {
+            Ok(Some(caller)) => next = caller,
+            Ok(None) => break End::Outermost,
+            Err(error) => break End::Error(error),
+        }
+    };
+    let claim = match unwinder.claims() {
+        Claims::Never => Claim::None,
+        Claims::ByEnd | Claims::Explicit if end == End::Outermost && !state.unreliable => Claim::Reliable,
+        Claims::ByEnd | Claims::Explicit => Claim::Unreliable,
+    };
+    Walk { frames: &buffer[..len], end, claim }
+}

@@ -1,0 +1,111 @@
+//! 64-bit Arm.
+
+use capstone::Capstone;
+use capstone::arch::BuildsCapstone as _;
+use kunwind::{Abi, Register};
+use unicorn_engine::{RegisterARM64 as R, Unicorn, uc_error};
+
+use super::{Arch, Engine, Flow, Linkage};
+use crate::machine::Context;
+
+/// 64-bit Arm, little endian.
+#[derive(Debug)]
+pub(super) struct Arm64;
+
+/// AAPCS64 6.1.1: x19..x28 and the frame pointer x29.
+const CALLEE_SAVED: [Register; 11] = {
+    let mut list = [Register(19); 11];
+    let mut index = 0;
+    while index < list.len() {
+        list[index] = Register(19 + index as u8);
+        index += 1;
+    }
+    list
+};
+
+/// Instructions that enter or leave an exception, for which capstone 5 has no group.
+const EXCEPTIONS: &[&str] = &["eret", "eretaa", "eretab", "svc", "hvc", "smc", "brk", "hlt", "udf"];
+
+/// By DWARF number: x0..x30, SP. x29 and x30 have ids of their own, away from x0..x28.
+#[rustfmt::skip]
+const IDS: [i32; 32] = [
+    R::X0 as i32, R::X1 as i32, R::X2 as i32, R::X3 as i32, R::X4 as i32, R::X5 as i32, R::X6 as i32, R::X7 as i32,
+    R::X8 as i32, R::X9 as i32, R::X10 as i32, R::X11 as i32, R::X12 as i32, R::X13 as i32, R::X14 as i32, R::X15 as i32,
+    R::X16 as i32, R::X17 as i32, R::X18 as i32, R::X19 as i32, R::X20 as i32, R::X21 as i32, R::X22 as i32,
+    R::X23 as i32, R::X24 as i32, R::X25 as i32, R::X26 as i32, R::X27 as i32, R::X28 as i32, R::X29 as i32,
+    R::X30 as i32, R::SP as i32,
+];
+
+impl Arch for Arm64 {
+    fn name(&self) -> &'static str {
+        "arm64"
+    }
+
+    fn abi(&self) -> &'static Abi {
+        &kunwind::abi::ARM64
+    }
+
+    fn elf_machine(&self) -> u16 {
+        183 // EM_AARCH64
+    }
+
+    fn engine(&self) -> Engine {
+        Engine { arch: unicorn_engine::Arch::ARM64, mode: unicorn_engine::Mode::LITTLE_ENDIAN }
+    }
+
+    fn boot<'a>(&self, _engine: &mut Unicorn<'a, Context<'a>>) -> Result<(), uc_error> {
+        Ok(()) // Unicorn starts a Cortex-A72 at EL1 with SPSel = 1 and DAIF masked: what kernel code expects.
+    }
+
+    fn register_ids(&self) -> &'static [i32] {
+        &IDS
+    }
+
+    fn sp(&self) -> Register {
+        Register(31)
+    }
+
+    fn callee_saved(&self) -> &'static [Register] {
+        &CALLEE_SAVED
+    }
+
+    fn linkage(&self) -> Linkage {
+        Linkage::Register(&[Register(30)]) // Arm ARM C6.2: BL and BLR write X30
+    }
+
+    fn flow(&self, address: u64, bytes: &[u8]) -> Flow {
+        thread_local!(static CAPSTONE: Option<Capstone> = Arm64.disassembler().ok());
+        CAPSTONE.with(|capstone| match capstone {
+            Some(capstone) => super::flow_by_group(capstone, address, bytes, EXCEPTIONS),
+            None => Flow::SEQUENTIAL,
+        })
+    }
+
+    fn disassembler(&self) -> Result<Capstone, capstone::Error> {
+        Capstone::new().arm64().mode(capstone::arch::arm64::ArchMode::Arm).detail(true).build()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Arm64;
+    use crate::arch::{Arch as _, Flow, FlowKind};
+
+    #[test]
+    fn transfers_are_told_apart() {
+        for (word, kind, target) in [
+            (0xd503_201f_u32, FlowKind::Sequential, None), // nop
+            (0x9400_0004, FlowKind::Call, Some(0x1010)),   // bl .+16
+            (0xd63f_0020, FlowKind::Call, None),           // blr x1
+            (0x1400_0002, FlowKind::Jump, Some(0x1008)),   // b .+8
+            (0xb400_0040, FlowKind::Jump, Some(0x1008)),   // cbz x0, .+8
+            (0xd61f_0200, FlowKind::Jump, None),           // br x16
+            (0xd65f_03c0, FlowKind::Return, None),         // ret
+            (0xd65f_0120, FlowKind::Return, None),         // ret x9
+            (0xd69f_03e0, FlowKind::Exception, None),      // eret
+            (0xd400_0001, FlowKind::Exception, None),      // svc #0
+        ] {
+            assert_eq!(Arm64.flow(0x1000, &word.to_le_bytes()), Flow { kind, target }, "{word:#010x}");
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! The only list of CPUs. Everything that the harness has to know of a CPU stands behind [`Arch`], in the CPU's folder.
+
+mod arm64;
+mod riscv64;
+mod x86_64;
+
+use capstone::Capstone;
+use kunwind::{Abi, Register};
+use unicorn_engine::{Unicorn, uc_error};
+
+use crate::machine::Context;
+
+/// Every CPU, in the order of reports.
+pub const ALL: &[&dyn Arch] = &[&arm64::Arm64, &riscv64::Riscv64, &x86_64::X86_64];
+
+/// One CPU, as the machine, the oracle and the listing need it.
+pub trait Arch: Sync {
+    /// The name of its folders.
+    fn name(&self) -> &'static str;
+
+    /// What the unwinders know of it. The oracle does not look at this.
+    fn abi(&self) -> &'static Abi;
+
+    /// `e_machine` in its ELF files (System V gABI, chapter 4).
+    fn elf_machine(&self) -> u16;
+
+    /// Which Unicorn engine runs it.
+    fn engine(&self) -> Engine;
+
+    /// Brings a new engine into the state in which guests start.
+    ///
+    /// # Errors
+    ///
+    /// Whatever Unicorn refuses.
+    fn boot<'a>(&self, engine: &mut Unicorn<'a, Context<'a>>) -> Result<(), uc_error>;
+
+    /// Unicorn's register ids, by DWARF number.
+    fn register_ids(&self) -> &'static [i32];
+
+    /// The stack pointer.
+    fn sp(&self) -> Register;
+
+    /// What a called function must bring back, SP apart.
+    fn callee_saved(&self) -> &'static [Register];
+
+    /// Where a call leaves the return address.
+    fn linkage(&self) -> Linkage;
+
+    /// What this instruction does to the flow of control. `bytes` may reach beyond the instruction.
+    fn flow(&self, address: u64, bytes: &[u8]) -> Flow;
+
+    /// A disassembler for listings.
+    ///
+    /// # Errors
+    ///
+    /// Capstone's, when it was built without this CPU.
+    fn disassembler(&self) -> Result<Capstone, capstone::Error>;
+}
+
+/// The parameters of a Unicorn engine.
+#[derive(Debug, Clone, Copy)]
+pub struct Engine {
+    /// Unicorn's name of the CPU family.
+    pub arch: unicorn_engine::Arch,
+    /// Unicorn's mode bits.
+    pub mode: unicorn_engine::Mode,
+}
+
+/// Where a call leaves the return address, by the ISA's definition of its call instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Linkage {
+    /// In one of these registers; SP does not change.
+    Register(&'static [Register]),
+    /// On the stack, in the word that SP then points at.
+    Push,
+}
+
+impl Linkage {
+    /// How far SP was above its present value at the call site, seen from the first instruction of the called function.
+    #[must_use]
+    pub const fn pushed(self) -> u64 {
+        match self {
+            Self::Register(_) => 0,
+            Self::Push => 8,
+        }
+    }
+}
+
+/// What an instruction does to the flow of control.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flow {
+    /// The kind of transfer.
+    pub kind: FlowKind,
+    /// The target, where the instruction encodes it.
+    pub target: Option<u64>,
+}
+
+/// The kinds of transfer. The oracle acts on [`FlowKind::Call`] alone: a return is recognised by where it lands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FlowKind {
+    /// Goes on behind itself.
+    Sequential,
+    /// A branch, conditional or not, direct or not.
+    Jump,
+    /// Leaves a return address behind.
+    Call,
+    /// The ISA's idiom of a return.
+    Return,
+    /// Enters or leaves an exception.
+    Exception,
+}
+
+impl Flow {
+    /// An instruction that goes on behind itself.
+    pub const SEQUENTIAL: Self = Self { kind: FlowKind::Sequential, target: None };
+}
+
+/// The CPU of this name.
+#[must_use]
+pub fn by_name(name: &str) -> Option<&'static dyn Arch> {
+    ALL.iter().copied().find(|arch| arch.name() == name)
+}
+
+/// The names of all CPUs, for messages.
+#[must_use]
+pub fn names() -> String {
+    ALL.iter().map(|arch| arch.name()).collect::<Vec<_>>().join(", ")
+}
+
+/// Classifies by capstone's groups, where those are right. CALL is asked first: capstone puts arm64's `bl` in JUMP too.
+fn flow_by_group(capstone: &Capstone, address: u64, bytes: &[u8], exceptions: &[&str]) -> Flow {
+    use capstone::InsnGroupType::{CS_GRP_CALL, CS_GRP_INT, CS_GRP_IRET, CS_GRP_JUMP, CS_GRP_RET};
+
+    let Ok(instructions) = capstone.disasm_count(bytes, address, 1) else { return Flow::SEQUENTIAL };
+    let Some(instruction) = instructions.first() else { return Flow::SEQUENTIAL };
+    let Ok(detail) = capstone.insn_detail(instruction) else { return Flow::SEQUENTIAL };
+    let is = |group: u32| detail.groups().iter().any(|found| u32::from(found.0) == group);
+    let mnemonic = instruction.mnemonic().unwrap_or_default();
+    let kind = if is(CS_GRP_CALL) {
+        FlowKind::Call
+    } else if is(CS_GRP_RET) {
+        FlowKind::Return
+    } else if is(CS_GRP_INT) || is(CS_GRP_IRET) || exceptions.contains(&mnemonic) {
+        FlowKind::Exception
+    } else if is(CS_GRP_JUMP) {
+        FlowKind::Jump
+    } else {
+        FlowKind::Sequential
+    };
+    let is_direct = matches!(kind, FlowKind::Call | FlowKind::Jump);
+    let target = is_direct.then(|| direct_target(instruction.op_str().unwrap_or_default())).flatten();
+    Flow { kind, target }
+}
+
+/// The absolute target that capstone prints as the last operand of a direct branch (`#0x1000`, `x0, #0x1000`, `0x1000`).
+/// An indirect one (`*%rax`, `0x10(%rip)`, `x0`) has none.
+fn direct_target(operands: &str) -> Option<u64> {
+    let last = operands.rsplit(", ").next()?.trim();
+    let digits = last.strip_prefix('#').unwrap_or(last).strip_prefix("0x")?;
+    u64::from_str_radix(digits, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::direct_target;
+
+    #[test]
+    fn only_an_immediate_is_a_direct_target() {
+        assert_eq!(direct_target("#0x1000"), Some(0x1000));
+        assert_eq!(direct_target("w0, #3, #0xffff800080000010"), Some(0xffff_8000_8000_0010));
+        assert_eq!(direct_target("0xffffffff81000000"), Some(0xffff_ffff_8100_0000));
+        assert_eq!(direct_target("*0x10(%rip)"), None);
+        assert_eq!(direct_target("*%rax"), None);
+        assert_eq!(direct_target("x9"), None);
+        assert_eq!(direct_target(""), None);
+    }
+}

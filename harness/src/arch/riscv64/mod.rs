@@ -1,0 +1,85 @@
+//! 64-bit RISC-V.
+
+mod flow;
+
+use capstone::Capstone;
+use capstone::arch::{BuildsCapstone as _, BuildsCapstoneExtraMode as _};
+use kunwind::{Abi, Register};
+use unicorn_engine::{RegisterRISCV as R, Unicorn, uc_error};
+
+use super::{Arch, Engine, Flow, Linkage};
+use crate::machine::Context;
+
+/// 64-bit RISC-V.
+#[derive(Debug)]
+pub(super) struct Riscv64;
+
+/// psABI, integer register convention: s0..s11 = x8, x9, x18..x27.
+#[rustfmt::skip]
+const CALLEE_SAVED: [Register; 12] = [
+    Register(8), Register(9), Register(18), Register(19), Register(20), Register(21), Register(22), Register(23),
+    Register(24), Register(25), Register(26), Register(27),
+];
+
+/// By DWARF number: x0..x31, whose ids follow each other.
+const IDS: [i32; 32] = {
+    let mut ids = [0; 32];
+    let mut number = 0;
+    while number < ids.len() {
+        ids[number] = R::X0 as i32 + number as i32;
+        number += 1;
+    }
+    ids
+};
+
+impl Arch for Riscv64 {
+    fn name(&self) -> &'static str {
+        "riscv64"
+    }
+
+    fn abi(&self) -> &'static Abi {
+        &kunwind::abi::RISCV64
+    }
+
+    fn elf_machine(&self) -> u16 {
+        243 // EM_RISCV
+    }
+
+    fn engine(&self) -> Engine {
+        Engine { arch: unicorn_engine::Arch::RISCV, mode: unicorn_engine::Mode::RISCV64 }
+    }
+
+    fn boot<'a>(&self, _engine: &mut Unicorn<'a, Context<'a>>) -> Result<(), uc_error> {
+        Ok(()) // Unicorn starts a U54 in M-mode with interrupts off, which plain code cannot tell from S-mode.
+    }
+
+    fn register_ids(&self) -> &'static [i32] {
+        &IDS
+    }
+
+    fn sp(&self) -> Register {
+        Register(2)
+    }
+
+    fn callee_saved(&self) -> &'static [Register] {
+        &CALLEE_SAVED
+    }
+
+    fn linkage(&self) -> Linkage {
+        Linkage::Register(&[Register(1), Register(5)]) // unprivileged ISA 2.5.1: link registers are x1 (ra) and x5 (t0)
+    }
+
+    fn flow(&self, address: u64, bytes: &[u8]) -> Flow {
+        flow::decode(address, bytes)
+    }
+
+    fn disassembler(&self) -> Result<Capstone, capstone::Error> {
+        use capstone::arch::riscv::{ArchExtraMode, ArchMode};
+        Capstone::new()
+            .riscv()
+            .mode(ArchMode::RiscV64)
+            .extra_mode(std::iter::once(ArchExtraMode::RiscVC))
+            .detail(true)
+            .build()
+    }
+}

@@ -1,0 +1,307 @@
+//! The command line: what can be asked, and the exit status of the answer.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use clap::{Args, Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::arch::{self, Arch};
+use crate::explain::{Point, explain};
+use crate::report::{Report, Section, json, text};
+use crate::scenario::{Kind, Scenario, Variant, load_all};
+use crate::subject::Subject;
+use crate::{Error, gate, subject, sweep};
+
+/// Interrupts small guests before every instruction and judges stack unwinders against a truth that reads no unwind data.
+///
+/// Without a command: run everything and print one table.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXIT_STATUS)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: RunArguments,
+    /// The folder that holds `scenarios` and `guests` [default: the current one, else where this program was built]
+    #[arg(long, global = true, value_name = "DIR")]
+    root: Option<PathBuf>,
+}
+
+const EXIT_STATUS: &str = "\
+Exit status:
+  0  every gate holds
+  1  a gate is broken
+  2  wrong usage or input
+  3  a run is void: the witnesses of the truth contradict each other";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run scenarios and print one table
+    #[command(after_help = EXIT_STATUS)]
+    Run(RunArguments),
+    /// List the scenarios, their variants and their unwinders
+    List(Selection),
+    /// Tell one point in full: registers, code, truth, and each walk with the words it read
+    Explain(ExplainArguments),
+}
+
+/// Which scenarios.
+#[derive(Debug, Args)]
+struct Selection {
+    /// Only scenarios whose name contains one of these; a whole name (`arm64/leaf` or `leaf`) selects just that
+    #[arg(value_name = "FILTER")]
+    filters: Vec<String>,
+    /// Only this CPU: arm64, riscv64 or x86_64
+    #[arg(long, value_name = "CPU")]
+    arch: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct RunArguments {
+    #[command(flatten)]
+    selection: Selection,
+    /// Only this unwinder (may be repeated)
+    #[arg(long, value_name = "NAME")]
+    unwinder: Vec<String>,
+    /// How many runs at a time [default: the number of CPUs]
+    #[arg(long, value_name = "N")]
+    jobs: Option<std::num::NonZeroUsize>,
+    /// Write the report to this file, replacing it
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Let unsound verdicts pass: print them, but do not fail for them
+    #[arg(long)]
+    allow_unsound: bool,
+}
+
+#[derive(Debug, Args)]
+struct ExplainArguments {
+    /// The scenario, as in `arm64/leaf`
+    scenario: String,
+    /// The point: `symbol+0x8#2` is the second arrival at that instruction
+    point: Point,
+    /// The variant [default: the first]
+    #[arg(long, value_name = "NAME")]
+    variant: Option<String>,
+    /// Only this unwinder (may be repeated)
+    #[arg(long, value_name = "NAME")]
+    unwinder: Vec<String>,
+}
+
+/// Every gate holds.
+const HOLDS: u8 = 0;
+/// A gate is broken.
+const BROKEN: u8 = 1;
+/// Wrong usage or input; clap uses the same.
+pub const USAGE: u8 = 2;
+/// A run is void.
+const VOID: u8 = 3;
+
+impl Cli {
+    /// Does what was asked and gives the exit status. Results go to `out`; progress goes to the terminal, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the work from being done; its exit status is [`USAGE`].
+    pub fn execute(&self, out: &mut dyn Write) -> Result<u8, Error> {
+        let root = self.root.clone().unwrap_or_else(default_root);
+        match &self.command {
+            None => run(&root, &self.run, out),
+            Some(Command::Run(arguments)) => run(&root, arguments, out),
+            Some(Command::List(selection)) => list(&root, selection, out),
+            Some(Command::Explain(arguments)) => explain_point(&root, arguments, out),
+        }
+    }
+}
+
+fn default_root() -> PathBuf {
+    let here = PathBuf::from(".");
+    if here.join("scenarios").is_dir() { here } else { PathBuf::from(env!("CARGO_MANIFEST_DIR")) }
+}
+
+fn printed(result: std::io::Result<()>) -> Result<(), Error> {
+    result.map_err(|source| Error::File { path: "standard output".into(), source })
+}
+
+/// The scenarios that were asked for; none is an error, because it is a typing mistake.
+fn select(root: &Path, selection: &Selection) -> Result<Vec<Scenario>, Error> {
+    let Selection { filters, arch } = selection;
+    if let Some(arch) = arch
+        && arch::by_name(arch).is_none()
+    {
+        return Err(Error::Usage(format!("--arch {arch}: no such CPU; there are {}", arch::names())));
+    }
+    let mut scenarios = load_all(root)?;
+    scenarios.retain(|scenario| arch.as_ref().is_none_or(|arch| scenario.arch.name() == arch));
+    let is_whole = |scenario: &Scenario, filter: &str| {
+        scenario.name == filter || scenario.name.split_once('/').is_some_and(|(_, stem)| stem == filter)
+    };
+    for filter in filters {
+        if !scenarios.iter().any(|scenario| scenario.name.contains(filter.as_str())) {
+            return Err(Error::Usage(format!("no scenario matches {filter:?}; `unwind-harness list` shows them")));
+        }
+    }
+    let wanted = |scenario: &Scenario| {
+        filters.iter().any(|filter| {
+            is_whole(scenario, filter)
+                || (scenario.name.contains(filter.as_str()) && !scenarios.iter().any(|other| is_whole(other, filter)))
+        })
+    };
+    let keep: Vec<bool> = scenarios.iter().map(|scenario| filters.is_empty() || wanted(scenario)).collect();
+    let mut keep = keep.into_iter();
+    scenarios.retain(|_| keep.next().unwrap_or(false));
+    if scenarios.is_empty() {
+        return Err(Error::Usage("no scenario is left".to_owned()));
+    }
+    Ok(scenarios)
+}
+
+/// The subjects of a CPU, or those of them that were named.
+fn select_subjects(arch: &dyn Arch, names: &[String]) -> Vec<Subject> {
+    let mut subjects = subject::all(arch);
+    subjects.retain(|subject| names.is_empty() || names.contains(&subject.name));
+    subjects
+}
+
+/// Every name must belong to a subject of some CPU.
+fn require_subjects(names: &[String]) -> Result<(), Error> {
+    let known: Vec<String> =
+        arch::ALL.iter().flat_map(|arch| subject::all(*arch)).map(|subject| subject.name).collect();
+    match names.iter().find(|name| !known.contains(name)) {
+        None => Ok(()),
+        Some(unknown) => {
+            let mut known = known;
+            known.sort();
+            known.dedup();
+            Err(Error::Usage(format!("--unwinder {unknown}: no such unwinder; there are {}", known.join(", "))))
+        }
+    }
+}
+
+fn run(root: &Path, arguments: &RunArguments, out: &mut dyn Write) -> Result<u8, Error> {
+    require_subjects(&arguments.unwinder)?;
+    let scenarios = select(root, &arguments.selection)?;
+    let report = run_all(root, &scenarios, &arguments.unwinder, arguments.jobs.map(Into::into))?;
+    if let Some(path) = &arguments.json {
+        let file_error = |source| Error::File { path: path.clone(), source };
+        let mut document = Vec::new();
+        json::write(&report, &mut document).map_err(file_error)?;
+        std::fs::write(path, document).map_err(file_error)?;
+    }
+    printed(text::write(&report, out))?;
+    let is_void = report.sections.iter().any(|section| {
+        let is_expected =
+            scenarios.iter().any(|scenario| scenario.name == section.scenario && scenario.text.void.is_some());
+        section.void.is_some() && !is_expected
+    });
+    let broken = report.sections.iter().flat_map(|section| &section.broken);
+    let is_broken = broken.into_iter().any(|broken| !(arguments.allow_unsound && broken.is_unsound));
+    Ok(if is_void {
+        VOID
+    } else if is_broken {
+        BROKEN
+    } else {
+        HOLDS
+    })
+}
+
+/// One run of one guest.
+struct Job<'a> {
+    scenario: &'a Scenario,
+    variant: Variant,
+    kind: Kind,
+}
+
+/// Runs scenarios on several threads; the report is the same for any number of them.
+///
+/// # Errors
+///
+/// The first error, in the order of jobs.
+pub fn run_all(
+    root: &Path,
+    scenarios: &[Scenario],
+    unwinders: &[String],
+    threads: Option<usize>,
+) -> Result<Report, Error> {
+    let jobs: Vec<Job<'_>> = scenarios
+        .iter()
+        .flat_map(|scenario| {
+            scenario.variants().into_iter().flat_map(move |variant| {
+                let kinds = scenario.text.interrupt.iter();
+                kinds.map(move |kind| Job { scenario, variant: variant.clone(), kind: *kind })
+            })
+        })
+        .collect();
+    let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into));
+    let bar = ProgressBar::new(jobs.len() as u64);
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} {msg}") {
+        bar.set_style(style);
+    }
+    let next = AtomicUsize::new(0);
+    let results: Mutex<Vec<Option<Result<Section, Error>>>> = Mutex::new((0..jobs.len()).map(|_| None).collect());
+    std::thread::scope(|scope| {
+        for _ in 0..threads.min(jobs.len()) {
+            scope.spawn(|| {
+                while let Some((index, job)) = take(&next, &jobs) {
+                    bar.set_message(job.scenario.name.clone());
+                    let subjects = select_subjects(job.scenario.arch, unwinders);
+                    let result = sweep::run(root, job.scenario, &job.variant, job.kind, &subjects);
+                    results.lock().unwrap_or_else(PoisonError::into_inner)[index] = Some(result);
+                    bar.inc(1);
+                }
+            });
+        }
+    });
+    bar.finish_and_clear();
+    let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut sections = results.into_iter().flatten().collect::<Result<Vec<_>, _>>()?;
+    for scenario in scenarios {
+        let all: Vec<String> = subject::all(scenario.arch).into_iter().map(|subject| subject.name).collect();
+        let Some(first) = sections.iter().position(|section| section.scenario == scenario.name) else { continue };
+        let count = sections[first..].iter().take_while(|section| section.scenario == scenario.name).count();
+        gate::check(scenario, &mut sections[first..first + count], &all);
+    }
+    Ok(Report { sections })
+}
+
+/// The next job that nobody has taken.
+fn take<'j, 'a>(next: &AtomicUsize, jobs: &'j [Job<'a>]) -> Option<(usize, &'j Job<'a>)> {
+    let index = next.fetch_add(1, Ordering::Relaxed);
+    Some((index, jobs.get(index)?))
+}
+
+fn list(root: &Path, selection: &Selection, out: &mut dyn Write) -> Result<u8, Error> {
+    for scenario in select(root, selection)? {
+        let variants: Vec<_> = scenario.variants().into_iter().map(|variant| variant.name).collect();
+        let variants = variants.join(" ");
+        let kinds: Vec<_> = scenario.text.interrupt.iter().map(|kind| kind.name()).collect();
+        let subjects: Vec<_> = subject::all(scenario.arch).into_iter().map(|subject| subject.name).collect();
+        let line = format!("{:<36} {:<12} {:<20} {variants}", scenario.name, kinds.join(" "), subjects.join(" "));
+        printed(writeln!(out, "{}", line.trim_end()))?;
+    }
+    Ok(HOLDS)
+}
+
+fn explain_point(root: &Path, arguments: &ExplainArguments, out: &mut dyn Write) -> Result<u8, Error> {
+    require_subjects(&arguments.unwinder)?;
+    let scenarios = load_all(root)?;
+    let scenario = scenarios.iter().find(|scenario| scenario.name == arguments.scenario).ok_or_else(|| {
+        Error::Usage(format!("no scenario {:?}; `unwind-harness list` shows them", arguments.scenario))
+    })?;
+    let variants = scenario.variants();
+    let variant = match &arguments.variant {
+        None => variants.first(),
+        Some(name) => variants.iter().find(|variant| variant.name == *name),
+    };
+    let variant = variant.ok_or_else(|| {
+        let names: Vec<_> = variants.iter().map(|variant| variant.name.as_str()).collect();
+        Error::Usage(format!("{} has no such variant; it has {names:?}", scenario.name))
+    })?;
+    let subjects = select_subjects(scenario.arch, &arguments.unwinder);
+    let text = explain(root, scenario, variant, &subjects, &arguments.point)?;
+    printed(write!(out, "{text}"))?;
+    Ok(HOLDS)
+}

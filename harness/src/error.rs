@@ -1,0 +1,68 @@
+//! What can go wrong before there is anything to judge: loading, booting, running, scenarios.
+//!
+//! An unwinder's failure is a result and never one of these. Each error names the file, symbol or address, and what to do
+//! about it where that is not obvious.
+
+use std::path::PathBuf;
+
+/// An error of the harness or of its input.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file could not be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not an ELF that can be run as a guest.
+    #[error("{path}: not a guest: {reason}")]
+    Elf {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The guest lacks a symbol that the harness needs.
+    #[error("{path}: no symbol `{symbol}`: {hint}")]
+    MissingSymbol {
+        /// The guest.
+        path: PathBuf,
+        /// The symbol's name.
+        symbol: String,
+        /// What it is needed for.
+        hint: &'static str,
+    },
+    /// A scenario says something that cannot be.
+    #[error("{path}: {reason}")]
+    Scenario {
+        /// The TOML file.
+        path: PathBuf,
+        /// What is wrong, with line and column where the TOML itself is malformed.
+        reason: String,
+    },
+    /// The guest did something that no guest may do.
+    #[error("guest {guest}: {reason} at {at}, after {executed} instructions")]
+    Run {
+        /// The guest's name.
+        guest: String,
+        /// What it did.
+        reason: String,
+        /// The instruction, as symbol+offset.
+        at: String,
+        /// How many instructions had been started.
+        executed: u64,
+    },
+    /// The emulator refused a request of the harness.
+    #[error("emulator: {doing}: {reason}")]
+    Emulator {
+        /// What the harness asked for.
+        doing: &'static str,
+        /// Unicorn's answer.
+        reason: String,
+    },
+    /// The command line asks for something that does not exist.
+    #[error("{0}")]
+    Usage(String),
+}

@@ -1,0 +1,129 @@
+//! What a scenario demands, held against what a run found. Accepting a snapshot cannot relax this.
+
+use crate::report::{Broken, Finding, Section};
+use crate::scenario::{Known, Level, Scenario};
+
+/// Fills in [`Section::broken`] for all sections of one scenario, as far as these subjects were run.
+pub fn check(scenario: &Scenario, sections: &mut [Section], known_subjects: &[String]) {
+    let mut used = vec![false; scenario.text.known.len()];
+    let mut broken: Vec<Vec<Broken>> =
+        sections.iter().map(|section| of_section(scenario, section, &mut used)).collect();
+    let was_void = sections.iter().any(|section| section.void.is_some());
+    if let Some(first) = broken.first_mut() {
+        for (known, used) in scenario.text.known.iter().zip(used) {
+            let was_run = sections.iter().any(|section| section.subject(&known.unwinder).is_some());
+            if !known_subjects.contains(&known.unwinder) {
+                first.push(Broken::other(format!("[[known]] names {:?}, which is no subject here", known.unwinder)));
+            } else if was_run && !used && !was_void {
+                first.push(Broken::other(stale(scenario, known)));
+            }
+        }
+        for (subject, level) in &scenario.text.must {
+            let exists = known_subjects.contains(subject);
+            match level {
+                Level::Absent if exists => {
+                    first.push(Broken::other(format!(
+                        "[must] says that {subject} is absent, but it exists on this CPU"
+                    )));
+                }
+                Level::Exact | Level::Sound | Level::Any if !exists => {
+                    first.push(Broken::other(format!("[must] names {subject:?}, which is no subject here")));
+                }
+                _ => {}
+            }
+        }
+    }
+    for (section, broken) in sections.iter_mut().zip(broken) {
+        section.broken = broken;
+    }
+}
+
+fn of_section(scenario: &Scenario, section: &Section, used: &mut [bool]) -> Vec<Broken> {
+    match (&scenario.text.void, &section.void) {
+        (None, None) => {}
+        // A void run has no verdicts to hold against a gate; the report says that it is void.
+        (None, Some(_)) => return Vec::new(),
+        (Some(expected), Some(reason)) if reason.contains(expected) => return Vec::new(),
+        (Some(expected), found) => {
+            let found = found.as_deref().unwrap_or("the run is not void");
+            return vec![Broken::other(format!("the run must be void because of {expected:?}, but: {found}"))];
+        }
+    }
+    let mut broken = Vec::new();
+    for finding in &section.findings {
+        let level = scenario.text.must.get(&finding.subject).copied().unwrap_or(Level::Sound);
+        // A finding spans neighbours; [[known]] may end in the middle of it, so each instruction is asked for.
+        let offsets = section.offsets(finding);
+        let mut first_open = None;
+        for offset in offsets {
+            let mut is_known = false;
+            for (known, used) in scenario.text.known.iter().zip(used.iter_mut()) {
+                if covers(known, section, finding, offset) {
+                    is_known = true;
+                    *used |= ends_are_real(known, section, finding);
+                }
+            }
+            if !is_known && !level.allows(finding.verdict) {
+                first_open.get_or_insert(offset);
+            }
+        }
+        if let Some(offset) = first_open {
+            broken.push(Broken {
+                message: format!(
+                    "{} must be {}, but is {} at {}\n    unwind-harness explain {} {}+{offset:#x}{}",
+                    finding.subject,
+                    name(level),
+                    finding.verdict,
+                    finding.range(),
+                    section.scenario,
+                    finding.function,
+                    section.variant.as_ref().map(|variant| format!(" --variant {variant}")).unwrap_or_default(),
+                ),
+                is_unsound: matches!(finding.verdict, crate::verdict::Verdict::Unsound(_)),
+            });
+        }
+    }
+    broken
+}
+
+const fn name(level: Level) -> &'static str {
+    match level {
+        Level::Exact => "exact",
+        Level::Sound => "sound",
+        Level::Any => "any",
+        Level::Absent => "absent",
+    }
+}
+
+fn covers(known: &Known, section: &Section, finding: &Finding, offset: u64) -> bool {
+    known.unwinder == finding.subject
+        && known.verdict == finding.verdict
+        && known.at.function == finding.function
+        && (known.at.first..=known.at.last).contains(&offset)
+        && known.variant.as_ref().is_none_or(|name| section.variant.as_ref() == Some(name))
+}
+
+/// Whether both ends of a known range show the deviation: a range must not be wider than what happens.
+fn ends_are_real(known: &Known, section: &Section, finding: &Finding) -> bool {
+    let shows = |offset: u64| {
+        section.findings.iter().any(|other| {
+            covers(known, section, other, offset)
+                && other.verdict == finding.verdict
+                && section.offsets(other).any(|found| found == offset)
+        })
+    };
+    shows(known.at.first) && shows(known.at.last)
+}
+
+fn stale(scenario: &Scenario, known: &Known) -> String {
+    format!(
+        "{}: [[known]] {} {} at {}+{:#x}..{}+{:#x} does not happen at both of its ends any more: correct or remove it",
+        scenario.path.display(),
+        known.unwinder,
+        known.verdict,
+        known.at.function,
+        known.at.first,
+        known.at.function,
+        known.at.last
+    )
+}

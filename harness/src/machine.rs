@@ -1,0 +1,372 @@
+//! Runs a guest under Unicorn. The only module that drives the emulator, and the only one with `unsafe` code.
+//!
+//! One forward run, with a hook before every instruction. Memory belongs to the harness and is lent to Unicorn, so that an
+//! observer reads guest memory through plain pointers while the guest stands still.
+//!
+//! The traps that shaped this module: with Unicorn's own page walk, kernel addresses do not work on x86-64 and arm64, so
+//! addresses are mapped one to one by a TLB hook, with the exact permission of each page (one permission too many puts every
+//! store on a slow path). The `until` address is translated into the code around it, so it never changes and has a page of
+//! its own. A panic inside a hook would abort the process, so hooks do not panic.
+
+use std::ffi::c_void;
+use std::ops::ControlFlow;
+use std::ptr::NonNull;
+
+use kunwind::{Register, Regs};
+use unicorn_engine::{MemType, Prot, TlbEntry, TlbType, Unicorn, uc_engine, uc_error, uc_reg_read_batch};
+
+use crate::Error;
+use crate::arch::Arch;
+use crate::guest::{Guest, PAGE, Segment};
+use crate::layout::{self, Layout, Poison};
+
+/// Watches a run.
+pub trait Observer {
+    /// Called before each instruction. Breaking ends the run there, before the instruction.
+    fn interrupted(&mut self, at: &Interrupt<'_>) -> ControlFlow<()>;
+}
+
+/// The machine before an instruction retires.
+#[derive(Debug)]
+pub struct Interrupt<'a> {
+    /// The instruction that would run next.
+    pub pc: u64,
+    /// Its size in bytes.
+    pub size: u32,
+    /// The instruction that ran before it, with its size; none at the entry.
+    pub previous: Option<(u64, u32)>,
+    /// Guest memory as it is now.
+    pub memory: &'a Memory,
+    engine: *mut uc_engine,
+}
+
+impl Interrupt<'_> {
+    /// Reads registers into `regs`, which keeps what else it knows.
+    pub fn read(&self, set: &RegisterSet, regs: &mut Regs) {
+        let mut values = [0_u64; Regs::LEN];
+        let mut pointers = [std::ptr::null_mut::<c_void>(); Regs::LEN];
+        for (pointer, value) in pointers.iter_mut().zip(&mut values) {
+            *pointer = std::ptr::from_mut(value).cast();
+        }
+        // SAFETY: the engine lives as long as this value, which is lent to observers inside its hook only. Unicorn reads
+        // `ids.len()` ids and writes one u64 through each of as many pointers, which all point into `values`.
+        // The ids are not written to: uc_reg_read_batch only lacks the `const`.
+        let status = unsafe {
+            uc_reg_read_batch(self.engine, set.ids.as_ptr().cast_mut(), pointers.as_mut_ptr(), set.ids.len() as i32)
+        };
+        if status == uc_error::OK {
+            for (register, value) in set.registers.iter().zip(values) {
+                regs.set(*register, value);
+            }
+        }
+    }
+}
+
+/// Registers that are read together.
+#[derive(Debug, Clone)]
+pub struct RegisterSet {
+    registers: Vec<Register>,
+    ids: Vec<i32>,
+}
+
+impl RegisterSet {
+    /// The set of these registers, without repetitions; what the CPU does not have is left out.
+    #[must_use]
+    pub fn new(arch: &dyn Arch, registers: impl IntoIterator<Item = Register>) -> Self {
+        let mut registers: Vec<_> = registers.into_iter().collect();
+        registers.sort_unstable();
+        registers.dedup();
+        registers.retain(|register| usize::from(register.0) < arch.register_ids().len().min(Regs::LEN));
+        let ids = registers.iter().map(|register| arch.register_ids()[usize::from(register.0)]).collect();
+        Self { registers, ids }
+    }
+
+    /// All registers of a CPU.
+    #[must_use]
+    pub fn all(arch: &dyn Arch) -> Self {
+        Self::new(arch, (0..arch.register_ids().len() as u8).map(Register))
+    }
+}
+
+/// Guest memory. The emulator writes to it while the guest runs; the harness reads it while the guest stands still.
+#[derive(Debug)]
+pub struct Memory {
+    /// Writable regions first: stacks are read most.
+    regions: Vec<Region>,
+}
+
+/// A mapped range of guest memory.
+#[derive(Debug)]
+struct Region {
+    address: u64,
+    size: usize,
+    permission: Prot,
+    bytes: NonNull<u8>,
+}
+
+/// The unit of allocation; its alignment makes host pages of guest pages.
+#[repr(C, align(4096))]
+#[derive(Clone)]
+struct Page([u8; PAGE as usize]);
+
+impl Region {
+    fn new(segment: &Segment) -> Self {
+        let mut pages = vec![Page([0; PAGE as usize]); segment.data.len() / PAGE as usize];
+        for (page, data) in pages.iter_mut().zip(segment.data.chunks_exact(PAGE as usize)) {
+            page.0.copy_from_slice(data);
+        }
+        let pages = Box::leak(pages.into_boxed_slice());
+        let permission = Prot::READ
+            | if segment.executable { Prot::EXEC } else { Prot::NONE }
+            | if segment.writable { Prot::WRITE } else { Prot::NONE };
+        Self {
+            address: segment.address,
+            size: segment.data.len(),
+            permission,
+            bytes: NonNull::from(&mut *pages).cast(),
+        }
+    }
+
+    /// The offset of `size` bytes at `address`, if they are all inside.
+    fn offset(&self, address: u64, size: usize) -> Option<usize> {
+        let offset = usize::try_from(address.checked_sub(self.address)?).ok()?;
+        (offset <= self.size.checked_sub(size)?).then_some(offset)
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        let pages = NonNull::slice_from_raw_parts(self.bytes.cast::<Page>(), self.size / PAGE as usize);
+        // SAFETY: `Region::new` leaked exactly this box, and nothing else frees it. The engine that was lent the memory is
+        // gone: `Machine` drops it before its memory.
+        drop(unsafe { Box::from_raw(pages.as_ptr()) });
+    }
+}
+
+impl Memory {
+    fn new(guest: &Guest) -> Self {
+        let mut regions: Vec<_> = guest.segments.iter().map(Region::new).collect();
+        regions.sort_by_key(|region| region.permission & Prot::WRITE == Prot::NONE);
+        Self { regions }
+    }
+
+    /// The word at a guest address, if all its bytes are mapped. Guests are little-endian.
+    #[must_use]
+    pub fn read_u64(&self, address: u64) -> Option<u64> {
+        self.regions.iter().find_map(|region| {
+            let offset = region.offset(address, 8)?;
+            // SAFETY: the eight bytes are inside the allocation. The guest, which alone writes to it during a run, stands
+            // still while anybody can call this: it runs on this thread, inside `Machine::run`.
+            let bytes = unsafe { region.bytes.add(offset).cast::<[u8; 8]>().read() };
+            Some(u64::from_le_bytes(bytes))
+        })
+    }
+
+    /// Writes a word before the guest starts. False when it is not mapped.
+    fn write_u64(&mut self, address: u64, value: u64) -> bool {
+        self.regions.iter().any(|region| {
+            let Some(offset) = region.offset(address, 8) else { return false };
+            // SAFETY: the eight bytes are inside the allocation, and `&mut self` says that no guest is running.
+            unsafe { region.bytes.add(offset).cast::<[u8; 8]>().write(value.to_le_bytes()) };
+            true
+        })
+    }
+
+    fn region(&self, address: u64) -> Option<&Region> {
+        self.regions.iter().find(|region| region.offset(address, 1).is_some())
+    }
+}
+
+/// What the emulator's hooks share during a run.
+pub struct Context<'a> {
+    observer: &'a mut dyn Observer,
+    memory: &'a Memory,
+    previous: Option<(u64, u32)>,
+    executed: u64,
+    budget: u64,
+    stop: Option<Stop>,
+}
+
+impl std::fmt::Debug for Context<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Context")
+            .field("executed", &self.executed)
+            .field("stop", &self.stop)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a run ended before its sentinel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Stop {
+    Observer,
+    Budget,
+    Access { kind: &'static str, address: u64 },
+    Undefined,
+    Exception(u32),
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// How many instructions were started.
+    pub executed: u64,
+    /// Whether the guest reached its sentinel; otherwise the observer broke off.
+    pub complete: bool,
+}
+
+/// A guest in memory, ready for one run.
+#[derive(Debug)]
+pub struct Machine<'g> {
+    guest: &'g Guest,
+    memory: Memory,
+    entry: u64,
+    sentinel: u64,
+    sp: u64,
+}
+
+impl<'g> Machine<'g> {
+    /// Loads a guest, places and poisons its stacks.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingSymbol`] when the guest lacks `entry` or the sentinel.
+    pub fn new(guest: &'g Guest, entry: &str, layout: &Layout, poison: &Poison) -> Result<Self, Error> {
+        let entry = guest.function(entry)?.address;
+        let sentinel =
+            guest.require("__sentinel", "a run ends where the guest jumps to it; guests/guest.ld defines it")?;
+        let mut memory = Memory::new(guest);
+        for stack in &layout.stacks {
+            for address in (stack.bounds.low..stack.bounds.high).step_by(8) {
+                memory.write_u64(address, poison.word(address));
+            }
+        }
+        for (address, value) in &layout.words {
+            memory.write_u64(*address, *value);
+        }
+        Ok(Self { guest, memory, entry, sentinel, sp: layout.sp })
+    }
+
+    /// Runs the guest to its sentinel, or until the observer breaks, or until `budget` instructions have started.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Run`] when the guest touches what it may not, executes what is no instruction, takes an exception that
+    /// nobody handles, or exhausts the budget; [`Error::Emulator`] when Unicorn refuses a request.
+    pub fn run(&mut self, observer: &mut dyn Observer, budget: u64) -> Result<Ended, Error> {
+        let context = Context { observer, memory: &self.memory, previous: None, executed: 0, budget, stop: None };
+        let mut engine =
+            self.engine(context).map_err(|(doing, reason)| Error::Emulator { doing, reason: format!("{reason:?}") })?;
+        let outcome = engine.emu_start(self.entry, self.sentinel, 0, 0);
+        let context = engine.get_data();
+        let stop = match (&context.stop, outcome) {
+            (Some(stop), _) => Some(stop.clone()),
+            (None, Ok(())) => None,
+            (None, Err(uc_error::INSN_INVALID)) => Some(Stop::Undefined),
+            (None, Err(error)) => {
+                return Err(Error::Emulator { doing: "run the guest", reason: format!("{error:?}") });
+            }
+        };
+        let executed = context.executed;
+        let reason = match stop {
+            None => return Ok(Ended { executed, complete: true }),
+            Some(Stop::Observer) => return Ok(Ended { executed, complete: false }),
+            Some(Stop::Budget) => format!("no end within the budget of {budget} instructions"),
+            Some(Stop::Access { kind, address }) => format!("{kind} of {}", self.describe(address)),
+            Some(Stop::Undefined) => "undefined instruction".to_owned(),
+            Some(Stop::Exception(number)) => format!("unhandled exception {number}"),
+        };
+        let at = context.previous.map_or(self.entry, |(pc, _)| pc);
+        Err(Error::Run { guest: self.guest.name.clone(), reason, at: self.guest.symbols.name(at), executed })
+    }
+
+    /// An address with what is mapped there.
+    fn describe(&self, address: u64) -> String {
+        match self.memory.region(address) {
+            None => format!("unmapped address {address:#x}"),
+            Some(region) if region.permission & Prot::EXEC != Prot::NONE => {
+                format!("code at {}", self.guest.symbols.name(address))
+            }
+            Some(_) => format!("data at {address:#x}"),
+        }
+    }
+
+    /// A new engine with the guest's memory, hooks and registers.
+    fn engine<'a>(&'a self, context: Context<'a>) -> Result<Unicorn<'a, Context<'a>>, (&'static str, uc_error)> {
+        let arch = self.guest.arch;
+        let parameters = arch.engine();
+        let mut engine = Unicorn::new_with_data(parameters.arch, parameters.mode, context)
+            .map_err(|error| ("open an engine", error))?;
+        engine.ctl_set_tlb_type(TlbType::VIRTUAL).map_err(|error| ("set the TLB type", error))?;
+        engine.add_tlb_hook(1, 0, fill_tlb).map_err(|error| ("add the TLB hook", error))?;
+        for region in &self.memory.regions {
+            // SAFETY: the region outlives the engine, which borrows `self`, and is a whole number of pages.
+            unsafe { engine.mem_map_ptr(region.address, region.size as u64, Prot::ALL, region.bytes.as_ptr().cast()) }
+                .map_err(|error| ("map guest memory", error))?;
+        }
+        arch.boot(&mut engine).map_err(|error| ("boot the CPU", error))?;
+        for (number, id) in (0..).zip(arch.register_ids()) {
+            let value = if Register(number) == arch.sp() { self.sp } else { layout::planted(number) };
+            engine.reg_write(*id, value).map_err(|error| ("set a register", error))?;
+        }
+        engine.add_code_hook(1, 0, before_instruction).map_err(|error| ("add the code hook", error))?;
+        engine.add_intr_hook(exception).map_err(|error| ("add the exception hook", error))?;
+        engine.add_insn_invalid_hook(undefined).map_err(|error| ("add the undefined-instruction hook", error))?;
+        Ok(engine)
+    }
+}
+
+/// The code hook: hands the state before the instruction to the observer.
+fn before_instruction(engine: &mut Unicorn<'_, Context<'_>>, pc: u64, size: u32) {
+    let handle = engine.get_handle();
+    let context = engine.get_data_mut();
+    if context.stop.is_none() {
+        if context.executed == context.budget {
+            context.stop = Some(Stop::Budget);
+        } else {
+            context.executed += 1;
+            let previous = context.previous.replace((pc, size));
+            let at = Interrupt { pc, size, previous, memory: context.memory, engine: handle };
+            if context.observer.interrupted(&at).is_break() {
+                context.stop = Some(Stop::Observer);
+            }
+        }
+    }
+    if context.stop.is_some() {
+        let _ = engine.emu_stop(); // cannot fail for a live engine
+    }
+}
+
+/// The TLB hook: every mapped page is where it says, with its segment's permission; the rest is a fault, noted here because
+/// Unicorn does not tell its address.
+fn fill_tlb(engine: &mut Unicorn<'_, Context<'_>>, address: u64, kind: MemType) -> Option<TlbEntry> {
+    let context = engine.get_data_mut();
+    let (kind, needs) = match kind {
+        MemType::WRITE | MemType::WRITE_UNMAPPED | MemType::WRITE_PROT => ("write", Prot::WRITE),
+        MemType::FETCH | MemType::FETCH_UNMAPPED | MemType::FETCH_PROT => ("execution", Prot::EXEC),
+        _ => ("read", Prot::READ),
+    };
+    match context.memory.region(address) {
+        Some(region) if region.permission & needs != Prot::NONE => {
+            // Not rounded to a page of ours: Unicorn's arm64 pages are 1 KiB, and it rounds by itself.
+            Some(TlbEntry { paddr: address, perms: region.permission })
+        }
+        _ => {
+            context.stop.get_or_insert(Stop::Access { kind, address });
+            None
+        }
+    }
+}
+
+/// The exception hook: no guest of this kind of run may take one.
+fn exception(engine: &mut Unicorn<'_, Context<'_>>, number: u32) {
+    engine.get_data_mut().stop.get_or_insert(Stop::Exception(number));
+    let _ = engine.emu_stop(); // cannot fail for a live engine
+}
+
+/// The undefined-instruction hook.
+fn undefined(engine: &mut Unicorn<'_, Context<'_>>) -> bool {
+    engine.get_data_mut().stop.get_or_insert(Stop::Undefined);
+    false
+}

@@ -1,0 +1,214 @@
+//! The plain data of a run, and the forms it is printed in. Nothing in here runs a guest or judges a walk.
+
+pub mod json;
+pub mod snapshot;
+pub mod text;
+
+use crate::sweep::Run;
+use crate::verdict::Verdict;
+
+/// All that was run.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// One for each scenario, variant and kind of interruption, in order.
+    pub sections: Vec<Section>,
+}
+
+/// One variant of one scenario, interrupted in one way.
+#[derive(Debug, Clone)]
+pub struct Section {
+    /// `<cpu>/<name>`.
+    pub scenario: String,
+    /// The variant's name, if the scenario has any.
+    pub variant: Option<String>,
+    /// The kind of interruption.
+    pub interrupt: &'static str,
+    /// How many points were judged.
+    pub points: u64,
+    /// How many instructions had a point.
+    pub distinct_pcs: usize,
+    /// Activations that never went on: where they wait, and how many.
+    pub unwitnessed: Vec<(String, usize)>,
+    /// Why nothing of this may be believed.
+    pub void: Option<String>,
+    /// The open claims that the scenario decides.
+    pub claims: Vec<String>,
+    /// The subjects, in the order of columns.
+    pub subjects: Vec<SubjectResult>,
+    /// The listing.
+    pub functions: Vec<Function>,
+    /// What is not exact, grouped.
+    pub findings: Vec<Finding>,
+    /// Which demands of the scenario are not met.
+    pub broken: Vec<Broken>,
+}
+
+impl Section {
+    /// The result of a subject.
+    #[must_use]
+    pub fn subject(&self, name: &str) -> Option<&SubjectResult> {
+        self.subjects.iter().find(|subject| subject.name == name)
+    }
+
+    /// The offsets of a finding's instructions.
+    pub fn offsets<'a>(&'a self, finding: &'a Finding) -> impl Iterator<Item = u64> + 'a {
+        self.functions
+            .iter()
+            .filter(|function| function.name == finding.function)
+            .flat_map(|function| &function.instructions)
+            .map(|instruction| instruction.offset)
+            .filter(|offset| (finding.first_offset..=finding.last_offset).contains(offset))
+    }
+
+    /// Scenario, variant and kind in one line.
+    #[must_use]
+    pub fn title(&self) -> String {
+        match &self.variant {
+            Some(variant) => format!("{} [{variant}] {}", self.scenario, self.interrupt),
+            None => format!("{} {}", self.scenario, self.interrupt),
+        }
+    }
+}
+
+/// A demand that is not met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    /// What and where, with the command that shows it.
+    pub message: String,
+    /// Whether it is an unsound verdict.
+    pub is_unsound: bool,
+}
+
+impl Broken {
+    /// A demand that has nothing to do with soundness.
+    #[must_use]
+    pub const fn other(message: String) -> Self {
+        Self { message, is_unsound: false }
+    }
+}
+
+/// How one subject fared.
+#[derive(Debug, Clone)]
+pub struct SubjectResult {
+    /// Its name.
+    pub name: String,
+    /// Its verdicts, counted.
+    pub counters: Counters,
+}
+
+/// How many walks had which verdict.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Counters {
+    /// All walks.
+    pub walks: u64,
+    /// `=`
+    pub exact: u64,
+    /// `~`
+    pub cautious: u64,
+    /// `<n`
+    pub incomplete: u64,
+    /// `?kind`
+    pub wrong_flagged: u64,
+    /// `+kind`
+    pub overstated: u64,
+    /// `!kind`
+    pub unsound: u64,
+    /// Those of them that can really happen. A probe stands for an ideal NMI, which can arrive anywhere.
+    pub unsound_reachable: u64,
+}
+
+impl Counters {
+    /// Counts `walks` walks with this verdict.
+    pub const fn add(&mut self, verdict: Verdict, walks: u64) {
+        self.walks += walks;
+        match verdict {
+            Verdict::Exact => self.exact += walks,
+            Verdict::Cautious => self.cautious += walks,
+            Verdict::Incomplete(_) => self.incomplete += walks,
+            Verdict::WrongFlagged(_) => self.wrong_flagged += walks,
+            Verdict::Overstated(_) => self.overstated += walks,
+            Verdict::Unsound(_) => {
+                self.unsound += walks;
+                self.unsound_reachable += walks;
+            }
+        }
+    }
+
+    /// Adds another count to this one.
+    pub const fn merge(&mut self, other: &Self) {
+        self.walks += other.walks;
+        self.exact += other.exact;
+        self.cautious += other.cautious;
+        self.incomplete += other.incomplete;
+        self.wrong_flagged += other.wrong_flagged;
+        self.overstated += other.overstated;
+        self.unsound += other.unsound;
+        self.unsound_reachable += other.unsound_reachable;
+    }
+}
+
+/// The annotated disassembly of a function.
+#[derive(Debug, Clone)]
+pub struct Function {
+    /// Its name.
+    pub name: String,
+    /// All its instructions, also those that never ran.
+    pub instructions: Vec<Instruction>,
+}
+
+/// One line of a listing.
+#[derive(Debug, Clone)]
+pub struct Instruction {
+    /// From the start of the function, in bytes.
+    pub offset: u64,
+    /// The disassembly.
+    pub text: String,
+    /// How often it ran.
+    pub visits: u64,
+    /// For each subject, the verdicts by arrival; empty if no point was judged here.
+    pub runs: Vec<Vec<Run>>,
+}
+
+/// Neighbouring instructions with the same verdict of the same subject.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    /// The subject.
+    pub subject: String,
+    /// Where its walks started.
+    pub start: &'static str,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The function.
+    pub function: String,
+    /// The first instruction's offset.
+    pub first_offset: u64,
+    /// The last instruction's offset.
+    pub last_offset: u64,
+    /// How many walks.
+    pub count: u64,
+    /// The arrival at the first instruction that showed it first.
+    pub visit: u64,
+    /// The true trace there, without the interrupted instruction.
+    pub expected: Vec<String>,
+    /// The walk's trace there, without its start.
+    pub got: Vec<String>,
+}
+
+impl Finding {
+    /// `leaf+0x0..leaf+0xc`, or one point.
+    #[must_use]
+    pub fn range(&self) -> String {
+        let (function, first, last) = (&self.function, self.first_offset, self.last_offset);
+        if first == last {
+            format!("{function}+{first:#x}")
+        } else {
+            format!("{function}+{first:#x}..{function}+{last:#x}")
+        }
+    }
+
+    /// The name of the first point.
+    #[must_use]
+    pub fn point(&self) -> String {
+        format!("{}+{:#x}#{}", self.function, self.first_offset, self.visit)
+    }
+}

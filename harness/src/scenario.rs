@@ -1,0 +1,307 @@
+//! Scenarios: which guest, which points, and what is demanded of whom. One TOML file each.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::Error;
+use crate::arch::{self, Arch};
+use crate::verdict::Verdict;
+
+/// A scenario as its TOML says it, with its name.
+pub struct Scenario {
+    /// `<cpu>/<file stem>`.
+    pub name: String,
+    /// The TOML file.
+    pub path: PathBuf,
+    /// The CPU, by the folder.
+    pub arch: &'static dyn Arch,
+    /// What the file says.
+    pub text: Text,
+}
+
+impl std::fmt::Debug for Scenario {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Scenario").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// The keys of a scenario file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Text {
+    /// The guest's file stem in `guests/<cpu>/`. Variants may name another build.
+    pub guest: String,
+    /// The function at which the guest is entered.
+    #[serde(default = "default_entry")]
+    pub entry: String,
+    /// How points are interrupted.
+    #[serde(default = "default_interrupt")]
+    pub interrupt: Vec<Kind>,
+    /// The functions whose instructions are points; empty: all that run.
+    #[serde(default)]
+    pub within: Vec<String>,
+    /// How many arrivals at one instruction are points.
+    #[serde(default = "default_max_visits")]
+    pub max_visits: u64,
+    /// How many instructions the guest may run.
+    #[serde(default = "default_budget")]
+    pub budget: u64,
+    /// Functions with calls that never return.
+    #[serde(default)]
+    pub never_resumes: Vec<String>,
+    /// Functions that a trace may leave out.
+    #[serde(default)]
+    pub omissible: Vec<String>,
+    /// The open claims that this scenario decides.
+    #[serde(default)]
+    pub claims: Vec<String>,
+    /// The CPUs for which the scenario can exist; empty: all.
+    #[serde(default)]
+    pub only: Vec<String>,
+    /// The run must be void, for a reason that contains this. For guests that are broken on purpose.
+    #[serde(default)]
+    pub void: Option<String>,
+    /// Placements and builds; without any, there is one without a name.
+    #[serde(default)]
+    pub variant: Vec<Variant>,
+    /// What is demanded of each subject.
+    #[serde(default)]
+    pub must: BTreeMap<String, Level>,
+    /// Deviations with reasons.
+    #[serde(default)]
+    pub known: Vec<Known>,
+}
+
+fn default_entry() -> String {
+    "_start".to_owned()
+}
+
+fn default_interrupt() -> Vec<Kind> {
+    vec![Kind::Probe]
+}
+
+const fn default_max_visits() -> u64 {
+    4
+}
+
+const fn default_budget() -> u64 {
+    1_000_000
+}
+
+/// How points are interrupted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// The walk starts from the live registers; nothing is disturbed.
+    Probe,
+}
+
+impl Kind {
+    /// The name in scenarios and reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Probe => "probe",
+        }
+    }
+}
+
+/// One way to build or to place a scenario's guest.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Variant {
+    /// Its name in reports; empty for the only one.
+    pub name: String,
+    /// Another build than the scenario's.
+    pub guest: Option<String>,
+    /// The stacks, low to high; empty: by name.
+    #[serde(default)]
+    pub stacks: Vec<String>,
+    /// The entry's SP modulo 32: 0 or 16.
+    #[serde(default, alias = "cfa_mod32")]
+    pub cfa_mod32: u64,
+}
+
+/// What is demanded of a subject, and accepting a snapshot cannot relax.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// Every verdict is `=`.
+    Exact,
+    /// No verdict is `!`. Demanded of subjects that a scenario does not name.
+    Sound,
+    /// Nothing.
+    Any,
+    /// The subject does not exist on this CPU.
+    Absent,
+}
+
+impl Level {
+    /// Whether a verdict meets the demand.
+    #[must_use]
+    pub const fn allows(self, verdict: Verdict) -> bool {
+        match self {
+            Self::Exact => matches!(verdict, Verdict::Exact),
+            Self::Sound => !matches!(verdict, Verdict::Unsound(_)),
+            Self::Any | Self::Absent => true,
+        }
+    }
+}
+
+/// A deviation that is expected, where and why. One that no longer happens is an error.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Known {
+    /// The subject.
+    pub unwinder: String,
+    /// The instructions, inclusive.
+    pub at: Range,
+    /// The verdict.
+    #[serde(deserialize_with = "from_str")]
+    pub verdict: Verdict,
+    /// The variant; without it, all.
+    pub variant: Option<String>,
+    /// The reason.
+    pub because: String,
+}
+
+fn from_str<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Verdict, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+}
+
+/// Instructions of one function: `leaf+0x0..leaf+0xc`, both included, or one `leaf+0x8`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Range {
+    /// The function.
+    pub function: String,
+    /// The first offset.
+    pub first: u64,
+    /// The last offset.
+    pub last: u64,
+}
+
+impl TryFrom<String> for Range {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let (first, last) = text.split_once("..").unwrap_or((&text, &text));
+        let (first, last) = (parse_place(first)?, parse_place(last)?);
+        if first.0 != last.0 || first.1 > last.1 {
+            return Err(format!("{text:?} must run upwards inside one function, as in leaf+0x0..leaf+0xc"));
+        }
+        Ok(Self { function: first.0, first: first.1, last: last.1 })
+    }
+}
+
+/// Parses `symbol+0x8` or `symbol`.
+pub(crate) fn parse_place(text: &str) -> Result<(String, u64), String> {
+    let (symbol, offset) = text.split_once('+').unwrap_or((text, "0"));
+    let parsed = match offset.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => offset.parse(),
+    };
+    match parsed {
+        Ok(offset) if !symbol.is_empty() => Ok((symbol.to_owned(), offset)),
+        _ => Err(format!("{text:?} is no place: leaf+0x8 is of the right form")),
+    }
+}
+
+impl Scenario {
+    /// Reads one TOML file; its folder is the CPU.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`] when it cannot be read, [`Error::Scenario`] when it is malformed (with line and column) or says what
+    /// cannot be.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let reject = |reason: String| Error::Scenario { path: path.to_path_buf(), reason };
+        let folder = path.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+        let arch = arch::by_name(&folder)
+            .ok_or_else(|| reject(format!("its folder is {folder:?}, which is no CPU ({})", arch::names())))?;
+        let source =
+            std::fs::read_to_string(path).map_err(|source| Error::File { path: path.to_path_buf(), source })?;
+        let text: Text = toml::from_str(&source).map_err(|error| reject(error.to_string().trim_end().to_owned()))?;
+        let scenario = Self {
+            name: format!("{folder}/{}", path.file_stem().unwrap_or_default().to_string_lossy()),
+            path: path.to_path_buf(),
+            arch,
+            text,
+        };
+        scenario.check().map_err(reject)?;
+        Ok(scenario)
+    }
+
+    /// What the types cannot say.
+    fn check(&self) -> Result<(), String> {
+        let text = &self.text;
+        if !text.only.is_empty() && !text.only.iter().any(|name| name == self.arch.name()) {
+            return Err(format!("only = {:?} does not contain its own CPU", text.only));
+        }
+        if let Some(unknown) = text.only.iter().find(|name| arch::by_name(name).is_none()) {
+            return Err(format!("only names {unknown:?}, which is no CPU ({})", arch::names()));
+        }
+        if text.interrupt.is_empty() {
+            return Err("interrupt is empty".to_owned());
+        }
+        if text.max_visits == 0 || text.budget == 0 {
+            return Err("max-visits and budget must be at least 1".to_owned());
+        }
+        for (index, variant) in text.variant.iter().enumerate() {
+            if variant.name.is_empty() || text.variant[..index].iter().any(|other| other.name == variant.name) {
+                return Err(format!("variant {:?}: names must be unique and not empty", variant.name));
+            }
+            if !matches!(variant.cfa_mod32, 0 | 16) {
+                return Err(format!("variant {}: cfa-mod32 must be 0 or 16", variant.name));
+            }
+        }
+        for known in &text.known {
+            if let Some(name) = &known.variant
+                && !text.variant.iter().any(|variant| variant.name == *name)
+            {
+                return Err(format!("known: there is no variant {name:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The variants; one without a name if the file lists none.
+    #[must_use]
+    pub fn variants(&self) -> Vec<Variant> {
+        if self.text.variant.is_empty() { vec![Variant::default()] } else { self.text.variant.clone() }
+    }
+
+    /// The file of a variant's guest.
+    #[must_use]
+    pub fn guest_path(&self, root: &Path, variant: &Variant) -> PathBuf {
+        let name = variant.guest.as_ref().unwrap_or(&self.text.guest);
+        root.join("guests").join(self.arch.name()).join(format!("{name}.elf"))
+    }
+}
+
+/// All scenarios below `root`, by CPU in the order of [`arch::ALL`] and then by name.
+///
+/// # Errors
+///
+/// [`Error::Usage`] when there is no folder `scenarios`, else as [`Scenario::load`].
+pub fn load_all(root: &Path) -> Result<Vec<Scenario>, Error> {
+    let folder = root.join("scenarios");
+    if !folder.is_dir() {
+        let advice = "run in the repository or name it with --root";
+        return Err(Error::Usage(format!("{}: no folder `scenarios`; {advice}", root.display())));
+    }
+    let mut scenarios = Vec::new();
+    for arch in arch::ALL {
+        let folder = folder.join(arch.name());
+        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        let mut paths: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+        paths.sort();
+        for path in paths {
+            scenarios.push(Scenario::load(&path)?);
+        }
+    }
+    Ok(scenarios)
+}

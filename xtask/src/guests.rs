@@ -1,0 +1,266 @@
+//! Compiles and links the guests, and proves that the checked-in ELFs are what their sources say.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use object::elf::{self, FileHeader64};
+use object::endian::LittleEndian;
+use object::read::elf::{FileHeader as _, ProgramHeader as _, Sym as _};
+use sha2::{Digest as _, Sha256};
+
+use crate::{Outcome, root};
+
+/// Debian 12's LLVM. Another version may lay the same source out differently, so nothing else is accepted.
+const LLVM_VERSION: &str = "14.0.6";
+const CLANG: &str = "clang-14";
+const LLD: &str = "ld.lld-14";
+
+/// What a CPU's compiler needs to be told, and where its guests live.
+struct Cpu {
+    name: &'static str,
+    target: &'static str,
+    flags: &'static [&'static str],
+    base: &'static str,
+}
+
+const CPUS: &[Cpu] = &[
+    Cpu { name: "arm64", target: "aarch64-none-elf", flags: &["-mgeneral-regs-only"], base: "0xffff800080000000" },
+    Cpu {
+        name: "riscv64",
+        target: "riscv64-none-elf",
+        // lld 14 does not know R_RISCV_ALIGN, which relaxation needs.
+        flags: &["-march=rv64imac", "-mabi=lp64", "-mno-relax", "-mcmodel=medany"],
+        base: "0xffffffff80000000",
+    },
+    Cpu {
+        name: "x86_64",
+        target: "x86_64-none-elf",
+        flags: &["-mcmodel=kernel", "-mno-red-zone", "-mgeneral-regs-only"],
+        base: "0xffffffff81000000",
+    },
+];
+
+/// Flags of every compilation: freestanding code with frame pointers, leaves without frames, nothing that varies from
+/// one machine to the next.
+const FLAGS: &[&str] = &[
+    "-ffreestanding",
+    "-fno-builtin",
+    "-nostdlib",
+    "-fno-stack-protector",
+    "-fno-pic",
+    "-fno-asynchronous-unwind-tables",
+    "-fno-unwind-tables",
+    "-fno-ident",
+    "-fno-omit-frame-pointer",
+    "-momit-leaf-frame-pointer",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+];
+
+/// One ELF to be made.
+struct Build<'a> {
+    cpu: &'a Cpu,
+    name: String,
+    source: PathBuf,
+    flags: Vec<String>,
+}
+
+pub(crate) fn run(arguments: &[String]) -> Outcome {
+    let check = match arguments {
+        [] => false,
+        [flag] if flag == "--check" => true,
+        _ => return Err("guests takes nothing or --check".to_owned()),
+    };
+    require_toolchain()?;
+    let guests = root().join("guests");
+    let scratch = root().join("target").join("guests");
+    let mut hashes = BTreeMap::new();
+    let mut problems = Vec::new();
+    for cpu in CPUS {
+        let builds = builds_of(&guests, cpu)?;
+        for build in &builds {
+            let made = make(&guests, &scratch, build)?;
+            let checked_in = guests.join(cpu.name).join(format!("{}.elf", build.name));
+            let label = format!("{}/{}.elf", cpu.name, build.name);
+            if check {
+                problems.extend(compare(&label, &made, &checked_in));
+            } else {
+                std::fs::copy(&made, &checked_in).map_err(|error| format!("{}: {error}", checked_in.display()))?;
+            }
+            let bytes = std::fs::read(&checked_in).unwrap_or_default();
+            hashes.insert(label, format!("{:x}", HexDigest(&Sha256::digest(bytes))));
+        }
+        problems.extend(orphans(&guests.join(cpu.name), &builds)?);
+    }
+    let manifest = manifest(&hashes);
+    let path = guests.join("MANIFEST.toml");
+    if check {
+        if std::fs::read_to_string(&path).ok().as_deref() != Some(&manifest) {
+            problems.push("MANIFEST.toml does not list these ELFs with these hashes".to_owned());
+        }
+    } else {
+        std::fs::write(&path, manifest).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    if problems.is_empty() {
+        eprintln!("guests: {} ELFs {}", hashes.len(), if check { "match their sources" } else { "written" });
+        return Ok(());
+    }
+    Err(format!("{}\nrun `cargo xtask guests` and commit what it writes", problems.join("\n")))
+}
+
+/// Refuses any LLVM but the pinned one, with the command that installs it.
+fn require_toolchain() -> Outcome {
+    for (program, argument) in [(CLANG, "--version"), (LLD, "--version")] {
+        let output = Command::new(program)
+            .arg(argument)
+            .output()
+            .map_err(|error| format!("{program}: {error}; on Debian 12: apt-get install clang-14 lld-14"))?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        if !text.contains(LLVM_VERSION) {
+            let first = text.lines().next().unwrap_or_default();
+            return Err(format!("{program} is {first:?}, but the guests are pinned to LLVM {LLVM_VERSION}"));
+        }
+    }
+    Ok(())
+}
+
+/// The builds of one CPU, by name: its own assembly, and the C that is compiled for every CPU.
+fn builds_of<'a>(guests: &Path, cpu: &'a Cpu) -> Result<Vec<Build<'a>>, String> {
+    let mut builds = Vec::new();
+    for (folder, extension) in [(guests.join(cpu.name), "S"), (guests.join("any"), "c")] {
+        for source in files(&folder, extension)? {
+            let text = std::fs::read_to_string(&source).map_err(|error| format!("{}: {error}", source.display()))?;
+            let stem = source.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let mut named: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("//@ build ")).collect();
+            if named.is_empty() {
+                named.push(&stem);
+            }
+            for line in named {
+                let (name, flags) = line.split_once(':').unwrap_or((line, ""));
+                let mut flags: Vec<String> = flags.split_whitespace().map(str::to_owned).collect();
+                if extension == "c" && !flags.iter().any(|flag| flag.starts_with("-O")) {
+                    flags.insert(0, "-O2".to_owned());
+                }
+                builds.push(Build { cpu, name: name.trim().to_owned(), source: source.clone(), flags });
+            }
+        }
+    }
+    builds.sort_by(|left, right| left.name.cmp(&right.name));
+    Ok(builds)
+}
+
+/// The files of a folder with this extension, in order.
+fn files(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, String> {
+    let entries = std::fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let mut found: Vec<_> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|found| found == extension))
+        .collect();
+    found.sort();
+    Ok(found)
+}
+
+/// Compiles and links one guest into the scratch folder.
+fn make(guests: &Path, scratch: &Path, build: &Build<'_>) -> Result<PathBuf, String> {
+    let folder = scratch.join(build.cpu.name);
+    std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let include = guests.join(build.cpu.name).join("include");
+    let mut objects = Vec::new();
+    for (part, source) in [("start", include.join("start.S")), ("guest", build.source.clone())] {
+        let object = folder.join(format!("{}.{part}.o", build.name));
+        let mut clang = Command::new(CLANG);
+        clang.arg(format!("--target={}", build.cpu.target)).args(FLAGS).args(build.cpu.flags);
+        clang.arg("-I").arg(&include).args(&build.flags).arg("-c").arg(&source).arg("-o").arg(&object);
+        execute(clang)?;
+        objects.push(object);
+    }
+    let linked = folder.join(format!("{}.elf", build.name));
+    let mut lld = Command::new(LLD);
+    lld.arg("-T").arg(guests.join("guest.ld")).args([
+        "-z",
+        "max-page-size=4096",
+        "--build-id=none",
+        "--discard-locals",
+    ]);
+    lld.arg(format!("--defsym=GUEST_BASE={}", build.cpu.base)).args(&objects).arg("-o").arg(&linked);
+    execute(lld)?;
+    Ok(linked)
+}
+
+fn execute(mut command: Command) -> Outcome {
+    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    if output.status.success() && output.stderr.is_empty() {
+        return Ok(());
+    }
+    Err(format!("{command:?}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr)))
+}
+
+/// What a guest is to the machine: its loaded segments and its symbols. File offsets and section order do not matter.
+#[derive(PartialEq, Eq)]
+struct Loaded {
+    segments: Vec<(u64, u64, elf::ProgramFlags, Vec<u8>)>,
+    symbols: Vec<(u64, u64, Vec<u8>)>,
+}
+
+fn loaded(path: &Path) -> Result<Loaded, String> {
+    let data = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let malformed = |error: object::Error| format!("{}: {error}", path.display());
+    let endian = LittleEndian;
+    let header = FileHeader64::<LittleEndian>::parse(&*data).map_err(malformed)?;
+    let mut segments = Vec::new();
+    for segment in header.program_headers(endian, &*data).map_err(malformed)? {
+        if segment.p_type(endian) == elf::PT_LOAD {
+            let bytes = segment.data(endian, &*data).map_err(|()| format!("{}: truncated segment", path.display()))?;
+            segments.push((segment.p_vaddr(endian), segment.p_memsz(endian), segment.p_flags(endian), bytes.to_vec()));
+        }
+    }
+    let sections = header.sections(endian, &*data).map_err(malformed)?;
+    let table = sections.symbols(endian, &*data, elf::SHT_SYMTAB).map_err(malformed)?;
+    let mut symbols = Vec::new();
+    for symbol in table.iter() {
+        let name = symbol.name(endian, table.strings()).map_err(malformed)?;
+        symbols.push((symbol.st_value(endian), symbol.st_size(endian), name.to_vec()));
+    }
+    symbols.sort();
+    Ok(Loaded { segments, symbols })
+}
+
+fn compare(label: &str, made: &Path, checked_in: &Path) -> Option<String> {
+    match (loaded(made), loaded(checked_in)) {
+        (Ok(left), Ok(right)) if left == right => None,
+        (Ok(left), Ok(right)) if left.segments == right.segments => Some(format!("{label}: symbols differ")),
+        (Ok(_), Ok(_)) => Some(format!("{label}: loaded bytes differ")),
+        (Err(reason), _) | (_, Err(reason)) => Some(reason),
+    }
+}
+
+/// ELFs that no source makes.
+fn orphans(folder: &Path, builds: &[Build<'_>]) -> Result<Vec<String>, String> {
+    let is_made = |path: &PathBuf| builds.iter().any(|build| path.file_stem().is_some_and(|stem| *stem == *build.name));
+    Ok(files(folder, "elf")?
+        .into_iter()
+        .filter(|path| !is_made(path))
+        .map(|path| format!("{}: no source makes it; remove it", path.display()))
+        .collect())
+}
+
+fn manifest(hashes: &BTreeMap<String, String>) -> String {
+    let mut text = String::from("# Written by `cargo xtask guests`; do not edit.\n");
+    let _ = writeln!(text, "llvm = \"{LLVM_VERSION}\"\n\n[sha256]");
+    for (label, hash) in hashes {
+        let _ = writeln!(text, "\"{label}\" = \"{hash}\"");
+    }
+    text
+}
+
+/// Prints bytes as lower-case hexadecimal digits.
+struct HexDigest<'a>(&'a [u8]);
+
+impl std::fmt::LowerHex for HexDigest<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
