@@ -12,6 +12,7 @@ FUNC guest_main
 END guest_main
 
 FUNC caller
+						// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-32]!		// CFA=sp+32 RA=[cfa-24]
 	mov	x29, sp				// CFA=x29+32
 	str	x19, [sp, #16]
@@ -25,6 +26,7 @@ END caller
 
 // The record is stored and linked as late as it can be, and unlinked as early.
 FUNC late
+						// CFA=sp RA=x30
 	sub	sp, sp, #48			// CFA=sp+48 RA=x30
 	add	x0, x0, #1
 	stp	x19, x20, [sp]
@@ -41,6 +43,7 @@ FUNC late
 END late
 
 FUNC leaf
-	add	x0, x0, #1			// CFA=sp RA=x30
+						// CFA=sp RA=x30
+	add	x0, x0, #1
 	ret
 END leaf

@@ -192,11 +192,7 @@ fn run(root: &Path, arguments: &RunArguments, out: &mut dyn Write) -> Result<u8,
         std::fs::write(path, document).map_err(file_error)?;
     }
     printed(text::write(&report, out))?;
-    let is_void = report.sections.iter().any(|section| {
-        let is_expected =
-            scenarios.iter().any(|scenario| scenario.name == section.scenario && scenario.text.void.is_some());
-        section.void.is_some() && !is_expected
-    });
+    let is_void = report.sections.iter().any(|section| section.void.is_some() && !section.void_is_meant);
     let broken = report.sections.iter().flat_map(|section| &section.broken);
     let is_broken = broken.into_iter().any(|broken| !(arguments.allow_unsound && broken.is_unsound));
     Ok(if is_void {

@@ -2,6 +2,7 @@
 
 use crate::report::{Broken, Finding, Section};
 use crate::scenario::{Known, Level, Scenario};
+use crate::verdict::Verdict;
 
 /// Fills in [`Section::broken`] for all sections of one scenario, as far as these subjects were run.
 pub fn check(scenario: &Scenario, sections: &mut [Section], known_subjects: &[String]) {
@@ -39,15 +40,14 @@ pub fn check(scenario: &Scenario, sections: &mut [Section], known_subjects: &[St
 }
 
 fn of_section(scenario: &Scenario, section: &Section, used: &mut [bool]) -> Vec<Broken> {
-    match (&scenario.text.void, &section.void) {
-        (None, None) => {}
-        // A void run has no verdicts to hold against a gate; the report says that it is void.
-        (None, Some(_)) => return Vec::new(),
-        (Some(expected), Some(reason)) if reason.contains(expected) => return Vec::new(),
-        (Some(expected), found) => {
-            let found = found.as_deref().unwrap_or("the run is not void");
-            return vec![Broken::other(format!("the run must be void because of {expected:?}, but: {found}"))];
-        }
+    if let Some(expected) = &scenario.text.void
+        && !section.void_is_meant
+    {
+        let found = section.void.as_deref().unwrap_or("the run is not void");
+        return vec![Broken::other(format!("the run must be void because of {expected:?}, but: {found}"))];
+    }
+    if section.void.is_some() {
+        return Vec::new(); // there are no verdicts to hold against a gate; the report says that the run is void
     }
     let mut broken = Vec::new();
     for finding in &section.findings {
@@ -60,7 +60,7 @@ fn of_section(scenario: &Scenario, section: &Section, used: &mut [bool]) -> Vec<
             for (known, used) in scenario.text.known.iter().zip(used.iter_mut()) {
                 if covers(known, section, finding, offset) {
                     is_known = true;
-                    *used |= ends_are_real(known, section, finding);
+                    *used |= ends_are_real(known, section);
                 }
             }
             if !is_known && !level.allows(finding.verdict) {
@@ -79,7 +79,7 @@ fn of_section(scenario: &Scenario, section: &Section, used: &mut [bool]) -> Vec<
                     finding.function,
                     section.variant.as_ref().map(|variant| format!(" --variant {variant}")).unwrap_or_default(),
                 ),
-                is_unsound: matches!(finding.verdict, crate::verdict::Verdict::Unsound(_)),
+                is_unsound: matches!(finding.verdict, Verdict::Unsound(_)),
             });
         }
     }
@@ -104,13 +104,12 @@ fn covers(known: &Known, section: &Section, finding: &Finding, offset: u64) -> b
 }
 
 /// Whether both ends of a known range show the deviation: a range must not be wider than what happens.
-fn ends_are_real(known: &Known, section: &Section, finding: &Finding) -> bool {
+fn ends_are_real(known: &Known, section: &Section) -> bool {
     let shows = |offset: u64| {
-        section.findings.iter().any(|other| {
-            covers(known, section, other, offset)
-                && other.verdict == finding.verdict
-                && section.offsets(other).any(|found| found == offset)
-        })
+        section
+            .findings
+            .iter()
+            .any(|other| covers(known, section, other, offset) && section.offsets(other).any(|found| found == offset))
     };
     shows(known.at.first) && shows(known.at.last)
 }

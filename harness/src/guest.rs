@@ -121,7 +121,9 @@ impl Guest {
         let mut symbols = Vec::new();
         for symbol in table.iter() {
             let name = symbol.name(endian, table.strings()).map_err(malformed)?;
-            if !symbol.is_undefined(endian) && !name.is_empty() && !name.starts_with(b"$") {
+            // `$x` and the like are the assembler's marks of code and data, not names.
+            let is_place = !symbol.is_undefined(endian) && symbol.st_shndx(endian) != elf::SHN_ABS;
+            if is_place && !name.is_empty() && !name.starts_with(b"$") {
                 symbols.push(Symbol {
                     name: String::from_utf8_lossy(name).into_owned(),
                     address: symbol.st_value(endian),
@@ -284,6 +286,17 @@ impl Symbols {
     pub fn name(&self, address: u64) -> String {
         match self.function_at(address) {
             Some(function) => format!("{}+{:#x}", function.name, address - function.address),
+            None => format!("{address:#x}"),
+        }
+    }
+
+    /// An address outside functions, by the nearest symbol at or below it.
+    #[must_use]
+    pub fn name_of_data(&self, address: u64) -> String {
+        let below = self.all.iter().filter(|symbol| symbol.address <= address && !symbol.is_function);
+        match below.max_by_key(|symbol| (symbol.address, std::cmp::Reverse(&symbol.name))) {
+            Some(symbol) if symbol.address == address => symbol.name.clone(),
+            Some(symbol) => format!("{}+{:#x}", symbol.name, address - symbol.address),
             None => format!("{address:#x}"),
         }
     }

@@ -38,18 +38,24 @@ impl Listing {
             |error: capstone::Error| Error::Emulator { doing: "open the disassembler", reason: error.to_string() };
         let mut capstone = guest.arch.disassembler().map_err(refused)?;
         capstone.set_detail(false).map_err(refused)?;
-        let mut lines = BTreeMap::new();
+        let mut decoded = Vec::new();
         for function in guest.symbols.functions() {
             let code = guest.bytes_at(function.address);
             let code = &code[..code.len().min(function.size as usize)];
             let mut offset = 0;
             while offset < code.len() {
-                let line = decode(guest, &capstone, function.address + offset as u64, &code[offset..]);
-                offset += line.size as usize;
-                lines.insert(line.address, line);
+                let instruction = decode(guest, &capstone, function.address + offset as u64, &code[offset..]);
+                offset += instruction.size as usize;
+                decoded.push(instruction);
             }
         }
-        Ok(Self { lines })
+        let column = decoded.iter().map(|instruction| instruction.mnemonic.len()).max().unwrap_or(0);
+        let lines = decoded.into_iter().map(|instruction| {
+            let Decoded { address, size, mnemonic, operands, flow } = instruction;
+            let text = format!("{mnemonic:<column$}  {operands}").trim_end().to_owned();
+            (address, Line { address, size, text, flow })
+        });
+        Ok(Self { lines: lines.collect() })
     }
 
     /// The instruction at an address.
@@ -69,16 +75,25 @@ impl Listing {
     }
 }
 
-fn decode(guest: &Guest, capstone: &Capstone, address: u64, bytes: &[u8]) -> Line {
+/// An instruction before its columns are known.
+struct Decoded {
+    address: u64,
+    size: u64,
+    mnemonic: String,
+    operands: String,
+    flow: Flow,
+}
+
+fn decode(guest: &Guest, capstone: &Capstone, address: u64, bytes: &[u8]) -> Decoded {
     let decoded = capstone.disasm_count(bytes, address, 1).ok();
     let Some(instruction) = decoded.as_ref().and_then(|instructions| instructions.first()) else {
-        return Line { address, size: 1, text: format!(".byte {:#04x}", bytes[0]), flow: Flow::SEQUENTIAL };
+        let (mnemonic, operands) = (".byte".to_owned(), format!("{:#04x}", bytes[0]));
+        return Decoded { address, size: 1, mnemonic, operands, flow: Flow::SEQUENTIAL };
     };
     let flow = guest.arch.flow(address, bytes);
-    let mnemonic = instruction.mnemonic().unwrap_or_default();
+    let mnemonic = instruction.mnemonic().unwrap_or_default().to_owned();
     let operands = symbolic(guest, flow.target, instruction.op_str().unwrap_or_default());
-    let text = format!("{mnemonic:<7} {operands}").trim_end().to_owned();
-    Line { address, size: instruction.len() as u64, text, flow }
+    Decoded { address, size: instruction.len() as u64, mnemonic, operands, flow }
 }
 
 /// Replaces guest addresses in operands by names: the target of a direct transfer (which some disassemblers print as an
@@ -100,11 +115,11 @@ fn symbolic(guest: &Guest, target: Option<u64>, operands: &str) -> String {
     parts.join(", ")
 }
 
-/// A function's name, or the nearest symbol below for data.
+/// A function with an offset, or the nearest symbol of data.
 fn data_name(guest: &Guest, address: u64) -> String {
     match guest.symbols.function_at(address) {
         Some(function) if function.address == address => function.name.clone(),
         Some(_) => guest.symbols.name(address),
-        None => "<data>".to_owned(),
+        None => guest.symbols.name_of_data(address),
     }
 }

@@ -202,7 +202,7 @@ impl std::fmt::Debug for Context<'_> {
 enum Stop {
     Observer,
     Budget,
-    Access { kind: &'static str, address: u64 },
+    Access { kind: &'static str, page: u64 },
     Undefined,
     Exception(u32),
 }
@@ -273,22 +273,23 @@ impl<'g> Machine<'g> {
             None => return Ok(Ended { executed, complete: true }),
             Some(Stop::Observer) => return Ok(Ended { executed, complete: false }),
             Some(Stop::Budget) => format!("no end within the budget of {budget} instructions"),
-            Some(Stop::Access { kind, address }) => format!("{kind} of {}", self.describe(address)),
+            Some(Stop::Access { kind, page }) => format!("{kind} in {}", self.describe(page)),
             Some(Stop::Undefined) => "undefined instruction".to_owned(),
-            Some(Stop::Exception(number)) => format!("unhandled exception {number}"),
+            Some(Stop::Exception(number)) => {
+                format!("unhandled exception {number} ({})", self.guest.arch.exception_name(number))
+            }
         };
         let at = context.previous.map_or(self.entry, |(pc, _)| pc);
         Err(Error::Run { guest: self.guest.name.clone(), reason, at: self.guest.symbols.name(at), executed })
     }
 
-    /// An address with what is mapped there.
-    fn describe(&self, address: u64) -> String {
-        match self.memory.region(address) {
-            None => format!("unmapped address {address:#x}"),
-            Some(region) if region.permission & Prot::EXEC != Prot::NONE => {
-                format!("code at {}", self.guest.symbols.name(address))
-            }
-            Some(_) => format!("data at {address:#x}"),
+    /// A page with what is mapped there.
+    fn describe(&self, page: u64) -> String {
+        match self.memory.region(page) {
+            None => format!("unmapped page {page:#x}"),
+            Some(region) if region.permission & Prot::EXEC != Prot::NONE => format!("page {page:#x} of code"),
+            Some(region) if region.permission & Prot::WRITE != Prot::NONE => format!("page {page:#x} of data"),
+            Some(_) => format!("page {page:#x} of constants"),
         }
     }
 
@@ -339,7 +340,7 @@ fn before_instruction(engine: &mut Unicorn<'_, Context<'_>>, pc: u64, size: u32)
 }
 
 /// The TLB hook: every mapped page is where it says, with its segment's permission; the rest is a fault, noted here because
-/// Unicorn does not tell its address.
+/// Unicorn does not tell its address. (Of the address it tells only the page.)
 fn fill_tlb(engine: &mut Unicorn<'_, Context<'_>>, address: u64, kind: MemType) -> Option<TlbEntry> {
     let context = engine.get_data_mut();
     let (kind, needs) = match kind {
@@ -353,7 +354,7 @@ fn fill_tlb(engine: &mut Unicorn<'_, Context<'_>>, address: u64, kind: MemType) 
             Some(TlbEntry { paddr: address, perms: region.permission })
         }
         _ => {
-            context.stop.get_or_insert(Stop::Access { kind, address });
+            context.stop.get_or_insert(Stop::Access { kind, page: address & !(PAGE - 1) });
             None
         }
     }

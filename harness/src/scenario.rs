@@ -273,6 +273,12 @@ impl Scenario {
         if self.text.variant.is_empty() { vec![Variant::default()] } else { self.text.variant.clone() }
     }
 
+    /// Whether the run must be void for this reason.
+    #[must_use]
+    pub fn means_void(&self, reason: &str) -> bool {
+        self.text.void.as_ref().is_some_and(|expected| reason.contains(expected))
+    }
+
     /// The file of a variant's guest.
     #[must_use]
     pub fn guest_path(&self, root: &Path, variant: &Variant) -> PathBuf {

@@ -264,6 +264,7 @@ impl<'p> Sweep<'p> {
             points: judged,
             distinct_pcs: self.sites.len(),
             unwitnessed: testimony.unwitnessed.iter().map(name_of).collect(),
+            void_is_meant: testimony.contradiction.as_ref().is_some_and(|reason| scenario.means_void(reason)),
             void: testimony.contradiction,
             claims: scenario.text.claims.clone(),
             subjects: subjects.collect(),

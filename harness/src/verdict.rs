@@ -261,3 +261,6 @@ impl Findings {
         self.falsehood.get_or_insert(kind);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -49,6 +49,9 @@ pub trait Arch: Sync {
     /// What this instruction does to the flow of control. `bytes` may reach beyond the instruction.
     fn flow(&self, address: u64, bytes: &[u8]) -> Flow;
 
+    /// What Unicorn's exception of this number is.
+    fn exception_name(&self, number: u32) -> &'static str;
+
     /// A disassembler for listings.
     ///
     /// # Errors

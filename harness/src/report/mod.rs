@@ -31,6 +31,8 @@ pub struct Section {
     pub unwitnessed: Vec<(String, usize)>,
     /// Why nothing of this may be believed.
     pub void: Option<String>,
+    /// Whether the scenario demands that the run be void, for just that reason.
+    pub void_is_meant: bool,
     /// The open claims that the scenario decides.
     pub claims: Vec<String>,
     /// The subjects, in the order of columns.

@@ -27,7 +27,8 @@ pub fn write(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
     )?;
     for section in &report.sections {
         if let Some(reason) = &section.void {
-            writeln!(out, "{:<title$}  void: {reason}", section.title())?;
+            let (style, mark) = if section.void_is_meant { (GOOD, "void as it must be") } else { (BAD, "void") };
+            writeln!(out, "{:<title$}  {style}{mark}{style:#}: {reason}", section.title())?;
             continue;
         }
         for result in &section.subjects {

@@ -81,6 +81,20 @@ impl Arch for Arm64 {
         })
     }
 
+    /// QEMU target/arm/cpu.h, EXCP_*.
+    fn exception_name(&self, number: u32) -> &'static str {
+        match number {
+            1 => "undefined instruction",
+            2 => "svc",
+            3 => "prefetch abort",
+            4 => "data abort",
+            7 => "brk",
+            11 => "hvc",
+            13 => "smc",
+            _ => "unknown",
+        }
+    }
+
     fn disassembler(&self) -> Result<Capstone, capstone::Error> {
         Capstone::new().arm64().mode(capstone::arch::arm64::ArchMode::Arm).detail(true).build()
     }

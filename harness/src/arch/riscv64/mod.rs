@@ -73,6 +73,19 @@ impl Arch for Riscv64 {
         flow::decode(address, bytes)
     }
 
+    /// Privileged ISA, table "mcause values after trap".
+    fn exception_name(&self, number: u32) -> &'static str {
+        match number {
+            0 => "instruction address misaligned",
+            2 => "illegal instruction",
+            3 => "breakpoint",
+            4 => "load address misaligned",
+            6 => "store address misaligned",
+            8..=11 => "ecall",
+            _ => "unknown",
+        }
+    }
+
     fn disassembler(&self) -> Result<Capstone, capstone::Error> {
         use capstone::arch::riscv::{ArchExtraMode, ArchMode};
         Capstone::new()

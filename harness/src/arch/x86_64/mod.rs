@@ -80,6 +80,22 @@ impl Arch for X86_64 {
         }
     }
 
+    /// SDM volume 3, table 7-1.
+    fn exception_name(&self, number: u32) -> &'static str {
+        match number {
+            0 => "#DE",
+            1 => "#DB",
+            3 => "#BP",
+            6 => "#UD",
+            8 => "#DF",
+            11 => "#NP",
+            12 => "#SS",
+            13 => "#GP",
+            14 => "#PF",
+            _ => "unknown",
+        }
+    }
+
     fn disassembler(&self) -> Result<Capstone, capstone::Error> {
         use capstone::arch::x86::{ArchMode, ArchSyntax};
         Capstone::new().x86().mode(ArchMode::Mode64).syntax(ArchSyntax::Att).detail(true).build()

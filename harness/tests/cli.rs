@@ -1,0 +1,264 @@
+//! The program as a user meets it: output, exit status, and what it says of bad input.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn program(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_unwind-harness"))
+        .args(arguments)
+        .current_dir(root())
+        .output()
+        .expect("the program starts")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("text")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("text")
+}
+
+#[track_caller]
+fn succeeds(arguments: &[&str]) -> String {
+    let output = program(arguments);
+    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}{}", stdout(&output), stderr(&output));
+    stdout(&output)
+}
+
+/// A usage or input error: status 2, nothing on standard output, one error that contains all of this.
+#[track_caller]
+fn refused(arguments: &[&str], says: &[&str]) {
+    let output = program(arguments);
+    let error = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}{error}", stdout(&output));
+    assert_eq!(stdout(&output), "", "{arguments:?}");
+    assert!(error.starts_with("error: "), "{error}");
+    for part in says {
+        assert!(error.contains(part), "{arguments:?} should say {part:?}:\n{error}");
+    }
+    assert!(!error.contains("panicked"), "{error}");
+}
+
+/// A folder with one scenario of its own, whose guests are this project's.
+fn folder(name: &str, scenario: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = std::fs::remove_dir_all(&folder);
+    for part in ["scenarios/arm64", "guests/arm64"] {
+        std::fs::create_dir_all(folder.join(part)).expect("a new folder");
+    }
+    for guest in ["leaf", "clobbered_callee_saved"] {
+        let elf = format!("guests/arm64/{guest}.elf");
+        std::fs::copy(root().join(&elf), folder.join(&elf)).expect("the guest is there");
+    }
+    std::fs::write(folder.join("scenarios/arm64/own.toml"), scenario).expect("a new file");
+    folder
+}
+
+/// Runs everything in such a folder.
+fn run_in(folder: &Path, more: &[&str]) -> Output {
+    let folder = folder.to_str().expect("a path of text");
+    program(&[&["--root", folder], more].concat())
+}
+
+#[test]
+fn help_tells_the_exit_status() {
+    for arguments in [&["--help"][..], &["run", "--help"]] {
+        let help = succeeds(arguments);
+        for part in ["Exit status", "a run is void", "--json", "--allow-unsound", "--jobs"] {
+            assert!(help.contains(part), "{part}: {help}");
+        }
+    }
+}
+
+#[test]
+fn one_table_without_colour_when_nobody_looks() {
+    let table = succeeds(&["run", "leaf", "late_frame_record"]);
+    assert!(!table.contains('\u{1b}'), "{table}");
+    for part in
+        ["arm64/leaf probe", "riscv64/late_frame_record probe", "x86_64/leaf probe", "frame-record", "all gates hold"]
+    {
+        assert!(table.contains(part), "{part}: {table}");
+    }
+    assert_eq!(table.lines().filter(|line| line.contains(" probe ")).count(), 6, "{table}");
+}
+
+#[test]
+fn filters_select() {
+    let names = |arguments: &[&str]| -> Vec<String> {
+        let text = succeeds(arguments);
+        text.lines().filter_map(|line| line.split_whitespace().next().map(str::to_owned)).collect()
+    };
+    assert_eq!(names(&["list", "leaf"]), ["arm64/leaf", "riscv64/leaf", "x86_64/leaf"]);
+    assert_eq!(names(&["list", "arm64/leaf"]), ["arm64/leaf"]);
+    assert_eq!(names(&["list", "leaf", "--arch", "riscv64"]), ["riscv64/leaf"]);
+    assert_eq!(
+        names(&["list", "_record", "--arch", "x86_64"]),
+        ["x86_64/late_frame_record", "x86_64/overwritten_record"]
+    );
+    assert_eq!(names(&["list"]).len(), 3 * names(&["list", "--arch", "arm64"]).len());
+}
+
+#[test]
+fn what_does_not_exist_is_named() {
+    refused(&["run", "no_such"], &["no scenario matches \"no_such\"", "unwind-harness list"]);
+    refused(&["run", "--arch", "mips"], &["mips", "arm64, riscv64, x86_64"]);
+    refused(&["run", "--unwinder", "magic"], &["magic", "frame-record"]);
+    refused(&["run", "--jobs", "0"], &["--jobs"]);
+    refused(&["run", "--root", "/nonexistent"], &["/nonexistent", "scenarios"]);
+    refused(&["explain", "arm64/no_such", "leaf"], &["arm64/no_such"]);
+    refused(&["explain", "arm64/leaf", "no_such"], &["no symbol `no_such`"]);
+    refused(&["explain", "arm64/leaf", "leaf+0x1"], &["leaf+0x1#1 is not the start of an instruction"]);
+    refused(&["explain", "arm64/leaf", "leaf#99"], &["arrives 2 times"]);
+    refused(&["explain", "arm64/leaf", "leaf#0"], &["counts from 1"]);
+    refused(&["explain", "arm64/leaf", "leaf", "--variant", "big"], &["no such variant"]);
+    refused(&["run", "arm64/leaf", "--json", "/nonexistent/report.json"], &["/nonexistent/report.json"]);
+}
+
+#[test]
+fn explain_shows_truth_and_walk_side_by_side() {
+    let text = succeeds(&["explain", "arm64/late_frame_record", "late+0x8#1"]);
+    for part in [
+        "arm64/late_frame_record late+0x8#1",
+        "the witnesses of the truth agree",
+        "x29 0x",
+        "-> late+0x8 ",
+        "1  caller+0x14",
+        "3  _start+0xc",
+        "frame-record: !skipped (claimed reliable, end: outermost)",
+        "frame record at 0x",
+        "read 0x",
+        "task stack top-0x",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn the_report_is_the_same_for_any_number_of_jobs_and_its_counters_add_up() {
+    let report = |jobs: &str| {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("jobs-{jobs}.json"));
+        succeeds(&["run", "--jobs", jobs, "--json", path.to_str().expect("a path of text")]);
+        std::fs::read_to_string(path).expect("the report was written")
+    };
+    let text = report("1");
+    assert_eq!(text, report("2"));
+    assert_eq!(text, report("7"));
+    let document: serde_json::Value = serde_json::from_str(&text).expect("the report is JSON");
+    assert_eq!(document["schema"], 1);
+    let scenarios = document["scenarios"].as_array().expect("a list");
+    assert!(scenarios.len() > 39);
+    for scenario in scenarios {
+        for (name, counters) in scenario["subjects"].as_object().expect("a map") {
+            let count = |key: &str| counters[key].as_u64().expect("a number");
+            let parts = ["exact", "cautious", "incomplete", "wrong_flagged", "overstated", "unsound"];
+            assert_eq!(parts.iter().map(|part| count(part)).sum::<u64>(), count("walks"), "{scenario}");
+            let found = scenario["findings"].as_array().expect("a list").iter();
+            let found = found.filter(|finding| finding["subject"] == name.as_str());
+            let not_exact: u64 = found.map(|finding| finding["count"].as_u64().expect("a number")).sum();
+            assert_eq!(not_exact, count("walks") - count("exact"), "{scenario}");
+        }
+    }
+    let leaf = scenarios.iter().find(|scenario| scenario["name"] == "arm64/leaf").expect("the scenario ran");
+    assert_eq!(
+        (&leaf["variant"], &leaf["interrupt"], &leaf["void"]),
+        (&serde_json::Value::Null, &"probe".into(), &serde_json::Value::Null)
+    );
+    let finding = leaf["findings"].as_array().and_then(|all| all.last()).expect("a finding");
+    assert_eq!(finding["start"], "live");
+    assert_eq!(finding["verdict"], "!skipped");
+    assert!(finding["range"].as_str().is_some_and(|range| range.starts_with("leaf+0x0")), "{finding}");
+    assert_eq!(finding["first"]["point"], "leaf+0x0#1");
+}
+
+#[test]
+fn a_broken_gate_is_status_1_and_says_how_to_see_it() {
+    let sound_by_default = folder("unsound", "guest = \"leaf\"\n");
+    let output = run_in(&sound_by_default, &[]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let text = stdout(&output);
+    assert!(text.contains("gate broken"), "{text}");
+    assert!(text.contains("frame-record must be sound, but is !skipped at leaf+0x0"), "{text}");
+    assert!(text.contains("unwind-harness explain arm64/own leaf+0x0"), "{text}");
+    assert_eq!(run_in(&sound_by_default, &["--allow-unsound"]).status.code(), Some(0));
+
+    let exact = folder("exact", "guest = \"leaf\"\nwithin = [\"_start\"]\n[must]\nframe-record = \"exact\"\n");
+    let output = run_in(&exact, &["--allow-unsound"]);
+    assert_eq!(output.status.code(), Some(1), "a flagged walk is not exact, and not unsound either");
+    assert!(stdout(&output).contains("frame-record must be exact, but is ~ at _start+0x0"), "{}", stdout(&output));
+}
+
+#[test]
+fn a_known_deviation_must_happen_at_both_of_its_ends() {
+    let with = |name: &str, at: &str| {
+        let known = format!(
+            "[[known]]\nunwinder = \"frame-record\"\nat = \"{at}\"\nverdict = \"!skipped\"\nbecause = \"a leaf\"\n"
+        );
+        folder(name, &format!("guest = \"leaf\"\nwithin = [\"leaf\"]\n{known}"))
+    };
+    let output = run_in(&with("known", "leaf+0x0..leaf+0x14"), &[]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
+    for (name, at) in [("known-too-wide", "leaf+0x0..leaf+0x40"), ("known-elsewhere", "caller+0x0")] {
+        let output = run_in(&with(name, at), &["--allow-unsound"]);
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        assert!(stdout(&output).contains("does not happen at both of its ends any more"), "{}", stdout(&output));
+    }
+}
+
+#[test]
+fn a_void_run_is_status_3_unless_it_is_meant() {
+    let unexpected = folder("void", "guest = \"clobbered_callee_saved\"\n[must]\nframe-record = \"any\"\n");
+    let output = run_in(&unexpected, &[]);
+    assert_eq!(output.status.code(), Some(3), "{}{}", stdout(&output), stderr(&output));
+    assert!(stdout(&output).contains("void: at caller+"), "{}", stdout(&output));
+    let meant = folder("void-meant", "guest = \"clobbered_callee_saved\"\nvoid = \"callee-saved x19\"\n");
+    assert_eq!(run_in(&meant, &[]).status.code(), Some(0));
+    let another_reason = folder("void-otherwise", "guest = \"clobbered_callee_saved\"\nvoid = \"callee-saved x20\"\n");
+    assert_eq!(run_in(&another_reason, &[]).status.code(), Some(3));
+    let not_void = folder("not-void", "guest = \"leaf\"\nvoid = \"callee-saved\"\n");
+    assert_eq!(run_in(&not_void, &[]).status.code(), Some(1));
+}
+
+#[test]
+fn an_activation_that_never_goes_on_must_be_declared() {
+    // Entered in the middle: `leaf` returns to what the harness planted in the link register.
+    let entered = folder("entered", "guest = \"leaf\"\nentry = \"leaf\"\n");
+    refused(&["--root", entered.to_str().expect("a path of text")], &["guest leaf: execution in unmapped page"]);
+}
+
+#[test]
+fn bad_scenarios_are_refused_with_file_and_line() {
+    for (name, text, says) in [
+        ("syntax", "guest = \n", &["own.toml", "line 1"][..]),
+        ("unknown-key", "guest = \"leaf\"\nflavour = 1\n", &["line 2", "flavour"]),
+        ("unknown-kind", "guest = \"leaf\"\ninterrupt = [\"magic\"]\n", &["line 2", "magic", "probe"]),
+        ("no-guest", "entry = \"_start\"\n", &["missing field `guest`"]),
+        ("missing-elf", "guest = \"nobody\"\n", &["nobody.elf"]),
+        ("entry", "guest = \"leaf\"\nentry = \"nowhere\"\n", &["no symbol `nowhere`"]),
+        ("within", "guest = \"leaf\"\nwithin = [\"nowhere\"]\n", &["no symbol `nowhere`"]),
+        ("budget", "guest = \"leaf\"\nbudget = 5\n", &["no end within the budget of 5 instructions at"]),
+        ("visits", "guest = \"leaf\"\nmax-visits = 0\n", &["max-visits"]),
+        ("level", "guest = \"leaf\"\n[must]\nframe-record = \"good\"\n", &["line 3", "exact"]),
+        (
+            "verdict",
+            "guest = \"leaf\"\n[[known]]\nunwinder = \"frame-record\"\nat = \"leaf\"\nverdict = \"!state\"\nbecause = \"no\"\n",
+            &["!state"],
+        ),
+        (
+            "range",
+            "guest = \"leaf\"\n[[known]]\nunwinder = \"frame-record\"\nat = \"leaf..caller\"\nverdict = \"~\"\nbecause = \"no\"\n",
+            &["inside one function"],
+        ),
+        ("mod32", "guest = \"leaf\"\n[[variant]]\nname = \"a\"\ncfa-mod32 = 8\n", &["cfa-mod32"]),
+        ("stacks", "guest = \"leaf\"\n[[variant]]\nname = \"a\"\nstacks = [\"irq\"]\n", &["declares [\"task\"]"]),
+        ("twice", "guest = \"leaf\"\n[[variant]]\nname = \"a\"\n[[variant]]\nname = \"a\"\n", &["unique"]),
+        ("only", "guest = \"leaf\"\nonly = [\"riscv64\"]\n", &["only"]),
+    ] {
+        let folder = folder(&format!("bad-{name}"), text);
+        refused(&["--root", folder.to_str().expect("a path of text")], says);
+    }
+}

@@ -1,0 +1,403 @@
+//! Planted faults: wrong unwinders, broken guests and wrong witnesses, each on a named scenario where it must be caught.
+//!
+//! Each wrong unwinder is a right one with one twist, and the right one is exact at the same point: so the verdict is the
+//! twist's, and a judge that stops seeing it fails here.
+
+use std::path::Path;
+
+use kunwind::{Abi, Claims, CodeAddress, Error, Frame, FrameRecordUnwinder, Regs, Source, Target, Unwinder, WalkState};
+use unwind_harness::arch;
+use unwind_harness::oracle::{Event, Future, Ledger, Transfer, Witness, Witnesses};
+use unwind_harness::report::Section;
+use unwind_harness::scenario::{Kind, Scenario};
+use unwind_harness::subject::Subject;
+use unwind_harness::sweep;
+use unwind_harness::verdict::Compares;
+
+type Step = Result<Option<Frame>, Error>;
+type Twist = fn(&Right, &Frame, &mut WalkState, &dyn Target) -> Step;
+
+/// A right unwinder for guests in assembly: the link register or the top of the stack where that is where the return
+/// address is, frame records from there on.
+struct Right {
+    abi: &'static Abi,
+    records: FrameRecordUnwinder,
+    /// The first step takes the return address from the link register (arm64, riscv64) or from the word at SP (x86-64).
+    leaf_first: bool,
+}
+
+impl Right {
+    fn step(&self, frame: &Frame, state: &mut WalkState, target: &dyn Target) -> Step {
+        if !(self.leaf_first && matches!(frame.pc, CodeAddress::Interrupted(_))) {
+            return self.records.caller(frame, state, target);
+        }
+        let sp = frame.regs.get(self.abi.sp).expect("the start knows SP");
+        let (pc, cfa) = match self.abi.ra {
+            Some(link) => (frame.regs.get(link).expect("the start knows the link register"), sp),
+            None => (target.read_u64(sp).ok_or(Error::Unreadable(sp))?, sp + 8),
+        };
+        let mut regs = Regs::none();
+        regs.set(self.abi.fp, frame.regs.get(self.abi.fp).expect("the start knows FP"));
+        regs.set(self.abi.sp, cfa);
+        Ok(Some(Frame { pc: CodeAddress::Return(pc), regs, source: Source::Start }))
+    }
+}
+
+struct Planted {
+    right: Right,
+    claims: Claims,
+    twist: Twist,
+}
+
+impl Unwinder for Planted {
+    fn name(&self) -> &'static str {
+        "planted"
+    }
+
+    fn claims(&self) -> Claims {
+        self.claims
+    }
+
+    fn caller(&self, frame: &Frame, state: &mut WalkState, target: &dyn Target) -> Step {
+        (self.twist)(&self.right, frame, state, target)
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn scenario(name: &str) -> Scenario {
+    Scenario::load(&root().join("scenarios").join(format!("{name}.toml"))).expect("the scenario is there")
+}
+
+fn run_with(name: &str, subjects: &[Subject], witnesses: Witnesses) -> Section {
+    let scenario = scenario(name);
+    let variants = scenario.variants();
+    sweep::run_with(root(), &scenario, &variants[0], Kind::Probe, subjects, witnesses)
+        .expect("the guest runs to its end")
+}
+
+/// The verdict of a planted unwinder at one instruction, which must be the same at each arrival.
+fn verdict(name: &str, place: (&str, u64), leaf_first: bool, claims: Claims, twist: Twist) -> String {
+    let (cpu, _) = name.split_once('/').expect("a scenario's name is <cpu>/<name>");
+    let abi = arch::by_name(cpu).expect("a CPU").abi();
+    let right = Right { abi, records: FrameRecordUnwinder::new(abi), leaf_first };
+    let subject = Subject {
+        name: "planted".to_owned(),
+        compares: Compares { cfa: true, fp: true, callee_saved: false },
+        registers: [abi.sp, abi.fp].into_iter().chain(abi.ra).collect(),
+        unwinder: Box::new(Planted { right, claims, twist }),
+    };
+    let section = run_with(name, &[subject], Witnesses::default());
+    assert_eq!(section.void, None);
+    let function = section.functions.iter().find(|function| function.name == place.0).expect("the function ran");
+    let instruction = function.instructions.iter().find(|one| one.offset == place.1).expect("an instruction");
+    let [run] = instruction.runs[0].as_slice() else { panic!("the verdict changes: {:?}", instruction.runs) };
+    run.verdict.to_string()
+}
+
+/// Where the walk along frame records is exact, on each CPU: in the body of `late`, with its record linked.
+const LINKED: [(&str, (&str, u64)); 3] = [
+    ("arm64/late_frame_record", ("late", 0x18)),
+    ("riscv64/late_frame_record", ("late", 0x12)),
+    ("x86_64/late_frame_record", ("late", 0x21)),
+];
+
+/// Where the link register (or the word at SP) is right: in `leaf`.
+const IN_LEAF: [(&str, (&str, u64)); 3] =
+    [("arm64/leaf", ("leaf", 0)), ("riscv64/leaf", ("leaf", 0)), ("x86_64/leaf", ("leaf", 0))];
+
+fn right(right: &Right, frame: &Frame, state: &mut WalkState, target: &dyn Target) -> Step {
+    right.step(frame, state, target)
+}
+
+/// The twist is caught with this verdict at each place, where without it the walk is exact.
+#[track_caller]
+fn caught(places: &[(&str, (&str, u64))], leaf_first: bool, twist: Twist, expected: &str) {
+    for (name, place) in places {
+        let untwisted = verdict(name, *place, leaf_first, Claims::ByEnd, right);
+        assert_eq!(untwisted, "=", "{name} {place:?} without the fault");
+        assert_eq!(verdict(name, *place, leaf_first, Claims::ByEnd, twist), expected, "{name} {place:?}");
+    }
+}
+
+#[test]
+fn a_cfa_that_is_off_by_8() {
+    // On riscv64 and x86-64 the convention fixes the CFA, so frame records give it; arm64 has its own test below.
+    caught(
+        &LINKED[1..],
+        false,
+        |right, frame, state, target| {
+            let mut caller = right.step(frame, state, target)?;
+            if let Some(frame) = &mut caller
+                && let Some(cfa) = frame.regs.get(right.abi.sp)
+            {
+                frame.regs.set(right.abi.sp, cfa + 8);
+            }
+            Ok(caller)
+        },
+        "+state",
+    );
+}
+
+#[test]
+fn a_wrong_cfa_behind_right_pcs() {
+    // As if every arm64 frame ended above its record; those that hold more do not.
+    caught(
+        &LINKED[..1],
+        false,
+        |right, frame, state, target| {
+            let record = frame.regs.get(right.abi.fp).unwrap_or_default();
+            let mut caller = right.step(frame, state, target)?;
+            if let Some(frame) = &mut caller {
+                frame.regs.set(right.abi.sp, record + 16);
+            }
+            Ok(caller)
+        },
+        "+state",
+    );
+}
+
+#[test]
+fn a_wrong_frame_pointer_behind_right_pcs() {
+    caught(
+        &LINKED,
+        false,
+        |right, frame, state, target| {
+            let mut frame = *frame;
+            let real = frame.regs.get(right.abi.fp).unwrap_or_default();
+            frame.regs.set(right.abi.fp, real & !1); // the twisted caller handed it on with bit 0 set
+            let mut caller = right.step(&frame, state, target)?;
+            if let Some(caller) = &mut caller {
+                let fp = caller.regs.get(right.abi.fp).unwrap_or_default();
+                caller.regs.set(right.abi.fp, fp | 1);
+            }
+            Ok(caller)
+        },
+        "+state",
+    );
+}
+
+#[test]
+fn a_skipped_frame() {
+    caught(
+        &LINKED,
+        false,
+        |right, frame, state, target| {
+            let caller = right.step(frame, state, target)?;
+            match (frame.pc, caller) {
+                (CodeAddress::Interrupted(_), Some(caller)) => right.step(&caller, state, target),
+                (_, caller) => Ok(caller),
+            }
+        },
+        "!skipped",
+    );
+}
+
+#[test]
+fn a_repeated_frame() {
+    caught(
+        &LINKED,
+        false,
+        |right, frame, state, target| match (frame.pc, frame.source) {
+            // The first caller is handed out a second time, marked so that it happens once.
+            (CodeAddress::Return(_), Source::FrameRecord { .. }) if !is_outermost(right, frame, *state, target) => {
+                Ok(Some(Frame { source: Source::Start, ..*frame }))
+            }
+            _ => right.step(frame, state, target),
+        },
+        "+repeated",
+    );
+}
+
+fn is_outermost(right: &Right, frame: &Frame, mut state: WalkState, target: &dyn Target) -> bool {
+    matches!(right.step(frame, &mut state, target), Ok(None))
+}
+
+#[test]
+fn a_stale_record() {
+    // Behind the call of `late`, its dead record is still below SP: at the top of its dead frame, on each CPU.
+    let behind_the_call = [
+        ("arm64/late_frame_record", ("caller", 0x14)),
+        ("riscv64/late_frame_record", ("caller", 0x14)),
+        ("x86_64/late_frame_record", ("caller", 0x13)),
+    ];
+    caught(
+        &behind_the_call,
+        false,
+        |right, frame, state, target| {
+            let mut frame = *frame;
+            if matches!(frame.pc, CodeAddress::Interrupted(_)) {
+                let sp = frame.regs.get(right.abi.sp).unwrap_or_default();
+                let record = sp - 16;
+                frame.regs.set(right.abi.fp, record.wrapping_add_signed(-right.abi.frame_record.offset_from_fp));
+            }
+            right.step(&frame, state, target)
+        },
+        "+invented",
+    );
+}
+
+#[test]
+fn an_end_that_is_claimed_too_early() {
+    caught(
+        &LINKED,
+        false,
+        |right, frame, state, target| match frame.source {
+            Source::FrameRecord { .. } => Ok(None),
+            _ => right.step(frame, state, target),
+        },
+        "!truncated",
+    );
+}
+
+#[test]
+fn a_return_address_from_the_wrong_slot() {
+    caught(
+        &LINKED,
+        false,
+        |right, frame, state, target| {
+            let mut caller = right.step(frame, state, target)?;
+            if let (Some(caller), CodeAddress::Interrupted(_)) = (&mut caller, frame.pc)
+                && let Source::FrameRecord { at } = caller.source
+            {
+                caller.pc = CodeAddress::Return(target.read_u64(at - 8).unwrap_or(1));
+            }
+            Ok(caller)
+        },
+        "!substituted",
+    );
+}
+
+#[test]
+fn a_function_that_was_left_by_a_tail_call() {
+    // `fill` jumped to `fill_generic` and is gone; this unwinder knows the source and names it all the same.
+    let places = [
+        ("arm64/tail_call", ("fill_generic", 0)),
+        ("riscv64/tail_call", ("fill_generic", 0)),
+        ("x86_64/tail_call", ("fill_generic", 0)),
+    ];
+    caught(
+        &places,
+        true,
+        |right, frame, state, target| match (frame.pc, frame.source) {
+            (CodeAddress::Interrupted(pc), _) => {
+                let regs = Regs::none();
+                let marked = frame.regs.iter().fold(regs, |mut regs, (register, value)| {
+                    regs.set(register, value);
+                    regs
+                });
+                // Any address of the vanished function will do: it is in no true trace.
+                Ok(Some(Frame { pc: CodeAddress::Return(pc - 4), regs: marked, source: Source::FrameRecord { at: 0 } }))
+            }
+            (CodeAddress::Return(_), Source::FrameRecord { at: 0 }) => {
+                let start = Frame { pc: CodeAddress::Interrupted(0), ..*frame };
+                right.step(&start, state, target)
+            }
+            _ => right.step(frame, state, target),
+        },
+        "+invented",
+    );
+}
+
+#[test]
+fn a_fallback_that_is_not_flagged() {
+    // Frame records in a leaf miss its caller. To try them is fair, if one says so.
+    let honest: Twist = |right, frame, state, target| {
+        state.mark_unreliable();
+        right.step(frame, state, target)
+    };
+    for (name, place) in IN_LEAF {
+        assert_eq!(verdict(name, place, true, Claims::Explicit, right), "=", "{name}: the link register is right");
+        assert_eq!(verdict(name, place, false, Claims::Explicit, honest), "?skipped", "{name}: flagged");
+        assert_eq!(verdict(name, place, false, Claims::Explicit, right), "!skipped", "{name}: not flagged");
+    }
+}
+
+#[test]
+fn a_right_walk_that_is_flagged_is_cautious() {
+    let flagged: Twist = |right, frame, state, target| {
+        state.mark_unreliable();
+        right.step(frame, state, target)
+    };
+    for (name, place) in LINKED {
+        assert_eq!(verdict(name, place, false, Claims::Explicit, flagged), "~", "{name}");
+        assert_eq!(verdict(name, place, false, Claims::Never, right), "=", "{name}: never claims, and is right");
+    }
+}
+
+#[test]
+fn an_overwritten_record_is_caught_at_exactly_three_instructions() {
+    for arch in arch::ALL {
+        let name = format!("{}/overwritten_record", arch.name());
+        let section = run_with(&name, &[Subject::frame_record(*arch)], Witnesses::default());
+        let substituted: Vec<_> =
+            section.findings.iter().filter(|finding| finding.verdict.to_string() == "!substituted").collect();
+        let [finding] = substituted.as_slice() else { panic!("{name}: {substituted:?}") };
+        assert_eq!((finding.function.as_str(), finding.count), ("victim", 3), "{name}");
+        assert!(finding.got[0].starts_with("bystander+"), "{name}: {:?}", finding.got);
+    }
+}
+
+#[test]
+fn a_clobbered_callee_saved_register_voids_the_run() {
+    for arch in arch::ALL {
+        let name = format!("{}/clobbered_callee_saved", arch.name());
+        let section = run_with(&name, &[], Witnesses::default());
+        let reason = section.void.unwrap_or_else(|| panic!("{name} is not void"));
+        assert!(reason.contains("callee-saved") && reason.contains("caller+"), "{name}: {reason}");
+    }
+}
+
+/// A witness that does not see, or misjudges, one event.
+struct Wrong<W> {
+    witness: W,
+    events: usize,
+    fault: fn(usize, Option<Event>) -> Option<Event>,
+}
+
+impl<W: Witness> Witness for Wrong<W> {
+    fn arrived(&mut self, transfer: &Transfer) -> Option<Event> {
+        let event = self.witness.arrived(transfer);
+        self.events += usize::from(event.is_some());
+        if event.is_some() { (self.fault)(self.events, event) } else { None }
+    }
+}
+
+#[test]
+fn a_wrong_witness_voids_the_run() {
+    let faults: [fn(usize, Option<Event>) -> Option<Event>; 3] = [
+        // misses the third event
+        |number, event| event.filter(|_| number != 3),
+        // sees another CFA in the second
+        |number, event| match event {
+            Some(Event::Called { resume, cfa }) if number == 2 => Some(Event::Called { resume, cfa: cfa + 16 }),
+            other => other,
+        },
+        // takes the first return for that of another call
+        |_, event| match event {
+            Some(Event::Resumed { resume, cfa, since }) => Some(Event::Resumed { resume, cfa, since: since + 1 }),
+            other => other,
+        },
+    ];
+    for arch in arch::ALL {
+        let name = format!("{}/leaf", arch.name());
+        assert_eq!(run_with(&name, &[], Witnesses::default()).void, None, "{name}");
+        for (number, fault) in faults.into_iter().enumerate() {
+            let ledger = Wrong { witness: Ledger::default(), events: 0, fault };
+            let witnesses = Witnesses { ledger: Box::new(ledger), ..Witnesses::default() };
+            assert!(is_contradiction(&run_with(&name, &[], witnesses)), "{name}: ledger, fault {number}");
+            let future = Wrong { witness: Future::default(), events: 0, fault };
+            let witnesses = Witnesses { future: Box::new(future), ..Witnesses::default() };
+            assert!(is_contradiction(&run_with(&name, &[], witnesses)), "{name}: future, fault {number}");
+        }
+    }
+}
+
+fn is_contradiction(section: &Section) -> bool {
+    section
+        .void
+        .as_ref()
+        .is_some_and(|reason| reason.contains("the ledger says") && reason.contains("the future witness says"))
+}

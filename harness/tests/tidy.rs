@@ -1,0 +1,231 @@
+//! The lines that must not be crossed, as far as a search can see them. ARCHITECTURE.md says why each is there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+use unwind_harness::arch;
+use unwind_harness::scenario::{Scenario, load_all};
+
+/// No file is longer, unless it is listed with its reason.
+const MAX_LINES: usize = 500;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All files below a folder with this extension, relative to the root, in order.
+fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|found| found == extension) {
+                found.push(path.strip_prefix(root()).expect("below the root").to_path_buf());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The lines of a Rust file without comments, with their numbers. Strings with `//` in them do not occur in this project's
+/// code in a way that matters here.
+fn code(path: &Path) -> Vec<(usize, String)> {
+    let text = read(path);
+    let lines = text.lines().map(|line| line.split("//").next().unwrap_or_default().to_owned());
+    (1..).zip(lines).filter(|(_, line)| !line.trim().is_empty()).collect()
+}
+
+/// Fails for each line of code in `folder` that contains one of `words`, outside of the files that own them.
+fn only_in(folder: &str, words: &[&str], owners: &[&str]) {
+    let mut found = Vec::new();
+    for path in files(folder, "rs") {
+        let name = path.to_string_lossy().into_owned();
+        if owners.iter().any(|owner| name.starts_with(owner)) {
+            continue;
+        }
+        for (number, line) in code(&path) {
+            if words.iter().any(|word| line.to_lowercase().contains(word)) {
+                found.push(format!("{name}:{number}: {}", line.trim()));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{words:?} only in {owners:?}:\n{}", found.join("\n"));
+}
+
+#[test]
+fn the_oracle_and_the_unwinders_never_meet() {
+    let oracle = Path::new("harness/src/oracle.rs");
+    let uses: Vec<String> =
+        code(oracle).into_iter().map(|(_, line)| line).filter(|line| line.contains("kunwind")).collect();
+    assert_eq!(uses, ["use kunwind::{Register, Regs};"]);
+    for (number, line) in code(oracle) {
+        for word in ["crate::subject", "crate::sweep", "crate::verdict", "eh_frame", "sframe", "orc_"] {
+            assert!(!line.to_lowercase().contains(word), "{}:{number}: {line}", oracle.display());
+        }
+        // The ABI is what unwinders go by; of it the oracle may take a register's name for a message.
+        assert!(!line.contains("abi()") || line.contains("register_name"), "{}:{number}: {line}", oracle.display());
+    }
+}
+
+#[test]
+fn every_foreign_crate_has_one_owner() {
+    only_in("harness/src", &["unicorn"], &["harness/src/machine.rs", "harness/src/arch/"]);
+    only_in("harness/src", &["object::"], &["harness/src/guest.rs"]);
+    only_in("harness/src", &["capstone"], &["harness/src/listing.rs", "harness/src/arch/"]);
+    only_in("harness/src", &["unsafe"], &["harness/src/machine.rs", "harness/src/arch/"]);
+}
+
+#[test]
+fn a_cpu_is_named_only_in_its_folder() {
+    let names = ["arm64", "aarch64", "riscv", "x86"];
+    only_in("harness/src", &names, &["harness/src/arch/"]);
+    only_in("harness/kunwind/src", &names, &["harness/kunwind/src/abi/"]);
+}
+
+#[test]
+fn library_code_prints_only_to_a_writer() {
+    only_in("harness/src", &["println!", "eprint", "print!(", "dbg!"], &["harness/src/main.rs"]);
+    only_in("harness/kunwind/src", &["println!", "eprint", "print!(", "dbg!"], &[]);
+}
+
+#[test]
+fn no_file_is_too_long_to_read() {
+    for folder in ["harness/src", "harness/kunwind/src", "xtask/src", "harness/tests"] {
+        for path in files(folder, "rs") {
+            let lines = read(&path).lines().count();
+            assert!(lines <= MAX_LINES, "{} has {lines} lines", path.display());
+        }
+    }
+}
+
+#[test]
+fn scenarios_and_snapshots_are_one_to_one() {
+    let stems = |folder: &str, extension: &str| -> BTreeSet<PathBuf> {
+        let prefix = Path::new(folder);
+        files(folder, extension)
+            .iter()
+            .filter(|path| path.components().count() > 2)
+            .map(|path| path.strip_prefix(prefix).expect("below the folder").with_extension(""))
+            .collect()
+    };
+    assert_eq!(stems("scenarios", "toml"), stems("snapshots", "snap"));
+}
+
+#[test]
+fn every_guest_has_a_scenario() {
+    let mut used = BTreeSet::new();
+    for scenario in load_all(root()).expect("the scenarios load") {
+        for variant in scenario.variants() {
+            used.insert(scenario.guest_path(root(), &variant));
+        }
+    }
+    let there: BTreeSet<_> = files("guests", "elf").iter().map(|path| root().join(path)).collect();
+    assert_eq!(there, used);
+}
+
+/// `scenarios/ABSENT.toml`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Absences {
+    #[serde(default)]
+    absent: Vec<Absent>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Absent {
+    scenario: String,
+    cpu: String,
+    because: String,
+}
+
+#[test]
+fn a_scenario_exists_for_every_cpu_or_somebody_says_why_not() {
+    let absences: Absences = toml::from_str(&read(Path::new("scenarios/ABSENT.toml"))).expect("ABSENT.toml is TOML");
+    let mut by_name: BTreeMap<String, Vec<Scenario>> = BTreeMap::new();
+    for scenario in load_all(root()).expect("the scenarios load") {
+        let (_, name) = scenario.name.split_once('/').expect("a scenario's name is <cpu>/<name>");
+        by_name.entry(name.to_owned()).or_default().push(scenario);
+    }
+    let mut problems = Vec::new();
+    for (name, scenarios) in &by_name {
+        for arch in arch::ALL {
+            let exists = scenarios.iter().any(|scenario| scenario.arch.name() == arch.name());
+            let only = scenarios.iter().map(|scenario| &scenario.text.only).find(|only| !only.is_empty());
+            let is_meant = only.is_none_or(|only| only.iter().any(|cpu| cpu == arch.name()));
+            let reason = absences.absent.iter().find(|absent| absent.scenario == *name && absent.cpu == arch.name());
+            if exists == reason.is_some() && is_meant {
+                problems.push(format!("{}/{name}: missing without a reason, or there in spite of one", arch.name()));
+            }
+            if exists && !is_meant {
+                problems.push(format!("{}/{name}: another CPU's file says `only`, and not for this one", arch.name()));
+            }
+        }
+    }
+    for absent in &absences.absent {
+        if !by_name.contains_key(&absent.scenario) || arch::by_name(&absent.cpu).is_none() {
+            problems.push(format!("ABSENT.toml: {}/{} is no scenario anywhere", absent.cpu, absent.scenario));
+        }
+        if absent.because.trim().is_empty() {
+            problems.push(format!("ABSENT.toml: {}/{} lacks its reason", absent.cpu, absent.scenario));
+        }
+    }
+    assert!(problems.is_empty(), "\n{}", problems.join("\n"));
+}
+
+#[test]
+fn every_deviation_has_a_reason() {
+    for scenario in load_all(root()).expect("the scenarios load") {
+        for known in &scenario.text.known {
+            assert!(known.because.len() > 10, "{}: {known:?}", scenario.name);
+        }
+        assert!(
+            read(scenario.path.strip_prefix(root()).expect("below the root")).starts_with("# "),
+            "{}",
+            scenario.name
+        );
+    }
+}
+
+#[test]
+fn snapshots_hold_no_addresses() {
+    // Guests are linked at 0xffff800080000000, 0xffffffff80000000 and 0xffffffff81000000, in less than 16 MiB.
+    for path in files("snapshots", "snap") {
+        let text = read(&path);
+        for (number, line) in (1..).zip(text.lines()) {
+            for digits in line.split("0x").skip(1) {
+                let digits: String = digits.chars().take_while(char::is_ascii_hexdigit).collect();
+                let is_address = digits.starts_with("ffff80008") || digits.starts_with("ffffffff8");
+                assert!(!is_address || digits.len() < 16, "{}:{number}: {line}", path.display());
+            }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Manifest {
+    sha256: BTreeMap<String, String>,
+}
+
+#[test]
+fn every_checked_in_elf_matches_its_hash() {
+    let manifest: Manifest = toml::from_str(&read(Path::new("guests/MANIFEST.toml"))).expect("MANIFEST.toml is TOML");
+    let mut hashes = BTreeMap::new();
+    for path in files("guests", "elf") {
+        let bytes = std::fs::read(root().join(&path)).expect("the file is there");
+        let hash: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let name = path.strip_prefix("guests").expect("below guests").to_string_lossy().into_owned();
+        hashes.insert(name, hash);
+    }
+    assert_eq!(hashes, manifest.sha256);
+}
