@@ -227,7 +227,7 @@ impl Watch<'_> {
         }
     }
 
-    fn words(&self, text: &mut String, step: Option<&Vec<(u64, Option<u64>)>>) {
+    fn words(&self, text: &mut String, step: Option<&Vec<Read>>) {
         for (address, value) in step.into_iter().flatten() {
             let value = value.map_or("unreadable".to_owned(), |value| format!("{value:#x}"));
             let _ = writeln!(text, "         read {} = {value}", self.place(*address));
@@ -235,11 +235,14 @@ impl Watch<'_> {
     }
 }
 
+/// An address that was read, and the word there, if it could be.
+type Read = (u64, Option<u64>);
+
 /// An unwinder and its target, with every read of every step written down.
 struct Recorded<'a> {
     unwinder: &'a dyn Unwinder,
     live: Live<'a>,
-    steps: RefCell<Vec<Vec<(u64, Option<u64>)>>>,
+    steps: RefCell<Vec<Vec<Read>>>,
 }
 
 impl Unwinder for Recorded<'_> {

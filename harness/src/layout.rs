@@ -149,7 +149,7 @@ impl Poison {
             0 => 0,
             1 => 1,
             2 => 2,
-            3 | 4 | 5 if !self.text.is_empty() => self.text[(choice as usize) % self.text.len()],
+            3..=5 if !self.text.is_empty() => self.text[(choice as usize) % self.text.len()],
             _ => {
                 // A stack address, aligned like a frame record: half of them a little above, as a real chain has it.
                 let stack = self.stacks.iter().find(|stack| stack.contains(address, 8)).or(self.stacks.first());

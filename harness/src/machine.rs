@@ -214,6 +214,8 @@ pub struct Ended {
     pub executed: u64,
     /// Whether the guest reached its sentinel; otherwise the observer broke off.
     pub complete: bool,
+    /// How long the emulator ran, without setting it up.
+    pub ran_for: std::time::Duration,
 }
 
 /// A guest in memory, ready for one run.
@@ -258,20 +260,21 @@ impl<'g> Machine<'g> {
         let context = Context { observer, memory: &self.memory, previous: None, executed: 0, budget, stop: None };
         let mut engine =
             self.engine(context).map_err(|(doing, reason)| Error::Emulator { doing, reason: format!("{reason:?}") })?;
+        engine.add_code_hook(1, 0, before_instruction).map_err(|error| refused("add the code hook", error))?;
+        let start = std::time::Instant::now();
         let outcome = engine.emu_start(self.entry, self.sentinel, 0, 0);
+        let ran_for = start.elapsed();
         let context = engine.get_data();
         let stop = match (&context.stop, outcome) {
             (Some(stop), _) => Some(stop.clone()),
             (None, Ok(())) => None,
             (None, Err(uc_error::INSN_INVALID)) => Some(Stop::Undefined),
-            (None, Err(error)) => {
-                return Err(Error::Emulator { doing: "run the guest", reason: format!("{error:?}") });
-            }
+            (None, Err(error)) => return Err(refused("run the guest", error)),
         };
         let executed = context.executed;
         let reason = match stop {
-            None => return Ok(Ended { executed, complete: true }),
-            Some(Stop::Observer) => return Ok(Ended { executed, complete: false }),
+            None => return Ok(Ended { executed, complete: true, ran_for }),
+            Some(Stop::Observer) => return Ok(Ended { executed, complete: false, ran_for }),
             Some(Stop::Budget) => format!("no end within the budget of {budget} instructions"),
             Some(Stop::Access { kind, page }) => format!("{kind} in {}", self.describe(page)),
             Some(Stop::Undefined) => "undefined instruction".to_owned(),
@@ -281,6 +284,36 @@ impl<'g> Machine<'g> {
         };
         let at = context.previous.map_or(self.entry, |(pc, _)| pc);
         Err(Error::Run { guest: self.guest.name.clone(), reason, at: self.guest.symbols.name(at), executed })
+    }
+
+    /// Runs the guest to its sentinel without watching it: with a hook that does nothing before each instruction, or with
+    /// none. The yardsticks of the benches; there is no budget.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Emulator`] when Unicorn refuses a request or the guest does not end well.
+    pub fn run_unwatched(&mut self, empty_hook: bool) -> Result<std::time::Duration, Error> {
+        struct Nobody;
+        impl Observer for Nobody {
+            fn interrupted(&mut self, _: &Interrupt<'_>) -> ControlFlow<()> {
+                ControlFlow::Continue(())
+            }
+        }
+        let context = Context {
+            observer: &mut Nobody,
+            memory: &self.memory,
+            previous: None,
+            executed: 0,
+            budget: u64::MAX,
+            stop: None,
+        };
+        let mut engine = self.engine(context)?;
+        if empty_hook {
+            engine.add_code_hook(1, 0, |_, _, _| ()).map_err(|error| refused("add the code hook", error))?;
+        }
+        let start = std::time::Instant::now();
+        engine.emu_start(self.entry, self.sentinel, 0, 0).map_err(|error| refused("run the guest", error))?;
+        Ok(start.elapsed())
     }
 
     /// A page with what is mapped there.
@@ -294,28 +327,34 @@ impl<'g> Machine<'g> {
     }
 
     /// A new engine with the guest's memory, hooks and registers.
-    fn engine<'a>(&'a self, context: Context<'a>) -> Result<Unicorn<'a, Context<'a>>, (&'static str, uc_error)> {
+    fn engine<'a>(&'a self, context: Context<'a>) -> Result<Unicorn<'a, Context<'a>>, Error> {
         let arch = self.guest.arch;
         let parameters = arch.engine();
         let mut engine = Unicorn::new_with_data(parameters.arch, parameters.mode, context)
-            .map_err(|error| ("open an engine", error))?;
-        engine.ctl_set_tlb_type(TlbType::VIRTUAL).map_err(|error| ("set the TLB type", error))?;
-        engine.add_tlb_hook(1, 0, fill_tlb).map_err(|error| ("add the TLB hook", error))?;
+            .map_err(|error| refused("open an engine", error))?;
+        engine.ctl_set_tlb_type(TlbType::VIRTUAL).map_err(|error| refused("set the TLB type", error))?;
+        engine.add_tlb_hook(1, 0, fill_tlb).map_err(|error| refused("add the TLB hook", error))?;
         for region in &self.memory.regions {
             // SAFETY: the region outlives the engine, which borrows `self`, and is a whole number of pages.
             unsafe { engine.mem_map_ptr(region.address, region.size as u64, Prot::ALL, region.bytes.as_ptr().cast()) }
-                .map_err(|error| ("map guest memory", error))?;
+                .map_err(|error| refused("map guest memory", error))?;
         }
-        arch.boot(&mut engine).map_err(|error| ("boot the CPU", error))?;
+        arch.boot(&mut engine).map_err(|error| refused("boot the CPU", error))?;
         for (number, id) in (0..).zip(arch.register_ids()) {
             let value = if Register(number) == arch.sp() { self.sp } else { layout::planted(number) };
-            engine.reg_write(*id, value).map_err(|error| ("set a register", error))?;
+            engine.reg_write(*id, value).map_err(|error| refused("set a register", error))?;
         }
-        engine.add_code_hook(1, 0, before_instruction).map_err(|error| ("add the code hook", error))?;
-        engine.add_intr_hook(exception).map_err(|error| ("add the exception hook", error))?;
-        engine.add_insn_invalid_hook(undefined).map_err(|error| ("add the undefined-instruction hook", error))?;
+        engine.add_intr_hook(exception).map_err(|error| refused("add the exception hook", error))?;
+        engine
+            .add_insn_invalid_hook(undefined)
+            .map_err(|error| refused("add the undefined-instruction hook", error))?;
         Ok(engine)
     }
+}
+
+/// An error for what Unicorn refuses.
+fn refused(doing: &'static str, error: uc_error) -> Error {
+    Error::Emulator { doing, reason: format!("{error:?}") }
 }
 
 /// The code hook: hands the state before the instruction to the observer.

@@ -350,11 +350,14 @@ fn a_clobbered_callee_saved_register_voids_the_run() {
     }
 }
 
+/// What a wrong witness says instead of its event of this number.
+type Fault = fn(usize, Option<Event>) -> Option<Event>;
+
 /// A witness that does not see, or misjudges, one event.
 struct Wrong<W> {
     witness: W,
     events: usize,
-    fault: fn(usize, Option<Event>) -> Option<Event>,
+    fault: Fault,
 }
 
 impl<W: Witness> Witness for Wrong<W> {
@@ -367,7 +370,7 @@ impl<W: Witness> Witness for Wrong<W> {
 
 #[test]
 fn a_wrong_witness_voids_the_run() {
-    let faults: [fn(usize, Option<Event>) -> Option<Event>; 3] = [
+    let faults: [Fault; 3] = [
         // misses the third event
         |number, event| event.filter(|_| number != 3),
         // sees another CFA in the second

@@ -4,32 +4,43 @@ use std::process::Command;
 
 use crate::{Outcome, root};
 
-const STEPS: &[(&str, &[&str], &[(&str, &str)])] = &[
-    ("formatting", &["fmt", "--all", "--check"], &[]),
-    ("guests", &["xtask", "guests", "--check"], &[]),
-    ("lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[]),
-    (
-        "documentation",
-        &["doc", "--workspace", "--no-deps", "--document-private-items"],
-        &[("RUSTDOCFLAGS", "-D warnings")],
-    ),
-    ("tests", &["test", "--workspace"], &[]),
+/// One step: what it checks, the cargo command, and its environment.
+struct Step {
+    name: &'static str,
+    arguments: &'static [&'static str],
+    environment: &'static [(&'static str, &'static str)],
+}
+
+const fn step(name: &'static str, arguments: &'static [&'static str]) -> Step {
+    Step { name, arguments, environment: &[] }
+}
+
+const STEPS: &[Step] = &[
+    step("formatting", &["fmt", "--all", "--check"]),
+    step("guests", &["xtask", "guests", "--check"]),
+    step("lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+    Step {
+        environment: &[("RUSTDOCFLAGS", "-D warnings")],
+        ..step("documentation", &["doc", "--workspace", "--no-deps", "--document-private-items"])
+    },
+    step("tests", &["test", "--workspace"]),
 ];
 
 pub(crate) fn run(arguments: &[String]) -> Outcome {
     if let Some(unknown) = arguments.first() {
         return Err(format!("ci takes no argument, not {unknown:?}"));
     }
-    for (name, cargo_arguments, environment) in STEPS {
-        eprintln!("ci: {name}: cargo {}", cargo_arguments.join(" "));
+    for Step { name, arguments, environment } in STEPS {
+        let command = format!("cargo {}", arguments.join(" "));
+        eprintln!("ci: {name}: {command}");
         let status = Command::new(env!("CARGO"))
-            .args(*cargo_arguments)
+            .args(*arguments)
             .envs(environment.iter().copied())
             .current_dir(root())
             .status()
             .map_err(|error| format!("cannot run cargo: {error}"))?;
         if !status.success() {
-            return Err(format!("{name} failed ({status}); repeat it with `cargo {}`", cargo_arguments.join(" ")));
+            return Err(format!("{name} failed ({status}); repeat it with `{command}`"));
         }
     }
     Ok(())

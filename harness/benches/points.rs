@@ -1,0 +1,144 @@
+//! What an interruption point costs: as nanoseconds, and as a ratio to an empty hook measured in the same run.
+//!
+//! `cargo bench --bench points` prints divan's table of whole runs (setting up an engine included), and then the cost of
+//! each instruction, computed from the very same samples without the set-up: the minimum, because on a shared machine all
+//! noise is slowness. Compare ratios, not nanoseconds.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use divan::Bencher;
+use divan::counter::ItemsCount;
+use unwind_harness::arch::{self, Arch};
+use unwind_harness::guest::Guest;
+use unwind_harness::oracle::Witnesses;
+use unwind_harness::subject::{self, Subject};
+use unwind_harness::sweep::{Points, Prepared, Sweep};
+
+/// How a run is watched.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Watch {
+    /// By nothing.
+    NoHook,
+    /// By a hook that returns at once.
+    EmptyHook,
+    /// The oracle follows; nobody walks.
+    Probe,
+    /// Every point is walked along its frame records and judged.
+    Judged,
+}
+
+impl std::fmt::Display for Watch {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.pad(match self {
+            Self::NoHook => "no hook",
+            Self::EmptyHook => "empty hook",
+            Self::Probe => "probe, no unwinding",
+            Self::Judged => "probe, frame-record, verdict",
+        })
+    }
+}
+
+/// One line of the table.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Case {
+    cpu: &'static str,
+    depth: u64,
+    instructions: u64,
+    watch: Watch,
+}
+
+impl std::fmt::Display for Case {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} depth {} length {} {}", self.cpu, self.depth, self.instructions, self.watch)
+    }
+}
+
+/// The fastest sample of each case, in nanoseconds for each instruction.
+static FASTEST: Mutex<BTreeMap<Case, f64>> = Mutex::new(BTreeMap::new());
+
+/// The depths of stack, the lengths of runs; the others stay at the first of each while one varies.
+const DEPTHS: [u64; 3] = [8, 32, 128];
+const LENGTHS: [u64; 3] = [10_000, 100_000, 1_000_000];
+const WATCHES: [Watch; 4] = [Watch::NoHook, Watch::EmptyHook, Watch::Probe, Watch::Judged];
+
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for arch in arch::ALL {
+        let cpu = arch.name();
+        cases.extend(WATCHES.map(|watch| Case { cpu, depth: DEPTHS[0], instructions: LENGTHS[1], watch }));
+        for depth in &DEPTHS[1..] {
+            cases.push(Case { cpu, depth: *depth, instructions: LENGTHS[1], watch: Watch::Judged });
+        }
+        for instructions in [LENGTHS[0], LENGTHS[2]] {
+            cases.push(Case { cpu, depth: DEPTHS[0], instructions, watch: Watch::Judged });
+        }
+    }
+    cases
+}
+
+/// `deep_loop` with this many frames below `guest_main`, running about this many instructions.
+fn guest(arch: &'static dyn Arch, depth: u64, instructions: u64) -> Prepared {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests").join(arch.name()).join("deep_loop.elf");
+    let mut guest = Guest::load(&path, arch).expect("the guest is checked in");
+    let in_a_round = [("work", 0), ("spin", 1)].map(|(name, _)| guest.function(name).expect("a function").size / 4);
+    let rounds = instructions / in_a_round.iter().sum::<u64>().max(1);
+    for (symbol, value) in [("depth", depth), ("rounds", rounds)] {
+        let address = guest.require(symbol, "the benches set it").expect("the guest has it");
+        let segment = guest.segments.iter_mut().find(|segment| segment.writable).expect("data");
+        let offset = (address - segment.address) as usize;
+        segment.data[offset..offset + 8].copy_from_slice(&value.to_le_bytes());
+    }
+    Prepared::new(guest, &[], 0).expect("a sound guest")
+}
+
+/// One run; the time and the number of instructions.
+fn run(prepared: &Prepared, subjects: &[Subject], watch: Watch) -> (Duration, u64) {
+    let mut machine = prepared.machine("_start").expect("a machine");
+    match watch {
+        Watch::NoHook | Watch::EmptyHook => {
+            let time = machine.run_unwatched(watch == Watch::EmptyHook).expect("the guest ends");
+            (time, 0)
+        }
+        Watch::Probe | Watch::Judged => {
+            let points = Points { within: &[], max_visits: u64::MAX, omissible: &[] };
+            let subjects = if watch == Watch::Judged { subjects } else { &[] };
+            let mut sweep = Sweep::new(prepared, subjects, points, Witnesses::default());
+            let ended = machine.run(&mut sweep, u64::MAX).expect("the guest ends");
+            (ended.ran_for, ended.executed)
+        }
+    }
+}
+
+#[divan::bench(args = cases())]
+fn points(bencher: Bencher<'_, '_>, case: &Case) {
+    let arch = arch::by_name(case.cpu).expect("a CPU");
+    let prepared = guest(arch, case.depth, case.instructions);
+    let subjects = subject::all(arch);
+    let (_, executed) = run(&prepared, &subjects, Watch::Probe);
+    bencher.counter(ItemsCount::new(executed)).bench_local(|| {
+        let (time, _) = run(&prepared, &subjects, case.watch);
+        let each = time.as_nanos() as f64 / executed as f64;
+        let mut fastest = FASTEST.lock().expect("nobody panics");
+        fastest.entry(*case).and_modify(|known| *known = known.min(each)).or_insert(each);
+    });
+}
+
+fn main() {
+    divan::main();
+    let fastest = FASTEST.lock().expect("nobody panics");
+    if fastest.is_empty() {
+        return; // listing or testing
+    }
+    println!("\n{:<8} {:>5} {:>9}  {:<28} {:>8} {:>12}", "CPU", "depth", "length", "watched by", "ns", "empty hooks");
+    for (case, each) in fastest.iter() {
+        let empty = Case { depth: DEPTHS[0], instructions: LENGTHS[1], watch: Watch::EmptyHook, ..*case };
+        let ratio = fastest.get(&empty).map(|empty| format!("{:.1}", each / empty)).unwrap_or_default();
+        println!(
+            "{:<8} {:>5} {:>9}  {:<28} {each:>8.1} {ratio:>12}",
+            case.cpu, case.depth, case.instructions, case.watch
+        );
+    }
+}
