@@ -79,12 +79,10 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-/// `deep_loop` with this many frames below `guest_main`, running about this many instructions.
-fn guest(arch: &'static dyn Arch, depth: u64, instructions: u64) -> Prepared {
+/// `deep_loop` with this many frames below `guest_main` and this many rounds.
+fn guest_of_rounds(arch: &'static dyn Arch, depth: u64, rounds: u64) -> Prepared {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests").join(arch.name()).join("deep_loop.elf");
     let mut guest = Guest::load(&path, arch).expect("the guest is checked in");
-    let in_a_round = [("work", 0), ("spin", 1)].map(|(name, _)| guest.function(name).expect("a function").size / 4);
-    let rounds = instructions / in_a_round.iter().sum::<u64>().max(1);
     for (symbol, value) in [("depth", depth), ("rounds", rounds)] {
         let address = guest.require(symbol, "the benches set it").expect("the guest has it");
         let segment = guest.segments.iter_mut().find(|segment| segment.writable).expect("data");
@@ -92,6 +90,14 @@ fn guest(arch: &'static dyn Arch, depth: u64, instructions: u64) -> Prepared {
         segment.data[offset..offset + 8].copy_from_slice(&value.to_le_bytes());
     }
     Prepared::new(guest, &[], 0).expect("a sound guest")
+}
+
+/// `deep_loop` of this depth, running about this many instructions.
+fn guest(arch: &'static dyn Arch, depth: u64, instructions: u64) -> Prepared {
+    let executed = |rounds| run(&guest_of_rounds(arch, depth, rounds), &[], Watch::Probe).1;
+    let (few, more) = (executed(100), executed(200));
+    let in_a_round = (more - few) / 100;
+    guest_of_rounds(arch, depth, instructions.saturating_sub(few - 100 * in_a_round) / in_a_round)
 }
 
 /// One run; the time and the number of instructions.

@@ -258,8 +258,7 @@ impl<'g> Machine<'g> {
     /// nobody handles, or exhausts the budget; [`Error::Emulator`] when Unicorn refuses a request.
     pub fn run(&mut self, observer: &mut dyn Observer, budget: u64) -> Result<Ended, Error> {
         let context = Context { observer, memory: &self.memory, previous: None, executed: 0, budget, stop: None };
-        let mut engine =
-            self.engine(context).map_err(|(doing, reason)| Error::Emulator { doing, reason: format!("{reason:?}") })?;
+        let mut engine = self.engine(context)?;
         engine.add_code_hook(1, 0, before_instruction).map_err(|error| refused("add the code hook", error))?;
         let start = std::time::Instant::now();
         let outcome = engine.emu_start(self.entry, self.sentinel, 0, 0);
