@@ -59,7 +59,7 @@ impl std::fmt::Display for Case {
 /// The fastest sample of each case, in nanoseconds for each instruction.
 static FASTEST: Mutex<BTreeMap<Case, f64>> = Mutex::new(BTreeMap::new());
 
-/// The depths of stack, the lengths of runs; the others stay at the first of each while one varies.
+/// The depths of stack (activations below the interrupted function, `_start` and `guest_main` included), the lengths of runs; the others stay at the first of each while one varies.
 const DEPTHS: [u64; 3] = [8, 32, 128];
 const LENGTHS: [u64; 3] = [10_000, 100_000, 1_000_000];
 const WATCHES: [Watch; 4] = [Watch::NoHook, Watch::EmptyHook, Watch::Probe, Watch::Judged];
@@ -79,11 +79,11 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-/// `deep_loop` with this many frames below `guest_main` and this many rounds.
+/// `deep_loop` with this many activations below `work` (`_start`, `guest_main`, dives, `spin`) and this many rounds.
 fn guest_of_rounds(arch: &'static dyn Arch, depth: u64, rounds: u64) -> Prepared {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests").join(arch.name()).join("deep_loop.elf");
     let mut guest = Guest::load(&path, arch).expect("the guest is checked in");
-    for (symbol, value) in [("depth", depth), ("rounds", rounds)] {
+    for (symbol, value) in [("depth", depth - 3), ("rounds", rounds)] {
         let address = guest.require(symbol, "the benches set it").expect("the guest has it");
         let segment = guest.segments.iter_mut().find(|segment| segment.writable).expect("data");
         let offset = (address - segment.address) as usize;
@@ -118,7 +118,7 @@ fn run(prepared: &Prepared, subjects: &[Subject], watch: Watch) -> (Duration, u6
     }
 }
 
-#[divan::bench(args = cases())]
+#[divan::bench(args = cases(), sample_count = 12, sample_size = 1)]
 fn points(bencher: Bencher<'_, '_>, case: &Case) {
     let arch = arch::by_name(case.cpu).expect("a CPU");
     let prepared = guest(arch, case.depth, case.instructions);

@@ -5,14 +5,14 @@ use std::fmt::Write as _;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use kunwind::{Claims, CodeAddress, End, Frame, Regs, Source, StackBounds, Target, Unwinder, WalkState};
+use kunwind::{Claims, CodeAddress, End, Frame, Regs, Source, StackBounds, Step, Target, Unwinder, WalkState};
 
 use crate::Error;
 use crate::machine::{Interrupt, Observer, RegisterSet};
 use crate::oracle::{Oracle, Truth, Witnesses};
 use crate::scenario::{Scenario, Variant, parse_place};
 use crate::subject::{Live, Subject};
-use crate::sweep::{MAX_FRAMES, Prepared, judge};
+use crate::sweep::{MAX_FRAMES, Prepared, Trial};
 
 /// How many instructions are shown on each side of the point.
 const CONTEXT: usize = 5;
@@ -127,9 +127,9 @@ impl Watch<'_> {
         self.registers(&mut text, &regs);
         self.code(&mut text, at.pc);
         let truth = self.oracle.truth();
-        self.truth(&mut text, &truth);
+        self.truth(&mut text, truth);
         for subject in self.subjects {
-            self.walk(&mut text, at, &truth, subject, &regs);
+            self.walk(&mut text, at, truth, subject, &regs);
         }
         text
     }
@@ -204,7 +204,8 @@ impl Watch<'_> {
             steps: RefCell::default(),
         };
         let walk = kunwind::walk(&recorded, start, &recorded, &mut WalkState::new(bounds), &mut buffer);
-        let verdict = judge(subject, guest, &self.scenario.text.omissible, truth, &walk);
+        let trial = Trial { subject, prepared: self.prepared, omissible: &self.scenario.text.omissible };
+        let verdict = trial.judge(truth, &walk);
         let _ = writeln!(text, "\n{}: {verdict} ({}, end: {})", subject.name, walk.claim, walk.end);
         let steps = recorded.steps.borrow();
         for (number, frame) in walk.frames.iter().enumerate() {
@@ -254,14 +255,9 @@ impl Unwinder for Recorded<'_> {
         self.unwinder.claims()
     }
 
-    fn caller(
-        &self,
-        frame: &Frame,
-        state: &mut WalkState,
-        target: &dyn Target,
-    ) -> Result<Option<Frame>, kunwind::Error> {
+    fn step(&self, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<Step, kunwind::Error> {
         self.steps.borrow_mut().push(Vec::new());
-        self.unwinder.caller(frame, state, target)
+        self.unwinder.step(frame, state, target)
     }
 }
 

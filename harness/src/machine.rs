@@ -13,7 +13,7 @@ use std::ops::ControlFlow;
 use std::ptr::NonNull;
 
 use kunwind::{Register, Regs};
-use unicorn_engine::{MemType, Prot, TlbEntry, TlbType, Unicorn, uc_engine, uc_error, uc_reg_read_batch};
+use unicorn_engine::{MemType, Prot, TlbEntry, TlbType, Unicorn, uc_engine, uc_error, uc_reg_read};
 
 use crate::Error;
 use crate::arch::Arch;
@@ -43,22 +43,25 @@ pub struct Interrupt<'a> {
 impl Interrupt<'_> {
     /// Reads registers into `regs`, which keeps what else it knows.
     pub fn read(&self, set: &RegisterSet, regs: &mut Regs) {
-        let mut values = [0_u64; Regs::LEN];
-        let mut pointers = [std::ptr::null_mut::<c_void>(); Regs::LEN];
-        for (pointer, value) in pointers.iter_mut().zip(&mut values) {
-            *pointer = std::ptr::from_mut(value).cast();
+        for (register, id) in set.registers.iter().zip(&set.ids) {
+            regs.set(*register, self.register(*id));
         }
-        // SAFETY: the engine lives as long as this value, which is lent to observers inside its hook only. Unicorn reads
-        // `ids.len()` ids and writes one u64 through each of as many pointers, which all point into `values`.
-        // The ids are not written to: uc_reg_read_batch only lacks the `const`.
-        let status = unsafe {
-            uc_reg_read_batch(self.engine, set.ids.as_ptr().cast_mut(), pointers.as_mut_ptr(), set.ids.len() as i32)
-        };
-        if status == uc_error::OK {
-            for (register, value) in set.registers.iter().zip(values) {
-                regs.set(*register, value);
-            }
+    }
+
+    /// Reads registers in the order of the set, as far as `values` reaches.
+    pub fn read_values(&self, set: &RegisterSet, values: &mut [u64]) {
+        for (value, id) in values.iter_mut().zip(&set.ids) {
+            *value = self.register(*id);
         }
+    }
+
+    /// One by one: Unicorn's batch costs as much, and wants arrays of pointers.
+    fn register(&self, id: i32) -> u64 {
+        let mut value = 0_u64;
+        // SAFETY: the engine lives as long as this value, which is lent to observers inside its hook only. The ids of a
+        // `RegisterSet` are of general registers, of which Unicorn writes 64 bits. It fails for no such id.
+        unsafe { uc_reg_read(self.engine, id, std::ptr::from_mut(&mut value).cast::<c_void>()) };
+        value
     }
 }
 
@@ -70,12 +73,10 @@ pub struct RegisterSet {
 }
 
 impl RegisterSet {
-    /// The set of these registers, without repetitions; what the CPU does not have is left out.
+    /// The set of these registers, in this order; what the CPU does not have is left out.
     #[must_use]
     pub fn new(arch: &dyn Arch, registers: impl IntoIterator<Item = Register>) -> Self {
         let mut registers: Vec<_> = registers.into_iter().collect();
-        registers.sort_unstable();
-        registers.dedup();
         registers.retain(|register| usize::from(register.0) < arch.register_ids().len().min(Regs::LEN));
         let ids = registers.iter().map(|register| arch.register_ids()[usize::from(register.0)]).collect();
         Self { registers, ids }

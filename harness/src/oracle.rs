@@ -9,13 +9,13 @@
 //! A return is a transfer that arrives where an outstanding activation goes on, with that activation's SP, whatever the
 //! opcode. What does not match is a jump; so a function that was left by a tail call never appears.
 
-use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
-use kunwind::{Register, Regs};
+use kunwind::Register;
+use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::arch::{Flow, FlowKind, Linkage};
+use crate::arch::{Flow, FlowKind, Linkage, MAX_CALLEE_SAVED};
 use crate::guest::{CodeMap, Guest};
 use crate::layout::{Layout, Poison};
 use crate::machine::{Interrupt, RegisterSet};
@@ -30,8 +30,8 @@ pub struct Activation {
     pub resume: u64,
     /// SP at the call site: the CFA of the function that was called.
     pub cfa: u64,
-    /// The callee-saved registers at the call, in the order of [`crate::arch::Arch::callee_saved`].
-    pub saved: Vec<u64>,
+    /// The callee-saved registers at the call, in the order of [`crate::arch::Arch::callee_saved`]; zero behind the last.
+    pub saved: [u64; MAX_CALLEE_SAVED],
     /// The stack that `cfa` lies in, as an index into the layout.
     pub stack: Option<usize>,
     /// The next older activation.
@@ -40,7 +40,7 @@ pub struct Activation {
 
 impl Activation {
     /// What makes two activations the same. Parents are compared by identity: they are shared already.
-    fn key(&self) -> (u64, u64, &[u64], Option<*const Activation>) {
+    fn key(&self) -> (u64, u64, &[u64; MAX_CALLEE_SAVED], Option<*const Activation>) {
         (self.resume, self.cfa, &self.saved, self.parent.as_ref().map(Rc::as_ptr))
     }
 }
@@ -73,8 +73,24 @@ impl Truth {
     }
 
     /// The activations, youngest first.
-    pub fn activations(&self) -> impl Iterator<Item = &Activation> {
-        std::iter::successors(self.youngest.as_deref(), |activation| activation.parent.as_deref())
+    pub fn activations(&self) -> Activations<'_> {
+        Activations { next: self.youngest.as_deref() }
+    }
+}
+
+/// The activations of a [`Truth`], youngest first.
+#[derive(Debug, Clone)]
+pub struct Activations<'t> {
+    next: Option<&'t Activation>,
+}
+
+impl<'t> Iterator for Activations<'t> {
+    type Item = &'t Activation;
+
+    fn next(&mut self) -> Option<&'t Activation> {
+        let activation = self.next?;
+        self.next = activation.parent.as_deref();
+        Some(activation)
     }
 }
 
@@ -129,7 +145,7 @@ pub trait Witness {
 pub struct Ledger {
     outstanding: Vec<(u64, u64, u64)>,
     /// How many outstanding activations go on at an address: most jumps go where none does.
-    waiting: HashMap<u64, u32>,
+    waiting: FxHashMap<u64, u32>,
 }
 
 impl Witness for Ledger {
@@ -163,23 +179,21 @@ impl Witness for Ledger {
 /// the SP of its call has been returned to.
 #[derive(Debug, Default)]
 pub struct Future {
-    pending: HashMap<(u64, u64), Vec<u64>>,
+    /// For a place and its SP, the number of the transfer that was the call. There cannot be two calls from one place with
+    /// one SP, unless the older one is dead.
+    pending: FxHashMap<(u64, u64), u64>,
 }
 
 impl Witness for Future {
     fn arrived(&mut self, transfer: &Transfer) -> Option<Event> {
         let Transfer { next, to, sp, call_sp, number, linked, .. } = *transfer;
-        if let Some(calls) = self.pending.get_mut(&(to, sp)) {
-            let since = calls.pop()?;
-            if calls.is_empty() {
-                self.pending.remove(&(to, sp));
-            }
+        if let Some(since) = self.pending.remove(&(to, sp)) {
             return Some(Event::Resumed { resume: to, cfa: sp, since });
         }
         if !linked || to == next {
             return None;
         }
-        self.pending.entry((next, call_sp)).or_default().push(number);
+        self.pending.insert((next, call_sp), number);
         Some(Event::Called { resume: next, cfa: call_sp })
     }
 }
@@ -213,6 +227,9 @@ pub struct Testimony {
     pub unwitnessed: Vec<(u64, usize)>,
 }
 
+/// No CPU has more link registers: riscv64 has two.
+const MAX_LINKS: usize = 2;
+
 /// Follows a run and knows the truth at each point of it.
 pub struct Oracle<'g> {
     guest: &'g Guest,
@@ -221,12 +238,12 @@ pub struct Oracle<'g> {
     witnesses: Witnesses,
     /// Each instruction is classified once.
     flows: CodeMap<Option<Flow>>,
-    /// SP and the link registers.
+    /// SP, then the link registers.
     transfer_set: RegisterSet,
     saved_set: RegisterSet,
     transfers: u64,
-    youngest: Option<Rc<Activation>>,
-    shared: HashSet<Rc<Activation>>,
+    truth: Truth,
+    shared: FxHashSet<Rc<Activation>>,
     abandoned: Vec<u64>,
     contradiction: Option<String>,
 }
@@ -252,11 +269,11 @@ impl<'g> Oracle<'g> {
             poison,
             witnesses,
             flows: CodeMap::new(guest, None),
-            transfer_set: RegisterSet::new(arch, links.iter().copied().chain([arch.sp()])),
+            transfer_set: RegisterSet::new(arch, [arch.sp()].into_iter().chain(links.iter().copied())),
             saved_set: RegisterSet::new(arch, arch.callee_saved().iter().copied()),
             transfers: 0,
-            youngest: None,
-            shared: HashSet::new(),
+            truth: Truth::default(),
+            shared: FxHashSet::default(),
             abandoned: Vec::new(),
             contradiction: None,
         }
@@ -264,8 +281,8 @@ impl<'g> Oracle<'g> {
 
     /// The truth before the instruction that [`Oracle::observe`] saw last.
     #[must_use]
-    pub fn truth(&self) -> Truth {
-        Truth::new(self.youngest.clone())
+    pub const fn truth(&self) -> &Truth {
+        &self.truth
     }
 
     /// Whether the run is void already.
@@ -282,11 +299,11 @@ impl<'g> Oracle<'g> {
             return;
         }
         let arch = self.guest.arch;
-        let mut regs = Regs::none();
-        at.read(&self.transfer_set, &mut regs);
-        let sp = regs.get(arch.sp()).unwrap_or_default();
+        let mut values = [0; 1 + MAX_LINKS];
+        at.read_values(&self.transfer_set, &mut values);
+        let [sp, links @ ..] = values;
         let linked = match arch.linkage() {
-            Linkage::Register(links) => links.iter().any(|link| regs.get(*link) == Some(next)),
+            Linkage::Register(registers) => links[..registers.len()].contains(&next),
             Linkage::Push => at.memory.read_u64(sp) == Some(next),
         };
         let transfer = Transfer {
@@ -331,7 +348,7 @@ impl<'g> Oracle<'g> {
         }
         let saved = self.callee_saved(at);
         let activation =
-            Activation { resume, cfa, saved, stack: self.layout.stack_of(cfa), parent: self.youngest.take() };
+            Activation { resume, cfa, saved, stack: self.layout.stack_of(cfa), parent: self.truth.youngest.take() };
         let activation = match self.shared.get(&activation) {
             Some(known) => Rc::clone(known),
             None => {
@@ -340,12 +357,12 @@ impl<'g> Oracle<'g> {
                 new
             }
         };
-        self.youngest = Some(activation);
+        self.truth.youngest = Some(activation);
     }
 
     fn resumed(&mut self, at: &Interrupt<'_>, resume: u64, cfa: u64) {
-        while let Some(activation) = self.youngest.take() {
-            self.youngest.clone_from(&activation.parent);
+        while let Some(activation) = self.truth.youngest.take() {
+            self.truth.youngest.clone_from(&activation.parent);
             let is_it = (activation.resume, activation.cfa) == (resume, cfa);
             if is_it {
                 self.compare_saved(at, &activation);
@@ -365,7 +382,7 @@ impl<'g> Oracle<'g> {
     /// The register witness: a function must bring back what the ABI says that it brings back.
     fn compare_saved(&mut self, at: &Interrupt<'_>, activation: &Activation) {
         let now = self.callee_saved(at);
-        let registers = self.guest.arch.callee_saved();
+        let registers: &[Register] = self.guest.arch.callee_saved();
         let changed = registers.iter().zip(activation.saved.iter().zip(&now)).find(|(_, (then, now))| then != now);
         if let Some((register, (then, now))) = changed {
             let name = self.guest.arch.abi().register_name(*register);
@@ -377,11 +394,10 @@ impl<'g> Oracle<'g> {
         }
     }
 
-    fn callee_saved(&self, at: &Interrupt<'_>) -> Vec<u64> {
-        let mut regs = Regs::none();
-        at.read(&self.saved_set, &mut regs);
-        let registers: &[Register] = self.guest.arch.callee_saved();
-        registers.iter().map(|register| regs.get(*register).unwrap_or_default()).collect()
+    fn callee_saved(&self, at: &Interrupt<'_>) -> [u64; MAX_CALLEE_SAVED] {
+        let mut values = [0; MAX_CALLEE_SAVED];
+        at.read_values(&self.saved_set, &mut values);
+        values
     }
 
     fn tell(&self, event: Option<Event>) -> String {
@@ -404,8 +420,7 @@ impl<'g> Oracle<'g> {
     /// What the run proved. `never_resumes` are the functions that may wait for ever, by name.
     #[must_use]
     pub fn finish(self, never_resumes: &[String]) -> Testimony {
-        let waiting = Truth::new(self.youngest.clone());
-        let places = waiting.activations().map(|activation| activation.resume).chain(self.abandoned.iter().copied());
+        let places = self.truth.activations().map(|activation| activation.resume).chain(self.abandoned.iter().copied());
         let mut unwitnessed: Vec<(u64, usize)> = Vec::new();
         for place in places {
             match unwitnessed.iter_mut().find(|(known, _)| *known == place) {

@@ -33,7 +33,7 @@ impl Subject {
         Self {
             name: unwinder.name().to_owned(),
             compares: Compares { cfa: true, fp: true, callee_saved: false },
-            registers: vec![abi.fp, abi.sp],
+            registers: vec![abi.fp],
             unwinder: Box::new(unwinder),
         }
     }

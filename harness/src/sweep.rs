@@ -75,38 +75,70 @@ impl Prepared {
     }
 }
 
-/// Walks once with a subject from the live registers of a point.
-pub fn walk_live<'b>(
-    subject: &Subject,
-    at: &Interrupt<'_>,
-    regs: Regs,
-    bounds: &[StackBounds],
-    buffer: &'b mut [Frame],
-) -> Walk<'b> {
-    let start = Frame { pc: CodeAddress::Interrupted(at.pc), regs, source: Source::Start };
-    let target = Live { memory: at.memory, stacks: bounds };
-    kunwind::walk(&*subject.unwinder, start, &target, &mut WalkState::new(bounds), buffer)
+/// One subject at one point of a guest: walks and judges.
+pub struct Trial<'a> {
+    /// Who walks.
+    pub subject: &'a Subject,
+    /// Through which guest.
+    pub prepared: &'a Prepared,
+    /// Functions that a trace may leave out.
+    pub omissible: &'a [String],
 }
 
-/// The rules of one subject for one guest.
-fn rules<'a>(subject: &Subject, guest: &'a Guest, omissible: &'a dyn Fn(u64) -> bool) -> Rules<'a> {
-    Rules {
-        compares: subject.compares,
-        sp: guest.arch.sp(),
-        fp: guest.arch.abi().fp,
-        callee_saved: guest.arch.callee_saved(),
-        omissible,
+impl std::fmt::Debug for Trial<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Trial").field("subject", &self.subject.name).finish_non_exhaustive()
     }
 }
 
-/// Judges one walk.
-#[must_use]
-pub fn judge(subject: &Subject, guest: &Guest, omissible: &[String], truth: &Truth, walk: &Walk<'_>) -> Verdict {
-    let is_omissible = |resume: u64| {
-        let function = guest.symbols.function_at(resume.wrapping_sub(1));
-        function.is_some_and(|function| omissible.contains(&function.name))
-    };
-    rules(subject, guest, &is_omissible).judge(truth, walk)
+impl Trial<'_> {
+    /// Judges a walk by the truth.
+    #[must_use]
+    pub fn judge(&self, truth: &Truth, walk: &Walk<'_>) -> Verdict {
+        self.with_rules(|rules| rules.judge(truth, walk))
+    }
+
+    /// Walks and judges. A walk that is exact is judged frame by frame as it goes; only one that deviates is repeated into
+    /// the buffer (the guest stands still, so it is the same walk) and aligned with the truth.
+    fn run<'b>(
+        &self,
+        start: Frame,
+        target: &Live<'_>,
+        truth: &Truth,
+        buffer: &'b mut [Frame],
+    ) -> (Verdict, Option<Walk<'b>>) {
+        let unwinder = &*self.subject.unwinder;
+        self.with_rules(|rules| {
+            let mut state = WalkState::new(target.stacks);
+            let mut expected = rules.expect(truth);
+            let mut is_exact = true;
+            let mut is_start = true;
+            let (end, claim) = kunwind::walk_each(unwinder, start, target, &mut state, |frame| {
+                is_exact = std::mem::take(&mut is_start) || expected.comes(frame);
+                if is_exact { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            });
+            if is_exact && expected.is_complete() {
+                return (Rules::of_exact(end, claim), None);
+            }
+            let walk = kunwind::walk(unwinder, start, target, &mut WalkState::new(target.stacks), buffer);
+            (rules.judge(truth, &walk), Some(walk))
+        })
+    }
+
+    fn with_rules<T>(&self, work: impl FnOnce(&Rules<'_>) -> T) -> T {
+        let guest = &self.prepared.guest;
+        let omissible = |resume: u64| {
+            let function = guest.symbols.function_at(resume.wrapping_sub(1));
+            !self.omissible.is_empty() && function.is_some_and(|function| self.omissible.contains(&function.name))
+        };
+        work(&Rules {
+            compares: self.subject.compares,
+            sp: guest.arch.sp(),
+            fp: guest.arch.abi().fp,
+            callee_saved: guest.arch.callee_saved(),
+            omissible: &omissible,
+        })
+    }
 }
 
 /// Which points of a run are judged.
@@ -215,26 +247,29 @@ impl<'p> Sweep<'p> {
 
     fn judge_all(&mut self, at: &Interrupt<'_>, site: usize) {
         let truth = self.oracle.truth();
+        let site = &mut self.sites[site];
         let mut regs = Regs::none();
         at.read(&self.registers, &mut regs);
-        let visit = self.sites[site].visits;
-        for (index, subject) in self.subjects.iter().enumerate() {
-            let walk = walk_live(subject, at, regs, &self.prepared.bounds, &mut self.buffer);
-            let verdict = judge(subject, &self.prepared.guest, self.points.omissible, &truth, &walk);
-            let runs = &mut self.sites[site].runs[index];
+        let start = Frame { pc: CodeAddress::Interrupted(at.pc), regs, source: Source::Start };
+        let target = Live { memory: at.memory, stacks: &self.prepared.bounds };
+        for (index, (subject, runs)) in self.subjects.iter().zip(&mut site.runs).enumerate() {
+            let trial = Trial { subject, prepared: self.prepared, omissible: self.points.omissible };
+            let (verdict, walk) = trial.run(start, &target, truth, &mut self.buffer);
             match runs.last_mut() {
-                Some(run) if run.verdict == verdict => run.last = visit,
+                Some(run) if run.verdict == verdict => run.last = site.visits,
                 _ => {
-                    runs.push(Run { verdict, first: visit, last: visit });
+                    runs.push(Run { verdict, first: site.visits, last: site.visits });
                     if verdict != Verdict::Exact {
                         let symbols = &self.prepared.guest.symbols;
+                        let expected =
+                            || truth.activations().map(|entry| symbols.name_of_return(entry.resume)).collect();
                         self.firsts.entry((index, at.pc, verdict)).or_insert_with(|| First {
-                            visit,
-                            expected: truth.activations().map(|entry| symbols.name_of_return(entry.resume)).collect(),
-                            got: walk.frames[1..]
-                                .iter()
-                                .map(|frame| symbols.name_of_return(frame.pc.value()))
-                                .collect(),
+                            visit: site.visits,
+                            expected: expected(),
+                            // A walk that was not kept is cautious: its entries are the truth's.
+                            got: walk.map_or_else(expected, |walk| {
+                                walk.frames[1..].iter().map(|frame| symbols.name_of_return(frame.pc.value())).collect()
+                            }),
                         });
                     }
                 }

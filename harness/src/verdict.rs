@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use kunwind::{Claim, End, Frame, Register, Walk};
 
-use crate::oracle::{Activation, Truth};
+use crate::oracle::{Activation, Activations, Truth};
 
 /// What is wrong with a walk, named by its youngest deviation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -137,7 +137,9 @@ impl Rules<'_> {
     #[must_use]
     pub fn judge(&self, truth: &Truth, walk: &Walk<'_>) -> Verdict {
         let entries = walk.frames.get(1..).unwrap_or_default();
-        let findings = if self.is_exact(truth, entries) { Findings::default() } else { self.align(truth, entries) };
+        let mut exact = self.expect(truth);
+        let is_exact = entries.iter().all(|entry| exact.comes(entry)) && exact.is_complete();
+        let findings = if is_exact { Findings::default() } else { self.aligner().align(truth, entries) };
         let claimed = walk.claim == Claim::Reliable;
         let stopped = walk.end != End::Outermost;
         match findings {
@@ -148,64 +150,127 @@ impl Rules<'_> {
             Findings { omission: Some(kind), .. } => Verdict::WrongFlagged(kind),
             Findings { falsehood: Some(kind), .. } if claimed => Verdict::Overstated(kind),
             Findings { falsehood: Some(kind), .. } => Verdict::WrongFlagged(kind),
-            _ if claimed || (walk.claim == Claim::None && !stopped) => Verdict::Exact,
-            _ => Verdict::Cautious,
+            _ => Self::of_exact(walk.end, walk.claim),
         }
     }
 
-    /// The common case, without allocation: each entry is the next activation, in all that is compared.
-    fn is_exact(&self, truth: &Truth, entries: &[Frame]) -> bool {
-        let mut activations = truth.activations();
-        entries.iter().all(|entry| {
-            activations
-                .next()
-                .is_some_and(|activation| entry.pc.value() == activation.resume && self.same_state(entry, activation))
-        }) && activations.next().is_none()
+    /// The verdict of a walk whose entries are all right, with none missing.
+    #[must_use]
+    pub fn of_exact(end: End, claim: Claim) -> Verdict {
+        if claim == Claim::Reliable || (claim == Claim::None && end == End::Outermost) {
+            Verdict::Exact
+        } else {
+            Verdict::Cautious
+        }
     }
 
+    /// Waits for the entries of a walk, the start apart, to come as the truth has them: the common case, which needs no
+    /// buffer.
+    #[must_use]
+    pub fn expect<'t>(&'t self, truth: &'t Truth) -> Expectation<'t> {
+        Expectation { aligner: self.aligner(), next: truth.activations() }
+    }
+
+    fn aligner(&self) -> Aligner<'_> {
+        let fp_index = self.callee_saved.iter().position(|saved| *saved == self.fp);
+        Aligner { rules: self, fp_index }
+    }
+}
+
+/// The activations that an exact walk must still name.
+pub struct Expectation<'t> {
+    aligner: Aligner<'t>,
+    next: Activations<'t>,
+}
+
+impl Expectation<'_> {
+    /// Whether this entry is the next activation, in all that is compared.
+    pub fn comes(&mut self, entry: &Frame) -> bool {
+        self.next.next().is_some_and(|activation| {
+            entry.pc.value() == activation.resume && self.aligner.same_state(entry, activation)
+        })
+    }
+
+    /// Whether no activation is left.
+    #[must_use]
+    pub fn is_complete(mut self) -> bool {
+        self.next.next().is_none()
+    }
+}
+
+impl fmt::Debug for Expectation<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Expectation")
+    }
+}
+
+/// Finds for each entry of a walk the activation that it stands for.
+struct Aligner<'r> {
+    rules: &'r Rules<'r>,
+    /// Where the frame pointer is among the saved registers.
+    fp_index: Option<usize>,
+}
+
+impl Aligner<'_> {
     /// Whether everything that the entry says of registers and that is compared agrees with the activation.
     fn same_state(&self, entry: &Frame, activation: &Activation) -> bool {
-        let agrees = |register: Register, truth: u64| entry.regs.get(register).is_none_or(|value| value == truth);
-        let Compares { cfa, fp, callee_saved } = self.compares;
-        (!cfa || agrees(self.sp, activation.cfa))
-            && (!(fp || callee_saved)
+        let Compares { cfa, fp, callee_saved } = self.rules.compares;
+        (!cfa || self.agrees_on_cfa(entry, activation) != Some(false))
+            && (!fp || self.agrees_on_fp(entry, activation) != Some(false))
+            && (!callee_saved
                 || self
+                    .rules
                     .callee_saved
                     .iter()
                     .zip(&activation.saved)
-                    .filter(|(register, _)| callee_saved || **register == self.fp)
-                    .all(|(register, value)| agrees(*register, *value)))
+                    .all(|(register, value)| entry.regs.get(*register).is_none_or(|found| found == *value)))
+    }
+
+    /// Nothing, if the entry knows no CFA.
+    fn agrees_on_cfa(&self, entry: &Frame, activation: &Activation) -> Option<bool> {
+        entry.regs.get(self.rules.sp).map(|cfa| cfa == activation.cfa)
+    }
+
+    /// Nothing, if the entry knows no frame pointer.
+    fn agrees_on_fp(&self, entry: &Frame, activation: &Activation) -> Option<bool> {
+        let truth = activation.saved[self.fp_index?];
+        entry.regs.get(self.rules.fp).map(|fp| fp == truth)
     }
 
     /// Whether the entry stands for this very activation: the same pc, and the same CFA or else the same frame pointer.
     fn is_same(&self, entry: &Frame, activation: &Activation) -> bool {
-        let key = |register: Register, truth: u64| entry.regs.get(register).map(|value| value == truth);
-        let fp = self.callee_saved.iter().position(|register| *register == self.fp);
         entry.pc.value() == activation.resume
-            && key(self.sp, activation.cfa).or_else(|| key(self.fp, activation.saved[fp?])).unwrap_or(true)
+            && self.agrees_on_cfa(entry, activation).or_else(|| self.agrees_on_fp(entry, activation)).unwrap_or(true)
+    }
+
+    /// The activation that an entry stands for, `next` being the youngest that no entry stands for yet.
+    fn place(&self, entry: &Frame, activations: &[&Activation], next: usize) -> Place {
+        let mut open = next..activations.len();
+        if let Some(index) = open.clone().find(|index| self.is_same(entry, activations[*index])) {
+            return Place::At(index);
+        }
+        if activations[..next].iter().any(|activation| self.is_same(entry, activation)) {
+            return Place::Earlier;
+        }
+        // The right pc with a key of its own: the right entry with a wrong state. The youngest will do.
+        match open.find(|index| activations[*index].resume == entry.pc.value()) {
+            Some(index) => Place::At(index),
+            None => Place::Nowhere,
+        }
     }
 
     /// Aligns a walk that deviates, and says how: the youngest omission and the youngest falsehood.
     fn align(&self, truth: &Truth, entries: &[Frame]) -> Findings {
         let activations: Vec<&Activation> = truth.activations().collect();
-        let find = |entry: &Frame, range: std::ops::Range<usize>| {
-            range.into_iter().find(|index| self.is_same(entry, activations[*index]))
-        };
         let is_required = |range: std::ops::Range<usize>| {
-            activations[range].iter().any(|activation| !(self.omissible)(activation.resume))
+            activations[range].iter().any(|activation| !(self.rules.omissible)(activation.resume))
         };
         let mut findings = Findings::default();
-        let mut next = 0; // the youngest activation that no entry stands for yet
+        let mut next = 0;
         let mut strangers = false; // entries that stand for nothing since the last match
         for (index, entry) in entries.iter().enumerate() {
-            let has_pc = activations.get(next).is_some_and(|activation| entry.pc.value() == activation.resume);
-            let later = find(entry, next..activations.len());
-            let earlier = find(entry, 0..next).is_some();
-            // The right pc with a key of its own: the right entry with a wrong state, unless it is really another one.
-            let by_pc_alone = has_pc && later.is_none() && !earlier;
-            match later.or(by_pc_alone.then_some(next)).or_else(|| self.later_by_pc(entry, &activations, next, earlier))
-            {
-                Some(found) => {
+            match self.place(entry, &activations, next) {
+                Place::At(found) => {
                     if is_required(next..found) {
                         findings.omits(if strangers { Kind::Substituted } else { Kind::Skipped });
                     } else if strangers {
@@ -217,10 +282,9 @@ impl Rules<'_> {
                     strangers = false;
                     next = found + 1;
                 }
-                None if earlier || Self::repeats(entry, &entries[..index], self.sp) => {
-                    findings.falsifies(Kind::Repeated)
-                }
-                None => strangers = true,
+                Place::Earlier => findings.falsifies(Kind::Repeated),
+                Place::Nowhere if self.repeats(entry, &entries[..index]) => findings.falsifies(Kind::Repeated),
+                Place::Nowhere => strangers = true,
             }
         }
         if is_required(next..activations.len()) {
@@ -231,18 +295,22 @@ impl Rules<'_> {
         findings
     }
 
-    /// An older activation with this pc, whatever the state says; not for an entry that stands for a younger one.
-    fn later_by_pc(&self, entry: &Frame, activations: &[&Activation], next: usize, earlier: bool) -> Option<usize> {
-        (!earlier)
-            .then(|| (next..activations.len()).find(|index| activations[*index].resume == entry.pc.value()))
-            .flatten()
-    }
-
     /// Whether an entry before this one had the same pc and the same known CFA.
-    fn repeats(entry: &Frame, before: &[Frame], sp: Register) -> bool {
-        let Some(cfa) = entry.regs.get(sp) else { return false };
-        before.iter().any(|other| other.pc == entry.pc && other.regs.get(sp) == Some(cfa))
+    fn repeats(&self, entry: &Frame, before: &[Frame]) -> bool {
+        let Some(cfa) = entry.regs.get(self.rules.sp) else { return false };
+        before.iter().any(|other| other.pc == entry.pc && other.regs.get(self.rules.sp) == Some(cfa))
     }
+}
+
+/// Where an entry of a walk belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// It stands for this activation.
+    At(usize),
+    /// It stands for one that an entry before it stood for.
+    Earlier,
+    /// It stands for none.
+    Nowhere,
 }
 
 /// The youngest omission and the youngest falsehood of a walk.

@@ -5,7 +5,9 @@
 
 use std::path::Path;
 
-use kunwind::{Abi, Claims, CodeAddress, Error, Frame, FrameRecordUnwinder, Regs, Source, Target, Unwinder, WalkState};
+use kunwind::{
+    Abi, Claims, CodeAddress, Error, Frame, FrameRecordUnwinder, Regs, Source, Step, Target, Unwinder, WalkState,
+};
 use unwind_harness::arch;
 use unwind_harness::oracle::{Event, Future, Ledger, Transfer, Witness, Witnesses};
 use unwind_harness::report::Section;
@@ -14,8 +16,9 @@ use unwind_harness::subject::Subject;
 use unwind_harness::sweep;
 use unwind_harness::verdict::Compares;
 
-type Step = Result<Option<Frame>, Error>;
-type Twist = fn(&Right, &Frame, &mut WalkState, &dyn Target) -> Step;
+/// The caller's frame; nothing if the frame is the outermost.
+type Caller = Result<Option<Frame>, Error>;
+type Twist = fn(&Right, &Frame, &mut WalkState, &dyn Target) -> Caller;
 
 /// A right unwinder for guests in assembly: the link register or the top of the stack where that is where the return
 /// address is, frame records from there on.
@@ -27,9 +30,11 @@ struct Right {
 }
 
 impl Right {
-    fn step(&self, frame: &Frame, state: &mut WalkState, target: &dyn Target) -> Step {
+    fn caller(&self, frame: &Frame, state: &mut WalkState, target: &dyn Target) -> Caller {
         if !(self.leaf_first && matches!(frame.pc, CodeAddress::Interrupted(_))) {
-            return self.records.caller(frame, state, target);
+            let mut caller = *frame;
+            let step = self.records.step(&mut caller, state, target)?;
+            return Ok((step == Step::Caller).then_some(caller));
         }
         let sp = frame.regs.get(self.abi.sp).expect("the start knows SP");
         let (pc, cfa) = match self.abi.ra {
@@ -58,8 +63,14 @@ impl Unwinder for Planted {
         self.claims
     }
 
-    fn caller(&self, frame: &Frame, state: &mut WalkState, target: &dyn Target) -> Step {
-        (self.twist)(&self.right, frame, state, target)
+    fn step(&self, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<Step, Error> {
+        Ok(match (self.twist)(&self.right, frame, state, target)? {
+            Some(caller) => {
+                *frame = caller;
+                Step::Caller
+            }
+            None => Step::Outermost,
+        })
     }
 }
 
@@ -108,8 +119,8 @@ const LINKED: [(&str, (&str, u64)); 3] = [
 const IN_LEAF: [(&str, (&str, u64)); 3] =
     [("arm64/leaf", ("leaf", 0)), ("riscv64/leaf", ("leaf", 0)), ("x86_64/leaf", ("leaf", 0))];
 
-fn right(right: &Right, frame: &Frame, state: &mut WalkState, target: &dyn Target) -> Step {
-    right.step(frame, state, target)
+fn right(right: &Right, frame: &Frame, state: &mut WalkState, target: &dyn Target) -> Caller {
+    right.caller(frame, state, target)
 }
 
 /// The twist is caught with this verdict at each place, where without it the walk is exact.
@@ -129,7 +140,7 @@ fn a_cfa_that_is_off_by_8() {
         &LINKED[1..],
         false,
         |right, frame, state, target| {
-            let mut caller = right.step(frame, state, target)?;
+            let mut caller = right.caller(frame, state, target)?;
             if let Some(frame) = &mut caller
                 && let Some(cfa) = frame.regs.get(right.abi.sp)
             {
@@ -149,7 +160,7 @@ fn a_wrong_cfa_behind_right_pcs() {
         false,
         |right, frame, state, target| {
             let record = frame.regs.get(right.abi.fp).unwrap_or_default();
-            let mut caller = right.step(frame, state, target)?;
+            let mut caller = right.caller(frame, state, target)?;
             if let Some(frame) = &mut caller {
                 frame.regs.set(right.abi.sp, record + 16);
             }
@@ -168,7 +179,7 @@ fn a_wrong_frame_pointer_behind_right_pcs() {
             let mut frame = *frame;
             let real = frame.regs.get(right.abi.fp).unwrap_or_default();
             frame.regs.set(right.abi.fp, real & !1); // the twisted caller handed it on with bit 0 set
-            let mut caller = right.step(&frame, state, target)?;
+            let mut caller = right.caller(&frame, state, target)?;
             if let Some(caller) = &mut caller {
                 let fp = caller.regs.get(right.abi.fp).unwrap_or_default();
                 caller.regs.set(right.abi.fp, fp | 1);
@@ -185,9 +196,9 @@ fn a_skipped_frame() {
         &LINKED,
         false,
         |right, frame, state, target| {
-            let caller = right.step(frame, state, target)?;
+            let caller = right.caller(frame, state, target)?;
             match (frame.pc, caller) {
-                (CodeAddress::Interrupted(_), Some(caller)) => right.step(&caller, state, target),
+                (CodeAddress::Interrupted(_), Some(caller)) => right.caller(&caller, state, target),
                 (_, caller) => Ok(caller),
             }
         },
@@ -205,14 +216,14 @@ fn a_repeated_frame() {
             (CodeAddress::Return(_), Source::FrameRecord { .. }) if !is_outermost(right, frame, *state, target) => {
                 Ok(Some(Frame { source: Source::Start, ..*frame }))
             }
-            _ => right.step(frame, state, target),
+            _ => right.caller(frame, state, target),
         },
         "+repeated",
     );
 }
 
 fn is_outermost(right: &Right, frame: &Frame, mut state: WalkState, target: &dyn Target) -> bool {
-    matches!(right.step(frame, &mut state, target), Ok(None))
+    matches!(right.caller(frame, &mut state, target), Ok(None))
 }
 
 #[test]
@@ -233,7 +244,7 @@ fn a_stale_record() {
                 let record = sp - 16;
                 frame.regs.set(right.abi.fp, record.wrapping_add_signed(-right.abi.frame_record.offset_from_fp));
             }
-            right.step(&frame, state, target)
+            right.caller(&frame, state, target)
         },
         "+invented",
     );
@@ -246,7 +257,7 @@ fn an_end_that_is_claimed_too_early() {
         false,
         |right, frame, state, target| match frame.source {
             Source::FrameRecord { .. } => Ok(None),
-            _ => right.step(frame, state, target),
+            _ => right.caller(frame, state, target),
         },
         "!truncated",
     );
@@ -258,7 +269,7 @@ fn a_return_address_from_the_wrong_slot() {
         &LINKED,
         false,
         |right, frame, state, target| {
-            let mut caller = right.step(frame, state, target)?;
+            let mut caller = right.caller(frame, state, target)?;
             if let (Some(caller), CodeAddress::Interrupted(_)) = (&mut caller, frame.pc)
                 && let Source::FrameRecord { at } = caller.source
             {
@@ -293,9 +304,9 @@ fn a_function_that_was_left_by_a_tail_call() {
             }
             (CodeAddress::Return(_), Source::FrameRecord { at: 0 }) => {
                 let start = Frame { pc: CodeAddress::Interrupted(0), ..*frame };
-                right.step(&start, state, target)
+                right.caller(&start, state, target)
             }
-            _ => right.step(frame, state, target),
+            _ => right.caller(frame, state, target),
         },
         "+invented",
     );
@@ -306,7 +317,7 @@ fn a_fallback_that_is_not_flagged() {
     // Frame records in a leaf miss its caller. To try them is fair, if one says so.
     let honest: Twist = |right, frame, state, target| {
         state.mark_unreliable();
-        right.step(frame, state, target)
+        right.caller(frame, state, target)
     };
     for (name, place) in IN_LEAF {
         assert_eq!(verdict(name, place, true, Claims::Explicit, right), "=", "{name}: the link register is right");
@@ -319,7 +330,7 @@ fn a_fallback_that_is_not_flagged() {
 fn a_right_walk_that_is_flagged_is_cautious() {
     let flagged: Twist = |right, frame, state, target| {
         state.mark_unreliable();
-        right.step(frame, state, target)
+        right.caller(frame, state, target)
     };
     for (name, place) in LINKED {
         assert_eq!(verdict(name, place, false, Claims::Explicit, flagged), "~", "{name}");

@@ -1,7 +1,7 @@
 //! The walk by frame records alone: what a profiler or a best-effort kernel backtrace does with nothing but FP.
 
 use crate::abi::FrameRecord;
-use crate::{Abi, Claims, CodeAddress, Error, Frame, Regs, Source, Target, Unwinder, WalkState};
+use crate::{Abi, Claims, CodeAddress, Error, Frame, Source, Step, Target, Unwinder, WalkState};
 
 /// Size of a frame record: two 64-bit words.
 const RECORD_SIZE: u64 = 16;
@@ -32,11 +32,11 @@ impl Unwinder for FrameRecordUnwinder {
         Claims::ByEnd
     }
 
-    fn caller(&self, frame: &Frame, state: &mut WalkState, target: &dyn Target) -> Result<Option<Frame>, Error> {
+    fn step(&self, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<Step, Error> {
         let FrameRecord { offset_from_fp, align, cfa_from_fp } = self.abi.frame_record;
         let fp = frame.regs.get(self.abi.fp).ok_or(Error::NoFramePointer)?;
         if fp == 0 {
-            return Ok(None);
+            return Ok(Step::Outermost);
         }
         if !fp.is_multiple_of(align) {
             return Err(Error::Misaligned(fp));
@@ -46,13 +46,15 @@ impl Unwinder for FrameRecordUnwinder {
         let caller_fp = target.read_u64(at).ok_or(Error::Unreadable(at))?;
         let return_address = target.read_u64(at + 8).ok_or(Error::Unreadable(at + 8))?;
         if return_address == 0 {
-            return Ok(None);
+            return Ok(Step::Outermost);
         }
-        let mut regs = Regs::none();
-        regs.set(self.abi.fp, caller_fp);
+        frame.pc = CodeAddress::Return(return_address);
+        frame.source = Source::FrameRecord { at };
+        frame.regs.clear();
+        frame.regs.set(self.abi.fp, caller_fp);
         if let Some(offset) = cfa_from_fp {
-            regs.set(self.abi.sp, fp.wrapping_add_signed(offset));
+            frame.regs.set(self.abi.sp, fp.wrapping_add_signed(offset));
         }
-        Ok(Some(Frame { pc: CodeAddress::Return(return_address), regs, source: Source::FrameRecord { at } }))
+        Ok(Step::Caller)
     }
 }

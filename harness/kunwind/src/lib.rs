@@ -1,6 +1,6 @@
 //! Stack unwinders that follow the rules of kernels, as a library without `std`, allocation or `unsafe`.
 //!
-//! An [`Unwinder`] turns one [`Frame`] into its caller's; [`walk`] drives it from a start to an [`End`] and says what the
+//! An [`Unwinder`] turns one [`Frame`] into its caller's; [`walk_each`] drives it from a start to an [`End`] and says what the
 //! walk [`Claim`]s. All that an unwinder may know of the world is a [`Target`]: reads that may fail, and the bounds of the
 //! stacks that exist. What differs between CPUs is data, in [`abi`].
 //!
@@ -26,4 +26,4 @@ pub use address::CodeAddress;
 pub use frame_record::FrameRecordUnwinder;
 pub use regs::{Register, Regs};
 pub use stack::{MAX_STACKS, StackBounds, StackWindows};
-pub use walk::{Claim, Claims, End, Error, Frame, Source, Target, Unwinder, Walk, WalkState, walk};
+pub use walk::{Claim, Claims, End, Error, Frame, Source, Step, Target, Unwinder, Walk, WalkState, walk, walk_each};

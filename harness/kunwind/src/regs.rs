@@ -40,6 +40,11 @@ impl Regs {
         }
     }
 
+    /// Forgets all registers.
+    pub const fn clear(&mut self) {
+        self.known = 0;
+    }
+
     /// Forgets a register.
     pub fn forget(&mut self, register: Register) {
         if usize::from(register.0) < Self::LEN {

@@ -1,6 +1,7 @@
 //! The walk: an unwinder applied again and again, within bounds, and what comes of it.
 
 use core::fmt;
+use core::ops::ControlFlow;
 
 use crate::{CodeAddress, Regs, StackBounds, StackWindows};
 
@@ -112,12 +113,21 @@ pub trait Unwinder {
     /// How its walks claim to be reliable.
     fn claims(&self) -> Claims;
 
-    /// The frame of the caller. `Ok(None)` is a claim: this frame is the outermost.
+    /// Turns a frame into its caller's, in place.
     ///
     /// # Errors
     ///
-    /// Any [`Error`]: the unwinder admits that it cannot go on. The walk ends there.
-    fn caller(&self, frame: &Frame, state: &mut WalkState, target: &dyn Target) -> Result<Option<Frame>, Error>;
+    /// Any [`Error`]: the unwinder admits that it cannot go on. The walk ends there; the frame means nothing any more.
+    fn step(&self, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<Step, Error>;
+}
+
+/// What a step led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// The frame is the caller's now.
+    Caller,
+    /// A claim: there is no caller, the frame is the outermost. It is unchanged.
+    Outermost,
 }
 
 /// How a walk ended.
@@ -173,25 +183,25 @@ pub struct Walk<'b> {
     pub claim: Claim,
 }
 
-/// Walks from `start` until the unwinder sees the end, fails, or the buffer is full.
+/// Walks from `frame` and shows every frame, the first included, to `consume`, until the unwinder sees the end or fails, or
+/// the consumer breaks: then the walk is [`End::Full`].
 ///
-/// Every walk ends: it makes at most `buffer.len()` steps. An empty buffer gives an empty walk that is [`End::Full`].
-pub fn walk<'b>(
+/// A walk is as long as its consumer lets it be; one along stack memory ends in any case, because [`StackWindows`] are
+/// consumed one way.
+pub fn walk_each(
     unwinder: &dyn Unwinder,
-    start: Frame,
+    mut frame: Frame,
     target: &dyn Target,
     state: &mut WalkState,
-    buffer: &'b mut [Frame],
-) -> Walk<'b> {
-    let mut len = 0;
-    let mut next = start;
+    mut consume: impl FnMut(&Frame) -> ControlFlow<()>,
+) -> (End, Claim) {
     let end = loop {
-        let Some(slot) = buffer.get_mut(len) else { break End::Full };
-        *slot = next;
-        len += 1;
-        match unwinder.caller(slot, state, target) {
-            Ok(Some(caller)) => next = caller,
-            Ok(None) => break End::Outermost,
+        if consume(&frame).is_break() {
+            break End::Full;
+        }
+        match unwinder.step(&mut frame, state, target) {
+            Ok(Step::Caller) => {}
+            Ok(Step::Outermost) => break End::Outermost,
             Err(error) => break End::Error(error),
         }
     };
@@ -200,5 +210,25 @@ pub fn walk<'b>(
         Claims::ByEnd | Claims::Explicit if end == End::Outermost && !state.unreliable => Claim::Reliable,
         Claims::ByEnd | Claims::Explicit => Claim::Unreliable,
     };
+    (end, claim)
+}
+
+/// Walks from `start` into a buffer. When it is full and there would be one more frame, the walk is [`End::Full`].
+pub fn walk<'b>(
+    unwinder: &dyn Unwinder,
+    start: Frame,
+    target: &dyn Target,
+    state: &mut WalkState,
+    buffer: &'b mut [Frame],
+) -> Walk<'b> {
+    let mut len = 0;
+    let (end, claim) = walk_each(unwinder, start, target, state, |frame| match buffer.get_mut(len) {
+        Some(slot) => {
+            *slot = *frame;
+            len += 1;
+            ControlFlow::Continue(())
+        }
+        None => ControlFlow::Break(()),
+    });
     Walk { frames: &buffer[..len], end, claim }
 }

@@ -13,6 +13,9 @@ use crate::machine::Context;
 /// Every CPU, in the order of reports.
 pub const ALL: &[&dyn Arch] = &[&arm64::Arm64, &riscv64::Riscv64, &x86_64::X86_64];
 
+/// More callee-saved registers than any CPU has, SP apart: riscv64 has 12.
+pub const MAX_CALLEE_SAVED: usize = 12;
+
 /// One CPU, as the machine, the oracle and the listing need it.
 pub trait Arch: Sync {
     /// The name of its folders.
@@ -40,7 +43,7 @@ pub trait Arch: Sync {
     /// The stack pointer.
     fn sp(&self) -> Register;
 
-    /// What a called function must bring back, SP apart.
+    /// What a called function must bring back, SP apart; at most [`MAX_CALLEE_SAVED`].
     fn callee_saved(&self) -> &'static [Register];
 
     /// Where a call leaves the return address.

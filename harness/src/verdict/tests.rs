@@ -5,6 +5,7 @@ use std::rc::Rc;
 use kunwind::{Claim, CodeAddress, End, Error, Frame, Register, Regs, Source, Walk};
 
 use super::{Compares, Kind, Rules, Verdict};
+use crate::arch::MAX_CALLEE_SAVED;
 use crate::oracle::{Activation, Truth};
 
 const SP: Register = Register(31);
@@ -25,7 +26,8 @@ const TRAMPOLINE: u64 = 0x20;
 fn truth(entries: &[Entry]) -> Truth {
     let mut youngest = None;
     for (resume, cfa, fp) in entries.iter().rev() {
-        let saved = vec![7, *fp];
+        let mut saved = [0; MAX_CALLEE_SAVED];
+        saved[..2].copy_from_slice(&[7, *fp]);
         youngest =
             Some(Rc::new(Activation { resume: *resume, cfa: *cfa, saved, stack: None, parent: youngest.take() }));
     }
