@@ -7,7 +7,7 @@ use std::path::Path;
 use kunwind::{CodeAddress, Frame, Regs, Source, StackBounds, Walk, WalkState};
 
 use crate::Error;
-use crate::guest::{CodeMap, Guest};
+use crate::guest::{CodeMap, Guest, Symbol};
 use crate::layout::{Layout, Poison};
 use crate::listing::Listing;
 use crate::machine::{Interrupt, Machine, Observer, RegisterSet};
@@ -98,38 +98,32 @@ impl Trial<'_> {
         self.with_rules(|rules| rules.judge(truth, walk))
     }
 
-    /// Walks and judges. A walk that is exact is judged frame by frame as it goes; only one that deviates is repeated into
-    /// the buffer (the guest stands still, so it is the same walk) and aligned with the truth.
-    fn run<'b>(
-        &self,
-        start: Frame,
-        target: &Live<'_>,
-        truth: &Truth,
-        buffer: &'b mut [Frame],
-    ) -> (Verdict, Option<Walk<'b>>) {
-        let unwinder = &*self.subject.unwinder;
-        self.with_rules(|rules| {
-            let mut state = WalkState::new(target.stacks);
-            let mut expected = rules.expect(truth);
-            let mut is_exact = true;
+    /// Walks and judges. Most walks are judged as they go, and not kept.
+    fn run(&self, start: Frame, target: &Live<'_>, truth: &Truth, buffer: &mut [Frame]) -> Verdict {
+        let followed = self.with_rules(|rules| {
+            let mut follower = rules.follow(truth);
             let mut is_start = true;
-            let (end, claim) = kunwind::walk_each(unwinder, start, target, &mut state, |frame| {
-                is_exact = std::mem::take(&mut is_start) || expected.comes(frame);
-                if is_exact { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            let mut is_followed = true;
+            let mut state = WalkState::new(target.stacks);
+            let (end, claim) = kunwind::walk_each(&*self.subject.unwinder, start, target, &mut state, |frame| {
+                is_followed = std::mem::take(&mut is_start) || follower.takes(frame);
+                if is_followed { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             });
-            if is_exact && expected.is_complete() {
-                return (Rules::of_exact(end, claim), None);
-            }
-            let walk = kunwind::walk(unwinder, start, target, &mut WalkState::new(target.stacks), buffer);
-            (rules.judge(truth, &walk), Some(walk))
-        })
+            is_followed.then(|| follower.verdict(end, claim))
+        });
+        followed.unwrap_or_else(|| self.judge(truth, &self.walk(start, target, buffer)))
+    }
+
+    /// Walks into the buffer. The guest stands still, so it is the same walk each time.
+    fn walk<'b>(&self, start: Frame, target: &Live<'_>, buffer: &'b mut [Frame]) -> Walk<'b> {
+        kunwind::walk(&*self.subject.unwinder, start, target, &mut WalkState::new(target.stacks), buffer)
     }
 
     fn with_rules<T>(&self, work: impl FnOnce(&Rules<'_>) -> T) -> T {
         let guest = &self.prepared.guest;
         let omissible = |resume: u64| {
-            let function = guest.symbols.function_at(resume.wrapping_sub(1));
-            !self.omissible.is_empty() && function.is_some_and(|function| self.omissible.contains(&function.name))
+            let is_listed = |function: &Symbol| self.omissible.contains(&function.name);
+            !self.omissible.is_empty() && guest.symbols.function_at(resume.wrapping_sub(1)).is_some_and(is_listed)
         };
         work(&Rules {
             compares: self.subject.compares,
@@ -254,25 +248,24 @@ impl<'p> Sweep<'p> {
         let target = Live { memory: at.memory, stacks: &self.prepared.bounds };
         for (index, (subject, runs)) in self.subjects.iter().zip(&mut site.runs).enumerate() {
             let trial = Trial { subject, prepared: self.prepared, omissible: self.points.omissible };
-            let (verdict, walk) = trial.run(start, &target, truth, &mut self.buffer);
+            let verdict = trial.run(start, &target, truth, &mut self.buffer);
             match runs.last_mut() {
-                Some(run) if run.verdict == verdict => run.last = site.visits,
-                _ => {
-                    runs.push(Run { verdict, first: site.visits, last: site.visits });
-                    if verdict != Verdict::Exact {
-                        let symbols = &self.prepared.guest.symbols;
-                        let expected =
-                            || truth.activations().map(|entry| symbols.name_of_return(entry.resume)).collect();
-                        self.firsts.entry((index, at.pc, verdict)).or_insert_with(|| First {
-                            visit: site.visits,
-                            expected: expected(),
-                            // A walk that was not kept is cautious: its entries are the truth's.
-                            got: walk.map_or_else(expected, |walk| {
-                                walk.frames[1..].iter().map(|frame| symbols.name_of_return(frame.pc.value())).collect()
-                            }),
-                        });
-                    }
+                Some(run) if run.verdict == verdict => {
+                    run.last = site.visits;
+                    continue;
                 }
+                _ => runs.push(Run { verdict, first: site.visits, last: site.visits }),
+            }
+            if verdict != Verdict::Exact {
+                let name = |address| self.prepared.guest.symbols.name_of_return(address);
+                self.firsts.entry((index, at.pc, verdict)).or_insert_with(|| First {
+                    visit: site.visits,
+                    expected: truth.activations().map(|activation| name(activation.resume)).collect(),
+                    got: trial.walk(start, &target, &mut self.buffer).frames[1..]
+                        .iter()
+                        .map(|frame| name(frame.pc.value()))
+                        .collect(),
+                });
             }
         }
     }

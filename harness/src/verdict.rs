@@ -137,38 +137,13 @@ impl Rules<'_> {
     #[must_use]
     pub fn judge(&self, truth: &Truth, walk: &Walk<'_>) -> Verdict {
         let entries = walk.frames.get(1..).unwrap_or_default();
-        let mut exact = self.expect(truth);
-        let is_exact = entries.iter().all(|entry| exact.comes(entry)) && exact.is_complete();
-        let findings = if is_exact { Findings::default() } else { self.aligner().align(truth, entries) };
-        let claimed = walk.claim == Claim::Reliable;
-        let stopped = walk.end != End::Outermost;
-        match findings {
-            Findings { omission: Some(kind), .. } if claimed => Verdict::Unsound(kind),
-            Findings { omission: Some(Kind::Truncated), falsehood: None } if stopped => {
-                Verdict::Incomplete(u16::try_from(entries.len()).unwrap_or(u16::MAX))
-            }
-            Findings { omission: Some(kind), .. } => Verdict::WrongFlagged(kind),
-            Findings { falsehood: Some(kind), .. } if claimed => Verdict::Overstated(kind),
-            Findings { falsehood: Some(kind), .. } => Verdict::WrongFlagged(kind),
-            _ => Self::of_exact(walk.end, walk.claim),
-        }
+        verdict(self.aligner().align(truth, entries), entries.len(), walk.end, walk.claim)
     }
 
-    /// The verdict of a walk whose entries are all right, with none missing.
+    /// Judges a walk while it goes on.
     #[must_use]
-    pub fn of_exact(end: End, claim: Claim) -> Verdict {
-        if claim == Claim::Reliable || (claim == Claim::None && end == End::Outermost) {
-            Verdict::Exact
-        } else {
-            Verdict::Cautious
-        }
-    }
-
-    /// Waits for the entries of a walk, the start apart, to come as the truth has them: the common case, which needs no
-    /// buffer.
-    #[must_use]
-    pub fn expect<'t>(&'t self, truth: &'t Truth) -> Expectation<'t> {
-        Expectation { aligner: self.aligner(), next: truth.activations() }
+    pub fn follow<'t>(&'t self, truth: &'t Truth) -> Follower<'t> {
+        Follower { aligner: self.aligner(), next: truth.activations(), entries: 0, findings: Findings::default() }
     }
 
     fn aligner(&self) -> Aligner<'_> {
@@ -177,30 +152,65 @@ impl Rules<'_> {
     }
 }
 
-/// The activations that an exact walk must still name.
-pub struct Expectation<'t> {
+/// What follows from the findings, the number of entries, and what the walk says of itself.
+fn verdict(findings: Findings, entries: usize, end: End, claim: Claim) -> Verdict {
+    let claimed = claim == Claim::Reliable;
+    let stopped = end != End::Outermost;
+    match findings {
+        Findings { omission: Some(kind), .. } if claimed => Verdict::Unsound(kind),
+        Findings { omission: Some(Kind::Truncated), falsehood: None } if stopped => {
+            Verdict::Incomplete(u16::try_from(entries).unwrap_or(u16::MAX))
+        }
+        Findings { omission: Some(kind), .. } => Verdict::WrongFlagged(kind),
+        Findings { falsehood: Some(kind), .. } if claimed => Verdict::Overstated(kind),
+        Findings { falsehood: Some(kind), .. } => Verdict::WrongFlagged(kind),
+        _ if claimed || (claim == Claim::None && !stopped) => Verdict::Exact,
+        _ => Verdict::Cautious,
+    }
+}
+
+/// Judges a walk entry by entry, without keeping it: as long as each entry stands for an activation that is not younger than
+/// those before it. Gives up on all others, which only [`Rules::judge`] can tell apart.
+pub struct Follower<'t> {
     aligner: Aligner<'t>,
     next: Activations<'t>,
+    entries: usize,
+    findings: Findings,
 }
 
-impl Expectation<'_> {
-    /// Whether this entry is the next activation, in all that is compared.
-    pub fn comes(&mut self, entry: &Frame) -> bool {
-        self.next.next().is_some_and(|activation| {
-            entry.pc.value() == activation.resume && self.aligner.same_state(entry, activation)
-        })
+impl Follower<'_> {
+    /// Takes the next entry, the start apart. False if the walk must be judged as a whole.
+    pub fn takes(&mut self, entry: &Frame) -> bool {
+        self.entries += 1;
+        let mut skipped = false;
+        for activation in self.next.by_ref() {
+            if self.aligner.is_same(entry, activation) {
+                if skipped {
+                    self.findings.omits(Kind::Skipped);
+                }
+                if !self.aligner.same_state(entry, activation) {
+                    self.findings.falsifies(Kind::State);
+                }
+                return true;
+            }
+            skipped |= !(self.aligner.rules.omissible)(activation.resume);
+        }
+        false
     }
 
-    /// Whether no activation is left.
+    /// The verdict, when every entry was taken.
     #[must_use]
-    pub fn is_complete(mut self) -> bool {
-        self.next.next().is_none()
+    pub fn verdict(mut self, end: End, claim: Claim) -> Verdict {
+        if self.next.by_ref().any(|activation| !(self.aligner.rules.omissible)(activation.resume)) {
+            self.findings.omits(Kind::Truncated);
+        }
+        verdict(self.findings, self.entries, end, claim)
     }
 }
 
-impl fmt::Debug for Expectation<'_> {
+impl fmt::Debug for Follower<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Expectation")
+        formatter.debug_struct("Follower").field("findings", &self.findings).finish_non_exhaustive()
     }
 }
 

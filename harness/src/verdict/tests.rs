@@ -55,7 +55,14 @@ fn judge_with(
     walked.extend_from_slice(frames);
     let omissible = |resume: u64| Some(resume) == trampoline;
     let rules = Rules { compares, sp: SP, fp: FP, callee_saved: &[SAVED, FP], omissible: &omissible };
-    rules.judge(&truth(true_entries), &Walk { frames: &walked, end, claim })
+    let truth = truth(true_entries);
+    let verdict = rules.judge(&truth, &Walk { frames: &walked, end, claim });
+    // Judged as it goes, a walk gets the same verdict, or none.
+    let mut follower = rules.follow(&truth);
+    if frames.iter().all(|frame| follower.takes(frame)) {
+        assert_eq!(follower.verdict(end, claim), verdict, "the follower disagrees");
+    }
+    verdict
 }
 
 fn judge(true_entries: &[Entry], walked: &[Entry], end: End, claim: Claim) -> Verdict {
