@@ -66,6 +66,8 @@ struct Build<'a> {
     name: String,
     source: PathBuf,
     flags: Vec<String>,
+    /// Whether `start.S` is linked in; a kernel guest boots by itself.
+    start: bool,
 }
 
 pub(crate) fn run(arguments: &[String]) -> Outcome {
@@ -134,6 +136,7 @@ fn builds_of<'a>(guests: &Path, cpu: &'a Cpu) -> Result<Vec<Build<'a>>, String> 
         for source in files(&folder, extension)? {
             let text = std::fs::read_to_string(&source).map_err(|error| format!("{}: {error}", source.display()))?;
             let stem = source.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let start = !text.lines().any(|line| line.trim_end() == "//@ start none");
             let mut named: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("//@ build ")).collect();
             if named.is_empty() {
                 named.push(&stem);
@@ -144,7 +147,7 @@ fn builds_of<'a>(guests: &Path, cpu: &'a Cpu) -> Result<Vec<Build<'a>>, String> 
                 if extension == "c" && !flags.iter().any(|flag| flag.starts_with("-O")) {
                     flags.insert(0, "-O2".to_owned());
                 }
-                builds.push(Build { cpu, name: name.trim().to_owned(), source: source.clone(), flags });
+                builds.push(Build { cpu, name: name.trim().to_owned(), source: source.clone(), flags, start });
             }
         }
     }
@@ -169,7 +172,8 @@ fn make(guests: &Path, scratch: &Path, build: &Build<'_>) -> Result<PathBuf, Str
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let include = guests.join(build.cpu.name).join("include");
     let mut objects = Vec::new();
-    for (part, source) in [("start", include.join("start.S")), ("guest", build.source.clone())] {
+    let start = build.start.then(|| ("start", include.join("start.S")));
+    for (part, source) in start.into_iter().chain([("guest", build.source.clone())]) {
         let object = folder.join(format!("{}.{part}.o", build.name));
         let mut clang = Command::new(CLANG);
         clang.arg(format!("--target={}", build.cpu.target)).args(FLAGS).args(build.cpu.flags);
