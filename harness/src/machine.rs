@@ -205,6 +205,7 @@ enum Stop {
     Budget,
     Access { kind: &'static str, page: u64 },
     Undefined,
+    Halted,
     Exception(u32),
 }
 
@@ -267,6 +268,8 @@ impl<'g> Machine<'g> {
         let context = engine.get_data();
         let stop = match (&context.stop, outcome) {
             (Some(stop), _) => Some(stop.clone()),
+            // Unicorn also returns when the CPU waits for an interrupt, and says Ok.
+            (None, Ok(())) if engine.pc_read().is_ok_and(|pc| pc != self.sentinel) => Some(Stop::Halted),
             (None, Ok(())) => None,
             (None, Err(uc_error::INSN_INVALID)) => Some(Stop::Undefined),
             (None, Err(error)) => return Err(refused("run the guest", error)),
@@ -278,6 +281,7 @@ impl<'g> Machine<'g> {
             Some(Stop::Budget) => format!("no end within the budget of {budget} instructions"),
             Some(Stop::Access { kind, page }) => format!("{kind} in {}", self.describe(page)),
             Some(Stop::Undefined) => "undefined instruction".to_owned(),
+            Some(Stop::Halted) => "it waits for an interrupt for ever".to_owned(),
             Some(Stop::Exception(number)) => {
                 format!("unhandled exception {number} ({})", self.guest.arch.exception_name(number))
             }

@@ -48,7 +48,9 @@ fn run_patched(name: &str, code: &[u8]) -> String {
 #[case("arm64", &[0x20, 0x03, 0x1f, 0xd6], "execution in unmapped page 0x")] // br x25
 #[case("arm64", &[0xe0, 0x03, 0x1f, 0xd6], "execution in unmapped page 0x0 at")] // br xzr
 #[case("arm64", &[0x01, 0x00, 0x00, 0xd4], "unhandled exception 2 (svc) at leaf+0x0")] // svc #0
+#[case("arm64", &[0x7f, 0x20, 0x03, 0xd5], "it waits for an interrupt for ever at leaf+0x0")] // wfi
 // riscv64
+#[case("riscv64", &[0x73, 0x00, 0x50, 0x10], "it waits for an interrupt for ever at leaf+0x0")] // wfi
 #[case("riscv64", &[0x00, 0x00], "(illegal instruction) at leaf+0x0")] // c.unimp
 #[case("riscv64", &[0x01, 0xa0], "no end within the budget of 10000 instructions at leaf+0x0")] // c.j .
 #[case("riscv64", &[0x03, 0xb5, 0x0c, 0x00], "read in unmapped page 0x")] // ld a0, 0(s9)
@@ -57,6 +59,7 @@ fn run_patched(name: &str, code: &[u8]) -> String {
 #[case("riscv64", &[0x67, 0x80, 0x0c, 0x00], "execution in unmapped page 0x")] // jr s9
 #[case("riscv64", &[0x73, 0x00, 0x00, 0x00], "(ecall) at leaf+0x0")] // ecall
 // x86-64
+#[case("x86_64", &[0xf4], "it waits for an interrupt for ever at leaf+0x0")] // hlt
 #[case("x86_64", &[0x0f, 0x0b], "undefined instruction at leaf+0x0")] // ud2
 #[case("x86_64", &[0xeb, 0xfe], "no end within the budget of 10000 instructions at leaf+0x0")] // jmp .
 #[case("x86_64", &[0x49, 0x8b, 0x04, 0x24], "read in unmapped page 0x")] // mov (%r12), %rax
