@@ -2,13 +2,12 @@
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
-use std::ops::ControlFlow;
 use std::path::Path;
 
 use kunwind::{Claims, CodeAddress, End, Frame, Regs, Source, StackBounds, Step, Target, Unwinder, WalkState};
 
 use crate::Error;
-use crate::machine::{Interrupt, Observer, RegisterSet};
+use crate::machine::{Action, Interrupt, Observer, RegisterSet};
 use crate::oracle::{Oracle, Truth, Witnesses};
 use crate::scenario::{Scenario, Variant, parse_place};
 use crate::subject::{Live, Subject};
@@ -106,7 +105,7 @@ struct Watch<'p> {
 }
 
 impl Observer for Watch<'_> {
-    fn interrupted(&mut self, at: &Interrupt<'_>) -> ControlFlow<()> {
+    fn interrupted(&mut self, at: &Interrupt<'_>) -> Action {
         self.oracle.observe(at);
         if at.pc == self.address && !self.oracle.is_void() {
             self.arrivals += 1;
@@ -115,7 +114,7 @@ impl Observer for Watch<'_> {
             }
         }
         // To the end: only there is it known whether the truth was the truth.
-        if self.oracle.is_void() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if self.oracle.is_void() { Action::Stop } else { Action::Continue }
     }
 }
 

@@ -51,7 +51,8 @@ fn of_section(scenario: &Scenario, section: &Section, used: &mut [bool]) -> Vec<
     }
     let mut broken = Vec::new();
     for finding in &section.findings {
-        let level = scenario.text.must.get(&finding.subject).copied().unwrap_or(Level::Sound);
+        let must = &scenario.text.must;
+        let level = must.get(&finding.label()).or_else(|| must.get(&finding.subject)).copied().unwrap_or(Level::Sound);
         // A finding spans neighbours; [[known]] may end in the middle of it, so each instruction is asked for.
         let offsets = section.offsets(finding);
         let mut first_open = None;
@@ -71,7 +72,7 @@ fn of_section(scenario: &Scenario, section: &Section, used: &mut [bool]) -> Vec<
             broken.push(Broken {
                 message: format!(
                     "{} must be {}, but is {} at {}\n    unwind-harness explain {} {}+{offset:#x}{}",
-                    finding.subject,
+                    finding.label(),
                     name(level),
                     finding.verdict,
                     finding.range(),
@@ -96,7 +97,7 @@ const fn name(level: Level) -> &'static str {
 }
 
 fn covers(known: &Known, section: &Section, finding: &Finding, offset: u64) -> bool {
-    known.unwinder == finding.subject
+    (known.unwinder == finding.subject || known.unwinder == finding.label())
         && known.verdict == finding.verdict
         && known.at.function == finding.function
         && (known.at.first..=known.at.last).contains(&offset)

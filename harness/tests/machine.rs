@@ -1,12 +1,11 @@
 //! What a guest may not do, and what is no guest: each gives an error that says where and what, and nothing hangs or panics.
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use rstest::rstest;
 use unwind_harness::arch::{self, Arch};
 use unwind_harness::guest::Guest;
-use unwind_harness::machine::{Ended, Interrupt, Observer};
+use unwind_harness::machine::{Action, Ended, Interrupt, Observer};
 use unwind_harness::sweep::Prepared;
 
 fn path(cpu: &str) -> PathBuf {
@@ -21,8 +20,8 @@ fn cpu(name: &str) -> &'static dyn Arch {
 struct BreakAt(Option<u64>);
 
 impl Observer for BreakAt {
-    fn interrupted(&mut self, at: &Interrupt<'_>) -> ControlFlow<()> {
-        if self.0 == Some(at.pc) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    fn interrupted(&mut self, at: &Interrupt<'_>) -> Action {
+        if self.0 == Some(at.pc) { Action::Stop } else { Action::Continue }
     }
 }
 

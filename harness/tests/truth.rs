@@ -1,10 +1,9 @@
 //! The truth at named points, as a person reads it off the guest's source: the oracle must know it without unwind data.
 
-use std::ops::ControlFlow;
 use std::path::Path;
 
 use rstest::rstest;
-use unwind_harness::machine::{Interrupt, Observer};
+use unwind_harness::machine::{Action, Interrupt, Observer};
 use unwind_harness::oracle::{Oracle, Witnesses};
 use unwind_harness::scenario::Scenario;
 use unwind_harness::sweep::Prepared;
@@ -17,14 +16,14 @@ struct Watch<'p> {
 }
 
 impl Observer for Watch<'_> {
-    fn interrupted(&mut self, at: &Interrupt<'_>) -> ControlFlow<()> {
+    fn interrupted(&mut self, at: &Interrupt<'_>) -> Action {
         self.oracle.observe(at);
         if at.pc == self.address {
             let symbols = &self.prepared.guest.symbols;
             let truth = self.oracle.truth();
             self.found.push(truth.activations().map(|entry| symbols.name_of_return(entry.resume)).collect());
         }
-        ControlFlow::Continue(())
+        Action::Continue
     }
 }
 

@@ -8,7 +8,7 @@ use capstone::Capstone;
 use kunwind::{Abi, Register};
 use unicorn_engine::{Unicorn, uc_error};
 
-use crate::machine::Context;
+use crate::machine::{Context, Memory};
 
 /// Every CPU, in the order of reports.
 pub const ALL: &[&dyn Arch] = &[&arm64::Arm64, &riscv64::Riscv64, &x86_64::X86_64];
@@ -30,12 +30,12 @@ pub trait Arch: Sync {
     /// Which Unicorn engine runs it.
     fn engine(&self) -> Engine;
 
-    /// Brings a new engine into the state in which guests start.
+    /// Brings a new engine into the state in which guests start. `vectors` are the addresses of [`Arch::vector_symbols`].
     ///
     /// # Errors
     ///
     /// Whatever Unicorn refuses.
-    fn boot<'a>(&self, engine: &mut Unicorn<'a, Context<'a>>) -> Result<(), uc_error>;
+    fn boot(&self, engine: &mut Unicorn<'_, Context<'_>>, vectors: &[Option<u64>]) -> Result<(), uc_error>;
 
     /// Unicorn's register ids, by DWARF number.
     fn register_ids(&self) -> &'static [i32];
@@ -51,6 +51,27 @@ pub trait Arch: Sync {
 
     /// What this instruction does to the flow of control. `bytes` may reach beyond the instruction.
     fn flow(&self, address: u64, bytes: &[u8]) -> Flow;
+
+    /// The symbols that [`Arch::take_exception`] needs of a guest, if exceptions are delivered to it.
+    fn vector_symbols(&self) -> &'static [&'static str];
+
+    /// Does what the hardware does when it takes an exception before the instruction at `pc`: no more, no less. `vectors` are
+    /// the addresses of [`Arch::vector_symbols`].
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be delivered: a symbol that the guest lacks, or what Unicorn refuses.
+    fn take_exception(
+        &self,
+        engine: &mut Unicorn<'_, Context<'_>>,
+        memory: &Memory,
+        vectors: &[Option<u64>],
+        exception: Exception,
+        pc: u64,
+    ) -> Result<(), String>;
+
+    /// The register of a function's first argument.
+    fn first_argument(&self) -> Register;
 
     /// What Unicorn's exception of this number is.
     fn exception_name(&self, number: u32) -> &'static str;
@@ -70,6 +91,34 @@ pub struct Engine {
     pub arch: unicorn_engine::Arch,
     /// Unicorn's mode bits.
     pub mode: unicorn_engine::Mode,
+}
+
+/// An exception that the harness delivers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Exception {
+    /// A maskable interrupt.
+    Irq,
+    /// An interrupt that the usual mask does not stop.
+    Nmi,
+    /// A synchronous fault of the instruction, after which it is tried again.
+    Fault,
+}
+
+impl Exception {
+    /// The name in scenarios and reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Irq => "irq",
+            Self::Nmi => "nmi",
+            Self::Fault => "fault",
+        }
+    }
+}
+
+/// The vector of this index, or why there is none.
+fn vector(vectors: &[Option<u64>], symbols: &[&str], index: usize) -> Result<u64, String> {
+    vectors.get(index).copied().flatten().ok_or_else(|| format!("the guest has no symbol `{}`", symbols[index]))
 }
 
 /// Where a call leaves the return address, by the ISA's definition of its call instructions.

@@ -90,7 +90,7 @@ fn scenario(section: &Section) -> Scenario<'_> {
         unwitnessed: section.unwitnessed.iter().map(|(_, count)| count).sum(),
         void: section.void.as_deref(),
         claims: &section.claims,
-        subjects: Ordered(section.subjects.iter().map(|subject| (&*subject.name, subject.counters)).collect()),
+        subjects: Ordered(super::text::by_subject(&section.subjects)),
         findings: section.findings.iter().map(finding).collect(),
     }
 }
@@ -98,7 +98,7 @@ fn scenario(section: &Section) -> Scenario<'_> {
 fn finding(finding: &super::Finding) -> Finding<'_> {
     Finding {
         subject: &finding.subject,
-        start: finding.start,
+        start: finding.start.name(),
         verdict: finding.verdict.to_string(),
         range: finding.range(),
         count: finding.count,

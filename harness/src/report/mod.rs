@@ -89,13 +89,52 @@ impl Broken {
     }
 }
 
-/// How one subject fared.
+/// Where a walk starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Start {
+    /// From the live registers at the point.
+    Live,
+    /// In the handler: from its own frame.
+    Current,
+    /// In the handler: from the pt_regs of the exception.
+    Regs,
+    /// From the saved context of a task that is switched out.
+    Task,
+}
+
+impl Start {
+    /// The name in reports, and behind `@` in scenarios.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Current => "current",
+            Self::Regs => "regs",
+            Self::Task => "task",
+        }
+    }
+}
+
+/// How one subject fared from one start: a column of the listing.
 #[derive(Debug, Clone)]
 pub struct SubjectResult {
     /// Its name.
     pub name: String,
+    /// Where its walks started.
+    pub start: Start,
     /// Its verdicts, counted.
     pub counters: Counters,
+}
+
+impl SubjectResult {
+    /// The head of its column: the start is told where there can be more than one.
+    #[must_use]
+    pub fn label(&self) -> String {
+        match self.start {
+            Start::Live => self.name.clone(),
+            start => format!("{}@{}", self.name, start.name()),
+        }
+    }
 }
 
 /// How many walks had which verdict.
@@ -177,7 +216,7 @@ pub struct Finding {
     /// The subject.
     pub subject: String,
     /// Where its walks started.
-    pub start: &'static str,
+    pub start: Start,
     /// The verdict.
     pub verdict: Verdict,
     /// The function.
@@ -197,6 +236,15 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// The subject, with its start where there can be more than one.
+    #[must_use]
+    pub fn label(&self) -> String {
+        match self.start {
+            Start::Live => self.subject.clone(),
+            start => format!("{}@{}", self.subject, start.name()),
+        }
+    }
+
     /// `leaf+0x0..leaf+0xc`, or one point.
     #[must_use]
     pub fn range(&self) -> String {

@@ -33,7 +33,7 @@ pub fn write(section: &Section, out: &mut dyn Write) -> std::io::Result<()> {
         ];
         let parts: Vec<_> =
             parts.iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{count} {name}")).collect();
-        writeln!(out, "{}: {} walks, {}", subject.name, counters.walks, parts.join(", "))?;
+        writeln!(out, "{}: {} walks, {}", subject.label(), counters.walks, parts.join(", "))?;
     }
     let columns = Columns::new(section);
     for function in &section.functions {
@@ -56,7 +56,7 @@ impl Columns {
         let subjects = section.subjects.iter().enumerate().map(|(index, subject)| {
             let runs = instructions().flat_map(|instruction| instruction.runs.get(index).into_iter().flatten());
             let widest = runs.map(|run| run.verdict.to_string().len()).max().unwrap_or(0);
-            widest.max(subject.name.len())
+            widest.max(subject.label().len())
         });
         Self { text, subjects: subjects.collect() }
     }
@@ -65,7 +65,7 @@ impl Columns {
         let heading = format!("{}:", function.name);
         let mut line = format!("{heading:<width$}  {:<12}", "arrivals", width = self.text + 10);
         for (subject, width) in section.subjects.iter().zip(&self.subjects) {
-            line += &format!("  {:<width$}", subject.name);
+            line += &format!("  {:<width$}", subject.label());
         }
         writeln!(out, "{}", line.trim_end())?;
         for instruction in &function.instructions {

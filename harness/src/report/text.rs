@@ -4,7 +4,7 @@ use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
 
-use super::{Counters, Report, Section};
+use super::{Counters, Report, Section, SubjectResult};
 
 const BAD: Style = AnsiColor::Red.on_default().bold();
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -19,7 +19,7 @@ const DIM: Style = Style::new().dimmed();
 pub fn write(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
     let title = report.sections.iter().map(|section| section.title().len()).max().unwrap_or(0).max(8);
     let names = report.sections.iter().flat_map(|section| &section.subjects);
-    let subject = names.map(|subject| subject.name.len()).max().unwrap_or(0).max(9);
+    let subject = names.map(|subject| subject.label().len()).max().unwrap_or(0).max(9);
     writeln!(
         out,
         "{DIM}{:<title$}  {:<subject$}  {:>7}  {:>12}  {:>8}{DIM:#}",
@@ -33,7 +33,7 @@ pub fn write(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
         }
         for result in &section.subjects {
             write!(out, "{:<title$}  ", section.title())?;
-            row(out, &result.name, subject, &result.counters)?;
+            row(out, &result.label(), subject, &result.counters)?;
         }
     }
     writeln!(out)?;
@@ -63,13 +63,18 @@ fn row(out: &mut dyn Write, name: &str, width: usize, counters: &Counters) -> st
 /// The counters of each subject over all sections that are not void, in the order of first appearance.
 #[must_use]
 pub fn totals(report: &Report) -> Vec<(&str, Counters)> {
-    let mut totals: Vec<(&str, Counters)> = Vec::new();
-    for result in report.sections.iter().filter(|section| section.void.is_none()).flat_map(|section| &section.subjects)
-    {
-        match totals.iter_mut().find(|(name, _)| *name == result.name) {
+    let sections = report.sections.iter().filter(|section| section.void.is_none());
+    by_subject(sections.flat_map(|section| &section.subjects))
+}
+
+/// Adds up the starts of each subject.
+pub(super) fn by_subject<'a>(results: impl IntoIterator<Item = &'a SubjectResult>) -> Vec<(&'a str, Counters)> {
+    let mut sums: Vec<(&str, Counters)> = Vec::new();
+    for result in results {
+        match sums.iter_mut().find(|(name, _)| *name == result.name) {
             Some((_, counters)) => counters.merge(&result.counters),
-            None => totals.push((&result.name, result.counters)),
+            None => sums.push((&result.name, result.counters)),
         }
     }
-    totals
+    sums
 }

@@ -28,8 +28,14 @@ fn truth(entries: &[Entry]) -> Truth {
     for (resume, cfa, fp) in entries.iter().rev() {
         let mut saved = [0; MAX_CALLEE_SAVED];
         saved[..2].copy_from_slice(&[7, *fp]);
-        youngest =
-            Some(Rc::new(Activation { resume: *resume, cfa: *cfa, saved, stack: None, parent: youngest.take() }));
+        youngest = Some(Rc::new(Activation {
+            resume: *resume,
+            cfa: *cfa,
+            saved,
+            stack: None,
+            interrupted: false,
+            parent: youngest.take(),
+        }));
     }
     Truth::new(youngest)
 }

@@ -1,12 +1,14 @@
 //! 64-bit Arm.
 
+mod exception;
+
 use capstone::Capstone;
 use capstone::arch::BuildsCapstone as _;
 use kunwind::{Abi, Register};
 use unicorn_engine::{RegisterARM64 as R, Unicorn, uc_error};
 
-use super::{Arch, Engine, Flow, Linkage};
-use crate::machine::Context;
+use super::{Arch, Engine, Exception, Flow, Linkage};
+use crate::machine::{Context, Memory};
 
 /// 64-bit Arm, little endian.
 #[derive(Debug)]
@@ -53,8 +55,8 @@ impl Arch for Arm64 {
         Engine { arch: unicorn_engine::Arch::ARM64, mode: unicorn_engine::Mode::LITTLE_ENDIAN }
     }
 
-    fn boot<'a>(&self, _engine: &mut Unicorn<'a, Context<'a>>) -> Result<(), uc_error> {
-        Ok(()) // Unicorn starts a Cortex-A72 at EL1 with SPSel = 1 and DAIF masked: what kernel code expects.
+    fn boot(&self, engine: &mut Unicorn<'_, Context<'_>>, _: &[Option<u64>]) -> Result<(), uc_error> {
+        exception::boot(engine)
     }
 
     fn register_ids(&self) -> &'static [i32] {
@@ -79,6 +81,25 @@ impl Arch for Arm64 {
             Some(capstone) => super::flow_by_group(capstone, address, bytes, EXCEPTIONS),
             None => Flow::SEQUENTIAL,
         })
+    }
+
+    fn vector_symbols(&self) -> &'static [&'static str] {
+        exception::VECTORS
+    }
+
+    fn take_exception(
+        &self,
+        engine: &mut Unicorn<'_, Context<'_>>,
+        memory: &Memory,
+        vectors: &[Option<u64>],
+        exception: Exception,
+        pc: u64,
+    ) -> Result<(), String> {
+        exception::take(engine, memory, vectors, exception, pc)
+    }
+
+    fn first_argument(&self) -> Register {
+        Register(0)
     }
 
     /// QEMU target/arm/cpu.h, EXCP_*.

@@ -1,5 +1,6 @@
 //! 64-bit RISC-V.
 
+mod exception;
 mod flow;
 
 use capstone::Capstone;
@@ -7,8 +8,8 @@ use capstone::arch::{BuildsCapstone as _, BuildsCapstoneExtraMode as _};
 use kunwind::{Abi, Register};
 use unicorn_engine::{RegisterRISCV as R, Unicorn, uc_error};
 
-use super::{Arch, Engine, Flow, Linkage};
-use crate::machine::Context;
+use super::{Arch, Engine, Exception, Flow, Linkage};
+use crate::machine::{Context, Memory};
 
 /// 64-bit RISC-V.
 #[derive(Debug)]
@@ -49,8 +50,8 @@ impl Arch for Riscv64 {
         Engine { arch: unicorn_engine::Arch::RISCV, mode: unicorn_engine::Mode::RISCV64 }
     }
 
-    fn boot<'a>(&self, _engine: &mut Unicorn<'a, Context<'a>>) -> Result<(), uc_error> {
-        Ok(()) // Unicorn starts a U54 in M-mode with interrupts off, which plain code cannot tell from S-mode.
+    fn boot(&self, engine: &mut Unicorn<'_, Context<'_>>, _: &[Option<u64>]) -> Result<(), uc_error> {
+        exception::boot(engine)
     }
 
     fn register_ids(&self) -> &'static [i32] {
@@ -71,6 +72,25 @@ impl Arch for Riscv64 {
 
     fn flow(&self, address: u64, bytes: &[u8]) -> Flow {
         flow::decode(address, bytes)
+    }
+
+    fn vector_symbols(&self) -> &'static [&'static str] {
+        exception::VECTORS
+    }
+
+    fn take_exception(
+        &self,
+        engine: &mut Unicorn<'_, Context<'_>>,
+        memory: &Memory,
+        vectors: &[Option<u64>],
+        exception: Exception,
+        pc: u64,
+    ) -> Result<(), String> {
+        exception::take(engine, memory, vectors, exception, pc)
+    }
+
+    fn first_argument(&self) -> Register {
+        Register(10)
     }
 
     /// Privileged ISA, table "mcause values after trap".

@@ -1,13 +1,15 @@
 //! x86-64.
 
+mod exception;
+
 use capstone::Capstone;
 use capstone::arch::BuildsCapstone as _;
 use capstone::arch::BuildsCapstoneSyntax as _;
 use kunwind::{Abi, Register};
 use unicorn_engine::{RegisterX86 as R, Unicorn, uc_error};
 
-use super::{Arch, Engine, Flow, Linkage};
-use crate::machine::Context;
+use super::{Arch, Engine, Exception, Flow, Linkage};
+use crate::machine::{Context, Memory};
 
 /// x86-64 in long mode.
 #[derive(Debug)]
@@ -44,8 +46,8 @@ impl Arch for X86_64 {
         Engine { arch: unicorn_engine::Arch::X86, mode: unicorn_engine::Mode::MODE_64 }
     }
 
-    fn boot<'a>(&self, _engine: &mut Unicorn<'a, Context<'a>>) -> Result<(), uc_error> {
-        Ok(()) // Unicorn starts in long mode at CPL 0 with flat segments.
+    fn boot(&self, engine: &mut Unicorn<'_, Context<'_>>, vectors: &[Option<u64>]) -> Result<(), uc_error> {
+        exception::boot(engine, vectors)
     }
 
     fn register_ids(&self) -> &'static [i32] {
@@ -78,6 +80,25 @@ impl Arch for X86_64 {
             },
             _ => flow,
         }
+    }
+
+    fn vector_symbols(&self) -> &'static [&'static str] {
+        exception::VECTORS
+    }
+
+    fn take_exception(
+        &self,
+        engine: &mut Unicorn<'_, Context<'_>>,
+        memory: &Memory,
+        vectors: &[Option<u64>],
+        exception: Exception,
+        pc: u64,
+    ) -> Result<(), String> {
+        exception::take(engine, memory, vectors, exception, pc)
+    }
+
+    fn first_argument(&self) -> Register {
+        Register(5)
     }
 
     /// SDM volume 3, table 7-1.

@@ -9,194 +9,21 @@
 //! A return is a transfer that arrives where an outstanding activation goes on, with that activation's SP, whatever the
 //! opcode. What does not match is a jump; so a function that was left by a tail call never appears.
 
-use std::hash::{Hash, Hasher};
+mod activation;
+mod witness;
+
 use std::rc::Rc;
 
 use kunwind::Register;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::arch::{Flow, FlowKind, Linkage, MAX_CALLEE_SAVED};
+use crate::arch::{Flow, Linkage, MAX_CALLEE_SAVED};
 use crate::guest::{CodeMap, Guest};
 use crate::layout::{Layout, Poison};
-use crate::machine::{Interrupt, RegisterSet};
+use crate::machine::{Interrupt, Previous, RegisterSet};
 
-/// A function that waits for a call to return: one entry of the true trace.
-///
-/// Linked to the activation that waits for it in turn, and shared: points of a run hold the same list, and equal lists that
-/// are alive at the same time are the same object, so memory does not grow with the number of points.
-#[derive(Debug)]
-pub struct Activation {
-    /// Where it will go on.
-    pub resume: u64,
-    /// SP at the call site: the CFA of the function that was called.
-    pub cfa: u64,
-    /// The callee-saved registers at the call, in the order of [`crate::arch::Arch::callee_saved`]; zero behind the last.
-    pub saved: [u64; MAX_CALLEE_SAVED],
-    /// The stack that `cfa` lies in, as an index into the layout.
-    pub stack: Option<usize>,
-    /// The next older activation.
-    pub parent: Option<Rc<Activation>>,
-}
-
-impl Activation {
-    /// What makes two activations the same. Parents are compared by identity: they are shared already.
-    fn key(&self) -> (u64, u64, &[u64; MAX_CALLEE_SAVED], Option<*const Activation>) {
-        (self.resume, self.cfa, &self.saved, self.parent.as_ref().map(Rc::as_ptr))
-    }
-}
-
-impl PartialEq for Activation {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl Eq for Activation {}
-
-impl Hash for Activation {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.key().hash(state);
-    }
-}
-
-/// The true trace at one point, youngest activation first. The interrupted instruction itself is not part of it.
-#[derive(Debug, Clone, Default)]
-pub struct Truth {
-    youngest: Option<Rc<Activation>>,
-}
-
-impl Truth {
-    /// A trace that begins with this activation.
-    #[must_use]
-    pub fn new(youngest: Option<Rc<Activation>>) -> Self {
-        Self { youngest }
-    }
-
-    /// The activations, youngest first.
-    pub fn activations(&self) -> Activations<'_> {
-        Activations { next: self.youngest.as_deref() }
-    }
-}
-
-/// The activations of a [`Truth`], youngest first.
-#[derive(Debug, Clone)]
-pub struct Activations<'t> {
-    next: Option<&'t Activation>,
-}
-
-impl<'t> Iterator for Activations<'t> {
-    type Item = &'t Activation;
-
-    fn next(&mut self) -> Option<&'t Activation> {
-        let activation = self.next?;
-        self.next = activation.parent.as_deref();
-        Some(activation)
-    }
-}
-
-/// A transfer of control that has happened: the last instruction did not go on behind itself.
-#[derive(Debug, Clone, Copy)]
-pub struct Transfer {
-    /// The address behind the instruction that transferred control.
-    pub next: u64,
-    /// Where control is now.
-    pub to: u64,
-    /// SP now.
-    pub sp: u64,
-    /// SP at the call site, if the transfer was a call.
-    pub call_sp: u64,
-    /// How many transfers came before: names this one.
-    pub number: u64,
-    /// What the opcode says. Only the ledger looks at it.
-    pub flow: Flow,
-    /// Whether the address behind the instruction stands where a call leaves it. Only the future witness looks at it.
-    pub linked: bool,
-}
-
-/// What a witness saw in a transfer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
-    /// A call: its activation will go on at `resume` with SP = `cfa`.
-    Called {
-        /// Where it will go on.
-        resume: u64,
-        /// SP at the call site.
-        cfa: u64,
-    },
-    /// An activation goes on: the one that the transfer numbered `since` has called.
-    Resumed {
-        /// Where it goes on.
-        resume: u64,
-        /// SP, as it was at the call site.
-        cfa: u64,
-        /// The number of the transfer that was its call.
-        since: u64,
-    },
-}
-
-/// Somebody who watches transfers and tells calls and returns from the rest.
-pub trait Witness {
-    /// What this transfer was, if it was a call or a return.
-    fn arrived(&mut self, transfer: &Transfer) -> Option<Event>;
-}
-
-/// The shadow stack: knows a call by its opcode, and a return by its matching an outstanding call.
-#[derive(Debug, Default)]
-pub struct Ledger {
-    outstanding: Vec<(u64, u64, u64)>,
-    /// How many outstanding activations go on at an address: most jumps go where none does.
-    waiting: FxHashMap<u64, u32>,
-}
-
-impl Witness for Ledger {
-    fn arrived(&mut self, transfer: &Transfer) -> Option<Event> {
-        let Transfer { next, to, sp, call_sp, number, flow, .. } = *transfer;
-        if self.waiting.contains_key(&to)
-            && let Some(index) = self.outstanding.iter().rposition(|&(resume, cfa, _)| (resume, cfa) == (to, sp))
-        {
-            let since = self.outstanding[index].2;
-            for (resume, _, _) in self.outstanding.drain(index..) {
-                if let Some(count) = self.waiting.get_mut(&resume) {
-                    *count -= 1;
-                    if *count == 0 {
-                        self.waiting.remove(&resume);
-                    }
-                }
-            }
-            return Some(Event::Resumed { resume: to, cfa: sp, since });
-        }
-        // A "call" to the instruction behind it (the old idiom to learn one's own address) calls nobody.
-        if flow.kind != FlowKind::Call || to == next {
-            return None;
-        }
-        self.outstanding.push((next, call_sp, number));
-        *self.waiting.entry(next).or_default() += 1;
-        Some(Event::Called { resume: next, cfa: call_sp })
-    }
-}
-
-/// The witness of what comes: knows a call by the address that it left behind, and keeps no order. A place that goes on with
-/// the SP of its call has been returned to.
-#[derive(Debug, Default)]
-pub struct Future {
-    /// For a place and its SP, the number of the transfer that was the call. There cannot be two calls from one place with
-    /// one SP, unless the older one is dead.
-    pending: FxHashMap<(u64, u64), u64>,
-}
-
-impl Witness for Future {
-    fn arrived(&mut self, transfer: &Transfer) -> Option<Event> {
-        let Transfer { next, to, sp, call_sp, number, linked, .. } = *transfer;
-        if let Some(since) = self.pending.remove(&(to, sp)) {
-            return Some(Event::Resumed { resume: to, cfa: sp, since });
-        }
-        if !linked || to == next {
-            return None;
-        }
-        self.pending.insert((next, call_sp), number);
-        Some(Event::Called { resume: next, cfa: call_sp })
-    }
-}
+pub use activation::{Activation, Activations, Truth};
+pub use witness::{Event, Future, Ledger, Transfer, Witness};
 
 /// The two witnesses of a run. Tests plant wrong ones.
 pub struct Witnesses {
@@ -242,7 +69,12 @@ pub struct Oracle<'g> {
     transfer_set: RegisterSet,
     saved_set: RegisterSet,
     transfers: u64,
+    /// The word that holds the running task, in guests that have tasks.
+    current: Option<u64>,
+    task: u64,
     truth: Truth,
+    /// The truths of tasks that are switched out.
+    others: FxHashMap<u64, Truth>,
     shared: FxHashSet<Rc<Activation>>,
     abandoned: Vec<u64>,
     contradiction: Option<String>,
@@ -272,7 +104,10 @@ impl<'g> Oracle<'g> {
             transfer_set: RegisterSet::new(arch, [arch.sp()].into_iter().chain(links.iter().copied())),
             saved_set: RegisterSet::new(arch, arch.callee_saved().iter().copied()),
             transfers: 0,
+            current: guest.symbols.address("__current"),
+            task: 0,
             truth: Truth::default(),
+            others: FxHashMap::default(),
             shared: FxHashSet::default(),
             abandoned: Vec::new(),
             contradiction: None,
@@ -291,13 +126,29 @@ impl<'g> Oracle<'g> {
         self.contradiction.is_some()
     }
 
+    /// The truth of a task that is switched out. Nothing is on the stack of one that never ran.
+    #[must_use]
+    pub fn truth_of(&self, task: u64) -> Truth {
+        if task == self.task { self.truth.clone() } else { self.others.get(&task).cloned().unwrap_or_default() }
+    }
+
+    /// The running task, by the address of its structure; 0 in a guest without tasks.
+    #[must_use]
+    pub const fn task(&self) -> u64 {
+        self.task
+    }
+
     /// Takes note of how the machine came to this point.
     pub fn observe(&mut self, at: &Interrupt<'_>) {
-        let Some((from, size)) = at.previous else { return };
-        let next = from.wrapping_add(u64::from(size));
-        if at.pc == next || self.is_void() {
+        let (next, delivered) = match at.previous {
+            None => return,
+            Some(Previous::Retired { pc, size }) => (pc.wrapping_add(u64::from(size)), None),
+            Some(Previous::Delivered { pc, sp }) => (pc, Some(sp)),
+        };
+        if (at.pc == next && delivered.is_none()) || self.is_void() {
             return;
         }
+        self.switch_task(at);
         let arch = self.guest.arch;
         let mut values = [0; 1 + MAX_LINKS];
         at.read_values(&self.transfer_set, &mut values);
@@ -306,29 +157,48 @@ impl<'g> Oracle<'g> {
             Linkage::Register(registers) => links[..registers.len()].contains(&next),
             Linkage::Push => at.memory.read_u64(sp) == Some(next),
         };
+        let flow = match at.previous {
+            Some(Previous::Retired { pc, .. }) => self.flow(pc),
+            _ => Flow::SEQUENTIAL,
+        };
         let transfer = Transfer {
+            task: self.task,
             next,
             to: at.pc,
             sp,
-            call_sp: sp.wrapping_add(arch.linkage().pushed()),
+            call_sp: delivered.unwrap_or_else(|| sp.wrapping_add(arch.linkage().pushed())),
+            is_exception: delivered.is_some(),
             number: self.transfers,
-            flow: self.flow(from),
+            flow,
             linked,
         };
         self.transfers += 1;
         let told = self.witnesses.ledger.arrived(&transfer);
         let seen = self.witnesses.future.arrived(&transfer);
         if told != seen {
-            self.contradict(
-                at.pc,
-                &format!("the ledger says {}, the future witness says {}", self.tell(told), self.tell(seen)),
-            );
+            let what = format!("the ledger says {}, the future witness says {}", self.tell(told), self.tell(seen));
+            self.contradict(at.pc, &what);
             return;
         }
         match told {
-            Some(Event::Called { resume, cfa }) => self.called(at, resume, cfa),
+            Some(Event::Called { resume, cfa }) => self.called(at, resume, cfa, delivered.is_some()),
             Some(Event::Resumed { resume, cfa, .. }) => self.resumed(at, resume, cfa),
             None => {}
+        }
+    }
+
+    /// Each task has a stack of activations of its own.
+    fn switch_task(&mut self, at: &Interrupt<'_>) {
+        let Some(task) = self.current.and_then(|word| at.memory.read_u64(word)) else { return };
+        if task != self.task {
+            let next = self.others.remove(&task).unwrap_or_default();
+            let previous = std::mem::replace(&mut self.truth, next);
+            if self.task != 0 {
+                self.others.insert(self.task, previous);
+            } else {
+                self.truth = previous; // boot code becomes the first task
+            }
+            self.task = task;
         }
     }
 
@@ -337,8 +207,8 @@ impl<'g> Oracle<'g> {
         self.flows.get_mut(address).map_or(Flow::SEQUENTIAL, |flow| *flow.get_or_insert_with(classify))
     }
 
-    fn called(&mut self, at: &Interrupt<'_>, resume: u64, cfa: u64) {
-        if self.poison.may_be(resume) {
+    fn called(&mut self, at: &Interrupt<'_>, resume: u64, cfa: u64, interrupted: bool) {
+        if !interrupted && self.poison.may_be(resume) {
             let name = self.guest.symbols.name_of_return(resume);
             self.contradict(
                 at.pc,
@@ -347,8 +217,14 @@ impl<'g> Oracle<'g> {
             return;
         }
         let saved = self.callee_saved(at);
-        let activation =
-            Activation { resume, cfa, saved, stack: self.layout.stack_of(cfa), parent: self.truth.youngest.take() };
+        let activation = Activation {
+            resume,
+            cfa,
+            saved,
+            stack: self.layout.stack_of(cfa),
+            interrupted,
+            parent: self.truth.youngest.take(),
+        };
         let activation = match self.shared.get(&activation) {
             Some(known) => Rc::clone(known),
             None => {
@@ -420,7 +296,11 @@ impl<'g> Oracle<'g> {
     /// What the run proved. `never_resumes` are the functions that may wait for ever, by name.
     #[must_use]
     pub fn finish(self, never_resumes: &[String]) -> Testimony {
-        let places = self.truth.activations().map(|activation| activation.resume).chain(self.abandoned.iter().copied());
+        let truths = self.others.values().chain([&self.truth]);
+        let places = truths
+            .flat_map(Truth::activations)
+            .map(|activation| activation.resume)
+            .chain(self.abandoned.iter().copied());
         let mut unwitnessed: Vec<(u64, usize)> = Vec::new();
         for place in places {
             match unwitnessed.iter_mut().find(|(known, _)| *known == place) {

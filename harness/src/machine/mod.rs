@@ -8,22 +8,54 @@
 //! store on a slow path). The `until` address is translated into the code around it, so it never changes and has a page of
 //! its own. A panic inside a hook would abort the process, so hooks do not panic.
 
+mod memory;
+
 use std::ffi::c_void;
-use std::ops::ControlFlow;
-use std::ptr::NonNull;
 
 use kunwind::{Register, Regs};
 use unicorn_engine::{MemType, Prot, TlbEntry, TlbType, Unicorn, uc_engine, uc_error, uc_reg_read};
 
 use crate::Error;
-use crate::arch::Arch;
-use crate::guest::{Guest, PAGE, Segment};
+use crate::arch::{Arch, Exception};
+use crate::guest::{Guest, PAGE};
 use crate::layout::{self, Layout, Poison};
+
+pub use memory::Memory;
 
 /// Watches a run.
 pub trait Observer {
-    /// Called before each instruction. Breaking ends the run there, before the instruction.
-    fn interrupted(&mut self, at: &Interrupt<'_>) -> ControlFlow<()>;
+    /// Called before each instruction; says what happens next.
+    fn interrupted(&mut self, at: &Interrupt<'_>) -> Action;
+}
+
+/// What happens next, at an instruction that has not run yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// It runs.
+    Continue,
+    /// The run ends here.
+    Stop,
+    /// The CPU takes an exception instead; the instruction runs when the guest's handler has returned to it.
+    Deliver(Exception),
+}
+
+/// How the machine came to an instruction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Previous {
+    /// This instruction ran.
+    Retired {
+        /// Its address.
+        pc: u64,
+        /// Its size in bytes.
+        size: u32,
+    },
+    /// An exception was delivered instead of this instruction.
+    Delivered {
+        /// The address of the instruction, which is still to run.
+        pc: u64,
+        /// SP at that moment.
+        sp: u64,
+    },
 }
 
 /// The machine before an instruction retires.
@@ -33,8 +65,8 @@ pub struct Interrupt<'a> {
     pub pc: u64,
     /// Its size in bytes.
     pub size: u32,
-    /// The instruction that ran before it, with its size; none at the entry.
-    pub previous: Option<(u64, u32)>,
+    /// How the machine came here; nothing at the entry.
+    pub previous: Option<Previous>,
     /// Guest memory as it is now.
     pub memory: &'a Memory,
     engine: *mut uc_engine,
@@ -89,100 +121,13 @@ impl RegisterSet {
     }
 }
 
-/// Guest memory. The emulator writes to it while the guest runs; the harness reads it while the guest stands still.
-#[derive(Debug)]
-pub struct Memory {
-    /// Writable regions first: stacks are read most.
-    regions: Vec<Region>,
-}
-
-/// A mapped range of guest memory.
-#[derive(Debug)]
-struct Region {
-    address: u64,
-    size: usize,
-    permission: Prot,
-    bytes: NonNull<u8>,
-}
-
-/// The unit of allocation; its alignment makes host pages of guest pages.
-#[repr(C, align(4096))]
-#[derive(Clone)]
-struct Page([u8; PAGE as usize]);
-
-impl Region {
-    fn new(segment: &Segment) -> Self {
-        let mut pages = vec![Page([0; PAGE as usize]); segment.data.len() / PAGE as usize];
-        for (page, data) in pages.iter_mut().zip(segment.data.chunks_exact(PAGE as usize)) {
-            page.0.copy_from_slice(data);
-        }
-        let pages = Box::leak(pages.into_boxed_slice());
-        let permission = Prot::READ
-            | if segment.executable { Prot::EXEC } else { Prot::NONE }
-            | if segment.writable { Prot::WRITE } else { Prot::NONE };
-        Self {
-            address: segment.address,
-            size: segment.data.len(),
-            permission,
-            bytes: NonNull::from(&mut *pages).cast(),
-        }
-    }
-
-    /// The offset of `size` bytes at `address`, if they are all inside.
-    fn offset(&self, address: u64, size: usize) -> Option<usize> {
-        let offset = usize::try_from(address.checked_sub(self.address)?).ok()?;
-        (offset <= self.size.checked_sub(size)?).then_some(offset)
-    }
-}
-
-impl Drop for Region {
-    fn drop(&mut self) {
-        let pages = NonNull::slice_from_raw_parts(self.bytes.cast::<Page>(), self.size / PAGE as usize);
-        // SAFETY: `Region::new` leaked exactly this box, and nothing else frees it. The engine that was lent the memory is
-        // gone: `Machine` drops it before its memory.
-        drop(unsafe { Box::from_raw(pages.as_ptr()) });
-    }
-}
-
-impl Memory {
-    fn new(guest: &Guest) -> Self {
-        let mut regions: Vec<_> = guest.segments.iter().map(Region::new).collect();
-        regions.sort_by_key(|region| region.permission & Prot::WRITE == Prot::NONE);
-        Self { regions }
-    }
-
-    /// The word at a guest address, if all its bytes are mapped. Guests are little-endian.
-    #[must_use]
-    pub fn read_u64(&self, address: u64) -> Option<u64> {
-        self.regions.iter().find_map(|region| {
-            let offset = region.offset(address, 8)?;
-            // SAFETY: the eight bytes are inside the allocation. The guest, which alone writes to it during a run, stands
-            // still while anybody can call this: it runs on this thread, inside `Machine::run`.
-            let bytes = unsafe { region.bytes.add(offset).cast::<[u8; 8]>().read() };
-            Some(u64::from_le_bytes(bytes))
-        })
-    }
-
-    /// Writes a word before the guest starts. False when it is not mapped.
-    fn write_u64(&mut self, address: u64, value: u64) -> bool {
-        self.regions.iter().any(|region| {
-            let Some(offset) = region.offset(address, 8) else { return false };
-            // SAFETY: the eight bytes are inside the allocation, and `&mut self` says that no guest is running.
-            unsafe { region.bytes.add(offset).cast::<[u8; 8]>().write(value.to_le_bytes()) };
-            true
-        })
-    }
-
-    fn region(&self, address: u64) -> Option<&Region> {
-        self.regions.iter().find(|region| region.offset(address, 1).is_some())
-    }
-}
-
 /// What the emulator's hooks share during a run.
 pub struct Context<'a> {
     observer: &'a mut dyn Observer,
     memory: &'a Memory,
-    previous: Option<(u64, u32)>,
+    previous: Option<Previous>,
+    arch: &'static dyn Arch,
+    vectors: &'a [Option<u64>],
     executed: u64,
     budget: u64,
     stop: Option<Stop>,
@@ -207,6 +152,7 @@ enum Stop {
     Undefined,
     Halted,
     Exception(u32),
+    Undeliverable { exception: Exception, reason: String },
 }
 
 /// How a run ended.
@@ -228,6 +174,8 @@ pub struct Machine<'g> {
     entry: u64,
     sentinel: u64,
     sp: u64,
+    /// The addresses of [`Arch::vector_symbols`], as far as the guest has them.
+    vectors: Vec<Option<u64>>,
 }
 
 impl<'g> Machine<'g> {
@@ -240,7 +188,7 @@ impl<'g> Machine<'g> {
         let entry = guest.function(entry)?.address;
         let sentinel =
             guest.require("__sentinel", "a run ends where the guest jumps to it; guests/guest.ld defines it")?;
-        let mut memory = Memory::new(guest);
+        let memory = Memory::new(guest);
         for stack in &layout.stacks {
             for address in (stack.bounds.low..stack.bounds.high).step_by(8) {
                 memory.write_u64(address, poison.word(address));
@@ -249,7 +197,8 @@ impl<'g> Machine<'g> {
         for (address, value) in &layout.words {
             memory.write_u64(*address, *value);
         }
-        Ok(Self { guest, memory, entry, sentinel, sp: layout.sp })
+        let vectors = guest.arch.vector_symbols().iter().map(|symbol| guest.symbols.address(symbol)).collect();
+        Ok(Self { guest, memory, entry, sentinel, sp: layout.sp, vectors })
     }
 
     /// Runs the guest to its sentinel, or until the observer breaks, or until `budget` instructions have started.
@@ -259,7 +208,7 @@ impl<'g> Machine<'g> {
     /// [`Error::Run`] when the guest touches what it may not, executes what is no instruction, takes an exception that
     /// nobody handles, or exhausts the budget; [`Error::Emulator`] when Unicorn refuses a request.
     pub fn run(&mut self, observer: &mut dyn Observer, budget: u64) -> Result<Ended, Error> {
-        let context = Context { observer, memory: &self.memory, previous: None, executed: 0, budget, stop: None };
+        let context = self.context(observer, budget);
         let mut engine = self.engine(context)?;
         engine.add_code_hook(1, 0, before_instruction).map_err(|error| refused("add the code hook", error))?;
         let start = std::time::Instant::now();
@@ -281,12 +230,17 @@ impl<'g> Machine<'g> {
             Some(Stop::Budget) => format!("no end within the budget of {budget} instructions"),
             Some(Stop::Access { kind, page }) => format!("{kind} in {}", self.describe(page)),
             Some(Stop::Undefined) => "undefined instruction".to_owned(),
+            Some(Stop::Undeliverable { exception, reason }) => {
+                format!("{} cannot be delivered: {reason}", exception.name())
+            }
             Some(Stop::Halted) => "it waits for an interrupt for ever".to_owned(),
             Some(Stop::Exception(number)) => {
                 format!("unhandled exception {number} ({})", self.guest.arch.exception_name(number))
             }
         };
-        let at = context.previous.map_or(self.entry, |(pc, _)| pc);
+        let at = context.previous.map_or(self.entry, |previous| match previous {
+            Previous::Retired { pc, .. } | Previous::Delivered { pc, .. } => pc,
+        });
         Err(Error::Run { guest: self.guest.name.clone(), reason, at: self.guest.symbols.name(at), executed })
     }
 
@@ -299,18 +253,12 @@ impl<'g> Machine<'g> {
     pub fn run_unwatched(&mut self, empty_hook: bool) -> Result<std::time::Duration, Error> {
         struct Nobody;
         impl Observer for Nobody {
-            fn interrupted(&mut self, _: &Interrupt<'_>) -> ControlFlow<()> {
-                ControlFlow::Continue(())
+            fn interrupted(&mut self, _: &Interrupt<'_>) -> Action {
+                Action::Continue
             }
         }
-        let context = Context {
-            observer: &mut Nobody,
-            memory: &self.memory,
-            previous: None,
-            executed: 0,
-            budget: u64::MAX,
-            stop: None,
-        };
+        let mut nobody = Nobody;
+        let context = self.context(&mut nobody, u64::MAX);
         let mut engine = self.engine(context)?;
         if empty_hook {
             engine.add_code_hook(1, 0, |_, _, _| ()).map_err(|error| refused("add the code hook", error))?;
@@ -318,6 +266,19 @@ impl<'g> Machine<'g> {
         let start = std::time::Instant::now();
         engine.emu_start(self.entry, self.sentinel, 0, 0).map_err(|error| refused("run the guest", error))?;
         Ok(start.elapsed())
+    }
+
+    fn context<'a>(&'a self, observer: &'a mut dyn Observer, budget: u64) -> Context<'a> {
+        Context {
+            observer,
+            memory: &self.memory,
+            previous: None,
+            arch: self.guest.arch,
+            vectors: &self.vectors,
+            executed: 0,
+            budget,
+            stop: None,
+        }
     }
 
     /// A page with what is mapped there.
@@ -343,7 +304,7 @@ impl<'g> Machine<'g> {
             unsafe { engine.mem_map_ptr(region.address, region.size as u64, Prot::ALL, region.bytes.as_ptr().cast()) }
                 .map_err(|error| refused("map guest memory", error))?;
         }
-        arch.boot(&mut engine).map_err(|error| refused("boot the CPU", error))?;
+        arch.boot(&mut engine, &self.vectors).map_err(|error| refused("boot the CPU", error))?;
         for (number, id) in (0..).zip(arch.register_ids()) {
             let value = if Register(number) == arch.sp() { self.sp } else { layout::planted(number) };
             engine.reg_write(*id, value).map_err(|error| refused("set a register", error))?;
@@ -370,15 +331,29 @@ fn before_instruction(engine: &mut Unicorn<'_, Context<'_>>, pc: u64, size: u32)
             context.stop = Some(Stop::Budget);
         } else {
             context.executed += 1;
-            let previous = context.previous.replace((pc, size));
+            let previous = context.previous.replace(Previous::Retired { pc, size });
             let at = Interrupt { pc, size, previous, memory: context.memory, engine: handle };
-            if context.observer.interrupted(&at).is_break() {
-                context.stop = Some(Stop::Observer);
+            match context.observer.interrupted(&at) {
+                Action::Continue => {}
+                Action::Stop => context.stop = Some(Stop::Observer),
+                Action::Deliver(exception) => deliver(engine, exception, pc),
             }
         }
     }
-    if context.stop.is_some() {
+    if engine.get_data().stop.is_some() {
         let _ = engine.emu_stop(); // cannot fail for a live engine
+    }
+}
+
+/// Lets the CPU take an exception in place of the instruction at `pc`.
+fn deliver(engine: &mut Unicorn<'_, Context<'_>>, exception: Exception, pc: u64) {
+    let Context { arch, memory, vectors, .. } = *engine.get_data();
+    let sp = engine.reg_read(arch.register_ids()[usize::from(arch.sp().0)]).unwrap_or_default();
+    let taken = arch.take_exception(engine, memory, vectors, exception, pc);
+    let context = engine.get_data_mut();
+    context.previous = Some(Previous::Delivered { pc, sp });
+    if let Err(reason) = taken {
+        context.stop = Some(Stop::Undeliverable { exception, reason });
     }
 }
 

@@ -1,0 +1,73 @@
+//! How a 64-bit Arm CPU takes an exception to EL1 (Arm ARM, D1.3: exception entry).
+
+use unicorn_engine::{RegisterARM64, RegisterARM64CP, Unicorn, uc_error};
+
+use crate::arch::{Exception, vector};
+use crate::machine::{Context, Memory};
+
+/// What [`take`] needs of a guest: the vector table (VBAR_EL1).
+pub(super) const VECTORS: &[&str] = &["vectors"];
+
+/// PSTATE.M and PSTATE.SP after an exception to EL1: EL1h.
+const EL1H: u64 = 0b0101;
+/// PSTATE.{D, A, I, F}.
+const DAIF: u64 = 0x3c0;
+/// PSTATE.{N, Z, C, V}.
+const NZCV: u64 = 0xf000_0000;
+/// PSTATE.M[3:2]: the exception level.
+const EL: u64 = 0b1100;
+
+/// A system register by its encoding: op0, op1, CRn, CRm, op2.
+const fn system(crn: u32, crm: u32, op1: u32, op2: u32, value: u64) -> RegisterARM64CP {
+    RegisterARM64CP { crn, crm, op0: 3, op1, op2, val: value }
+}
+
+/// Lets EL1 and EL0 run in AArch64: without SCR_EL3.RW and HCR_EL2.RW an `eret` is an illegal return.
+pub(super) fn boot(engine: &mut Unicorn<'_, Context<'_>>) -> Result<(), uc_error> {
+    const SCR_EL3_NS_RW: u64 = 1 << 10 | 1;
+    const HCR_EL2_RW: u64 = 1 << 31;
+    engine.reg_write_arm64_coproc(&system(1, 1, 6, 0, SCR_EL3_NS_RW))?;
+    engine.reg_write_arm64_coproc(&system(1, 1, 4, 0, HCR_EL2_RW))
+}
+
+/// ELR and SPSR, the masks, SP_EL1, and pc = VBAR_EL1 + the slot.
+pub(super) fn take(
+    engine: &mut Unicorn<'_, Context<'_>>,
+    _: &Memory,
+    vectors: &[Option<u64>],
+    exception: Exception,
+    pc: u64,
+) -> Result<(), String> {
+    let table = vector(vectors, VECTORS, 0)?;
+    enter(engine, table, exception, pc).map_err(|error| format!("{error:?}"))
+}
+
+fn enter(engine: &mut Unicorn<'_, Context<'_>>, table: u64, exception: Exception, pc: u64) -> Result<(), uc_error> {
+    let pstate = engine.reg_read(RegisterARM64::PSTATE)?;
+    let from_user = pstate & EL == 0;
+    // Arm ARM table D1-6: 0x200 for the current level with SP_ELx, 0x400 for a lower one in AArch64.
+    let group = if from_user { 0x400 } else { 0x200 };
+    let slot = match exception {
+        Exception::Fault => 0x000,
+        Exception::Irq => 0x080,
+        // An NMI of an arm64 kernel is an interrupt of higher priority. Unicorn has no priority mask, so FIQ plays it.
+        Exception::Nmi => 0x100,
+    };
+    if exception == Exception::Fault {
+        // EC 0x25, a data abort taken without a change of level; IL; a translation fault at level 3 (Arm ARM D24.2.40).
+        const DATA_ABORT: u64 = 0x25 << 26 | 1 << 25 | 0b00_0111;
+        engine.reg_write_arm64_coproc(&system(5, 2, 0, 0, DATA_ABORT))?;
+    }
+    engine.reg_write(RegisterARM64::ELR_EL1, pc)?;
+    if from_user {
+        let user = engine.reg_read(RegisterARM64::SP)?;
+        engine.reg_write(RegisterARM64::SP_EL0, user)?;
+        let kernel = engine.reg_read(RegisterARM64::SP_EL1)?;
+        engine.reg_write(RegisterARM64::SP, kernel)?;
+    }
+    engine.reg_write(RegisterARM64::PSTATE, EL1H | DAIF | pstate & NZCV)?;
+    // SPSR_EL1 last: a write of PSTATE alone leaves Unicorn's cached flags at the old level, that of a system register
+    // renews them.
+    engine.reg_write_arm64_coproc(&system(4, 0, 0, 0, pstate))?;
+    engine.reg_write(RegisterARM64::PC, table + group + slot)
+}

@@ -1,0 +1,57 @@
+//! How a 64-bit RISC-V CPU takes a trap to S-mode (privileged ISA, 12.1.1 sstatus, 12.1.2 stvec).
+
+use unicorn_engine::{RegisterRISCV, Unicorn, uc_error};
+
+use crate::arch::{Exception, vector};
+use crate::machine::{Context, Memory};
+
+/// What [`take`] needs of a guest: the trap entry (stvec in direct mode).
+pub(super) const VECTORS: &[&str] = &["handle_exception"];
+
+const SSTATUS_SIE: u64 = 1 << 1;
+const SSTATUS_SPIE: u64 = 1 << 5;
+const SSTATUS_SPP: u64 = 1 << 8;
+const SUPERVISOR: u64 = 1;
+/// Supervisor timer interrupt.
+const CAUSE_TIMER: u64 = 1 << 63 | 5;
+const CAUSE_LOAD_PAGE_FAULT: u64 = 13;
+
+/// Guests run in S-mode.
+pub(super) fn boot(engine: &mut Unicorn<'_, Context<'_>>) -> Result<(), uc_error> {
+    engine.reg_write(RegisterRISCV::PRIV, SUPERVISOR)
+}
+
+/// sepc, scause, stval, sstatus.{SPP, SPIE, SIE}, and pc = stvec. No register and no stack is switched.
+pub(super) fn take(
+    engine: &mut Unicorn<'_, Context<'_>>,
+    _: &Memory,
+    vectors: &[Option<u64>],
+    exception: Exception,
+    pc: u64,
+) -> Result<(), String> {
+    let entry = vector(vectors, VECTORS, 0)?;
+    let cause = match exception {
+        Exception::Irq => CAUSE_TIMER,
+        Exception::Fault => CAUSE_LOAD_PAGE_FAULT,
+        Exception::Nmi => return Err("this CPU has no architectural NMI".to_owned()),
+    };
+    enter(engine, entry, cause, pc).map_err(|error| format!("{error:?}"))
+}
+
+fn enter(engine: &mut Unicorn<'_, Context<'_>>, entry: u64, cause: u64, pc: u64) -> Result<(), uc_error> {
+    let privilege = engine.reg_read(RegisterRISCV::PRIV)?;
+    engine.reg_write(RegisterRISCV::PRIV, SUPERVISOR)?;
+    let status = engine.reg_read(RegisterRISCV::SSTATUS)?;
+    let mut entered = status & !(SSTATUS_SIE | SSTATUS_SPIE | SSTATUS_SPP);
+    if status & SSTATUS_SIE != 0 {
+        entered |= SSTATUS_SPIE;
+    }
+    if privilege == SUPERVISOR {
+        entered |= SSTATUS_SPP;
+    }
+    engine.reg_write(RegisterRISCV::SEPC, pc)?;
+    engine.reg_write(RegisterRISCV::SCAUSE, cause)?;
+    engine.reg_write(RegisterRISCV::STVAL, 0)?;
+    engine.reg_write(RegisterRISCV::SSTATUS, entered)?;
+    engine.reg_write(RegisterRISCV::PC, entry)
+}

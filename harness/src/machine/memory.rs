@@ -1,0 +1,103 @@
+//! Guest memory: it belongs to the harness and is lent to the emulator.
+
+use std::ptr::NonNull;
+
+use unicorn_engine::Prot;
+
+use crate::guest::{Guest, PAGE, Segment};
+
+/// Guest memory. The emulator writes to it while the guest runs; the harness reads it while the guest stands still.
+#[derive(Debug)]
+pub struct Memory {
+    /// Writable regions first: stacks are read most.
+    pub(super) regions: Vec<Region>,
+}
+
+/// A mapped range of guest memory.
+#[derive(Debug)]
+pub(super) struct Region {
+    pub(super) address: u64,
+    pub(super) size: usize,
+    pub(super) permission: Prot,
+    pub(super) bytes: NonNull<u8>,
+}
+
+/// The unit of allocation; its alignment makes host pages of guest pages.
+#[repr(C, align(4096))]
+#[derive(Clone)]
+struct Page([u8; PAGE as usize]);
+
+impl Region {
+    fn new(segment: &Segment) -> Self {
+        let mut pages = vec![Page([0; PAGE as usize]); segment.data.len() / PAGE as usize];
+        for (page, data) in pages.iter_mut().zip(segment.data.chunks_exact(PAGE as usize)) {
+            page.0.copy_from_slice(data);
+        }
+        let pages = Box::leak(pages.into_boxed_slice());
+        let permission = Prot::READ
+            | if segment.executable { Prot::EXEC } else { Prot::NONE }
+            | if segment.writable { Prot::WRITE } else { Prot::NONE };
+        Self {
+            address: segment.address,
+            size: segment.data.len(),
+            permission,
+            bytes: NonNull::from(&mut *pages).cast(),
+        }
+    }
+
+    /// The offset of `size` bytes at `address`, if they are all inside.
+    fn offset(&self, address: u64, size: usize) -> Option<usize> {
+        let offset = usize::try_from(address.checked_sub(self.address)?).ok()?;
+        (offset <= self.size.checked_sub(size)?).then_some(offset)
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        let pages = NonNull::slice_from_raw_parts(self.bytes.cast::<Page>(), self.size / PAGE as usize);
+        // SAFETY: `Region::new` leaked exactly this box, and nothing else frees it. The engine that was lent the memory is
+        // gone: `Machine` drops it before its memory.
+        drop(unsafe { Box::from_raw(pages.as_ptr()) });
+    }
+}
+
+impl Memory {
+    pub(super) fn new(guest: &Guest) -> Self {
+        let mut regions: Vec<_> = guest.segments.iter().map(Region::new).collect();
+        regions.sort_by_key(|region| region.permission & Prot::WRITE == Prot::NONE);
+        Self { regions }
+    }
+
+    /// The word at a guest address, if all its bytes are mapped. Guests are little-endian.
+    #[must_use]
+    pub fn read_u64(&self, address: u64) -> Option<u64> {
+        self.regions.iter().find_map(|region| {
+            let offset = region.offset(address, 8)?;
+            // SAFETY: the eight bytes are inside the allocation. The guest, which alone writes to it during a run, stands
+            // still while anybody can call this: it runs on this thread, inside `Machine::run`.
+            let bytes = unsafe { region.bytes.add(offset).cast::<[u8; 8]>().read() };
+            Some(u64::from_le_bytes(bytes))
+        })
+    }
+
+    /// Writes a word while the guest stands still: before its start, or as hardware does when it takes an exception. False
+    /// when it is not mapped.
+    pub fn write_u64(&self, address: u64, value: u64) -> bool {
+        self.regions.iter().any(|region| {
+            let Some(offset) = region.offset(address, 8) else { return false };
+            // SAFETY: the eight bytes are inside the allocation, which Rust code reaches only through raw pointers, and the
+            // guest stands still, as for `read_u64`.
+            unsafe { region.bytes.add(offset).cast::<[u8; 8]>().write(value.to_le_bytes()) };
+            true
+        })
+    }
+
+    pub(super) fn region(&self, address: u64) -> Option<&Region> {
+        self.regions.iter().find(|region| region.offset(address, 1).is_some())
+    }
+
+    /// Appends the words from `low` up to `high` to a vector: a copy of a stack's live part.
+    pub fn copy_words(&self, low: u64, high: u64, words: &mut Vec<u64>) {
+        words.extend((low & !7..high).step_by(8).map(|address| self.read_u64(address).unwrap_or_default()));
+    }
+}

@@ -1,0 +1,92 @@
+//! Activations: what the truth is made of.
+
+use std::hash::{Hash, Hasher};
+use std::rc::Rc;
+
+use crate::arch::MAX_CALLEE_SAVED;
+
+/// A function that waits for a call to return: one entry of the true trace.
+///
+/// Linked to the activation that waits for it in turn, and shared: points of a run hold the same list, and equal lists that
+/// are alive at the same time are the same object, so memory does not grow with the number of points.
+#[derive(Debug)]
+pub struct Activation {
+    /// Where it will go on.
+    pub resume: u64,
+    /// SP at the call site: the CFA of the function that was called.
+    pub cfa: u64,
+    /// The callee-saved registers at the call, in the order of [`crate::arch::Arch::callee_saved`]; zero behind the last.
+    pub saved: [u64; MAX_CALLEE_SAVED],
+    /// The stack that `cfa` lies in, as an index into the layout.
+    pub stack: Option<usize>,
+    /// Whether an exception was taken here, and not a call made: `resume` is the interrupted instruction.
+    pub interrupted: bool,
+    /// The next older activation.
+    pub parent: Option<Rc<Activation>>,
+}
+
+impl Activation {
+    /// What makes two activations the same. Parents are compared by identity: they are shared already.
+    fn key(&self) -> (u64, u64, &[u64; MAX_CALLEE_SAVED], bool, Option<*const Activation>) {
+        (self.resume, self.cfa, &self.saved, self.interrupted, self.parent.as_ref().map(Rc::as_ptr))
+    }
+}
+
+impl PartialEq for Activation {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Activation {}
+
+impl Hash for Activation {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
+    }
+}
+
+/// The true trace at one point, youngest activation first. The interrupted instruction itself is not part of it.
+#[derive(Debug, Clone, Default)]
+pub struct Truth {
+    pub(super) youngest: Option<Rc<Activation>>,
+}
+
+impl Truth {
+    /// A trace that begins with this activation.
+    #[must_use]
+    pub fn new(youngest: Option<Rc<Activation>>) -> Self {
+        Self { youngest }
+    }
+
+    /// The trace without its youngest entries.
+    #[must_use]
+    pub fn without(&self, entries: usize) -> Self {
+        let mut youngest = self.youngest.clone();
+        for _ in 0..entries {
+            youngest = youngest.and_then(|activation| activation.parent.clone());
+        }
+        Self { youngest }
+    }
+
+    /// The activations, youngest first.
+    pub fn activations(&self) -> Activations<'_> {
+        Activations { next: self.youngest.as_deref() }
+    }
+}
+
+/// The activations of a [`Truth`], youngest first.
+#[derive(Debug, Clone)]
+pub struct Activations<'t> {
+    next: Option<&'t Activation>,
+}
+
+impl<'t> Iterator for Activations<'t> {
+    type Item = &'t Activation;
+
+    fn next(&mut self) -> Option<&'t Activation> {
+        let activation = self.next?;
+        self.next = activation.parent.as_deref();
+        Some(activation)
+    }
+}

@@ -1,0 +1,120 @@
+//! The witnesses of calls and returns: two who watch the same transfers in different ways.
+
+use rustc_hash::FxHashMap;
+
+use crate::arch::{Flow, FlowKind};
+
+/// A transfer of control that has happened: the last instruction did not go on behind itself, or an exception was taken.
+#[derive(Debug, Clone, Copy)]
+pub struct Transfer {
+    /// The running task, by the address of its structure; 0 in a guest without tasks.
+    pub task: u64,
+    /// The address behind the instruction that transferred control; of the interrupted one, if an exception was taken.
+    pub next: u64,
+    /// Where control is now.
+    pub to: u64,
+    /// SP now.
+    pub sp: u64,
+    /// SP at the call site, if the transfer was a call; SP when the exception was taken.
+    pub call_sp: u64,
+    /// Whether an exception was taken. Of that, nobody has to be a witness: the harness did it.
+    pub is_exception: bool,
+    /// How many transfers came before: names this one.
+    pub number: u64,
+    /// What the opcode says. Only the ledger looks at it.
+    pub flow: Flow,
+    /// Whether the address behind the instruction stands where a call leaves it. Only the future witness looks at it.
+    pub linked: bool,
+}
+
+/// What a witness saw in a transfer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A call: its activation will go on at `resume` with SP = `cfa`.
+    Called {
+        /// Where it will go on.
+        resume: u64,
+        /// SP at the call site.
+        cfa: u64,
+    },
+    /// An activation goes on: the one that the transfer numbered `since` has called.
+    Resumed {
+        /// Where it goes on.
+        resume: u64,
+        /// SP, as it was at the call site.
+        cfa: u64,
+        /// The number of the transfer that was its call.
+        since: u64,
+    },
+}
+
+/// Somebody who watches transfers and tells calls and returns from the rest.
+pub trait Witness {
+    /// What this transfer was, if it was a call or a return.
+    fn arrived(&mut self, transfer: &Transfer) -> Option<Event>;
+}
+
+/// The shadow stack: knows a call by its opcode, and a return by its matching an outstanding call.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// For each task: what is outstanding, as (resume, CFA, number of the call), oldest first.
+    outstanding: FxHashMap<u64, Vec<(u64, u64, u64)>>,
+    /// How many outstanding activations go on at an address: most jumps go where none does.
+    waiting: FxHashMap<u64, u32>,
+}
+
+impl Ledger {
+    fn forget(&mut self, resume: u64) {
+        if let Some(count) = self.waiting.get_mut(&resume) {
+            *count -= 1;
+            if *count == 0 {
+                self.waiting.remove(&resume);
+            }
+        }
+    }
+}
+
+impl Witness for Ledger {
+    fn arrived(&mut self, transfer: &Transfer) -> Option<Event> {
+        let Transfer { task, next, to, sp, call_sp, number, flow, is_exception, .. } = *transfer;
+        let stack = self.outstanding.entry(task).or_default();
+        if self.waiting.contains_key(&to)
+            && let Some(index) = stack.iter().rposition(|&(resume, cfa, _)| (resume, cfa) == (to, sp))
+        {
+            let since = stack[index].2;
+            let gone = stack.split_off(index);
+            gone.into_iter().for_each(|(resume, _, _)| self.forget(resume));
+            return Some(Event::Resumed { resume: to, cfa: sp, since });
+        }
+        // A "call" to the instruction behind it (the old idiom to learn one's own address) calls nobody.
+        if !is_exception && (flow.kind != FlowKind::Call || to == next) {
+            return None;
+        }
+        stack.push((next, call_sp, number));
+        *self.waiting.entry(next).or_default() += 1;
+        Some(Event::Called { resume: next, cfa: call_sp })
+    }
+}
+
+/// The witness of what comes: knows a call by the address that it left behind, and keeps no order. A place that goes on with
+/// the SP of its call has been returned to.
+#[derive(Debug, Default)]
+pub struct Future {
+    /// For a task, a place and its SP, the number of the transfer that was the call. There cannot be two calls from one place
+    /// with one SP, unless the older one is dead.
+    pending: FxHashMap<(u64, u64, u64), u64>,
+}
+
+impl Witness for Future {
+    fn arrived(&mut self, transfer: &Transfer) -> Option<Event> {
+        let Transfer { task, next, to, sp, call_sp, number, linked, is_exception, .. } = *transfer;
+        if let Some(since) = self.pending.remove(&(task, to, sp)) {
+            return Some(Event::Resumed { resume: to, cfa: sp, since });
+        }
+        if !is_exception && (!linked || to == next) {
+            return None;
+        }
+        self.pending.insert((task, next, call_sp), number);
+        Some(Event::Called { resume: next, cfa: call_sp })
+    }
+}

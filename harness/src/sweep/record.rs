@@ -1,0 +1,220 @@
+//! What is kept of a run: verdicts by instruction and arrival. It grows with the code and with what is found, not with the
+//! number of points.
+
+use std::collections::BTreeMap;
+
+use kunwind::Frame;
+
+use super::{Points, Prepared, Trial};
+use crate::guest::{CodeMap, Guest};
+use crate::oracle::Truth;
+use crate::report::{Counters, Finding, Function, Instruction, Section, Start, SubjectResult};
+use crate::scenario::{Kind, Scenario, Variant};
+use crate::subject::{Live, Subject};
+use crate::verdict::Verdict;
+
+/// Arrivals in a row with one verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The first arrival, from 1.
+    pub first: u64,
+    /// The last arrival.
+    pub last: u64,
+}
+
+/// One instruction that ran and was a point.
+#[derive(Debug, Clone)]
+struct Site {
+    pc: u64,
+    visits: u64,
+    /// For each column.
+    runs: Vec<Vec<Run>>,
+}
+
+/// The place of an instruction among the sites.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Unseen,
+    Outside,
+    At(usize),
+}
+
+/// The first walk with a verdict at an instruction.
+#[derive(Debug, Clone)]
+struct First {
+    visit: u64,
+    expected: Vec<String>,
+    got: Vec<String>,
+}
+
+/// One subject with one start: a column of the listing.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Column<'p> {
+    pub(super) subject: &'p Subject,
+    pub(super) start: Start,
+}
+
+/// Judges at points and remembers the verdicts.
+pub(super) struct Recorder<'p> {
+    pub(super) prepared: &'p Prepared,
+    pub(super) columns: Vec<Column<'p>>,
+    points: Points<'p>,
+    places: CodeMap<Place>,
+    sites: Vec<Site>,
+    firsts: BTreeMap<(usize, u64, Verdict), First>,
+    buffer: Vec<Frame>,
+}
+
+impl<'p> Recorder<'p> {
+    pub(super) fn new(prepared: &'p Prepared, columns: Vec<Column<'p>>, points: Points<'p>) -> Self {
+        Self {
+            prepared,
+            columns,
+            points,
+            places: CodeMap::new(&prepared.guest, Place::Unseen),
+            sites: Vec::new(),
+            firsts: BTreeMap::new(),
+            buffer: vec![super::NOWHERE; super::MAX_FRAMES],
+        }
+    }
+
+    /// Counts an arrival. The site, if this arrival is a point.
+    pub(super) fn arrive(&mut self, pc: u64) -> Option<usize> {
+        let place = self.places.get_mut(pc)?;
+        if *place == Place::Unseen {
+            let function = self.prepared.guest.symbols.function_at(pc);
+            let is_within = function
+                .is_some_and(|function| self.points.within.is_empty() || self.points.within.contains(&function.name));
+            *place = if is_within { Place::At(self.sites.len()) } else { Place::Outside };
+            if is_within {
+                self.sites.push(Site { pc, visits: 0, runs: vec![Vec::new(); self.columns.len()] });
+            }
+        }
+        let Place::At(index) = *place else { return None };
+        self.sites[index].visits += 1;
+        (self.sites[index].visits <= self.points.max_visits).then_some(index)
+    }
+
+    /// Walks with one column's subject, judges, and remembers the verdict for a site's last arrival.
+    pub(super) fn judge(&mut self, column: usize, site: usize, start: Frame, target: &Live<'_>, truth: &Truth) {
+        let subject = self.columns[column].subject;
+        let trial = Trial { subject, prepared: self.prepared, omissible: self.points.omissible };
+        let verdict = trial.run(start, target, truth, &mut self.buffer);
+        let Site { pc, visits, runs } = &mut self.sites[site];
+        match runs[column].last_mut() {
+            Some(run) if run.verdict == verdict => {
+                run.last = *visits;
+                return;
+            }
+            _ => runs[column].push(Run { verdict, first: *visits, last: *visits }),
+        }
+        if verdict != Verdict::Exact {
+            let name = |address| self.prepared.guest.symbols.name_of_return(address);
+            self.firsts.entry((column, *pc, verdict)).or_insert_with(|| First {
+                visit: *visits,
+                expected: truth.activations().map(|activation| name(activation.resume)).collect(),
+                got: trial.walk(start, target, &mut self.buffer).frames[1..]
+                    .iter()
+                    .map(|frame| name(frame.pc.value()))
+                    .collect(),
+            });
+        }
+    }
+
+    /// The plain data of the finished run; the truth's own part of it is still to be filled in.
+    pub(super) fn finish(mut self, scenario: &Scenario, variant: &Variant, kind: Kind) -> Section {
+        self.sites.sort_by_key(|site| site.pc);
+        let subjects = self.columns.iter().enumerate().map(|(index, column)| {
+            let mut counters = Counters::default();
+            for run in self.sites.iter().flat_map(|site| &site.runs[index]) {
+                counters.add(run.verdict, run.last - run.first + 1);
+            }
+            SubjectResult { name: column.subject.name.clone(), start: column.start, counters }
+        });
+        let mut section = Section {
+            scenario: scenario.name.clone(),
+            variant: (!variant.name.is_empty()).then(|| variant.name.clone()),
+            interrupt: kind.name(),
+            points: self.sites.iter().map(|site| site.visits.min(self.points.max_visits)).sum(),
+            distinct_pcs: self.sites.len(),
+            unwitnessed: Vec::new(),
+            void_is_meant: false,
+            void: None,
+            claims: scenario.text.claims.clone(),
+            subjects: subjects.collect(),
+            functions: functions(self.prepared, &self.sites),
+            findings: Vec::new(),
+            broken: Vec::new(),
+        };
+        section.findings = findings(&section, &self.firsts, &self.prepared.guest);
+        section
+    }
+}
+
+/// The listings of the functions in which something was judged.
+fn functions(prepared: &Prepared, sites: &[Site]) -> Vec<Function> {
+    let symbols = &prepared.guest.symbols;
+    let mut functions: Vec<Function> = Vec::new();
+    for function in symbols.functions() {
+        let range = function.address..function.address + function.size;
+        if !sites.iter().any(|site| range.contains(&site.pc)) {
+            continue;
+        }
+        let instructions = prepared.listing.range(range).map(|line| {
+            let site = sites.binary_search_by_key(&line.address, |site| site.pc).ok().map(|index| &sites[index]);
+            Instruction {
+                offset: line.address - function.address,
+                text: line.text.clone(),
+                visits: site.map_or(0, |site| site.visits),
+                runs: site.map(|site| site.runs.clone()).unwrap_or_default(),
+            }
+        });
+        functions.push(Function { name: function.name.clone(), instructions: instructions.collect() });
+    }
+    functions
+}
+
+/// Groups what is not exact: neighbouring instructions of a function with the same verdict of the same subject.
+fn findings(section: &Section, firsts: &BTreeMap<(usize, u64, Verdict), First>, guest: &Guest) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = Vec::new();
+    for (index, subject) in section.subjects.iter().enumerate() {
+        for function in &section.functions {
+            let address = guest.symbols.function_named(&function.name).map_or(0, |symbol| symbol.address);
+            // Findings that the instruction before was part of, by verdict.
+            let mut open: BTreeMap<Verdict, usize> = BTreeMap::new();
+            for instruction in &function.instructions {
+                let mut here: BTreeMap<Verdict, u64> = BTreeMap::new();
+                for run in instruction.runs.get(index).into_iter().flatten().filter(|run| run.verdict != Verdict::Exact)
+                {
+                    *here.entry(run.verdict).or_default() += run.last - run.first + 1;
+                }
+                let mut still_open = BTreeMap::new();
+                for (verdict, count) in here {
+                    let finding = *open.entry(verdict).or_insert_with(|| {
+                        let first = firsts.get(&(index, address + instruction.offset, verdict));
+                        findings.push(Finding {
+                            subject: subject.name.clone(),
+                            start: subject.start,
+                            verdict,
+                            function: function.name.clone(),
+                            first_offset: instruction.offset,
+                            last_offset: instruction.offset,
+                            count: 0,
+                            visit: first.map_or(1, |first| first.visit),
+                            expected: first.map(|first| first.expected.clone()).unwrap_or_default(),
+                            got: first.map(|first| first.got.clone()).unwrap_or_default(),
+                        });
+                        findings.len() - 1
+                    });
+                    findings[finding].last_offset = instruction.offset;
+                    findings[finding].count += count;
+                    still_open.insert(verdict, finding);
+                }
+                open = still_open;
+            }
+        }
+    }
+    findings
+}

@@ -1,0 +1,71 @@
+//! One subject at one point: walks, and judges.
+
+use std::ops::ControlFlow;
+
+use kunwind::{Frame, Walk, WalkState};
+
+use super::Prepared;
+use crate::guest::Symbol;
+use crate::oracle::Truth;
+use crate::subject::{Live, Subject};
+use crate::verdict::{Rules, Verdict};
+
+/// One subject at one point of a guest: walks and judges.
+pub struct Trial<'a> {
+    /// Who walks.
+    pub subject: &'a Subject,
+    /// Through which guest.
+    pub prepared: &'a Prepared,
+    /// Functions that a trace may leave out.
+    pub omissible: &'a [String],
+}
+
+impl std::fmt::Debug for Trial<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Trial").field("subject", &self.subject.name).finish_non_exhaustive()
+    }
+}
+
+impl Trial<'_> {
+    /// Judges a walk by the truth.
+    #[must_use]
+    pub fn judge(&self, truth: &Truth, walk: &Walk<'_>) -> Verdict {
+        self.with_rules(|rules| rules.judge(truth, walk))
+    }
+
+    /// Walks and judges. Most walks are judged as they go, and not kept.
+    pub(super) fn run(&self, start: Frame, target: &Live<'_>, truth: &Truth, buffer: &mut [Frame]) -> Verdict {
+        let followed = self.with_rules(|rules| {
+            let mut follower = rules.follow(truth);
+            let mut is_start = true;
+            let mut is_followed = true;
+            let mut state = WalkState::new(target.stacks);
+            let (end, claim) = kunwind::walk_each(&*self.subject.unwinder, start, target, &mut state, |frame| {
+                is_followed = std::mem::take(&mut is_start) || follower.takes(frame);
+                if is_followed { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            });
+            is_followed.then(|| follower.verdict(end, claim))
+        });
+        followed.unwrap_or_else(|| self.judge(truth, &self.walk(start, target, buffer)))
+    }
+
+    /// Walks into the buffer. The guest stands still, so it is the same walk each time.
+    pub(super) fn walk<'b>(&self, start: Frame, target: &Live<'_>, buffer: &'b mut [Frame]) -> Walk<'b> {
+        kunwind::walk(&*self.subject.unwinder, start, target, &mut WalkState::new(target.stacks), buffer)
+    }
+
+    fn with_rules<T>(&self, work: impl FnOnce(&Rules<'_>) -> T) -> T {
+        let guest = &self.prepared.guest;
+        let omissible = |resume: u64| {
+            let is_listed = |function: &Symbol| self.omissible.contains(&function.name);
+            !self.omissible.is_empty() && guest.symbols.function_at(resume.wrapping_sub(1)).is_some_and(is_listed)
+        };
+        work(&Rules {
+            compares: self.subject.compares,
+            sp: guest.arch.sp(),
+            fp: guest.arch.abi().fp,
+            callee_saved: guest.arch.callee_saved(),
+            omissible: &omissible,
+        })
+    }
+}
