@@ -14,7 +14,7 @@ use divan::counter::ItemsCount;
 use unwind_harness::arch::{self, Arch};
 use unwind_harness::guest::Guest;
 use unwind_harness::oracle::Witnesses;
-use unwind_harness::subject::{self, Subject};
+use unwind_harness::subject::Subject;
 use unwind_harness::sweep::{Points, Prepared, Sweep};
 
 /// How a run is watched.
@@ -110,8 +110,8 @@ fn run(prepared: &Prepared, subjects: &[Subject], watch: Watch) -> (Duration, u6
         }
         Watch::Probe | Watch::Judged => {
             let points = Points { within: &[], max_visits: u64::MAX, omissible: &[] };
-            let subjects = if watch == Watch::Judged { subjects } else { &[] };
-            let mut sweep = Sweep::new(prepared, subjects, points, Witnesses::default());
+            let subjects: Vec<&Subject> = if watch == Watch::Judged { subjects.iter().collect() } else { Vec::new() };
+            let mut sweep = Sweep::new(prepared, &subjects, points, Witnesses::default());
             let ended = machine.run(&mut sweep, u64::MAX).expect("the guest ends");
             (ended.ran_for, ended.executed)
         }
@@ -122,7 +122,7 @@ fn run(prepared: &Prepared, subjects: &[Subject], watch: Watch) -> (Duration, u6
 fn points(bencher: Bencher<'_, '_>, case: &Case) {
     let arch = arch::by_name(case.cpu).expect("a CPU");
     let prepared = guest(arch, case.depth, case.instructions);
-    let subjects = subject::all(arch);
+    let subjects = [Subject::frame_record(arch)];
     let (_, executed) = run(&prepared, &subjects, Watch::Probe);
     bencher.counter(ItemsCount::new(executed)).bench_local(|| {
         let (time, _) = run(&prepared, &subjects, case.watch);

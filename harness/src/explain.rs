@@ -199,7 +199,7 @@ impl Watch<'_> {
         let bounds = &self.prepared.bounds;
         let recorded = Recorded {
             unwinder: &*subject.unwinder,
-            live: Live { memory: at.memory, stacks: bounds },
+            live: Live { guest, memory: at.memory, stacks: bounds, task: None },
             steps: RefCell::default(),
         };
         let walk = kunwind::walk(&recorded, start, &recorded, &mut WalkState::new(bounds), &mut buffer);

@@ -96,6 +96,16 @@ const fn default_budget() -> u64 {
 pub enum Kind {
     /// The walk starts from the live registers; nothing is disturbed.
     Probe,
+    /// A maskable interrupt is taken at the point; the walks start in its handler.
+    Irq,
+    /// An interrupt that the usual mask does not stop.
+    Nmi,
+    /// A synchronous fault of the instruction.
+    Fault,
+    /// An interrupt whose exit path schedules another task; the walk is of the task that is switched out.
+    Preempt,
+    /// The guest's own call of `schedule`; the walk is of the task that is switched out.
+    Voluntary,
 }
 
 impl Kind {
@@ -104,6 +114,11 @@ impl Kind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Probe => "probe",
+            Self::Irq => "irq",
+            Self::Nmi => "nmi",
+            Self::Fault => "fault",
+            Self::Preempt => "preempt",
+            Self::Voluntary => "voluntary",
         }
     }
 }

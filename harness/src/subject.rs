@@ -1,8 +1,9 @@
 //! Anything whose walks can be judged, with the descriptor from which columns and verdict rules derive.
 
-use kunwind::{FrameRecordUnwinder, Register, StackBounds, Target, Unwinder};
+use kunwind::{FrameRecordUnwinder, Register, StackBounds, Target, Task, Unwinder};
 
 use crate::arch::Arch;
+use crate::guest::Guest;
 use crate::machine::Memory;
 use crate::verdict::Compares;
 
@@ -14,6 +15,8 @@ pub struct Subject {
     pub compares: Compares,
     /// The registers that a walk starts with, the pc apart.
     pub registers: Vec<Register>,
+    /// Whether it knows kernels: walks from handlers and of tasks. Others are asked at every point all the same.
+    pub kernel: bool,
     /// The unwinder itself.
     pub unwinder: Box<dyn Unwinder + Send + Sync>,
 }
@@ -34,6 +37,7 @@ impl Subject {
             name: unwinder.name().to_owned(),
             compares: Compares { cfa: true, fp: true, callee_saved: false },
             registers: vec![abi.fp],
+            kernel: false,
             unwinder: Box::new(unwinder),
         }
     }
@@ -42,16 +46,28 @@ impl Subject {
 /// Every subject of a CPU, in the order of columns.
 #[must_use]
 pub fn all(arch: &dyn Arch) -> Vec<Subject> {
-    vec![Subject::frame_record(arch)]
+    let mut subjects = vec![Subject::frame_record(arch)];
+    subjects.extend(arch.kernel_unwinders().into_iter().map(|unwinder| Subject {
+        name: unwinder.name().to_owned(),
+        compares: Compares { cfa: true, fp: true, callee_saved: false },
+        registers: [arch.abi().fp, arch.abi().sp].into_iter().chain(arch.abi().ra).collect(),
+        kernel: true,
+        unwinder,
+    }));
+    subjects
 }
 
 /// The guest as it stands at a point.
 #[derive(Debug)]
 pub struct Live<'a> {
+    /// What it is.
+    pub guest: &'a Guest,
     /// Its memory.
     pub memory: &'a Memory,
-    /// Its stacks.
+    /// The stacks that may be walked.
     pub stacks: &'a [StackBounds],
+    /// The task whose stack is walked, where there are tasks.
+    pub task: Option<Task>,
 }
 
 impl Target for Live<'_> {
@@ -61,5 +77,18 @@ impl Target for Live<'_> {
 
     fn stacks(&self) -> &[StackBounds] {
         self.stacks
+    }
+
+    fn is_text(&self, address: u64) -> bool {
+        self.guest.text().any(|text| text.contains(&address))
+    }
+
+    fn is_exception_entry(&self, address: u64) -> bool {
+        let function = self.guest.symbols.function_at(address);
+        function.is_some_and(|function| self.guest.arch.exception_functions().contains(&&*function.name))
+    }
+
+    fn task(&self) -> Option<Task> {
+        self.task
     }
 }

@@ -98,6 +98,7 @@ fn verdict(name: &str, place: (&str, u64), leaf_first: bool, claims: Claims, twi
         name: "planted".to_owned(),
         compares: Compares { cfa: true, fp: true, callee_saved: false },
         registers: [abi.sp, abi.fp].into_iter().chain(abi.ra).collect(),
+        kernel: false,
         unwinder: Box::new(Planted { right, claims, twist }),
     };
     let section = run_with(name, &[subject], Witnesses::default());

@@ -14,6 +14,7 @@
 #![deny(missing_docs)]
 
 pub mod abi;
+pub mod kernel;
 
 mod address;
 mod frame_record;
@@ -21,9 +22,11 @@ mod regs;
 mod stack;
 mod walk;
 
-pub use abi::Abi;
+pub use abi::{Abi, PtRegs};
 pub use address::CodeAddress;
 pub use frame_record::FrameRecordUnwinder;
 pub use regs::{Register, Regs};
 pub use stack::{MAX_STACKS, StackBounds, StackWindows};
-pub use walk::{Claim, Claims, End, Error, Frame, Source, Step, Target, Unwinder, Walk, WalkState, walk, walk_each};
+pub use walk::{
+    Claim, Claims, End, Error, Frame, Source, Step, Target, Task, Unwinder, Walk, WalkState, walk, walk_each,
+};

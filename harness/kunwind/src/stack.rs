@@ -45,6 +45,12 @@ impl StackWindows {
         Self { current: None, unused }
     }
 
+    /// Whether [`StackWindows::consume`] would take these bytes.
+    #[must_use]
+    pub fn can_consume(&self, address: u64, size: u64) -> bool {
+        self.current.iter().chain(self.unused.iter().flatten()).any(|stack| stack.contains(address, size))
+    }
+
     /// Takes `size` bytes at `address`: everything below their end is out of reach from now on.
     ///
     /// # Errors

@@ -15,6 +15,11 @@ pub enum Source {
         /// Guest address of the record's first word.
         at: u64,
     },
+    /// From the registers that an exception saved at this address.
+    PtRegs {
+        /// Guest address of the pt_regs.
+        at: u64,
+    },
 }
 
 impl fmt::Display for Source {
@@ -22,6 +27,7 @@ impl fmt::Display for Source {
         match self {
             Self::Start => formatter.write_str("start"),
             Self::FrameRecord { at } => write!(formatter, "frame record at {at:#x}"),
+            Self::PtRegs { at } => write!(formatter, "pt_regs at {at:#x}"),
         }
     }
 }
@@ -49,6 +55,16 @@ pub enum Error {
     OutsideStacks(u64),
     /// Guest memory at this address cannot be read.
     Unreadable(u64),
+    /// A reliable walk may not cross the exception boundary at this pc.
+    ExceptionBoundary(u64),
+    /// The metadata record at this address is FINAL, but not where the task's outermost record is.
+    StrayFinal(u64),
+    /// The metadata record at this address has a type that does not exist.
+    UnknownMetadata(u64),
+    /// This return address is not in the kernel's text.
+    NotText(u64),
+    /// The target has no tasks, and without one the end of the stack is not known.
+    NoTask,
 }
 
 impl fmt::Display for Error {
@@ -58,6 +74,13 @@ impl fmt::Display for Error {
             Self::Misaligned(address) => write!(formatter, "misaligned frame pointer {address:#x}"),
             Self::OutsideStacks(address) => write!(formatter, "{address:#x} is in no stack that may still be read"),
             Self::Unreadable(address) => write!(formatter, "{address:#x} cannot be read"),
+            Self::ExceptionBoundary(pc) => write!(formatter, "an exception was taken at {pc:#x}"),
+            Self::StrayFinal(address) => write!(formatter, "the FINAL record at {address:#x} is not the task's"),
+            Self::UnknownMetadata(address) => {
+                write!(formatter, "the metadata record at {address:#x} has no known type")
+            }
+            Self::NotText(address) => write!(formatter, "the return address {address:#x} is not text"),
+            Self::NoTask => formatter.write_str("there is no task to walk"),
         }
     }
 }
@@ -71,6 +94,30 @@ pub trait Target {
 
     /// The stacks that exist now and may be walked.
     fn stacks(&self) -> &[StackBounds];
+
+    /// Whether this is an address of the kernel's text.
+    fn is_text(&self, address: u64) -> bool {
+        let _ = address;
+        true
+    }
+
+    /// Whether this is an address of the code that enters and leaves exceptions.
+    fn is_exception_entry(&self, address: u64) -> bool {
+        let _ = address;
+        false
+    }
+
+    /// The task whose stack is walked, where there are tasks.
+    fn task(&self) -> Option<Task> {
+        None
+    }
+}
+
+/// What an unwinder knows of the task that it walks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Task {
+    /// The task's own stack. The pt_regs of its entry from user mode, or what stands for them, lie at its high end.
+    pub stack: StackBounds,
 }
 
 /// What a walk uses up on its way, of fixed size.

@@ -5,7 +5,7 @@ mod riscv64;
 mod x86_64;
 
 use capstone::Capstone;
-use kunwind::{Abi, Register};
+use kunwind::{Abi, Register, Regs, Unwinder};
 use unicorn_engine::{Unicorn, uc_error};
 
 use crate::machine::{Context, Memory};
@@ -72,6 +72,18 @@ pub trait Arch: Sync {
 
     /// The register of a function's first argument.
     fn first_argument(&self) -> Register;
+
+    /// The functions that enter and leave exceptions, for unwinders that know them by their addresses.
+    fn exception_functions(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Where a task that is switched out goes on, and the registers that its `struct task` (guests/KERNEL.md) at this
+    /// address holds.
+    fn saved_context(&self, memory: &Memory, task: u64) -> Option<(u64, Regs)>;
+
+    /// The unwinders of kernels on this CPU.
+    fn kernel_unwinders(&self) -> Vec<Box<dyn Unwinder + Send + Sync>>;
 
     /// What Unicorn's exception of this number is.
     fn exception_name(&self, number: u32) -> &'static str;

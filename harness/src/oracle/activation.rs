@@ -59,6 +59,12 @@ impl Truth {
         Self { youngest }
     }
 
+    /// Whether it is the same list: the same activations, not only equal ones.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.youngest.as_ref().map(Rc::as_ptr) == other.youngest.as_ref().map(Rc::as_ptr)
+    }
+
     /// The trace without its youngest entries.
     #[must_use]
     pub fn without(&self, entries: usize) -> Self {

@@ -1,5 +1,6 @@
 //! Every point of a run, every subject at each: truth, walk, verdict, record.
 
+mod delivery;
 mod probe;
 mod record;
 mod trial;
@@ -18,6 +19,7 @@ use crate::report::Section;
 use crate::scenario::{Kind, Scenario, Variant};
 use crate::subject::Subject;
 
+use delivery::Delivery;
 pub use probe::Sweep;
 pub use record::Run;
 pub use trial::Trial;
@@ -138,7 +140,15 @@ pub fn run_with(
     }
     let text = &scenario.text;
     let points = Points { within: &text.within, max_visits: text.max_visits, omissible: &text.omissible };
-    let mut sweep = Sweep::new(&prepared, subjects, points, witnesses);
-    prepared.machine(&text.entry)?.run(&mut sweep, text.budget)?;
-    Ok(sweep.finish(scenario, variant, kind))
+    let has_tasks = prepared.guest.symbols.address("__current").is_some();
+    let subjects: Vec<&Subject> = subjects.iter().filter(|subject| has_tasks || !subject.kernel).collect();
+    let mut machine = prepared.machine(&text.entry)?;
+    if kind == Kind::Probe {
+        let mut sweep = Sweep::new(&prepared, &subjects, points, witnesses);
+        machine.run(&mut sweep, text.budget)?;
+        return Ok(sweep.finish(scenario, variant, kind));
+    }
+    let mut delivery = Delivery::new(&prepared, &subjects, kind, points, witnesses)?;
+    machine.run(&mut delivery, text.budget)?;
+    Ok(delivery.finish(scenario, variant))
 }

@@ -27,7 +27,7 @@ impl std::fmt::Debug for Sweep<'_> {
 impl<'p> Sweep<'p> {
     /// A sweep over one run.
     #[must_use]
-    pub fn new(prepared: &'p Prepared, subjects: &'p [Subject], points: Points<'p>, witnesses: Witnesses) -> Self {
+    pub fn new(prepared: &'p Prepared, subjects: &[&'p Subject], points: Points<'p>, witnesses: Witnesses) -> Self {
         let needed = subjects.iter().flat_map(|subject| subject.registers.iter().copied());
         let columns = subjects.iter().map(|subject| Column { subject, start: Start::Live }).collect();
         Self {
@@ -41,7 +41,12 @@ impl<'p> Sweep<'p> {
         let mut regs = Regs::none();
         at.read(&self.registers, &mut regs);
         let start = Frame { pc: CodeAddress::Interrupted(at.pc), regs, source: Source::Start };
-        let target = Live { memory: at.memory, stacks: &self.recorder.prepared.bounds };
+        let target = Live {
+            guest: &self.recorder.prepared.guest,
+            memory: at.memory,
+            stacks: &self.recorder.prepared.bounds,
+            task: None,
+        };
         for column in 0..self.recorder.columns.len() {
             self.recorder.judge(column, site, start, &target, self.oracle.truth());
         }

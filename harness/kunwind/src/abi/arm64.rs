@@ -1,6 +1,6 @@
 //! 64-bit Arm: AAPCS64 (procedure call standard) and AADWARF64 (register numbers).
 
-use super::{Abi, FrameRecord};
+use super::{Abi, FrameRecord, PtRegs};
 use crate::Register;
 
 /// The arm64 conventions.
@@ -13,6 +13,10 @@ pub static ARM64: Abi = Abi {
         offset_from_fp: 0, // AAPCS64 6.4.6: FP addresses the record, which begins with the caller's FP
         align: 8,          // Linux arch/arm64/kernel/stacktrace.c: 8, although AAPCS64 would give 16
         cfa_from_fp: None, // AAPCS64 6.4.6 leaves the place of the record in the frame open
+    },
+    pt_regs: PtRegs {
+        pc: 256, // Linux arch/arm64/include/asm/ptrace.h: regs[31], sp, pc, pstate
+        registers: &[(Register(31), 248), (Register(29), 232), (Register(30), 240)],
     },
     register_names: &[
         "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16",

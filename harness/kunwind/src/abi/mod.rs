@@ -23,6 +23,8 @@ pub struct Abi {
     pub cfa_align: u64,
     /// Where frame records lie.
     pub frame_record: FrameRecord,
+    /// Where an exception saves the registers, in Linux.
+    pub pt_regs: PtRegs,
     /// The assembler's names of the registers, by DWARF number.
     pub register_names: &'static [&'static str],
 }
@@ -36,6 +38,16 @@ pub struct FrameRecord {
     pub align: u64,
     /// From FP to the CFA, where the convention fixes it.
     pub cfa_from_fp: Option<i64>,
+}
+
+/// Offsets in `struct pt_regs`, in bytes, as far as an unwinder can want them. The structure may be larger; unwinders that
+/// count from its end know its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PtRegs {
+    /// The interrupted pc.
+    pub pc: u64,
+    /// Registers with their offsets: at least SP, FP and the link register, if there is one.
+    pub registers: &'static [(Register, u64)],
 }
 
 impl Abi {

@@ -1,6 +1,6 @@
 //! 64-bit RISC-V: RISC-V ELF psABI (calling convention, frame pointer convention, DWARF numbers).
 
-use super::{Abi, FrameRecord};
+use super::{Abi, FrameRecord, PtRegs};
 use crate::Register;
 
 /// The riscv64 conventions.
@@ -13,6 +13,10 @@ pub static RISCV64: Abi = Abi {
         offset_from_fp: -16, // psABI, frame pointer convention: fp is the CFA; ra at fp-8, the caller's fp at fp-16
         align: 8,            // Linux arch/riscv/kernel/stacktrace.c
         cfa_from_fp: Some(0), // psABI, frame pointer convention
+    },
+    pt_regs: PtRegs {
+        pc: 0, // Linux arch/riscv/include/asm/ptrace.h: epc, ra, sp, gp, tp, t0..t2, s0
+        registers: &[(Register(2), 16), (Register(8), 64), (Register(1), 8)],
     },
     register_names: &[
         "zero", "ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", "s1", "a0", "a1", "a2", "a3", "a4", "a5", "a6", "a7",

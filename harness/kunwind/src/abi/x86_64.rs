@@ -1,6 +1,6 @@
 //! x86-64: System V psABI, AMD64 supplement.
 
-use super::{Abi, FrameRecord};
+use super::{Abi, FrameRecord, PtRegs};
 use crate::Register;
 
 /// The x86-64 conventions.
@@ -13,6 +13,18 @@ pub static X86_64: Abi = Abi {
         offset_from_fp: 0, // psABI figure 3.3: the previous rbp at 0(%rbp), the return address at 8(%rbp)
         align: 8,
         cfa_from_fp: Some(16), // psABI figure 3.3
+    },
+    pt_regs: PtRegs {
+        pc: 128, // Linux arch/x86/include/asm/ptrace.h: r15..r12, bp, bx, r11..r8, ax, cx, dx, si, di, orig_ax, ip, cs, flags, sp
+        registers: &[
+            (Register(7), 152),
+            (Register(6), 32),
+            (Register(3), 40),
+            (Register(12), 24),
+            (Register(13), 16),
+            (Register(14), 8),
+            (Register(15), 0),
+        ],
     },
     register_names: &[
         "rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",

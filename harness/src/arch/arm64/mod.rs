@@ -4,7 +4,7 @@ mod exception;
 
 use capstone::Capstone;
 use capstone::arch::BuildsCapstone as _;
-use kunwind::{Abi, Register};
+use kunwind::{Abi, Register, Regs, Unwinder};
 use unicorn_engine::{RegisterARM64 as R, Unicorn, uc_error};
 
 use super::{Arch, Engine, Exception, Flow, Linkage};
@@ -96,6 +96,20 @@ impl Arch for Arm64 {
         pc: u64,
     ) -> Result<(), String> {
         exception::take(engine, memory, vectors, exception, pc)
+    }
+
+    fn kernel_unwinders(&self) -> Vec<Box<dyn Unwinder + Send + Sync>> {
+        use kunwind::kernel::{Form, arm64_kunwind};
+        vec![Box::new(arm64_kunwind(Form::Reliable)), Box::new(arm64_kunwind(Form::BestEffort))]
+    }
+
+    fn saved_context(&self, memory: &Memory, task: u64) -> Option<(u64, Regs)> {
+        // x19..x28, fp, sp, pc from byte 16 on.
+        let read = |index: u64| memory.read_u64(task + 16 + 8 * index);
+        let mut regs = Regs::none();
+        regs.set(self.abi().fp, read(10)?);
+        regs.set(self.abi().sp, read(11)?);
+        Some((read(12)?, regs))
     }
 
     fn first_argument(&self) -> Register {

@@ -5,7 +5,7 @@ mod flow;
 
 use capstone::Capstone;
 use capstone::arch::{BuildsCapstone as _, BuildsCapstoneExtraMode as _};
-use kunwind::{Abi, Register};
+use kunwind::{Abi, Register, Regs, Unwinder};
 use unicorn_engine::{RegisterRISCV as R, Unicorn, uc_error};
 
 use super::{Arch, Engine, Exception, Flow, Linkage};
@@ -87,6 +87,28 @@ impl Arch for Riscv64 {
         pc: u64,
     ) -> Result<(), String> {
         exception::take(engine, memory, vectors, exception, pc)
+    }
+
+    fn kernel_unwinders(&self) -> Vec<Box<dyn Unwinder + Send + Sync>> {
+        use kunwind::kernel::{Form, WalkStackframe, riscv_metadata};
+        vec![
+            Box::new(WalkStackframe),
+            Box::new(riscv_metadata(Form::Reliable)),
+            Box::new(riscv_metadata(Form::BestEffort)),
+        ]
+    }
+
+    fn exception_functions(&self) -> &'static [&'static str] {
+        &["handle_exception", "ret_from_exception"] // Linux arch/riscv/kernel/stacktrace.c
+    }
+
+    fn saved_context(&self, memory: &Memory, task: u64) -> Option<(u64, Regs)> {
+        // ra, sp, s0..s11 from byte 16 on.
+        let read = |index: u64| memory.read_u64(task + 16 + 8 * index);
+        let mut regs = Regs::none();
+        regs.set(self.abi().sp, read(1)?);
+        regs.set(self.abi().fp, read(2)?);
+        Some((read(0)?, regs))
     }
 
     fn first_argument(&self) -> Register {

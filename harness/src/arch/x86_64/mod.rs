@@ -5,7 +5,7 @@ mod exception;
 use capstone::Capstone;
 use capstone::arch::BuildsCapstone as _;
 use capstone::arch::BuildsCapstoneSyntax as _;
-use kunwind::{Abi, Register};
+use kunwind::{Abi, Register, Regs, Unwinder};
 use unicorn_engine::{RegisterX86 as R, Unicorn, uc_error};
 
 use super::{Arch, Engine, Exception, Flow, Linkage};
@@ -95,6 +95,20 @@ impl Arch for X86_64 {
         pc: u64,
     ) -> Result<(), String> {
         exception::take(engine, memory, vectors, exception, pc)
+    }
+
+    fn kernel_unwinders(&self) -> Vec<Box<dyn Unwinder + Send + Sync>> {
+        use kunwind::kernel::{Form, UnwindFrame};
+        vec![Box::new(UnwindFrame::new(Form::Reliable)), Box::new(UnwindFrame::new(Form::BestEffort))]
+    }
+
+    fn saved_context(&self, memory: &Memory, task: u64) -> Option<(u64, Regs)> {
+        // The saved sp at byte 16; on the stack r15, r14, r13, r12, rbx, rbp and the return address.
+        let sp = memory.read_u64(task + 16)?;
+        let mut regs = Regs::none();
+        regs.set(self.abi().fp, memory.read_u64(sp + 40)?);
+        regs.set(self.abi().sp, sp + 56);
+        Some((memory.read_u64(sp + 48)?, regs))
     }
 
     fn first_argument(&self) -> Register {

@@ -1,0 +1,119 @@
+//! The walk along frame records with metadata records: `kunwind` as Linux has it for arm64 (v7.3,
+//! arch/arm64/kernel/stacktrace.c), and as the S4 series proposes it for riscv.
+
+use super::Form;
+use crate::{Abi, Claims, CodeAddress, Error, Frame, Source, Step, Target, Unwinder, WalkState};
+
+/// A frame record: the caller's frame pointer and the return address.
+const RECORD_SIZE: u64 = 16;
+/// A metadata record: a frame record of zeros, and a word that gives its type.
+const META_SIZE: u64 = 24;
+/// FRAME_META_TYPE_FINAL.
+const TYPE_FINAL: u64 = 1;
+/// FRAME_META_TYPE_PT_REGS.
+const TYPE_PT_REGS: u64 = 2;
+
+/// Where metadata records lie in `struct pt_regs` of one architecture, in bytes.
+#[derive(Debug)]
+pub(super) struct Layout {
+    pub(super) abi: &'static Abi,
+    /// The names of the reliable and of the best-effort form.
+    pub(super) names: [&'static str; 2],
+    /// sizeof(struct pt_regs).
+    pub(super) pt_regs_size: u64,
+    /// What pt_regs take up at the high end of a task's stack.
+    pub(super) pt_regs_on_stack: u64,
+    /// offsetof(struct pt_regs, stackframe).
+    pub(super) stackframe: u64,
+}
+
+/// The walk along frame records, with metadata records at exceptions and at the end.
+///
+/// Past an exception boundary it goes on from the interrupted frame pointer: whoever has no record at the interrupted pc
+/// (a leaf, a prologue) has its caller left out. The reliable form therefore stops at each boundary.
+#[derive(Clone, Copy, Debug)]
+pub struct MetadataUnwinder {
+    pub(super) layout: &'static Layout,
+    pub(super) form: Form,
+}
+
+impl MetadataUnwinder {
+    /// The record of zeros at `record` says what it is by the word behind it.
+    fn metadata(
+        self,
+        record: u64,
+        frame: &mut Frame,
+        state: &mut WalkState,
+        target: &dyn Target,
+    ) -> Result<Step, Error> {
+        if !state.windows.can_consume(record, META_SIZE) {
+            return Err(Error::OutsideStacks(record));
+        }
+        let at = record + RECORD_SIZE;
+        match target.read_u64(at).ok_or(Error::Unreadable(at))? {
+            TYPE_FINAL => {
+                let task = target.task().ok_or(Error::NoTask)?;
+                let last =
+                    task.stack.high.wrapping_sub(self.layout.pt_regs_on_stack).wrapping_add(self.layout.stackframe);
+                if record == last { Ok(Step::Outermost) } else { Err(Error::StrayFinal(record)) }
+            }
+            TYPE_PT_REGS => self.pt_regs(record.wrapping_sub(self.layout.stackframe), frame, state, target),
+            _ => Err(Error::UnknownMetadata(record)),
+        }
+    }
+
+    fn pt_regs(self, at: u64, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<Step, Error> {
+        let abi = self.layout.abi;
+        state.windows.consume(at, self.layout.pt_regs_size)?;
+        let read = |offset: u64| target.read_u64(at + offset).ok_or(Error::Unreadable(at + offset));
+        let pc = read(abi.pt_regs.pc)?;
+        if self.form == Form::Reliable {
+            return Err(Error::ExceptionBoundary(pc));
+        }
+        frame.pc = CodeAddress::Interrupted(pc);
+        frame.source = Source::PtRegs { at };
+        frame.regs.clear();
+        for (register, offset) in abi.pt_regs.registers.iter().filter(|(register, _)| *register == abi.fp) {
+            frame.regs.set(*register, read(*offset)?);
+        }
+        Ok(Step::Caller)
+    }
+}
+
+impl Unwinder for MetadataUnwinder {
+    fn name(&self) -> &'static str {
+        let [reliable, best_effort] = self.layout.names;
+        if self.form == Form::Reliable { reliable } else { best_effort }
+    }
+
+    fn claims(&self) -> Claims {
+        self.form.claims()
+    }
+
+    fn step(&self, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<Step, Error> {
+        // A walk that starts with interrupted registers has crossed a boundary before its first step.
+        if let (Form::Reliable, CodeAddress::Interrupted(pc)) = (self.form, frame.pc) {
+            return Err(Error::ExceptionBoundary(pc));
+        }
+        let abi = self.layout.abi;
+        let fp = frame.regs.get(abi.fp).ok_or(Error::NoFramePointer)?;
+        if !fp.is_multiple_of(abi.frame_record.align) {
+            return Err(Error::Misaligned(fp));
+        }
+        let record = fp.wrapping_add_signed(abi.frame_record.offset_from_fp);
+        if !state.windows.can_consume(record, RECORD_SIZE) {
+            return Err(Error::OutsideStacks(record));
+        }
+        let caller_fp = target.read_u64(record).ok_or(Error::Unreadable(record))?;
+        let return_address = target.read_u64(record + 8).ok_or(Error::Unreadable(record + 8))?;
+        if caller_fp == 0 && return_address == 0 {
+            return self.metadata(record, frame, state, target);
+        }
+        state.windows.consume(record, RECORD_SIZE)?;
+        frame.pc = CodeAddress::Return(return_address);
+        frame.source = Source::FrameRecord { at: record };
+        frame.regs.clear();
+        frame.regs.set(abi.fp, caller_fp);
+        Ok(Step::Caller)
+    }
+}

@@ -1,0 +1,34 @@
+//! The unwinders of kernels, each by the rules of its source, defects included. Where a kernel has a reliable and a
+//! best-effort walk, they are two forms of one unwinder.
+
+mod arm64;
+mod metadata;
+mod riscv64;
+mod x86_64;
+
+pub use arm64::arm64_kunwind;
+pub use metadata::MetadataUnwinder;
+pub use riscv64::{WalkStackframe, riscv_metadata};
+pub use x86_64::UnwindFrame;
+
+use crate::Claims;
+
+/// What a kernel uses a walk for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// For live patching: the walk must be right as a whole, or say that it is not.
+    Reliable,
+    /// For people: as far as it goes, without a claim.
+    BestEffort,
+}
+
+impl Form {
+    /// How walks of this form claim to be reliable.
+    #[must_use]
+    pub const fn claims(self) -> Claims {
+        match self {
+            Self::Reliable => Claims::Explicit,
+            Self::BestEffort => Claims::Never,
+        }
+    }
+}

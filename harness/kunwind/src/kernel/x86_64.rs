@@ -1,0 +1,98 @@
+//! x86-64 with frame pointers: Linux v7.3, arch/x86/kernel/unwind_frame.c.
+
+use super::Form;
+use crate::abi::X86_64;
+use crate::{Claims, CodeAddress, Error, Frame, Source, Step, Target, Unwinder, WalkState};
+
+/// sizeof(struct pt_regs).
+const PT_REGS_SIZE: u64 = 168;
+/// offsetof(struct pt_regs, bp).
+const PT_REGS_BP: u64 = 32;
+/// offsetof(struct pt_regs, cs).
+const PT_REGS_CS: u64 = 136;
+/// The frame pointer and the return address.
+const RECORD_SIZE: u64 = 16;
+
+/// The walk along rbp. An odd rbp is the address of pt_regs plus one; the last record lies right below the task's pt_regs.
+#[derive(Clone, Copy, Debug)]
+pub struct UnwindFrame {
+    form: Form,
+}
+
+impl UnwindFrame {
+    /// An unwinder of this form. The reliable one refuses every exception in the kernel.
+    #[must_use]
+    pub const fn new(form: Form) -> Self {
+        Self { form }
+    }
+
+    fn pt_regs(self, at: u64, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<Step, Error> {
+        let task_regs = target.task().ok_or(Error::NoTask)?.stack.high - PT_REGS_SIZE;
+        state.windows.consume(at, PT_REGS_SIZE)?;
+        let read = |offset: u64| target.read_u64(at + offset).ok_or(Error::Unreadable(at + offset));
+        let is_user = read(PT_REGS_CS)? & 3 != 0;
+        if is_user || at == task_regs {
+            return Ok(Step::Outermost);
+        }
+        let pc = read(X86_64.pt_regs.pc)?;
+        if self.form == Form::Reliable {
+            return Err(Error::ExceptionBoundary(pc));
+        }
+        let bp = read(PT_REGS_BP)?;
+        frame.pc = CodeAddress::Interrupted(pc);
+        frame.source = Source::PtRegs { at };
+        frame.regs.clear();
+        frame.regs.set(X86_64.fp, bp);
+        Ok(Step::Caller)
+    }
+
+    /// Whether this is the record right below the task's pt_regs, or one word lower, where gcc realigned the stack and
+    /// copied the return address.
+    fn is_last(fp: u64, task_high: u64, target: &dyn Target) -> bool {
+        let last = task_high - PT_REGS_SIZE - RECORD_SIZE;
+        let copied = last - 8;
+        fp == last || (fp == copied && target.read_u64(copied + 8) == target.read_u64(last + 8))
+    }
+}
+
+impl Unwinder for UnwindFrame {
+    fn name(&self) -> &'static str {
+        match self.form {
+            Form::Reliable => "x86-unwind-frame",
+            Form::BestEffort => "x86-unwind-frame:best-effort",
+        }
+    }
+
+    fn claims(&self) -> Claims {
+        self.form.claims()
+    }
+
+    fn step(&self, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<Step, Error> {
+        if let (Form::Reliable, CodeAddress::Interrupted(pc)) = (self.form, frame.pc) {
+            return Err(Error::ExceptionBoundary(pc));
+        }
+        let fp = frame.regs.get(X86_64.fp).ok_or(Error::NoFramePointer)?;
+        if fp & 1 == 1 {
+            return self.pt_regs(fp & !1, frame, state, target);
+        }
+        let task = target.task().ok_or(Error::NoTask)?;
+        if Self::is_last(fp, task.stack.high, target) {
+            return Ok(Step::Outermost);
+        }
+        if !fp.is_multiple_of(X86_64.frame_record.align) {
+            return Err(Error::Misaligned(fp));
+        }
+        state.windows.consume(fp, RECORD_SIZE)?;
+        let caller_fp = target.read_u64(fp).ok_or(Error::Unreadable(fp))?;
+        let return_address = target.read_u64(fp + 8).ok_or(Error::Unreadable(fp + 8))?;
+        if !target.is_text(return_address) {
+            return Err(Error::NotText(return_address));
+        }
+        frame.pc = CodeAddress::Return(return_address);
+        frame.source = Source::FrameRecord { at: fp };
+        frame.regs.clear();
+        frame.regs.set(X86_64.fp, caller_fp);
+        frame.regs.set(X86_64.sp, fp + RECORD_SIZE);
+        Ok(Step::Caller)
+    }
+}

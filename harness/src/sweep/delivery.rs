@@ -1,0 +1,346 @@
+//! Real exceptions: the CPU takes one in place of an instruction, the guest's own entry, handler and exit code runs, and
+//! walks start inside the handler, at the guest's marker functions.
+//!
+//! When the handler has returned, every register and every live stack word must be what it was, or the run is void.
+
+use kunwind::{CodeAddress, Frame, Regs, Source, StackBounds, Task};
+
+use super::record::{Column, Recorder};
+use super::{Points, Prepared};
+use crate::Error;
+use crate::arch::{Exception, Linkage};
+use crate::machine::{Action, Interrupt, Memory, Observer, RegisterSet};
+use crate::oracle::{Oracle, Truth, Witnesses};
+use crate::report::{Section, Start};
+use crate::scenario::{Kind, Scenario, Variant};
+use crate::subject::{Live, Subject};
+
+/// The function whose instructions, and whose callees', are interrupted.
+const SUBJECT_FUNCTION: &str = "guest_main";
+
+/// The symbols of a guest that can be interrupted.
+struct Markers {
+    guest_main: u64,
+    walk_here: u64,
+    walk_task: u64,
+    current: u64,
+    need_resched: u64,
+}
+
+impl Markers {
+    fn new(prepared: &Prepared) -> Result<Self, Error> {
+        let require = |symbol| prepared.guest.require(symbol, "guests/KERNEL.md lists what a kernel guest defines");
+        Ok(Self {
+            guest_main: require(SUBJECT_FUNCTION)?,
+            walk_here: require("walk_here")?,
+            walk_task: require("walk_task")?,
+            current: require("__current")?,
+            need_resched: require("need_resched")?,
+        })
+    }
+}
+
+/// An exception that has been delivered and whose handler has not returned yet.
+struct Delivered {
+    pc: u64,
+    sp: u64,
+    /// The point that it is.
+    site: usize,
+    /// The truth when it was taken: when it is the truth again, the handler has returned.
+    truth: Truth,
+    registers: Vec<u64>,
+    /// The live part of each stack: its lowest live address, and the words from there on.
+    stacks: Vec<(u64, Vec<u64>)>,
+    was_walked: bool,
+}
+
+/// Watches a run, delivers exceptions, and judges the walks from their handlers.
+pub(super) struct Delivery<'p> {
+    oracle: Oracle<'p>,
+    recorder: Recorder<'p>,
+    markers: Markers,
+    kind: Kind,
+    /// SP, FP, the link registers, the first argument.
+    marker_set: RegisterSet,
+    all_registers: RegisterSet,
+    /// The truth at the entry of the subject function, while it runs.
+    began: Option<Truth>,
+    delivered: Vec<Delivered>,
+    contradiction: Option<String>,
+}
+
+impl<'p> Delivery<'p> {
+    /// A delivery over one run.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingSymbol`] when the guest is no kernel guest.
+    pub(super) fn new(
+        prepared: &'p Prepared,
+        subjects: &[&'p Subject],
+        kind: Kind,
+        points: Points<'p>,
+        witnesses: Witnesses,
+    ) -> Result<Self, Error> {
+        let arch = prepared.guest.arch;
+        let starts: &[Start] = match kind {
+            Kind::Preempt | Kind::Voluntary => &[Start::Task],
+            _ => &[Start::Current, Start::Regs],
+        };
+        let columns =
+            subjects.iter().flat_map(|subject| starts.iter().map(move |start| Column { subject, start: *start }));
+        let abi = arch.abi();
+        let at_markers = [arch.sp(), abi.fp, arch.first_argument()].into_iter().chain(abi.ra);
+        Ok(Self {
+            oracle: prepared.oracle(witnesses),
+            recorder: Recorder::new(prepared, columns.collect(), points),
+            markers: Markers::new(prepared)?,
+            kind,
+            marker_set: RegisterSet::new(arch, at_markers),
+            all_registers: RegisterSet::all(arch),
+            began: None,
+            delivered: Vec::new(),
+            contradiction: None,
+        })
+    }
+
+    fn exception(&self) -> Option<Exception> {
+        match self.kind {
+            Kind::Probe | Kind::Voluntary => None,
+            Kind::Irq | Kind::Preempt => Some(Exception::Irq),
+            Kind::Nmi => Some(Exception::Nmi),
+            Kind::Fault => Some(Exception::Fault),
+        }
+    }
+
+    /// Follows the subject function's life.
+    fn follow(&mut self, at: &Interrupt<'_>) {
+        match &self.began {
+            None if at.pc == self.markers.guest_main => self.began = Some(self.oracle.truth().clone()),
+            // Its caller goes on: what it left on the stack is what was below it.
+            Some(began) if self.delivered.is_empty() && self.oracle.truth().is_same(&began.without(1)) => {
+                self.began = None;
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether the last exception's handler has just returned. Everything must be as it was.
+    fn returns(&mut self, at: &Interrupt<'_>) -> bool {
+        let Some(last) = self.delivered.last() else { return false };
+        if at.pc != last.pc || !self.oracle.truth().is_same(&last.truth) {
+            return false;
+        }
+        let Some(last) = self.delivered.pop() else { return false };
+        self.compare(at, &last);
+        true
+    }
+
+    fn compare(&mut self, at: &Interrupt<'_>, before: &Delivered) {
+        let guest = &self.recorder.prepared.guest;
+        let place = guest.symbols.name(before.pc);
+        if !before.was_walked {
+            self.contradiction = Some(format!("at {place}: the handler returned without calling its marker"));
+            return;
+        }
+        let mut registers = vec![0; before.registers.len()];
+        at.read_values(&self.all_registers, &mut registers);
+        for (number, (then, now)) in (0..).zip(before.registers.iter().zip(&registers)) {
+            let register = kunwind::Register(number);
+            if then != now {
+                let name = guest.arch.abi().register_name(register);
+                self.contradiction =
+                    Some(format!("at {place}: {name} was {then:#x} before the exception and is {now:#x} behind it"));
+            }
+        }
+        for (low, words) in &before.stacks {
+            for (address, then) in (*low..).step_by(8).zip(words) {
+                if at.memory.read_u64(address) != Some(*then) {
+                    self.contradiction = Some(format!(
+                        "at {place}: the live stack word at {address:#x} was {then:#x} before the exception"
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Notes the state before an exception.
+    fn snapshot(&self, at: &Interrupt<'_>, site: usize) -> Delivered {
+        let prepared = self.recorder.prepared;
+        let arch = prepared.guest.arch;
+        let mut registers = vec![0; arch.register_ids().len()];
+        at.read_values(&self.all_registers, &mut registers);
+        let sp = registers[usize::from(arch.sp().0)];
+        // Of each stack, what is above SP, or above the lowest CFA of an activation that waits there.
+        let truth = self.oracle.truth().clone();
+        let cfas = truth.activations().map(|activation| activation.cfa);
+        let tops: Vec<u64> = cfas.chain([sp]).collect();
+        let stacks = prepared.bounds.iter().filter_map(|bounds| {
+            let low = tops.iter().copied().filter(|top| bounds.low <= *top && *top < bounds.high).min()?;
+            let mut words = Vec::new();
+            at.memory.copy_words(low, bounds.high, &mut words);
+            Some((low & !7, words))
+        });
+        Delivered { pc: at.pc, sp, site, registers, stacks: stacks.collect(), truth, was_walked: false }
+    }
+
+    /// The stacks that a walk of this task may be offered: its own, and the CPU's, but none of another task or of user mode.
+    fn offered(&self, memory: &Memory, task: Task, with_cpu: bool) -> Vec<StackBounds> {
+        let prepared = self.recorder.prepared;
+        let of_others: Vec<Option<u64>> = ["task_boot", "task_other"]
+            .iter()
+            .filter_map(|symbol| prepared.guest.symbols.address(symbol))
+            .map(|address| memory.read_u64(address))
+            .collect();
+        let is_cpus = |name: &str, bounds: StackBounds| name != "user" && !of_others.contains(&Some(bounds.low));
+        let stacks = prepared.layout.stacks.iter();
+        let cpus = stacks.filter(|stack| with_cpu && is_cpus(&stack.name, stack.bounds)).map(|stack| stack.bounds);
+        [task.stack].into_iter().chain(cpus).collect()
+    }
+
+    fn task(memory: &Memory, address: u64) -> Option<Task> {
+        Some(Task { stack: StackBounds { low: memory.read_u64(address)?, high: memory.read_u64(address + 8)? } })
+    }
+
+    /// The handler is at its marker: walks of the running task, from the handler's frame and from the pt_regs.
+    fn walk_here(&mut self, at: &Interrupt<'_>) {
+        let Some(last) = self.delivered.last_mut() else { return };
+        if std::mem::replace(&mut last.was_walked, true) {
+            return;
+        }
+        let site = last.site;
+        let (pc, sp) = (last.pc, last.sp);
+        let arch = self.recorder.prepared.guest.arch;
+        let abi = arch.abi();
+        let mut live = Regs::none();
+        at.read(&self.marker_set, &mut live);
+        let live_sp = live.get(arch.sp()).unwrap_or_default();
+        let return_address = match (arch.linkage(), abi.ra) {
+            (Linkage::Register(_), Some(link)) => live.get(link),
+            _ => at.memory.read_u64(live_sp),
+        };
+        let mut regs = Regs::none();
+        regs.set(abi.fp, live.get(abi.fp).unwrap_or_default());
+        regs.set(abi.sp, live_sp + arch.linkage().pushed());
+        let current =
+            Frame { pc: CodeAddress::Return(return_address.unwrap_or_default()), regs, source: Source::Start };
+        let address = live.get(arch.first_argument()).unwrap_or_default();
+        let Some(from_regs) = self.pt_regs(at.memory, address, pc, sp) else { return };
+        let Some(task) = at.memory.read_u64(self.markers.current).and_then(|task| Self::task(at.memory, task)) else {
+            self.contradiction = Some("the running task has no stack".to_owned());
+            return;
+        };
+        let stacks = self.offered(at.memory, task, true);
+        let target =
+            Live { guest: &self.recorder.prepared.guest, memory: at.memory, stacks: &stacks, task: Some(task) };
+        // The walk from the handler's frame begins with the marker's caller; that from pt_regs with the interrupted pc.
+        let truth = self.oracle.truth();
+        let of_current = truth.without(1);
+        let boundary = truth.activations().position(|activation| activation.interrupted).unwrap_or_default();
+        let of_regs = truth.without(boundary + 1);
+        for column in 0..self.recorder.columns.len() {
+            match self.recorder.columns[column].start {
+                Start::Current => self.recorder.judge(column, site, current, &target, &of_current),
+                _ => self.recorder.judge(column, site, from_regs, &target, &of_regs),
+            }
+        }
+    }
+
+    /// The interrupted registers as the guest's entry code saved them: that must be what they were.
+    fn pt_regs(&mut self, memory: &Memory, address: u64, pc: u64, sp: u64) -> Option<Frame> {
+        let guest = &self.recorder.prepared.guest;
+        let layout = guest.arch.abi().pt_regs;
+        let saved_pc = memory.read_u64(address.wrapping_add(layout.pc));
+        let mut regs = Regs::none();
+        for (register, offset) in layout.registers {
+            regs.set(*register, memory.read_u64(address.wrapping_add(*offset))?);
+        }
+        if saved_pc != Some(pc) || regs.get(guest.arch.sp()) != Some(sp) {
+            let place = guest.symbols.name(pc);
+            self.contradiction = Some(format!(
+                "at {place}: the pt_regs that the marker was given do not hold the interrupted pc and SP"
+            ));
+            return None;
+        }
+        Some(Frame { pc: CodeAddress::Interrupted(pc), regs, source: Source::PtRegs { at: address } })
+    }
+
+    /// Another task is at its marker: walks of the task that it was given, from its saved context.
+    fn walk_task(&mut self, at: &Interrupt<'_>) {
+        let prepared = self.recorder.prepared;
+        let arch = prepared.guest.arch;
+        let mut live = Regs::none();
+        at.read(&self.marker_set, &mut live);
+        let address = live.get(arch.first_argument()).unwrap_or_default();
+        let truth = self.oracle.truth_of(address);
+        let context = arch.saved_context(at.memory, address);
+        let youngest = truth.activations().next().map(|activation| activation.resume);
+        let (Some(task), Some((pc, regs)), Some(resume)) = (Self::task(at.memory, address), context, youngest) else {
+            self.contradiction =
+                Some("the task that is switched out has no context, or nothing on its stack".to_owned());
+            return;
+        };
+        if pc != resume {
+            let (saved, true_pc) = (prepared.guest.symbols.name(pc), prepared.guest.symbols.name(resume));
+            self.contradiction =
+                Some(format!("the saved context of the task goes on at {saved}, the task at {true_pc}"));
+            return;
+        }
+        let site = match self.delivered.last_mut() {
+            Some(last) => {
+                last.was_walked = true;
+                Some(last.site)
+            }
+            None => self.recorder.arrive(resume),
+        };
+        let Some(site) = site else { return };
+        let start = Frame { pc: CodeAddress::Return(pc), regs, source: Source::Start };
+        let stacks = self.offered(at.memory, task, false);
+        let target =
+            Live { guest: &self.recorder.prepared.guest, memory: at.memory, stacks: &stacks, task: Some(task) };
+        let older = truth.without(1);
+        for column in 0..self.recorder.columns.len() {
+            self.recorder.judge(column, site, start, &target, &older);
+        }
+    }
+
+    /// The plain data of the finished run.
+    pub(super) fn finish(self, scenario: &Scenario, variant: &Variant) -> Section {
+        let guest = &self.recorder.prepared.guest;
+        let mut testimony = self.oracle.finish(&scenario.text.never_resumes);
+        if self.contradiction.is_some() {
+            testimony.contradiction = self.contradiction;
+        }
+        let section = self.recorder.finish(scenario, variant, self.kind);
+        super::with_testimony(section, testimony, scenario, guest)
+    }
+}
+
+impl Observer for Delivery<'_> {
+    fn interrupted(&mut self, at: &Interrupt<'_>) -> Action {
+        self.oracle.observe(at);
+        self.follow(at);
+        let has_returned = self.returns(at);
+        let walks_task = matches!(self.kind, Kind::Preempt | Kind::Voluntary);
+        if at.pc == self.markers.walk_here && !walks_task {
+            self.walk_here(at);
+        } else if at.pc == self.markers.walk_task && walks_task && self.began.is_some() {
+            self.walk_task(at);
+        }
+        if self.oracle.is_void() || self.contradiction.is_some() {
+            return Action::Stop;
+        }
+        // Not twice before the same instruction, nor inside a handler.
+        let Some(exception) = self.exception() else { return Action::Continue };
+        if has_returned || self.began.is_none() || !self.delivered.is_empty() {
+            return Action::Continue;
+        }
+        let Some(site) = self.recorder.arrive(at.pc) else { return Action::Continue };
+        let snapshot = self.snapshot(at, site);
+        self.delivered.push(snapshot);
+        if self.kind == Kind::Preempt {
+            at.memory.write_u64(self.markers.need_resched, 1);
+        }
+        Action::Deliver(exception)
+    }
+}
