@@ -9,8 +9,8 @@ use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::arch::{self, Arch};
-use crate::explain::{Point, explain};
-use crate::report::{Report, Section, json, text};
+use crate::explain::Point;
+use crate::report::{Report, Section, json, snapshot, text};
 use crate::scenario::{Kind, Scenario, Variant, load_all};
 use crate::subject::Subject;
 use crate::{Error, gate, subject, sweep};
@@ -72,6 +72,9 @@ struct RunArguments {
     /// Write the report to this file, replacing it
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Print the annotated listings before the table
+    #[arg(long)]
+    listing: bool,
     /// Let unsound verdicts pass: print them, but do not fail for them
     #[arg(long)]
     allow_unsound: bool,
@@ -83,6 +86,9 @@ struct ExplainArguments {
     scenario: String,
     /// The point: `symbol+0x8#2` is the second arrival at that instruction
     point: Point,
+    /// The kind of interruption [default: the scenario's first]
+    #[arg(long, value_name = "KIND")]
+    interrupt: Option<String>,
     /// The variant [default: the first]
     #[arg(long, value_name = "NAME")]
     variant: Option<String>,
@@ -191,6 +197,11 @@ fn run(root: &Path, arguments: &RunArguments, out: &mut dyn Write) -> Result<u8,
         json::write(&report, &mut document).map_err(file_error)?;
         std::fs::write(path, document).map_err(file_error)?;
     }
+    if arguments.listing {
+        for section in &report.sections {
+            printed(snapshot::write(section, out).and_then(|()| writeln!(out)))?;
+        }
+    }
     printed(text::write(&report, out))?;
     let is_void = report.sections.iter().any(|section| section.void.is_some() && !section.void_is_meant);
     let broken = report.sections.iter().flat_map(|section| &section.broken);
@@ -244,7 +255,8 @@ pub fn run_all(
                 while let Some((index, job)) = take(&next, &jobs) {
                     bar.set_message(job.scenario.name.clone());
                     let subjects = select_subjects(job.scenario.arch, unwinders);
-                    let result = sweep::run(root, job.scenario, &job.variant, job.kind, &subjects);
+                    let result = sweep::Job { root, scenario: job.scenario, variant: &job.variant, kind: job.kind }
+                        .run(&subjects);
                     results.lock().unwrap_or_else(PoisonError::into_inner)[index] = Some(result);
                     bar.inc(1);
                 }
@@ -297,7 +309,15 @@ fn explain_point(root: &Path, arguments: &ExplainArguments, out: &mut dyn Write)
         Error::Usage(format!("{} has no such variant; it has {names:?}", scenario.name))
     })?;
     let subjects = select_subjects(scenario.arch, &arguments.unwinder);
-    let text = explain(root, scenario, variant, &subjects, &arguments.point)?;
+    let kind = match &arguments.interrupt {
+        None => scenario.text.interrupt.first().copied(),
+        Some(name) => scenario.text.interrupt.iter().copied().find(|kind| kind.name() == name),
+    };
+    let kind = kind.ok_or_else(|| {
+        let names: Vec<_> = scenario.text.interrupt.iter().map(|kind| kind.name()).collect();
+        Error::Usage(format!("{} is not interrupted like that, but by {names:?}", scenario.name))
+    })?;
+    let text = sweep::Job { root, scenario, variant, kind }.explain(&subjects, &arguments.point)?;
     printed(write!(out, "{text}"))?;
     Ok(HOLDS)
 }

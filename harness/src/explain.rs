@@ -2,15 +2,14 @@
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
-use std::path::Path;
 
-use kunwind::{Claims, CodeAddress, End, Frame, Regs, Source, StackBounds, Step, Target, Unwinder, WalkState};
+use kunwind::{Claims, CodeAddress, End, Frame, Regs, StackBounds, Step, Target, Task, Unwinder, WalkState};
 
 use crate::Error;
-use crate::machine::{Action, Interrupt, Observer, RegisterSet};
-use crate::oracle::{Oracle, Truth, Witnesses};
-use crate::scenario::{Scenario, Variant, parse_place};
-use crate::subject::{Live, Subject};
+use crate::machine::{Interrupt, RegisterSet};
+use crate::oracle::Truth;
+use crate::scenario::parse_place;
+use crate::subject::Live;
 use crate::sweep::{MAX_FRAMES, Prepared, Trial};
 
 /// How many instructions are shown on each side of the point.
@@ -47,92 +46,62 @@ impl std::fmt::Display for Point {
     }
 }
 
-/// Runs a scenario's variant and explains one point of it.
-///
-/// # Errors
-///
-/// Those of a run, and [`Error::Usage`] when the guest never arrives at the point.
-pub fn explain(
-    root: &Path,
-    scenario: &Scenario,
-    variant: &Variant,
-    subjects: &[Subject],
-    point: &Point,
-) -> Result<String, Error> {
-    let prepared = Prepared::load(root, scenario, variant)?;
-    let function = prepared.guest.function(&point.function)?;
-    let address = function.address + point.offset;
-    if prepared.listing.line(address).is_none() || point.offset >= function.size {
-        return Err(Error::Usage(format!("{point} is not the start of an instruction of {}", function.name)));
-    }
-    let mut watch = Watch {
-        prepared: &prepared,
-        scenario,
-        subjects,
-        oracle: prepared.oracle(Witnesses::default()),
-        address,
-        arrivals: 0,
-        wanted: point.visit,
-        text: None,
-    };
-    prepared.machine(&scenario.text.entry)?.run(&mut watch, scenario.text.budget)?;
-    let Some(body) = watch.text else {
-        let arrivals = watch.arrivals;
-        return Err(Error::Usage(format!("{}: the guest arrives {arrivals} times at {point}", scenario.name)));
-    };
-    let testimony = watch.oracle.finish(&scenario.text.never_resumes);
-    let mut text = format!("{} {point}", scenario.name);
-    if !variant.name.is_empty() {
-        let _ = write!(text, " [{}]", variant.name);
-    }
-    let _ = match &testimony.contradiction {
-        Some(reason) => writeln!(text, "\nthe run is void: {reason}"),
-        None => writeln!(text, "\nthe run is not void: the witnesses of the truth agree to its end"),
-    };
-    Ok(text + &body)
-}
-
-/// Waits for the point and writes it down.
-struct Watch<'p> {
-    prepared: &'p Prepared,
-    scenario: &'p Scenario,
-    subjects: &'p [Subject],
-    oracle: Oracle<'p>,
+/// One point while it is told: the point that was asked for, and what has been written of it.
+#[derive(Debug)]
+pub(crate) struct Teller {
     address: u64,
-    arrivals: u64,
-    wanted: u64,
-    text: Option<String>,
+    visit: u64,
+    text: String,
 }
 
-impl Observer for Watch<'_> {
-    fn interrupted(&mut self, at: &Interrupt<'_>) -> Action {
-        self.oracle.observe(at);
-        if at.pc == self.address && !self.oracle.is_void() {
-            self.arrivals += 1;
-            if self.arrivals == self.wanted {
-                self.text = Some(self.describe(at));
-            }
+impl Teller {
+    /// Waits for a point.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingSymbol`] without its function, [`Error::Usage`] when it is inside an instruction.
+    pub(crate) fn new(prepared: &Prepared, point: &Point) -> Result<Self, Error> {
+        let function = prepared.guest.function(&point.function)?;
+        let address = function.address + point.offset;
+        if prepared.listing.line(address).is_none() || point.offset >= function.size {
+            return Err(Error::Usage(format!("{point} is not the start of an instruction of {}", function.name)));
         }
-        // To the end: only there is it known whether the truth was the truth.
-        if self.oracle.is_void() { Action::Stop } else { Action::Continue }
+        Ok(Self { address, visit: point.visit, text: String::new() })
     }
-}
 
-impl Watch<'_> {
-    fn describe(&self, at: &Interrupt<'_>) -> String {
-        let mut text = String::new();
+    /// Whether this is the point.
+    pub(crate) fn wants(&self, address: u64, visit: u64) -> bool {
+        (self.address, self.visit) == (address, visit)
+    }
+
+    /// What has been written; nothing if the point never came.
+    pub(crate) fn finish(self) -> Option<String> {
+        (!self.text.is_empty()).then_some(self.text)
+    }
+
+    /// Tells how the machine stands: once for each point.
+    pub(crate) fn machine(&mut self, prepared: &Prepared, at: &Interrupt<'_>) {
+        let writer = Writer { prepared };
         let mut regs = Regs::none();
-        at.read(&RegisterSet::all(self.prepared.guest.arch), &mut regs);
-        self.registers(&mut text, &regs);
-        self.code(&mut text, at.pc);
-        let truth = self.oracle.truth();
-        self.truth(&mut text, truth);
-        for subject in self.subjects {
-            self.walk(&mut text, at, truth, subject, &regs);
-        }
-        text
+        at.read(&RegisterSet::all(prepared.guest.arch), &mut regs);
+        writer.registers(&mut self.text, &regs);
+        writer.code(&mut self.text, at.pc);
     }
 
+    /// Tells one walk beside the truth.
+    pub(crate) fn walk(&mut self, label: &str, trial: &Trial<'_>, start: Frame, live: &Live<'_>, truth: &Truth) {
+        let writer = Writer { prepared: trial.prepared };
+        writer.truth(&mut self.text, truth);
+        writer.walk(&mut self.text, label, trial, start, live, truth);
+    }
+}
+
+/// Writes about one guest.
+struct Writer<'p> {
+    prepared: &'p Prepared,
+}
+
+impl Writer<'_> {
     fn registers(&self, text: &mut String, regs: &Regs) {
         let abi = self.prepared.guest.arch.abi();
         let _ = writeln!(text, "\nregisters");
@@ -186,26 +155,13 @@ impl Watch<'_> {
         }
     }
 
-    fn walk(&self, text: &mut String, at: &Interrupt<'_>, truth: &Truth, subject: &Subject, regs: &Regs) {
+    fn walk(&self, text: &mut String, label: &str, trial: &Trial<'_>, start: Frame, live: &Live<'_>, truth: &Truth) {
         let guest = &self.prepared.guest;
-        let mut start_regs = Regs::none();
-        for register in &subject.registers {
-            if let Some(value) = regs.get(*register) {
-                start_regs.set(*register, value);
-            }
-        }
-        let start = Frame { pc: CodeAddress::Interrupted(at.pc), regs: start_regs, source: Source::Start };
         let mut buffer = vec![start; MAX_FRAMES];
-        let bounds = &self.prepared.bounds;
-        let recorded = Recorded {
-            unwinder: &*subject.unwinder,
-            live: Live { guest, memory: at.memory, stacks: bounds, task: None },
-            steps: RefCell::default(),
-        };
-        let walk = kunwind::walk(&recorded, start, &recorded, &mut WalkState::new(bounds), &mut buffer);
-        let trial = Trial { subject, prepared: self.prepared, omissible: &self.scenario.text.omissible };
+        let recorded = Recorded { unwinder: &*trial.subject.unwinder, live, steps: RefCell::default() };
+        let walk = kunwind::walk(&recorded, start, &recorded, &mut WalkState::new(live.stacks), &mut buffer);
         let verdict = trial.judge(truth, &walk);
-        let _ = writeln!(text, "\n{}: {verdict} ({}, end: {})", subject.name, walk.claim, walk.end);
+        let _ = writeln!(text, "\n{label}: {verdict} ({}, end: {})", walk.claim, walk.end);
         let steps = recorded.steps.borrow();
         for (number, frame) in walk.frames.iter().enumerate() {
             let name = match frame.pc {
@@ -241,7 +197,7 @@ type Read = (u64, Option<u64>);
 /// An unwinder and its target, with every read of every step written down.
 struct Recorded<'a> {
     unwinder: &'a dyn Unwinder,
-    live: Live<'a>,
+    live: &'a Live<'a>,
     steps: RefCell<Vec<Vec<Read>>>,
 }
 
@@ -271,6 +227,18 @@ impl Target for Recorded<'_> {
 
     fn stacks(&self) -> &[StackBounds] {
         self.live.stacks()
+    }
+
+    fn is_text(&self, address: u64) -> bool {
+        self.live.is_text(address)
+    }
+
+    fn is_exception_entry(&self, address: u64) -> bool {
+        self.live.is_exception_entry(address)
+    }
+
+    fn task(&self) -> Option<Task> {
+        self.live.task()
     }
 }
 

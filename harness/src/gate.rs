@@ -49,7 +49,8 @@ fn of_section(scenario: &Scenario, section: &Section, used: &mut [bool]) -> Vec<
     if section.void.is_some() {
         return Vec::new(); // there are no verdicts to hold against a gate; the report says that the run is void
     }
-    let mut broken = Vec::new();
+    // Of each subject and start the first finding is told, and how many more there are.
+    let mut broken: Vec<(String, Broken, usize)> = Vec::new();
     for finding in &section.findings {
         let must = &scenario.text.must;
         let level = must.get(&finding.label()).or_else(|| must.get(&finding.subject)).copied().unwrap_or(Level::Sound);
@@ -68,23 +69,40 @@ fn of_section(scenario: &Scenario, section: &Section, used: &mut [bool]) -> Vec<
                 first_open.get_or_insert(offset);
             }
         }
-        if let Some(offset) = first_open {
-            broken.push(Broken {
+        let Some(offset) = first_open else { continue };
+        if let Some((_, first, more)) = broken.iter_mut().find(|(label, _, _)| *label == finding.label()) {
+            *more += 1;
+            first.is_unsound &= matches!(finding.verdict, Verdict::Unsound(_));
+        } else {
+            let told = Broken {
                 message: format!(
-                    "{} must be {}, but is {} at {}\n    unwind-harness explain {} {}+{offset:#x}{}",
+                    "{} must be {}, but is {} at {}\n    unwind-harness explain {} {}+{offset:#x}#{}{}{}",
                     finding.label(),
                     name(level),
                     finding.verdict,
                     finding.range(),
                     section.scenario,
                     finding.function,
+                    if offset == finding.first_offset { finding.visit } else { 1 },
+                    if section.interrupt == "probe" {
+                        String::new()
+                    } else {
+                        format!(" --interrupt {}", section.interrupt)
+                    },
                     section.variant.as_ref().map(|variant| format!(" --variant {variant}")).unwrap_or_default(),
                 ),
                 is_unsound: matches!(finding.verdict, Verdict::Unsound(_)),
-            });
+            };
+            broken.push((finding.label(), told, 0));
         }
     }
-    broken
+    let tell = |(_, mut told, more): (String, Broken, usize)| {
+        if more > 0 {
+            told.message += &format!("\n    and {more} more findings of this unwinder");
+        }
+        told
+    };
+    broken.into_iter().map(tell).collect()
 }
 
 const fn name(level: Level) -> &'static str {

@@ -255,6 +255,12 @@ impl Symbols {
         self.all.iter().find(|symbol| symbol.name == name).map(|symbol| symbol.address)
     }
 
+    /// The addresses of the symbols whose names begin like this.
+    #[must_use]
+    pub fn addresses_of_prefix(&self, prefix: &str) -> Vec<u64> {
+        self.all.iter().filter(|symbol| symbol.name.starts_with(prefix)).map(|symbol| symbol.address).collect()
+    }
+
     /// The names of all symbols.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.all.iter().map(|symbol| symbol.name.as_str())

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use unwind_harness::Error;
 use unwind_harness::cli::{Cli, USAGE};
 
 fn main() -> ExitCode {
@@ -10,6 +11,8 @@ fn main() -> ExitCode {
     let mut out = anstream::AutoStream::auto(std::io::stdout().lock());
     match Cli::parse().execute(&mut out) {
         Ok(status) => ExitCode::from(status),
+        // Whoever reads the output has seen enough (`| head`).
+        Err(Error::File { source, .. }) if source.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln_error(&error);
             ExitCode::from(USAGE)
@@ -18,7 +21,7 @@ fn main() -> ExitCode {
 }
 
 /// The error, in the form of clap's own. A closed standard error is not worth a panic.
-fn writeln_error(error: &unwind_harness::Error) -> std::io::Result<()> {
+fn writeln_error(error: &Error) -> std::io::Result<()> {
     use std::io::Write as _;
     writeln!(std::io::stderr(), "error: {error}")
 }

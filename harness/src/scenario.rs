@@ -102,6 +102,8 @@ pub enum Kind {
     Nmi,
     /// A synchronous fault of the instruction.
     Fault,
+    /// A second exception at every instruction of an interrupt's entry, handler and exit.
+    Nested,
     /// An interrupt whose exit path schedules another task; the walk is of the task that is switched out.
     Preempt,
     /// The guest's own call of `schedule`; the walk is of the task that is switched out.
@@ -117,6 +119,7 @@ impl Kind {
             Self::Irq => "irq",
             Self::Nmi => "nmi",
             Self::Fault => "fault",
+            Self::Nested => "nested",
             Self::Preempt => "preempt",
             Self::Voluntary => "voluntary",
         }

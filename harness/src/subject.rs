@@ -49,7 +49,8 @@ pub fn all(arch: &dyn Arch) -> Vec<Subject> {
     let mut subjects = vec![Subject::frame_record(arch)];
     subjects.extend(arch.kernel_unwinders().into_iter().map(|unwinder| Subject {
         name: unwinder.name().to_owned(),
-        compares: Compares { cfa: true, fp: true, callee_saved: false },
+        // Kernels report pcs; what they keep of SP is their own bookkeeping.
+        compares: Compares { cfa: false, fp: true, callee_saved: false },
         registers: [arch.abi().fp, arch.abi().sp].into_iter().chain(arch.abi().ra).collect(),
         kernel: true,
         unwinder,

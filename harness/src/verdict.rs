@@ -224,8 +224,8 @@ struct Aligner<'r> {
 impl Aligner<'_> {
     /// Whether everything that the entry says of registers and that is compared agrees with the activation.
     fn same_state(&self, entry: &Frame, activation: &Activation) -> bool {
-        let Compares { cfa, fp, callee_saved } = self.rules.compares;
-        (!cfa || self.agrees_on_cfa(entry, activation) != Some(false))
+        let Compares { fp, callee_saved, .. } = self.rules.compares;
+        self.agrees_on_cfa(entry, activation) != Some(false)
             && (!fp || self.agrees_on_fp(entry, activation) != Some(false))
             && (!callee_saved
                 || self
@@ -236,8 +236,11 @@ impl Aligner<'_> {
                     .all(|(register, value)| entry.regs.get(*register).is_none_or(|found| found == *value)))
     }
 
-    /// Nothing, if the entry knows no CFA.
+    /// Nothing, if the entry knows no CFA, or none that it is judged by.
     fn agrees_on_cfa(&self, entry: &Frame, activation: &Activation) -> Option<bool> {
+        if !self.rules.compares.cfa {
+            return None;
+        }
         entry.regs.get(self.rules.sp).map(|cfa| cfa == activation.cfa)
     }
 

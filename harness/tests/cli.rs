@@ -123,7 +123,7 @@ fn what_does_not_exist_is_named() {
 fn explain_shows_truth_and_walk_side_by_side() {
     let text = succeeds(&["explain", "arm64/late_frame_record", "late+0x8#1"]);
     for part in [
-        "arm64/late_frame_record late+0x8#1",
+        "arm64/late_frame_record probe late+0x8#1",
         "the witnesses of the truth agree",
         "x29 0x",
         "-> late+0x8 ",

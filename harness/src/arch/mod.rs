@@ -70,6 +70,11 @@ pub trait Arch: Sync {
         pc: u64,
     ) -> Result<(), String>;
 
+    /// The exception that can arrive inside an interrupt's entry, handler and exit.
+    fn nested_exception(&self) -> Exception {
+        Exception::Nmi
+    }
+
     /// The register of a function's first argument.
     fn first_argument(&self) -> Register;
 

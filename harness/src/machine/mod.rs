@@ -201,6 +201,12 @@ impl<'g> Machine<'g> {
         Ok(Self { guest, memory, entry, sentinel, sp: layout.sp, vectors })
     }
 
+    /// Its memory.
+    #[must_use]
+    pub const fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
     /// Runs the guest to its sentinel, or until the observer breaks, or until `budget` instructions have started.
     ///
     /// # Errors

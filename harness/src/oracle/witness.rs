@@ -17,6 +17,9 @@ pub struct Transfer {
     pub sp: u64,
     /// SP at the call site, if the transfer was a call; SP when the exception was taken.
     pub call_sp: u64,
+    /// Whether control is where the guest declares that a return may arrive with another SP than that of its call
+    /// (`moved_return_*`): entry code that builds a frame on its caller's stack.
+    pub may_move: bool,
     /// Whether an exception was taken. Of that, nobody has to be a witness: the harness did it.
     pub is_exception: bool,
     /// How many transfers came before: names this one.
@@ -79,12 +82,13 @@ impl Witness for Ledger {
         let Transfer { task, next, to, sp, call_sp, number, flow, is_exception, .. } = *transfer;
         let stack = self.outstanding.entry(task).or_default();
         if self.waiting.contains_key(&to)
-            && let Some(index) = stack.iter().rposition(|&(resume, cfa, _)| (resume, cfa) == (to, sp))
+            && let Some(index) =
+                stack.iter().rposition(|&(resume, cfa, _)| resume == to && (cfa == sp || transfer.may_move))
         {
-            let since = stack[index].2;
+            let (_, cfa, since) = stack[index];
             let gone = stack.split_off(index);
             gone.into_iter().for_each(|(resume, _, _)| self.forget(resume));
-            return Some(Event::Resumed { resume: to, cfa: sp, since });
+            return Some(Event::Resumed { resume: to, cfa, since });
         }
         // A "call" to the instruction behind it (the old idiom to learn one's own address) calls nobody.
         if !is_exception && (flow.kind != FlowKind::Call || to == next) {
@@ -108,6 +112,14 @@ pub struct Future {
 impl Witness for Future {
     fn arrived(&mut self, transfer: &Transfer) -> Option<Event> {
         let Transfer { task, next, to, sp, call_sp, number, linked, is_exception, .. } = *transfer;
+        if transfer.may_move {
+            let places = self.pending.iter().filter(|((of, place, _), _)| (*of, *place) == (task, to));
+            let latest = places.max_by_key(|(_, since)| **since).map(|(place, since)| (*place, *since));
+            if let Some((place, since)) = latest {
+                self.pending.remove(&place);
+                return Some(Event::Resumed { resume: to, cfa: place.2, since });
+            }
+        }
         if let Some(since) = self.pending.remove(&(task, to, sp)) {
             return Some(Event::Resumed { resume: to, cfa: sp, since });
         }

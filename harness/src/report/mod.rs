@@ -27,6 +27,8 @@ pub struct Section {
     pub points: u64,
     /// How many instructions had a point.
     pub distinct_pcs: usize,
+    /// Of nested exceptions: how many outer ones there were, and into how many of them something was nested.
+    pub outer: Option<(u64, u64)>,
     /// Activations that never went on: where they wait, and how many.
     pub unwitnessed: Vec<(String, usize)>,
     /// Why nothing of this may be believed.
@@ -115,6 +117,15 @@ impl Start {
     }
 }
 
+/// A subject, with its start where there can be more than one.
+#[must_use]
+pub fn label(subject: &str, start: Start) -> String {
+    match start {
+        Start::Live => subject.to_owned(),
+        start => format!("{subject}@{}", start.name()),
+    }
+}
+
 /// How one subject fared from one start: a column of the listing.
 #[derive(Debug, Clone)]
 pub struct SubjectResult {
@@ -130,10 +141,7 @@ impl SubjectResult {
     /// The head of its column: the start is told where there can be more than one.
     #[must_use]
     pub fn label(&self) -> String {
-        match self.start {
-            Start::Live => self.name.clone(),
-            start => format!("{}@{}", self.name, start.name()),
-        }
+        label(&self.name, self.start)
     }
 }
 
@@ -229,6 +237,8 @@ pub struct Finding {
     pub count: u64,
     /// The arrival at the first instruction that showed it first.
     pub visit: u64,
+    /// The outer exception, if that point was nested in one.
+    pub within: Option<String>,
     /// The true trace there, without the interrupted instruction.
     pub expected: Vec<String>,
     /// The walk's trace there, without its start.
@@ -239,10 +249,7 @@ impl Finding {
     /// The subject, with its start where there can be more than one.
     #[must_use]
     pub fn label(&self) -> String {
-        match self.start {
-            Start::Live => self.subject.clone(),
-            start => format!("{}@{}", self.subject, start.name()),
-        }
+        label(&self.subject, self.start)
     }
 
     /// `leaf+0x0..leaf+0xc`, or one point.
@@ -259,6 +266,7 @@ impl Finding {
     /// The name of the first point.
     #[must_use]
     pub fn point(&self) -> String {
-        format!("{}+{:#x}#{}", self.function, self.first_offset, self.visit)
+        let outer = self.within.as_ref().map(|outer| format!("{outer}/")).unwrap_or_default();
+        format!("{outer}{}+{:#x}#{}", self.function, self.first_offset, self.visit)
     }
 }

@@ -18,6 +18,9 @@ pub fn write(section: &Section, out: &mut dyn Write) -> std::io::Result<()> {
         return writeln!(out, "void: {reason}");
     }
     writeln!(out, "{} points at {} instructions", section.points, section.distinct_pcs)?;
+    if let Some((all, folded)) = section.outer {
+        writeln!(out, "nested in {folded} of {all} exceptions: the others have the same pc and the same true trace")?;
+    }
     for (place, count) in &section.unwitnessed {
         writeln!(out, "unwitnessed: {place} x{count}")?;
     }

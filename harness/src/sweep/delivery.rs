@@ -5,6 +5,7 @@
 
 use kunwind::{CodeAddress, Frame, Regs, Source, StackBounds, Task};
 
+use super::nesting::Nesting;
 use super::record::{Column, Recorder};
 use super::{Points, Prepared};
 use crate::Error;
@@ -57,15 +58,17 @@ struct Delivered {
 /// Watches a run, delivers exceptions, and judges the walks from their handlers.
 pub(super) struct Delivery<'p> {
     oracle: Oracle<'p>,
-    recorder: Recorder<'p>,
+    pub(super) recorder: Recorder<'p>,
     markers: Markers,
     kind: Kind,
     /// SP, FP, the link registers, the first argument.
     marker_set: RegisterSet,
     all_registers: RegisterSet,
-    /// The truth at the entry of the subject function, while it runs.
-    began: Option<Truth>,
+    /// The task that runs the subject function, and the truth at its entry, while it runs.
+    began: Option<(u64, Truth)>,
     delivered: Vec<Delivered>,
+    /// Of a nested run.
+    nesting: Option<Nesting<'p>>,
     contradiction: Option<String>,
 }
 
@@ -89,11 +92,17 @@ impl<'p> Delivery<'p> {
         };
         let columns =
             subjects.iter().flat_map(|subject| starts.iter().map(move |start| Column { subject, start: *start }));
+        // In a nested run the points are those of the second exception, all of them.
+        let judged = match kind {
+            Kind::Nested => Points { within: &[], max_visits: u64::MAX, ..points },
+            _ => points,
+        };
         let abi = arch.abi();
         let at_markers = [arch.sp(), abi.fp, arch.first_argument()].into_iter().chain(abi.ra);
         Ok(Self {
             oracle: prepared.oracle(witnesses),
-            recorder: Recorder::new(prepared, columns.collect(), points),
+            nesting: (kind == Kind::Nested).then(|| Nesting::new(prepared, points)),
+            recorder: Recorder::new(prepared, columns.collect(), judged),
             markers: Markers::new(prepared)?,
             kind,
             marker_set: RegisterSet::new(arch, at_markers),
@@ -107,7 +116,7 @@ impl<'p> Delivery<'p> {
     fn exception(&self) -> Option<Exception> {
         match self.kind {
             Kind::Probe | Kind::Voluntary => None,
-            Kind::Irq | Kind::Preempt => Some(Exception::Irq),
+            Kind::Irq | Kind::Preempt | Kind::Nested => Some(Exception::Irq),
             Kind::Nmi => Some(Exception::Nmi),
             Kind::Fault => Some(Exception::Fault),
         }
@@ -115,10 +124,11 @@ impl<'p> Delivery<'p> {
 
     /// Follows the subject function's life.
     fn follow(&mut self, at: &Interrupt<'_>) {
+        let (task, truth) = (self.oracle.task(), self.oracle.truth());
         match &self.began {
-            None if at.pc == self.markers.guest_main => self.began = Some(self.oracle.truth().clone()),
+            None if at.pc == self.markers.guest_main => self.began = Some((task, truth.clone())),
             // Its caller goes on: what it left on the stack is what was below it.
-            Some(began) if self.delivered.is_empty() && self.oracle.truth().is_same(&began.without(1)) => {
+            Some((of, began)) if task == *of && self.delivered.is_empty() && truth.is_same(&began.without(1)) => {
                 self.began = None;
             }
             _ => {}
@@ -204,8 +214,10 @@ impl<'p> Delivery<'p> {
 
     /// The handler is at its marker: walks of the running task, from the handler's frame and from the pt_regs.
     fn walk_here(&mut self, at: &Interrupt<'_>) {
+        let depth = self.delivered.len();
         let Some(last) = self.delivered.last_mut() else { return };
-        if std::mem::replace(&mut last.was_walked, true) {
+        // In a nested run, the outer handler's walk is not a point.
+        if std::mem::replace(&mut last.was_walked, true) || (self.nesting.is_some() && depth == 1) {
             return;
         }
         let site = last.site;
@@ -238,6 +250,7 @@ impl<'p> Delivery<'p> {
         let of_current = truth.without(1);
         let boundary = truth.activations().position(|activation| activation.interrupted).unwrap_or_default();
         let of_regs = truth.without(boundary + 1);
+        self.recorder.tell_machine(site, at);
         for column in 0..self.recorder.columns.len() {
             match self.recorder.columns[column].start {
                 Start::Current => self.recorder.judge(column, site, current, &target, &of_current),
@@ -274,12 +287,12 @@ impl<'p> Delivery<'p> {
         let address = live.get(arch.first_argument()).unwrap_or_default();
         let truth = self.oracle.truth_of(address);
         let context = arch.saved_context(at.memory, address);
-        let youngest = truth.activations().next().map(|activation| activation.resume);
-        let (Some(task), Some((pc, regs)), Some(resume)) = (Self::task(at.memory, address), context, youngest) else {
-            self.contradiction =
-                Some("the task that is switched out has no context, or nothing on its stack".to_owned());
+        let (Some(task), Some((pc, regs))) = (Self::task(at.memory, address), context) else {
+            self.contradiction = Some("the task that is switched out has no saved context".to_owned());
             return;
         };
+        // A task that never ran has nothing on its stack, and begins where its context says.
+        let resume = truth.activations().next().map_or(pc, |activation| activation.resume);
         if pc != resume {
             let (saved, true_pc) = (prepared.guest.symbols.name(pc), prepared.guest.symbols.name(resume));
             self.contradiction =
@@ -299,8 +312,26 @@ impl<'p> Delivery<'p> {
         let target =
             Live { guest: &self.recorder.prepared.guest, memory: at.memory, stacks: &stacks, task: Some(task) };
         let older = truth.without(1);
+        self.recorder.tell_machine(site, at);
         for column in 0..self.recorder.columns.len() {
             self.recorder.judge(column, site, start, &target, &older);
+        }
+    }
+
+    /// Which exception is taken here, if any, and the site of the point that it is.
+    fn choose(&mut self, at: &Interrupt<'_>) -> Option<(Exception, usize)> {
+        let outer = self.exception()?;
+        match (&mut self.nesting, self.delivered.len()) {
+            (None, 0) => Some((outer, self.recorder.arrive(at.pc)?)),
+            (Some(nesting), 0) => {
+                self.recorder.within = Some(nesting.takes_outer(at.pc, self.oracle.truth())?);
+                Some((outer, usize::MAX)) // judged by nobody
+            }
+            (Some(nesting), 1) if nesting.can_nest(at.pc) => {
+                let inner = self.recorder.prepared.guest.arch.nested_exception();
+                Some((inner, self.recorder.arrive(at.pc)?))
+            }
+            _ => None,
         }
     }
 
@@ -311,7 +342,8 @@ impl<'p> Delivery<'p> {
         if self.contradiction.is_some() {
             testimony.contradiction = self.contradiction;
         }
-        let section = self.recorder.finish(scenario, variant, self.kind);
+        let mut section = self.recorder.finish(scenario, variant, self.kind);
+        section.outer = self.nesting.map(|nesting| (nesting.seen, nesting.delivered()));
         super::with_testimony(section, testimony, scenario, guest)
     }
 }
@@ -330,12 +362,11 @@ impl Observer for Delivery<'_> {
         if self.oracle.is_void() || self.contradiction.is_some() {
             return Action::Stop;
         }
-        // Not twice before the same instruction, nor inside a handler.
-        let Some(exception) = self.exception() else { return Action::Continue };
-        if has_returned || self.began.is_none() || !self.delivered.is_empty() {
+        // Not twice before the same instruction.
+        if has_returned || self.began.is_none() {
             return Action::Continue;
         }
-        let Some(site) = self.recorder.arrive(at.pc) else { return Action::Continue };
+        let Some((exception, site)) = self.choose(at) else { return Action::Continue };
         let snapshot = self.snapshot(at, site);
         self.delivered.push(snapshot);
         if self.kind == Kind::Preempt {

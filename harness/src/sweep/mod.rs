@@ -1,6 +1,7 @@
 //! Every point of a run, every subject at each: truth, walk, verdict, record.
 
 mod delivery;
+mod nesting;
 mod probe;
 mod record;
 mod trial;
@@ -10,13 +11,14 @@ use std::path::Path;
 use kunwind::{CodeAddress, Frame, Regs, Source, StackBounds};
 
 use crate::Error;
+use crate::explain::{Point, Teller};
 use crate::guest::Guest;
 use crate::layout::{Layout, Poison};
 use crate::listing::Listing;
-use crate::machine::Machine;
+use crate::machine::{Action, Interrupt, Machine, Observer};
 use crate::oracle::{Oracle, Testimony, Witnesses};
 use crate::report::Section;
-use crate::scenario::{Kind, Scenario, Variant};
+use crate::scenario::{Kind, Scenario, Text, Variant};
 use crate::subject::Subject;
 
 use delivery::Delivery;
@@ -105,50 +107,127 @@ fn with_testimony(mut section: Section, testimony: Testimony, scenario: &Scenari
     section
 }
 
-/// Runs one variant of a scenario, interrupted in one way, and judges the subjects at every point.
-///
-/// # Errors
-///
-/// Whatever keeps the guest from being loaded or from running to its end. A void run is not an error but a section that says
-/// so.
-pub fn run(
-    root: &Path,
-    scenario: &Scenario,
-    variant: &Variant,
-    kind: Kind,
-    subjects: &[Subject],
-) -> Result<Section, Error> {
-    run_with(root, scenario, variant, kind, subjects, Witnesses::default())
+/// One run: which scenario, which of its variants, interrupted how.
+#[derive(Debug, Clone, Copy)]
+pub struct Job<'a> {
+    /// The folder with `guests`.
+    pub root: &'a Path,
+    /// The scenario.
+    pub scenario: &'a Scenario,
+    /// The variant.
+    pub variant: &'a Variant,
+    /// The kind of interruption.
+    pub kind: Kind,
 }
 
-/// Like [`run`], with other witnesses: to show that wrong ones void the run.
-///
-/// # Errors
-///
-/// As [`run`].
-pub fn run_with(
-    root: &Path,
-    scenario: &Scenario,
-    variant: &Variant,
-    kind: Kind,
-    subjects: &[Subject],
-    witnesses: Witnesses,
-) -> Result<Section, Error> {
-    let prepared = Prepared::load(root, scenario, variant)?;
-    for name in scenario.text.within.iter().chain(&scenario.text.omissible).chain(&scenario.text.never_resumes) {
-        prepared.guest.function(name)?;
+impl Job<'_> {
+    /// Runs, and judges the subjects at every point.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the guest from being loaded or from running to its end. A void run is not an error but a section that
+    /// says so.
+    pub fn run(self, subjects: &[Subject]) -> Result<Section, Error> {
+        self.run_with(subjects, Witnesses::default())
     }
-    let text = &scenario.text;
-    let points = Points { within: &text.within, max_visits: text.max_visits, omissible: &text.omissible };
-    let has_tasks = prepared.guest.symbols.address("__current").is_some();
-    let subjects: Vec<&Subject> = subjects.iter().filter(|subject| has_tasks || !subject.kernel).collect();
+
+    /// Like [`Job::run`], with other witnesses: to show that wrong ones void the run.
+    ///
+    /// # Errors
+    ///
+    /// As [`Job::run`].
+    pub fn run_with(self, subjects: &[Subject], witnesses: Witnesses) -> Result<Section, Error> {
+        Ok(self.execute(subjects, witnesses, None)?.0)
+    }
+
+    /// Runs, and tells one point in full.
+    ///
+    /// # Errors
+    ///
+    /// As [`Job::run`], and [`Error::Usage`] when the guest never arrives at the point.
+    pub fn explain(self, subjects: &[Subject], point: &Point) -> Result<String, Error> {
+        let (section, told) = self.execute(subjects, Witnesses::default(), Some(point))?;
+        let Some(body) = told else {
+            let instructions = section.functions.iter().filter(|function| function.name == point.function);
+            let there = instructions.flat_map(|function| &function.instructions).find(|one| one.offset == point.offset);
+            let arrivals = there.map_or(0, |instruction| instruction.visits);
+            let scenario = &self.scenario.name;
+            return Err(Error::Usage(format!("{scenario}: the guest arrives {arrivals} times at {point}")));
+        };
+        let verdict = match &section.void {
+            Some(reason) => format!("the run is void: {reason}"),
+            None => "the run is not void: the witnesses of the truth agree to its end".to_owned(),
+        };
+        Ok(format!("{} {point}\n{verdict}\n{body}", section.title()))
+    }
+
+    fn execute(
+        self,
+        subjects: &[Subject],
+        witnesses: Witnesses,
+        point: Option<&Point>,
+    ) -> Result<(Section, Option<String>), Error> {
+        let Self { root, scenario, variant, kind } = self;
+        let prepared = Prepared::load(root, scenario, variant)?;
+        let text = &scenario.text;
+        for name in text.within.iter().chain(&text.omissible).chain(&text.never_resumes) {
+            prepared.guest.function(name)?;
+        }
+        let teller = point.map(|point| Teller::new(&prepared, point)).transpose()?;
+        let max_visits = point.map_or(text.max_visits, |point| text.max_visits.max(point.visit));
+        let points = Points { within: &text.within, max_visits, omissible: &text.omissible };
+        let has_tasks = prepared.guest.symbols.address("__current").is_some();
+        let subjects: Vec<&Subject> = subjects.iter().filter(|subject| has_tasks || !subject.kernel).collect();
+        let mut machine = prepared.machine(&text.entry)?;
+        if kind == Kind::Probe {
+            let mut sweep = Sweep::new(&prepared, &subjects, points, witnesses);
+            sweep.recorder.teller = teller;
+            machine.run(&mut sweep, text.budget)?;
+            let told = sweep.recorder.teller.take().and_then(Teller::finish);
+            return Ok((sweep.finish(scenario, variant, kind), told));
+        }
+        let undisturbed = undisturbed(&prepared, text)?;
+        let mut delivery = Delivery::new(&prepared, &subjects, kind, points, witnesses)?;
+        delivery.recorder.teller = teller;
+        let ended = machine.run(&mut delivery, text.budget)?;
+        let told = delivery.recorder.teller.take().and_then(Teller::finish);
+        let mut section = delivery.finish(scenario, variant);
+        if ended.complete && section.void.is_none() {
+            section.void = changed(&prepared, &undisturbed, &lasting_words(&prepared, &machine));
+        }
+        Ok((section, told))
+    }
+}
+
+/// The words that an interrupted run must leave as an undisturbed one does: all writable memory but `.scratch` and the stacks.
+fn lasting_words(prepared: &Prepared, machine: &Machine<'_>) -> Vec<(u64, u64)> {
+    let symbols = &prepared.guest.symbols;
+    let range = |low: &str, high: &str| Some(symbols.address(low)?..symbols.address(high)?);
+    let left_out = [range("__scratch_low", "__scratch_high"), range("__stack_arena_low", "__stack_arena_high")];
+    let segments = prepared.guest.segments.iter().filter(|segment| segment.writable);
+    segments
+        .flat_map(|segment| (segment.address..segment.end()).step_by(8))
+        .filter(|address| !left_out.iter().flatten().any(|range| range.contains(address)))
+        .filter_map(|address| Some((address, machine.memory().read_u64(address)?)))
+        .collect()
+}
+
+/// [`lasting_words`] at the end of a run in which nothing is delivered.
+fn undisturbed(prepared: &Prepared, text: &Text) -> Result<Vec<(u64, u64)>, Error> {
+    struct Nobody;
+    impl Observer for Nobody {
+        fn interrupted(&mut self, _: &Interrupt<'_>) -> Action {
+            Action::Continue
+        }
+    }
     let mut machine = prepared.machine(&text.entry)?;
-    if kind == Kind::Probe {
-        let mut sweep = Sweep::new(&prepared, &subjects, points, witnesses);
-        machine.run(&mut sweep, text.budget)?;
-        return Ok(sweep.finish(scenario, variant, kind));
-    }
-    let mut delivery = Delivery::new(&prepared, &subjects, kind, points, witnesses)?;
-    machine.run(&mut delivery, text.budget)?;
-    Ok(delivery.finish(scenario, variant))
+    machine.run(&mut Nobody, text.budget)?;
+    Ok(lasting_words(prepared, &machine))
+}
+
+/// Why the run is void, if the exceptions left a mark.
+fn changed(prepared: &Prepared, before: &[(u64, u64)], after: &[(u64, u64)]) -> Option<String> {
+    let ((address, then), (_, now)) = before.iter().zip(after).find(|(before, after)| before != after)?;
+    let name = prepared.guest.symbols.name_of_data(*address);
+    Some(format!("the exceptions changed {name} for good: {now:#x} instead of {then:#x}; is it missing from .scratch?"))
 }

@@ -15,7 +15,7 @@ use crate::subject::{Live, Subject};
 pub struct Sweep<'p> {
     oracle: Oracle<'p>,
     registers: RegisterSet,
-    recorder: Recorder<'p>,
+    pub(super) recorder: Recorder<'p>,
 }
 
 impl std::fmt::Debug for Sweep<'_> {
@@ -38,6 +38,7 @@ impl<'p> Sweep<'p> {
     }
 
     fn judge_all(&mut self, at: &Interrupt<'_>, site: usize) {
+        self.recorder.tell_machine(site, at);
         let mut regs = Regs::none();
         at.read(&self.registers, &mut regs);
         let start = Frame { pc: CodeAddress::Interrupted(at.pc), regs, source: Source::Start };

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use kunwind::Frame;
 
 use super::{Points, Prepared, Trial};
+use crate::explain::Teller;
 use crate::guest::{CodeMap, Guest};
+use crate::machine::Interrupt;
 use crate::oracle::Truth;
 use crate::report::{Counters, Finding, Function, Instruction, Section, Start, SubjectResult};
 use crate::scenario::{Kind, Scenario, Variant};
@@ -45,6 +47,7 @@ enum Place {
 #[derive(Debug, Clone)]
 struct First {
     visit: u64,
+    within: Option<String>,
     expected: Vec<String>,
     got: Vec<String>,
 }
@@ -56,6 +59,13 @@ pub(super) struct Column<'p> {
     pub(super) start: Start,
 }
 
+impl Column<'_> {
+    /// The head of the column.
+    fn label(&self) -> String {
+        crate::report::label(&self.subject.name, self.start)
+    }
+}
+
 /// Judges at points and remembers the verdicts.
 pub(super) struct Recorder<'p> {
     pub(super) prepared: &'p Prepared,
@@ -65,6 +75,10 @@ pub(super) struct Recorder<'p> {
     sites: Vec<Site>,
     firsts: BTreeMap<(usize, u64, Verdict), First>,
     buffer: Vec<Frame>,
+    /// What stands before a point's own name: the outer exception of a nested one.
+    pub(super) within: Option<String>,
+    /// Tells one point in full, if somebody asked for it.
+    pub(super) teller: Option<Teller>,
 }
 
 impl<'p> Recorder<'p> {
@@ -77,6 +91,8 @@ impl<'p> Recorder<'p> {
             sites: Vec::new(),
             firsts: BTreeMap::new(),
             buffer: vec![super::NOWHERE; super::MAX_FRAMES],
+            within: None,
+            teller: None,
         }
     }
 
@@ -97,12 +113,23 @@ impl<'p> Recorder<'p> {
         (self.sites[index].visits <= self.points.max_visits).then_some(index)
     }
 
+    /// Tells how the machine stands at a site's last arrival, if that is the point that was asked for.
+    pub(super) fn tell_machine(&mut self, site: usize, at: &Interrupt<'_>) {
+        let Site { pc, visits, .. } = self.sites[site];
+        if let Some(teller) = self.teller.as_mut().filter(|teller| teller.wants(pc, visits)) {
+            teller.machine(self.prepared, at);
+        }
+    }
+
     /// Walks with one column's subject, judges, and remembers the verdict for a site's last arrival.
     pub(super) fn judge(&mut self, column: usize, site: usize, start: Frame, target: &Live<'_>, truth: &Truth) {
         let subject = self.columns[column].subject;
         let trial = Trial { subject, prepared: self.prepared, omissible: self.points.omissible };
         let verdict = trial.run(start, target, truth, &mut self.buffer);
         let Site { pc, visits, runs } = &mut self.sites[site];
+        if let Some(teller) = self.teller.as_mut().filter(|teller| teller.wants(*pc, *visits)) {
+            teller.walk(&self.columns[column].label(), &trial, start, target, truth);
+        }
         match runs[column].last_mut() {
             Some(run) if run.verdict == verdict => {
                 run.last = *visits;
@@ -114,6 +141,7 @@ impl<'p> Recorder<'p> {
             let name = |address| self.prepared.guest.symbols.name_of_return(address);
             self.firsts.entry((column, *pc, verdict)).or_insert_with(|| First {
                 visit: *visits,
+                within: self.within.clone(),
                 expected: truth.activations().map(|activation| name(activation.resume)).collect(),
                 got: trial.walk(start, target, &mut self.buffer).frames[1..]
                     .iter()
@@ -139,6 +167,7 @@ impl<'p> Recorder<'p> {
             interrupt: kind.name(),
             points: self.sites.iter().map(|site| site.visits.min(self.points.max_visits)).sum(),
             distinct_pcs: self.sites.len(),
+            outer: None,
             unwitnessed: Vec::new(),
             void_is_meant: false,
             void: None,
@@ -203,6 +232,7 @@ fn findings(section: &Section, firsts: &BTreeMap<(usize, u64, Verdict), First>, 
                             last_offset: instruction.offset,
                             count: 0,
                             visit: first.map_or(1, |first| first.visit),
+                            within: first.and_then(|first| first.within.clone()),
                             expected: first.map(|first| first.expected.clone()).unwrap_or_default(),
                             got: first.map(|first| first.got.clone()).unwrap_or_default(),
                         });

@@ -102,6 +102,11 @@ impl Arch for Riscv64 {
         &["handle_exception", "ret_from_exception"] // Linux arch/riscv/kernel/stacktrace.c
     }
 
+    /// There is no NMI; a fault is what can happen to entry code.
+    fn nested_exception(&self) -> Exception {
+        Exception::Fault
+    }
+
     fn saved_context(&self, memory: &Memory, task: u64) -> Option<(u64, Regs)> {
         // ra, sp, s0..s11 from byte 16 on.
         let read = |index: u64| memory.read_u64(task + 16 + 8 * index);

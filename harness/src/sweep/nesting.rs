@@ -1,0 +1,68 @@
+//! Where a second exception can be taken inside of the first one's entry, handler and exit, and into which of the first ones
+//! one is put.
+
+use std::collections::BTreeSet;
+
+use super::{Points, Prepared};
+use crate::guest::CodeMap;
+use crate::oracle::Truth;
+
+/// The outer exceptions of a nested run.
+pub(super) struct Nesting<'p> {
+    prepared: &'p Prepared,
+    points: Points<'p>,
+    visits: CodeMap<u64>,
+    /// The states into which something has been nested already: the interrupted pc, and where the true trace's activations go
+    /// on. Two interrupts with the same key differ in data alone, which no unwinder looks at.
+    known: BTreeSet<Vec<u64>>,
+    /// How many outer exceptions there could have been.
+    pub(super) seen: u64,
+}
+
+impl<'p> Nesting<'p> {
+    pub(super) fn new(prepared: &'p Prepared, points: Points<'p>) -> Self {
+        let visits = CodeMap::new(&prepared.guest, 0);
+        Self { prepared, points, visits, known: BTreeSet::new(), seen: 0 }
+    }
+
+    /// How many outer exceptions there were.
+    pub(super) fn delivered(&self) -> u64 {
+        self.known.len() as u64
+    }
+
+    /// Whether the instruction's present arrival is to be interrupted, and its name if it is.
+    pub(super) fn takes_outer(&mut self, pc: u64, truth: &Truth) -> Option<String> {
+        let symbols = &self.prepared.guest.symbols;
+        let function = symbols.function_at(pc)?;
+        if !(self.points.within.is_empty() || self.points.within.contains(&function.name)) {
+            return None;
+        }
+        let visits = self.visits.get_mut(pc)?;
+        *visits += 1;
+        if *visits > self.points.max_visits {
+            return None;
+        }
+        self.seen += 1;
+        let key = [pc].into_iter().chain(truth.activations().map(|activation| activation.resume)).collect();
+        self.known.insert(key).then(|| format!("{}#{visits}:irq", symbols.name(pc)))
+    }
+
+    /// Whether an exception that is taken here leaves the first one's state alone. The guest says so with labels (KERNEL.md):
+    /// from `nest_to_*` on, up to `nest_from_*` or the end of the function, the CPU's registers hold the only copy of it.
+    pub(super) fn can_nest(&self, pc: u64) -> bool {
+        let symbols = &self.prepared.guest.symbols;
+        let Some(function) = symbols.function_at(pc) else { return false };
+        let labels = |prefix| {
+            let all = symbols.addresses_of_prefix(prefix).into_iter();
+            all.filter(|address| (function.address..function.address + function.size).contains(address))
+        };
+        let mut marks: Vec<(u64, bool)> =
+            labels("nest_from").map(|at| (at, true)).chain(labels("nest_to").map(|at| (at, false))).collect();
+        marks.sort_unstable();
+        match marks.iter().rev().find(|(at, _)| *at <= pc) {
+            Some((_, can_nest)) => *can_nest,
+            // Before the first label it is the other way round; without labels there is nothing to lose.
+            None => marks.first().is_none_or(|(_, can_nest)| !can_nest),
+        }
+    }
+}
