@@ -49,8 +49,8 @@ fn of_section(scenario: &Scenario, section: &Section, used: &mut [bool]) -> Vec<
     if section.void.is_some() {
         return Vec::new(); // there are no verdicts to hold against a gate; the report says that the run is void
     }
-    // Of each subject and start the first finding is told, and how many more there are.
-    let mut broken: Vec<(String, Broken, usize)> = Vec::new();
+    // Of each subject, start and verdict the first finding is told, and how many more there are.
+    let mut broken: Vec<((String, Verdict), Broken, usize)> = Vec::new();
     for finding in &section.findings {
         let must = &scenario.text.must;
         let level = must.get(&finding.label()).or_else(|| must.get(&finding.subject)).copied().unwrap_or(Level::Sound);
@@ -70,39 +70,38 @@ fn of_section(scenario: &Scenario, section: &Section, used: &mut [bool]) -> Vec<
             }
         }
         let Some(offset) = first_open else { continue };
-        if let Some((_, first, more)) = broken.iter_mut().find(|(label, _, _)| *label == finding.label()) {
+        if let Some((_, first, more)) = broken.iter_mut().find(|(key, _, _)| *key == (finding.label(), finding.verdict))
+        {
             *more += 1;
-            first.is_unsound &= matches!(finding.verdict, Verdict::Unsound(_));
         } else {
-            let told = Broken {
-                message: format!(
-                    "{} must be {}, but is {} at {}\n    unwind-harness explain {} {}+{offset:#x}#{}{}{}",
-                    finding.label(),
-                    name(level),
-                    finding.verdict,
-                    finding.range(),
-                    section.scenario,
-                    finding.function,
-                    if offset == finding.first_offset { finding.visit } else { 1 },
-                    if section.interrupt == "probe" {
-                        String::new()
-                    } else {
-                        format!(" --interrupt {}", section.interrupt)
-                    },
-                    section.variant.as_ref().map(|variant| format!(" --variant {variant}")).unwrap_or_default(),
-                ),
-                is_unsound: matches!(finding.verdict, Verdict::Unsound(_)),
-            };
-            broken.push((finding.label(), told, 0));
+            let told = told(section, finding, level, offset);
+            broken.push(((finding.label(), finding.verdict), told, 0));
         }
     }
-    let tell = |(_, mut told, more): (String, Broken, usize)| {
+    let tell = |(_, mut told, more): (_, Broken, usize)| {
         if more > 0 {
-            told.message += &format!("\n    and {more} more findings of this unwinder");
+            told.message += &format!("\n    and {more} more findings of this kind");
         }
         told
     };
     broken.into_iter().map(tell).collect()
+}
+
+/// A finding that a demand does not allow, with the command that shows it.
+fn told(section: &Section, finding: &Finding, level: Level, offset: u64) -> Broken {
+    let visit = if offset == finding.first_offset { finding.visit } else { 1 };
+    let mut command = format!("{} {}+{offset:#x}#{visit}", section.scenario, finding.function);
+    if section.interrupt != "probe" {
+        command += &format!(" --interrupt {}", section.interrupt);
+    }
+    if let Some(variant) = &section.variant {
+        command += &format!(" --variant {variant}");
+    }
+    let (label, level, verdict, range) = (finding.label(), name(level), finding.verdict, finding.range());
+    Broken {
+        message: format!("{label} must be {level}, but is {verdict} at {range}\n    unwind-harness explain {command}"),
+        is_unsound: matches!(finding.verdict, Verdict::Unsound(_)),
+    }
 }
 
 const fn name(level: Level) -> &'static str {

@@ -182,8 +182,9 @@ fn a_broken_gate_is_status_1_and_says_how_to_see_it() {
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     let text = stdout(&output);
     assert!(text.contains("gate broken"), "{text}");
-    assert!(text.contains("frame-record must be sound, but is !skipped at leaf+0x0"), "{text}");
-    assert!(text.contains("unwind-harness explain arm64/own leaf+0x0"), "{text}");
+    assert!(text.contains("frame-record must be sound, but is !skipped at caller+0x0..caller+0x4"), "{text}");
+    assert!(text.contains("unwind-harness explain arm64/own caller+0x0#1"), "{text}");
+    assert!(text.contains("and 2 more findings of this kind"), "{text}");
     assert_eq!(run_in(&sound_by_default, &["--allow-unsound"]).status.code(), Some(0));
 
     let exact = folder("exact", "guest = \"leaf\"\nwithin = [\"_start\"]\n[must]\nframe-record = \"exact\"\n");
