@@ -70,8 +70,7 @@ fn of_section(scenario: &Scenario, section: &Section, used: &mut [bool]) -> Vec<
             }
         }
         let Some(offset) = first_open else { continue };
-        if let Some((_, first, more)) = broken.iter_mut().find(|(key, _, _)| *key == (finding.label(), finding.verdict))
-        {
+        if let Some((_, _, more)) = broken.iter_mut().find(|(key, _, _)| *key == (finding.label(), finding.verdict)) {
             *more += 1;
         } else {
             let told = told(section, finding, level, offset);

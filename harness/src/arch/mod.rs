@@ -70,6 +70,15 @@ pub trait Arch: Sync {
         pc: u64,
     ) -> Result<(), String>;
 
+    /// Unicorn's id of the register that holds the interrupt mask.
+    fn status_id(&self) -> i32;
+
+    /// Whether this exception can really arrive where that register has this value.
+    ///
+    /// A fault always can: a breakpoint may be planted on any instruction. What the emulator lacks (priorities of NMIs) is
+    /// modelled, and the implementation says how.
+    fn can_arrive(&self, exception: Exception, status: u64) -> bool;
+
     /// The exception that can arrive inside an interrupt's entry, handler and exit.
     fn nested_exception(&self) -> Exception {
         Exception::Nmi

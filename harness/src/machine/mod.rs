@@ -87,6 +87,12 @@ impl Interrupt<'_> {
         }
     }
 
+    /// Whether this exception can really arrive here, by the interrupt mask as it is now.
+    #[must_use]
+    pub fn can_arrive(&self, arch: &dyn Arch, exception: Exception) -> bool {
+        arch.can_arrive(exception, self.register(arch.status_id()))
+    }
+
     /// One by one: Unicorn's batch costs as much, and wants arrays of pointers.
     fn register(&self, id: i32) -> u64 {
         let mut value = 0_u64;

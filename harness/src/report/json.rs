@@ -102,7 +102,7 @@ fn finding(finding: &super::Finding) -> Finding<'_> {
         verdict: finding.verdict.to_string(),
         range: finding.range(),
         count: finding.count,
-        reachable: true, // a probe stands for an ideal NMI, which can arrive anywhere
+        reachable: finding.reachable,
         first: First { point: finding.point(), expected: &finding.expected, got: &finding.got },
     }
 }

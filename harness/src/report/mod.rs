@@ -167,8 +167,8 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Counts `walks` walks with this verdict.
-    pub const fn add(&mut self, verdict: Verdict, walks: u64) {
+    /// Counts `walks` walks with this verdict, at points that can really be reached or not.
+    pub const fn add(&mut self, verdict: Verdict, reachable: bool, walks: u64) {
         self.walks += walks;
         match verdict {
             Verdict::Exact => self.exact += walks,
@@ -178,7 +178,7 @@ impl Counters {
             Verdict::Overstated(_) => self.overstated += walks,
             Verdict::Unsound(_) => {
                 self.unsound += walks;
-                self.unsound_reachable += walks;
+                self.unsound_reachable += if reachable { walks } else { 0 };
             }
         }
     }
@@ -227,6 +227,8 @@ pub struct Finding {
     pub start: Start,
     /// The verdict.
     pub verdict: Verdict,
+    /// Whether the interruption can really arrive there.
+    pub reachable: bool,
     /// The function.
     pub function: String,
     /// The first instruction's offset.

@@ -80,6 +80,8 @@ impl Columns {
     /// One line for each stretch of arrivals in which no subject's verdict changes.
     fn instruction(&self, instruction: &Instruction, out: &mut dyn Write) -> std::io::Result<()> {
         let place = format!("  +{:<#6x} {:<width$}", instruction.offset, instruction.text, width = self.text);
+        let is_hypothetical =
+            |arrival: u64| instruction.runs.iter().filter_map(|runs| at(runs, arrival)).any(|run| !run.reachable);
         let starts: BTreeSet<u64> = instruction.runs.iter().flatten().map(|run| run.first).collect();
         let last = instruction.runs.iter().flatten().map(|run| run.last).max();
         let Some(last) = last else { return writeln!(out, "{}", place.trim_end()) };
@@ -92,6 +94,7 @@ impl Columns {
                 _ if *first == until => format!("#{first}"),
                 _ => format!("#{first}..#{until}"),
             };
+            let arrivals = if is_hypothetical(*first) { format!("{arrivals} hyp") } else { arrivals };
             let mut line = if index == 0 { place.clone() } else { " ".repeat(place.chars().count()) };
             line += &format!("  {arrivals:<12}");
             for (runs, width) in instruction.runs.iter().zip(&self.subjects) {

@@ -56,8 +56,10 @@ pub fn write(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
 fn row(out: &mut dyn Write, name: &str, width: usize, counters: &Counters) -> std::io::Result<()> {
     let (style, soundness) =
         if counters.unsound == 0 { (GOOD, "sound".to_owned()) } else { (BAD, format!("{} unsound", counters.unsound)) };
+    let hypothetical = counters.unsound - counters.unsound_reachable;
+    let note = if hypothetical > 0 { format!("  {hypothetical} of them hypothetical") } else { String::new() };
     let share = 100.0 * counters.exact as f64 / counters.walks.max(1) as f64;
-    writeln!(out, "{name:<width$}  {:>7}  {style}{soundness:>12}{style:#}  {share:>7.1}%", counters.walks)
+    writeln!(out, "{name:<width$}  {:>7}  {style}{soundness:>12}{style:#}  {share:>7.1}%{note}", counters.walks)
 }
 
 /// The counters of each subject over all sections that are not void, in the order of first appearance.

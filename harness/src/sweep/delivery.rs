@@ -6,7 +6,7 @@
 use kunwind::{CodeAddress, Frame, Regs, Source, StackBounds, Task};
 
 use super::nesting::Nesting;
-use super::record::{Column, Recorder};
+use super::record::{Arrival, Column, Recorder};
 use super::{Points, Prepared};
 use crate::Error;
 use crate::arch::{Exception, Linkage};
@@ -46,7 +46,7 @@ struct Delivered {
     pc: u64,
     sp: u64,
     /// The point that it is.
-    site: usize,
+    point: Arrival,
     /// The truth when it was taken: when it is the truth again, the handler has returned.
     truth: Truth,
     registers: Vec<u64>,
@@ -175,7 +175,7 @@ impl<'p> Delivery<'p> {
     }
 
     /// Notes the state before an exception.
-    fn snapshot(&self, at: &Interrupt<'_>, site: usize) -> Delivered {
+    fn snapshot(&self, at: &Interrupt<'_>, point: Arrival) -> Delivered {
         let prepared = self.recorder.prepared;
         let arch = prepared.guest.arch;
         let mut registers = vec![0; arch.register_ids().len()];
@@ -191,7 +191,7 @@ impl<'p> Delivery<'p> {
             at.memory.copy_words(low, bounds.high, &mut words);
             Some((low & !7, words))
         });
-        Delivered { pc: at.pc, sp, site, registers, stacks: stacks.collect(), truth, was_walked: false }
+        Delivered { pc: at.pc, sp, point, registers, stacks: stacks.collect(), truth, was_walked: false }
     }
 
     /// The stacks that a walk of this task may be offered: its own, and the CPU's, but none of another task or of user mode.
@@ -220,7 +220,7 @@ impl<'p> Delivery<'p> {
         if std::mem::replace(&mut last.was_walked, true) || (self.nesting.is_some() && depth == 1) {
             return;
         }
-        let site = last.site;
+        let point = last.point;
         let (pc, sp) = (last.pc, last.sp);
         let arch = self.recorder.prepared.guest.arch;
         let abi = arch.abi();
@@ -250,11 +250,11 @@ impl<'p> Delivery<'p> {
         let of_current = truth.without(1);
         let boundary = truth.activations().position(|activation| activation.interrupted).unwrap_or_default();
         let of_regs = truth.without(boundary + 1);
-        self.recorder.tell_machine(site, at);
+        self.recorder.tell_machine(point.site, at);
         for column in 0..self.recorder.columns.len() {
             match self.recorder.columns[column].start {
-                Start::Current => self.recorder.judge(column, site, current, &target, &of_current),
-                _ => self.recorder.judge(column, site, from_regs, &target, &of_regs),
+                Start::Current => self.recorder.judge(column, point, current, &target, &of_current),
+                _ => self.recorder.judge(column, point, from_regs, &target, &of_regs),
             }
         }
     }
@@ -299,22 +299,22 @@ impl<'p> Delivery<'p> {
                 Some(format!("the saved context of the task goes on at {saved}, the task at {true_pc}"));
             return;
         }
-        let site = match self.delivered.last_mut() {
+        let point = match self.delivered.last_mut() {
             Some(last) => {
                 last.was_walked = true;
-                Some(last.site)
+                Some(last.point)
             }
-            None => self.recorder.arrive(resume),
+            None => self.recorder.arrive(resume).map(|site| Arrival { site, reachable: true }),
         };
-        let Some(site) = site else { return };
+        let Some(point) = point else { return };
         let start = Frame { pc: CodeAddress::Return(pc), regs, source: Source::Start };
         let stacks = self.offered(at.memory, task, false);
         let target =
             Live { guest: &self.recorder.prepared.guest, memory: at.memory, stacks: &stacks, task: Some(task) };
         let older = truth.without(1);
-        self.recorder.tell_machine(site, at);
+        self.recorder.tell_machine(point.site, at);
         for column in 0..self.recorder.columns.len() {
-            self.recorder.judge(column, site, start, &target, &older);
+            self.recorder.judge(column, point, start, &target, &older);
         }
     }
 
@@ -367,7 +367,8 @@ impl Observer for Delivery<'_> {
             return Action::Continue;
         }
         let Some((exception, site)) = self.choose(at) else { return Action::Continue };
-        let snapshot = self.snapshot(at, site);
+        let reachable = at.can_arrive(self.recorder.prepared.guest.arch, exception);
+        let snapshot = self.snapshot(at, Arrival { site, reachable });
         self.delivered.push(snapshot);
         if self.kind == Kind::Preempt {
             at.memory.write_u64(self.markers.need_resched, 1);

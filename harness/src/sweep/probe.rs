@@ -2,7 +2,7 @@
 
 use kunwind::{CodeAddress, Frame, Regs, Source};
 
-use super::record::{Column, Recorder};
+use super::record::{Arrival, Column, Recorder};
 use super::{Points, Prepared};
 use crate::machine::{Action, Interrupt, Observer, RegisterSet};
 use crate::oracle::{Oracle, Witnesses};
@@ -48,8 +48,9 @@ impl<'p> Sweep<'p> {
             stacks: &self.recorder.prepared.bounds,
             task: None,
         };
+        // A probe stands for an ideal NMI, which can arrive anywhere.
         for column in 0..self.recorder.columns.len() {
-            self.recorder.judge(column, site, start, &target, self.oracle.truth());
+            self.recorder.judge(column, Arrival { site, reachable: true }, start, &target, self.oracle.truth());
         }
     }
 

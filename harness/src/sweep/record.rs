@@ -20,6 +20,8 @@ use crate::verdict::Verdict;
 pub struct Run {
     /// The verdict.
     pub verdict: Verdict,
+    /// Whether the interruption can really arrive there.
+    pub reachable: bool,
     /// The first arrival, from 1.
     pub first: u64,
     /// The last arrival.
@@ -64,6 +66,14 @@ impl Column<'_> {
     fn label(&self) -> String {
         crate::report::label(&self.subject.name, self.start)
     }
+}
+
+/// A point: the last arrival at a site.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Arrival {
+    pub(super) site: usize,
+    /// Whether the interruption can really arrive there.
+    pub(super) reachable: bool,
 }
 
 /// Judges at points and remembers the verdicts.
@@ -122,7 +132,8 @@ impl<'p> Recorder<'p> {
     }
 
     /// Walks with one column's subject, judges, and remembers the verdict for a site's last arrival.
-    pub(super) fn judge(&mut self, column: usize, site: usize, start: Frame, target: &Live<'_>, truth: &Truth) {
+    pub(super) fn judge(&mut self, column: usize, at: Arrival, start: Frame, target: &Live<'_>, truth: &Truth) {
+        let Arrival { site, reachable } = at;
         let subject = self.columns[column].subject;
         let trial = Trial { subject, prepared: self.prepared, omissible: self.points.omissible };
         let verdict = trial.run(start, target, truth, &mut self.buffer);
@@ -131,11 +142,11 @@ impl<'p> Recorder<'p> {
             teller.walk(&self.columns[column].label(), &trial, start, target, truth);
         }
         match runs[column].last_mut() {
-            Some(run) if run.verdict == verdict => {
+            Some(run) if (run.verdict, run.reachable) == (verdict, reachable) => {
                 run.last = *visits;
                 return;
             }
-            _ => runs[column].push(Run { verdict, first: *visits, last: *visits }),
+            _ => runs[column].push(Run { verdict, reachable, first: *visits, last: *visits }),
         }
         if verdict != Verdict::Exact {
             let name = |address| self.prepared.guest.symbols.name_of_return(address);
@@ -157,7 +168,7 @@ impl<'p> Recorder<'p> {
         let subjects = self.columns.iter().enumerate().map(|(index, column)| {
             let mut counters = Counters::default();
             for run in self.sites.iter().flat_map(|site| &site.runs[index]) {
-                counters.add(run.verdict, run.last - run.first + 1);
+                counters.add(run.verdict, run.reachable, run.last - run.first + 1);
             }
             SubjectResult { name: column.subject.name.clone(), start: column.start, counters }
         });
@@ -212,21 +223,23 @@ fn findings(section: &Section, firsts: &BTreeMap<(usize, u64, Verdict), First>, 
         for function in &section.functions {
             let address = guest.symbols.function_named(&function.name).map_or(0, |symbol| symbol.address);
             // Findings that the instruction before was part of, by verdict.
-            let mut open: BTreeMap<Verdict, usize> = BTreeMap::new();
+            let mut open: BTreeMap<(Verdict, bool), usize> = BTreeMap::new();
             for instruction in &function.instructions {
-                let mut here: BTreeMap<Verdict, u64> = BTreeMap::new();
+                let mut here: BTreeMap<(Verdict, bool), u64> = BTreeMap::new();
                 for run in instruction.runs.get(index).into_iter().flatten().filter(|run| run.verdict != Verdict::Exact)
                 {
-                    *here.entry(run.verdict).or_default() += run.last - run.first + 1;
+                    *here.entry((run.verdict, run.reachable)).or_default() += run.last - run.first + 1;
                 }
                 let mut still_open = BTreeMap::new();
-                for (verdict, count) in here {
-                    let finding = *open.entry(verdict).or_insert_with(|| {
+                for (key, count) in here {
+                    let (verdict, reachable) = key;
+                    let finding = *open.entry(key).or_insert_with(|| {
                         let first = firsts.get(&(index, address + instruction.offset, verdict));
                         findings.push(Finding {
                             subject: subject.name.clone(),
                             start: subject.start,
                             verdict,
+                            reachable,
                             function: function.name.clone(),
                             first_offset: instruction.offset,
                             last_offset: instruction.offset,
@@ -240,7 +253,7 @@ fn findings(section: &Section, firsts: &BTreeMap<(usize, u64, Verdict), First>, 
                     });
                     findings[finding].last_offset = instruction.offset;
                     findings[finding].count += count;
-                    still_open.insert(verdict, finding);
+                    still_open.insert(key, finding);
                 }
                 open = still_open;
             }

@@ -103,6 +103,20 @@ impl Arch for Arm64 {
         vec![Box::new(arm64_kunwind(Form::Reliable)), Box::new(arm64_kunwind(Form::BestEffort))]
     }
 
+    fn status_id(&self) -> i32 {
+        R::PSTATE as i32
+    }
+
+    fn can_arrive(&self, exception: Exception, status: u64) -> bool {
+        match exception {
+            Exception::Irq => status & 1 << 7 == 0, // PSTATE.I
+            // FIQ plays the NMI. A pseudo-NMI of Linux is an interrupt that a priority mask lets through: not in entry code,
+            // which sets PSTATE.I and F. So PSTATE.F is its mask here.
+            Exception::Nmi => status & 1 << 6 == 0,
+            Exception::Fault => true,
+        }
+    }
+
     fn saved_context(&self, memory: &Memory, task: u64) -> Option<(u64, Regs)> {
         // x19..x28, fp, sp, pc from byte 16 on.
         let read = |index: u64| memory.read_u64(task + 16 + 8 * index);

@@ -107,6 +107,18 @@ impl Arch for Riscv64 {
         Exception::Fault
     }
 
+    fn status_id(&self) -> i32 {
+        R::SSTATUS as i32
+    }
+
+    fn can_arrive(&self, exception: Exception, status: u64) -> bool {
+        match exception {
+            Exception::Irq => status & 1 << 1 != 0, // sstatus.SIE
+            Exception::Nmi => false,
+            Exception::Fault => true,
+        }
+    }
+
     fn saved_context(&self, memory: &Memory, task: u64) -> Option<(u64, Regs)> {
         // ra, sp, s0..s11 from byte 16 on.
         let read = |index: u64| memory.read_u64(task + 16 + 8 * index);

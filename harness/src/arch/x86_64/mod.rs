@@ -102,6 +102,17 @@ impl Arch for X86_64 {
         vec![Box::new(UnwindFrame::new(Form::Reliable)), Box::new(UnwindFrame::new(Form::BestEffort))]
     }
 
+    fn status_id(&self) -> i32 {
+        R::RFLAGS as i32
+    }
+
+    fn can_arrive(&self, exception: Exception, status: u64) -> bool {
+        match exception {
+            Exception::Irq => status & 1 << 9 != 0, // RFLAGS.IF
+            Exception::Nmi | Exception::Fault => true,
+        }
+    }
+
     fn saved_context(&self, memory: &Memory, task: u64) -> Option<(u64, Regs)> {
         // The saved sp at byte 16; on the stack r15, r14, r13, r12, rbx, rbp and the return address.
         let sp = memory.read_u64(task + 16)?;
