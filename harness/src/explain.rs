@@ -10,7 +10,8 @@ use crate::machine::{Interrupt, RegisterSet};
 use crate::oracle::Truth;
 use crate::scenario::parse_place;
 use crate::subject::Live;
-use crate::sweep::{MAX_FRAMES, Prepared, Trial};
+use crate::subject::MAX_FRAMES;
+use crate::sweep::{Prepared, Trial};
 
 /// How many instructions are shown on each side of the point.
 const CONTEXT: usize = 5;
@@ -159,7 +160,7 @@ impl Writer<'_> {
         let guest = &self.prepared.guest;
         let mut buffer = vec![start; MAX_FRAMES];
         let recorded = Recorded { unwinder: &*trial.subject.unwinder, live, steps: RefCell::default() };
-        let walk = kunwind::walk(&recorded, start, &recorded, &mut WalkState::new(live.stacks), &mut buffer);
+        let walk = trial.walk_with(&recorded, start, &recorded, &mut buffer);
         let verdict = trial.judge(truth, &walk);
         let _ = writeln!(text, "\n{label}: {verdict} ({}, end: {})", walk.claim, walk.end);
         let steps = recorded.steps.borrow();

@@ -39,7 +39,10 @@ pub struct Text {
     /// How points are interrupted.
     #[serde(default = "default_interrupt")]
     pub interrupt: Vec<Kind>,
-    /// The functions whose instructions are points; empty: all that run.
+    /// The second exception of kind `nested`; without it, the CPU's own choice.
+    #[serde(default)]
+    pub nested: Option<Inner>,
+    /// The functions whose instructions are points; empty: all that run. Of kind `nested`, the second exception's points.
     #[serde(default)]
     pub within: Vec<String>,
     /// How many arrivals at one instruction are points.
@@ -104,6 +107,8 @@ pub enum Kind {
     Fault,
     /// A second exception at every instruction of an interrupt's entry, handler and exit.
     Nested,
+    /// As `preempt`, and the walks are of stacks that are corrupted, word by word, on a copy.
+    Corrupt,
     /// An interrupt whose exit path schedules another task; the walk is of the task that is switched out.
     Preempt,
     /// The guest's own call of `schedule`; the walk is of the task that is switched out.
@@ -120,10 +125,21 @@ impl Kind {
             Self::Nmi => "nmi",
             Self::Fault => "fault",
             Self::Nested => "nested",
+            Self::Corrupt => "corrupt",
             Self::Preempt => "preempt",
             Self::Voluntary => "voluntary",
         }
     }
+}
+
+/// The second exception of kind `nested`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Inner {
+    /// An NMI.
+    Nmi,
+    /// A fault.
+    Fault,
 }
 
 /// One way to build or to place a scenario's guest.

@@ -1,11 +1,18 @@
 //! Anything whose walks can be judged, with the descriptor from which columns and verdict rules derive.
 
-use kunwind::{FrameRecordUnwinder, Register, StackBounds, Target, Task, Unwinder};
+use kunwind::{Claims, FrameRecordUnwinder, Register, StackBounds, Target, Task, Unwinder};
 
 use crate::arch::Arch;
 use crate::guest::Guest;
 use crate::machine::Memory;
 use crate::verdict::Compares;
+
+/// How many entries a trace may have, where nobody says otherwise. Deeper than any guest's stack, so that a full buffer means a
+/// walk gone wild.
+pub const MAX_FRAMES: usize = 512;
+
+/// What live patching offers to a reliable walk: MAX_STACK_ENTRIES in Linux kernel/livepatch/transition.c.
+const LIVEPATCH_ENTRIES: usize = 100;
 
 /// An unwinder under test, and what it needs and promises.
 pub struct Subject {
@@ -15,6 +22,9 @@ pub struct Subject {
     pub compares: Compares,
     /// The registers that a walk starts with, the pc apart.
     pub registers: Vec<Register>,
+    /// How many entries a trace may have. As in the kernel, a buffer is full when its last slot is taken, even if the trace
+    /// were complete.
+    pub limit: usize,
     /// Whether it knows kernels: walks from handlers and of tasks. Others are asked at every point all the same.
     pub kernel: bool,
     /// The unwinder itself.
@@ -37,6 +47,7 @@ impl Subject {
             name: unwinder.name().to_owned(),
             compares: Compares { cfa: true, fp: true, callee_saved: false },
             registers: vec![abi.fp],
+            limit: MAX_FRAMES,
             kernel: false,
             unwinder: Box::new(unwinder),
         }
@@ -52,6 +63,7 @@ pub fn all(arch: &dyn Arch) -> Vec<Subject> {
         // Kernels report pcs; what they keep of SP is their own bookkeeping.
         compares: Compares { cfa: false, fp: true, callee_saved: false },
         registers: [arch.abi().fp, arch.abi().sp].into_iter().chain(arch.abi().ra).collect(),
+        limit: if unwinder.claims() == Claims::Explicit { LIVEPATCH_ENTRIES } else { MAX_FRAMES },
         kernel: true,
         unwinder,
     }));
@@ -59,12 +71,14 @@ pub fn all(arch: &dyn Arch) -> Vec<Subject> {
 }
 
 /// The guest as it stands at a point.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Live<'a> {
     /// What it is.
     pub guest: &'a Guest,
     /// Its memory.
     pub memory: &'a Memory,
+    /// Words that read differently than they are: a corrupt stack, without touching the real one.
+    pub changed: &'a [(u64, u64)],
     /// The stacks that may be walked.
     pub stacks: &'a [StackBounds],
     /// The task whose stack is walked, where there are tasks.
@@ -73,6 +87,9 @@ pub struct Live<'a> {
 
 impl Target for Live<'_> {
     fn read_u64(&self, address: u64) -> Option<u64> {
+        if let Some((_, value)) = self.changed.iter().find(|(changed, _)| *changed == address) {
+            return Some(*value);
+        }
         self.memory.read_u64(address)
     }
 

@@ -12,7 +12,7 @@ use unwind_harness::arch;
 use unwind_harness::oracle::{Event, Future, Ledger, Transfer, Witness, Witnesses};
 use unwind_harness::report::Section;
 use unwind_harness::scenario::{Kind, Scenario};
-use unwind_harness::subject::Subject;
+use unwind_harness::subject::{MAX_FRAMES, Subject};
 use unwind_harness::sweep::Job;
 use unwind_harness::verdict::Compares;
 
@@ -98,6 +98,7 @@ fn verdict(name: &str, place: (&str, u64), leaf_first: bool, claims: Claims, twi
         name: "planted".to_owned(),
         compares: Compares { cfa: true, fp: true, callee_saved: false },
         registers: [abi.sp, abi.fp].into_iter().chain(abi.ra).collect(),
+        limit: MAX_FRAMES,
         kernel: false,
         unwinder: Box::new(Planted { right, claims, twist }),
     };

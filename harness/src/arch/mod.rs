@@ -70,6 +70,9 @@ pub trait Arch: Sync {
         pc: u64,
     ) -> Result<(), String>;
 
+    /// Where a system call goes on, if Unicorn's exception of this number is one that left the pc here.
+    fn syscall(&self, number: u32, pc: u64) -> Option<u64>;
+
     /// Unicorn's id of the register that holds the interrupt mask.
     fn status_id(&self) -> i32;
 
@@ -128,6 +131,8 @@ pub enum Exception {
     Nmi,
     /// A synchronous fault of the instruction, after which it is tried again.
     Fault,
+    /// The guest's own system call.
+    Syscall,
 }
 
 impl Exception {
@@ -138,6 +143,7 @@ impl Exception {
             Self::Irq => "irq",
             Self::Nmi => "nmi",
             Self::Fault => "fault",
+            Self::Syscall => "syscall",
         }
     }
 }

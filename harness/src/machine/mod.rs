@@ -390,10 +390,20 @@ fn fill_tlb(engine: &mut Unicorn<'_, Context<'_>>, address: u64, kind: MemType) 
     }
 }
 
-/// The exception hook: no guest of this kind of run may take one.
+/// The exception hook: a system call enters the guest's own kernel, if it has one; nothing else may happen.
 fn exception(engine: &mut Unicorn<'_, Context<'_>>, number: u32) {
-    engine.get_data_mut().stop.get_or_insert(Stop::Exception(number));
-    let _ = engine.emu_stop(); // cannot fail for a live engine
+    let Context { arch, vectors, .. } = *engine.get_data();
+    let pc = engine.pc_read().unwrap_or_default();
+    if let Some(resume) = arch.syscall(number, pc)
+        && vectors.first().copied().flatten().is_some()
+    {
+        deliver(engine, Exception::Syscall, resume);
+    } else {
+        engine.get_data_mut().stop.get_or_insert(Stop::Exception(number));
+    }
+    if engine.get_data().stop.is_some() {
+        let _ = engine.emu_stop(); // cannot fail for a live engine
+    }
 }
 
 /// The undefined-instruction hook.

@@ -13,7 +13,7 @@ use crate::arch::{Exception, Linkage};
 use crate::machine::{Action, Interrupt, Memory, Observer, RegisterSet};
 use crate::oracle::{Oracle, Truth, Witnesses};
 use crate::report::{Section, Start};
-use crate::scenario::{Kind, Scenario, Variant};
+use crate::scenario::{Inner, Kind, Scenario, Variant};
 use crate::subject::{Live, Subject};
 
 /// The function whose instructions, and whose callees', are interrupted.
@@ -61,6 +61,8 @@ pub(super) struct Delivery<'p> {
     pub(super) recorder: Recorder<'p>,
     markers: Markers,
     kind: Kind,
+    /// The second exception of a nested run.
+    inner: Exception,
     /// SP, FP, the link registers, the first argument.
     marker_set: RegisterSet,
     all_registers: RegisterSet,
@@ -82,29 +84,35 @@ impl<'p> Delivery<'p> {
         prepared: &'p Prepared,
         subjects: &[&'p Subject],
         kind: Kind,
+        inner: Option<Inner>,
         points: Points<'p>,
         witnesses: Witnesses,
     ) -> Result<Self, Error> {
         let arch = prepared.guest.arch;
         let starts: &[Start] = match kind {
-            Kind::Preempt | Kind::Voluntary => &[Start::Task],
+            Kind::Preempt | Kind::Voluntary | Kind::Corrupt => &[Start::Task],
             _ => &[Start::Current, Start::Regs],
         };
         let columns =
             subjects.iter().flat_map(|subject| starts.iter().map(move |start| Column { subject, start: *start }));
-        // In a nested run the points are those of the second exception, all of them.
+        // In a nested run the points are those of the second exception, at every arrival.
         let judged = match kind {
-            Kind::Nested => Points { within: &[], max_visits: u64::MAX, ..points },
+            Kind::Nested => Points { max_visits: u64::MAX, ..points },
             _ => points,
         };
         let abi = arch.abi();
         let at_markers = [arch.sp(), abi.fp, arch.first_argument()].into_iter().chain(abi.ra);
         Ok(Self {
             oracle: prepared.oracle(witnesses),
-            nesting: (kind == Kind::Nested).then(|| Nesting::new(prepared, points)),
+            nesting: (kind == Kind::Nested).then(|| Nesting::new(prepared, points.max_visits)),
             recorder: Recorder::new(prepared, columns.collect(), judged),
             markers: Markers::new(prepared)?,
             kind,
+            inner: match inner {
+                Some(Inner::Nmi) => Exception::Nmi,
+                Some(Inner::Fault) => Exception::Fault,
+                None => arch.nested_exception(),
+            },
             marker_set: RegisterSet::new(arch, at_markers),
             all_registers: RegisterSet::all(arch),
             began: None,
@@ -116,7 +124,7 @@ impl<'p> Delivery<'p> {
     fn exception(&self) -> Option<Exception> {
         match self.kind {
             Kind::Probe | Kind::Voluntary => None,
-            Kind::Irq | Kind::Preempt | Kind::Nested => Some(Exception::Irq),
+            Kind::Irq | Kind::Preempt | Kind::Corrupt | Kind::Nested => Some(Exception::Irq),
             Kind::Nmi => Some(Exception::Nmi),
             Kind::Fault => Some(Exception::Fault),
         }
@@ -149,7 +157,11 @@ impl<'p> Delivery<'p> {
     fn compare(&mut self, at: &Interrupt<'_>, before: &Delivered) {
         let guest = &self.recorder.prepared.guest;
         let place = guest.symbols.name(before.pc);
-        if !before.was_walked {
+        let schedules = matches!(self.kind, Kind::Preempt | Kind::Corrupt);
+        if !before.was_walked && schedules {
+            // The exit path may not preempt what has interrupts masked or runs on another stack: that is no point.
+            self.recorder.forget(before.point.site);
+        } else if !before.was_walked {
             self.contradiction = Some(format!("at {place}: the handler returned without calling its marker"));
             return;
         }
@@ -243,8 +255,13 @@ impl<'p> Delivery<'p> {
             return;
         };
         let stacks = self.offered(at.memory, task, true);
-        let target =
-            Live { guest: &self.recorder.prepared.guest, memory: at.memory, stacks: &stacks, task: Some(task) };
+        let target = Live {
+            guest: &self.recorder.prepared.guest,
+            memory: at.memory,
+            changed: &[],
+            stacks: &stacks,
+            task: Some(task),
+        };
         // The walk from the handler's frame begins with the marker's caller; that from pt_regs with the interrupted pc.
         let truth = self.oracle.truth();
         let of_current = truth.without(1);
@@ -309,9 +326,18 @@ impl<'p> Delivery<'p> {
         let Some(point) = point else { return };
         let start = Frame { pc: CodeAddress::Return(pc), regs, source: Source::Start };
         let stacks = self.offered(at.memory, task, false);
-        let target =
-            Live { guest: &self.recorder.prepared.guest, memory: at.memory, stacks: &stacks, task: Some(task) };
+        let target = Live {
+            guest: &self.recorder.prepared.guest,
+            memory: at.memory,
+            changed: &[],
+            stacks: &stacks,
+            task: Some(task),
+        };
         let older = truth.without(1);
+        if self.kind == Kind::Corrupt {
+            super::corruption::judge_all(&mut self.recorder, point, start, &target, &older);
+            return;
+        }
         self.recorder.tell_machine(point.site, at);
         for column in 0..self.recorder.columns.len() {
             self.recorder.judge(column, point, start, &target, &older);
@@ -327,10 +353,7 @@ impl<'p> Delivery<'p> {
                 self.recorder.within = Some(nesting.takes_outer(at.pc, self.oracle.truth())?);
                 Some((outer, usize::MAX)) // judged by nobody
             }
-            (Some(nesting), 1) if nesting.can_nest(at.pc) => {
-                let inner = self.recorder.prepared.guest.arch.nested_exception();
-                Some((inner, self.recorder.arrive(at.pc)?))
-            }
+            (Some(nesting), 1) if nesting.can_nest(at.pc) => Some((self.inner, self.recorder.arrive(at.pc)?)),
             _ => None,
         }
     }
@@ -353,7 +376,7 @@ impl Observer for Delivery<'_> {
         self.oracle.observe(at);
         self.follow(at);
         let has_returned = self.returns(at);
-        let walks_task = matches!(self.kind, Kind::Preempt | Kind::Voluntary);
+        let walks_task = matches!(self.kind, Kind::Preempt | Kind::Voluntary | Kind::Corrupt);
         if at.pc == self.markers.walk_here && !walks_task {
             self.walk_here(at);
         } else if at.pc == self.markers.walk_task && walks_task && self.began.is_some() {
@@ -370,7 +393,7 @@ impl Observer for Delivery<'_> {
         let reachable = at.can_arrive(self.recorder.prepared.guest.arch, exception);
         let snapshot = self.snapshot(at, Arrival { site, reachable });
         self.delivered.push(snapshot);
-        if self.kind == Kind::Preempt {
+        if matches!(self.kind, Kind::Preempt | Kind::Corrupt) {
             at.memory.write_u64(self.markers.need_resched, 1);
         }
         Action::Deliver(exception)

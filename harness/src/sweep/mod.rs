@@ -1,5 +1,6 @@
 //! Every point of a run, every subject at each: truth, walk, verdict, record.
 
+mod corruption;
 mod delivery;
 mod nesting;
 mod probe;
@@ -25,9 +26,6 @@ use delivery::Delivery;
 pub use probe::Sweep;
 pub use record::Run;
 pub use trial::Trial;
-
-/// How many entries a trace may have. Deeper than any guest's stack, so that a full buffer means a walk gone wild.
-pub const MAX_FRAMES: usize = 512;
 
 /// A guest that is ready to run, with everything that is made of it once.
 #[derive(Debug)]
@@ -187,7 +185,7 @@ impl Job<'_> {
             return Ok((sweep.finish(scenario, variant, kind), told));
         }
         let undisturbed = undisturbed(&prepared, text)?;
-        let mut delivery = Delivery::new(&prepared, &subjects, kind, points, witnesses)?;
+        let mut delivery = Delivery::new(&prepared, &subjects, kind, text.nested, points, witnesses)?;
         delivery.recorder.teller = teller;
         let ended = machine.run(&mut delivery, text.budget)?;
         let told = delivery.recorder.teller.take().and_then(Teller::finish);

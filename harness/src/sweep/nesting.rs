@@ -3,14 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use super::{Points, Prepared};
+use super::Prepared;
 use crate::guest::CodeMap;
 use crate::oracle::Truth;
 
 /// The outer exceptions of a nested run.
 pub(super) struct Nesting<'p> {
     prepared: &'p Prepared,
-    points: Points<'p>,
+    max_visits: u64,
     visits: CodeMap<u64>,
     /// The states into which something has been nested already: the interrupted pc, and where the true trace's activations go
     /// on. Two interrupts with the same key differ in data alone, which no unwinder looks at.
@@ -20,9 +20,9 @@ pub(super) struct Nesting<'p> {
 }
 
 impl<'p> Nesting<'p> {
-    pub(super) fn new(prepared: &'p Prepared, points: Points<'p>) -> Self {
+    pub(super) fn new(prepared: &'p Prepared, max_visits: u64) -> Self {
         let visits = CodeMap::new(&prepared.guest, 0);
-        Self { prepared, points, visits, known: BTreeSet::new(), seen: 0 }
+        Self { prepared, max_visits, visits, known: BTreeSet::new(), seen: 0 }
     }
 
     /// How many outer exceptions there were.
@@ -33,13 +33,9 @@ impl<'p> Nesting<'p> {
     /// Whether the instruction's present arrival is to be interrupted, and its name if it is.
     pub(super) fn takes_outer(&mut self, pc: u64, truth: &Truth) -> Option<String> {
         let symbols = &self.prepared.guest.symbols;
-        let function = symbols.function_at(pc)?;
-        if !(self.points.within.is_empty() || self.points.within.contains(&function.name)) {
-            return None;
-        }
         let visits = self.visits.get_mut(pc)?;
         *visits += 1;
-        if *visits > self.points.max_visits {
+        if *visits > self.max_visits {
             return None;
         }
         self.seen += 1;

@@ -45,6 +45,7 @@ impl<'p> Sweep<'p> {
         let target = Live {
             guest: &self.recorder.prepared.guest,
             memory: at.memory,
+            changed: &[],
             stacks: &self.recorder.prepared.bounds,
             task: None,
         };

@@ -32,6 +32,9 @@ pub struct Run {
 #[derive(Debug, Clone)]
 struct Site {
     pc: u64,
+    /// How often the guest came here.
+    arrivals: u64,
+    /// How many of the arrivals were points; the number of the present one.
     visits: u64,
     /// For each column.
     runs: Vec<Vec<Run>>,
@@ -100,7 +103,7 @@ impl<'p> Recorder<'p> {
             places: CodeMap::new(&prepared.guest, Place::Unseen),
             sites: Vec::new(),
             firsts: BTreeMap::new(),
-            buffer: vec![super::NOWHERE; super::MAX_FRAMES],
+            buffer: vec![super::NOWHERE; crate::subject::MAX_FRAMES],
             within: None,
             teller: None,
         }
@@ -115,12 +118,27 @@ impl<'p> Recorder<'p> {
                 .is_some_and(|function| self.points.within.is_empty() || self.points.within.contains(&function.name));
             *place = if is_within { Place::At(self.sites.len()) } else { Place::Outside };
             if is_within {
-                self.sites.push(Site { pc, visits: 0, runs: vec![Vec::new(); self.columns.len()] });
+                self.sites.push(Site { pc, arrivals: 0, visits: 0, runs: vec![Vec::new(); self.columns.len()] });
             }
         }
         let Place::At(index) = *place else { return None };
-        self.sites[index].visits += 1;
-        (self.sites[index].visits <= self.points.max_visits).then_some(index)
+        let site = &mut self.sites[index];
+        site.arrivals += 1;
+        if site.arrivals > self.points.max_visits {
+            return None;
+        }
+        site.visits += 1;
+        Some(index)
+    }
+
+    /// The last arrival at a site was no point after all.
+    pub(super) fn forget(&mut self, site: usize) {
+        self.sites[site].visits -= 1;
+    }
+
+    /// Counts one more walk at a site where there are many to an arrival.
+    pub(super) fn arrive_again(&mut self, site: usize) {
+        self.sites[site].visits += 1;
     }
 
     /// Tells how the machine stands at a site's last arrival, if that is the point that was asked for.
@@ -137,7 +155,7 @@ impl<'p> Recorder<'p> {
         let subject = self.columns[column].subject;
         let trial = Trial { subject, prepared: self.prepared, omissible: self.points.omissible };
         let verdict = trial.run(start, target, truth, &mut self.buffer);
-        let Site { pc, visits, runs } = &mut self.sites[site];
+        let Site { pc, visits, runs, .. } = &mut self.sites[site];
         if let Some(teller) = self.teller.as_mut().filter(|teller| teller.wants(*pc, *visits)) {
             teller.walk(&self.columns[column].label(), &trial, start, target, truth);
         }
@@ -176,7 +194,7 @@ impl<'p> Recorder<'p> {
             scenario: scenario.name.clone(),
             variant: (!variant.name.is_empty()).then(|| variant.name.clone()),
             interrupt: kind.name(),
-            points: self.sites.iter().map(|site| site.visits.min(self.points.max_visits)).sum(),
+            points: self.sites.iter().map(|site| site.visits).sum(),
             distinct_pcs: self.sites.len(),
             outer: None,
             unwitnessed: Vec::new(),
@@ -207,7 +225,7 @@ fn functions(prepared: &Prepared, sites: &[Site]) -> Vec<Function> {
             Instruction {
                 offset: line.address - function.address,
                 text: line.text.clone(),
-                visits: site.map_or(0, |site| site.visits),
+                visits: site.map_or(0, |site| site.arrivals.max(site.visits)),
                 runs: site.map(|site| site.runs.clone()).unwrap_or_default(),
             }
         });

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use kunwind::{Frame, Walk, WalkState};
+use kunwind::{Frame, Target, Unwinder, Walk, WalkState};
 
 use super::Prepared;
 use crate::guest::Symbol;
@@ -37,12 +37,13 @@ impl Trial<'_> {
     pub(super) fn run(&self, start: Frame, target: &Live<'_>, truth: &Truth, buffer: &mut [Frame]) -> Verdict {
         let followed = self.with_rules(|rules| {
             let mut follower = rules.follow(truth);
-            let mut is_start = true;
+            let mut entries = 0;
             let mut is_followed = true;
             let mut state = WalkState::new(target.stacks);
             let (end, claim) = kunwind::walk_each(&*self.subject.unwinder, start, target, &mut state, |frame| {
-                is_followed = std::mem::take(&mut is_start) || follower.takes(frame);
-                if is_followed { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                is_followed = entries == 0 || follower.takes(frame);
+                entries += 1;
+                self.goes_on(is_followed, entries)
             });
             is_followed.then(|| follower.verdict(end, claim))
         });
@@ -50,8 +51,32 @@ impl Trial<'_> {
     }
 
     /// Walks into the buffer. The guest stands still, so it is the same walk each time.
-    pub(super) fn walk<'b>(&self, start: Frame, target: &Live<'_>, buffer: &'b mut [Frame]) -> Walk<'b> {
-        kunwind::walk(&*self.subject.unwinder, start, target, &mut WalkState::new(target.stacks), buffer)
+    pub(crate) fn walk<'b>(&self, start: Frame, target: &dyn Target, buffer: &'b mut [Frame]) -> Walk<'b> {
+        self.walk_with(&*self.subject.unwinder, start, target, buffer)
+    }
+
+    /// Walks into the buffer with an unwinder that stands for the subject's own.
+    pub(crate) fn walk_with<'b>(
+        &self,
+        unwinder: &dyn Unwinder,
+        start: Frame,
+        target: &dyn Target,
+        buffer: &'b mut [Frame],
+    ) -> Walk<'b> {
+        let mut entries = 0;
+        let mut state = WalkState::new(target.stacks());
+        let (end, claim) = kunwind::walk_each(unwinder, start, target, &mut state, |frame| {
+            let Some(slot) = buffer.get_mut(entries) else { return ControlFlow::Break(()) };
+            *slot = *frame;
+            entries += 1;
+            self.goes_on(true, entries)
+        });
+        Walk { frames: &buffer[..entries], end, claim }
+    }
+
+    /// Whether a walk may go on that has this many entries.
+    fn goes_on(&self, is_followed: bool, entries: usize) -> ControlFlow<()> {
+        if is_followed && entries < self.subject.limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 
     fn with_rules<T>(&self, work: impl FnOnce(&Rules<'_>) -> T) -> T {

@@ -48,15 +48,21 @@ fn enter(engine: &mut Unicorn<'_, Context<'_>>, table: u64, exception: Exception
     // Arm ARM table D1-6: 0x200 for the current level with SP_ELx, 0x400 for a lower one in AArch64.
     let group = if from_user { 0x400 } else { 0x200 };
     let slot = match exception {
-        Exception::Fault => 0x000,
+        Exception::Fault | Exception::Syscall => 0x000,
         Exception::Irq => 0x080,
         // An NMI of an arm64 kernel is an interrupt of higher priority. Unicorn has no priority mask, so FIQ plays it.
         Exception::Nmi => 0x100,
     };
-    if exception == Exception::Fault {
-        // EC 0x25, a data abort taken without a change of level; IL; a translation fault at level 3 (Arm ARM D24.2.40).
-        const DATA_ABORT: u64 = 0x25 << 26 | 1 << 25 | 0b00_0111;
-        engine.reg_write_arm64_coproc(&system(5, 2, 0, 0, DATA_ABORT))?;
+    // Unicorn never sets ESR_EL1. EC 0x15: SVC from AArch64; 0x24, 0x25: a data abort from a lower level, or from this one;
+    // bit 25: a 32-bit instruction; status 7: a translation fault at level 3 (Arm ARM D24.2.40).
+    let class = match (exception, from_user) {
+        (Exception::Syscall, _) => Some(0x15 << 26),
+        (Exception::Fault, true) => Some(0x24 << 26 | 0b00_0111),
+        (Exception::Fault, false) => Some(0x25 << 26 | 0b00_0111),
+        (Exception::Irq | Exception::Nmi, _) => None,
+    };
+    if let Some(class) = class {
+        engine.reg_write_arm64_coproc(&system(5, 2, 0, 0, class | 1 << 25))?;
     }
     engine.reg_write(RegisterARM64::ELR_EL1, pc)?;
     if from_user {

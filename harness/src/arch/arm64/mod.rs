@@ -103,6 +103,10 @@ impl Arch for Arm64 {
         vec![Box::new(arm64_kunwind(Form::Reliable)), Box::new(arm64_kunwind(Form::BestEffort))]
     }
 
+    fn syscall(&self, number: u32, pc: u64) -> Option<u64> {
+        (number == 2).then_some(pc) // ELR_EL1 is the address behind the svc
+    }
+
     fn status_id(&self) -> i32 {
         R::PSTATE as i32
     }
@@ -113,7 +117,7 @@ impl Arch for Arm64 {
             // FIQ plays the NMI. A pseudo-NMI of Linux is an interrupt that a priority mask lets through: not in entry code,
             // which sets PSTATE.I and F. So PSTATE.F is its mask here.
             Exception::Nmi => status & 1 << 6 == 0,
-            Exception::Fault => true,
+            Exception::Fault | Exception::Syscall => true,
         }
     }
 

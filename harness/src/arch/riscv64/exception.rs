@@ -15,6 +15,7 @@ const SUPERVISOR: u64 = 1;
 /// Supervisor timer interrupt.
 const CAUSE_TIMER: u64 = 1 << 63 | 5;
 const CAUSE_LOAD_PAGE_FAULT: u64 = 13;
+const CAUSE_ECALL_FROM_USER: u64 = 8;
 
 /// Guests run in S-mode.
 pub(super) fn boot(engine: &mut Unicorn<'_, Context<'_>>) -> Result<(), uc_error> {
@@ -33,6 +34,7 @@ pub(super) fn take(
     let cause = match exception {
         Exception::Irq => CAUSE_TIMER,
         Exception::Fault => CAUSE_LOAD_PAGE_FAULT,
+        Exception::Syscall => CAUSE_ECALL_FROM_USER,
         Exception::Nmi => return Err("this CPU has no architectural NMI".to_owned()),
     };
     enter(engine, entry, cause, pc).map_err(|error| format!("{error:?}"))

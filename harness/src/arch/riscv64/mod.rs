@@ -107,6 +107,10 @@ impl Arch for Riscv64 {
         Exception::Fault
     }
 
+    fn syscall(&self, number: u32, pc: u64) -> Option<u64> {
+        matches!(number, 8 | 9).then(|| pc.wrapping_sub(4)) // sepc is the ecall; Unicorn has gone on
+    }
+
     fn status_id(&self) -> i32 {
         R::SSTATUS as i32
     }
@@ -115,7 +119,7 @@ impl Arch for Riscv64 {
         match exception {
             Exception::Irq => status & 1 << 1 != 0, // sstatus.SIE
             Exception::Nmi => false,
-            Exception::Fault => true,
+            Exception::Fault | Exception::Syscall => true,
         }
     }
 

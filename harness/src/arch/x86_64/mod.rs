@@ -102,6 +102,10 @@ impl Arch for X86_64 {
         vec![Box::new(UnwindFrame::new(Form::Reliable)), Box::new(UnwindFrame::new(Form::BestEffort))]
     }
 
+    fn syscall(&self, _: u32, _: u64) -> Option<u64> {
+        None
+    }
+
     fn status_id(&self) -> i32 {
         R::RFLAGS as i32
     }
@@ -109,7 +113,7 @@ impl Arch for X86_64 {
     fn can_arrive(&self, exception: Exception, status: u64) -> bool {
         match exception {
             Exception::Irq => status & 1 << 9 != 0, // RFLAGS.IF
-            Exception::Nmi | Exception::Fault => true,
+            Exception::Nmi | Exception::Fault | Exception::Syscall => true,
         }
     }
 
