@@ -3,7 +3,7 @@
 use kunwind::{Claims, FrameRecordUnwinder, Register, StackBounds, Target, Task, Unwinder};
 
 use crate::arch::Arch;
-use crate::guest::Guest;
+use crate::guest::{Guest, Symbol};
 use crate::machine::Memory;
 use crate::verdict::Compares;
 
@@ -98,7 +98,9 @@ impl Target for Live<'_> {
     }
 
     fn is_text(&self, address: u64) -> bool {
+        let is_user = |function: &Symbol| function.name.starts_with("user_"); // guests/KERNEL.md
         self.guest.text().any(|text| text.contains(&address))
+            && !self.guest.symbols.function_at(address).is_some_and(is_user)
     }
 
     fn is_exception_entry(&self, address: u64) -> bool {

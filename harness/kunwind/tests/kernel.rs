@@ -182,6 +182,8 @@ fn x86_ends_below_the_tasks_pt_regs_and_decodes_odd_frame_pointers() {
         Stack::new(&[
             (LOW + 0x100, end),
             (LOW + 0x108, TEXT + 1),
+            (last, 0),
+            (last + 8, TEXT + 7),
             (regs + 32, last),
             (regs + 128, TEXT + 0x99),
             (regs + 136, 0x10),
@@ -190,11 +192,11 @@ fn x86_ends_below_the_tasks_pt_regs_and_decodes_odd_frame_pointers() {
     let reliable = UnwindFrame::new(Form::Reliable);
     let best_effort = UnwindFrame::new(Form::BestEffort);
     let good = from(&reliable, &abi::X86_64, &words(last), LOW + 0x100);
-    assert_eq!(good, (vec![TEXT + 1], End::Outermost, Claim::Reliable));
+    assert_eq!(good, (vec![TEXT + 1, TEXT + 7], End::Outermost, Claim::Reliable));
     let (trace, end, _) = from(&reliable, &abi::X86_64, &words(regs | 1), LOW + 0x100);
     assert_eq!((trace, end), (vec![TEXT + 1], End::Error(Error::ExceptionBoundary(TEXT + 0x99))));
     let crossed = from(&best_effort, &abi::X86_64, &words(regs | 1), LOW + 0x100);
-    assert_eq!(crossed, (vec![TEXT + 1, TEXT + 0x99], End::Outermost, Claim::None));
+    assert_eq!(crossed, (vec![TEXT + 1, TEXT + 0x99, TEXT + 7], End::Outermost, Claim::None));
     // Zero is no end of a task's stack.
     let (_, end, claim) = from(&reliable, &abi::X86_64, &words(0), LOW + 0x100);
     assert_eq!((end, claim), (End::Error(Error::OutsideStacks(0)), Claim::Unreliable));

@@ -70,8 +70,12 @@ pub trait Arch: Sync {
         pc: u64,
     ) -> Result<(), String>;
 
-    /// Where a system call goes on, if Unicorn's exception of this number is one that left the pc here.
-    fn syscall(&self, number: u32, pc: u64) -> Option<u64>;
+    /// If Unicorn's exception of this number is a system call that left the pc here: the pc that the CPU saves, and the one at
+    /// which user mode will go on.
+    fn syscall(&self, number: u32, pc: u64) -> Option<(u64, u64)>;
+
+    /// Whether the CPU is in user mode. `read` gives the register of a Unicorn id.
+    fn is_user(&self, read: &dyn Fn(i32) -> u64) -> bool;
 
     /// Unicorn's id of the register that holds the interrupt mask.
     fn status_id(&self) -> i32;

@@ -55,6 +55,8 @@ pub enum Previous {
         pc: u64,
         /// SP at that moment.
         sp: u64,
+        /// Whether the CPU was in user mode.
+        from_user: bool,
     },
 }
 
@@ -91,6 +93,12 @@ impl Interrupt<'_> {
     #[must_use]
     pub fn can_arrive(&self, arch: &dyn Arch, exception: Exception) -> bool {
         arch.can_arrive(exception, self.register(arch.status_id()))
+    }
+
+    /// Whether the CPU is in user mode.
+    #[must_use]
+    pub fn is_user(&self, arch: &dyn Arch) -> bool {
+        arch.is_user(&|id| self.register(id))
     }
 
     /// One by one: Unicorn's batch costs as much, and wants arrays of pointers.
@@ -348,7 +356,7 @@ fn before_instruction(engine: &mut Unicorn<'_, Context<'_>>, pc: u64, size: u32)
             match context.observer.interrupted(&at) {
                 Action::Continue => {}
                 Action::Stop => context.stop = Some(Stop::Observer),
-                Action::Deliver(exception) => deliver(engine, exception, pc),
+                Action::Deliver(exception) => deliver(engine, exception, pc, pc),
             }
         }
     }
@@ -357,13 +365,14 @@ fn before_instruction(engine: &mut Unicorn<'_, Context<'_>>, pc: u64, size: u32)
     }
 }
 
-/// Lets the CPU take an exception in place of the instruction at `pc`.
-fn deliver(engine: &mut Unicorn<'_, Context<'_>>, exception: Exception, pc: u64) {
+/// Lets the CPU take an exception, with `pc` as the address that it saves; the interrupted code will go on at `resume`.
+fn deliver(engine: &mut Unicorn<'_, Context<'_>>, exception: Exception, pc: u64, resume: u64) {
     let Context { arch, memory, vectors, .. } = *engine.get_data();
     let sp = engine.reg_read(arch.register_ids()[usize::from(arch.sp().0)]).unwrap_or_default();
+    let from_user = arch.is_user(&|id| engine.reg_read(id).unwrap_or_default());
     let taken = arch.take_exception(engine, memory, vectors, exception, pc);
     let context = engine.get_data_mut();
-    context.previous = Some(Previous::Delivered { pc, sp });
+    context.previous = Some(Previous::Delivered { pc: resume, sp, from_user });
     if let Err(reason) = taken {
         context.stop = Some(Stop::Undeliverable { exception, reason });
     }
@@ -394,10 +403,10 @@ fn fill_tlb(engine: &mut Unicorn<'_, Context<'_>>, address: u64, kind: MemType) 
 fn exception(engine: &mut Unicorn<'_, Context<'_>>, number: u32) {
     let Context { arch, vectors, .. } = *engine.get_data();
     let pc = engine.pc_read().unwrap_or_default();
-    if let Some(resume) = arch.syscall(number, pc)
+    if let Some((saved, resume)) = arch.syscall(number, pc)
         && vectors.first().copied().flatten().is_some()
     {
-        deliver(engine, Exception::Syscall, resume);
+        deliver(engine, Exception::Syscall, saved, resume);
     } else {
         engine.get_data_mut().stop.get_or_insert(Stop::Exception(number));
     }

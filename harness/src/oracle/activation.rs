@@ -19,16 +19,16 @@ pub struct Activation {
     pub saved: [u64; MAX_CALLEE_SAVED],
     /// The stack that `cfa` lies in, as an index into the layout.
     pub stack: Option<usize>,
-    /// Whether an exception was taken here, and not a call made: `resume` is the interrupted instruction.
-    pub interrupted: bool,
+    /// Whether a call was made here or an exception taken; then `resume` is the interrupted instruction.
+    pub cause: Cause,
     /// The next older activation.
     pub parent: Option<Rc<Activation>>,
 }
 
 impl Activation {
     /// What makes two activations the same. Parents are compared by identity: they are shared already.
-    fn key(&self) -> (u64, u64, &[u64; MAX_CALLEE_SAVED], bool, Option<*const Activation>) {
-        (self.resume, self.cfa, &self.saved, self.interrupted, self.parent.as_ref().map(Rc::as_ptr))
+    fn key(&self) -> (u64, u64, &[u64; MAX_CALLEE_SAVED], Cause, Option<*const Activation>) {
+        (self.resume, self.cfa, &self.saved, self.cause, self.parent.as_ref().map(Rc::as_ptr))
     }
 }
 
@@ -46,17 +46,30 @@ impl Hash for Activation {
     }
 }
 
+/// Why an activation waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// It made a call.
+    Call,
+    /// An exception interrupted it.
+    Exception,
+    /// An exception interrupted it in user mode, and the kernel's stack begins anew.
+    UserException,
+}
+
 /// The true trace at one point, youngest activation first. The interrupted instruction itself is not part of it.
 #[derive(Debug, Clone, Default)]
 pub struct Truth {
     pub(super) youngest: Option<Rc<Activation>>,
+    /// Whether the trace ends where the kernel was entered from user mode.
+    of_kernel: bool,
 }
 
 impl Truth {
     /// A trace that begins with this activation.
     #[must_use]
     pub fn new(youngest: Option<Rc<Activation>>) -> Self {
-        Self { youngest }
+        Self { youngest, of_kernel: false }
     }
 
     /// Whether it is the same list: the same activations, not only equal ones.
@@ -72,12 +85,18 @@ impl Truth {
         for _ in 0..entries {
             youngest = youngest.and_then(|activation| activation.parent.clone());
         }
-        Self { youngest }
+        Self { youngest, of_kernel: self.of_kernel }
+    }
+
+    /// What of the trace is the kernel's: all that is younger than its entry from user mode.
+    #[must_use]
+    pub fn of_kernel(&self) -> Self {
+        Self { youngest: self.youngest.clone(), of_kernel: true }
     }
 
     /// The activations, youngest first.
     pub fn activations(&self) -> Activations<'_> {
-        Activations { next: self.youngest.as_deref() }
+        Activations { next: self.youngest.as_deref(), of_kernel: self.of_kernel }
     }
 }
 
@@ -85,6 +104,7 @@ impl Truth {
 #[derive(Debug, Clone)]
 pub struct Activations<'t> {
     next: Option<&'t Activation>,
+    of_kernel: bool,
 }
 
 impl<'t> Iterator for Activations<'t> {
@@ -92,6 +112,9 @@ impl<'t> Iterator for Activations<'t> {
 
     fn next(&mut self) -> Option<&'t Activation> {
         let activation = self.next?;
+        if self.of_kernel && activation.cause == Cause::UserException {
+            return None;
+        }
         self.next = activation.parent.as_deref();
         Some(activation)
     }

@@ -22,7 +22,7 @@ use crate::guest::{CodeMap, Guest};
 use crate::layout::{Layout, Poison};
 use crate::machine::{Interrupt, Previous, RegisterSet};
 
-pub use activation::{Activation, Activations, Truth};
+pub use activation::{Activation, Activations, Cause, Truth};
 pub use witness::{Event, Future, Ledger, Transfer, Witness};
 
 /// The two witnesses of a run. Tests plant wrong ones.
@@ -68,7 +68,8 @@ pub struct Oracle<'g> {
     /// SP, then the link registers.
     transfer_set: RegisterSet,
     saved_set: RegisterSet,
-    /// Where the guest declares that a return may arrive with another SP than that of its call.
+    /// Where the guest declares (`moved_return_*`) that a return may arrive with another SP than that of its call, and with
+    /// other registers: entry code that builds pt_regs on its caller's stack.
     moved_returns: Vec<u64>,
     transfers: u64,
     /// The word that holds the running task, in guests that have tasks.
@@ -146,7 +147,7 @@ impl<'g> Oracle<'g> {
         let (next, delivered) = match at.previous {
             None => return,
             Some(Previous::Retired { pc, size }) => (pc.wrapping_add(u64::from(size)), None),
-            Some(Previous::Delivered { pc, sp }) => (pc, Some(sp)),
+            Some(Previous::Delivered { pc, sp, .. }) => (pc, Some(sp)),
         };
         if (at.pc == next && delivered.is_none()) || self.is_void() {
             return;
@@ -188,7 +189,7 @@ impl<'g> Oracle<'g> {
             return;
         }
         match told {
-            Some(Event::Called { resume, cfa }) => self.called(at, resume, cfa, delivered.is_some()),
+            Some(Event::Called { resume, cfa }) => self.called(at, resume, cfa),
             Some(Event::Resumed { resume, cfa, .. }) => self.resumed(at, resume, cfa),
             None => {}
         }
@@ -214,8 +215,13 @@ impl<'g> Oracle<'g> {
         self.flows.get_mut(address).map_or(Flow::SEQUENTIAL, |flow| *flow.get_or_insert_with(classify))
     }
 
-    fn called(&mut self, at: &Interrupt<'_>, resume: u64, cfa: u64, interrupted: bool) {
-        if !interrupted && self.poison.may_be(resume) {
+    fn called(&mut self, at: &Interrupt<'_>, resume: u64, cfa: u64) {
+        let cause = match at.previous {
+            Some(Previous::Delivered { from_user: true, .. }) => Cause::UserException,
+            Some(Previous::Delivered { .. }) => Cause::Exception,
+            _ => Cause::Call,
+        };
+        if cause == Cause::Call && self.poison.may_be(resume) {
             let name = self.guest.symbols.name_of_return(resume);
             self.contradict(
                 at.pc,
@@ -229,7 +235,7 @@ impl<'g> Oracle<'g> {
             cfa,
             saved,
             stack: self.layout.stack_of(cfa),
-            interrupted,
+            cause,
             parent: self.truth.youngest.take(),
         };
         let activation = match self.shared.get(&activation) {
@@ -247,7 +253,9 @@ impl<'g> Oracle<'g> {
         while let Some(activation) = self.truth.youngest.take() {
             self.truth.youngest.clone_from(&activation.parent);
             let is_it = (activation.resume, activation.cfa) == (resume, cfa);
-            if is_it {
+            if is_it && self.moved_returns.contains(&at.pc) {
+                // Entry code: it has saved the registers in pt_regs, and uses them.
+            } else if is_it {
                 self.compare_saved(at, &activation);
             } else {
                 self.abandoned.push(activation.resume);

@@ -1,11 +1,12 @@
 //! The annotated listing: the disassembly with one column of verdicts for each subject, so that a changed line of a snapshot
 //! is an instruction.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 use super::{Function, Instruction, Section};
 use crate::sweep::Run;
+use crate::verdict::Verdict;
 
 /// Writes the listing of one section.
 ///
@@ -19,7 +20,10 @@ pub fn write(section: &Section, out: &mut dyn Write) -> std::io::Result<()> {
     }
     writeln!(out, "{} points at {} instructions", section.points, section.distinct_pcs)?;
     if let Some((all, folded)) = section.outer {
-        writeln!(out, "nested in {folded} of {all} exceptions: the others have the same pc and the same true trace")?;
+        writeln!(
+            out,
+            "nested in {folded} of {all} exceptions: the others have the same function, frame pointer and true trace"
+        )?;
     }
     for (place, count) in &section.unwitnessed {
         writeln!(out, "unwitnessed: {place} x{count}")?;
@@ -48,6 +52,8 @@ pub fn write(section: &Section, out: &mut dyn Write) -> std::io::Result<()> {
 
 /// The widths of a section's columns.
 struct Columns {
+    /// Whether cells count verdicts instead of giving them in order.
+    counts: bool,
     text: usize,
     subjects: Vec<usize>,
 }
@@ -56,12 +62,18 @@ impl Columns {
     fn new(section: &Section) -> Self {
         let instructions = || section.functions.iter().flat_map(|function| &function.instructions);
         let text = instructions().map(|instruction| instruction.text.chars().count()).max().unwrap_or(0);
+        let counts_verdicts = section.interrupt == "corrupt";
         let subjects = section.subjects.iter().enumerate().map(|(index, subject)| {
             let runs = instructions().flat_map(|instruction| instruction.runs.get(index).into_iter().flatten());
-            let widest = runs.map(|run| run.verdict.to_string().len()).max().unwrap_or(0);
+            let widest = if counts_verdicts {
+                let cells = instructions().filter_map(|instruction| instruction.runs.get(index));
+                cells.map(|runs| counts(runs).len()).max().unwrap_or(0)
+            } else {
+                runs.map(|run| run.verdict.to_string().len()).max().unwrap_or(0)
+            };
             widest.max(subject.label().len())
         });
-        Self { text, subjects: subjects.collect() }
+        Self { counts: counts_verdicts, text, subjects: subjects.collect() }
     }
 
     fn function(&self, section: &Section, function: &Function, out: &mut dyn Write) -> std::io::Result<()> {
@@ -72,9 +84,21 @@ impl Columns {
         }
         writeln!(out, "{}", line.trim_end())?;
         for instruction in &function.instructions {
-            self.instruction(instruction, out)?;
+            if self.counts { self.counted(instruction, out)? } else { self.instruction(instruction, out)? }
         }
         Ok(())
+    }
+
+    /// Of corrupt stacks there are many to an arrival, in no order that says anything: each cell counts its verdicts.
+    fn counted(&self, instruction: &Instruction, out: &mut dyn Write) -> std::io::Result<()> {
+        let place = format!("  +{:<#6x} {:<width$}", instruction.offset, instruction.text, width = self.text);
+        let walks = instruction.runs.iter().flatten().map(|run| run.last).max();
+        let Some(walks) = walks else { return writeln!(out, "{}", place.trim_end()) };
+        let mut line = format!("{place}  {walks:<12}");
+        for (runs, width) in instruction.runs.iter().zip(&self.subjects) {
+            line += &format!("  {:<width$}", counts(runs));
+        }
+        writeln!(out, "{}", line.trim_end())
     }
 
     /// One line for each stretch of arrivals in which no subject's verdict changes.
@@ -105,6 +129,15 @@ impl Columns {
         }
         Ok(())
     }
+}
+
+/// How many walks had which verdict, from the worst to the best.
+fn counts(runs: &[Run]) -> String {
+    let mut counts: BTreeMap<Verdict, u64> = BTreeMap::new();
+    for run in runs {
+        *counts.entry(run.verdict).or_default() += run.last - run.first + 1;
+    }
+    counts.iter().map(|(verdict, count)| format!("{count}{verdict}")).collect::<Vec<_>>().join(" ")
 }
 
 /// The run that holds an arrival.

@@ -11,7 +11,7 @@ use super::{Points, Prepared};
 use crate::Error;
 use crate::arch::{Exception, Linkage};
 use crate::machine::{Action, Interrupt, Memory, Observer, RegisterSet};
-use crate::oracle::{Oracle, Truth, Witnesses};
+use crate::oracle::{Cause, Oracle, Truth, Witnesses};
 use crate::report::{Section, Start};
 use crate::scenario::{Inner, Kind, Scenario, Variant};
 use crate::subject::{Live, Subject};
@@ -195,9 +195,14 @@ impl<'p> Delivery<'p> {
         let sp = registers[usize::from(arch.sp().0)];
         // Of each stack, what is above SP, or above the lowest CFA of an activation that waits there.
         let truth = self.oracle.truth().clone();
-        let cfas = truth.activations().map(|activation| activation.cfa);
+        let in_kernel = truth.of_kernel();
+        let cfas = in_kernel.activations().map(|activation| activation.cfa);
         let tops: Vec<u64> = cfas.chain([sp]).collect();
-        let stacks = prepared.bounds.iter().filter_map(|bounds| {
+        let bounds = prepared.bounds.iter().filter(|bounds| {
+            // Once user mode runs, the kernel's stack is empty, whatever still waits on it.
+            !at.is_user(arch) || bounds.contains(sp, 1)
+        });
+        let stacks = bounds.filter_map(|bounds| {
             let low = tops.iter().copied().filter(|top| bounds.low <= *top && *top < bounds.high).min()?;
             let mut words = Vec::new();
             at.memory.copy_words(low, bounds.high, &mut words);
@@ -264,14 +269,21 @@ impl<'p> Delivery<'p> {
         };
         // The walk from the handler's frame begins with the marker's caller; that from pt_regs with the interrupted pc.
         let truth = self.oracle.truth();
-        let of_current = truth.without(1);
-        let boundary = truth.activations().position(|activation| activation.interrupted).unwrap_or_default();
-        let of_regs = truth.without(boundary + 1);
+        let of_current = truth.without(1).of_kernel();
+        let boundary = truth.activations().position(|activation| activation.cause != Cause::Call);
+        // pt_regs of user mode are no start: behind them the kernel has no stack.
+        let of_regs = boundary
+            .filter(|boundary| truth.activations().nth(*boundary).is_some_and(|it| it.cause == Cause::Exception))
+            .map(|boundary| truth.without(boundary + 1).of_kernel());
         self.recorder.tell_machine(point.site, at);
         for column in 0..self.recorder.columns.len() {
             match self.recorder.columns[column].start {
                 Start::Current => self.recorder.judge(column, point, current, &target, &of_current),
-                _ => self.recorder.judge(column, point, from_regs, &target, &of_regs),
+                _ => {
+                    if let Some(of_regs) = &of_regs {
+                        self.recorder.judge(column, point, from_regs, &target, of_regs);
+                    }
+                }
             }
         }
     }
@@ -333,7 +345,7 @@ impl<'p> Delivery<'p> {
             stacks: &stacks,
             task: Some(task),
         };
-        let older = truth.without(1);
+        let older = truth.without(1).of_kernel();
         if self.kind == Kind::Corrupt {
             super::corruption::judge_all(&mut self.recorder, point, start, &target, &older);
             return;
@@ -350,7 +362,10 @@ impl<'p> Delivery<'p> {
         match (&mut self.nesting, self.delivered.len()) {
             (None, 0) => Some((outer, self.recorder.arrive(at.pc)?)),
             (Some(nesting), 0) => {
-                self.recorder.within = Some(nesting.takes_outer(at.pc, self.oracle.truth())?);
+                let mut live = Regs::none();
+                at.read(&self.marker_set, &mut live);
+                let fp = live.get(self.recorder.prepared.guest.arch.abi().fp).unwrap_or_default();
+                self.recorder.within = Some(nesting.takes_outer(at.pc, fp, self.oracle.truth())?);
                 Some((outer, usize::MAX)) // judged by nobody
             }
             (Some(nesting), 1) if nesting.can_nest(at.pc) => Some((self.inner, self.recorder.arrive(at.pc)?)),

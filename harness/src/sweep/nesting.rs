@@ -12,8 +12,9 @@ pub(super) struct Nesting<'p> {
     prepared: &'p Prepared,
     max_visits: u64,
     visits: CodeMap<u64>,
-    /// The states into which something has been nested already: the interrupted pc, and where the true trace's activations go
-    /// on. Two interrupts with the same key differ in data alone, which no unwinder looks at.
+    /// The states into which something has been nested already: the interrupted function, the frame pointer, and where the true
+    /// trace's activations go on. Two interrupts with the same key differ in the pc inside the function and in data; no
+    /// unwinder that walks by frame records looks at either.
     known: BTreeSet<Vec<u64>>,
     /// How many outer exceptions there could have been.
     pub(super) seen: u64,
@@ -31,15 +32,16 @@ impl<'p> Nesting<'p> {
     }
 
     /// Whether the instruction's present arrival is to be interrupted, and its name if it is.
-    pub(super) fn takes_outer(&mut self, pc: u64, truth: &Truth) -> Option<String> {
+    pub(super) fn takes_outer(&mut self, pc: u64, fp: u64, truth: &Truth) -> Option<String> {
         let symbols = &self.prepared.guest.symbols;
+        let function = symbols.function_at(pc)?.address;
         let visits = self.visits.get_mut(pc)?;
         *visits += 1;
         if *visits > self.max_visits {
             return None;
         }
         self.seen += 1;
-        let key = [pc].into_iter().chain(truth.activations().map(|activation| activation.resume)).collect();
+        let key = [function, fp].into_iter().chain(truth.activations().map(|activation| activation.resume)).collect();
         self.known.insert(key).then(|| format!("{}#{visits}:irq", symbols.name(pc)))
     }
 

@@ -6,7 +6,7 @@ use kunwind::{Claim, CodeAddress, End, Error, Frame, Register, Regs, Source, Wal
 
 use super::{Compares, Kind, Rules, Verdict};
 use crate::arch::MAX_CALLEE_SAVED;
-use crate::oracle::{Activation, Truth};
+use crate::oracle::{Activation, Cause, Truth};
 
 const SP: Register = Register(31);
 const FP: Register = Register(29);
@@ -33,7 +33,7 @@ fn truth(entries: &[Entry]) -> Truth {
             cfa: *cfa,
             saved,
             stack: None,
-            interrupted: false,
+            cause: Cause::Call,
             parent: youngest.take(),
         }));
     }

@@ -71,13 +71,16 @@ impl Unwinder for UnwindFrame {
         if let (Form::Reliable, CodeAddress::Interrupted(pc)) = (self.form, frame.pc) {
             return Err(Error::ExceptionBoundary(pc));
         }
+        // The return address of the last record has been reported: it is in the entry code.
+        let task = target.task().ok_or(Error::NoTask)?;
+        if let Source::FrameRecord { at } = frame.source
+            && Self::is_last(at, task.stack.high, target)
+        {
+            return Ok(Step::Outermost);
+        }
         let fp = frame.regs.get(X86_64.fp).ok_or(Error::NoFramePointer)?;
         if fp & 1 == 1 {
             return self.pt_regs(fp & !1, frame, state, target);
-        }
-        let task = target.task().ok_or(Error::NoTask)?;
-        if Self::is_last(fp, task.stack.high, target) {
-            return Ok(Step::Outermost);
         }
         if !fp.is_multiple_of(X86_64.frame_record.align) {
             return Err(Error::Misaligned(fp));

@@ -103,8 +103,12 @@ impl Arch for Arm64 {
         vec![Box::new(arm64_kunwind(Form::Reliable)), Box::new(arm64_kunwind(Form::BestEffort))]
     }
 
-    fn syscall(&self, number: u32, pc: u64) -> Option<u64> {
-        (number == 2).then_some(pc) // ELR_EL1 is the address behind the svc
+    fn syscall(&self, number: u32, pc: u64) -> Option<(u64, u64)> {
+        (number == 2).then_some((pc, pc)) // ELR_EL1 is the address behind the svc
+    }
+
+    fn is_user(&self, read: &dyn Fn(i32) -> u64) -> bool {
+        read(R::PSTATE as i32) & 0b1100 == 0 // PSTATE.EL
     }
 
     fn status_id(&self) -> i32 {

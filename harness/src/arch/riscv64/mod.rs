@@ -107,8 +107,13 @@ impl Arch for Riscv64 {
         Exception::Fault
     }
 
-    fn syscall(&self, number: u32, pc: u64) -> Option<u64> {
-        matches!(number, 8 | 9).then(|| pc.wrapping_sub(4)) // sepc is the ecall; Unicorn has gone on
+    fn syscall(&self, number: u32, pc: u64) -> Option<(u64, u64)> {
+        // sepc is the ecall; Unicorn has gone on, as the kernel will.
+        matches!(number, 8 | 9).then(|| (pc.wrapping_sub(4), pc))
+    }
+
+    fn is_user(&self, read: &dyn Fn(i32) -> u64) -> bool {
+        read(R::PRIV as i32) == 0
     }
 
     fn status_id(&self) -> i32 {

@@ -102,8 +102,12 @@ impl Arch for X86_64 {
         vec![Box::new(UnwindFrame::new(Form::Reliable)), Box::new(UnwindFrame::new(Form::BestEffort))]
     }
 
-    fn syscall(&self, _: u32, _: u64) -> Option<u64> {
+    fn syscall(&self, _: u32, _: u64) -> Option<(u64, u64)> {
         None
+    }
+
+    fn is_user(&self, read: &dyn Fn(i32) -> u64) -> bool {
+        read(R::CS as i32) & 3 == 3
     }
 
     fn status_id(&self) -> i32 {

@@ -1,0 +1,73 @@
+//@ start none
+//@ build blocked_task
+//@ build switch_each_insn
+// A task that gives up the CPU of its own will is walked from its saved pc and fp: one call deep, two calls deep, and
+// from a function that holds values in each callee-saved register. The second name is for a scenario that interrupts
+// each instruction of `cpu_switch_to`.
+#include "kernel.S"
+
+FUNC guest_main
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-32]!			// CFA=sp+32 RA=[cfa-24]
+	mov	x29, sp					// CFA=x29+32
+	str	x19, [sp, #16]
+	bl	shallow
+	bl	deep
+	mov	x19, #3
+	bl	holding
+	add	x0, x0, x19
+	ldr	x19, [sp, #16]
+	ldp	x29, x30, [sp], #32			// CFA=sp RA=x30
+	ret
+END guest_main
+
+FUNC shallow
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	mov	x29, sp					// CFA=x29+16
+	bl	schedule
+	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	ret
+END shallow
+
+// The record is not at the low end of the frame, so x29 is not SP at the call.
+FUNC deep
+							// CFA=sp RA=x30
+	sub	sp, sp, #48				// CFA=sp+48 RA=x30
+	str	x20, [sp, #40]
+	stp	x29, x30, [sp, #16]			// CFA=sp+48 RA=[cfa-24]
+	add	x29, sp, #16				// CFA=x29+32
+	mov	x20, #7
+	str	x20, [sp, #0]
+	bl	shallow
+	ldr	x20, [sp, #40]
+	ldp	x29, x30, [sp, #16]			// CFA=sp+48 RA=x30
+	add	sp, sp, #48				// CFA=sp RA=x30
+	ret
+END deep
+
+FUNC holding
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-96]!			// CFA=sp+96 RA=[cfa-88]
+	mov	x29, sp					// CFA=x29+96
+	stp	x19, x20, [sp, #16]
+	stp	x21, x22, [sp, #32]
+	stp	x23, x24, [sp, #48]
+	stp	x25, x26, [sp, #64]
+	stp	x27, x28, [sp, #80]
+	.irp	n, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28
+	mov	x\n, #\n
+	.endr
+	bl	schedule
+	mov	x0, xzr
+	.irp	n, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28
+	add	x0, x0, x\n
+	.endr
+	ldp	x19, x20, [sp, #16]
+	ldp	x21, x22, [sp, #32]
+	ldp	x23, x24, [sp, #48]
+	ldp	x25, x26, [sp, #64]
+	ldp	x27, x28, [sp, #80]
+	ldp	x29, x30, [sp], #96			// CFA=sp RA=x30
+	ret
+END holding

@@ -1,0 +1,28 @@
+//@ start none
+// A plain chain, six calls deep with a leaf at its end: the harness corrupts copies of its stack.
+#include "kernel.S"
+
+.macro LINK name, next
+FUNC \name
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	mov	x29, sp					// CFA=x29+16
+	bl	\next
+	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	ret
+END \name
+.endm
+
+LINK guest_main, first
+LINK first, second
+LINK second, third
+LINK third, fourth
+LINK fourth, fifth
+LINK fifth, leaf
+
+FUNC leaf
+							// CFA=sp RA=x30
+	add	x0, x0, #1
+	eor	x0, x0, #2
+	ret
+END leaf

@@ -1,0 +1,36 @@
+//@ start none
+// The boot task as the idle task of the first CPU: nothing entered the kernel on its behalf, and still its walk ends at
+// an outermost record, which boot code put at the end of its stack.
+#include "kernel.S"
+
+FUNC guest_main
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-32]!			// CFA=sp+32 RA=[cfa-24]
+	mov	x29, sp					// CFA=x29+32
+	str	x19, [sp, #16]
+	mov	x19, #3
+1:	bl	do_idle
+	subs	x19, x19, #1
+	b.ne	1b
+	ldr	x19, [sp, #16]
+	ldp	x29, x30, [sp], #32			// CFA=sp RA=x30
+	ret
+END guest_main
+
+FUNC do_idle
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	mov	x29, sp					// CFA=x29+16
+	msr	daifset, #3
+	bl	leaf
+	msr	daifclr, #3
+	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	ret
+END do_idle
+
+FUNC leaf
+							// CFA=sp RA=x30
+	add	x0, x0, #1
+	eor	x0, x0, #2
+	ret
+END leaf

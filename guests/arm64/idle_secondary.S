@@ -1,0 +1,56 @@
+//@ start none
+// The idle task of another CPU: `secondary_entry` writes the outermost record and goes straight to C with x29 at it,
+// without any ordinary record between. Here the "other CPU" is the other task, and the boot task "powers it on" by
+// switching to it.
+#define OTHER_PC secondary_entry
+#include "kernel.S"
+
+FUNC guest_main
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	mov	x29, sp					// CFA=x29+16
+	bl	wait_for_other
+	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	ret
+END guest_main
+
+// Masked, with SP where pt_regs would be: what a CPU does that has just got its stack.
+FUNC secondary_entry
+	stp	xzr, xzr, [sp, #PT_RECORD]
+	mov	x0, #TYPE_FINAL
+	str	x0, [sp, #PT_TYPE]
+	add	x29, sp, #PT_RECORD			// the chain ends here
+	bl	secondary_start_kernel
+	b	bad_mode				// it does not return
+END secondary_entry
+
+FUNC secondary_start_kernel
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-32]!			// CFA=sp+32 RA=[cfa-24]
+	mov	x29, sp					// CFA=x29+32
+	str	x19, [sp, #16]
+	msr	daifclr, #15
+	mov	x19, #3
+1:	bl	do_idle
+	subs	x19, x19, #1
+	b.ne	1b
+	bl	do_exit
+END secondary_start_kernel
+
+FUNC do_idle
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	mov	x29, sp					// CFA=x29+16
+	msr	daifset, #3
+	bl	leaf
+	msr	daifclr, #3
+	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	ret
+END do_idle
+
+FUNC leaf
+							// CFA=sp RA=x30
+	add	x0, x0, #1
+	eor	x0, x0, #2
+	ret
+END leaf

@@ -1,0 +1,324 @@
+// A small kernel for the guests that are really interrupted (guests/KERNEL.md): this file boots, owns the data and the
+// handlers; kernel_entry.S holds the vectors, kernel_sched.S the tasks. A guest includes it and defines `guest_main`.
+// It may say before that what the second task runs (OTHER_FN, a function, and OTHER_ARG, an address for it), what a
+// softirq does (SOFTIRQ_ACTION), and what a system call does (SYS_CALL); or, with OTHER_PC, that the second task does not
+// start in ret_from_fork. Nothing of that may change once the kernel runs: an exception can switch tasks at once.
+#include "guest.h"
+
+#ifndef OTHER_FN
+#define OTHER_FN	checker
+#define OTHER_ARG	task_boot
+#endif
+
+// pt_regs: x0..x30, then what follows. PT_RECORD is a metadata record {0, 0, type}, to which x29 points in a handler.
+#define PT_LR		240
+#define PT_SP		248
+#define PT_PC		256
+#define PT_PSTATE	264
+#define PT_ORIG_X0	272
+#define PT_SYSCALLNO	280
+#define PT_RECORD	296
+#define PT_TYPE		312
+#define PT_SIZE		320
+
+#define TYPE_FINAL	1				// the outermost record of a task
+#define TYPE_PT_REGS	2				// behind it lie registers that were interrupted in the kernel
+
+// struct task. TASK_CONTEXT is x19..x28, fp, sp, pc.
+#define TASK_LOW	0
+#define TASK_HIGH	8
+#define TASK_CONTEXT	16
+#define TASK_FP		96
+#define TASK_SP		104
+#define TASK_PC		112
+#define TASK_X18	120				// with SCS, x18 of the task while the irq stack is in use
+#define TASK_SIZE	128
+
+#define STACK_SHIFT	14				// 16 KiB stacks at multiples of 32 KiB: bit 14 of a good SP is 0
+
+STACK task, 0x4000
+STACK other, 0x4000
+STACK irq, 0x4000
+STACK overflow, 0x1000
+#ifdef SCS
+STACK scs_irq, 0x1000
+#endif
+
+// WORD name, bytes: zeroed words that an interrupt may change for good.
+.macro WORD name, bytes=8
+	.pushsection .scratch, "aw"
+	.p2align 3
+	.globl \name
+	.type \name, %object
+\name:
+	.zero \bytes
+	.size \name, \bytes
+	.popsection
+.endm
+
+WORD task_boot, TASK_SIZE
+WORD task_other, TASK_SIZE
+WORD __current
+WORD need_resched
+WORD other_done						// set by a task_other that has nothing left to do
+
+// Boot. SP becomes the address of the boot task's pt_regs; they lie 16 bytes lower where the harness asks for the other
+// residue of the CFA. The record stays at the end of the stack in both cases, for that is how a walk knows it.
+FUNC _start
+	mov	x30, xzr
+	adr	x0, task_boot
+	adr	x1, __stack_task_high
+	ldr	x1, [x1]
+	adr	x2, __stack_task_low
+	ldr	x2, [x2]
+	stp	x2, x1, [x0, #TASK_LOW]
+	msr	sp_el0, x0				// `current`, in EL1
+	adr	x2, __current
+	str	x0, [x2]
+	sub	x1, x1, #PT_SIZE
+	stp	xzr, xzr, [x1, #PT_RECORD]
+	mov	x2, #TYPE_FINAL
+	str	x2, [x1, #PT_TYPE]
+	sub	sp, sp, #PT_SIZE
+	add	x29, x1, #PT_RECORD			// the chain of the boot task ends here
+	adr	x2, vectors
+	msr	vbar_el1, x2
+	isb
+	stp	x29, x30, [sp, #-16]!
+	mov	x29, sp
+	bl	setup_other
+	ldp	x29, x30, [sp], #16
+	msr	daifclr, #15
+	bl	guest_main
+	b	__sentinel				// the run ends
+END _start
+
+// The bounds of the second task, and what it will run.
+FUNC setup_other
+							// CFA=sp RA=x30
+	adr	x0, task_other
+	adr	x1, __stack_other_low
+	ldr	x1, [x1]
+	adr	x2, __stack_other_high
+	ldr	x2, [x2]
+	stp	x1, x2, [x0, #TASK_LOW]
+	adr	x0, OTHER_FN
+	adr	x1, OTHER_ARG
+#ifndef OTHER_PC
+	b	copy_thread
+#else
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	mov	x29, sp					// CFA=x29+16
+	bl	copy_thread
+	adr	x0, task_other
+	adr	x1, OTHER_PC
+	str	x1, [x0, #TASK_PC]
+	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	ret
+#endif
+END setup_other
+
+// Here a kernel would take a backtrace of itself. x0: the innermost pt_regs, or 0.
+FUNC walk_here
+							// CFA=sp RA=x30
+	ret
+END walk_here
+
+// Here a kernel would take a backtrace of a task that is switched out. x0: its struct task.
+FUNC walk_task
+							// CFA=sp RA=x30
+	ret
+END walk_task
+
+// x0: the argument for the function, x1: the function. The record that links the two stacks is on the old one; SP and
+// x29 are on different stacks between the two switches.
+FUNC call_on_irq_stack
+							// CFA=sp RA=x30
+	mrs	x9, daif
+	msr	daifset, #15
+#ifdef SCS
+	mrs	x10, sp_el0
+	str	x18, [x10, #TASK_X18]
+	adr	x18, __stack_scs_irq_low
+nest_to_scs:						// a nested call would save the wrong x18, from here
+	ldr	x18, [x18]
+#endif
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	mov	x29, sp					// CFA=x29+16
+	adr	x10, __stack_irq_high
+	ldr	x10, [x10]
+	mov	sp, x10					// SP on the irq stack; CFA, RA and x29 on the old stack
+#ifdef SCS
+nest_from_scs:						// to here
+#endif
+	msr	daif, x9
+	blr	x1
+	mrs	x9, daif
+	msr	daifset, #15
+	mov	sp, x29					// back; CFA=sp+16 too
+#ifdef SCS
+nest_to_scs_back:					// and from here
+#endif
+	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+#ifdef SCS
+	mrs	x10, sp_el0
+	ldr	x18, [x10, #TASK_X18]
+nest_from_scs_back:					// to here
+#endif
+	msr	daif, x9
+	ret
+END call_on_irq_stack
+
+// x0: pt_regs, x1: the handler. Calls it on the irq stack, unless the task stack has already been left.
+FUNC do_interrupt_handler
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	mov	x29, sp					// CFA=x29+16
+	mrs	x2, sp_el0
+	ldr	x2, [x2, #TASK_LOW]
+	eor	x2, x2, x29
+	lsr	x2, x2, #STACK_SHIFT
+	cbnz	x2, 1f
+	bl	call_on_irq_stack
+	b	2f
+1:	blr	x1
+2:	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	ret
+END do_interrupt_handler
+
+// The C of an interrupt that arrived in the kernel. D and A are open while it is handled, I and F closed.
+FUNC el1_interrupt_handler
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-32]!			// CFA=sp+32 RA=[cfa-24]
+	mov	x29, sp					// CFA=x29+32
+	str	x19, [sp, #16]
+	mov	x19, x0
+	msr	daifclr, #12
+	adr	x1, do_irq
+	bl	do_interrupt_handler
+	msr	daifset, #15
+	ldr	x0, [x19, #PT_PSTATE]
+	tbnz	x0, #7, 1f				// it arrived where interrupts are masked: no place to preempt
+	mrs	x0, sp_el0
+	ldr	x0, [x0, #TASK_LOW]
+	eor	x0, x0, x29
+	lsr	x0, x0, #STACK_SHIFT
+	cbnz	x0, 1f					// nor is the irq stack
+	adr	x0, need_resched
+	ldr	x1, [x0]
+	cbz	x1, 1f
+	str	xzr, [x0]
+	bl	preempt_schedule_irq
+1:	ldr	x19, [sp, #16]
+	ldp	x29, x30, [sp], #32			// CFA=sp RA=x30
+	ret
+END el1_interrupt_handler
+
+// The C of an NMI that arrived in the kernel: everything stays masked.
+FUNC el1_nmi_handler
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	mov	x29, sp					// CFA=x29+16
+	adr	x1, do_nmi
+	bl	do_interrupt_handler
+	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	ret
+END el1_nmi_handler
+
+// The C of a fault that arrived in the kernel: what the interrupted code allowed is allowed again.
+FUNC el1_sync_handler
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	mov	x29, sp					// CFA=x29+16
+	ldr	x1, [x0, #PT_PSTATE]
+	and	x1, x1, #0x3c0
+	msr	daif, x1
+	bl	handle
+	msr	daifset, #15
+	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	ret
+END el1_sync_handler
+
+// The C of an SError that arrived in the kernel: only D is open.
+FUNC el1_error_handler
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	mov	x29, sp					// CFA=x29+16
+	msr	daifclr, #8
+	bl	handle
+	msr	daifset, #15
+	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	ret
+END el1_error_handler
+
+FUNC do_irq
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	mov	x29, sp					// CFA=x29+16
+	bl	handle
+	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	ret
+END do_irq
+
+FUNC do_nmi
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	mov	x29, sp					// CFA=x29+16
+	bl	handle
+	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	ret
+END do_nmi
+
+// x0: pt_regs. What every handler comes to in the end.
+FUNC handle
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	mov	x29, sp					// CFA=x29+16
+	bl	walk_here
+	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	ret
+END handle
+
+// x0: pt_regs on the overflow stack.
+FUNC handle_bad_stack
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	mov	x29, sp					// CFA=x29+16
+	bl	handle
+	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	ret
+END handle_bad_stack
+
+// From task context, with its interrupts off: the softirqs run on the irq stack.
+FUNC do_softirq_own_stack
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-32]!			// CFA=sp+32 RA=[cfa-24]
+	mov	x29, sp					// CFA=x29+32
+	str	x19, [sp, #16]
+	mrs	x19, daif
+	msr	daifset, #3
+	mov	x0, xzr
+	adr	x1, do_softirq
+	bl	call_on_irq_stack
+	msr	daif, x19
+	ldr	x19, [sp, #16]
+	ldp	x29, x30, [sp], #32			// CFA=sp RA=x30
+	ret
+END do_softirq_own_stack
+
+// On the irq stack. An action runs with interrupts on.
+FUNC do_softirq
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	mov	x29, sp					// CFA=x29+16
+	msr	daifclr, #3
+#ifdef SOFTIRQ_ACTION
+	bl	SOFTIRQ_ACTION
+#endif
+	msr	daifset, #3
+	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	ret
+END do_softirq
+
+#include "kernel_entry.S"
+#include "kernel_sched.S"

@@ -1,0 +1,40 @@
+// Something to interrupt: a caller with a frame record, a function that links its record late, and a leaf without one.
+// Returns in x0 what the path computed.
+FUNC body
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-32]!			// CFA=sp+32 RA=[cfa-24]
+	mov	x29, sp					// CFA=x29+32
+	str	x19, [sp, #16]
+	mov	x19, #5
+	mov	x0, x19
+	bl	late
+	add	x0, x0, x19
+	bl	leaf
+	ldr	x19, [sp, #16]
+	ldp	x29, x30, [sp], #32			// CFA=sp RA=x30
+	ret
+END body
+
+FUNC late
+							// CFA=sp RA=x30
+	sub	sp, sp, #48				// CFA=sp+48 RA=x30
+	stp	x19, x20, [sp, #32]
+	add	x19, x0, #1
+	eor	x20, x0, #3
+	stp	x29, x30, [sp, #16]			// CFA=sp+48 RA=[cfa-24]
+	add	x29, sp, #16				// CFA=x29+32
+	mov	x0, x19
+	bl	leaf
+	add	x0, x0, x20
+	ldp	x29, x30, [sp, #16]			// CFA=sp+48 RA=x30
+	ldp	x19, x20, [sp, #32]
+	add	sp, sp, #48				// CFA=sp RA=x30
+	ret
+END late
+
+FUNC leaf
+							// CFA=sp RA=x30
+	add	x0, x0, #1
+	eor	x0, x0, #2
+	ret
+END leaf

@@ -1,0 +1,159 @@
+// Tasks of the small kernel: switching, forking, ending. Part of kernel.S.
+
+// x0: previous task, x1: next task. Returns in the next task, with the previous in x0. The mask travels along: each
+// task comes back to a place that sets its own.
+FUNC cpu_switch_to
+							// CFA=sp RA=x30
+	mrs	x11, daif
+	msr	daifset, #15
+	add	x8, x0, #TASK_CONTEXT
+	mov	x9, sp
+	stp	x19, x20, [x8, #0]
+	stp	x21, x22, [x8, #16]
+	stp	x23, x24, [x8, #32]
+	stp	x25, x26, [x8, #48]
+	stp	x27, x28, [x8, #64]
+	stp	x29, x9, [x8, #80]
+	str	x30, [x8, #96]
+	add	x8, x1, #TASK_CONTEXT
+	adr	x10, __current
+	ldp	x19, x20, [x8, #0]
+	ldp	x21, x22, [x8, #16]
+	ldp	x23, x24, [x8, #32]
+	ldp	x25, x26, [x8, #48]
+	ldp	x27, x28, [x8, #64]
+	ldp	x29, x9, [x8, #80]			// CFA=sp (the previous task's), x29 the next task's
+	ldr	x30, [x8, #96]				// RA=x30, the next task's
+	mov	sp, x9					// CFA=sp, the next task's
+	msr	sp_el0, x1
+	str	x1, [x10]
+	msr	daif, x11
+	ret
+END cpu_switch_to
+
+FUNC context_switch
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	mov	x29, sp					// CFA=x29+16
+	bl	cpu_switch_to
+	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	ret
+END context_switch
+
+// To the task that is not running. Interrupts are off from the choice until it has been switched to.
+FUNC schedule
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-32]!			// CFA=sp+32 RA=[cfa-24]
+	mov	x29, sp					// CFA=x29+32
+	str	x19, [sp, #16]
+	mrs	x19, daif
+	msr	daifset, #3
+	mrs	x0, sp_el0
+	adr	x1, task_boot
+	adr	x2, task_other
+	cmp	x0, x1
+	csel	x1, x2, x1, eq
+	bl	context_switch
+	msr	daif, x19
+	ldr	x19, [sp, #16]
+	ldp	x29, x30, [sp], #32			// CFA=sp RA=x30
+	ret
+END schedule
+
+// From the end of an interrupt, before its registers are restored.
+FUNC preempt_schedule_irq
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	mov	x29, sp					// CFA=x29+16
+	msr	daifclr, #15
+	bl	schedule
+	msr	daifset, #15
+	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	ret
+END preempt_schedule_irq
+
+// x0: function, x1: its argument. Makes task_other a kernel thread that has not run: its pt_regs are zero but for a
+// status that cannot be returned to and the outermost record.
+FUNC copy_thread
+							// CFA=sp RA=x30
+	adr	x2, task_other
+	stp	x0, x1, [x2, #TASK_CONTEXT]		// x19 and x20
+	stp	xzr, xzr, [x2, #TASK_CONTEXT + 16]
+	stp	xzr, xzr, [x2, #TASK_CONTEXT + 32]
+	stp	xzr, xzr, [x2, #TASK_CONTEXT + 48]
+	stp	xzr, xzr, [x2, #TASK_CONTEXT + 64]
+	ldr	x3, [x2, #TASK_HIGH]
+	sub	x4, x3, #PT_SIZE
+	mov	x5, x4
+1:	stp	xzr, xzr, [x5], #16
+	cmp	x5, x3
+	b.lo	1b
+	mov	x5, #0x100000
+	str	x5, [x4, #PT_PSTATE]
+	mov	x5, #TYPE_FINAL
+	str	x5, [x4, #PT_TYPE]
+	add	x5, x4, #PT_RECORD
+	stp	x5, x4, [x2, #TASK_FP]			// and SP
+	adr	x5, ret_from_fork
+	str	x5, [x2, #TASK_PC]
+	ret
+END copy_thread
+
+// Where a new task starts. x19: function or 0, x20: its argument, x29: the outermost record, SP: pt_regs.
+FUNC ret_from_fork
+	bl	schedule_tail
+	cbz	x19, 1f
+	mov	x0, x20
+	blr	x19
+1:	b	ret_to_user				// a thread that has become a user process
+END ret_from_fork
+
+// What `schedule` does behind the switch, for a task that did not come through it.
+FUNC schedule_tail
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	mov	x29, sp					// CFA=x29+16
+	msr	daifclr, #15
+	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	ret
+END schedule_tail
+
+// x0: the other task. For ever: walks it, which was switched out, and switches back.
+FUNC checker
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-32]!			// CFA=sp+32 RA=[cfa-24]
+	mov	x29, sp					// CFA=x29+32
+	str	x19, [sp, #16]
+	mov	x19, x0
+1:	mov	x0, x19
+	bl	walk_task
+	bl	schedule
+	b	1b
+END checker
+
+// The end of task_other: it never returns.
+FUNC do_exit
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	mov	x29, sp					// CFA=x29+16
+	adr	x0, other_done
+	mov	x1, #1
+	str	x1, [x0]
+1:	bl	schedule
+	b	1b
+END do_exit
+
+// The boot task has nothing to do until task_other has ended. Each time that it runs, it walks task_other.
+FUNC wait_for_other
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	mov	x29, sp					// CFA=x29+16
+1:	bl	schedule
+	adr	x0, task_other
+	bl	walk_task
+	adr	x0, other_done
+	ldr	x0, [x0]
+	cbz	x0, 1b
+	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	ret
+END wait_for_other

@@ -1,0 +1,26 @@
+//@ start none
+// Softirqs run on the irq stack without any pt_regs behind them: `do_softirq_own_stack` calls with pt_regs 0, and from
+// the action that is interrupted the walk goes by ordinary records to the task stack.
+#define SOFTIRQ_ACTION action
+#include "kernel.S"
+#include "kernel_body.S"
+
+FUNC guest_main
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	mov	x29, sp					// CFA=x29+16
+	bl	do_softirq_own_stack
+	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	ret
+END guest_main
+
+FUNC action
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	mov	x29, sp					// CFA=x29+16
+	mov	x0, xzr
+	bl	walk_here				// no pt_regs
+	bl	body
+	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	ret
+END action

@@ -1,0 +1,18 @@
+//@ start none
+//@ build irq_on_task
+//@ build preempt_on_exit
+//@ build stack_order
+// Code on the task stack that is interrupted: the handler runs on the irq stack, and the metadata record in pt_regs
+// leads back. The other two names differ in what the harness does: it asks for a switch to the other task on the way
+// out, or it lays the stacks out in another order.
+#include "kernel.S"
+#include "kernel_body.S"
+
+FUNC guest_main
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	mov	x29, sp					// CFA=x29+16
+	bl	body
+	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	ret
+END guest_main

@@ -1,0 +1,32 @@
+//@ start none
+// The first run of a task: nothing called it, it starts in `ret_from_fork` with x29 at its outermost record, which lies
+// in pt_regs that nothing has entered through.
+#define OTHER_FN child
+#define OTHER_ARG __current
+#include "kernel.S"
+
+FUNC guest_main
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	mov	x29, sp					// CFA=x29+16
+	adr	x0, task_other
+	bl	walk_task				// it has not run
+	bl	wait_for_other
+	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	ret
+END guest_main
+
+FUNC child
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	mov	x29, sp					// CFA=x29+16
+	bl	leaf
+	bl	do_exit
+END child
+
+FUNC leaf
+							// CFA=sp RA=x30
+	add	x0, x0, #1
+	eor	x0, x0, #2
+	ret
+END leaf

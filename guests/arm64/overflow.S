@@ -1,0 +1,35 @@
+//@ start none
+// The end of the task stack: `recurse` goes on as long as another frame fits. At the deepest call, pt_regs no longer fit;
+// whatever arrives there finds the overflow stack, walks from it back into the task stack, and ends the run. Nothing is
+// lost where pt_regs still fit: one frame higher there is room for them and for a handler, but not for a nested one.
+#include "kernel.S"
+
+FUNC guest_main
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	mov	x29, sp					// CFA=x29+16
+	mov	x0, #1
+	bl	recurse
+	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	ret
+END guest_main
+
+// 256 bytes for each call. In the deepest one, 176 bytes are left (160 where boot started 16 bytes lower).
+FUNC recurse
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-256]!			// CFA=sp+256 RA=[cfa-248]
+	mov	x29, sp					// CFA=x29+256
+	str	x19, [sp, #16]
+	mov	x19, x0
+	adr	x9, __stack_task_low
+	ldr	x9, [x9]
+	sub	x9, x29, x9
+	cmp	x9, #256
+	b.lo	1f
+	add	x0, x0, #1
+	bl	recurse
+1:	add	x0, x0, x19
+	ldr	x19, [sp, #16]
+	ldp	x29, x30, [sp], #256			// CFA=sp RA=x30
+	ret
+END recurse

@@ -1,0 +1,52 @@
+//@ start none
+// Exceptions in user mode: the pt_regs are at the end of the stack of the task, their record is the outermost one, and no
+// value of the user's, least of all its x29, may lead any further.
+#define OTHER_FN become_user
+#define OTHER_ARG user_main
+#include "kernel.S"
+#include "kernel_user.S"
+
+FUNC guest_main
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	mov	x29, sp					// CFA=x29+16
+	bl	wait_for_other
+	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	ret
+END guest_main
+
+// In EL0, with SP at the end of the user stack.
+FUNC user_main
+	mov	x29, xzr
+	mov	x30, xzr
+	mov	x19, #2
+1:	mov	x0, x19
+	bl	user_caller
+	sub	x19, x19, #1
+	cbnz	x19, 1b
+	mov	x8, #93
+	svc	#0
+END user_main
+
+FUNC user_caller
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-32]!			// CFA=sp+32 RA=[cfa-24]
+	mov	x29, sp					// CFA=x29+32
+	str	x19, [sp, #16]
+	mov	x19, #9
+	bl	user_leaf
+	add	x0, x0, x19
+	ldr	x19, [sp, #16]
+	ldp	x29, x30, [sp], #32			// CFA=sp RA=x30
+	ret
+END user_caller
+
+// x29 is a plain number here, as in programs built without frame pointers.
+FUNC user_leaf
+							// CFA=sp RA=x30
+	mov	x9, x29
+	add	x29, x0, #2
+	eor	x0, x29, #4
+	mov	x29, x9
+	ret
+END user_leaf

@@ -1,0 +1,60 @@
+//@ start none
+//@ build blocked_task:
+//@ build blocked_task-metadata: -DMETADATA
+// A task that gives up the CPU by itself, three times: from the function that boot calls, from one below it, and from
+// one that keeps values in callee-saved registers. The second task has it walked each time.
+#include "kernel.S"
+
+FUNC guest_main
+						// CFA=sp RA=ra
+	addi	sp, sp, -16			// CFA=sp+16
+	sd	ra, 8(sp)			// RA=[cfa-8]
+	sd	s0, 0(sp)
+	addi	s0, sp, 16			// CFA=s0
+	call	schedule
+	call	wait_for
+	li	a0, 9
+	call	wait_with_values
+	ld	ra, 8(sp)			// RA=ra
+	ld	s0, 0(sp)			// CFA=sp+16
+	addi	sp, sp, 16			// CFA=sp
+	ret
+END guest_main
+
+FUNC wait_for
+						// CFA=sp RA=ra
+	addi	sp, sp, -16			// CFA=sp+16
+	sd	ra, 8(sp)			// RA=[cfa-8]
+	sd	s0, 0(sp)
+	addi	s0, sp, 16			// CFA=s0
+	call	schedule
+	ld	ra, 8(sp)			// RA=ra
+	ld	s0, 0(sp)			// CFA=sp+16
+	addi	sp, sp, 16			// CFA=sp
+	ret
+END wait_for
+
+FUNC wait_with_values
+						// CFA=sp RA=ra
+	addi	sp, sp, -48			// CFA=sp+48
+	sd	ra, 40(sp)			// RA=[cfa-8]
+	sd	s0, 32(sp)
+	sd	s1, 24(sp)
+	sd	s2, 16(sp)
+	sd	s3, 8(sp)
+	addi	s0, sp, 48			// CFA=s0
+	mv	s1, a0
+	addi	s2, a0, 1
+	slli	s3, a0, 4
+	call	schedule
+	call	wait_for
+	add	a0, s1, s2
+	add	a0, a0, s3
+	ld	s3, 8(sp)
+	ld	s2, 16(sp)
+	ld	s1, 24(sp)
+	ld	ra, 40(sp)			// RA=ra
+	ld	s0, 32(sp)			// CFA=sp+48
+	addi	sp, sp, 48			// CFA=sp
+	ret
+END wait_with_values

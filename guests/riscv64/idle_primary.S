@@ -1,0 +1,62 @@
+//@ start none
+//@ build idle_primary:
+//@ build idle_primary-metadata: -DMETADATA
+// The idle task of the boot CPU: the whole chain of boot is below it. `guest_main` (start_kernel) was reached by a
+// jump; the return address in its frame is left over from an earlier call, and nothing returns there.
+#define BOOT_PRIMARY
+#include "kernel.S"
+
+FUNC guest_main
+						// CFA=sp RA=ra
+	addi	sp, sp, -16			// CFA=sp+16
+	sd	ra, 8(sp)			// RA=[cfa-8]
+	sd	s0, 0(sp)
+	addi	s0, sp, 16			// CFA=s0
+	call	rest_init
+1:	j	1b				// not reached
+END guest_main
+
+FUNC rest_init
+						// CFA=sp RA=ra
+	addi	sp, sp, -16			// CFA=sp+16
+	sd	ra, 8(sp)			// RA=[cfa-8]
+	sd	s0, 0(sp)
+	addi	s0, sp, 16			// CFA=s0
+	call	schedule
+	call	cpu_startup_entry
+1:	j	1b				// not reached
+END rest_init
+
+FUNC cpu_startup_entry
+						// CFA=sp RA=ra
+	addi	sp, sp, -32			// CFA=sp+32
+	sd	ra, 24(sp)			// RA=[cfa-8]
+	sd	s0, 16(sp)
+	sd	s1, 8(sp)
+	addi	s0, sp, 32			// CFA=s0
+	li	s1, 3
+1:
+	call	do_idle
+	addi	s1, s1, -1
+	bnez	s1, 1b
+	tail	__sentinel			// a kernel would idle for ever; the run ends
+END cpu_startup_entry
+
+FUNC do_idle
+						// CFA=sp RA=ra
+	addi	sp, sp, -16			// CFA=sp+16
+	sd	ra, 8(sp)			// RA=[cfa-8]
+	sd	s0, 0(sp)
+	addi	s0, sp, 16			// CFA=s0
+	call	cpu_idle
+	ld	ra, 8(sp)			// RA=ra
+	ld	s0, 0(sp)			// CFA=sp+16
+	addi	sp, sp, 16			// CFA=sp
+	ret
+END do_idle
+
+FUNC cpu_idle
+						// CFA=sp RA=ra
+	nop					// wfi would end the run
+	ret
+END cpu_idle

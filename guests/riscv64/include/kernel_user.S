@@ -1,0 +1,51 @@
+// The way to user mode. A guest includes it behind kernel.S.
+
+// a0: where user mode begins. Sends the task there as a fork sends a new process: pt_regs at the high end of its stack,
+// s0 and sp as a switch of tasks would load them. Does not return, and drops what is on the stack.
+FUNC start_user
+						// CFA=sp RA=ra
+	ld	t1, TASK_HIGH(tp)
+	addi	t1, t1, -PT_SIZE
+	addi	t0, t1, PT_REGS_END		// all but the record of the metadata form: that stays, a fork's is the parent's
+1:	addi	t0, t0, -8
+	sd	zero, 0(t0)
+	bne	t0, t1, 1b
+	sd	a0, PT_EPC(t1)
+	ld	t0, __stack_user_high
+	sd	t0, PT_SP(t1)
+	ld	t0, __stack_user_low
+	sd	t0, PT_TP(t1)			// thread-local data: not 0, for a 0 in sscratch says "kernel"
+	li	t0, SR_SPIE			// to user mode, with interrupts on
+	sd	t0, PT_STATUS(t1)
+	csrci	sstatus, SR_SIE			// as a switch of tasks has it
+#ifdef METADATA
+	addi	s0, t1, PT_TYPE
+#else
+	li	s0, 0
+#endif
+	mv	sp, t1				// no caller from here on: neither CFA nor RA
+	j	ret_from_fork_user_asm
+END start_user
+
+// The first instruction that a new process runs.
+FUNC ret_from_fork_user_asm
+						// no caller: neither CFA nor RA
+	call	schedule_tail
+	mv	a0, sp
+	call	ret_from_fork_user
+	j	ret_from_exception
+END ret_from_fork_user_asm
+
+// a0: pt_regs.
+FUNC ret_from_fork_user
+						// CFA=sp RA=ra
+	addi	sp, sp, -16			// CFA=sp+16
+	sd	ra, 8(sp)			// RA=[cfa-8]
+	sd	s0, 0(sp)
+	addi	s0, sp, 16			// CFA=s0
+	csrci	sstatus, SR_SIE			// as on every way to user mode
+	ld	ra, 8(sp)			// RA=ra
+	ld	s0, 0(sp)			// CFA=sp+16
+	addi	sp, sp, 16			// CFA=sp
+	ret
+END ret_from_fork_user

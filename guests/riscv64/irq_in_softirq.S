@@ -1,0 +1,46 @@
+//@ start none
+//@ build irq_in_softirq:
+//@ build irq_in_softirq-metadata: -DMETADATA
+// Interrupted while a softirq runs on the IRQ stack, called from task context: the handlers stay on the IRQ stack, the
+// interrupted chain leads from there to the task stack.
+#include "kernel.S"
+
+FUNC guest_main
+						// CFA=sp RA=ra
+	addi	sp, sp, -16			// CFA=sp+16
+	sd	ra, 8(sp)			// RA=[cfa-8]
+	sd	s0, 0(sp)
+	addi	s0, sp, 16			// CFA=s0
+	lla	a0, softirq
+	call	do_softirq_own_stack
+	ld	ra, 8(sp)			// RA=ra
+	ld	s0, 0(sp)			// CFA=sp+16
+	addi	sp, sp, 16			// CFA=sp
+	ret
+END guest_main
+
+FUNC softirq
+						// CFA=sp RA=ra
+	addi	sp, sp, -32			// CFA=sp+32
+	sd	ra, 24(sp)			// RA=[cfa-8]
+	sd	s0, 16(sp)
+	sd	s1, 8(sp)
+	addi	s0, sp, 32			// CFA=s0
+	li	a0, 3
+	call	leaf
+	mv	s1, a0
+	call	leaf
+	add	a0, a0, s1
+	ld	s1, 8(sp)
+	ld	ra, 24(sp)			// RA=ra
+	ld	s0, 16(sp)			// CFA=sp+32
+	addi	sp, sp, 32			// CFA=sp
+	ret
+END softirq
+
+FUNC leaf
+						// CFA=sp RA=ra
+	addi	a0, a0, 1
+	xori	a0, a0, 2
+	ret
+END leaf

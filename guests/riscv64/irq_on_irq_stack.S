@@ -1,0 +1,47 @@
+//@ start none
+//@ build irq_on_irq_stack:
+//@ build irq_on_irq_stack-metadata: -DMETADATA
+// Interrupted on the IRQ stack already: the handlers stay there, below what they interrupted. Around the switch of
+// stacks, sp and s0 of the interrupted code are on different stacks.
+#include "kernel.S"
+
+FUNC guest_main
+						// CFA=sp RA=ra
+	addi	sp, sp, -16			// CFA=sp+16
+	sd	ra, 8(sp)			// RA=[cfa-8]
+	sd	s0, 0(sp)
+	addi	s0, sp, 16			// CFA=s0
+	csrci	sstatus, SR_SIE			// as the callers of call_on_irq_stack have it
+	li	a0, 0
+	lla	a1, work
+	call	call_on_irq_stack
+	csrsi	sstatus, SR_SIE
+	ld	ra, 8(sp)			// RA=ra
+	ld	s0, 0(sp)			// CFA=sp+16
+	addi	sp, sp, 16			// CFA=sp
+	ret
+END guest_main
+
+FUNC work
+						// CFA=sp RA=ra
+	addi	sp, sp, -32			// CFA=sp+32
+	sd	ra, 24(sp)			// RA=[cfa-8]
+	sd	s0, 16(sp)
+	sd	s1, 8(sp)
+	addi	s0, sp, 32			// CFA=s0
+	mv	s1, a0
+	call	leaf
+	add	a0, a0, s1
+	ld	s1, 8(sp)
+	ld	ra, 24(sp)			// RA=ra
+	ld	s0, 16(sp)			// CFA=sp+32
+	addi	sp, sp, 32			// CFA=sp
+	ret
+END work
+
+FUNC leaf
+						// CFA=sp RA=ra
+	addi	a0, a0, 1
+	xori	a0, a0, 2
+	ret
+END leaf

@@ -1,0 +1,21 @@
+//@ start none
+//@ build new_task:
+//@ build new_task-metadata: -DMETADATA
+// A task that was forked and has not run yet is walked; then it runs for the first time, and interrupts find it in its
+// first instructions.
+#include "kernel.S"
+
+FUNC guest_main
+						// CFA=sp RA=ra
+	addi	sp, sp, -16			// CFA=sp+16
+	sd	ra, 8(sp)			// RA=[cfa-8]
+	sd	s0, 0(sp)
+	addi	s0, sp, 16			// CFA=s0
+	lla	a0, task_other
+	call	walk_task
+	call	schedule
+	ld	ra, 8(sp)			// RA=ra
+	ld	s0, 0(sp)			// CFA=sp+16
+	addi	sp, sp, 16			// CFA=sp
+	ret
+END guest_main

@@ -1,0 +1,64 @@
+//@ start none
+//@ build switch_each_insn:
+//@ build switch_each_insn-metadata: -DMETADATA
+// Interrupted at every instruction of the context switch, in either direction, while every callee-saved register holds
+// a value of its own that must survive.
+#include "kernel.S"
+
+FUNC guest_main
+						// CFA=sp RA=ra
+	addi	sp, sp, -112			// CFA=sp+112
+	sd	ra, 104(sp)			// RA=[cfa-8]
+	sd	s0, 96(sp)
+	sd	s1, 88(sp)
+	sd	s2, 80(sp)
+	sd	s3, 72(sp)
+	sd	s4, 64(sp)
+	sd	s5, 56(sp)
+	sd	s6, 48(sp)
+	sd	s7, 40(sp)
+	sd	s8, 32(sp)
+	sd	s9, 24(sp)
+	sd	s10, 16(sp)
+	sd	s11, 8(sp)
+	addi	s0, sp, 112			// CFA=s0
+	li	s1, 256
+	li	s2, 257
+	li	s3, 258
+	li	s4, 259
+	li	s5, 260
+	li	s6, 261
+	li	s7, 262
+	li	s8, 263
+	li	s9, 264
+	li	s10, 265
+	li	s11, 266
+	call	schedule
+	call	schedule
+	mv	a0, s1
+	xor	a0, a0, s2
+	xor	a0, a0, s3
+	xor	a0, a0, s4
+	xor	a0, a0, s5
+	xor	a0, a0, s6
+	xor	a0, a0, s7
+	xor	a0, a0, s8
+	xor	a0, a0, s9
+	xor	a0, a0, s10
+	xor	a0, a0, s11
+	ld	s11, 8(sp)
+	ld	s10, 16(sp)
+	ld	s9, 24(sp)
+	ld	s8, 32(sp)
+	ld	s7, 40(sp)
+	ld	s6, 48(sp)
+	ld	s5, 56(sp)
+	ld	s4, 64(sp)
+	ld	s3, 72(sp)
+	ld	s2, 80(sp)
+	ld	s1, 88(sp)
+	ld	ra, 104(sp)			// RA=ra
+	ld	s0, 96(sp)			// CFA=sp+112
+	addi	sp, sp, 112			// CFA=sp
+	ret
+END guest_main

@@ -1,0 +1,45 @@
+//@ start none
+//@ build syscall:
+//@ build syscall-metadata: -DMETADATA
+// System calls from user mode: an ecall after some arithmetic, one from a function below, and one that ends the run.
+// Interrupts find user code, and kernel code that runs for it.
+#include "kernel.S"
+#include "kernel_user.S"
+
+FUNC guest_main
+						// CFA=sp RA=ra
+	addi	sp, sp, -16			// CFA=sp+16
+	sd	ra, 8(sp)			// RA=[cfa-8]
+	sd	s0, 0(sp)
+	addi	s0, sp, 16			// CFA=s0
+	lla	a0, user_main
+	call	start_user
+1:	j	1b				// not reached
+END guest_main
+
+FUNC user_main
+						// CFA=sp RA=ra
+	addi	sp, sp, -32			// CFA=sp+32
+	sd	ra, 24(sp)			// RA=[cfa-8]
+	sd	s0, 16(sp)
+	sd	s1, 8(sp)
+	addi	s0, sp, 32			// CFA=s0
+	li	a0, 4
+	li	a7, 1
+	ecall
+	slli	s1, a0, 3
+	mv	a0, s1
+	call	user_call
+	add	a0, a0, s1
+	li	a7, SYSCALL_END
+	ecall					// the run ends
+1:	j	1b				// not reached
+END user_main
+
+FUNC user_call
+						// CFA=sp RA=ra
+	li	a7, 2
+	ecall
+	xori	a0, a0, 5
+	ret
+END user_call

@@ -1,0 +1,90 @@
+// Stack words that look like what marks an exception or the end: zero pairs with 1, 2 or 3 behind them, as locals and as saved
+// registers, and odd stack addresses like the encoded frame pointer of a pt_regs. None of them is in a record.
+//@ start none
+#include "kernel.S"
+
+FUNC guest_main
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	call	fake_locals
+	movq	%rax, %rdi
+	call	fake_saved
+	popq	%rbp				// CFA=rsp+8
+	ret
+END guest_main
+
+FUNC fake_locals
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	subq	$64, %rsp
+	movq	$0, -8(%rbp)			// right below the record: {0, 0, 1, 2, 3}, from high to low
+	movq	$0, -16(%rbp)
+	movq	$1, -24(%rbp)
+	movq	$2, -32(%rbp)
+	movq	$3, -40(%rbp)
+	leaq	-39(%rbp), %rax			// -40(%rbp)|1
+	movq	%rax, -48(%rbp)
+	movq	$0, -56(%rbp)
+	movq	$0, -64(%rbp)
+	movl	$7, %edi
+	call	leaf
+	addq	$64, %rsp
+	popq	%rbp				// CFA=rsp+8
+	ret
+END fake_locals
+
+FUNC fake_saved
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	pushq	%rbx
+	pushq	%r12
+	pushq	%r13
+	pushq	%r14
+	pushq	%r15
+	xorl	%ebx, %ebx
+	xorl	%r12d, %r12d
+	movl	$1, %r13d
+	movl	$2, %r14d
+	leaq	1(%rsp), %r15			// like an encoded frame pointer
+	call	saves_them
+	popq	%r15
+	popq	%r14
+	popq	%r13
+	popq	%r12
+	popq	%rbx
+	popq	%rbp				// CFA=rsp+8
+	ret
+END fake_saved
+
+FUNC saves_them
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	pushq	%rbx
+	pushq	%r12
+	pushq	%r13
+	pushq	%r14
+	pushq	%r15
+	movl	$3, %ebx
+	xorl	%r12d, %r12d
+	xorl	%r13d, %r13d
+	call	leaf
+	addq	%rbx, %rax
+	popq	%r15
+	popq	%r14
+	popq	%r13
+	popq	%r12
+	popq	%rbx
+	popq	%rbp				// CFA=rsp+8
+	ret
+END saves_them
+
+FUNC leaf
+						// CFA=rsp+8 RA=[cfa-8]
+	leaq	1(%rdi), %rax
+	xorq	$2, %rax
+	ret
+END leaf

@@ -1,0 +1,67 @@
+// The idle task of the CPU that booted: its stack ends in the boot code, and its last record is that of the first function
+// called there. (A kernel idles for ever; this one twice.)
+//@ start none
+#include "kernel.S"
+
+FUNC guest_main
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	call	start_kernel
+	popq	%rbp				// CFA=rsp+8
+	ret
+END guest_main
+
+FUNC start_kernel
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	subq	$32, %rsp
+	movq	$0, -8(%rbp)
+	movq	$1, -16(%rbp)
+	call	rest_init
+	addq	$32, %rsp
+	popq	%rbp				// CFA=rsp+8
+	ret
+END start_kernel
+
+FUNC rest_init
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	movl	$2, %edi			// how often
+	call	cpu_startup_entry
+	popq	%rbp				// CFA=rsp+8
+	ret
+END rest_init
+
+FUNC cpu_startup_entry
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	pushq	%rbx
+	movq	%rdi, %rbx
+.Lidle_again:
+	call	do_idle
+	decq	%rbx
+	jnz	.Lidle_again
+	popq	%rbx
+	popq	%rbp				// CFA=rsp+8
+	ret
+END cpu_startup_entry
+
+FUNC do_idle
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	call	idle_wait
+	call	schedule
+	popq	%rbp				// CFA=rsp+8
+	ret
+END do_idle
+
+FUNC idle_wait
+						// CFA=rsp+8 RA=[cfa-8]
+	pause					// a kernel halts here
+	ret
+END idle_wait

@@ -1,0 +1,77 @@
+// The idle task of another CPU: it does not begin in ret_from_fork but in boot code, which takes the empty stack, calls what
+// initial_code says and has no caller.
+//@ start none
+#define OTHER_ENTRY secondary_startup
+#include "kernel.S"
+
+FUNC guest_main
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	call	schedule
+	leaq	task_other(%rip), %rdi
+	call	walk_task
+	call	schedule
+	leaq	task_other(%rip), %rdi
+	call	walk_task
+	movl	$1, %eax
+	popq	%rbp				// CFA=rsp+8
+	ret
+END guest_main
+
+FUNC secondary_startup
+	movq	cpu_current_top_of_stack(%rip), %rsp
+	subq	$REGS_SIZE, %rsp		// REGS=rsp
+	xorl	%ebp, %ebp			// no caller
+	call	*initial_code(%rip)
+	ud2
+END secondary_startup
+
+FUNC start_secondary
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	call	schedule_tail
+	movq	$-1, %rdi			// for ever
+	call	cpu_startup_entry
+	ud2
+END start_secondary
+
+FUNC cpu_startup_entry
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	pushq	%rbx
+	movq	%rdi, %rbx
+.Lidle_again:
+	call	do_idle
+	decq	%rbx
+	jnz	.Lidle_again
+	popq	%rbx
+	popq	%rbp				// CFA=rsp+8
+	ret
+END cpu_startup_entry
+
+FUNC do_idle
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	call	idle_wait
+	call	schedule
+	popq	%rbp				// CFA=rsp+8
+	ret
+END do_idle
+
+FUNC idle_wait
+						// CFA=rsp+8 RA=[cfa-8]
+	pause					// a kernel halts here
+	ret
+END idle_wait
+
+	.pushsection .data
+	.p2align 3
+	.type initial_code, @object
+	.size initial_code, 8
+initial_code:
+	.quad start_secondary
+	.popsection

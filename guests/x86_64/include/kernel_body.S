@@ -1,0 +1,55 @@
+// What several kernel guests have interrupted: a function with a record (caller), one that links its record late and unlinks
+// it early (late), and one without (leaf).
+FUNC guest_main
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16; the last record: at task_pt_regs - 16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	movl	$3, %edi
+	call	caller
+	popq	%rbp				// CFA=rsp+8
+	ret
+END guest_main
+
+FUNC caller
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	pushq	%rbx
+	pushq	%r12
+	movq	%rdi, %rbx
+	call	late
+	movq	%rax, %r12
+	movq	%rbx, %rdi
+	call	leaf
+	addq	%r12, %rax
+	popq	%r12
+	popq	%rbx
+	popq	%rbp				// CFA=rsp+8
+	ret
+END caller
+
+FUNC late
+						// CFA=rsp+8 RA=[cfa-8]
+	movl	$1, %eax
+	testq	%rdi, %rdi
+	jz	.Lnothing_to_do
+	subq	$32, %rsp			// CFA=rsp+40
+	movq	%rbp, 24(%rsp)
+	movq	%rdi, 8(%rsp)
+	leaq	24(%rsp), %rbp			// CFA=rbp+16
+	addq	$4, %rdi
+	call	leaf
+	addq	8(%rsp), %rax
+	movq	24(%rsp), %rbp			// CFA=rsp+40
+	leaq	1(%rax), %rax
+	addq	$32, %rsp			// CFA=rsp+8
+.Lnothing_to_do:
+	ret
+END late
+
+FUNC leaf
+						// CFA=rsp+8 RA=[cfa-8]
+	leaq	1(%rdi), %rax
+	xorq	$2, %rax
+	ret
+END leaf

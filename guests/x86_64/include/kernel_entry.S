@@ -1,0 +1,289 @@
+// What the CPU enters, and the way out.
+//
+// Which exception cannot arrive where. The guests survive all but the first three.
+//
+// | kind         | not here                                                     | because                                    |
+// |--------------|--------------------------------------------------------------|--------------------------------------------|
+// | NMI          | idt_nmi, first instruction to iretq, with all that it calls  | the CPU blocks NMIs up to an iretq; a second frame would go where the first one lies. (That a fault's iretq unblocks them too early, and what a kernel does about it, is left out.) |
+// | debug        | idt_debug, first instruction to iretq, with all that it calls | a second frame would go where the first one lies. A kernel disarms breakpoints there |
+// | double fault | idt_double_fault, likewise                                   | a second frame would go where the first one lies |
+// | irq, preempt | where IF is clear: entries, exits, their handlers            | masked |
+// | irq, fault   | entry_SYSCALL_64 up to the load of rsp                       | irqs are masked and nothing faults: rsp is the user's. Survived while the user stack has room |
+
+// moved_return_*: here a return arrives with another rsp than that of its call, and with other callee-saved registers: the
+// called code has left pt_regs on its caller's stack, and kept nothing in registers.
+
+// Pushes what of pt_regs lies below orig_ax. \rdx is where rdx is found, \rax what is written as rax.
+.macro PUSH_REGS rdx=%rdx, rax=%rax
+	pushq	%rdi
+	pushq	%rsi
+	pushq	\rdx
+	PUSH_REST \rax
+	CLEAR_REGS
+.endm
+
+// The same in a function that was called: the return address lies where rdi belongs, and moves below pt_regs by way of rsi.
+.macro PUSH_REGS_BELOW_RETURN_ADDRESS
+	pushq	%rsi				// IRET=rsp+24 RA=[rsp+8]
+	movq	8(%rsp), %rsi			// RA=rsi, and still [rsp+8]
+	movq	%rdi, 8(%rsp)			// RA=rsi
+	pushq	%rdx
+	PUSH_REST %rax				// REGS=rsp
+	pushq	%rsi				// REGS=rsp+8 RA=[rsp]
+	CLEAR_REGS
+.endm
+
+.macro PUSH_REST rax
+	pushq	%rcx
+	pushq	\rax
+	pushq	%r8
+	pushq	%r9
+	pushq	%r10
+	pushq	%r11
+	pushq	%rbx
+	pushq	%rbp
+	pushq	%r12
+	pushq	%r13
+	pushq	%r14
+	pushq	%r15
+.endm
+
+// Nothing of the interrupted code stays in registers for speculation to use; rbp is 0 for some instructions.
+.macro CLEAR_REGS
+	xorl	%ebx, %ebx
+	xorl	%ebp, %ebp
+	xorl	%r12d, %r12d
+	xorl	%r13d, %r13d
+	xorl	%r14d, %r14d
+	xorl	%r15d, %r15d
+.endm
+
+// rsp goes from pt_regs to the words for iretq.
+.macro POP_REGS
+	popq	%r15
+	popq	%r14
+	popq	%r13
+	popq	%r12
+	popq	%rbp
+	popq	%rbx
+	popq	%r11
+	popq	%r10
+	popq	%r9
+	popq	%r8
+	popq	%rax
+	popq	%rcx
+	popq	%rdx
+	popq	%rsi
+	popq	%rdi				// IRET=rsp+8
+	addq	$8, %rsp			// IRET=rsp
+.endm
+
+// A maskable interrupt: no error code, no IST.
+FUNC idt_irq
+						// IRET=rsp
+	cld
+	pushq	$-1				// IRET=rsp+8
+	call	error_entry			// rsp comes back lower than it went: REGS=rsp on this stack, and in rax
+moved_return_irq:
+	movq	%rax, %rsp			// REGS=rsp
+	leaq	1(%rsp), %rbp
+	movq	%rsp, %rdi
+	call	common_interrupt
+	jmp	error_return
+END idt_irq
+
+// A page fault: an error code, no IST.
+FUNC idt_fault
+						// IRET=rsp+8
+	cld
+	call	error_entry
+moved_return_fault:
+	movq	%rax, %rsp			// REGS=rsp
+	leaq	1(%rsp), %rbp
+	movq	%rsp, %rdi
+	movq	REGS_ORIG_RAX(%rsp), %rsi	// the error code
+	movq	$-1, REGS_ORIG_RAX(%rsp)	// no system call
+	call	exc_page_fault
+	jmp	error_return
+END idt_fault
+
+// Below the CPU's words and orig_ax: pushes the rest of pt_regs. Returns its address in rax: here, or, from user mode, on
+// the task stack.
+FUNC error_entry
+						// IRET=rsp+16 RA=[rsp]
+	PUSH_REGS_BELOW_RETURN_ADDRESS
+	leaq	8+1(%rsp), %rbp
+	testb	$3, 8+REGS_CS(%rsp)
+	jz	.Lerror_from_kernel
+	swapgs
+	leaq	8(%rsp), %rdi
+	jmp	sync_regs			// returns to error_entry's caller
+.Lerror_from_kernel:
+	leaq	8(%rsp), %rax
+	ret					// REGS=rsp
+END error_entry
+
+// Moves pt_regs from the entry stack (rdi) to its place on the task stack, which is free: user mode was interrupted. It
+// may lie there already.
+FUNC sync_regs
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	movq	cpu_current_top_of_stack(%rip), %rax
+	subq	$REGS_SIZE, %rax
+	cmpq	%rax, %rdi
+	je	.Lsynced
+	movq	%rdi, %rsi
+	movq	%rax, %rdi
+	movl	$REGS_SIZE / 8, %ecx
+	rep movsq
+.Lsynced:
+	popq	%rbp				// CFA=rsp+8
+	ret
+END sync_regs
+
+FUNC error_return
+						// REGS=rsp
+	testb	$3, REGS_CS(%rsp)
+	jnz	return_to_user
+	POP_REGS
+	iretq
+END error_return
+
+FUNC return_to_user
+						// REGS=rsp, at the high end of the task stack
+	POP_REGS
+	swapgs
+	iretq
+END return_to_user
+
+// NMI: on a stack of its own (IST). What lies on it, from the top: the CPU's words, rdx, a word that says that an NMI is
+// being handled, and a copy of the CPU's words, which is the end of pt_regs and what iretq uses.
+FUNC idt_nmi
+						// IRET=rsp
+	cld
+	pushq	%rdx				// IRET=rsp+8
+	testb	$3, 16(%rsp)
+	jz	.Lnmi_from_kernel
+
+	// From user mode: as if the CPU had switched to the task stack.
+	swapgs
+	movq	%rsp, %rdx			// IRET=rdx+8
+	movq	cpu_current_top_of_stack(%rip), %rsp
+	pushq	40(%rdx)
+	pushq	32(%rdx)
+	pushq	24(%rdx)
+	pushq	16(%rdx)
+	pushq	8(%rdx)				// IRET=rsp
+	pushq	$-1				// IRET=rsp+8
+	PUSH_REGS rdx=(%rdx)			// REGS=rsp; nothing on the nmi stack is needed any more
+	leaq	1(%rsp), %rbp
+	movq	%rsp, %rdi
+	call	exc_nmi
+	jmp	return_to_user
+
+.Lnmi_from_kernel:
+	pushq	$1				// IRET=rsp+16; an NMI is being handled
+	.rept 5
+	pushq	48(%rsp)
+	.endr					// IRET=rsp; and at rsp+56
+	pushq	$-1				// IRET=rsp+8
+	call	paranoid_entry			// REGS=rsp
+moved_return_nmi:
+	movq	%rsp, %rdi
+	call	exc_nmi
+	movq	%rbx, %rax
+	call	paranoid_exit
+	POP_REGS				// IRET=rsp
+	movq	$0, 40(%rsp)			// no NMI is being handled
+	iretq
+END idt_nmi
+
+// Debug: on a stack of its own (IST).
+FUNC idt_debug
+						// IRET=rsp
+	cld
+	pushq	$-1				// IRET=rsp+8
+	testb	$3, 16(%rsp)
+	jnz	.Ldebug_from_user
+	call	paranoid_entry			// REGS=rsp
+moved_return_debug:
+	movq	%rsp, %rdi
+	call	exc_debug
+	movq	%rbx, %rax
+	call	paranoid_exit
+	POP_REGS				// IRET=rsp
+	iretq
+
+.Ldebug_from_user:
+	call	error_entry
+moved_return_debug_from_user:
+	movq	%rax, %rsp			// REGS=rsp; nothing on the db stack is needed any more
+	leaq	1(%rsp), %rbp
+	movq	%rsp, %rdi
+	call	exc_debug
+	jmp	error_return
+END idt_debug
+
+// Double fault: an error code, and a stack of its own (IST). A kernel does not come back from it; here it does, and nothing
+// is lost.
+FUNC idt_double_fault
+						// IRET=rsp+8
+	cld
+	call	paranoid_entry			// REGS=rsp
+moved_return_double_fault:
+	movq	%rsp, %rdi
+	movq	REGS_ORIG_RAX(%rsp), %rsi
+	movq	$-1, REGS_ORIG_RAX(%rsp)
+	call	exc_double_fault
+	movq	%rbx, %rax
+	call	paranoid_exit
+	POP_REGS				// IRET=rsp
+	iretq
+END idt_double_fault
+
+// error_entry for exceptions that come at any time, so that CS does not tell whose the GS base is: it is saved in rbx.
+// Stays on the stack.
+FUNC paranoid_entry
+						// IRET=rsp+16 RA=[rsp]
+	PUSH_REGS_BELOW_RETURN_ADDRESS
+	leaq	8+1(%rsp), %rbp
+	movl	$MSR_GS_BASE, %ecx
+	rdmsr
+	shlq	$32, %rdx
+	movl	%eax, %ebx
+	orq	%rdx, %rbx
+	leaq	__current(%rip), %rax
+	movq	%rax, %rdx
+	shrq	$32, %rdx
+	wrmsr					// the kernel's GS base
+	ret					// REGS=rsp
+END paranoid_entry
+
+// Gives back the GS base in rax.
+FUNC paranoid_exit
+						// REGS=rsp+8 RA=[rsp]
+	movl	$MSR_GS_BASE, %ecx
+	movq	%rax, %rdx
+	shrq	$32, %rdx
+	wrmsr
+	ret
+END paranoid_exit
+
+// A system call: the CPU left rip in rcx and RFLAGS in r11, and rsp is still the user's.
+FUNC entry_SYSCALL_64
+	swapgs
+	movq	%rsp, cpu_user_rsp(%rip)
+	movq	cpu_current_top_of_stack(%rip), %rsp
+	pushq	$USER_DS
+	pushq	cpu_user_rsp(%rip)
+	pushq	%r11
+	pushq	$USER_CS
+	pushq	%rcx				// IRET=rsp
+	pushq	%rax				// IRET=rsp+8; the number of the system call
+	PUSH_REGS rax=$-38			// REGS=rsp; rbp=0 and stays: the next record is the last one
+	movq	%rsp, %rdi
+	movq	REGS_ORIG_RAX(%rsp), %rsi
+	call	do_syscall_64
+	jmp	return_to_user
+END entry_SYSCALL_64

@@ -1,0 +1,258 @@
+// What the entries call, up to the stack walk.
+
+// The harness walks the stack when this is entered. rdi: the innermost pt_regs, or 0.
+FUNC walk_here
+						// CFA=rsp+8 RA=[cfa-8]
+	ret
+END walk_here
+
+// The harness walks the stack of the task in rdi, which is switched out.
+FUNC walk_task
+						// CFA=rsp+8 RA=[cfa-8]
+	ret
+END walk_task
+
+// rdi: pt_regs. An interrupt of kernel code is handled on the irq stack, unless that is in use.
+FUNC common_interrupt
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	pushq	%rbx
+	movq	%rdi, %rbx
+	testb	$3, REGS_CS(%rdi)
+	jnz	.Lon_this_stack
+	cmpq	$0, hardirq_stack_inuse(%rip)
+	jne	.Lon_this_stack
+	movq	$1, hardirq_stack_inuse(%rip)
+	movq	hardirq_stack_ptr(%rip), %rax
+	movq	%rsp, (%rax)			// the way back
+	movq	%rax, %rsp			// rsp on the irq stack; CFA, RA and rbp on the other one
+	call	irq_enter_rcu
+	movq	%rbx, %rdi
+	call	do_irq
+	call	irq_exit_rcu
+	popq	%rsp				// back
+	movq	$0, hardirq_stack_inuse(%rip)
+	jmp	.Lhandled
+.Lon_this_stack:
+	call	irq_enter_rcu
+	movq	%rbx, %rdi
+	call	do_irq
+	call	irq_exit_rcu
+.Lhandled:
+	movq	%rbx, %rdi
+	call	irqentry_exit
+	popq	%rbx
+	popq	%rbp				// CFA=rsp+8
+	ret
+END common_interrupt
+
+FUNC irq_enter_rcu
+						// CFA=rsp+8 RA=[cfa-8]
+	addq	$COUNT_HARDIRQ, preempt_count(%rip)
+	ret
+END irq_enter_rcu
+
+FUNC irq_exit_rcu
+						// CFA=rsp+8 RA=[cfa-8]
+	subq	$COUNT_HARDIRQ, preempt_count(%rip)
+	ret
+END irq_exit_rcu
+
+FUNC do_irq
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	call	walk_here
+	popq	%rbp				// CFA=rsp+8
+	ret
+END do_irq
+
+// rdi: pt_regs, rsi: the error code. Comes back to the same instruction.
+FUNC exc_page_fault
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	pushq	%rbx
+	movq	%rdi, %rbx
+	call	do_fault
+	movq	%rbx, %rdi
+	call	irqentry_exit
+	popq	%rbx
+	popq	%rbp				// CFA=rsp+8
+	ret
+END exc_page_fault
+
+FUNC do_fault
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	call	walk_here
+	popq	%rbp				// CFA=rsp+8
+	ret
+END do_fault
+
+FUNC exc_nmi
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	pushq	%rbx
+	movq	%rdi, %rbx
+	call	do_nmi
+	testb	$3, REGS_CS(%rbx)
+	jz	.Lnmi_done
+	movq	%rbx, %rdi
+	call	irqentry_exit
+.Lnmi_done:
+	popq	%rbx
+	popq	%rbp				// CFA=rsp+8
+	ret
+END exc_nmi
+
+FUNC do_nmi
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	call	walk_here
+	popq	%rbp				// CFA=rsp+8
+	ret
+END do_nmi
+
+FUNC exc_debug
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	pushq	%rbx
+	movq	%rdi, %rbx
+	call	do_debug
+	testb	$3, REGS_CS(%rbx)
+	jz	.Ldebug_done
+	movq	%rbx, %rdi
+	call	irqentry_exit
+.Ldebug_done:
+	popq	%rbx
+	popq	%rbp				// CFA=rsp+8
+	ret
+END exc_debug
+
+FUNC do_debug
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	call	walk_here
+	popq	%rbp				// CFA=rsp+8
+	ret
+END do_debug
+
+FUNC exc_double_fault
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	call	walk_here
+	popq	%rbp				// CFA=rsp+8
+	ret
+END exc_double_fault
+
+// rdi: the pt_regs that will be returned to. Reschedules first, where that is asked for and allowed: always before user
+// mode, in kernel code if it had interrupts on and was not in an interrupt, in a softirq or in the scheduler.
+FUNC irqentry_exit
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	testb	$3, REGS_CS(%rdi)
+	jz	.Lexit_to_kernel
+	call	exit_to_user_mode
+	jmp	.Lexit_done
+.Lexit_to_kernel:
+	testl	$RFLAGS_IF, REGS_RFLAGS(%rdi)
+	jz	.Lexit_done
+	cmpq	$0, preempt_count(%rip)
+	jne	.Lexit_done
+	cmpq	$0, need_resched(%rip)
+	je	.Lexit_done
+	call	preempt_schedule_irq
+.Lexit_done:
+	popq	%rbp				// CFA=rsp+8
+	ret
+END irqentry_exit
+
+FUNC exit_to_user_mode
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	cli
+	jmp	.Lmore_work
+.Luser_work:
+	sti
+	call	schedule
+	cli
+.Lmore_work:
+	cmpq	$0, need_resched(%rip)
+	jne	.Luser_work
+	popq	%rbp				// CFA=rsp+8
+	ret
+END exit_to_user_mode
+
+// rdi: pt_regs, rsi: the number. 0 walks the stack and gives back the first argument plus 1; everything else ends the task.
+FUNC do_syscall_64
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	pushq	%rbx
+	movq	%rdi, %rbx
+	sti
+	testq	%rsi, %rsi
+	jnz	.Lexit_task
+	call	sys_walk
+	movq	%rax, REGS_RAX(%rbx)
+	call	exit_to_user_mode
+	popq	%rbx
+	popq	%rbp				// CFA=rsp+8
+	ret
+.Lexit_task:					// CFA=rbp+16
+	call	do_exit				// never comes back
+	ud2
+END do_syscall_64
+
+FUNC sys_walk
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	pushq	%rbx
+	movq	112(%rdi), %rbx			// pt_regs.di
+	call	walk_here
+	leaq	1(%rbx), %rax
+	popq	%rbx
+	popq	%rbp				// CFA=rsp+8
+	ret
+END sys_walk
+
+// Runs the function in rdi with the argument in rsi on the irq stack, as a softirq.
+FUNC do_softirq_own_stack
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	addq	$COUNT_SOFTIRQ, preempt_count(%rip)
+	movq	$1, hardirq_stack_inuse(%rip)
+	movq	hardirq_stack_ptr(%rip), %rax
+	movq	%rsp, (%rax)			// the way back
+	movq	%rax, %rsp			// rsp on the irq stack; CFA, RA and rbp on the task stack
+	call	__do_softirq
+	popq	%rsp				// back; CFA=rsp+16 too
+	movq	$0, hardirq_stack_inuse(%rip)
+	movl	$COUNT_SOFTIRQ, %edi
+	call	preempt_enable
+	popq	%rbp				// CFA=rsp+8
+	ret
+END do_softirq_own_stack
+
+FUNC __do_softirq
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16; will link the irq stack to the task stack
+	movq	%rsp, %rbp			// CFA=rbp+16
+	movq	%rdi, %rax
+	movq	%rsi, %rdi
+	call	*%rax
+	popq	%rbp				// CFA=rsp+8
+	ret
+END __do_softirq

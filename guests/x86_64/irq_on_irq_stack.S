@@ -1,0 +1,60 @@
+// Interrupts while the irq stack is in use: their handler stays on the irq stack, below the work that was there already.
+// Beside the frame records, the word at the top of the irq stack leads back to the task stack.
+//@ start none
+#include "kernel.S"
+
+FUNC guest_main
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	leaq	work(%rip), %rdi
+	movl	$5, %esi
+	call	run_on_irq_stack
+	popq	%rbp				// CFA=rsp+8
+	ret
+END guest_main
+
+// As if an interrupt did it: calls the function in rdi with the argument in rsi on the irq stack.
+FUNC run_on_irq_stack
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	pushq	%rbx
+	addq	$COUNT_HARDIRQ, preempt_count(%rip)
+	movq	$1, hardirq_stack_inuse(%rip)
+	movq	%rdi, %rax
+	movq	%rsi, %rdi
+	movq	hardirq_stack_ptr(%rip), %rcx
+	movq	%rsp, (%rcx)			// the way back
+	movq	%rcx, %rsp			// rsp on the irq stack; CFA, RA and rbp on the task stack
+	call	*%rax
+	popq	%rsp				// back
+	movq	$0, hardirq_stack_inuse(%rip)
+	movq	%rax, %rbx
+	movl	$COUNT_HARDIRQ, %edi
+	call	preempt_enable
+	movq	%rbx, %rax
+	popq	%rbx
+	popq	%rbp				// CFA=rsp+8
+	ret
+END run_on_irq_stack
+
+FUNC work
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16; links the irq stack to the task stack
+	movq	%rsp, %rbp			// CFA=rbp+16
+	pushq	%r13
+	movq	%rdi, %r13
+	call	leaf
+	addq	%r13, %rax
+	popq	%r13
+	popq	%rbp				// CFA=rsp+8
+	ret
+END work
+
+FUNC leaf
+						// CFA=rsp+8 RA=[cfa-8]
+	leaq	1(%rdi), %rax
+	xorq	$2, %rax
+	ret
+END leaf

@@ -1,0 +1,19 @@
+// A task that has never run: nobody has called ret_from_fork_asm, and only the saved frame pointer (pt_regs|1) says that the
+// stack ends there. Then its first run, and the same task asleep.
+//@ start none
+#include "kernel.S"
+
+FUNC guest_main
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	leaq	task_other(%rip), %rdi
+	call	walk_task
+	call	schedule			// its first run
+	leaq	task_other(%rip), %rdi
+	call	walk_task
+	call	schedule
+	movl	$1, %eax
+	popq	%rbp				// CFA=rsp+8
+	ret
+END guest_main
