@@ -9,8 +9,9 @@ use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::arch::{self, Arch};
+use crate::claim::Claims;
 use crate::explain::Point;
-use crate::report::{Report, Section, json, snapshot, text};
+use crate::report::{self, Report, Section, json, snapshot, text};
 use crate::scenario::{Kind, Scenario, Variant, load_all};
 use crate::subject::Subject;
 use crate::{Error, gate, subject, sweep};
@@ -44,6 +45,8 @@ enum Command {
     Run(RunArguments),
     /// List the scenarios, their variants and their unwinders
     List(Selection),
+    /// Run everything and print what it says of the open claims (docs/claims.toml), as Markdown
+    Findings,
     /// Tell one point in full: registers, code, truth, and each walk with the words it read
     Explain(ExplainArguments),
 }
@@ -118,6 +121,7 @@ impl Cli {
             None => run(&root, &self.run, out),
             Some(Command::Run(arguments)) => run(&root, arguments, out),
             Some(Command::List(selection)) => list(&root, selection, out),
+            Some(Command::Findings) => findings(&root, out),
             Some(Command::Explain(arguments)) => explain_point(&root, arguments, out),
         }
     }
@@ -279,6 +283,13 @@ pub fn run_all(
 fn take<'j, 'a>(next: &AtomicUsize, jobs: &'j [Job<'a>]) -> Option<(usize, &'j Job<'a>)> {
     let index = next.fetch_add(1, Ordering::Relaxed);
     Some((index, jobs.get(index)?))
+}
+
+fn findings(root: &Path, out: &mut dyn Write) -> Result<u8, Error> {
+    let claims = Claims::load(root)?;
+    let report = run_all(root, &load_all(root)?, &[], None)?;
+    printed(report::findings::write(&report, &claims, out))?;
+    Ok(HOLDS)
 }
 
 fn list(root: &Path, selection: &Selection, out: &mut dyn Write) -> Result<u8, Error> {

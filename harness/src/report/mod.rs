@@ -1,5 +1,6 @@
 //! The plain data of a run, and the forms it is printed in. Nothing in here runs a guest or judges a walk.
 
+pub mod findings;
 pub mod json;
 pub mod snapshot;
 pub mod text;
@@ -214,6 +215,8 @@ pub struct Instruction {
     pub text: String,
     /// How often it ran.
     pub visits: u64,
+    /// Whether SP and the frame pointer were on different stacks when it was interrupted.
+    pub split: bool,
     /// For each subject, the verdicts by arrival; empty if no point was judged here.
     pub runs: Vec<Vec<Run>>,
 }

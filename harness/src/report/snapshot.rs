@@ -118,6 +118,7 @@ impl Columns {
                 _ if *first == until => format!("#{first}"),
                 _ => format!("#{first}..#{until}"),
             };
+            let arrivals = if instruction.split { format!("{arrivals} split") } else { arrivals };
             let arrivals = if is_hypothetical(*first) { format!("{arrivals} hyp") } else { arrivals };
             let mut line = if index == 0 { place.clone() } else { " ".repeat(place.chars().count()) };
             line += &format!("  {arrivals:<12}");

@@ -407,6 +407,12 @@ impl Observer for Delivery<'_> {
         let Some((exception, site)) = self.choose(at) else { return Action::Continue };
         let reachable = at.can_arrive(self.recorder.prepared.guest.arch, exception);
         let snapshot = self.snapshot(at, Arrival { site, reachable });
+        let layout = &self.recorder.prepared.layout;
+        let fp = usize::from(self.recorder.prepared.guest.arch.abi().fp.0);
+        let of_fp = snapshot.registers.get(fp).and_then(|fp| layout.stack_of(*fp));
+        if of_fp.is_some() && of_fp != layout.stack_of(snapshot.sp) {
+            self.recorder.splits(site);
+        }
         self.delivered.push(snapshot);
         if matches!(self.kind, Kind::Preempt | Kind::Corrupt) {
             at.memory.write_u64(self.markers.need_resched, 1);

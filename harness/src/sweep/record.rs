@@ -36,6 +36,8 @@ struct Site {
     arrivals: u64,
     /// How many of the arrivals were points; the number of the present one.
     visits: u64,
+    /// Whether SP and the frame pointer were ever on different stacks here.
+    split: bool,
     /// For each column.
     runs: Vec<Vec<Run>>,
 }
@@ -118,7 +120,13 @@ impl<'p> Recorder<'p> {
                 .is_some_and(|function| self.points.within.is_empty() || self.points.within.contains(&function.name));
             *place = if is_within { Place::At(self.sites.len()) } else { Place::Outside };
             if is_within {
-                self.sites.push(Site { pc, arrivals: 0, visits: 0, runs: vec![Vec::new(); self.columns.len()] });
+                self.sites.push(Site {
+                    pc,
+                    arrivals: 0,
+                    visits: 0,
+                    split: false,
+                    runs: vec![Vec::new(); self.columns.len()],
+                });
             }
         }
         let Place::At(index) = *place else { return None };
@@ -129,6 +137,13 @@ impl<'p> Recorder<'p> {
         }
         site.visits += 1;
         Some(index)
+    }
+
+    /// Notes that SP and the frame pointer are on different stacks.
+    pub(super) fn splits(&mut self, site: usize) {
+        if let Some(site) = self.sites.get_mut(site) {
+            site.split = true;
+        }
     }
 
     /// The last arrival at a site was no point after all.
@@ -226,6 +241,7 @@ fn functions(prepared: &Prepared, sites: &[Site]) -> Vec<Function> {
                 offset: line.address - function.address,
                 text: line.text.clone(),
                 visits: site.map_or(0, |site| site.arrivals.max(site.visits)),
+                split: site.is_some_and(|site| site.split),
                 runs: site.map(|site| site.runs.clone()).unwrap_or_default(),
             }
         });

@@ -14,7 +14,7 @@ const EL1H: u64 = 0b0101;
 const DAIF: u64 = 0x3c0;
 /// PSTATE.{N, Z, C, V}.
 const NZCV: u64 = 0xf000_0000;
-/// PSTATE.M[3:2]: the exception level.
+/// PSTATE.M, bits 3 and 2: the exception level.
 const EL: u64 = 0b1100;
 
 /// A system register by its encoding: op0, op1, CRn, CRm, op2.

@@ -1,0 +1,141 @@
+//! What a run says of the open questions, as a page for people: docs/findings.md.
+
+use std::io::Write;
+
+use super::{Report, Section, Start};
+use crate::claim::{Claims, Outcome};
+use crate::verdict::Verdict;
+
+/// Writes the page.
+///
+/// # Errors
+///
+/// Those of `out`.
+pub fn write(report: &Report, claims: &Claims, out: &mut dyn Write) -> std::io::Result<()> {
+    writeln!(out, "# Findings\n")?;
+    writeln!(out, "Generated: `unwind-harness findings > docs/findings.md`. Do not edit.\n")?;
+    write_claims(report, claims, out)?;
+    write_split(report, out)?;
+    write_refusals(report, out)
+}
+
+fn write_claims(report: &Report, claims: &Claims, out: &mut dyn Write) -> std::io::Result<()> {
+    writeln!(out, "## Open claims\n")?;
+    for claim in &claims.claim {
+        let outcome = claim.outcome(report);
+        let mark = match outcome {
+            Outcome::Confirmed(_) => "confirmed",
+            Outcome::Refuted => "refuted",
+            Outcome::Undecided(_) => "undecided",
+        };
+        writeln!(out, "**{}: {mark}.** {}\n", claim.id, claim.says)?;
+        match (&outcome, &claim.by) {
+            (Outcome::Undecided(reason), _) => writeln!(out, "Not decided: {reason}.\n")?,
+            (Outcome::Confirmed(point), Some(by)) => {
+                let variant = by.variant.as_ref().map(|name| format!(" --variant {name}")).unwrap_or_default();
+                let (unwinder, _) = by.unwinder.split_once('@').unwrap_or((&by.unwinder, ""));
+                writeln!(out, "`{}` is `{}` there; to see it:\n", by.unwinder, by.verdict)?;
+                writeln!(
+                    out,
+                    "    unwind-harness explain {} {point} --interrupt {}{variant} --unwinder {unwinder}\n",
+                    by.scenario, by.interrupt
+                )?;
+            }
+            (_, Some(by)) => writeln!(
+                out,
+                "`{}` is never `{}` in `{}`: `unwind-harness run {} --listing`.\n",
+                by.unwinder, by.verdict, by.function, by.scenario
+            )?,
+            (_, None) => {}
+        }
+    }
+    Ok(())
+}
+
+/// The instructions at which the two registers are on different stacks, and who survives them.
+fn write_split(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
+    writeln!(out, "## SP and the frame pointer on different stacks\n")?;
+    writeln!(
+        out,
+        "Interrupted there, as `unwind-harness run irq_on_irq_stack --listing` shows it; the worst verdict of each.\n"
+    )?;
+    for section in report.sections.iter().filter(|section| section.scenario.ends_with("/irq_on_irq_stack")) {
+        let kinds_of_interest = section.interrupt == "irq";
+        let instructions = section
+            .functions
+            .iter()
+            .flat_map(|function| function.instructions.iter().filter(|one| one.split).map(move |one| (function, one)));
+        let instructions: Vec<_> = instructions.collect();
+        if !kinds_of_interest || instructions.is_empty() {
+            continue;
+        }
+        writeln!(out, "{}:\n", section.title())?;
+        for (function, instruction) in instructions {
+            let verdicts = section.subjects.iter().zip(&instruction.runs).filter_map(|(subject, runs)| {
+                let worst = runs.iter().map(|run| run.verdict).min()?;
+                Some(format!("{} {worst}", subject.label()))
+            });
+            let verdicts: Vec<_> = verdicts.collect();
+            let text = instruction.text.split_whitespace().collect::<Vec<_>>().join(" ");
+            writeln!(out, "* `{}+{:#x}` `{text}`: {}", function.name, instruction.offset, verdicts.join(", "))?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+/// How often a reliable form refuses where the best-effort form of the same unwinder is right.
+fn write_refusals(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
+    writeln!(out, "## What the reliable forms refuse needlessly\n")?;
+    writeln!(out, "Walks that the best-effort form gets right, and how many of them the reliable form claims.\n")?;
+    writeln!(out, "| unwinder | interruption | start | right | claimed |\n|---|---|---|---:|---:|")?;
+    let mut rows: Vec<(String, &'static str, Start, u64, u64)> = Vec::new();
+    for section in report.sections.iter().filter(|section| section.void.is_none()) {
+        for (best_effort, reliable) in pairs(section) {
+            let (right, claimed) = compare(section, best_effort, reliable);
+            let subject = &section.subjects[reliable];
+            let same =
+                rows.iter_mut().find(|row| (&row.0, row.1, row.2) == (&subject.name, section.interrupt, subject.start));
+            match same {
+                Some(row) => {
+                    row.3 += right;
+                    row.4 += claimed;
+                }
+                None => rows.push((subject.name.clone(), section.interrupt, subject.start, right, claimed)),
+            }
+        }
+    }
+    rows.sort();
+    for (name, interrupt, start, right, claimed) in rows {
+        writeln!(out, "| {name} | {interrupt} | {} | {right} | {claimed} |", start.name())?;
+    }
+    Ok(())
+}
+
+/// The columns of both forms of the unwinders that have both.
+fn pairs(section: &Section) -> impl Iterator<Item = (usize, usize)> + '_ {
+    section.subjects.iter().enumerate().filter_map(|(reliable, subject)| {
+        let sibling = format!("{}:best-effort", subject.name);
+        let best_effort =
+            section.subjects.iter().position(|other| other.name == sibling && other.start == subject.start)?;
+        Some((best_effort, reliable))
+    })
+}
+
+/// How many walks of one column are exact, and how many of those are in the other column too.
+fn compare(section: &Section, best_effort: usize, reliable: usize) -> (u64, u64) {
+    let mut counts = (0, 0);
+    for instruction in section.functions.iter().flat_map(|function| &function.instructions) {
+        let (Some(best), Some(rest)) = (instruction.runs.get(best_effort), instruction.runs.get(reliable)) else {
+            continue;
+        };
+        for run in best.iter().filter(|run| run.verdict == Verdict::Exact) {
+            counts.0 += run.last - run.first + 1;
+            let claimed = rest.iter().filter(|other| other.verdict == Verdict::Exact);
+            counts.1 += claimed
+                .map(|other| (other.last.min(run.last) + 1).saturating_sub(other.first.max(run.first)))
+                .sum::<u64>();
+        }
+    }
+    counts
+}
