@@ -8,6 +8,7 @@ mod record;
 mod trial;
 
 use std::path::Path;
+use std::time::Duration;
 
 use kunwind::{CodeAddress, Frame, Regs, Source, StackBounds};
 
@@ -135,7 +136,27 @@ impl Job<'_> {
     ///
     /// As [`Job::run`].
     pub fn run_with(self, subjects: &[Subject], witnesses: Witnesses) -> Result<Section, Error> {
-        Ok(self.execute(subjects, witnesses, None)?.0)
+        Ok(self.execute(subjects, witnesses, None)?.section)
+    }
+
+    /// Like [`Job::run`], with the time that the emulator ran, without setting anything up. For benches.
+    ///
+    /// # Errors
+    ///
+    /// As [`Job::run`].
+    pub fn timed(self, subjects: &[Subject]) -> Result<(Section, Duration), Error> {
+        self.execute(subjects, Witnesses::default(), None).map(|done| (done.section, done.ran_for))
+    }
+
+    /// How long the emulator runs the guest from its entry to its end with an empty observer: the yardstick of the naive way
+    /// to interrupt it, which runs it once for each point.
+    ///
+    /// # Errors
+    ///
+    /// As [`Job::run`].
+    pub fn timed_undisturbed(self) -> Result<Duration, Error> {
+        let prepared = Prepared::load(self.root, self.scenario, self.variant)?;
+        undisturbed(&prepared, &self.scenario.text).map(|(_, ran_for)| ran_for)
     }
 
     /// Runs, and tells one point in full.
@@ -144,7 +165,7 @@ impl Job<'_> {
     ///
     /// As [`Job::run`], and [`Error::Usage`] when the guest never arrives at the point.
     pub fn explain(self, subjects: &[Subject], point: &Point) -> Result<String, Error> {
-        let (section, told) = self.execute(subjects, Witnesses::default(), Some(point))?;
+        let Done { section, told, .. } = self.execute(subjects, Witnesses::default(), Some(point))?;
         let Some(body) = told else {
             let instructions = section.functions.iter().filter(|function| function.name == point.function);
             let there = instructions.flat_map(|function| &function.instructions).find(|one| one.offset == point.offset);
@@ -159,12 +180,7 @@ impl Job<'_> {
         Ok(format!("{} {point}\n{verdict}\n{body}", section.title()))
     }
 
-    fn execute(
-        self,
-        subjects: &[Subject],
-        witnesses: Witnesses,
-        point: Option<&Point>,
-    ) -> Result<(Section, Option<String>), Error> {
+    fn execute(self, subjects: &[Subject], witnesses: Witnesses, point: Option<&Point>) -> Result<Done, Error> {
         let Self { root, scenario, variant, kind } = self;
         let prepared = Prepared::load(root, scenario, variant)?;
         let text = &scenario.text;
@@ -180,11 +196,11 @@ impl Job<'_> {
         if kind == Kind::Probe {
             let mut sweep = Sweep::new(&prepared, &subjects, points, witnesses);
             sweep.recorder.teller = teller;
-            machine.run(&mut sweep, text.budget)?;
+            let ran_for = machine.run(&mut sweep, text.budget)?.ran_for;
             let told = sweep.recorder.teller.take().and_then(Teller::finish);
-            return Ok((sweep.finish(scenario, variant, kind), told));
+            return Ok(Done { section: sweep.finish(scenario, variant, kind), told, ran_for });
         }
-        let undisturbed = undisturbed(&prepared, text)?;
+        let (undisturbed, _) = undisturbed(&prepared, text)?;
         let mut delivery = Delivery::new(&prepared, &subjects, kind, text.nested, points, witnesses)?;
         delivery.recorder.teller = teller;
         let ended = machine.run(&mut delivery, text.budget)?;
@@ -193,8 +209,16 @@ impl Job<'_> {
         if ended.complete && section.void.is_none() {
             section.void = changed(&prepared, &undisturbed, &lasting_words(&prepared, &machine));
         }
-        Ok((section, told))
+        Ok(Done { section, told, ran_for: ended.ran_for })
     }
+}
+
+/// What comes of a run.
+struct Done {
+    section: Section,
+    /// The point that was asked for, told in full.
+    told: Option<String>,
+    ran_for: Duration,
 }
 
 /// The words that an interrupted run must leave as an undisturbed one does: all writable memory but `.scratch` and the stacks.
@@ -210,8 +234,8 @@ fn lasting_words(prepared: &Prepared, machine: &Machine<'_>) -> Vec<(u64, u64)> 
         .collect()
 }
 
-/// [`lasting_words`] at the end of a run in which nothing is delivered.
-fn undisturbed(prepared: &Prepared, text: &Text) -> Result<Vec<(u64, u64)>, Error> {
+/// [`lasting_words`] at the end of a run in which nothing is delivered, and how long the emulator ran.
+fn undisturbed(prepared: &Prepared, text: &Text) -> Result<(Vec<(u64, u64)>, Duration), Error> {
     struct Nobody;
     impl Observer for Nobody {
         fn interrupted(&mut self, _: &Interrupt<'_>) -> Action {
@@ -219,8 +243,8 @@ fn undisturbed(prepared: &Prepared, text: &Text) -> Result<Vec<(u64, u64)>, Erro
         }
     }
     let mut machine = prepared.machine(&text.entry)?;
-    machine.run(&mut Nobody, text.budget)?;
-    Ok(lasting_words(prepared, &machine))
+    let ran_for = machine.run(&mut Nobody, text.budget)?.ran_for;
+    Ok((lasting_words(prepared, &machine), ran_for))
 }
 
 /// Why the run is void, if the exceptions left a mark.
