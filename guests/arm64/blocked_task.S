@@ -1,9 +1,6 @@
 //@ start none
-//@ build blocked_task
-//@ build switch_each_insn
 // A task that gives up the CPU of its own will is walked from its saved pc and fp: one call deep, two calls deep, and
-// from a function that holds values in each callee-saved register. The second name is for a scenario that interrupts
-// each instruction of `cpu_switch_to`.
+// from a function that holds values in each callee-saved register.
 #include "kernel.S"
 
 FUNC guest_main

@@ -1,10 +1,6 @@
 //@ start none
-//@ build irq_on_task
-//@ build preempt_on_exit
-//@ build stack_order
 // Code on the task stack that is interrupted: the handler runs on the irq stack, and the metadata record in pt_regs
-// leads back. The other two names differ in what the harness does: it asks for a switch to the other task on the way
-// out, or it lays the stacks out in another order.
+// leads back.
 #include "kernel.S"
 #include "kernel_body.S"
 

@@ -177,7 +177,16 @@ fn make(guests: &Path, scratch: &Path, build: &Build<'_>) -> Result<PathBuf, Str
         let object = folder.join(format!("{}.{part}.o", build.name));
         let mut clang = Command::new(CLANG);
         clang.arg(format!("--target={}", build.cpu.target)).args(FLAGS).args(build.cpu.flags);
-        clang.arg("-I").arg(&include).args(&build.flags).arg("-c").arg(&source).arg("-o").arg(&object);
+        clang
+            .arg("-I")
+            .arg(guests)
+            .arg("-I")
+            .arg(&include)
+            .args(&build.flags)
+            .arg("-c")
+            .arg(&source)
+            .arg("-o")
+            .arg(&object);
         execute(clang)?;
         objects.push(object);
     }

@@ -5,7 +5,6 @@ pub mod json;
 pub mod snapshot;
 pub mod text;
 
-use crate::sweep::Run;
 use crate::verdict::Verdict;
 
 /// All that was run.
@@ -219,6 +218,19 @@ pub struct Instruction {
     pub split: bool,
     /// For each subject, the verdicts by arrival; empty if no point was judged here.
     pub runs: Vec<Vec<Run>>,
+}
+
+/// Arrivals in a row with one verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Whether the interruption can really arrive there.
+    pub reachable: bool,
+    /// The first arrival, from 1.
+    pub first: u64,
+    /// The last arrival.
+    pub last: u64,
 }
 
 /// Neighbouring instructions with the same verdict of the same subject.

@@ -4,8 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
-use super::{Function, Instruction, Section};
-use crate::sweep::Run;
+use super::{Function, Instruction, Run, Section};
 use crate::verdict::Verdict;
 
 /// Writes the listing of one section.

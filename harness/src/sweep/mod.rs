@@ -25,7 +25,6 @@ use crate::subject::Subject;
 
 use delivery::Delivery;
 pub use probe::Sweep;
-pub use record::Run;
 pub use trial::Trial;
 
 /// A guest that is ready to run, with everything that is made of it once.

@@ -10,23 +10,10 @@ use crate::explain::Teller;
 use crate::guest::{CodeMap, Guest};
 use crate::machine::Interrupt;
 use crate::oracle::Truth;
-use crate::report::{Counters, Finding, Function, Instruction, Section, Start, SubjectResult};
+use crate::report::{Counters, Finding, Function, Instruction, Run, Section, Start, SubjectResult};
 use crate::scenario::{Kind, Scenario, Variant};
 use crate::subject::{Live, Subject};
 use crate::verdict::Verdict;
-
-/// Arrivals in a row with one verdict.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Run {
-    /// The verdict.
-    pub verdict: Verdict,
-    /// Whether the interruption can really arrive there.
-    pub reachable: bool,
-    /// The first arrival, from 1.
-    pub first: u64,
-    /// The last arrival.
-    pub last: u64,
-}
 
 /// One instruction that ran and was a point.
 #[derive(Debug, Clone)]

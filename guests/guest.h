@@ -1,4 +1,4 @@
-// Macros of the arm64 guests. See guests/README.md for the conventions.
+// Macros of the guests in assembly, for every CPU. See guests/README.md for the conventions.
 
 // FUNC name ... END name: a global function with its symbol's size.
 .macro FUNC name
