@@ -77,6 +77,20 @@ fn of_section(scenario: &Scenario, section: &Section, used: &mut [bool]) -> Vec<
             broken.push(((finding.label(), finding.verdict), told, 0));
         }
     }
+    let level_of = |label: &str, name: &str| {
+        let must = &scenario.text.must;
+        must.get(label).or_else(|| must.get(name)).copied().unwrap_or(Level::Sound)
+    };
+    for subject in section.subjects.iter().filter(|subject| subject.strays > 0) {
+        if level_of(&subject.label(), &subject.name) != Level::Any {
+            let told = format!(
+                "{} read outside of the stacks that it was offered, in {} walks",
+                subject.label(),
+                subject.strays
+            );
+            broken.push(((subject.label(), Verdict::Exact), Broken::other(told), 0));
+        }
+    }
     let tell = |(_, mut told, more): (_, Broken, usize)| {
         if more > 0 {
             told.message += &format!("\n    and {more} more findings of this kind");

@@ -36,6 +36,9 @@ pub struct Text {
     /// The function at which the guest is entered.
     #[serde(default = "default_entry")]
     pub entry: String,
+    /// The CPU's model: `"max"` has what the default lacks (arm64: pointer authentication).
+    #[serde(default)]
+    pub cpu: Cpu,
     /// How points are interrupted.
     #[serde(default = "default_interrupt")]
     pub interrupt: Vec<Kind>,
@@ -130,6 +133,17 @@ impl Kind {
             Self::Voluntary => "voluntary",
         }
     }
+}
+
+/// The model of the CPU.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cpu {
+    /// The emulator's default for the architecture.
+    #[default]
+    Plain,
+    /// Everything that the emulator can do.
+    Max,
 }
 
 /// The second exception of kind `nested`.

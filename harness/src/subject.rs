@@ -1,5 +1,7 @@
 //! Anything whose walks can be judged, with the descriptor from which columns and verdict rules derive.
 
+use std::cell::Cell;
+
 use kunwind::{Claims, FrameRecordUnwinder, Register, StackBounds, Target, Task, Unwinder};
 
 use crate::arch::Arch;
@@ -83,10 +85,15 @@ pub struct Live<'a> {
     pub stacks: &'a [StackBounds],
     /// The task whose stack is walked, where there are tasks.
     pub task: Option<Task>,
+    /// Set when something outside of those stacks is read: an unwinder may not.
+    pub strayed: &'a Cell<bool>,
 }
 
 impl Target for Live<'_> {
     fn read_u64(&self, address: u64) -> Option<u64> {
+        if !self.stacks.iter().any(|stack| stack.contains(address, 8)) {
+            self.strayed.set(true);
+        }
         if let Some((_, value)) = self.changed.iter().find(|(changed, _)| *changed == address) {
             return Some(*value);
         }

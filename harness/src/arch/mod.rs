@@ -27,8 +27,8 @@ pub trait Arch: Sync {
     /// `e_machine` in its ELF files (System V gABI, chapter 4).
     fn elf_machine(&self) -> u16;
 
-    /// Which Unicorn engine runs it.
-    fn engine(&self) -> Engine;
+    /// Which Unicorn engine runs it; the model with everything, or the default one.
+    fn engine(&self, max: bool) -> Engine;
 
     /// Brings a new engine into the state in which guests start. `vectors` are the addresses of [`Arch::vector_symbols`].
     ///
@@ -124,6 +124,8 @@ pub struct Engine {
     pub arch: unicorn_engine::Arch,
     /// Unicorn's mode bits.
     pub mode: unicorn_engine::Mode,
+    /// Unicorn's number of the CPU model, if it is not the default.
+    pub model: Option<i32>,
 }
 
 /// An exception that the harness delivers.

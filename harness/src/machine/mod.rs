@@ -190,6 +190,7 @@ pub struct Machine<'g> {
     sp: u64,
     /// The addresses of [`Arch::vector_symbols`], as far as the guest has them.
     vectors: Vec<Option<u64>>,
+    max_cpu: bool,
 }
 
 impl<'g> Machine<'g> {
@@ -212,7 +213,12 @@ impl<'g> Machine<'g> {
             memory.write_u64(*address, *value);
         }
         let vectors = guest.arch.vector_symbols().iter().map(|symbol| guest.symbols.address(symbol)).collect();
-        Ok(Self { guest, memory, entry, sentinel, sp: layout.sp, vectors })
+        Ok(Self { guest, memory, entry, sentinel, sp: layout.sp, vectors, max_cpu: false })
+    }
+
+    /// Takes the CPU model with everything that the emulator can do.
+    pub const fn use_max_cpu(&mut self) {
+        self.max_cpu = true;
     }
 
     /// Its memory.
@@ -314,9 +320,12 @@ impl<'g> Machine<'g> {
     /// A new engine with the guest's memory, hooks and registers.
     fn engine<'a>(&'a self, context: Context<'a>) -> Result<Unicorn<'a, Context<'a>>, Error> {
         let arch = self.guest.arch;
-        let parameters = arch.engine();
+        let parameters = arch.engine(self.max_cpu);
         let mut engine = Unicorn::new_with_data(parameters.arch, parameters.mode, context)
             .map_err(|error| refused("open an engine", error))?;
+        if let Some(model) = parameters.model {
+            engine.ctl_set_cpu_model(model).map_err(|error| refused("choose the CPU model", error))?;
+        }
         engine.ctl_set_tlb_type(TlbType::VIRTUAL).map_err(|error| refused("set the TLB type", error))?;
         engine.add_tlb_hook(1, 0, fill_tlb).map_err(|error| refused("add the TLB hook", error))?;
         for region in &self.memory.regions {

@@ -16,6 +16,7 @@ pub fn write(report: &Report, claims: &Claims, out: &mut dyn Write) -> std::io::
     writeln!(out, "Generated: `unwind-harness findings > docs/findings.md`. Do not edit.\n")?;
     write_claims(report, claims, out)?;
     write_split(report, out)?;
+    write_strays(report, out)?;
     write_refusals(report, out)
 }
 
@@ -82,6 +83,20 @@ fn write_split(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
         writeln!(out)?;
     }
     Ok(())
+}
+
+/// Who reads what he was not offered.
+fn write_strays(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
+    writeln!(out, "## Reads outside of the offered stacks\n")?;
+    let mut nobody = true;
+    for section in report.sections.iter().filter(|section| section.void.is_none()) {
+        for subject in section.subjects.iter().filter(|subject| subject.strays > 0) {
+            nobody = false;
+            let (label, strays) = (subject.label(), subject.strays);
+            writeln!(out, "* {label} in {}: {strays} of {} walks", section.title(), subject.counters.walks)?;
+        }
+    }
+    writeln!(out, "{}", if nobody { "Nobody.\n" } else { "" })
 }
 
 /// How often a reliable form refuses where the best-effort form of the same unwinder is right.

@@ -135,6 +135,8 @@ pub struct SubjectResult {
     pub start: Start,
     /// Its verdicts, counted.
     pub counters: Counters,
+    /// How many of its walks read outside of the stacks that they were offered.
+    pub strays: u64,
 }
 
 impl SubjectResult {

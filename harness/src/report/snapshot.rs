@@ -39,7 +39,12 @@ pub fn write(section: &Section, out: &mut dyn Write) -> std::io::Result<()> {
         ];
         let parts: Vec<_> =
             parts.iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{count} {name}")).collect();
-        writeln!(out, "{}: {} walks, {}", subject.label(), counters.walks, parts.join(", "))?;
+        let strays = if subject.strays > 0 {
+            format!(", {} read outside of their stacks", subject.strays)
+        } else {
+            String::new()
+        };
+        writeln!(out, "{}: {} walks, {}{strays}", subject.label(), counters.walks, parts.join(", "))?;
     }
     let columns = Columns::new(section);
     for function in &section.functions {

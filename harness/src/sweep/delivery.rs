@@ -3,6 +3,8 @@
 //!
 //! When the handler has returned, every register and every live stack word must be what it was, or the run is void.
 
+use std::cell::Cell;
+
 use kunwind::{CodeAddress, Frame, Regs, Source, StackBounds, Task};
 
 use super::nesting::Nesting;
@@ -260,12 +262,14 @@ impl<'p> Delivery<'p> {
             return;
         };
         let stacks = self.offered(at.memory, task, true);
+        let strayed = Cell::new(false);
         let target = Live {
             guest: &self.recorder.prepared.guest,
             memory: at.memory,
             changed: &[],
             stacks: &stacks,
             task: Some(task),
+            strayed: &strayed,
         };
         // The walk from the handler's frame begins with the marker's caller; that from pt_regs with the interrupted pc.
         let truth = self.oracle.truth();
@@ -338,12 +342,14 @@ impl<'p> Delivery<'p> {
         let Some(point) = point else { return };
         let start = Frame { pc: CodeAddress::Return(pc), regs, source: Source::Start };
         let stacks = self.offered(at.memory, task, false);
+        let strayed = Cell::new(false);
         let target = Live {
             guest: &self.recorder.prepared.guest,
             memory: at.memory,
             changed: &[],
             stacks: &stacks,
             task: Some(task),
+            strayed: &strayed,
         };
         let older = truth.without(1).of_kernel();
         if self.kind == Kind::Corrupt {

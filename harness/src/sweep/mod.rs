@@ -20,7 +20,7 @@ use crate::listing::Listing;
 use crate::machine::{Action, Interrupt, Machine, Observer};
 use crate::oracle::{Oracle, Testimony, Witnesses};
 use crate::report::Section;
-use crate::scenario::{Kind, Scenario, Text, Variant};
+use crate::scenario::{Cpu, Kind, Scenario, Text, Variant};
 use crate::subject::Subject;
 
 use delivery::Delivery;
@@ -70,6 +70,15 @@ impl Prepared {
     #[must_use]
     pub fn oracle(&self, witnesses: Witnesses) -> Oracle<'_> {
         Oracle::new(&self.guest, &self.layout, &self.poison, witnesses)
+    }
+
+    /// A machine for one run of the guest, as a scenario wants it.
+    fn machine_for(&self, text: &Text) -> Result<Machine<'_>, Error> {
+        let mut machine = self.machine(&text.entry)?;
+        if text.cpu == Cpu::Max {
+            machine.use_max_cpu();
+        }
+        Ok(machine)
     }
 
     /// A machine for one run of the guest.
@@ -191,7 +200,7 @@ impl Job<'_> {
         let points = Points { within: &text.within, max_visits, omissible: &text.omissible };
         let has_tasks = prepared.guest.symbols.address("__current").is_some();
         let subjects: Vec<&Subject> = subjects.iter().filter(|subject| has_tasks || !subject.kernel).collect();
-        let mut machine = prepared.machine(&text.entry)?;
+        let mut machine = prepared.machine_for(text)?;
         if kind == Kind::Probe {
             let mut sweep = Sweep::new(&prepared, &subjects, points, witnesses);
             sweep.recorder.teller = teller;
@@ -241,7 +250,7 @@ fn undisturbed(prepared: &Prepared, text: &Text) -> Result<(Vec<(u64, u64)>, Dur
             Action::Continue
         }
     }
-    let mut machine = prepared.machine(&text.entry)?;
+    let mut machine = prepared.machine_for(text)?;
     let ran_for = machine.run(&mut Nobody, text.budget)?.ran_for;
     Ok((lasting_words(prepared, &machine), ran_for))
 }

@@ -1,5 +1,7 @@
 //! The probe: walks start from the live registers at the point, and nothing is disturbed.
 
+use std::cell::Cell;
+
 use kunwind::{CodeAddress, Frame, Regs, Source};
 
 use super::record::{Arrival, Column, Recorder};
@@ -42,12 +44,14 @@ impl<'p> Sweep<'p> {
         let mut regs = Regs::none();
         at.read(&self.registers, &mut regs);
         let start = Frame { pc: CodeAddress::Interrupted(at.pc), regs, source: Source::Start };
+        let strayed = Cell::new(false);
         let target = Live {
             guest: &self.recorder.prepared.guest,
             memory: at.memory,
             changed: &[],
             stacks: &self.recorder.prepared.bounds,
             task: None,
+            strayed: &strayed,
         };
         // A probe stands for an ideal NMI, which can arrive anywhere.
         for column in 0..self.recorder.columns.len() {

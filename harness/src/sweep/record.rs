@@ -76,6 +76,8 @@ pub(super) struct Recorder<'p> {
     places: CodeMap<Place>,
     sites: Vec<Site>,
     firsts: BTreeMap<(usize, u64, Verdict), First>,
+    /// For each column, how many walks read outside of the stacks that they were offered.
+    strays: Vec<u64>,
     buffer: Vec<Frame>,
     /// What stands before a point's own name: the outer exception of a nested one.
     pub(super) within: Option<String>,
@@ -87,6 +89,7 @@ impl<'p> Recorder<'p> {
     pub(super) fn new(prepared: &'p Prepared, columns: Vec<Column<'p>>, points: Points<'p>) -> Self {
         Self {
             prepared,
+            strays: vec![0; columns.len()],
             columns,
             points,
             places: CodeMap::new(&prepared.guest, Place::Unseen),
@@ -156,7 +159,9 @@ impl<'p> Recorder<'p> {
         let Arrival { site, reachable } = at;
         let subject = self.columns[column].subject;
         let trial = Trial { subject, prepared: self.prepared, omissible: self.points.omissible };
+        target.strayed.set(false);
         let verdict = trial.run(start, target, truth, &mut self.buffer);
+        self.strays[column] += u64::from(target.strayed.get());
         let Site { pc, visits, runs, .. } = &mut self.sites[site];
         if let Some(teller) = self.teller.as_mut().filter(|teller| teller.wants(*pc, *visits)) {
             teller.walk(&self.columns[column].label(), &trial, start, target, truth);
@@ -190,7 +195,12 @@ impl<'p> Recorder<'p> {
             for run in self.sites.iter().flat_map(|site| &site.runs[index]) {
                 counters.add(run.verdict, run.reachable, run.last - run.first + 1);
             }
-            SubjectResult { name: column.subject.name.clone(), start: column.start, counters }
+            SubjectResult {
+                name: column.subject.name.clone(),
+                start: column.start,
+                counters,
+                strays: self.strays[index],
+            }
         });
         let mut section = Section {
             scenario: scenario.name.clone(),

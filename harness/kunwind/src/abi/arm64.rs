@@ -14,6 +14,7 @@ pub static ARM64: Abi = Abi {
         align: 8,          // Linux arch/arm64/kernel/stacktrace.c: 8, although AAPCS64 would give 16
         cfa_from_fp: None, // AAPCS64 6.4.6 leaves the place of the record in the frame open
     },
+    kernel_bits: 0xffff_0000_0000_0000, // 48-bit addresses of TTBR1: bits 63..48 are ones (Arm ARM D8.10: pointer authentication)
     pt_regs: PtRegs {
         pc: 256, // Linux arch/arm64/include/asm/ptrace.h: regs[31], sp, pc, pstate
         registers: &[(Register(31), 248), (Register(29), 232), (Register(30), 240)],

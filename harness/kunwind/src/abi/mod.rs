@@ -23,6 +23,8 @@ pub struct Abi {
     pub cfa_align: u64,
     /// Where frame records lie.
     pub frame_record: FrameRecord,
+    /// Bits that a kernel address always has set; a pointer authentication code may stand in their place.
+    pub kernel_bits: u64,
     /// Where an exception saves the registers, in Linux.
     pub pt_regs: PtRegs,
     /// The assembler's names of the registers, by DWARF number.
@@ -51,6 +53,12 @@ pub struct PtRegs {
 }
 
 impl Abi {
+    /// A return address as the CPU will use it, without an authentication code.
+    #[must_use]
+    pub const fn strip(&self, address: u64) -> u64 {
+        address | self.kernel_bits
+    }
+
     /// The name of a register, `?` for one that the CPU does not have.
     #[must_use]
     pub fn register_name(&self, register: Register) -> &'static str {

@@ -14,6 +14,7 @@ pub static RISCV64: Abi = Abi {
         align: 8,            // Linux arch/riscv/kernel/stacktrace.c
         cfa_from_fp: Some(0), // psABI, frame pointer convention
     },
+    kernel_bits: 0,
     pt_regs: PtRegs {
         pc: 0, // Linux arch/riscv/include/asm/ptrace.h: epc, ra, sp, gp, tp, t0..t2, s0
         registers: &[(Register(2), 16), (Register(8), 64), (Register(1), 8)],

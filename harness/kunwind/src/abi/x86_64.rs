@@ -14,6 +14,7 @@ pub static X86_64: Abi = Abi {
         align: 8,
         cfa_from_fp: Some(16), // psABI figure 3.3
     },
+    kernel_bits: 0,
     pt_regs: PtRegs {
         pc: 128, // Linux arch/x86/include/asm/ptrace.h: r15..r12, bp, bx, r11..r8, ax, cx, dx, si, di, orig_ax, ip, cs, flags, sp
         registers: &[

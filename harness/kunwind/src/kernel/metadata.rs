@@ -110,7 +110,7 @@ impl Unwinder for MetadataUnwinder {
             return self.metadata(record, frame, state, target);
         }
         state.windows.consume(record, RECORD_SIZE)?;
-        frame.pc = CodeAddress::Return(return_address);
+        frame.pc = CodeAddress::Return(abi.strip(return_address));
         frame.source = Source::FrameRecord { at: record };
         frame.regs.clear();
         frame.regs.set(abi.fp, caller_fp);

@@ -25,6 +25,9 @@ const CALLEE_SAVED: [Register; 11] = {
     list
 };
 
+/// UC_CPU_ARM64_MAX.
+const CPU_MAX: i32 = 3;
+
 /// Instructions that enter or leave an exception, for which capstone 5 has no group.
 const EXCEPTIONS: &[&str] = &["eret", "eretaa", "eretab", "svc", "hvc", "smc", "brk", "hlt", "udf"];
 
@@ -51,8 +54,12 @@ impl Arch for Arm64 {
         183 // EM_AARCH64
     }
 
-    fn engine(&self) -> Engine {
-        Engine { arch: unicorn_engine::Arch::ARM64, mode: unicorn_engine::Mode::LITTLE_ENDIAN }
+    fn engine(&self, max: bool) -> Engine {
+        Engine {
+            arch: unicorn_engine::Arch::ARM64,
+            mode: unicorn_engine::Mode::LITTLE_ENDIAN,
+            model: max.then_some(CPU_MAX),
+        }
     }
 
     fn boot(&self, engine: &mut Unicorn<'_, Context<'_>>, _: &[Option<u64>]) -> Result<(), uc_error> {

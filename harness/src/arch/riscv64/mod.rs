@@ -46,8 +46,8 @@ impl Arch for Riscv64 {
         243 // EM_RISCV
     }
 
-    fn engine(&self) -> Engine {
-        Engine { arch: unicorn_engine::Arch::RISCV, mode: unicorn_engine::Mode::RISCV64 }
+    fn engine(&self, _: bool) -> Engine {
+        Engine { arch: unicorn_engine::Arch::RISCV, mode: unicorn_engine::Mode::RISCV64, model: None }
     }
 
     fn boot(&self, engine: &mut Unicorn<'_, Context<'_>>, _: &[Option<u64>]) -> Result<(), uc_error> {

@@ -42,8 +42,8 @@ impl Arch for X86_64 {
         62 // EM_X86_64
     }
 
-    fn engine(&self) -> Engine {
-        Engine { arch: unicorn_engine::Arch::X86, mode: unicorn_engine::Mode::MODE_64 }
+    fn engine(&self, _: bool) -> Engine {
+        Engine { arch: unicorn_engine::Arch::X86, mode: unicorn_engine::Mode::MODE_64, model: None }
     }
 
     fn boot(&self, engine: &mut Unicorn<'_, Context<'_>>, vectors: &[Option<u64>]) -> Result<(), uc_error> {

@@ -1,0 +1,55 @@
+//@ start none
+//@ build pac_signed: -march=armv8.3-a
+// Signed return addresses: between `paciasp` and `autiasp` bits 48 to 54 and 56 to 63 of x30 and of what the record holds
+// are no address. Without a CPU that signs, both instructions do nothing.
+#include "kernel.S"
+
+FUNC guest_main
+							// CFA=sp RA=x30
+	paciasp						// RA=x30, signed
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8], signed
+	mov	x29, sp					// CFA=x29+16
+	bl	caller
+	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30, signed
+	autiasp						// RA=x30
+	ret
+END guest_main
+
+FUNC caller
+							// CFA=sp RA=x30
+	paciasp						// RA=x30, signed
+	stp	x29, x30, [sp, #-32]!			// CFA=sp+32 RA=[cfa-24], signed
+	mov	x29, sp					// CFA=x29+32
+	str	x19, [sp, #16]
+	mov	x19, #5
+	bl	late
+	add	x0, x0, x19
+	bl	leaf
+	ldr	x19, [sp, #16]
+	ldp	x29, x30, [sp], #32			// CFA=sp RA=x30, signed
+	autiasp						// RA=x30
+	ret
+END caller
+
+FUNC late
+							// CFA=sp RA=x30
+	paciasp						// RA=x30, signed
+	sub	sp, sp, #32				// CFA=sp+32 RA=x30, signed
+	mov	x9, #7
+	str	x9, [sp, #0]
+	stp	x29, x30, [sp, #16]			// CFA=sp+32 RA=[cfa-8], signed
+	add	x29, sp, #16				// CFA=x29+16
+	bl	leaf
+	ldp	x29, x30, [sp, #16]			// CFA=sp+32 RA=x30, signed
+	add	sp, sp, #32				// CFA=sp RA=x30, signed
+	autiasp						// RA=x30
+	ret
+END late
+
+// A leaf signs nothing.
+FUNC leaf
+							// CFA=sp RA=x30
+	add	x0, x0, #1
+	eor	x0, x0, #2
+	ret
+END leaf
