@@ -30,12 +30,13 @@ pub trait Arch: Sync {
     /// Which Unicorn engine runs it; the model with everything, or the default one.
     fn engine(&self, max: bool) -> Engine;
 
-    /// Brings a new engine into the state in which guests start. `vectors` are the addresses of [`Arch::vector_symbols`].
+    /// Brings a new engine into the state in which guests start. `vectors` are the addresses of [`Arch::vector_symbols`], `max`
+    /// is what [`Arch::engine`] was asked for.
     ///
     /// # Errors
     ///
     /// Whatever Unicorn refuses.
-    fn boot(&self, engine: &mut Unicorn<'_, Context<'_>>, vectors: &[Option<u64>]) -> Result<(), uc_error>;
+    fn boot(&self, engine: &mut Unicorn<'_, Context<'_>>, vectors: &[Option<u64>], max: bool) -> Result<(), uc_error>;
 
     /// Unicorn's register ids, by DWARF number.
     fn register_ids(&self) -> &'static [i32];

@@ -333,7 +333,7 @@ impl<'g> Machine<'g> {
             unsafe { engine.mem_map_ptr(region.address, region.size as u64, Prot::ALL, region.bytes.as_ptr().cast()) }
                 .map_err(|error| refused("map guest memory", error))?;
         }
-        arch.boot(&mut engine, &self.vectors).map_err(|error| refused("boot the CPU", error))?;
+        arch.boot(&mut engine, &self.vectors, self.max_cpu).map_err(|error| refused("boot the CPU", error))?;
         for (number, id) in (0..).zip(arch.register_ids()) {
             let value = if Register(number) == arch.sp() { self.sp } else { layout::planted(number) };
             engine.reg_write(*id, value).map_err(|error| refused("set a register", error))?;

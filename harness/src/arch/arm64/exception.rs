@@ -24,22 +24,28 @@ const fn system(crn: u32, crm: u32, op1: u32, op2: u32, value: u64) -> RegisterA
 
 /// Lets EL1 and EL0 run in AArch64 (without SCR_EL3.RW and HCR_EL2.RW an `eret` is an illegal return), and pointer
 /// authentication work where the model has it.
-pub(super) fn boot(engine: &mut Unicorn<'_, Context<'_>>) -> Result<(), uc_error> {
-    /// SCR_EL3.{NS, RW, APK, API}: the last two leave authentication to lower levels.
-    const SCR_EL3: u64 = 1 | 1 << 10 | 1 << 16 | 1 << 17;
-    /// HCR_EL2.{RW, APK, API}.
-    const HCR_EL2: u64 = 1 << 31 | 1 << 40 | 1 << 41;
+pub(super) fn boot(engine: &mut Unicorn<'_, Context<'_>>, max: bool) -> Result<(), uc_error> {
+    /// SCR_EL3.{NS, RW}.
+    const SCR_EL3: u64 = 1 | 1 << 10;
+    /// HCR_EL2.RW.
+    const HCR_EL2: u64 = 1 << 31;
+    /// SCR_EL3.{APK, API}, and the same of HCR_EL2: leave authentication to lower levels.
+    const SCR_EL3_PAUTH: u64 = 1 << 16 | 1 << 17;
+    const HCR_EL2_PAUTH: u64 = 1 << 40 | 1 << 41;
     /// SCTLR_EL1.{EnIA, EnIB}.
-    const SCTLR_EL1_ENABLE: u64 = 1 << 31 | 1 << 30;
-    engine.reg_write_arm64_coproc(&system(1, 1, 6, 0, SCR_EL3))?;
-    engine.reg_write_arm64_coproc(&system(1, 1, 4, 0, HCR_EL2))?;
+    const SCTLR_EL1_PAUTH: u64 = 1 << 31 | 1 << 30;
+    if !max {
+        engine.reg_write_arm64_coproc(&system(1, 1, 6, 0, SCR_EL3))?;
+        return engine.reg_write_arm64_coproc(&system(1, 1, 4, 0, HCR_EL2));
+    }
+    engine.reg_write_arm64_coproc(&system(1, 1, 6, 0, SCR_EL3 | SCR_EL3_PAUTH))?;
+    engine.reg_write_arm64_coproc(&system(1, 1, 4, 0, HCR_EL2 | HCR_EL2_PAUTH))?;
     let mut control = system(1, 0, 0, 0, 0);
     engine.reg_read_arm64_coproc(&mut control)?;
-    engine.reg_write_arm64_coproc(&system(1, 0, 0, 0, control.val | SCTLR_EL1_ENABLE))?;
-    // APIAKeyLo_EL1 and APIAKeyHi_EL1: any key will do, the same in every run. A model without them refuses.
-    let _ = engine.reg_write_arm64_coproc(&system(2, 1, 0, 0, 0x0123_4567_89ab_cdef));
-    let _ = engine.reg_write_arm64_coproc(&system(2, 1, 0, 1, 0xfedc_ba98_7654_3210));
-    Ok(())
+    engine.reg_write_arm64_coproc(&system(1, 0, 0, 0, control.val | SCTLR_EL1_PAUTH))?;
+    // APIAKeyLo_EL1 and APIAKeyHi_EL1: any key will do, the same in every run.
+    engine.reg_write_arm64_coproc(&system(2, 1, 0, 0, 0x0123_4567_89ab_cdef))?;
+    engine.reg_write_arm64_coproc(&system(2, 1, 0, 1, 0xfedc_ba98_7654_3210))
 }
 
 /// ELR and SPSR, the masks, SP_EL1, and pc = VBAR_EL1 + the slot.

@@ -62,8 +62,8 @@ impl Arch for Arm64 {
         }
     }
 
-    fn boot(&self, engine: &mut Unicorn<'_, Context<'_>>, _: &[Option<u64>]) -> Result<(), uc_error> {
-        exception::boot(engine)
+    fn boot(&self, engine: &mut Unicorn<'_, Context<'_>>, _: &[Option<u64>], max: bool) -> Result<(), uc_error> {
+        exception::boot(engine, max)
     }
 
     fn register_ids(&self) -> &'static [i32] {

@@ -50,7 +50,7 @@ impl Arch for Riscv64 {
         Engine { arch: unicorn_engine::Arch::RISCV, mode: unicorn_engine::Mode::RISCV64, model: None }
     }
 
-    fn boot(&self, engine: &mut Unicorn<'_, Context<'_>>, _: &[Option<u64>]) -> Result<(), uc_error> {
+    fn boot(&self, engine: &mut Unicorn<'_, Context<'_>>, _: &[Option<u64>], _: bool) -> Result<(), uc_error> {
         exception::boot(engine)
     }
 

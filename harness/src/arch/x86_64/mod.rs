@@ -46,7 +46,7 @@ impl Arch for X86_64 {
         Engine { arch: unicorn_engine::Arch::X86, mode: unicorn_engine::Mode::MODE_64, model: None }
     }
 
-    fn boot(&self, engine: &mut Unicorn<'_, Context<'_>>, vectors: &[Option<u64>]) -> Result<(), uc_error> {
+    fn boot(&self, engine: &mut Unicorn<'_, Context<'_>>, vectors: &[Option<u64>], _: bool) -> Result<(), uc_error> {
         exception::boot(engine, vectors)
     }
 
