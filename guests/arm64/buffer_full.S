@@ -1,12 +1,14 @@
 //@ start none
-// A chain of more than a hundred records, longer than the buffer that a live patch offers: a walk that stops because the
-// buffer is full must not be taken for one that has arrived.
+// Chains of records that a live patch's buffer has room for, and of more than it has: the task sleeps below 80 calls, and
+// below 110. A walk that stops because the buffer is full must not be taken for one that has arrived.
 #include "kernel.S"
 
 FUNC guest_main
 							// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
 	mov	x29, sp					// CFA=x29+16
+	mov	x0, #80
+	bl	recurse
 	mov	x0, #110
 	bl	recurse
 	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
@@ -22,14 +24,7 @@ FUNC recurse
 	b.eq	1f
 	bl	recurse
 	b	2f
-1:	bl	leaf
+1:	bl	schedule				// sleeps here
 2:	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
 	ret
 END recurse
-
-FUNC leaf
-							// CFA=sp RA=x30
-	add	x0, x0, #1
-	eor	x0, x0, #2
-	ret
-END leaf

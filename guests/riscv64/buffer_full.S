@@ -1,7 +1,7 @@
 //@ start none
 //@ build buffer_full:
 //@ build buffer_full-metadata: -DMETADATA
-// More functions than the 100 entries that a livepatch has room for: 110 of one function, then a leaf.
+// Fewer and more functions than the 100 entries that a live patch has room for: the task sleeps below 80 calls, and below 110.
 #include "kernel.S"
 
 FUNC guest_main
@@ -10,6 +10,8 @@ FUNC guest_main
 	sd	ra, 8(sp)			// RA=[cfa-8]
 	sd	s0, 0(sp)
 	addi	s0, sp, 16			// CFA=s0
+	li	a0, 80
+	call	recurse
 	li	a0, 110
 	call	recurse
 	ld	ra, 8(sp)			// RA=ra
@@ -29,17 +31,10 @@ FUNC recurse
 	beqz	a0, 1f
 	call	recurse
 	j	2f
-1:	call	leaf
+1:	call	schedule			// sleeps here
 2:
 	ld	ra, 8(sp)			// RA=ra
 	ld	s0, 0(sp)			// CFA=sp+16
 	addi	sp, sp, 16			// CFA=sp
 	ret
 END recurse
-
-FUNC leaf
-						// CFA=sp RA=ra
-	li	a0, 1
-	addi	a0, a0, 2
-	ret
-END leaf
