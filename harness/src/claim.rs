@@ -86,16 +86,31 @@ impl Claim {
     #[must_use]
     pub fn outcome(&self, report: &Report) -> Outcome {
         let Some(by) = &self.by else { return Outcome::Undecided(self.undecided.clone().unwrap_or_default()) };
-        let sections = report.sections.iter().filter(|section| by.is_of(section) && section.void.is_none());
-        let mut findings = sections.flat_map(|section| &section.findings);
+        let sections = || report.sections.iter().filter(|section| by.is_of(section) && section.void.is_none());
+        let is_judged = sections().any(|section| {
+            let column = section.subjects.iter().position(|subject| subject.label() == by.unwinder);
+            let functions = section.functions.iter().filter(|function| function.name == by.function);
+            let mut lines = functions.flat_map(|function| &function.instructions);
+            column.is_some_and(|column| lines.any(|line| line.runs.get(column).is_some_and(|runs| !runs.is_empty())))
+        });
+        if !is_judged {
+            let By { scenario, unwinder, function, .. } = by;
+            return Outcome::Undecided(format!(
+                "{unwinder} makes no walk in {function} of {scenario}: correct the claim"
+            ));
+        }
+        let mut findings = sections().flat_map(|section| &section.findings);
         let shown = findings.find(|finding| {
             finding.label() == by.unwinder
                 && finding.function == by.function
                 && finding.verdict.to_string() == by.verdict
                 && by.offset.is_none_or(|offset| (finding.first_offset..=finding.last_offset).contains(&offset))
         });
-        shown.map_or(Outcome::Refuted, |finding| {
-            Outcome::Confirmed(format!("{}+{:#x}#{}", finding.function, finding.first_offset, finding.visit))
+        shown.map_or(Outcome::Refuted, |finding| match by.offset {
+            Some(offset) if offset != finding.first_offset => {
+                Outcome::Confirmed(format!("{}+{offset:#x}#1", by.function))
+            }
+            _ => Outcome::Confirmed(format!("{}+{:#x}#{}", finding.function, finding.first_offset, finding.visit)),
         })
     }
 }

@@ -20,7 +20,7 @@ use crate::{Error, gate, subject, sweep};
 ///
 /// Without a command: run everything and print one table.
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXIT_STATUS)]
+#[command(version, after_help = EXIT_STATUS, args_conflicts_with_subcommands = true)]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -274,7 +274,7 @@ pub fn run_all(
         let all: Vec<String> = subject::all(scenario.arch).into_iter().map(|subject| subject.name).collect();
         let Some(first) = sections.iter().position(|section| section.scenario == scenario.name) else { continue };
         let count = sections[first..].iter().take_while(|section| section.scenario == scenario.name).count();
-        gate::check(scenario, &mut sections[first..first + count], &all);
+        gate::check(scenario, &mut sections[first..first + count], &all, unwinders.is_empty());
     }
     Ok(Report { sections })
 }

@@ -32,7 +32,10 @@ impl std::str::FromStr for Point {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (place, visit) = text.split_once('#').unwrap_or((text, "1"));
+        // Of a nested point the second exception's part names it; what stands behind a colon is its kind and start.
+        let inner = text.rsplit('/').next().unwrap_or(text);
+        let inner = inner.split(':').next().unwrap_or(inner);
+        let (place, visit) = inner.split_once('#').unwrap_or((inner, "1"));
         let (function, offset) = parse_place(place)?;
         match visit.parse() {
             Ok(visit) if visit > 0 => Ok(Self { function, offset, visit }),
@@ -63,8 +66,8 @@ impl Teller {
     /// [`Error::MissingSymbol`] without its function, [`Error::Usage`] when it is inside an instruction.
     pub(crate) fn new(prepared: &Prepared, point: &Point) -> Result<Self, Error> {
         let function = prepared.guest.function(&point.function)?;
-        let address = function.address + point.offset;
-        if prepared.listing.line(address).is_none() || point.offset >= function.size {
+        let address = function.address.saturating_add(point.offset);
+        if point.offset >= function.size || prepared.listing.line(address).is_none() {
             return Err(Error::Usage(format!("{point} is not the start of an instruction of {}", function.name)));
         }
         Ok(Self { address, visit: point.visit, text: String::new() })
@@ -253,6 +256,8 @@ mod tests {
         assert_eq!(point("leaf+0x8#2"), Ok(Point { function: "leaf".into(), offset: 8, visit: 2 }));
         assert_eq!(point("leaf"), Ok(Point { function: "leaf".into(), offset: 0, visit: 1 }));
         assert_eq!(point("leaf+12"), Ok(Point { function: "leaf".into(), offset: 12, visit: 1 }));
+        let nested = point("leaf+0x8#1:irq/el1h_irq+0x14#3:nmi@regs");
+        assert_eq!(nested, Ok(Point { function: "el1h_irq".into(), offset: 0x14, visit: 3 }));
         assert!(point("leaf#0").is_err());
         assert!(point("+0x8").is_err());
         assert!(point("leaf+0xzz").is_err());

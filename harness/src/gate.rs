@@ -4,39 +4,60 @@ use crate::report::{Broken, Finding, Section};
 use crate::scenario::{Known, Level, Scenario};
 use crate::verdict::Verdict;
 
-/// Fills in [`Section::broken`] for all sections of one scenario, as far as these subjects were run.
-pub fn check(scenario: &Scenario, sections: &mut [Section], known_subjects: &[String]) {
+/// Fills in [`Section::broken`] for all sections of one scenario. `known_subjects` are the CPU's; unless all of them were run,
+/// demands on those that were not are passed over.
+pub fn check(scenario: &Scenario, sections: &mut [Section], known_subjects: &[String], run_all: bool) {
     let mut used = vec![false; scenario.text.known.len()];
     let mut broken: Vec<Vec<Broken>> =
         sections.iter().map(|section| of_section(scenario, section, &mut used)).collect();
     let was_void = sections.iter().any(|section| section.void.is_some());
+    let label_exists = |label: &str| known_subjects.iter().any(|name| name == bare(label));
+    let walks = |label: &str| {
+        let results = sections.iter().flat_map(|section| &section.subjects);
+        results
+            .filter(|result| result.name == label || result.label() == label)
+            .map(|result| result.counters.walks)
+            .sum::<u64>()
+    };
+    let was_run =
+        |label: &str| sections.iter().flat_map(|section| &section.subjects).any(|result| result.name == bare(label));
     if let Some(first) = broken.first_mut() {
         for (known, used) in scenario.text.known.iter().zip(used) {
-            let was_run = sections.iter().any(|section| section.subject(&known.unwinder).is_some());
-            if !known_subjects.contains(&known.unwinder) {
+            if !label_exists(&known.unwinder) {
                 first.push(Broken::other(format!("[[known]] names {:?}, which is no subject here", known.unwinder)));
-            } else if was_run && !used && !was_void {
+            } else if (was_run(&known.unwinder) || run_all) && !used && !was_void {
                 first.push(Broken::other(stale(scenario, known)));
             }
         }
         for (subject, level) in &scenario.text.must {
-            let exists = known_subjects.contains(subject);
-            match level {
-                Level::Absent if exists => {
-                    first.push(Broken::other(format!(
-                        "[must] says that {subject} is absent, but it exists on this CPU"
-                    )));
+            let exists = label_exists(subject);
+            let somewhere = crate::arch::ALL.iter().flat_map(|arch| crate::subject::all(*arch));
+            let message = match level {
+                Level::Absent if exists => Some("is absent, but it exists on this CPU"),
+                Level::Absent if !somewhere.into_iter().any(|other| other.name == bare(subject)) => {
+                    Some("is absent, but there is no such subject on any CPU")
                 }
-                Level::Exact | Level::Sound | Level::Any if !exists => {
-                    first.push(Broken::other(format!("[must] names {subject:?}, which is no subject here")));
+                Level::Absent => None,
+                _ if !exists => Some("is demanded something of, but is no subject here"),
+                _ if run_all && !was_void && walks(subject) == 0 => {
+                    Some("is demanded something of, but makes no walk here")
                 }
-                _ => {}
-            }
+                _ => None,
+            };
+            first.extend(message.map(|message| Broken::other(format!("[must]: {subject} {message}"))));
+        }
+        if sections.iter().any(|section| section.points == 0 && section.void.is_none()) {
+            first.push(Broken::other("a run without a single point demands nothing of anybody".to_owned()));
         }
     }
     for (section, broken) in sections.iter_mut().zip(broken) {
         section.broken = broken;
     }
+}
+
+/// A subject without its start.
+fn bare(label: &str) -> &str {
+    label.split_once('@').map_or(label, |(name, _)| name)
 }
 
 fn of_section(scenario: &Scenario, section: &Section, used: &mut [bool]) -> Vec<Broken> {
@@ -131,6 +152,7 @@ fn covers(known: &Known, section: &Section, finding: &Finding, offset: u64) -> b
         && known.verdict == finding.verdict
         && known.at.function == finding.function
         && (known.at.first..=known.at.last).contains(&offset)
+        && known.interrupt.is_none_or(|kind| kind.name() == section.interrupt)
         && known.variant.as_ref().is_none_or(|name| section.variant.as_ref() == Some(name))
 }
 

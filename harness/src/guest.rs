@@ -116,23 +116,7 @@ impl Guest {
         if let Some(pair) = segments.windows(2).find(|pair| pair[0].end() > pair[1].address) {
             return Err(reject(format!("two segments share the page at {:#x}", pair[1].address)));
         }
-        let sections = header.sections(endian, data).map_err(malformed)?;
-        let table = sections.symbols(endian, data, elf::SHT_SYMTAB).map_err(malformed)?;
-        let mut symbols = Vec::new();
-        for symbol in table.iter() {
-            let name = symbol.name(endian, table.strings()).map_err(malformed)?;
-            // `$x` and the like are the assembler's marks of code and data, not names.
-            let is_place = !symbol.is_undefined(endian) && symbol.st_shndx(endian) != elf::SHN_ABS;
-            if is_place && !name.is_empty() && !name.starts_with(b"$") {
-                symbols.push(Symbol {
-                    name: String::from_utf8_lossy(name).into_owned(),
-                    address: symbol.st_value(endian),
-                    size: symbol.st_size(endian),
-                    is_function: symbol.st_type() == elf::STT_FUNC,
-                    is_global: symbol.st_bind() != elf::STB_LOCAL,
-                });
-            }
-        }
+        let symbols = symbols(header, data).map_err(reject)?;
         Ok(Self { name, path: path.to_path_buf(), arch, segments, symbols: Symbols::new(symbols) })
     }
 
@@ -175,6 +159,34 @@ impl Guest {
     pub fn text(&self) -> impl Iterator<Item = std::ops::Range<u64>> + '_ {
         self.segments.iter().filter(|segment| segment.executable).map(|segment| segment.address..segment.end())
     }
+}
+
+/// The defined symbols of an ELF file that name a place in memory.
+fn symbols(header: &FileHeader64<LittleEndian>, data: &[u8]) -> Result<Vec<Symbol>, String> {
+    let endian = LittleEndian;
+    let sections = header.sections(endian, data).map_err(|error| error.to_string())?;
+    let table = sections.symbols(endian, data, elf::SHT_SYMTAB).map_err(|error| error.to_string())?;
+    let mut symbols = Vec::new();
+    for symbol in table.iter() {
+        let name = symbol.name(endian, table.strings()).map_err(|error| error.to_string())?;
+        // `$x` and the like are the assembler's marks of code and data, not names.
+        let is_place = !symbol.is_undefined(endian) && symbol.st_shndx(endian) != elf::SHN_ABS;
+        if is_place && !name.is_empty() && !name.starts_with(b"$") {
+            let (value, size) = (symbol.st_value(endian), symbol.st_size(endian));
+            if size > MAX_MEMORY || value.checked_add(size).is_none() {
+                let name = String::from_utf8_lossy(name);
+                return Err(format!("symbol {name} at {value:#x} has an impossible size of {size:#x}"));
+            }
+            symbols.push(Symbol {
+                name: String::from_utf8_lossy(name).into_owned(),
+                address: value,
+                size,
+                is_function: symbol.st_type() == elf::STT_FUNC,
+                is_global: symbol.st_bind() != elf::STB_LOCAL,
+            });
+        }
+    }
+    Ok(symbols)
 }
 
 /// A value for each byte of a guest's code: what is asked at every instruction must be found without a search.

@@ -57,6 +57,9 @@ pub struct Text {
     /// Functions with calls that never return.
     #[serde(default)]
     pub never_resumes: Vec<String>,
+    /// Whether the run ends inside a handler, as with a stack that is full.
+    #[serde(default)]
+    pub ends_in_handler: bool,
     /// Functions that a trace may leave out.
     #[serde(default)]
     pub omissible: Vec<String>,
@@ -211,6 +214,8 @@ pub struct Known {
     pub verdict: Verdict,
     /// The variant; without it, all.
     pub variant: Option<String>,
+    /// The kind of interruption; without it, all.
+    pub interrupt: Option<Kind>,
     /// The reason.
     pub because: String,
 }
@@ -294,10 +299,17 @@ impl Scenario {
         if text.interrupt.is_empty() {
             return Err("interrupt is empty".to_owned());
         }
+        if (1..text.interrupt.len()).any(|index| text.interrupt[..index].contains(&text.interrupt[index])) {
+            return Err("interrupt names a kind twice".to_owned());
+        }
         if text.max_visits == 0 || text.budget == 0 {
             return Err("max-visits and budget must be at least 1".to_owned());
         }
         for (index, variant) in text.variant.iter().enumerate() {
+            let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
+            if !variant.name.chars().all(is_plain) {
+                return Err(format!("variant {:?}: only letters, digits, - and _ make a name", variant.name));
+            }
             if variant.name.is_empty() || text.variant[..index].iter().any(|other| other.name == variant.name) {
                 return Err(format!("variant {:?}: names must be unique and not empty", variant.name));
             }

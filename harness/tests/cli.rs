@@ -114,6 +114,9 @@ fn what_does_not_exist_is_named() {
     refused(&["explain", "arm64/no_such", "leaf"], &["arm64/no_such"]);
     refused(&["explain", "arm64/leaf", "no_such"], &["no symbol `no_such`"]);
     refused(&["explain", "arm64/leaf", "leaf+0x1"], &["leaf+0x1#1 is not the start of an instruction"]);
+    refused(&["explain", "arm64/leaf", "leaf+0xffffffffffffffff"], &["is not the start of an instruction"]);
+    refused(&["--arch", "arm64", "list"], &["no scenario matches \"list\""]);
+    refused(&["explain", "arm64/leaf", "leaf", "--interrupt", "irq"], &["not interrupted like that"]);
     refused(&["explain", "arm64/leaf", "leaf#99"], &["arrives 2 times"]);
     refused(&["explain", "arm64/leaf", "leaf#0"], &["counts from 1"]);
     refused(&["explain", "arm64/leaf", "leaf", "--variant", "big"], &["no such variant"]);
@@ -211,6 +214,41 @@ fn a_known_deviation_must_happen_at_both_of_its_ends() {
     }
 }
 
+/// A demand that nothing can meet or break is a typing mistake.
+#[test]
+fn demands_are_never_met_by_nothing() {
+    let broken = |name: &str, scenario: &str, says: &str| {
+        let output = run_in(&folder(name, scenario), &["--allow-unsound"]);
+        assert_eq!(output.status.code(), Some(1), "{name}: {}{}", stdout(&output), stderr(&output));
+        assert!(stdout(&output).contains(says), "{name} should say {says:?}: {}", stdout(&output));
+    };
+    let must = |demand: &str| format!("guest = \"leaf\"\n[must]\n{demand}\n");
+    broken("must-typo", &must("frame-recrod = \"any\""), "is no subject here");
+    broken("must-absent-typo", &must("frame-recrod = \"absent\""), "no such subject on any CPU");
+    broken("must-absent", &must("frame-record = \"absent\""), "it exists on this CPU");
+    broken("must-no-walk", &must("arm64-kunwind = \"exact\""), "makes no walk here");
+    broken("must-no-start", &must("\"frame-record@task\" = \"any\""), "makes no walk here");
+    let known =
+        "[[known]]\nunwinder = \"arm64-kunwind\"\nat = \"leaf\"\nverdict = \"~\"\nbecause = \"it never walks\"\n";
+    broken("known-no-walk", &format!("guest = \"leaf\"\n{known}"), "does not happen at both of its ends");
+}
+
+#[test]
+fn a_demand_may_name_a_start() {
+    let scenario =
+        std::fs::read_to_string(root().join("scenarios/arm64/irq_on_task.toml")).expect("the scenario is there");
+    let scenario =
+        scenario.replace("frame-record = \"any\"", "frame-record = \"any\"\n\"arm64-kunwind@regs\" = \"exact\"");
+    let folder = folder("must-start", &scenario);
+    std::fs::copy(root().join("guests/arm64/irq_on_task.elf"), folder.join("guests/arm64/irq_on_task.elf"))
+        .expect("a copy");
+    let output = run_in(&folder, &[]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let text = stdout(&output);
+    assert!(text.contains("arm64-kunwind@regs must be exact, but is <0"), "{text}");
+    assert!(!text.contains("arm64-kunwind@current must be"), "{text}");
+}
+
 #[test]
 fn a_void_run_is_status_3_unless_it_is_meant() {
     let unexpected = folder("void", "guest = \"clobbered_callee_saved\"\n[must]\nframe-record = \"any\"\n");
@@ -258,6 +296,9 @@ fn bad_scenarios_are_refused_with_file_and_line() {
         ("mod32", "guest = \"leaf\"\n[[variant]]\nname = \"a\"\ncfa-mod32 = 8\n", &["cfa-mod32"]),
         ("stacks", "guest = \"leaf\"\n[[variant]]\nname = \"a\"\nstacks = [\"irq\"]\n", &["declares [\"task\"]"]),
         ("twice", "guest = \"leaf\"\n[[variant]]\nname = \"a\"\n[[variant]]\nname = \"a\"\n", &["unique"]),
+        ("kinds", "guest = \"leaf\"\ninterrupt = [\"probe\", \"probe\"]\n", &["twice"]),
+        ("kernel", "guest = \"leaf\"\ninterrupt = [\"irq\"]\n", &["no symbol `walk_here`", "KERNEL.md"]),
+        ("spaces", "guest = \"leaf\"\n[[variant]]\nname = \"a b\"\n", &["letters, digits"]),
         ("only", "guest = \"leaf\"\nonly = [\"riscv64\"]\n", &["only"]),
     ] {
         let folder = folder(&format!("bad-{name}"), text);

@@ -150,6 +150,21 @@ fn corrupt_headers_are_refused_or_harmless() {
 }
 
 #[test]
+fn a_symbol_of_impossible_size_is_refused() {
+    let data = std::fs::read(path("arm64")).expect("the guest is there");
+    // st_size of an Elf64_Sym is at byte 16; the entry of `leaf` begins with its name's offset and STT_FUNC, STB_GLOBAL.
+    let guest = Guest::parse("leaf".into(), Path::new("leaf.elf"), &data, cpu("arm64")).expect("a sound guest");
+    let address = guest.function("leaf").expect("a function").address.to_le_bytes();
+    let at = data.windows(8).rposition(|window| window == address).expect("its st_value");
+    for size in [u64::MAX, 1 << 40] {
+        let mut bent = data.clone();
+        bent[at + 8..at + 16].copy_from_slice(&size.to_le_bytes());
+        let error = Guest::parse("leaf".into(), Path::new("leaf.elf"), &bent, cpu("arm64")).expect_err("too large");
+        assert!(error.to_string().contains("symbol leaf at 0x"), "{error}");
+    }
+}
+
+#[test]
 fn stacks_are_laid_out_in_the_order_asked_for() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests/arm64/call_on_irq_stack.elf");
     let prepare = |order: &[&str], cfa_mod32| {

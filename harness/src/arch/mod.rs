@@ -81,6 +81,9 @@ pub trait Arch: Sync {
     /// Unicorn's id of the register that holds the interrupt mask.
     fn status_id(&self) -> i32;
 
+    /// The bits of that register that an exception brings back.
+    fn status_mask(&self) -> u64;
+
     /// Whether this exception can really arrive where that register has this value.
     ///
     /// A fault always can: a breakpoint may be planted on any instruction. What the emulator lacks (priorities of NMIs) is

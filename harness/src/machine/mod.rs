@@ -92,7 +92,15 @@ impl Interrupt<'_> {
     /// Whether this exception can really arrive here, by the interrupt mask as it is now.
     #[must_use]
     pub fn can_arrive(&self, arch: &dyn Arch, exception: Exception) -> bool {
-        arch.can_arrive(exception, self.register(arch.status_id()))
+        // No kernel runs user mode with its interrupts masked.
+        self.is_user(arch) || arch.can_arrive(exception, self.register(arch.status_id()))
+    }
+
+    /// The register with the interrupt mask and the flags, as far as an exception brings it back.
+    #[must_use]
+    pub fn status(&self, arch: &dyn Arch) -> u64 {
+        // Of user mode the kernel's register says nothing, and on riscv64 it cannot even be read.
+        if self.is_user(arch) { 0 } else { self.register(arch.status_id()) & arch.status_mask() }
     }
 
     /// Whether the CPU is in user mode.

@@ -149,10 +149,14 @@ impl<'g> Oracle<'g> {
             Some(Previous::Retired { pc, size }) => (pc.wrapping_add(u64::from(size)), None),
             Some(Previous::Delivered { pc, sp, .. }) => (pc, Some(sp)),
         };
-        if (at.pc == next && delivered.is_none()) || self.is_void() {
+        if self.is_void() {
             return;
         }
+        // The word may be written between two transfers, and the truth is asked for at each instruction.
         self.switch_task(at);
+        if at.pc == next && delivered.is_none() {
+            return;
+        }
         let arch = self.guest.arch;
         let mut values = [0; 1 + MAX_LINKS];
         at.read_values(&self.transfer_set, &mut values);

@@ -71,7 +71,7 @@ pub fn write(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
         schema: 1,
         scenarios: report.sections.iter().map(scenario).collect(),
         totals: Totals {
-            points: report.sections.iter().map(|section| section.points).sum(),
+            points: report.sections.iter().filter(|section| section.void.is_none()).map(|section| section.points).sum(),
             void: report.sections.iter().filter(|section| section.void.is_some()).count(),
             subjects: Ordered(super::text::totals(report)),
         },

@@ -5,6 +5,8 @@ pub mod json;
 pub mod snapshot;
 pub mod text;
 
+use kunwind::Claims;
+
 use crate::verdict::Verdict;
 
 /// All that was run.
@@ -131,6 +133,8 @@ pub fn label(subject: &str, start: Start) -> String {
 pub struct SubjectResult {
     /// Its name.
     pub name: String,
+    /// How its walks claim: soundness means nothing of those that never do.
+    pub claims: Claims,
     /// Where its walks started.
     pub start: Start,
     /// Its verdicts, counted.

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
+use kunwind::Claims;
 
 use super::{Counters, Report, Section, SubjectResult};
 
@@ -33,13 +34,15 @@ pub fn write(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
         }
         for result in &section.subjects {
             write!(out, "{:<title$}  ", section.title())?;
-            row(out, &result.label(), subject, &result.counters)?;
+            row(out, &result.label(), subject, &result.counters, result.claims)?;
         }
     }
     writeln!(out)?;
     for (name, counters) in totals(report) {
         write!(out, "{:<title$}  ", "all")?;
-        row(out, name, subject, &counters)?;
+        let mut results = report.sections.iter().filter_map(|section| section.subject(name));
+        let claims = results.next().map_or(Claims::Never, |result| result.claims);
+        row(out, name, subject, &counters, claims)?;
     }
     let broken: Vec<(&Section, &super::Broken)> =
         report.sections.iter().flat_map(|section| section.broken.iter().map(move |broken| (section, broken))).collect();
@@ -53,9 +56,12 @@ pub fn write(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
 }
 
 /// The last columns of a line.
-fn row(out: &mut dyn Write, name: &str, width: usize, counters: &Counters) -> std::io::Result<()> {
-    let (style, soundness) =
-        if counters.unsound == 0 { (GOOD, "sound".to_owned()) } else { (BAD, format!("{} unsound", counters.unsound)) };
+fn row(out: &mut dyn Write, name: &str, width: usize, counters: &Counters, claims: Claims) -> std::io::Result<()> {
+    let (style, soundness) = match counters.unsound {
+        _ if claims == Claims::Never => (DIM, "n/a".to_owned()),
+        0 => (GOOD, "sound".to_owned()),
+        unsound => (BAD, format!("{unsound} unsound")),
+    };
     let hypothetical = counters.unsound - counters.unsound_reachable;
     let note = if hypothetical > 0 { format!("  {hypothetical} of them hypothetical") } else { String::new() };
     let share = 100.0 * counters.exact as f64 / counters.walks.max(1) as f64;

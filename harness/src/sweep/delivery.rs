@@ -49,8 +49,12 @@ struct Delivered {
     sp: u64,
     /// The point that it is.
     point: Arrival,
+    /// The task that was interrupted.
+    task: u64,
     /// The truth when it was taken: when it is the truth again, the handler has returned.
     truth: Truth,
+    /// The register with the interrupt mask and the flags, as far as an exception brings it back.
+    status: u64,
     registers: Vec<u64>,
     /// The live part of each stack: its lowest live address, and the words from there on.
     stacks: Vec<(u64, Vec<u64>)>,
@@ -148,7 +152,7 @@ impl<'p> Delivery<'p> {
     /// Whether the last exception's handler has just returned. Everything must be as it was.
     fn returns(&mut self, at: &Interrupt<'_>) -> bool {
         let Some(last) = self.delivered.last() else { return false };
-        if at.pc != last.pc || !self.oracle.truth().is_same(&last.truth) {
+        if at.pc != last.pc || self.oracle.task() != last.task || !self.oracle.truth().is_same(&last.truth) {
             return false;
         }
         let Some(last) = self.delivered.pop() else { return false };
@@ -176,6 +180,13 @@ impl<'p> Delivery<'p> {
                 self.contradiction =
                     Some(format!("at {place}: {name} was {then:#x} before the exception and is {now:#x} behind it"));
             }
+        }
+        let status = at.status(guest.arch);
+        if status != before.status {
+            let then = before.status;
+            self.contradiction = Some(format!(
+                "at {place}: the status register was {then:#x} before the exception and is {status:#x} behind it"
+            ));
         }
         for (low, words) in &before.stacks {
             for (address, then) in (*low..).step_by(8).zip(words) {
@@ -210,7 +221,17 @@ impl<'p> Delivery<'p> {
             at.memory.copy_words(low, bounds.high, &mut words);
             Some((low & !7, words))
         });
-        Delivered { pc: at.pc, sp, point, registers, stacks: stacks.collect(), truth, was_walked: false }
+        Delivered {
+            pc: at.pc,
+            sp,
+            point,
+            registers,
+            stacks: stacks.collect(),
+            truth,
+            task: self.oracle.task(),
+            status: at.status(arch),
+            was_walked: false,
+        }
     }
 
     /// The stacks that a walk of this task may be offered: its own, and the CPU's, but none of another task or of user mode.
@@ -279,7 +300,6 @@ impl<'p> Delivery<'p> {
         let of_regs = boundary
             .filter(|boundary| truth.activations().nth(*boundary).is_some_and(|it| it.cause == Cause::Exception))
             .map(|boundary| truth.without(boundary + 1).of_kernel());
-        self.recorder.tell_machine(point.site, at);
         for column in 0..self.recorder.columns.len() {
             match self.recorder.columns[column].start {
                 Start::Current => self.recorder.judge(column, point, current, &target, &of_current),
@@ -333,10 +353,12 @@ impl<'p> Delivery<'p> {
             return;
         }
         let point = match self.delivered.last_mut() {
-            Some(last) => {
+            // One walk for each exception, and only of the task that took it.
+            Some(last) if last.task == address && !last.was_walked => {
                 last.was_walked = true;
                 Some(last.point)
             }
+            Some(_) => None,
             None => self.recorder.arrive(resume).map(|site| Arrival { site, reachable: true }),
         };
         let Some(point) = point else { return };
@@ -356,7 +378,6 @@ impl<'p> Delivery<'p> {
             super::corruption::judge_all(&mut self.recorder, point, start, &target, &older);
             return;
         }
-        self.recorder.tell_machine(point.site, at);
         for column in 0..self.recorder.columns.len() {
             self.recorder.judge(column, point, start, &target, &older);
         }
@@ -365,6 +386,11 @@ impl<'p> Delivery<'p> {
     /// Which exception is taken here, if any, and the site of the point that it is.
     fn choose(&mut self, at: &Interrupt<'_>) -> Option<(Exception, usize)> {
         let outer = self.exception()?;
+        // The other task, preempted, would go on only when somebody schedules it again: perhaps never.
+        let schedules = matches!(self.kind, Kind::Preempt | Kind::Corrupt);
+        if schedules && self.began.as_ref().is_some_and(|(task, _)| *task != self.oracle.task()) {
+            return None;
+        }
         match (&mut self.nesting, self.delivered.len()) {
             (None, 0) => Some((outer, self.recorder.arrive(at.pc)?)),
             (Some(nesting), 0) => {
@@ -383,6 +409,12 @@ impl<'p> Delivery<'p> {
     pub(super) fn finish(self, scenario: &Scenario, variant: &Variant) -> Section {
         let guest = &self.recorder.prepared.guest;
         let mut testimony = self.oracle.finish(&scenario.text.never_resumes);
+        if let Some(pending) = self.delivered.first()
+            && !scenario.text.ends_in_handler
+        {
+            let place = guest.symbols.name(pending.pc);
+            testimony.contradiction.get_or_insert(format!("the handler of the exception at {place} never returned"));
+        }
         if self.contradiction.is_some() {
             testimony.contradiction = self.contradiction;
         }
@@ -412,6 +444,7 @@ impl Observer for Delivery<'_> {
         }
         let Some((exception, site)) = self.choose(at) else { return Action::Continue };
         let reachable = at.can_arrive(self.recorder.prepared.guest.arch, exception);
+        self.recorder.tell_machine(site, at);
         let snapshot = self.snapshot(at, Arrival { site, reachable });
         let layout = &self.recorder.prepared.layout;
         let fp = usize::from(self.recorder.prepared.guest.arch.abi().fp.0);

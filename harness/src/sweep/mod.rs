@@ -196,7 +196,9 @@ impl Job<'_> {
             prepared.guest.function(name)?;
         }
         let teller = point.map(|point| Teller::new(&prepared, point)).transpose()?;
-        let max_visits = point.map_or(text.max_visits, |point| text.max_visits.max(point.visit));
+        // A later arrival than the scenario judges can be asked for; of nested points all are judged as it is.
+        let wanted = point.filter(|_| kind != Kind::Nested).map_or(0, |point| point.visit);
+        let max_visits = text.max_visits.max(wanted);
         let points = Points { within: &text.within, max_visits, omissible: &text.omissible };
         let has_tasks = prepared.guest.symbols.address("__current").is_some();
         let subjects: Vec<&Subject> = subjects.iter().filter(|subject| has_tasks || !subject.kernel).collect();
@@ -216,6 +218,7 @@ impl Job<'_> {
         let mut section = delivery.finish(scenario, variant);
         if ended.complete && section.void.is_none() {
             section.void = changed(&prepared, &undisturbed, &lasting_words(&prepared, &machine));
+            section.void_is_meant = section.void.as_ref().is_some_and(|reason| scenario.means_void(reason));
         }
         Ok(Done { section, told, ran_for: ended.ran_for })
     }

@@ -75,7 +75,7 @@ pub(super) struct Recorder<'p> {
     points: Points<'p>,
     places: CodeMap<Place>,
     sites: Vec<Site>,
-    firsts: BTreeMap<(usize, u64, Verdict), First>,
+    firsts: BTreeMap<(usize, u64, Verdict, bool), First>,
     /// For each column, how many walks read outside of the stacks that they were offered.
     strays: Vec<u64>,
     buffer: Vec<Frame>,
@@ -148,7 +148,7 @@ impl<'p> Recorder<'p> {
 
     /// Tells how the machine stands at a site's last arrival, if that is the point that was asked for.
     pub(super) fn tell_machine(&mut self, site: usize, at: &Interrupt<'_>) {
-        let Site { pc, visits, .. } = self.sites[site];
+        let Some(&Site { pc, visits, .. }) = self.sites.get(site) else { return };
         if let Some(teller) = self.teller.as_mut().filter(|teller| teller.wants(pc, visits)) {
             teller.machine(self.prepared, at);
         }
@@ -167,7 +167,7 @@ impl<'p> Recorder<'p> {
             teller.walk(&self.columns[column].label(), &trial, start, target, truth);
         }
         match runs[column].last_mut() {
-            Some(run) if (run.verdict, run.reachable) == (verdict, reachable) => {
+            Some(run) if (run.verdict, run.reachable, run.last + 1) == (verdict, reachable, *visits) => {
                 run.last = *visits;
                 return;
             }
@@ -175,7 +175,7 @@ impl<'p> Recorder<'p> {
         }
         if verdict != Verdict::Exact {
             let name = |address| self.prepared.guest.symbols.name_of_return(address);
-            self.firsts.entry((column, *pc, verdict)).or_insert_with(|| First {
+            self.firsts.entry((column, *pc, verdict, reachable)).or_insert_with(|| First {
                 visit: *visits,
                 within: self.within.clone(),
                 expected: truth.activations().map(|activation| name(activation.resume)).collect(),
@@ -196,6 +196,7 @@ impl<'p> Recorder<'p> {
                 counters.add(run.verdict, run.reachable, run.last - run.first + 1);
             }
             SubjectResult {
+                claims: column.subject.unwinder.claims(),
                 name: column.subject.name.clone(),
                 start: column.start,
                 counters,
@@ -207,7 +208,7 @@ impl<'p> Recorder<'p> {
             variant: (!variant.name.is_empty()).then(|| variant.name.clone()),
             interrupt: kind.name(),
             points: self.sites.iter().map(|site| site.visits).sum(),
-            distinct_pcs: self.sites.len(),
+            distinct_pcs: self.sites.iter().filter(|site| site.visits > 0).count(),
             outer: None,
             unwitnessed: Vec::new(),
             void_is_meant: false,
@@ -248,7 +249,7 @@ fn functions(prepared: &Prepared, sites: &[Site]) -> Vec<Function> {
 }
 
 /// Groups what is not exact: neighbouring instructions of a function with the same verdict of the same subject.
-fn findings(section: &Section, firsts: &BTreeMap<(usize, u64, Verdict), First>, guest: &Guest) -> Vec<Finding> {
+fn findings(section: &Section, firsts: &BTreeMap<(usize, u64, Verdict, bool), First>, guest: &Guest) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     for (index, subject) in section.subjects.iter().enumerate() {
         for function in &section.functions {
@@ -265,7 +266,7 @@ fn findings(section: &Section, firsts: &BTreeMap<(usize, u64, Verdict), First>, 
                 for (key, count) in here {
                     let (verdict, reachable) = key;
                     let finding = *open.entry(key).or_insert_with(|| {
-                        let first = firsts.get(&(index, address + instruction.offset, verdict));
+                        let first = firsts.get(&(index, address + instruction.offset, verdict, reachable));
                         findings.push(Finding {
                             subject: subject.name.clone(),
                             start: subject.start,

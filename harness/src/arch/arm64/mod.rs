@@ -122,6 +122,10 @@ impl Arch for Arm64 {
         R::PSTATE as i32
     }
 
+    fn status_mask(&self) -> u64 {
+        u64::MAX
+    }
+
     fn can_arrive(&self, exception: Exception, status: u64) -> bool {
         match exception {
             Exception::Irq => status & 1 << 7 == 0, // PSTATE.I

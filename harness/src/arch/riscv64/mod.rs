@@ -120,6 +120,10 @@ impl Arch for Riscv64 {
         R::SSTATUS as i32
     }
 
+    fn status_mask(&self) -> u64 {
+        !(1 << 8 | 1 << 5) // sret itself changes sstatus.SPP and SPIE
+    }
+
     fn can_arrive(&self, exception: Exception, status: u64) -> bool {
         match exception {
             Exception::Irq => status & 1 << 1 != 0, // sstatus.SIE

@@ -114,6 +114,10 @@ impl Arch for X86_64 {
         R::RFLAGS as i32
     }
 
+    fn status_mask(&self) -> u64 {
+        u64::MAX
+    }
+
     fn can_arrive(&self, exception: Exception, status: u64) -> bool {
         match exception {
             Exception::Irq => status & 1 << 9 != 0, // RFLAGS.IF
