@@ -141,8 +141,13 @@ impl<'p> Delivery<'p> {
         let (task, truth) = (self.oracle.task(), self.oracle.truth());
         match &self.began {
             None if at.pc == self.markers.guest_main => self.began = Some((task, truth.clone())),
-            // Its caller goes on: what it left on the stack is what was below it.
-            Some((of, began)) if task == *of && self.delivered.is_empty() && truth.is_same(&began.without(1)) => {
+            // Its caller goes on: what it left on the stack is what was below it. A boot function has none: it never ends.
+            Some((of, began))
+                if task == *of
+                    && self.delivered.is_empty()
+                    && began.activations().next().is_some()
+                    && truth.is_same(&began.without(1)) =>
+            {
                 self.began = None;
             }
             _ => {}

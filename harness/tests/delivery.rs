@@ -1,0 +1,146 @@
+//! Delivered exceptions: nothing is left out, and a guest that does not bring everything back voids its run.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use rstest::rstest;
+use unwind_harness::arch;
+use unwind_harness::guest::Guest;
+use unwind_harness::report::Section;
+use unwind_harness::scenario::{Kind, Scenario};
+use unwind_harness::subject;
+use unwind_harness::sweep::Job;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn run(root: &Path, name: &str, kind: Kind) -> Section {
+    let scenario = Scenario::load(&root.join("scenarios").join(format!("{name}.toml"))).expect("the scenario is there");
+    let variants = scenario.variants();
+    let subjects = subject::all(scenario.arch);
+    let job = Job { root, scenario: &scenario, variant: &variants[0], kind };
+    job.run(&subjects).expect("the guest runs")
+}
+
+/// The instructions of each function that ran, or that were points.
+fn places(section: &Section, only_points: bool) -> BTreeSet<(String, u64)> {
+    let functions = section.functions.iter();
+    let lines = functions.flat_map(|function| function.instructions.iter().map(move |line| (function, line)));
+    lines
+        .filter(|(_, line)| line.visits > 0 && (!only_points || line.runs.iter().any(|runs| !runs.is_empty())))
+        .map(|(function, line)| (function.name.clone(), line.offset))
+        .collect()
+}
+
+/// Whatever runs in a function of which anything is interrupted must itself be interrupted: an exception that is lost from
+/// sight leaves the rest of the run without points, and a listing does not tell that from code that never ran.
+#[rstest]
+fn every_instruction_that_runs_is_a_point(
+    #[values("arm64", "riscv64", "x86_64")] cpu: &str,
+    #[values("irq_on_task", "irq_on_irq_stack", "irq_in_softirq", "idle_primary", "idle_secondary", "fake_metadata")]
+    name: &str,
+) {
+    let name = format!("{cpu}/{name}");
+    let interrupted = places(&run(root(), &name, Kind::Irq), true);
+    let functions: BTreeSet<&String> = interrupted.iter().map(|(function, _)| function).collect();
+    let ran = places(&run(root(), &name, Kind::Probe), false);
+    let missed: Vec<_> =
+        ran.iter().filter(|place| functions.contains(&place.0) && !interrupted.contains(*place)).collect();
+    assert!(missed.is_empty(), "{name}: {missed:?}");
+    assert!(interrupted.len() > 10, "{name}: {interrupted:?}");
+}
+
+#[test]
+fn every_interrupt_switches_back_and_forth_with_the_task() {
+    // Both sides of the context switch, more than once: the point after the switch is on the other task's stack.
+    for (cpu, function) in [("arm64", "cpu_switch_to"), ("riscv64", "__switch_to"), ("x86_64", "__switch_to_asm")] {
+        let kind = if cpu == "riscv64" { Kind::Fault } else { Kind::Nmi };
+        let section = run(root(), &format!("{cpu}/switch_each_insn"), kind);
+        let switch = section.functions.iter().find(|one| one.name == function).expect("the switch ran");
+        for line in &switch.instructions {
+            assert!(line.visits >= 4 && line.runs.iter().all(|runs| !runs.is_empty()), "{cpu}: {line:?}");
+        }
+    }
+}
+
+/// A copy of the project's arm64 `irq_on_task`, with one instruction of a function replaced.
+fn patched(name: &str, function: &str, offset: u64, word: impl Fn(u64, &Guest) -> u32) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("patched-{name}"));
+    let _ = std::fs::remove_dir_all(&folder);
+    for part in ["scenarios/arm64", "guests/arm64"] {
+        std::fs::create_dir_all(folder.join(part)).expect("a new folder");
+    }
+    let elf = root().join("guests/arm64/irq_on_task.elf");
+    let guest = Guest::load(&elf, arch::by_name("arm64").expect("a CPU")).expect("the guest loads");
+    let address = guest.function(function).expect("a function").address + offset;
+    let mut data = std::fs::read(&elf).expect("the guest is there");
+    // Code is found in the file by what stands around it.
+    let around = &guest.bytes_at(address - 16)[..48];
+    let at = data.windows(around.len()).position(|window| window == around).expect("the code is in the file") + 16;
+    data[at..at + 4].copy_from_slice(&word(address, &guest).to_le_bytes());
+    std::fs::write(folder.join("guests/arm64/irq_on_task.elf"), data).expect("a new file");
+    std::fs::copy(root().join("scenarios/arm64/irq_on_task.toml"), folder.join("scenarios/arm64/irq_on_task.toml"))
+        .expect("a copy");
+    folder
+}
+
+/// The offset of the first instruction of a function whose disassembly begins like this.
+fn offset_of(function: &str, text: &str) -> u64 {
+    let section = run(root(), "arm64/nested_irq_nmi", Kind::Nested);
+    let function = section.functions.iter().find(|one| one.name == function).expect("the function ran");
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = function.instructions.iter().find(|line| words(&line.text).starts_with(text));
+    line.unwrap_or_else(|| panic!("no {text} in {}", function.name)).offset
+}
+
+const NOP: u32 = 0xd503_201f;
+
+#[test]
+fn a_register_that_does_not_come_back_voids_the_run() {
+    let offset = offset_of("ret_to_kernel", "ldp x0, x1");
+    let folder = patched("register", "ret_to_kernel", offset, |_, _| NOP);
+    let reason = run(&folder, "arm64/irq_on_task", Kind::Irq).void.expect("the run is void");
+    assert!(reason.contains("x0 was") || reason.contains("x1 was"), "{reason}");
+}
+
+#[test]
+fn a_live_stack_word_that_is_overwritten_voids_the_run() {
+    // str xzr, [x0, #344] in `handle`, where x0 is pt_regs: 24 bytes above the interrupted SP.
+    let folder = patched("stack", "handle", offset_of("handle", "mov x29, sp"), |_, _| 0xf900_ac1f);
+    let reason = run(&folder, "arm64/irq_on_task", Kind::Irq).void.expect("the run is void");
+    assert!(reason.contains("the live stack word at"), "{reason}");
+}
+
+#[test]
+fn flags_that_do_not_come_back_void_the_run() {
+    // msr spsr_el1, x22 becomes msr spsr_el1, xzr.
+    let folder = patched("flags", "ret_to_kernel", offset_of("ret_to_kernel", "msr spsr_el1, x22"), |_, _| {
+        0xd518_401f // back to EL0 with nothing masked
+    });
+    let scenario = Scenario::load(&folder.join("scenarios/arm64/irq_on_task.toml")).expect("the scenario is there");
+    let variants = scenario.variants();
+    let job = Job { root: &folder, scenario: &scenario, variant: &variants[0], kind: Kind::Irq };
+    // It goes on in user mode, on another stack: an error of the guest or a void run, but nothing that counts.
+    if let Ok(section) = job.run(&[]) {
+        assert!(section.void.is_some(), "nobody noticed");
+    }
+}
+
+#[test]
+fn an_exception_that_never_returns_voids_the_run() {
+    let folder = patched("parked", "ret_to_kernel", offset_of("ret_to_kernel", "eret"), |address, guest| {
+        let sentinel = guest.require("__sentinel", "it is there").expect("a sentinel");
+        let words = (sentinel.wrapping_sub(address).cast_signed() / 4) as u32;
+        0x1400_0000 | words & 0x03ff_ffff // b __sentinel
+    });
+    let reason = run(&folder, "arm64/irq_on_task", Kind::Irq).void.expect("the run is void");
+    assert!(reason.contains("never"), "{reason}");
+}
+
+#[test]
+fn a_handler_that_is_never_walked_voids_the_run() {
+    let folder = patched("unwalked", "handle", offset_of("handle", "bl walk_here"), |_, _| NOP);
+    let reason = run(&folder, "arm64/irq_on_task", Kind::Irq).void.expect("the run is void");
+    assert!(reason.contains("without calling its marker"), "{reason}");
+}
