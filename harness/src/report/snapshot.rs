@@ -59,6 +59,7 @@ struct Columns {
     /// Whether cells count verdicts instead of giving them in order.
     counts: bool,
     text: usize,
+    arrivals: usize,
     subjects: Vec<usize>,
 }
 
@@ -77,12 +78,15 @@ impl Columns {
             };
             widest.max(subject.label().len())
         });
-        Self { counts: counts_verdicts, text, subjects: subjects.collect() }
+        // The widest is `#10..#12 hyp`, or with ` split` in it.
+        let arrivals = if instructions().any(|instruction| instruction.split) { 18 } else { 12 };
+        Self { counts: counts_verdicts, text, arrivals, subjects: subjects.collect() }
     }
 
     fn function(&self, section: &Section, function: &Function, out: &mut dyn Write) -> std::io::Result<()> {
         let heading = format!("{}:", function.name);
-        let mut line = format!("{heading:<width$}  {:<12}", "arrivals", width = self.text + 10);
+        let mut line =
+            format!("{heading:<width$}  {:<arrivals$}", "arrivals", width = self.text + 10, arrivals = self.arrivals);
         for (subject, width) in section.subjects.iter().zip(&self.subjects) {
             line += &format!("  {:<width$}", subject.label());
         }
@@ -98,7 +102,7 @@ impl Columns {
         let place = format!("  +{:<#6x} {:<width$}", instruction.offset, instruction.text, width = self.text);
         let walks = instruction.runs.iter().flatten().map(|run| run.last).max();
         let Some(walks) = walks else { return writeln!(out, "{}", place.trim_end()) };
-        let mut line = format!("{place}  {walks:<12}");
+        let mut line = format!("{place}  {walks:<width$}", width = self.arrivals);
         for (runs, width) in instruction.runs.iter().zip(&self.subjects) {
             line += &format!("  {:<width$}", counts(runs));
         }
@@ -125,7 +129,7 @@ impl Columns {
             let arrivals = if instruction.split { format!("{arrivals} split") } else { arrivals };
             let arrivals = if is_hypothetical(*first) { format!("{arrivals} hyp") } else { arrivals };
             let mut line = if index == 0 { place.clone() } else { " ".repeat(place.chars().count()) };
-            line += &format!("  {arrivals:<12}");
+            line += &format!("  {arrivals:<width$}", width = self.arrivals);
             for (runs, width) in instruction.runs.iter().zip(&self.subjects) {
                 let verdict = at(runs, *first).map(|run| run.verdict.to_string()).unwrap_or_default();
                 line += &format!("  {verdict:<width$}");
