@@ -136,6 +136,18 @@ impl Kind {
             Self::Voluntary => "voluntary",
         }
     }
+
+    /// Whether the interrupt's exit path schedules another task.
+    #[must_use]
+    pub const fn preempts(self) -> bool {
+        matches!(self, Self::Preempt | Self::Corrupt)
+    }
+
+    /// Whether the walks are of a task that is switched out, and not of the running one.
+    #[must_use]
+    pub const fn walks_task(self) -> bool {
+        self.preempts() || matches!(self, Self::Voluntary)
+    }
 }
 
 /// The model of the CPU.

@@ -73,7 +73,7 @@ pub fn all(arch: &dyn Arch) -> Vec<Subject> {
 }
 
 /// The guest as it stands at a point.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Live<'a> {
     /// What it is.
     pub guest: &'a Guest,
@@ -86,7 +86,21 @@ pub struct Live<'a> {
     /// The task whose stack is walked, where there are tasks.
     pub task: Option<Task>,
     /// Set when something outside of those stacks is read: an unwinder may not.
-    pub strayed: &'a Cell<bool>,
+    pub strayed: Cell<bool>,
+}
+
+impl<'a> Live<'a> {
+    /// The guest as it is, with the stacks and the task that a walk is offered.
+    #[must_use]
+    pub const fn new(guest: &'a Guest, memory: &'a Memory, stacks: &'a [StackBounds], task: Option<Task>) -> Self {
+        Self { guest, memory, changed: &[], stacks, task, strayed: Cell::new(false) }
+    }
+
+    /// The same with words that read differently than they are.
+    #[must_use]
+    pub const fn with_changed(&self, changed: &'a [(u64, u64)]) -> Self {
+        Self { changed, ..Self::new(self.guest, self.memory, self.stacks, self.task) }
+    }
 }
 
 impl Target for Live<'_> {

@@ -60,18 +60,13 @@ pub(super) fn judge_all(recorder: &mut Recorder<'_>, at: Arrival, start: Frame, 
             _ => None,
         })
         .collect();
-    let judge = |recorder: &mut Recorder<'_>, live: &Live<'_>| {
-        for column in 0..recorder.columns.len() {
-            recorder.judge(column, at, start, live, truth);
-        }
-    };
-    judge(recorder, live); // undamaged
+    recorder.judge_all(at, start, live, truth); // undamaged
     for record in records {
         for damage in Damage::ALL {
             let own_fp = record.wrapping_add_signed(-offset);
             let Some(words) = damage.words(record, own_fp, live) else { continue };
             recorder.arrive_again(at.site);
-            judge(recorder, &Live { changed: &words, ..*live });
+            recorder.judge_all(at, start, &live.with_changed(&words), truth);
         }
     }
 }

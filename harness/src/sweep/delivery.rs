@@ -3,8 +3,6 @@
 //!
 //! When the handler has returned, every register and every live stack word must be what it was, or the run is void.
 
-use std::cell::Cell;
-
 use kunwind::{CodeAddress, Frame, Regs, Source, StackBounds, Task};
 
 use super::nesting::Nesting;
@@ -95,10 +93,7 @@ impl<'p> Delivery<'p> {
         witnesses: Witnesses,
     ) -> Result<Self, Error> {
         let arch = prepared.guest.arch;
-        let starts: &[Start] = match kind {
-            Kind::Preempt | Kind::Voluntary | Kind::Corrupt => &[Start::Task],
-            _ => &[Start::Current, Start::Regs],
-        };
+        let starts: &[Start] = if kind.walks_task() { &[Start::Task] } else { &[Start::Current, Start::Regs] };
         let columns =
             subjects.iter().flat_map(|subject| starts.iter().map(move |start| Column { subject, start: *start }));
         // In a nested run the points are those of the second exception, at every arrival.
@@ -168,8 +163,7 @@ impl<'p> Delivery<'p> {
     fn compare(&mut self, at: &Interrupt<'_>, before: &Delivered) {
         let guest = &self.recorder.prepared.guest;
         let place = guest.symbols.name(before.pc);
-        let schedules = matches!(self.kind, Kind::Preempt | Kind::Corrupt);
-        if !before.was_walked && schedules {
+        if !before.was_walked && self.kind.preempts() {
             // The exit path may not preempt what has interrupts masked or runs on another stack: that is no point.
             self.recorder.forget(before.point.site);
         } else if !before.was_walked {
@@ -288,15 +282,7 @@ impl<'p> Delivery<'p> {
             return;
         };
         let stacks = self.offered(at.memory, task, true);
-        let strayed = Cell::new(false);
-        let target = Live {
-            guest: &self.recorder.prepared.guest,
-            memory: at.memory,
-            changed: &[],
-            stacks: &stacks,
-            task: Some(task),
-            strayed: &strayed,
-        };
+        let target = Live::new(&self.recorder.prepared.guest, at.memory, &stacks, Some(task));
         // The walk from the handler's frame begins with the marker's caller; that from pt_regs with the interrupted pc.
         let truth = self.oracle.truth();
         let of_current = truth.without(1).of_kernel();
@@ -369,31 +355,20 @@ impl<'p> Delivery<'p> {
         let Some(point) = point else { return };
         let start = Frame { pc: CodeAddress::Return(pc), regs, source: Source::Start };
         let stacks = self.offered(at.memory, task, false);
-        let strayed = Cell::new(false);
-        let target = Live {
-            guest: &self.recorder.prepared.guest,
-            memory: at.memory,
-            changed: &[],
-            stacks: &stacks,
-            task: Some(task),
-            strayed: &strayed,
-        };
+        let target = Live::new(&self.recorder.prepared.guest, at.memory, &stacks, Some(task));
         let older = truth.without(1).of_kernel();
         if self.kind == Kind::Corrupt {
             super::corruption::judge_all(&mut self.recorder, point, start, &target, &older);
             return;
         }
-        for column in 0..self.recorder.columns.len() {
-            self.recorder.judge(column, point, start, &target, &older);
-        }
+        self.recorder.judge_all(point, start, &target, &older);
     }
 
     /// Which exception is taken here, if any, and the site of the point that it is.
     fn choose(&mut self, at: &Interrupt<'_>) -> Option<(Exception, usize)> {
         let outer = self.exception()?;
         // The other task, preempted, would go on only when somebody schedules it again: perhaps never.
-        let schedules = matches!(self.kind, Kind::Preempt | Kind::Corrupt);
-        if schedules && self.began.as_ref().is_some_and(|(task, _)| *task != self.oracle.task()) {
+        if self.kind.preempts() && self.began.as_ref().is_some_and(|(task, _)| *task != self.oracle.task()) {
             return None;
         }
         match (&mut self.nesting, self.delivered.len()) {
@@ -434,7 +409,7 @@ impl Observer for Delivery<'_> {
         self.oracle.observe(at);
         self.follow(at);
         let has_returned = self.returns(at);
-        let walks_task = matches!(self.kind, Kind::Preempt | Kind::Voluntary | Kind::Corrupt);
+        let walks_task = self.kind.walks_task();
         if at.pc == self.markers.walk_here && !walks_task {
             self.walk_here(at);
         } else if at.pc == self.markers.walk_task && walks_task && self.began.is_some() {
@@ -458,7 +433,7 @@ impl Observer for Delivery<'_> {
             self.recorder.splits(site);
         }
         self.delivered.push(snapshot);
-        if matches!(self.kind, Kind::Preempt | Kind::Corrupt) {
+        if self.kind.preempts() {
             at.memory.write_u64(self.markers.need_resched, 1);
         }
         Action::Deliver(exception)

@@ -12,6 +12,8 @@ pub(super) struct Nesting<'p> {
     prepared: &'p Prepared,
     max_visits: u64,
     visits: CodeMap<u64>,
+    /// The guest's labels, by address, and whether an exception may be nested from there on.
+    marks: Vec<(u64, bool)>,
     /// The states into which something has been nested already: the interrupted function, the frame pointer, and where the true
     /// trace's activations go on. Two interrupts with the same key differ in the pc inside the function and in data; no
     /// unwinder that walks by frame records looks at either.
@@ -23,7 +25,11 @@ pub(super) struct Nesting<'p> {
 impl<'p> Nesting<'p> {
     pub(super) fn new(prepared: &'p Prepared, max_visits: u64) -> Self {
         let visits = CodeMap::new(&prepared.guest, 0);
-        Self { prepared, max_visits, visits, known: BTreeSet::new(), seen: 0 }
+        let labels = |prefix| prepared.guest.symbols.addresses_of_prefix(prefix).into_iter();
+        let mut marks: Vec<(u64, bool)> =
+            labels("nest_from").map(|at| (at, true)).chain(labels("nest_to").map(|at| (at, false))).collect();
+        marks.sort_unstable();
+        Self { prepared, max_visits, visits, marks, known: BTreeSet::new(), seen: 0 }
     }
 
     /// How many outer exceptions there were.
@@ -50,17 +56,12 @@ impl<'p> Nesting<'p> {
     pub(super) fn can_nest(&self, pc: u64) -> bool {
         let symbols = &self.prepared.guest.symbols;
         let Some(function) = symbols.function_at(pc) else { return false };
-        let labels = |prefix| {
-            let all = symbols.addresses_of_prefix(prefix).into_iter();
-            all.filter(|address| (function.address..function.address + function.size).contains(address))
-        };
-        let mut marks: Vec<(u64, bool)> =
-            labels("nest_from").map(|at| (at, true)).chain(labels("nest_to").map(|at| (at, false))).collect();
-        marks.sort_unstable();
-        match marks.iter().rev().find(|(at, _)| *at <= pc) {
+        let range = function.address..function.address + function.size;
+        let mut marks = self.marks.iter().filter(|(at, _)| range.contains(at));
+        match marks.clone().rev().find(|(at, _)| *at <= pc) {
             Some((_, can_nest)) => *can_nest,
             // Before the first label it is the other way round; without labels there is nothing to lose.
-            None => marks.first().is_none_or(|(_, can_nest)| !can_nest),
+            None => marks.next().is_none_or(|(_, can_nest)| !can_nest),
         }
     }
 }

@@ -1,7 +1,5 @@
 //! The probe: walks start from the live registers at the point, and nothing is disturbed.
 
-use std::cell::Cell;
-
 use kunwind::{CodeAddress, Frame, Regs, Source};
 
 use super::record::{Arrival, Column, Recorder};
@@ -44,19 +42,10 @@ impl<'p> Sweep<'p> {
         let mut regs = Regs::none();
         at.read(&self.registers, &mut regs);
         let start = Frame { pc: CodeAddress::Interrupted(at.pc), regs, source: Source::Start };
-        let strayed = Cell::new(false);
-        let target = Live {
-            guest: &self.recorder.prepared.guest,
-            memory: at.memory,
-            changed: &[],
-            stacks: &self.recorder.prepared.bounds,
-            task: None,
-            strayed: &strayed,
-        };
+        let prepared = self.recorder.prepared;
+        let target = Live::new(&prepared.guest, at.memory, &prepared.bounds, None);
         // A probe stands for an ideal NMI, which can arrive anywhere.
-        for column in 0..self.recorder.columns.len() {
-            self.recorder.judge(column, Arrival { site, reachable: true }, start, &target, self.oracle.truth());
-        }
+        self.recorder.judge_all(Arrival { site, reachable: true }, start, &target, self.oracle.truth());
     }
 
     /// The plain data of the finished run.

@@ -154,6 +154,13 @@ impl<'p> Recorder<'p> {
         }
     }
 
+    /// [`Recorder::judge`] for every column.
+    pub(super) fn judge_all(&mut self, at: Arrival, start: Frame, target: &Live<'_>, truth: &Truth) {
+        for column in 0..self.columns.len() {
+            self.judge(column, at, start, target, truth);
+        }
+    }
+
     /// Walks with one column's subject, judges, and remembers the verdict for a site's last arrival.
     pub(super) fn judge(&mut self, column: usize, at: Arrival, start: Frame, target: &Live<'_>, truth: &Truth) {
         let Arrival { site, reachable } = at;
