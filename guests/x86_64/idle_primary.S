@@ -35,33 +35,4 @@ FUNC rest_init
 	ret
 END rest_init
 
-FUNC cpu_startup_entry
-						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	pushq	%rbx
-	movq	%rdi, %rbx
-.Lidle_again:
-	call	do_idle
-	decq	%rbx
-	jnz	.Lidle_again
-	popq	%rbx
-	popq	%rbp				// CFA=rsp+8
-	ret
-END cpu_startup_entry
-
-FUNC do_idle
-						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	call	idle_wait
-	call	schedule
-	popq	%rbp				// CFA=rsp+8
-	ret
-END do_idle
-
-FUNC idle_wait
-						// CFA=rsp+8 RA=[cfa-8]
-	pause					// a kernel halts here
-	ret
-END idle_wait
+#include "kernel_idle.S"

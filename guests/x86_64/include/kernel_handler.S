@@ -92,57 +92,37 @@ FUNC do_fault
 	ret
 END do_fault
 
-FUNC exc_nmi
+// An exception on a stack of its own, which can come from either mode: only on the way to user mode is there work to do.
+.macro PARANOID_HANDLER what
+FUNC exc_\what
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
 	movq	%rsp, %rbp			// CFA=rbp+16
 	pushq	%rbx
 	movq	%rdi, %rbx
-	call	do_nmi
+	call	do_\what
 	testb	$3, REGS_CS(%rbx)
-	jz	.Lnmi_done
+	jz	.Lparanoid_done\@
 	movq	%rbx, %rdi
 	call	irqentry_exit
-.Lnmi_done:
+.Lparanoid_done\@:
 	popq	%rbx
 	popq	%rbp				// CFA=rsp+8
 	ret
-END exc_nmi
+END exc_\what
 
-FUNC do_nmi
+FUNC do_\what
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
 	movq	%rsp, %rbp			// CFA=rbp+16
 	call	walk_here
 	popq	%rbp				// CFA=rsp+8
 	ret
-END do_nmi
+END do_\what
+.endm
 
-FUNC exc_debug
-						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	pushq	%rbx
-	movq	%rdi, %rbx
-	call	do_debug
-	testb	$3, REGS_CS(%rbx)
-	jz	.Ldebug_done
-	movq	%rbx, %rdi
-	call	irqentry_exit
-.Ldebug_done:
-	popq	%rbx
-	popq	%rbp				// CFA=rsp+8
-	ret
-END exc_debug
-
-FUNC do_debug
-						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	call	walk_here
-	popq	%rbp				// CFA=rsp+8
-	ret
-END do_debug
+	PARANOID_HANDLER nmi
+	PARANOID_HANDLER debug
 
 FUNC exc_double_fault
 						// CFA=rsp+8 RA=[cfa-8]
