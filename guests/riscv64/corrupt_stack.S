@@ -18,75 +18,27 @@ FUNC guest_main
 	ret
 END guest_main
 
-FUNC chain_1
+.macro LINK name, next, value
+FUNC \name
 						// CFA=sp RA=ra
 	addi	sp, sp, -16			// CFA=sp+16
 	sd	ra, 8(sp)			// RA=[cfa-8]
 	sd	s0, 0(sp)
 	addi	s0, sp, 16			// CFA=s0
-	addi	a0, a0, 1
-	call	chain_2
+	addi	a0, a0, \value
+	call	\next
 	ld	ra, 8(sp)			// RA=ra
 	ld	s0, 0(sp)			// CFA=sp+16
 	addi	sp, sp, 16			// CFA=sp
 	ret
-END chain_1
+END \name
+.endm
 
-FUNC chain_2
-						// CFA=sp RA=ra
-	addi	sp, sp, -16			// CFA=sp+16
-	sd	ra, 8(sp)			// RA=[cfa-8]
-	sd	s0, 0(sp)
-	addi	s0, sp, 16			// CFA=s0
-	addi	a0, a0, 2
-	call	chain_3
-	ld	ra, 8(sp)			// RA=ra
-	ld	s0, 0(sp)			// CFA=sp+16
-	addi	sp, sp, 16			// CFA=sp
-	ret
-END chain_2
-
-FUNC chain_3
-						// CFA=sp RA=ra
-	addi	sp, sp, -16			// CFA=sp+16
-	sd	ra, 8(sp)			// RA=[cfa-8]
-	sd	s0, 0(sp)
-	addi	s0, sp, 16			// CFA=s0
-	addi	a0, a0, 3
-	call	chain_4
-	ld	ra, 8(sp)			// RA=ra
-	ld	s0, 0(sp)			// CFA=sp+16
-	addi	sp, sp, 16			// CFA=sp
-	ret
-END chain_3
-
-FUNC chain_4
-						// CFA=sp RA=ra
-	addi	sp, sp, -16			// CFA=sp+16
-	sd	ra, 8(sp)			// RA=[cfa-8]
-	sd	s0, 0(sp)
-	addi	s0, sp, 16			// CFA=s0
-	addi	a0, a0, 4
-	call	chain_5
-	ld	ra, 8(sp)			// RA=ra
-	ld	s0, 0(sp)			// CFA=sp+16
-	addi	sp, sp, 16			// CFA=sp
-	ret
-END chain_4
-
-FUNC chain_5
-						// CFA=sp RA=ra
-	addi	sp, sp, -16			// CFA=sp+16
-	sd	ra, 8(sp)			// RA=[cfa-8]
-	sd	s0, 0(sp)
-	addi	s0, sp, 16			// CFA=s0
-	addi	a0, a0, 5
-	call	leaf
-	ld	ra, 8(sp)			// RA=ra
-	ld	s0, 0(sp)			// CFA=sp+16
-	addi	sp, sp, 16			// CFA=sp
-	ret
-END chain_5
+LINK chain_1, chain_2, 1
+LINK chain_2, chain_3, 2
+LINK chain_3, chain_4, 3
+LINK chain_4, chain_5, 4
+LINK chain_5, leaf, 5
 
 FUNC leaf
 						// CFA=sp RA=ra

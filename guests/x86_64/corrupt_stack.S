@@ -12,60 +12,24 @@ FUNC guest_main
 	ret
 END guest_main
 
-FUNC one
+.macro LINK name, next
+FUNC \name
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
 	movq	%rsp, %rbp			// CFA=rbp+16
 	incq	%rdi
-	call	two
+	call	\next
 	subq	$1, %rax
 	popq	%rbp				// CFA=rsp+8
 	ret
-END one
+END \name
+.endm
 
-FUNC two
-						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	incq	%rdi
-	call	three
-	subq	$1, %rax
-	popq	%rbp				// CFA=rsp+8
-	ret
-END two
-
-FUNC three
-						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	incq	%rdi
-	call	four
-	subq	$1, %rax
-	popq	%rbp				// CFA=rsp+8
-	ret
-END three
-
-FUNC four
-						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	incq	%rdi
-	call	five
-	subq	$1, %rax
-	popq	%rbp				// CFA=rsp+8
-	ret
-END four
-
-FUNC five
-						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	incq	%rdi
-	call	leaf
-	subq	$1, %rax
-	popq	%rbp				// CFA=rsp+8
-	ret
-END five
+LINK one, two
+LINK two, three
+LINK three, four
+LINK four, five
+LINK five, leaf
 
 FUNC leaf
 						// CFA=rsp+8 RA=[cfa-8]
