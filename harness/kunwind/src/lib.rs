@@ -15,10 +15,12 @@
 
 pub mod abi;
 pub mod kernel;
+pub mod sframe;
 
 mod address;
 mod frame_record;
 mod regs;
+mod row;
 mod stack;
 mod walk;
 
@@ -26,6 +28,7 @@ pub use abi::{Abi, PtRegs};
 pub use address::CodeAddress;
 pub use frame_record::FrameRecordUnwinder;
 pub use regs::{Register, Regs};
+pub use row::{CfaRule, Entry, Rule, UnwindRow};
 pub use stack::{MAX_STACKS, StackBounds, StackWindows};
 pub use walk::{
     Claim, Claims, End, Error, Frame, Source, Step, Target, Task, Unwinder, Walk, WalkState, walk, walk_each,
