@@ -22,6 +22,8 @@ mod frame_record;
 mod regs;
 mod row;
 mod stack;
+mod table;
+mod user;
 mod walk;
 
 pub use abi::{Abi, PtRegs};
@@ -30,6 +32,8 @@ pub use frame_record::FrameRecordUnwinder;
 pub use regs::{Register, Regs};
 pub use row::{CfaRule, Entry, Rule, UnwindRow};
 pub use stack::{MAX_STACKS, StackBounds, StackWindows};
+pub use table::{Format, Place, Table, TableUnwinder};
+pub use user::UnwindUser;
 pub use walk::{
     Claim, Claims, End, Error, Frame, Source, Step, Target, Task, Unwinder, Walk, WalkState, walk, walk_each,
 };

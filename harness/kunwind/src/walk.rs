@@ -3,7 +3,7 @@
 use core::fmt;
 use core::ops::ControlFlow;
 
-use crate::{CodeAddress, Regs, StackBounds, StackWindows};
+use crate::{CodeAddress, Format, Register, Regs, StackBounds, StackWindows, Table};
 
 /// How a frame was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,6 +20,13 @@ pub enum Source {
         /// Guest address of the pt_regs.
         at: u64,
     },
+    /// By an unwind row.
+    Row {
+        /// The CFA that the row gave.
+        cfa: u64,
+    },
+    /// The link register of the interrupted frame, because an unwind row says that the return address still is in it.
+    LinkRegister,
 }
 
 impl fmt::Display for Source {
@@ -28,6 +35,8 @@ impl fmt::Display for Source {
             Self::Start => formatter.write_str("start"),
             Self::FrameRecord { at } => write!(formatter, "frame record at {at:#x}"),
             Self::PtRegs { at } => write!(formatter, "pt_regs at {at:#x}"),
+            Self::Row { cfa } => write!(formatter, "unwind row, CFA {cfa:#x}"),
+            Self::LinkRegister => formatter.write_str("link register"),
         }
     }
 }
@@ -65,6 +74,27 @@ pub enum Error {
     NotText(u64),
     /// The target has no tasks, and without one the end of the stack is not known.
     NoTask,
+    /// The target has no unwind data of the format.
+    NoTable,
+    /// The unwind data have no row for this pc.
+    NoRow(u64),
+    /// The unwind data cannot be read at this pc.
+    BadTable(u64),
+    /// The unwind data say something at this pc that no row can.
+    Unrepresentable(u64),
+    /// A rule at this pc cannot be meant: a return address that is computed from the CFA, or one that is left in a register
+    /// that the CPU does not have.
+    UnusableRule(u64),
+    /// The row needs a register that is not known in this frame.
+    NoRegister(Register),
+    /// The row at this pc says that there is no caller, where the stack of a kernel cannot end.
+    OutermostInKernel(u64),
+    /// The CFA is not aligned as the unwinder demands.
+    MisalignedCfa(u64),
+    /// The CFA is not above SP.
+    CfaNotAbove(u64),
+    /// The frame pointer is below SP.
+    FramePointerBelowSp(u64),
 }
 
 impl fmt::Display for Error {
@@ -81,6 +111,18 @@ impl fmt::Display for Error {
             }
             Self::NotText(address) => write!(formatter, "the return address {address:#x} is not text"),
             Self::NoTask => formatter.write_str("there is no task to walk"),
+            Self::NoTable => formatter.write_str("there are no unwind data of this format"),
+            Self::NoRow(pc) => write!(formatter, "no unwind row for {pc:#x}"),
+            Self::BadTable(pc) => write!(formatter, "the unwind data cannot be read at {pc:#x}"),
+            Self::Unrepresentable(pc) => write!(formatter, "no row can say what the unwind data say at {pc:#x}"),
+            Self::UnusableRule(pc) => write!(formatter, "the unwind row for {pc:#x} has a rule that cannot be meant"),
+            Self::NoRegister(Register(number)) => {
+                write!(formatter, "the row needs DWARF register {number}, which is not known")
+            }
+            Self::OutermostInKernel(pc) => write!(formatter, "the row for {pc:#x} ends the stack inside of the kernel"),
+            Self::MisalignedCfa(cfa) => write!(formatter, "misaligned CFA {cfa:#x}"),
+            Self::CfaNotAbove(cfa) => write!(formatter, "the CFA {cfa:#x} is not above SP"),
+            Self::FramePointerBelowSp(fp) => write!(formatter, "the frame pointer {fp:#x} is below SP"),
         }
     }
 }
@@ -109,6 +151,12 @@ pub trait Target {
 
     /// The task whose stack is walked, where there are tasks.
     fn task(&self) -> Option<Task> {
+        None
+    }
+
+    /// The unwind data of a format, where there are any.
+    fn table(&self, format: Format) -> Option<&dyn Table> {
+        let _ = format;
         None
     }
 }
@@ -148,6 +196,9 @@ pub enum Claims {
     Explicit,
     /// Reaching the end of the chain is the claim.
     ByEnd,
+    /// However it ended: it says so unless an entry was consumed after a step that was marked unreliable. A mistake, which one
+    /// of the proposals has.
+    ByFlag,
     /// It never says so.
     Never,
 }
@@ -242,7 +293,9 @@ pub fn walk_each(
     state: &mut WalkState,
     mut consume: impl FnMut(&Frame) -> ControlFlow<()>,
 ) -> (End, Claim) {
+    let mut flag_was_seen = false;
     let end = loop {
+        flag_was_seen |= state.unreliable;
         if consume(&frame).is_break() {
             break End::Full;
         }
@@ -255,7 +308,8 @@ pub fn walk_each(
     let claim = match unwinder.claims() {
         Claims::Never => Claim::None,
         Claims::ByEnd | Claims::Explicit if end == End::Outermost && !state.unreliable => Claim::Reliable,
-        Claims::ByEnd | Claims::Explicit => Claim::Unreliable,
+        Claims::ByFlag if !flag_was_seen => Claim::Reliable,
+        Claims::ByEnd | Claims::Explicit | Claims::ByFlag => Claim::Unreliable,
     };
     (end, claim)
 }

@@ -1,12 +1,14 @@
-//! arm64: Linux v7.3, arch/arm64/kernel/stacktrace.c and arch/arm64/include/asm/stacktrace/.
+//! arm64: Linux v7.3, arch/arm64/kernel/stacktrace.c and arch/arm64/include/asm/stacktrace/; and the step by SFrame as the
+//! review of its fifth version agreed on it (thread S0), with the defects of two versions as subjects of their own.
 
 use super::Form;
-use super::metadata::{Layout, MetadataUnwinder};
+use super::boundary::{Fallback, Policy};
+use super::metadata::{Boundary, Layout, MetadataUnwinder};
+use crate::Claims;
 use crate::abi::ARM64;
 
-static KUNWIND: Layout = Layout {
+static LAYOUT: Layout = Layout {
     abi: &ARM64,
-    names: ["arm64-kunwind", "arm64-kunwind:best-effort"],
     pt_regs_size: 320, // arch/arm64/include/asm/ptrace.h
     pt_regs_on_stack: 320,
     stackframe: 296,
@@ -15,5 +17,42 @@ static KUNWIND: Layout = Layout {
 /// `kunwind`, as it is in mainline.
 #[must_use]
 pub const fn arm64_kunwind(form: Form) -> MetadataUnwinder {
-    MetadataUnwinder { layout: &KUNWIND, form }
+    let names = ["arm64-kunwind", "arm64-kunwind:best-effort"];
+    MetadataUnwinder { layout: &LAYOUT, names, form, boundary: Boundary::FramePointer }
+}
+
+/// As agreed: CFAs are 16-byte aligned, a row that cannot be used is replaced by the frame record and spoils the walk.
+static AGREED: Policy =
+    Policy { cfa_mask: 15, fp_must_be_above_sp: false, fallback: Fallback::FrameRecord, claims: Claims::Explicit };
+
+/// The fifth version: 8-byte aligned CFAs, and a fallback that takes the words at the frame pointer for metadata.
+static VERSION_5: Policy =
+    Policy { cfa_mask: 7, fp_must_be_above_sp: true, fallback: Fallback::Metadata, claims: Claims::Explicit };
+
+/// The sixth version: the mask is 0x15 where 0xf was meant, a frame pointer below SP is refused, and the reliable walk drops the
+/// walk's return code.
+static VERSION_6: Policy =
+    Policy { cfa_mask: 0x15, fp_must_be_above_sp: true, fallback: Fallback::FrameRecord, claims: Claims::ByFlag };
+
+/// `kunwind` with SFrame at exception boundaries, as the review agreed on it.
+#[must_use]
+pub const fn arm64_sframe(form: Form) -> MetadataUnwinder {
+    let names = ["arm64-sframe", "arm64-sframe:best-effort"];
+    MetadataUnwinder { layout: &LAYOUT, names, form, boundary: Boundary::Rows(&AGREED) }
+}
+
+/// The reliable walk of the fifth version of the series, with its fallback. Its second try by SFrame where a frame record fails
+/// is not modelled.
+#[must_use]
+pub const fn arm64_sframe_v5() -> MetadataUnwinder {
+    let names = ["arm64-sframe-v5"; 2];
+    MetadataUnwinder { layout: &LAYOUT, names, form: Form::Reliable, boundary: Boundary::Rows(&VERSION_5) }
+}
+
+/// The reliable walk of the sixth version of the series, with its mask, its check of the frame pointer and its dropped return
+/// code.
+#[must_use]
+pub const fn arm64_sframe_v6() -> MetadataUnwinder {
+    let names = ["arm64-sframe-v6"; 2];
+    MetadataUnwinder { layout: &LAYOUT, names, form: Form::Reliable, boundary: Boundary::Rows(&VERSION_6) }
 }

@@ -1,7 +1,9 @@
 //! The walk along frame records with metadata records: `kunwind` as Linux has it for arm64 (v7.3,
-//! arch/arm64/kernel/stacktrace.c), and as the S4 series proposes it for riscv.
+//! arch/arm64/kernel/stacktrace.c), as the S4 series proposes it for riscv, and with the step across exception boundaries by
+//! SFrame that thread S0 is about.
 
 use super::Form;
+use super::boundary::Policy;
 use crate::{Abi, Claims, CodeAddress, Error, Frame, Source, Step, Target, Unwinder, WalkState};
 
 /// A frame record: the caller's frame pointer and the return address.
@@ -17,8 +19,6 @@ const TYPE_PT_REGS: u64 = 2;
 #[derive(Debug)]
 pub(super) struct Layout {
     pub(super) abi: &'static Abi,
-    /// The names of the reliable and of the best-effort form.
-    pub(super) names: [&'static str; 2],
     /// sizeof(struct pt_regs).
     pub(super) pt_regs_size: u64,
     /// What pt_regs take up at the high end of a task's stack.
@@ -27,20 +27,32 @@ pub(super) struct Layout {
     pub(super) stackframe: u64,
 }
 
+/// What is done at an exception boundary, where the interrupted frame may have no record yet, or none at all.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Boundary {
+    /// The reliable form stops; the best-effort form goes on from the frame pointer as if there were a record.
+    FramePointer,
+    /// The unwind row of the interrupted pc says where the caller is.
+    Rows(&'static Policy),
+}
+
 /// The walk along frame records, with metadata records at exceptions and at the end.
 ///
-/// Past an exception boundary it goes on from the interrupted frame pointer: whoever has no record at the interrupted pc
-/// (a leaf, a prologue) has its caller left out. The reliable form therefore stops at each boundary.
+/// Without unwind rows, past an exception boundary it goes on from the interrupted frame pointer: whoever has no record at the
+/// interrupted pc (a leaf, a prologue) has its caller left out. The reliable form therefore stops at each boundary.
 #[derive(Clone, Copy, Debug)]
 pub struct MetadataUnwinder {
     pub(super) layout: &'static Layout,
+    /// The names of the reliable and of the best-effort form.
+    pub(super) names: [&'static str; 2],
     pub(super) form: Form,
+    pub(super) boundary: Boundary,
 }
 
 impl MetadataUnwinder {
     /// The record of zeros at `record` says what it is by the word behind it.
-    fn metadata(
-        self,
+    pub(super) fn metadata(
+        &self,
         record: u64,
         frame: &mut Frame,
         state: &mut WalkState,
@@ -62,39 +74,36 @@ impl MetadataUnwinder {
         }
     }
 
-    fn pt_regs(self, at: u64, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<Step, Error> {
+    fn pt_regs(&self, at: u64, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<Step, Error> {
         let abi = self.layout.abi;
         state.windows.consume(at, self.layout.pt_regs_size)?;
         let read = |offset: u64| target.read_u64(at + offset).ok_or(Error::Unreadable(at + offset));
         let pc = read(abi.pt_regs.pc)?;
-        if self.form == Form::Reliable {
+        if self.refuses_boundaries() {
             return Err(Error::ExceptionBoundary(pc));
         }
         frame.pc = CodeAddress::Interrupted(pc);
         frame.source = Source::PtRegs { at };
         frame.regs.clear();
-        for (register, offset) in abi.pt_regs.registers.iter().filter(|(register, _)| *register == abi.fp) {
+        // Without rows nothing but the frame pointer may be used: whether the link register is live, only rows can say.
+        let is_used = |register| register == abi.fp || matches!(self.boundary, Boundary::Rows(_));
+        for (register, offset) in abi.pt_regs.registers.iter().filter(|(register, _)| is_used(*register)) {
             frame.regs.set(*register, read(*offset)?);
         }
         Ok(Step::Caller)
     }
-}
 
-impl Unwinder for MetadataUnwinder {
-    fn name(&self) -> &'static str {
-        let [reliable, best_effort] = self.layout.names;
-        if self.form == Form::Reliable { reliable } else { best_effort }
+    fn refuses_boundaries(&self) -> bool {
+        self.form == Form::Reliable && matches!(self.boundary, Boundary::FramePointer)
     }
 
-    fn claims(&self) -> Claims {
-        self.form.claims()
-    }
-
-    fn step(&self, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<Step, Error> {
-        // A walk that starts with interrupted registers has crossed a boundary before its first step.
-        if let (Form::Reliable, CodeAddress::Interrupted(pc)) = (self.form, frame.pc) {
-            return Err(Error::ExceptionBoundary(pc));
-        }
+    /// The step by the frame record that the frame pointer names.
+    pub(super) fn frame_record(
+        &self,
+        frame: &mut Frame,
+        state: &mut WalkState,
+        target: &dyn Target,
+    ) -> Result<Step, Error> {
         let abi = self.layout.abi;
         let fp = frame.regs.get(abi.fp).ok_or(Error::NoFramePointer)?;
         if !fp.is_multiple_of(abi.frame_record.align) {
@@ -115,5 +124,28 @@ impl Unwinder for MetadataUnwinder {
         frame.regs.clear();
         frame.regs.set(abi.fp, caller_fp);
         Ok(Step::Caller)
+    }
+}
+
+impl Unwinder for MetadataUnwinder {
+    fn name(&self) -> &'static str {
+        let [reliable, best_effort] = self.names;
+        if self.form == Form::Reliable { reliable } else { best_effort }
+    }
+
+    fn claims(&self) -> Claims {
+        match (self.form, self.boundary) {
+            (Form::Reliable, Boundary::Rows(policy)) => policy.claims,
+            _ => self.form.claims(),
+        }
+    }
+
+    fn step(&self, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<Step, Error> {
+        // A walk that starts with interrupted registers has crossed a boundary before its first step.
+        match (frame.pc, self.boundary) {
+            (CodeAddress::Interrupted(pc), _) if self.refuses_boundaries() => Err(Error::ExceptionBoundary(pc)),
+            (CodeAddress::Interrupted(pc), Boundary::Rows(policy)) => policy.step(self, pc, frame, state, target),
+            _ => self.frame_record(frame, state, target),
+        }
     }
 }

@@ -2,11 +2,12 @@
 //! best-effort walk, they are two forms of one unwinder.
 
 mod arm64;
+mod boundary;
 mod metadata;
 mod riscv64;
 mod x86_64;
 
-pub use arm64::arm64_kunwind;
+pub use arm64::{arm64_kunwind, arm64_sframe, arm64_sframe_v5, arm64_sframe_v6};
 pub use metadata::MetadataUnwinder;
 pub use riscv64::{WalkStackframe, riscv_metadata};
 pub use x86_64::UnwindFrame;

@@ -1,13 +1,12 @@
 //! riscv64: the walk of Linux v7.3 (arch/riscv/kernel/stacktrace.c), and the one that the S4 series proposes.
 
 use super::Form;
-use super::metadata::{Layout, MetadataUnwinder};
+use super::metadata::{Boundary, Layout, MetadataUnwinder};
 use crate::abi::RISCV64;
 use crate::{Claims, CodeAddress, Error, Frame, Source, Step, Target, Unwinder, WalkState};
 
 static METADATA: Layout = Layout {
     abi: &RISCV64,
-    names: ["riscv-metadata", "riscv-metadata:best-effort"],
     pt_regs_size: 312, // 288 bytes of mainline, and {fp, ra, type}
     pt_regs_on_stack: 320,
     stackframe: 288,
@@ -16,7 +15,8 @@ static METADATA: Layout = Layout {
 /// The proposal of the S4 series: metadata records as on arm64, found from a frame pointer that points above them.
 #[must_use]
 pub const fn riscv_metadata(form: Form) -> MetadataUnwinder {
-    MetadataUnwinder { layout: &METADATA, form }
+    let names = ["riscv-metadata", "riscv-metadata:best-effort"];
+    MetadataUnwinder { layout: &METADATA, names, form, boundary: Boundary::FramePointer }
 }
 
 /// THREAD_SIZE with 4 KiB pages.

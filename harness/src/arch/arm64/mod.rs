@@ -106,8 +106,15 @@ impl Arch for Arm64 {
     }
 
     fn kernel_unwinders(&self) -> Vec<Box<dyn Unwinder + Send + Sync>> {
-        use kunwind::kernel::{Form, arm64_kunwind};
-        vec![Box::new(arm64_kunwind(Form::Reliable)), Box::new(arm64_kunwind(Form::BestEffort))]
+        use kunwind::kernel::{Form, arm64_kunwind, arm64_sframe, arm64_sframe_v5, arm64_sframe_v6};
+        vec![
+            Box::new(arm64_kunwind(Form::Reliable)),
+            Box::new(arm64_kunwind(Form::BestEffort)),
+            Box::new(arm64_sframe(Form::Reliable)),
+            Box::new(arm64_sframe(Form::BestEffort)),
+            Box::new(arm64_sframe_v5()),
+            Box::new(arm64_sframe_v6()),
+        ]
     }
 
     fn syscall(&self, number: u32, pc: u64) -> Option<(u64, u64)> {
