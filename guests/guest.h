@@ -1,7 +1,11 @@
 // Macros of the guests in assembly, for every CPU. See guests/README.md for the conventions.
 
-// FUNC name ... END name: a global function with its symbol's size.
-.macro FUNC name
+// Unwind data are not loaded: the harness reads them from the file, and the guest's layout does not depend on them.
+	.cfi_sections .debug_frame
+
+// CODE name ... END_CODE name: global code with its symbol's size, of which no unwind data speak. What enters and leaves
+// exceptions, starts tasks and switches stacks in assembly.
+.macro CODE name
 	.text
 	.p2align 4
 	.globl \name
@@ -9,8 +13,20 @@
 \name:
 .endm
 
-.macro END name
+.macro END_CODE name
 	.size \name, . - \name
+.endm
+
+// FUNC name ... END name: the same with unwind data, as a compiler gives them to every function and an annotation to
+// hand-written ones. Each change of CFA, RA and FP needs its directive.
+.macro FUNC name
+	CODE \name
+	.cfi_startproc
+.endm
+
+.macro END name
+	.cfi_endproc
+	END_CODE \name
 .endm
 
 // STACK name, size: declares a stack. The two words hold its bounds; the harness writes them before the guest starts.

@@ -6,7 +6,9 @@
 FUNC guest_main
 							// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-32]!			// CFA=sp+32 RA=[cfa-24]
+	.cfi_def_cfa_offset 32; .cfi_offset x29, -32; .cfi_offset x30, -24
 	mov	x29, sp					// CFA=x29+32
+	.cfi_def_cfa x29, 32
 	str	x19, [sp, #16]
 	bl	shallow
 	bl	deep
@@ -15,15 +17,19 @@ FUNC guest_main
 	add	x0, x0, x19
 	ldr	x19, [sp, #16]
 	ldp	x29, x30, [sp], #32			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
 END guest_main
 
 FUNC shallow
 							// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
 	mov	x29, sp					// CFA=x29+16
+	.cfi_def_cfa x29, 16
 	bl	schedule
 	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
 END shallow
 
@@ -31,22 +37,29 @@ END shallow
 FUNC deep
 							// CFA=sp RA=x30
 	sub	sp, sp, #48				// CFA=sp+48 RA=x30
+	.cfi_def_cfa_offset 48
 	str	x20, [sp, #40]
 	stp	x29, x30, [sp, #16]			// CFA=sp+48 RA=[cfa-24]
+	.cfi_offset x29, -32; .cfi_offset x30, -24
 	add	x29, sp, #16				// CFA=x29+32
+	.cfi_def_cfa x29, 32
 	mov	x20, #7
 	str	x20, [sp, #0]
 	bl	shallow
 	ldr	x20, [sp, #40]
 	ldp	x29, x30, [sp, #16]			// CFA=sp+48 RA=x30
+	.cfi_def_cfa sp, 48; .cfi_restore x29; .cfi_restore x30
 	add	sp, sp, #48				// CFA=sp RA=x30
+	.cfi_def_cfa_offset 0
 	ret
 END deep
 
 FUNC holding
 							// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-96]!			// CFA=sp+96 RA=[cfa-88]
+	.cfi_def_cfa_offset 96; .cfi_offset x29, -96; .cfi_offset x30, -88
 	mov	x29, sp					// CFA=x29+96
+	.cfi_def_cfa x29, 96
 	stp	x19, x20, [sp, #16]
 	stp	x21, x22, [sp, #32]
 	stp	x23, x24, [sp, #48]
@@ -66,5 +79,6 @@ FUNC holding
 	ldp	x25, x26, [sp, #64]
 	ldp	x27, x28, [sp, #80]
 	ldp	x29, x30, [sp], #96			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
 END holding

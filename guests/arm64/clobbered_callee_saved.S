@@ -7,17 +7,22 @@
 FUNC guest_main
 						// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-16]!		// CFA=sp+16 RA=[cfa-8]
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
 	mov	x29, sp				// CFA=x29+16
+	.cfi_def_cfa x29, 16
 	mov	x0, #1
 	bl	caller
 	ldp	x29, x30, [sp], #16		// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
 END guest_main
 
 FUNC caller
 						// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-32]!		// CFA=sp+32 RA=[cfa-24]
+	.cfi_def_cfa_offset 32; .cfi_offset x29, -32; .cfi_offset x30, -24
 	mov	x29, sp				// CFA=x29+32
+	.cfi_def_cfa x29, 32
 	str	x19, [sp, #16]
 	mov	x19, #7
 	bl	clobber				// comes back with the wrong x19
@@ -27,18 +32,22 @@ FUNC caller
 	add	x0, x0, x19
 	ldr	x19, [sp, #16]
 	ldp	x29, x30, [sp], #32		// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
 END caller
 
 FUNC clobber
 						// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-16]!		// CFA=sp+16 RA=[cfa-8]
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
 	mov	x29, sp				// CFA=x29+16
+	.cfi_def_cfa x29, 16
 	bl	leaf
 	mov	x9, x19
 	mov	x19, #99			// the fault: not saved, not restored
 	add	x0, x0, x19
 	ldp	x29, x30, [sp], #16		// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
 END clobber
 

@@ -7,10 +7,13 @@
 FUNC guest_main
 							// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
 	mov	x29, sp					// CFA=x29+16
+	.cfi_def_cfa x29, 16
 	mov	x0, #1
 	bl	recurse
 	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
 END guest_main
 
@@ -18,7 +21,9 @@ END guest_main
 FUNC recurse
 							// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-256]!			// CFA=sp+256 RA=[cfa-248]
+	.cfi_def_cfa_offset 256; .cfi_offset x29, -256; .cfi_offset x30, -248
 	mov	x29, sp					// CFA=x29+256
+	.cfi_def_cfa x29, 256
 	str	x19, [sp, #16]
 	mov	x19, x0
 	adr	x9, __stack_task_low
@@ -31,5 +36,6 @@ FUNC recurse
 1:	add	x0, x0, x19
 	ldr	x19, [sp, #16]
 	ldp	x29, x30, [sp], #256			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
 END recurse

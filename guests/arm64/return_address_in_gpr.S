@@ -6,23 +6,29 @@
 FUNC guest_main
 						// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-16]!		// CFA=sp+16 RA=[cfa-8]
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
 	mov	x29, sp				// CFA=x29+16
+	.cfi_def_cfa x29, 16
 	mov	x0, #1
 	bl	caller
 	ldp	x29, x30, [sp], #16		// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
 END guest_main
 
 FUNC caller
 						// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-16]!		// CFA=sp+16 RA=[cfa-8]
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
 	mov	x29, sp				// CFA=x29+16
+	.cfi_def_cfa x29, 16
 	bl	kept_in_x9
 	add	x0, x0, #1
 	bl	returns_by_x9
 	add	x0, x0, #1
 	bl	x30_is_scratch
 	ldp	x29, x30, [sp], #16		// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
 END caller
 
@@ -30,9 +36,11 @@ FUNC kept_in_x9
 						// CFA=sp RA=x30
 	add	x0, x0, #1
 	mov	x9, x30				// RA=x9 (x30 holds it too until the call)
+	.cfi_register x30, x9
 	bl	helper
 	add	x0, x0, #2
 	mov	x30, x9				// RA=x30
+	.cfi_restore x30
 	add	x0, x0, #3
 	ret
 END kept_in_x9
@@ -40,6 +48,7 @@ END kept_in_x9
 FUNC returns_by_x9
 						// CFA=sp RA=x30
 	mov	x9, x30				// RA=x9 (x30 holds it too until the call)
+	.cfi_register x30, x9
 	add	x0, x0, #1
 	bl	helper
 	add	x0, x0, #2
@@ -49,6 +58,7 @@ END returns_by_x9
 FUNC x30_is_scratch
 						// CFA=sp RA=x30
 	mov	x9, x30				// RA=x9 (x30 holds it too)
+	.cfi_register x30, x9
 	lsl	x30, x0, #4			// from here on x30 is a number
 	add	x0, x0, x30
 	eor	x30, x30, x0

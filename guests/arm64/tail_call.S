@@ -6,9 +6,12 @@
 FUNC guest_main
 						// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-16]!		// CFA=sp+16 RA=[cfa-8]
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
 	mov	x29, sp				// CFA=x29+16
+	.cfi_def_cfa x29, 16
 	bl	caller
 	ldp	x29, x30, [sp], #16		// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
 END guest_main
 
@@ -16,7 +19,9 @@ END guest_main
 FUNC caller
 						// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-48]!		// CFA=sp+48 RA=[cfa-40]
+	.cfi_def_cfa_offset 48; .cfi_offset x29, -48; .cfi_offset x30, -40
 	mov	x29, sp				// CFA=x29+48
+	.cfi_def_cfa x29, 48
 	add	x0, sp, #16
 	mov	x1, #0x11
 	mov	x2, #16
@@ -30,6 +35,7 @@ FUNC caller
 	mov	x2, #16
 	bl	fill_framed
 	ldp	x29, x30, [sp], #48		// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
 END caller
 
@@ -46,13 +52,16 @@ END fill
 FUNC fill_framed
 						// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-48]!		// CFA=sp+48 RA=[cfa-40]
+	.cfi_def_cfa_offset 48; .cfi_offset x29, -48; .cfi_offset x30, -40
 	mov	x29, sp				// CFA=x29+48
+	.cfi_def_cfa x29, 48
 	stp	x0, x1, [sp, #16]
 	str	x2, [sp, #32]
 	bl	round_down
 	mov	x2, x0
 	ldp	x0, x1, [sp, #16]
 	ldp	x29, x30, [sp], #48		// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	b	fill_generic			// no call: `fill_framed` is gone
 END fill_framed
 

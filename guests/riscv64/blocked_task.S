@@ -8,41 +8,59 @@
 FUNC guest_main
 						// CFA=sp RA=ra
 	addi	sp, sp, -16			// CFA=sp+16
+	.cfi_def_cfa_offset 16
 	sd	ra, 8(sp)			// RA=[cfa-8]
+	.cfi_offset ra, -8
 	sd	s0, 0(sp)
+	.cfi_offset s0, -16
 	addi	s0, sp, 16			// CFA=s0
+	.cfi_def_cfa s0, 0
 	call	schedule
 	call	wait_for
 	li	a0, 9
 	call	wait_with_values
 	ld	ra, 8(sp)			// RA=ra
+	.cfi_restore ra
 	ld	s0, 0(sp)			// CFA=sp+16
+	.cfi_def_cfa sp, 16; .cfi_restore s0
 	addi	sp, sp, 16			// CFA=sp
+	.cfi_def_cfa_offset 0
 	ret
 END guest_main
 
 FUNC wait_for
 						// CFA=sp RA=ra
 	addi	sp, sp, -16			// CFA=sp+16
+	.cfi_def_cfa_offset 16
 	sd	ra, 8(sp)			// RA=[cfa-8]
+	.cfi_offset ra, -8
 	sd	s0, 0(sp)
+	.cfi_offset s0, -16
 	addi	s0, sp, 16			// CFA=s0
+	.cfi_def_cfa s0, 0
 	call	schedule
 	ld	ra, 8(sp)			// RA=ra
+	.cfi_restore ra
 	ld	s0, 0(sp)			// CFA=sp+16
+	.cfi_def_cfa sp, 16; .cfi_restore s0
 	addi	sp, sp, 16			// CFA=sp
+	.cfi_def_cfa_offset 0
 	ret
 END wait_for
 
 FUNC wait_with_values
 						// CFA=sp RA=ra
 	addi	sp, sp, -48			// CFA=sp+48
+	.cfi_def_cfa_offset 48
 	sd	ra, 40(sp)			// RA=[cfa-8]
+	.cfi_offset ra, -8
 	sd	s0, 32(sp)
+	.cfi_offset s0, -16
 	sd	s1, 24(sp)
 	sd	s2, 16(sp)
 	sd	s3, 8(sp)
 	addi	s0, sp, 48			// CFA=s0
+	.cfi_def_cfa s0, 0
 	mv	s1, a0
 	addi	s2, a0, 1
 	slli	s3, a0, 4
@@ -54,7 +72,10 @@ FUNC wait_with_values
 	ld	s2, 16(sp)
 	ld	s1, 24(sp)
 	ld	ra, 40(sp)			// RA=ra
+	.cfi_restore ra
 	ld	s0, 32(sp)			// CFA=sp+48
+	.cfi_def_cfa sp, 48; .cfi_restore s0
 	addi	sp, sp, 48			// CFA=sp
+	.cfi_def_cfa_offset 0
 	ret
 END wait_with_values

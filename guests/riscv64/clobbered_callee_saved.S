@@ -7,24 +7,35 @@
 FUNC guest_main
 						// CFA=sp RA=ra
 	addi	sp, sp, -16			// CFA=sp+16
+	.cfi_def_cfa_offset 16
 	sd	ra, 8(sp)			// RA=[cfa-8]
+	.cfi_offset ra, -8
 	sd	s0, 0(sp)
+	.cfi_offset s0, -16
 	addi	s0, sp, 16			// CFA=s0
+	.cfi_def_cfa s0, 0
 	li	a0, 1
 	call	caller
 	ld	ra, 8(sp)			// RA=ra
+	.cfi_restore ra
 	ld	s0, 0(sp)			// CFA=sp+16
+	.cfi_def_cfa sp, 16; .cfi_restore s0
 	addi	sp, sp, 16			// CFA=sp
+	.cfi_def_cfa_offset 0
 	ret
 END guest_main
 
 FUNC caller
 						// CFA=sp RA=ra
 	addi	sp, sp, -32			// CFA=sp+32
+	.cfi_def_cfa_offset 32
 	sd	ra, 24(sp)			// RA=[cfa-8]
+	.cfi_offset ra, -8
 	sd	s0, 16(sp)
+	.cfi_offset s0, -16
 	sd	s1, 8(sp)
 	addi	s0, sp, 32			// CFA=s0
+	.cfi_def_cfa s0, 0
 	li	s1, 7
 	call	clobber				// comes back with the wrong s1
 	addi	a0, a0, 1
@@ -33,24 +44,34 @@ FUNC caller
 	add	a0, a0, s1
 	ld	s1, 8(sp)
 	ld	ra, 24(sp)			// RA=ra
+	.cfi_restore ra
 	ld	s0, 16(sp)			// CFA=sp+32
+	.cfi_def_cfa sp, 32; .cfi_restore s0
 	addi	sp, sp, 32			// CFA=sp
+	.cfi_def_cfa_offset 0
 	ret
 END caller
 
 FUNC clobber
 						// CFA=sp RA=ra
 	addi	sp, sp, -16			// CFA=sp+16
+	.cfi_def_cfa_offset 16
 	sd	ra, 8(sp)			// RA=[cfa-8]
+	.cfi_offset ra, -8
 	sd	s0, 0(sp)
+	.cfi_offset s0, -16
 	addi	s0, sp, 16			// CFA=s0
+	.cfi_def_cfa s0, 0
 	call	leaf
 	mv	t1, s1
 	li	s1, 99				// the fault: not saved, not restored
 	add	a0, a0, s1
 	ld	ra, 8(sp)			// RA=ra
+	.cfi_restore ra
 	ld	s0, 0(sp)			// CFA=sp+16
+	.cfi_def_cfa sp, 16; .cfi_restore s0
 	addi	sp, sp, 16			// CFA=sp
+	.cfi_def_cfa_offset 0
 	ret
 END clobber
 

@@ -8,24 +8,35 @@
 FUNC guest_main
 						// CFA=sp RA=ra
 	addi	sp, sp, -16			// CFA=sp+16
+	.cfi_def_cfa_offset 16
 	sd	ra, 8(sp)			// RA=[cfa-8]
+	.cfi_offset ra, -8
 	sd	s0, 0(sp)
+	.cfi_offset s0, -16
 	addi	s0, sp, 16			// CFA=s0
+	.cfi_def_cfa s0, 0
 	lla	a0, softirq
 	call	do_softirq_own_stack
 	ld	ra, 8(sp)			// RA=ra
+	.cfi_restore ra
 	ld	s0, 0(sp)			// CFA=sp+16
+	.cfi_def_cfa sp, 16; .cfi_restore s0
 	addi	sp, sp, 16			// CFA=sp
+	.cfi_def_cfa_offset 0
 	ret
 END guest_main
 
 FUNC softirq
 						// CFA=sp RA=ra
 	addi	sp, sp, -32			// CFA=sp+32
+	.cfi_def_cfa_offset 32
 	sd	ra, 24(sp)			// RA=[cfa-8]
+	.cfi_offset ra, -8
 	sd	s0, 16(sp)
+	.cfi_offset s0, -16
 	sd	s1, 8(sp)
 	addi	s0, sp, 32			// CFA=s0
+	.cfi_def_cfa s0, 0
 	li	a0, 3
 	call	leaf
 	mv	s1, a0
@@ -33,8 +44,11 @@ FUNC softirq
 	add	a0, a0, s1
 	ld	s1, 8(sp)
 	ld	ra, 24(sp)			// RA=ra
+	.cfi_restore ra
 	ld	s0, 16(sp)			// CFA=sp+32
+	.cfi_def_cfa sp, 32; .cfi_restore s0
 	addi	sp, sp, 32			// CFA=sp
+	.cfi_def_cfa_offset 0
 	ret
 END softirq
 

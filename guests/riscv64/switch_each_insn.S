@@ -8,8 +8,11 @@
 FUNC guest_main
 						// CFA=sp RA=ra
 	addi	sp, sp, -112			// CFA=sp+112
+	.cfi_def_cfa_offset 112
 	sd	ra, 104(sp)			// RA=[cfa-8]
+	.cfi_offset ra, -8
 	sd	s0, 96(sp)
+	.cfi_offset s0, -16
 	sd	s1, 88(sp)
 	sd	s2, 80(sp)
 	sd	s3, 72(sp)
@@ -22,6 +25,7 @@ FUNC guest_main
 	sd	s10, 16(sp)
 	sd	s11, 8(sp)
 	addi	s0, sp, 112			// CFA=s0
+	.cfi_def_cfa s0, 0
 	li	s1, 256
 	li	s2, 257
 	li	s3, 258
@@ -58,7 +62,10 @@ FUNC guest_main
 	ld	s2, 80(sp)
 	ld	s1, 88(sp)
 	ld	ra, 104(sp)			// RA=ra
+	.cfi_restore ra
 	ld	s0, 96(sp)			// CFA=sp+112
+	.cfi_def_cfa sp, 112; .cfi_restore s0
 	addi	sp, sp, 112			// CFA=sp
+	.cfi_def_cfa_offset 0
 	ret
 END guest_main

@@ -6,13 +6,20 @@
 FUNC guest_main
 						// CFA=sp RA=ra
 	addi	sp, sp, -16			// CFA=sp+16
+	.cfi_def_cfa_offset 16
 	sd	ra, 8(sp)			// RA=[cfa-8]
+	.cfi_offset ra, -8
 	sd	s0, 0(sp)
+	.cfi_offset s0, -16
 	addi	s0, sp, 16			// CFA=s0
+	.cfi_def_cfa s0, 0
 	call	caller
 	ld	ra, 8(sp)			// RA=ra
+	.cfi_restore ra
 	ld	s0, 0(sp)			// CFA=sp+16
+	.cfi_def_cfa sp, 16; .cfi_restore s0
 	addi	sp, sp, 16			// CFA=sp
+	.cfi_def_cfa_offset 0
 	ret
 END guest_main
 
@@ -20,9 +27,13 @@ END guest_main
 FUNC caller
 						// CFA=sp RA=ra
 	addi	sp, sp, -48			// CFA=sp+48
+	.cfi_def_cfa_offset 48
 	sd	ra, 40(sp)			// RA=[cfa-8]
+	.cfi_offset ra, -8
 	sd	s0, 32(sp)
+	.cfi_offset s0, -16
 	addi	s0, sp, 48			// CFA=s0
+	.cfi_def_cfa s0, 0
 	mv	a0, sp
 	li	a1, 0x11
 	li	a2, 16
@@ -36,8 +47,11 @@ FUNC caller
 	li	a2, 16
 	call	fill_framed
 	ld	ra, 40(sp)			// RA=ra
+	.cfi_restore ra
 	ld	s0, 32(sp)			// CFA=sp+48
+	.cfi_def_cfa sp, 48; .cfi_restore s0
 	addi	sp, sp, 48			// CFA=sp
+	.cfi_def_cfa_offset 0
 	ret
 END caller
 
@@ -54,9 +68,13 @@ END fill
 FUNC fill_framed
 						// CFA=sp RA=ra
 	addi	sp, sp, -48			// CFA=sp+48
+	.cfi_def_cfa_offset 48
 	sd	ra, 40(sp)			// RA=[cfa-8]
+	.cfi_offset ra, -8
 	sd	s0, 32(sp)
+	.cfi_offset s0, -16
 	addi	s0, sp, 48			// CFA=s0
+	.cfi_def_cfa s0, 0
 	sd	a0, 0(sp)
 	sd	a1, 8(sp)
 	mv	a0, a2
@@ -65,8 +83,11 @@ FUNC fill_framed
 	ld	a0, 0(sp)
 	ld	a1, 8(sp)
 	ld	ra, 40(sp)			// RA=ra
+	.cfi_restore ra
 	ld	s0, 32(sp)			// CFA=sp+48
+	.cfi_def_cfa sp, 48; .cfi_restore s0
 	addi	sp, sp, 48			// CFA=sp
+	.cfi_def_cfa_offset 0
 	tail	fill_generic			// two instructions through t1; after the second `fill_framed` is gone
 END fill_framed
 

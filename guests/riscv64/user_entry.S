@@ -9,9 +9,13 @@
 FUNC guest_main
 						// CFA=sp RA=ra
 	addi	sp, sp, -16			// CFA=sp+16
+	.cfi_def_cfa_offset 16
 	sd	ra, 8(sp)			// RA=[cfa-8]
+	.cfi_offset ra, -8
 	sd	s0, 0(sp)
+	.cfi_offset s0, -16
 	addi	s0, sp, 16			// CFA=s0
+	.cfi_def_cfa s0, 0
 	lla	a0, user_main
 	call	start_user
 1:	j	1b				// not reached
@@ -20,10 +24,14 @@ END guest_main
 FUNC user_main
 						// CFA=sp RA=ra
 	addi	sp, sp, -32			// CFA=sp+32
+	.cfi_def_cfa_offset 32
 	sd	ra, 24(sp)			// RA=[cfa-8]
+	.cfi_offset ra, -8
 	sd	s0, 16(sp)
+	.cfi_offset s0, -16
 	sd	s1, 8(sp)
 	addi	s0, sp, 32			// CFA=s0
+	.cfi_def_cfa s0, 0
 	li	a0, 4
 	call	user_work
 	mv	s1, a0

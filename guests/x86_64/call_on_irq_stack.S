@@ -9,16 +9,21 @@ STACK irq, 0x4000
 FUNC guest_main
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	call	do_irq
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 END guest_main
 
 FUNC do_irq
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	pushq	%rbx
 	subq	$8, %rsp			// aligns rsp
 	movl	$1, %edi
@@ -32,6 +37,7 @@ FUNC do_irq
 	addq	$8, %rsp
 	popq	%rbx
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 END do_irq
 
@@ -39,38 +45,48 @@ END do_irq
 FUNC call_on_irq_stack
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	movq	__stack_irq_high(%rip), %rax
 	movq	%rsp, -8(%rax)			// the way back
 	leaq	-8(%rax), %rsp			// rsp on the irq stack; CFA, RA and rbp on the task stack
 	call	*%rsi				// the one call with rsp not 16-byte aligned (see above)
 	popq	%rsp				// back; CFA=rsp+16 too
+	.cfi_def_cfa %rsp, 16
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa_offset 8; .cfi_restore %rbp
 	ret
 END call_on_irq_stack
 
 FUNC first_handler
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16; will link the irq stack to the task stack
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	subq	$8, %rsp			// aligns rsp
 	call	leaf
 	addq	$1, %rax
 	addq	$8, %rsp
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 END first_handler
 
 FUNC second_handler
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	pushq	%rbx				// aligns rsp too
 	movq	%rdi, %rbx
 	call	leaf
 	addq	%rbx, %rax
 	popq	%rbx
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 END second_handler
 

@@ -7,7 +7,9 @@
 FUNC guest_main
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	call	schedule
 	leaq	task_other(%rip), %rdi
 	call	walk_task
@@ -16,21 +18,24 @@ FUNC guest_main
 	call	walk_task
 	movl	$1, %eax
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 END guest_main
 
-FUNC secondary_startup
+CODE secondary_startup
 	movq	cpu_current_top_of_stack(%rip), %rsp
 	subq	$REGS_SIZE, %rsp		// REGS=rsp
 	xorl	%ebp, %ebp			// no caller
 	call	*initial_code(%rip)
 	ud2
-END secondary_startup
+END_CODE secondary_startup
 
 FUNC start_secondary
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	call	schedule_tail
 	movq	$-1, %rdi			// for ever
 	call	cpu_startup_entry

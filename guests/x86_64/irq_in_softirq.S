@@ -5,19 +5,24 @@
 FUNC guest_main
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	leaq	softirq_action(%rip), %rdi
 	movl	$6, %esi
 	call	do_softirq_own_stack
 	movq	softirq_result(%rip), %rax
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 END guest_main
 
 FUNC softirq_action
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	pushq	%r14
 	movq	%rdi, %r14
 	call	leaf
@@ -25,6 +30,7 @@ FUNC softirq_action
 	movq	%rax, softirq_result(%rip)
 	popq	%r14
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 END softirq_action
 

@@ -6,17 +6,22 @@
 FUNC guest_main
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	movl	$1, %edi
 	call	caller
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 END guest_main
 
 FUNC caller
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	pushq	%rbx
 	subq	$8, %rsp			// aligns rsp
 	movl	$7, %ebx
@@ -25,6 +30,7 @@ FUNC caller
 	addq	$8, %rsp
 	popq	%rbx
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 END caller
 
@@ -32,20 +38,25 @@ END caller
 FUNC late
 						// CFA=rsp+8 RA=[cfa-8]
 	subq	$40, %rsp			// CFA=rsp+48
+	.cfi_def_cfa_offset 48
 	addq	$1, %rdi
 	movq	%rbx, (%rsp)
 	movq	%r12, 8(%rsp)
 	movq	%rdi, %rbx
 	movq	%rbp, 32(%rsp)			// the record is complete; rbp is still the caller's
+	.cfi_offset %rbp, -16
 	movq	%rdi, %r12
 	leaq	32(%rsp), %rbp			// CFA=rbp+16: the record is linked
+	.cfi_def_cfa %rbp, 16
 	call	leaf
 	addq	%rbx, %rax
 	movq	32(%rsp), %rbp			// CFA=rsp+48: unlinked
+	.cfi_def_cfa %rsp, 48; .cfi_restore %rbp
 	addq	%r12, %rax
 	movq	(%rsp), %rbx
 	movq	8(%rsp), %r12
 	addq	$40, %rsp			// CFA=rsp+8
+	.cfi_def_cfa_offset 8
 	addq	$1, %rax
 	ret
 END late

@@ -6,7 +6,9 @@
 FUNC guest_main
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	leaq	task_other(%rip), %rdi
 	call	walk_task
 	call	schedule			// its first run
@@ -15,5 +17,6 @@ FUNC guest_main
 	call	schedule
 	movl	$1, %eax
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 END guest_main

@@ -5,19 +5,24 @@
 FUNC guest_main
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	movl	$1, %edi
 	call	round_trip
 	movq	%rax, %rdi
 	call	round_trip
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 END guest_main
 
 FUNC round_trip
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	pushq	%rbx
 	pushq	%r12
 	pushq	%r13
@@ -39,5 +44,6 @@ FUNC round_trip
 	popq	%r12
 	popq	%rbx
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 END round_trip

@@ -6,9 +6,12 @@
 FUNC guest_main
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	call	caller
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 END guest_main
 
@@ -16,7 +19,9 @@ END guest_main
 FUNC caller
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	subq	$32, %rsp
 	movq	%rsp, %rdi
 	movl	$0x11, %esi
@@ -32,6 +37,7 @@ FUNC caller
 	call	fill_framed
 	addq	$32, %rsp
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 END caller
 
@@ -50,7 +56,9 @@ END fill
 FUNC fill_framed
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	pushq	%rdi
 	pushq	%rsi
 	movq	%rdx, %rdi
@@ -59,6 +67,7 @@ FUNC fill_framed
 	popq	%rsi
 	popq	%rdi
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	jmp	fill_generic			// no call: `fill_framed` is gone
 END fill_framed
 

@@ -42,8 +42,8 @@ const CPUS: &[Cpu] = &[
     },
 ];
 
-/// Flags of every compilation: freestanding code with frame pointers, leaves without frames, nothing that varies from
-/// one machine to the next.
+/// Flags of every compilation: freestanding code with frame pointers, leaves without frames, unwind data in a section that is
+/// not loaded, nothing that varies from one machine to the next.
 const FLAGS: &[&str] = &[
     "-ffreestanding",
     "-fno-builtin",
@@ -52,6 +52,7 @@ const FLAGS: &[&str] = &[
     "-fno-pic",
     "-fno-asynchronous-unwind-tables",
     "-fno-unwind-tables",
+    "-fforce-dwarf-frame",
     "-fno-ident",
     "-fno-omit-frame-pointer",
     "-momit-leaf-frame-pointer",

@@ -64,7 +64,7 @@ WORD other_done						// set by a task_other that has nothing left to do
 
 // Boot. SP becomes the address of the boot task's pt_regs; they lie 16 bytes lower where the harness asks for the other
 // residue of the CFA. The record stays at the end of the stack in both cases, for that is how a walk knows it.
-FUNC _start
+CODE _start
 	mov	x30, xzr
 	adr	x0, task_boot
 	adr	x1, __stack_task_high
@@ -91,7 +91,7 @@ FUNC _start
 	msr	daifclr, #15
 	bl	guest_main
 	b	__sentinel				// the run ends
-END _start
+END_CODE _start
 
 // The bounds of the second task, and what it will run.
 FUNC setup_other
@@ -108,12 +108,15 @@ FUNC setup_other
 	b	copy_thread
 #else
 	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
 	mov	x29, sp					// CFA=x29+16
+	.cfi_def_cfa x29, 16
 	bl	copy_thread
 	adr	x0, task_other
 	adr	x1, OTHER_PC
 	str	x1, [x0, #TASK_PC]
 	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
 #endif
 END setup_other
@@ -144,7 +147,9 @@ nest_to_scs:						// a nested call would save the wrong x18, from here
 	ldr	x18, [x18]
 #endif
 	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
 	mov	x29, sp					// CFA=x29+16
+	.cfi_def_cfa x29, 16
 	adr	x10, __stack_irq_high
 	ldr	x10, [x10]
 	mov	sp, x10					// SP on the irq stack; CFA, RA and x29 on the old stack
@@ -156,10 +161,12 @@ nest_from_scs:						// to here
 	mrs	x9, daif
 	msr	daifset, #15
 	mov	sp, x29					// back; CFA=sp+16 too
+	.cfi_def_cfa sp, 16
 #ifdef SCS
 nest_to_scs_back:					// and from here
 #endif
 	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	.cfi_def_cfa_offset 0; .cfi_restore x29; .cfi_restore x30
 #ifdef SCS
 	mrs	x10, sp_el0
 	ldr	x18, [x10, #TASK_X18]
@@ -173,7 +180,9 @@ END call_on_irq_stack
 FUNC do_interrupt_handler
 							// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
 	mov	x29, sp					// CFA=x29+16
+	.cfi_def_cfa x29, 16
 	mrs	x2, sp_el0
 	ldr	x2, [x2, #TASK_LOW]
 	eor	x2, x2, x29
@@ -183,6 +192,7 @@ FUNC do_interrupt_handler
 	b	2f
 1:	blr	x1
 2:	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
 END do_interrupt_handler
 
@@ -190,7 +200,9 @@ END do_interrupt_handler
 FUNC el1_interrupt_handler
 							// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-32]!			// CFA=sp+32 RA=[cfa-24]
+	.cfi_def_cfa_offset 32; .cfi_offset x29, -32; .cfi_offset x30, -24
 	mov	x29, sp					// CFA=x29+32
+	.cfi_def_cfa x29, 32
 	str	x19, [sp, #16]
 	mov	x19, x0
 	msr	daifclr, #12
@@ -211,6 +223,7 @@ FUNC el1_interrupt_handler
 	bl	preempt_schedule_irq
 1:	ldr	x19, [sp, #16]
 	ldp	x29, x30, [sp], #32			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
 END el1_interrupt_handler
 
@@ -218,10 +231,13 @@ END el1_interrupt_handler
 FUNC el1_nmi_handler
 							// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
 	mov	x29, sp					// CFA=x29+16
+	.cfi_def_cfa x29, 16
 	adr	x1, do_nmi
 	bl	do_interrupt_handler
 	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
 END el1_nmi_handler
 
@@ -229,13 +245,16 @@ END el1_nmi_handler
 FUNC el1_sync_handler
 							// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
 	mov	x29, sp					// CFA=x29+16
+	.cfi_def_cfa x29, 16
 	ldr	x1, [x0, #PT_PSTATE]
 	and	x1, x1, #0x3c0
 	msr	daif, x1
 	bl	handle
 	msr	daifset, #15
 	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
 END el1_sync_handler
 
@@ -243,29 +262,38 @@ END el1_sync_handler
 FUNC el1_error_handler
 							// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
 	mov	x29, sp					// CFA=x29+16
+	.cfi_def_cfa x29, 16
 	msr	daifclr, #8
 	bl	handle
 	msr	daifset, #15
 	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
 END el1_error_handler
 
 FUNC do_irq
 							// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
 	mov	x29, sp					// CFA=x29+16
+	.cfi_def_cfa x29, 16
 	bl	handle
 	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
 END do_irq
 
 FUNC do_nmi
 							// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
 	mov	x29, sp					// CFA=x29+16
+	.cfi_def_cfa x29, 16
 	bl	handle
 	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
 END do_nmi
 
@@ -273,9 +301,12 @@ END do_nmi
 FUNC handle
 							// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
 	mov	x29, sp					// CFA=x29+16
+	.cfi_def_cfa x29, 16
 	bl	walk_here
 	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
 END handle
 
@@ -283,9 +314,12 @@ END handle
 FUNC handle_bad_stack
 							// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
 	mov	x29, sp					// CFA=x29+16
+	.cfi_def_cfa x29, 16
 	bl	handle
 	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
 END handle_bad_stack
 
@@ -293,7 +327,9 @@ END handle_bad_stack
 FUNC do_softirq_own_stack
 							// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-32]!			// CFA=sp+32 RA=[cfa-24]
+	.cfi_def_cfa_offset 32; .cfi_offset x29, -32; .cfi_offset x30, -24
 	mov	x29, sp					// CFA=x29+32
+	.cfi_def_cfa x29, 32
 	str	x19, [sp, #16]
 	mrs	x19, daif
 	msr	daifset, #3
@@ -303,6 +339,7 @@ FUNC do_softirq_own_stack
 	msr	daif, x19
 	ldr	x19, [sp, #16]
 	ldp	x29, x30, [sp], #32			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
 END do_softirq_own_stack
 
@@ -310,13 +347,16 @@ END do_softirq_own_stack
 FUNC do_softirq
 							// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
 	mov	x29, sp					// CFA=x29+16
+	.cfi_def_cfa x29, 16
 	msr	daifclr, #3
 #ifdef SOFTIRQ_ACTION
 	bl	SOFTIRQ_ACTION
 #endif
 	msr	daifset, #3
 	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
 END do_softirq
 

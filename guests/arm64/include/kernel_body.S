@@ -3,7 +3,9 @@
 FUNC body
 							// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-32]!			// CFA=sp+32 RA=[cfa-24]
+	.cfi_def_cfa_offset 32; .cfi_offset x29, -32; .cfi_offset x30, -24
 	mov	x29, sp					// CFA=x29+32
+	.cfi_def_cfa x29, 32
 	str	x19, [sp, #16]
 	mov	x19, #5
 	mov	x0, x19
@@ -12,23 +14,29 @@ FUNC body
 	bl	leaf
 	ldr	x19, [sp, #16]
 	ldp	x29, x30, [sp], #32			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
 END body
 
 FUNC late
 							// CFA=sp RA=x30
 	sub	sp, sp, #48				// CFA=sp+48 RA=x30
+	.cfi_def_cfa_offset 48
 	stp	x19, x20, [sp, #32]
 	add	x19, x0, #1
 	eor	x20, x0, #3
 	stp	x29, x30, [sp, #16]			// CFA=sp+48 RA=[cfa-24]
+	.cfi_offset x29, -32; .cfi_offset x30, -24
 	add	x29, sp, #16				// CFA=x29+32
+	.cfi_def_cfa x29, 32
 	mov	x0, x19
 	bl	leaf
 	add	x0, x0, x20
 	ldp	x29, x30, [sp, #16]			// CFA=sp+48 RA=x30
+	.cfi_def_cfa sp, 48; .cfi_restore x29; .cfi_restore x30
 	ldp	x19, x20, [sp, #32]
 	add	sp, sp, #48				// CFA=sp RA=x30
+	.cfi_def_cfa_offset 0
 	ret
 END late
 

@@ -65,11 +65,11 @@ nest_to_vectors:				// nothing can nest in here
 	SLOT	bad_mode
 	SLOT	bad_mode
 	.p2align 7
-END vectors
+END_CODE vectors
 
-FUNC bad_mode
+CODE bad_mode
 	b	.
-END bad_mode
+END_CODE bad_mode
 
 // x0..x29, into pt_regs at SP.
 .macro SAVE_REGISTERS
@@ -157,21 +157,21 @@ nest_record_\name:
 .endm
 
 .macro ENTRY_1 name, handler
-FUNC \name
+CODE \name
 	KERNEL_ENTRY_1 \name
 	mov	x0, sp
 	bl	\handler
 	b	ret_to_kernel
-END \name
+END_CODE \name
 .endm
 
 .macro ENTRY_0 name, handler
-FUNC \name
+CODE \name
 	KERNEL_ENTRY_0 \name
 	mov	x0, sp
 	bl	\handler
 	b	ret_to_user
-END \name
+END_CODE \name
 .endm
 
 ENTRY_1 el1h_64_sync, el1_sync_handler
@@ -184,16 +184,16 @@ ENTRY_0 el0_64_fiq, el0_nmi_handler
 ENTRY_0 el0_64_error, el0_error_handler
 
 // SP: pt_regs; x29: their record.
-FUNC ret_to_kernel
+CODE ret_to_kernel
 	msr	daifset, #15
 	ldp	x21, x22, [sp, #PT_PC]
 	msr	elr_el1, x21
 nest_to_kernel:
 	msr	spsr_el1, x22
 	RESTORE_REGISTERS
-END ret_to_kernel
+END_CODE ret_to_kernel
 
-FUNC ret_to_user
+CODE ret_to_user
 	msr	daifset, #15
 	ldp	x21, x22, [sp, #PT_PC]
 	ldr	x23, [sp, #PT_SP]
@@ -202,10 +202,10 @@ nest_to_user:
 	msr	elr_el1, x21
 	msr	spsr_el1, x22
 	RESTORE_REGISTERS
-END ret_to_user
+END_CODE ret_to_user
 
 // SP: the high end of the overflow stack. SP-320 and x0 of the interrupted code are where the slot kept them.
-FUNC __bad_stack
+CODE __bad_stack
 	sub	sp, sp, #PT_SIZE
 	mrs	x0, tpidrro_el0
 	KERNEL_ENTRY_1 bad_stack
@@ -216,13 +216,15 @@ nest_from_tpidr:
 	mov	x0, sp
 	bl	handle_bad_stack
 	b	__sentinel				// there is nothing to return to: the run ends
-END __bad_stack
+END_CODE __bad_stack
 
 // The C of an exception that arrived in user mode. ESR_EL1 tells a system call from a fault.
 FUNC el0_sync_handler
 							// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
 	mov	x29, sp					// CFA=x29+16
+	.cfi_def_cfa x29, 16
 	mrs	x1, esr_el1
 nest_from_esr:
 	lsr	x1, x1, #26
@@ -234,39 +236,49 @@ nest_from_esr:
 1:	bl	handle
 2:	msr	daifset, #15
 	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
 END el0_sync_handler
 
 FUNC el0_interrupt_handler
 							// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
 	mov	x29, sp					// CFA=x29+16
+	.cfi_def_cfa x29, 16
 	msr	daifclr, #12
 	adr	x1, do_irq
 	bl	do_interrupt_handler
 	msr	daifset, #15
 	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
 END el0_interrupt_handler
 
 FUNC el0_nmi_handler
 							// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
 	mov	x29, sp					// CFA=x29+16
+	.cfi_def_cfa x29, 16
 	adr	x1, do_nmi
 	bl	do_interrupt_handler
 	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
 END el0_nmi_handler
 
 FUNC el0_error_handler
 							// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
 	mov	x29, sp					// CFA=x29+16
+	.cfi_def_cfa x29, 16
 	msr	daifclr, #8
 	bl	handle
 	msr	daifset, #15
 	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
 END el0_error_handler
 
@@ -274,7 +286,9 @@ END el0_error_handler
 FUNC do_syscall
 							// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-32]!			// CFA=sp+32 RA=[cfa-24]
+	.cfi_def_cfa_offset 32; .cfi_offset x29, -32; .cfi_offset x30, -24
 	mov	x29, sp					// CFA=x29+32
+	.cfi_def_cfa x29, 32
 	str	x19, [sp, #16]
 	mov	x19, x0
 	ldr	x1, [x0, #0]
@@ -292,5 +306,6 @@ FUNC do_syscall
 	str	x0, [x19, #0]
 	ldr	x19, [sp, #16]
 	ldp	x29, x30, [sp], #32			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
 END do_syscall

@@ -2,7 +2,7 @@
 
 // x0: previous task, x1: next task. Returns in the next task, with the previous in x0. The mask travels along: each
 // task comes back to a place that sets its own.
-FUNC cpu_switch_to
+CODE cpu_switch_to
 							// CFA=sp RA=x30
 	mrs	x11, daif
 	msr	daifset, #15
@@ -29,14 +29,17 @@ FUNC cpu_switch_to
 	str	x1, [x10]
 	msr	daif, x11
 	ret
-END cpu_switch_to
+END_CODE cpu_switch_to
 
 FUNC context_switch
 							// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
 	mov	x29, sp					// CFA=x29+16
+	.cfi_def_cfa x29, 16
 	bl	cpu_switch_to
 	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
 END context_switch
 
@@ -44,7 +47,9 @@ END context_switch
 FUNC schedule
 							// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-32]!			// CFA=sp+32 RA=[cfa-24]
+	.cfi_def_cfa_offset 32; .cfi_offset x29, -32; .cfi_offset x30, -24
 	mov	x29, sp					// CFA=x29+32
+	.cfi_def_cfa x29, 32
 	str	x19, [sp, #16]
 	mrs	x19, daif
 	msr	daifset, #3
@@ -57,6 +62,7 @@ FUNC schedule
 	msr	daif, x19
 	ldr	x19, [sp, #16]
 	ldp	x29, x30, [sp], #32			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
 END schedule
 
@@ -64,11 +70,14 @@ END schedule
 FUNC preempt_schedule_irq
 							// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
 	mov	x29, sp					// CFA=x29+16
+	.cfi_def_cfa x29, 16
 	msr	daifclr, #15
 	bl	schedule
 	msr	daifset, #15
 	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
 END preempt_schedule_irq
 
@@ -100,21 +109,24 @@ FUNC copy_thread
 END copy_thread
 
 // Where a new task starts. x19: function or 0, x20: its argument, x29: the outermost record, SP: pt_regs.
-FUNC ret_from_fork
+CODE ret_from_fork
 	bl	schedule_tail
 	cbz	x19, 1f
 	mov	x0, x20
 	blr	x19
 1:	b	ret_to_user				// a thread that has become a user process
-END ret_from_fork
+END_CODE ret_from_fork
 
 // What `schedule` does behind the switch, for a task that did not come through it.
 FUNC schedule_tail
 							// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
 	mov	x29, sp					// CFA=x29+16
+	.cfi_def_cfa x29, 16
 	msr	daifclr, #15
 	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
 END schedule_tail
 
@@ -122,7 +134,9 @@ END schedule_tail
 FUNC checker
 							// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-32]!			// CFA=sp+32 RA=[cfa-24]
+	.cfi_def_cfa_offset 32; .cfi_offset x29, -32; .cfi_offset x30, -24
 	mov	x29, sp					// CFA=x29+32
+	.cfi_def_cfa x29, 32
 	str	x19, [sp, #16]
 	mov	x19, x0
 1:	mov	x0, x19
@@ -135,7 +149,9 @@ END checker
 FUNC do_exit
 							// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
 	mov	x29, sp					// CFA=x29+16
+	.cfi_def_cfa x29, 16
 	adr	x0, other_done
 	mov	x1, #1
 	str	x1, [x0]
@@ -147,7 +163,9 @@ END do_exit
 FUNC wait_for_other
 							// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
 	mov	x29, sp					// CFA=x29+16
+	.cfi_def_cfa x29, 16
 1:	bl	schedule
 	adr	x0, task_other
 	bl	walk_task
@@ -155,5 +173,6 @@ FUNC wait_for_other
 	ldr	x0, [x0]
 	cbz	x0, 1b
 	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
 END wait_for_other

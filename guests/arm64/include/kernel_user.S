@@ -7,7 +7,9 @@ STACK user, 0x1000
 FUNC become_user
 							// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
 	mov	x29, sp					// CFA=x29+16
+	.cfi_def_cfa x29, 16
 	mrs	x1, sp_el0
 	ldr	x1, [x1, #TASK_HIGH]
 	sub	x1, x1, #PT_SIZE
@@ -16,5 +18,6 @@ FUNC become_user
 	stp	x2, x0, [x1, #PT_SP]			// and pc
 	str	xzr, [x1, #PT_PSTATE]			// EL0, nothing masked
 	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
 END become_user

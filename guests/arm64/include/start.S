@@ -5,6 +5,7 @@
 STACK task, 0x4000
 
 FUNC _start
+	.cfi_undefined x30			// the outermost function
 	mov	x29, xzr			// no caller: a zero frame pointer ends the chain (AAPCS64 6.4.6)
 	mov	x30, xzr
 	bl	guest_main

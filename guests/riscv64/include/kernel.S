@@ -102,7 +102,7 @@ WORD kernel_gp, 0				// what gp points to in the kernel; no code uses it
 #endif
 
 // Entered with sp at the high end of the task stack, or 16 bytes below it, and with interrupts off.
-FUNC _start
+CODE _start
 						// no caller: neither CFA nor RA
 	lla	tp, task_boot
 	lla	t0, __current
@@ -149,7 +149,7 @@ FUNC _start
 	call	guest_main
 	tail	__sentinel			// the run ends
 #endif
-END _start
+END_CODE _start
 
 #ifdef BOOT_PRIMARY
 FUNC soc_early_init
@@ -162,14 +162,14 @@ END soc_early_init
 // As a secondary CPU starts its idle task: the task was made by a fork (so its pt_regs ends with a FINAL record, if there
 // are such records), sp comes with it, and s0 is whatever the CPU came with; only the metadata form sets it.
 // guest_main is smp_callin and must not return.
-FUNC secondary_start
+CODE secondary_start
 						// no caller: neither CFA nor RA
 #ifdef METADATA
 	addi	s0, sp, PT_TYPE
 #endif
 	call	guest_main
 1:	j	1b				// where a CPU that failed to start is parked
-END secondary_start
+END_CODE secondary_start
 #endif
 
 #include "kernel_entry.S"

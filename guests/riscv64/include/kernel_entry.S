@@ -27,7 +27,7 @@
 
 // stvec. The CPU has set sepc, scause, stval and sstatus.{SPP,SPIE}, cleared sstatus.SIE, and switched no register.
 // sscratch is 0 in the kernel, and the task in user mode.
-FUNC handle_exception
+CODE handle_exception
 						// the interrupted frame is in the CSRs and, step by step, in pt_regs
 	csrrw	tp, sscratch, tp
 	bnez	tp, 1f				// from user mode; tp is the task, sscratch the user's tp
@@ -88,10 +88,10 @@ nest_from:
 3:
 	jalr	t1
 	j	ret_from_exception
-END handle_exception
+END_CODE handle_exception
 
 // sp is pt_regs.
-FUNC ret_from_exception
+CODE ret_from_exception
 						// the interrupted frame is in pt_regs
 	ld	s0, PT_STATUS(sp)		// s0 is no frame pointer from here on, in either form
 	csrci	sstatus, SR_SIE
@@ -123,13 +123,13 @@ nest_to:
 	.endr
 	ld	sp, PT_SP(sp)
 	sret
-END ret_from_exception
+END_CODE ret_from_exception
 ret_from_exception_end:
 
 // The stack pointer was too low for pt_regs. The interrupted sp is in the task; t6 and all others are the interrupted
 // ones. No metadata record is built here in either form (which is a gap of the proposal), so what is behind pt_regs is
 // whatever was there, and s0 is the sp that overflowed.
-FUNC handle_kernel_stack_overflow
+CODE handle_kernel_stack_overflow
 						// as in handle_exception
 	ld	sp, __stack_overflow_high	// two instructions
 	addi	sp, sp, -PT_SIZE		// sp is pt_regs
@@ -153,15 +153,19 @@ FUNC handle_kernel_stack_overflow
 	sd	s5, PT_TP(sp)
 	mv	a0, sp
 	tail	handle_bad_stack		// ra is still the interrupted one
-END handle_kernel_stack_overflow
+END_CODE handle_kernel_stack_overflow
 
 // a0: pt_regs. Does not return: a kernel panics here.
 FUNC handle_bad_stack
 						// CFA=sp; RA=ra is the interrupted ra
 	addi	sp, sp, -16			// CFA=sp+16
+	.cfi_def_cfa_offset 16
 	sd	ra, 8(sp)			// RA=[cfa-8]
+	.cfi_offset ra, -8
 	sd	s0, 0(sp)
+	.cfi_offset s0, -16
 	addi	s0, sp, 16			// CFA=s0
+	.cfi_def_cfa s0, 0
 	call	walk_here
 	tail	__sentinel			// parked: the run ends
 END handle_bad_stack
@@ -170,13 +174,20 @@ END handle_bad_stack
 FUNC noop_c_callee
 						// CFA=sp RA=ra
 	addi	sp, sp, -16			// CFA=sp+16
+	.cfi_def_cfa_offset 16
 	sd	ra, 8(sp)			// RA=[cfa-8]
+	.cfi_offset ra, -8
 	sd	s0, 0(sp)
+	.cfi_offset s0, -16
 	addi	s0, sp, 16			// CFA=s0
+	.cfi_def_cfa s0, 0
 	nop
 	ld	ra, 8(sp)			// RA=ra
+	.cfi_restore ra
 	ld	s0, 0(sp)			// CFA=sp+16
+	.cfi_def_cfa sp, 16; .cfi_restore s0
 	addi	sp, sp, 16			// CFA=sp
+	.cfi_def_cfa_offset 0
 	ret
 END noop_c_callee
 

@@ -4,10 +4,14 @@
 FUNC do_irq
 						// CFA=sp RA=ra
 	addi	sp, sp, -32			// CFA=sp+32
+	.cfi_def_cfa_offset 32
 	sd	ra, 24(sp)			// RA=[cfa-8]
+	.cfi_offset ra, -8
 	sd	s0, 16(sp)
+	.cfi_offset s0, -16
 	sd	s1, 8(sp)
 	addi	s0, sp, 32			// CFA=s0
+	.cfi_def_cfa s0, 0
 	mv	s1, a0
 	ld	t0, TASK_LOW(tp)
 	bltu	sp, t0, 1f
@@ -21,8 +25,11 @@ FUNC do_irq
 	call	irqentry_exit
 	ld	s1, 8(sp)
 	ld	ra, 24(sp)			// RA=ra
+	.cfi_restore ra
 	ld	s0, 16(sp)			// CFA=sp+32
+	.cfi_def_cfa sp, 32; .cfi_restore s0
 	addi	sp, sp, 32			// CFA=sp
+	.cfi_def_cfa_offset 0
 	ret
 END do_irq
 
@@ -30,13 +37,20 @@ END do_irq
 FUNC handle_riscv_irq
 						// CFA=sp RA=ra
 	addi	sp, sp, -16			// CFA=sp+16
+	.cfi_def_cfa_offset 16
 	sd	ra, 8(sp)			// RA=[cfa-8]
+	.cfi_offset ra, -8
 	sd	s0, 0(sp)
+	.cfi_offset s0, -16
 	addi	s0, sp, 16			// CFA=s0
+	.cfi_def_cfa s0, 0
 	call	handler
 	ld	ra, 8(sp)			// RA=ra
+	.cfi_restore ra
 	ld	s0, 0(sp)			// CFA=sp+16
+	.cfi_def_cfa sp, 16; .cfi_restore s0
 	addi	sp, sp, 16			// CFA=sp
+	.cfi_def_cfa_offset 0
 	ret
 END handle_riscv_irq
 
@@ -44,17 +58,24 @@ END handle_riscv_irq
 FUNC handler
 						// CFA=sp RA=ra
 	addi	sp, sp, -32			// CFA=sp+32
+	.cfi_def_cfa_offset 32
 	sd	ra, 24(sp)			// RA=[cfa-8]
+	.cfi_offset ra, -8
 	sd	s0, 16(sp)
+	.cfi_offset s0, -16
 	sd	s2, 8(sp)
 	addi	s0, sp, 32			// CFA=s0
+	.cfi_def_cfa s0, 0
 	mv	s2, a0
 	call	walk_here
 	mv	a0, s2
 	ld	s2, 8(sp)
 	ld	ra, 24(sp)			// RA=ra
+	.cfi_restore ra
 	ld	s0, 16(sp)			// CFA=sp+32
+	.cfi_def_cfa sp, 32; .cfi_restore s0
 	addi	sp, sp, 32			// CFA=sp
+	.cfi_def_cfa_offset 0
 	ret
 END handler
 
@@ -62,18 +83,25 @@ END handler
 FUNC do_fault
 						// CFA=sp RA=ra
 	addi	sp, sp, -32			// CFA=sp+32
+	.cfi_def_cfa_offset 32
 	sd	ra, 24(sp)			// RA=[cfa-8]
+	.cfi_offset ra, -8
 	sd	s0, 16(sp)
+	.cfi_offset s0, -16
 	sd	s1, 8(sp)
 	addi	s0, sp, 32			// CFA=s0
+	.cfi_def_cfa s0, 0
 	mv	s1, a0
 	call	walk_here
 	mv	a0, s1
 	call	irqentry_exit
 	ld	s1, 8(sp)
 	ld	ra, 24(sp)			// RA=ra
+	.cfi_restore ra
 	ld	s0, 16(sp)			// CFA=sp+32
+	.cfi_def_cfa sp, 32; .cfi_restore s0
 	addi	sp, sp, 32			// CFA=sp
+	.cfi_def_cfa_offset 0
 	ret
 END do_fault
 
@@ -84,10 +112,14 @@ END do_fault
 FUNC do_syscall
 						// CFA=sp RA=ra
 	addi	sp, sp, -32			// CFA=sp+32
+	.cfi_def_cfa_offset 32
 	sd	ra, 24(sp)			// RA=[cfa-8]
+	.cfi_offset ra, -8
 	sd	s0, 16(sp)
+	.cfi_offset s0, -16
 	sd	s1, 8(sp)
 	addi	s0, sp, 32			// CFA=s0
+	.cfi_def_cfa s0, 0
 	mv	s1, a0
 	ld	t0, PT_EPC(s1)
 	addi	t0, t0, 4			// behind the ecall
@@ -103,8 +135,11 @@ FUNC do_syscall
 	tail	__sentinel			// the run ends
 1:	ld	s1, 8(sp)
 	ld	ra, 24(sp)			// RA=ra
+	.cfi_restore ra
 	ld	s0, 16(sp)			// CFA=sp+32
+	.cfi_def_cfa sp, 32; .cfi_restore s0
 	addi	sp, sp, 32			// CFA=sp
+	.cfi_def_cfa_offset 0
 	ret
 END do_syscall
 
@@ -119,9 +154,13 @@ END walk_here
 FUNC irqentry_exit
 						// CFA=sp RA=ra
 	addi	sp, sp, -16			// CFA=sp+16
+	.cfi_def_cfa_offset 16
 	sd	ra, 8(sp)			// RA=[cfa-8]
+	.cfi_offset ra, -8
 	sd	s0, 0(sp)
+	.cfi_offset s0, -16
 	addi	s0, sp, 16			// CFA=s0
+	.cfi_def_cfa s0, 0
 	ld	t0, PT_STATUS(a0)
 	andi	t1, t0, SR_SPP
 	beqz	t1, 1f
@@ -137,21 +176,31 @@ FUNC irqentry_exit
 	sd	zero, 0(t0)
 	call	preempt_schedule_irq
 1:	ld	ra, 8(sp)			// RA=ra
+	.cfi_restore ra
 	ld	s0, 0(sp)			// CFA=sp+16
+	.cfi_def_cfa sp, 16; .cfi_restore s0
 	addi	sp, sp, 16			// CFA=sp
+	.cfi_def_cfa_offset 0
 	ret
 END irqentry_exit
 
 FUNC preempt_schedule_irq
 						// CFA=sp RA=ra
 	addi	sp, sp, -16			// CFA=sp+16
+	.cfi_def_cfa_offset 16
 	sd	ra, 8(sp)			// RA=[cfa-8]
+	.cfi_offset ra, -8
 	sd	s0, 0(sp)
+	.cfi_offset s0, -16
 	addi	s0, sp, 16			// CFA=s0
+	.cfi_def_cfa s0, 0
 	call	schedule
 	ld	ra, 8(sp)			// RA=ra
+	.cfi_restore ra
 	ld	s0, 0(sp)			// CFA=sp+16
+	.cfi_def_cfa sp, 16; .cfi_restore s0
 	addi	sp, sp, 16			// CFA=sp
+	.cfi_def_cfa_offset 0
 	ret
 END preempt_schedule_irq
 
@@ -159,16 +208,24 @@ END preempt_schedule_irq
 FUNC call_on_irq_stack
 						// CFA=sp RA=ra
 	addi	sp, sp, -16			// CFA=sp+16
+	.cfi_def_cfa_offset 16
 	sd	ra, 8(sp)			// RA=[cfa-8]
+	.cfi_offset ra, -8
 	sd	s0, 0(sp)
+	.cfi_offset s0, -16
 	addi	s0, sp, 16			// CFA=s0
+	.cfi_def_cfa s0, 0
 	ld	t0, __stack_irq_high		// two instructions
 	mv	sp, t0				// sp on the irq stack; CFA, RA and s0 on the task stack
 	jalr	a1
 	addi	sp, s0, -16			// back; CFA=sp+16 too
+	.cfi_def_cfa sp, 16
 	ld	ra, 8(sp)			// RA=ra
+	.cfi_restore ra
 	ld	s0, 0(sp)			// CFA=sp+16
+	.cfi_restore s0
 	addi	sp, sp, 16			// CFA=sp
+	.cfi_def_cfa_offset 0
 	ret
 END call_on_irq_stack
 
@@ -176,10 +233,14 @@ END call_on_irq_stack
 FUNC do_softirq_own_stack
 						// CFA=sp RA=ra
 	addi	sp, sp, -32			// CFA=sp+32
+	.cfi_def_cfa_offset 32
 	sd	ra, 24(sp)			// RA=[cfa-8]
+	.cfi_offset ra, -8
 	sd	s0, 16(sp)
+	.cfi_offset s0, -16
 	sd	s1, 8(sp)
 	addi	s0, sp, 32			// CFA=s0
+	.cfi_def_cfa s0, 0
 	csrrci	s1, sstatus, SR_SIE
 	andi	s1, s1, SR_SIE
 	lla	a1, handle_softirqs
@@ -187,8 +248,11 @@ FUNC do_softirq_own_stack
 	csrs	sstatus, s1
 	ld	s1, 8(sp)
 	ld	ra, 24(sp)			// RA=ra
+	.cfi_restore ra
 	ld	s0, 16(sp)			// CFA=sp+32
+	.cfi_def_cfa sp, 32; .cfi_restore s0
 	addi	sp, sp, 32			// CFA=sp
+	.cfi_def_cfa_offset 0
 	ret
 END do_softirq_own_stack
 
@@ -196,14 +260,21 @@ END do_softirq_own_stack
 FUNC handle_softirqs
 						// CFA=sp RA=ra
 	addi	sp, sp, -16			// CFA=sp+16
+	.cfi_def_cfa_offset 16
 	sd	ra, 8(sp)			// RA=[cfa-8]
+	.cfi_offset ra, -8
 	sd	s0, 0(sp)
+	.cfi_offset s0, -16
 	addi	s0, sp, 16			// CFA=s0
+	.cfi_def_cfa s0, 0
 	csrsi	sstatus, SR_SIE
 	jalr	a0
 	csrci	sstatus, SR_SIE
 	ld	ra, 8(sp)			// RA=ra
+	.cfi_restore ra
 	ld	s0, 0(sp)			// CFA=sp+16
+	.cfi_def_cfa sp, 16; .cfi_restore s0
 	addi	sp, sp, 16			// CFA=sp
+	.cfi_def_cfa_offset 0
 	ret
 END handle_softirqs

@@ -4,10 +4,14 @@
 FUNC schedule
 						// CFA=sp RA=ra
 	addi	sp, sp, -32			// CFA=sp+32
+	.cfi_def_cfa_offset 32
 	sd	ra, 24(sp)			// RA=[cfa-8]
+	.cfi_offset ra, -8
 	sd	s0, 16(sp)
+	.cfi_offset s0, -16
 	sd	s1, 8(sp)
 	addi	s0, sp, 32			// CFA=s0
+	.cfi_def_cfa s0, 0
 	csrrci	s1, sstatus, SR_SIE
 	andi	s1, s1, SR_SIE
 	mv	a0, tp
@@ -18,8 +22,11 @@ FUNC schedule
 	csrs	sstatus, s1
 	ld	s1, 8(sp)
 	ld	ra, 24(sp)			// RA=ra
+	.cfi_restore ra
 	ld	s0, 16(sp)			// CFA=sp+32
+	.cfi_def_cfa sp, 32; .cfi_restore s0
 	addi	sp, sp, 32			// CFA=sp
+	.cfi_def_cfa_offset 0
 	ret
 END schedule
 
@@ -27,13 +34,20 @@ END schedule
 FUNC context_switch
 						// CFA=sp RA=ra
 	addi	sp, sp, -16			// CFA=sp+16
+	.cfi_def_cfa_offset 16
 	sd	ra, 8(sp)			// RA=[cfa-8]
+	.cfi_offset ra, -8
 	sd	s0, 0(sp)
+	.cfi_offset s0, -16
 	addi	s0, sp, 16			// CFA=s0
+	.cfi_def_cfa s0, 0
 	call	__switch_to
 	ld	ra, 8(sp)			// RA=ra
+	.cfi_restore ra
 	ld	s0, 0(sp)			// CFA=sp+16
+	.cfi_def_cfa sp, 16; .cfi_restore s0
 	addi	sp, sp, 16			// CFA=sp
+	.cfi_def_cfa_offset 0
 	ret
 END context_switch
 
@@ -95,7 +109,7 @@ FUNC copy_thread
 END copy_thread
 
 // The first instruction that a kernel thread runs.
-FUNC ret_from_fork_kernel_asm
+CODE ret_from_fork_kernel_asm
 						// no caller: neither CFA nor RA
 	call	schedule_tail
 #ifdef METADATA
@@ -108,19 +122,26 @@ FUNC ret_from_fork_kernel_asm
 	mv	a2, sp
 	call	ret_from_fork_kernel
 	j	ret_from_exception
-END ret_from_fork_kernel_asm
+END_CODE ret_from_fork_kernel_asm
 
 // a0: the argument, a1: the function.
 FUNC ret_from_fork_kernel
 						// CFA=sp RA=ra
 	addi	sp, sp, -16			// CFA=sp+16
+	.cfi_def_cfa_offset 16
 	sd	ra, 8(sp)			// RA=[cfa-8]
+	.cfi_offset ra, -8
 	sd	s0, 0(sp)
+	.cfi_offset s0, -16
 	addi	s0, sp, 16			// CFA=s0
+	.cfi_def_cfa s0, 0
 	jalr	a1
 	ld	ra, 8(sp)			// RA=ra
+	.cfi_restore ra
 	ld	s0, 0(sp)			// CFA=sp+16
+	.cfi_def_cfa sp, 16; .cfi_restore s0
 	addi	sp, sp, 16			// CFA=sp
+	.cfi_def_cfa_offset 0
 	ret
 END ret_from_fork_kernel
 
@@ -128,13 +149,20 @@ END ret_from_fork_kernel
 FUNC schedule_tail
 						// CFA=sp RA=ra
 	addi	sp, sp, -16			// CFA=sp+16
+	.cfi_def_cfa_offset 16
 	sd	ra, 8(sp)			// RA=[cfa-8]
+	.cfi_offset ra, -8
 	sd	s0, 0(sp)
+	.cfi_offset s0, -16
 	addi	s0, sp, 16			// CFA=s0
+	.cfi_def_cfa s0, 0
 	csrsi	sstatus, SR_SIE
 	ld	ra, 8(sp)			// RA=ra
+	.cfi_restore ra
 	ld	s0, 0(sp)			// CFA=sp+16
+	.cfi_def_cfa sp, 16; .cfi_restore s0
 	addi	sp, sp, 16			// CFA=sp
+	.cfi_def_cfa_offset 0
 	ret
 END schedule_tail
 
@@ -142,9 +170,13 @@ END schedule_tail
 FUNC checker
 						// CFA=sp RA=ra
 	addi	sp, sp, -16			// CFA=sp+16
+	.cfi_def_cfa_offset 16
 	sd	ra, 8(sp)			// RA=[cfa-8]
+	.cfi_offset ra, -8
 	sd	s0, 0(sp)
+	.cfi_offset s0, -16
 	addi	s0, sp, 16			// CFA=s0
+	.cfi_def_cfa s0, 0
 1:	lla	a0, task_boot
 	call	walk_task
 	call	schedule

@@ -28,24 +28,31 @@ FUNC start_user
 END start_user
 
 // The first instruction that a new process runs.
-FUNC ret_from_fork_user_asm
+CODE ret_from_fork_user_asm
 						// no caller: neither CFA nor RA
 	call	schedule_tail
 	mv	a0, sp
 	call	ret_from_fork_user
 	j	ret_from_exception
-END ret_from_fork_user_asm
+END_CODE ret_from_fork_user_asm
 
 // a0: pt_regs.
 FUNC ret_from_fork_user
 						// CFA=sp RA=ra
 	addi	sp, sp, -16			// CFA=sp+16
+	.cfi_def_cfa_offset 16
 	sd	ra, 8(sp)			// RA=[cfa-8]
+	.cfi_offset ra, -8
 	sd	s0, 0(sp)
+	.cfi_offset s0, -16
 	addi	s0, sp, 16			// CFA=s0
+	.cfi_def_cfa s0, 0
 	csrci	sstatus, SR_SIE			// as on every way to user mode
 	ld	ra, 8(sp)			// RA=ra
+	.cfi_restore ra
 	ld	s0, 0(sp)			// CFA=sp+16
+	.cfi_def_cfa sp, 16; .cfi_restore s0
 	addi	sp, sp, 16			// CFA=sp
+	.cfi_def_cfa_offset 0
 	ret
 END ret_from_fork_user

@@ -5,6 +5,7 @@
 STACK task, 0x4000
 
 FUNC _start
+	.cfi_undefined ra			// the outermost function
 	li	s0, 0				// no caller: a zero frame pointer ends the chain
 	li	ra, 0
 	call	guest_main

@@ -106,7 +106,7 @@ gdt_pointer:
 	.popsection
 
 // What a CPU does at boot: the chain of records ends with that of guest_main, at task_pt_regs - 16.
-FUNC _start
+CODE _start
 	lgdt	gdt_pointer(%rip)
 	movl	$MSR_GS_BASE, %ecx
 	leaq	__current(%rip), %rax
@@ -136,7 +136,7 @@ FUNC _start
 	sti
 	call	guest_main
 	jmp	__sentinel			// the run ends
-END _start
+END_CODE _start
 
 #include "kernel_entry.S"
 #include "kernel_handler.S"

@@ -3,17 +3,22 @@
 FUNC guest_main
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16; the last record: at task_pt_regs - 16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	movl	$3, %edi
 	call	caller
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 END guest_main
 
 FUNC caller
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	pushq	%rbx
 	pushq	%r12
 	movq	%rdi, %rbx
@@ -25,6 +30,7 @@ FUNC caller
 	popq	%r12
 	popq	%rbx
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 END caller
 
@@ -34,15 +40,20 @@ FUNC late
 	testq	%rdi, %rdi
 	jz	.Lnothing_to_do
 	subq	$32, %rsp			// CFA=rsp+40
+	.cfi_def_cfa_offset 40
 	movq	%rbp, 24(%rsp)
+	.cfi_offset %rbp, -16
 	movq	%rdi, 8(%rsp)
 	leaq	24(%rsp), %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	addq	$4, %rdi
 	call	leaf
 	addq	8(%rsp), %rax
 	movq	24(%rsp), %rbp			// CFA=rsp+40
+	.cfi_def_cfa %rsp, 40; .cfi_restore %rbp
 	leaq	1(%rax), %rax
 	addq	$32, %rsp			// CFA=rsp+8
+	.cfi_def_cfa_offset 8
 .Lnothing_to_do:
 	ret
 END late

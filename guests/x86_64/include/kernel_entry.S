@@ -79,7 +79,7 @@
 .endm
 
 // A maskable interrupt: no error code, no IST.
-FUNC idt_irq
+CODE idt_irq
 						// IRET=rsp
 	cld
 	pushq	$-1				// IRET=rsp+8
@@ -90,10 +90,10 @@ moved_return_irq:
 	movq	%rsp, %rdi
 	call	common_interrupt
 	jmp	error_return
-END idt_irq
+END_CODE idt_irq
 
 // A page fault: an error code, no IST.
-FUNC idt_fault
+CODE idt_fault
 						// IRET=rsp+8
 	cld
 	call	error_entry
@@ -105,11 +105,11 @@ moved_return_fault:
 	movq	$-1, REGS_ORIG_RAX(%rsp)	// no system call
 	call	exc_page_fault
 	jmp	error_return
-END idt_fault
+END_CODE idt_fault
 
 // Below the CPU's words and orig_ax: pushes the rest of pt_regs. Returns its address in rax: here, or, from user mode, on
 // the task stack.
-FUNC error_entry
+CODE error_entry
 						// IRET=rsp+16 RA=[rsp]
 	PUSH_REGS_BELOW_RETURN_ADDRESS
 	leaq	8+1(%rsp), %rbp
@@ -121,14 +121,16 @@ FUNC error_entry
 .Lerror_from_kernel:
 	leaq	8(%rsp), %rax
 	ret					// REGS=rsp
-END error_entry
+END_CODE error_entry
 
 // Moves pt_regs from the entry stack (rdi) to its place on the task stack, which is free: user mode was interrupted. It
 // may lie there already.
 FUNC sync_regs
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	movq	cpu_current_top_of_stack(%rip), %rax
 	subq	$REGS_SIZE, %rax
 	cmpq	%rax, %rdi
@@ -139,27 +141,28 @@ FUNC sync_regs
 	rep movsq
 .Lsynced:
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 END sync_regs
 
-FUNC error_return
+CODE error_return
 						// REGS=rsp
 	testb	$3, REGS_CS(%rsp)
 	jnz	return_to_user
 	POP_REGS
 	iretq
-END error_return
+END_CODE error_return
 
-FUNC return_to_user
+CODE return_to_user
 						// REGS=rsp, at the high end of the task stack
 	POP_REGS
 	swapgs
 	iretq
-END return_to_user
+END_CODE return_to_user
 
 // NMI: on a stack of its own (IST). What lies on it, from the top: the CPU's words, rdx, a word that says that an NMI is
 // being handled, and a copy of the CPU's words, which is the end of pt_regs and what iretq uses.
-FUNC idt_nmi
+CODE idt_nmi
 						// IRET=rsp
 	cld
 	pushq	%rdx				// IRET=rsp+8
@@ -197,10 +200,10 @@ moved_return_nmi:
 	POP_REGS				// IRET=rsp
 	movq	$0, 40(%rsp)			// no NMI is being handled
 	iretq
-END idt_nmi
+END_CODE idt_nmi
 
 // Debug: on a stack of its own (IST).
-FUNC idt_debug
+CODE idt_debug
 						// IRET=rsp
 	cld
 	pushq	$-1				// IRET=rsp+8
@@ -223,11 +226,11 @@ moved_return_debug_from_user:
 	movq	%rsp, %rdi
 	call	exc_debug
 	jmp	error_return
-END idt_debug
+END_CODE idt_debug
 
 // Double fault: an error code, and a stack of its own (IST). A kernel does not come back from it; here it does, and nothing
 // is lost.
-FUNC idt_double_fault
+CODE idt_double_fault
 						// IRET=rsp+8
 	cld
 	call	paranoid_entry			// REGS=rsp
@@ -240,11 +243,11 @@ moved_return_double_fault:
 	call	paranoid_exit
 	POP_REGS				// IRET=rsp
 	iretq
-END idt_double_fault
+END_CODE idt_double_fault
 
 // error_entry for exceptions that come at any time, so that CS does not tell whose the GS base is: it is saved in rbx.
 // Stays on the stack.
-FUNC paranoid_entry
+CODE paranoid_entry
 						// IRET=rsp+16 RA=[rsp]
 	PUSH_REGS_BELOW_RETURN_ADDRESS
 	leaq	8+1(%rsp), %rbp
@@ -258,20 +261,20 @@ FUNC paranoid_entry
 	shrq	$32, %rdx
 	wrmsr					// the kernel's GS base
 	ret					// REGS=rsp
-END paranoid_entry
+END_CODE paranoid_entry
 
 // Gives back the GS base in rax.
-FUNC paranoid_exit
+CODE paranoid_exit
 						// REGS=rsp+8 RA=[rsp]
 	movl	$MSR_GS_BASE, %ecx
 	movq	%rax, %rdx
 	shrq	$32, %rdx
 	wrmsr
 	ret
-END paranoid_exit
+END_CODE paranoid_exit
 
 // A system call: the CPU left rip in rcx and RFLAGS in r11, and rsp is still the user's.
-FUNC entry_SYSCALL_64
+CODE entry_SYSCALL_64
 	swapgs
 	movq	%rsp, cpu_user_rsp(%rip)
 	movq	cpu_current_top_of_stack(%rip), %rsp
@@ -286,4 +289,4 @@ FUNC entry_SYSCALL_64
 	movq	REGS_ORIG_RAX(%rsp), %rsi
 	call	do_syscall_64
 	jmp	return_to_user
-END entry_SYSCALL_64
+END_CODE entry_SYSCALL_64

@@ -16,7 +16,9 @@ END walk_task
 FUNC common_interrupt
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	pushq	%rbx
 	movq	%rdi, %rbx
 	testb	$3, REGS_CS(%rdi)
@@ -44,6 +46,7 @@ FUNC common_interrupt
 	call	irqentry_exit
 	popq	%rbx
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 END common_interrupt
 
@@ -62,9 +65,12 @@ END irq_exit_rcu
 FUNC do_irq
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	call	walk_here
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 END do_irq
 
@@ -72,7 +78,9 @@ END do_irq
 FUNC exc_page_fault
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	pushq	%rbx
 	movq	%rdi, %rbx
 	call	do_fault
@@ -80,15 +88,19 @@ FUNC exc_page_fault
 	call	irqentry_exit
 	popq	%rbx
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 END exc_page_fault
 
 FUNC do_fault
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	call	walk_here
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 END do_fault
 
@@ -97,7 +109,9 @@ END do_fault
 FUNC exc_\what
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	pushq	%rbx
 	movq	%rdi, %rbx
 	call	do_\what
@@ -108,15 +122,19 @@ FUNC exc_\what
 .Lparanoid_done\@:
 	popq	%rbx
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 END exc_\what
 
 FUNC do_\what
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	call	walk_here
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 END do_\what
 .endm
@@ -127,9 +145,12 @@ END do_\what
 FUNC exc_double_fault
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	call	walk_here
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 END exc_double_fault
 
@@ -138,7 +159,9 @@ END exc_double_fault
 FUNC irqentry_exit
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	testb	$3, REGS_CS(%rdi)
 	jz	.Lexit_to_kernel
 	call	exit_to_user_mode
@@ -153,13 +176,16 @@ FUNC irqentry_exit
 	call	preempt_schedule_irq
 .Lexit_done:
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 END irqentry_exit
 
 FUNC exit_to_user_mode
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	cli
 	jmp	.Lmore_work
 .Luser_work:
@@ -170,6 +196,7 @@ FUNC exit_to_user_mode
 	cmpq	$0, need_resched(%rip)
 	jne	.Luser_work
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 END exit_to_user_mode
 
@@ -177,7 +204,9 @@ END exit_to_user_mode
 FUNC do_syscall_64
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	pushq	%rbx
 	movq	%rdi, %rbx
 	sti
@@ -188,8 +217,10 @@ FUNC do_syscall_64
 	call	exit_to_user_mode
 	popq	%rbx
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 .Lexit_task:					// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	call	do_exit				// never comes back
 	ud2
 END do_syscall_64
@@ -197,13 +228,16 @@ END do_syscall_64
 FUNC sys_walk
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	pushq	%rbx
 	movq	112(%rdi), %rbx			// pt_regs.di
 	call	walk_here
 	leaq	1(%rbx), %rax
 	popq	%rbx
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 END sys_walk
 
@@ -211,7 +245,9 @@ END sys_walk
 FUNC do_softirq_own_stack
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	addq	$COUNT_SOFTIRQ, preempt_count(%rip)
 	movq	$1, hardirq_stack_inuse(%rip)
 	movq	hardirq_stack_ptr(%rip), %rax
@@ -219,20 +255,25 @@ FUNC do_softirq_own_stack
 	movq	%rax, %rsp			// rsp on the irq stack; CFA, RA and rbp on the task stack
 	call	__do_softirq
 	popq	%rsp				// back; CFA=rsp+16 too
+	.cfi_def_cfa %rsp, 16
 	movq	$0, hardirq_stack_inuse(%rip)
 	movl	$COUNT_SOFTIRQ, %edi
 	call	preempt_enable
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa_offset 8; .cfi_restore %rbp
 	ret
 END do_softirq_own_stack
 
 FUNC __do_softirq
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16; will link the irq stack to the task stack
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	movq	%rdi, %rax
 	movq	%rsi, %rdi
 	call	*%rax
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 END __do_softirq

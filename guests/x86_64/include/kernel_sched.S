@@ -5,7 +5,9 @@
 FUNC fork_task
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	movq	%rsi, TASK_LOW(%rdi)
 	movq	%rdx, TASK_HIGH(%rdi)
 	movl	$REGS_SIZE / 8, %eax
@@ -26,6 +28,7 @@ FUNC fork_task
 	leaq	-56(%rdx), %rax
 	movq	%rax, TASK_SP(%rdi)
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 END fork_task
 
@@ -33,7 +36,9 @@ END fork_task
 FUNC schedule
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 .Lschedule_again:
 	addq	$COUNT_PREEMPT, preempt_count(%rip)
 	call	__schedule
@@ -41,6 +46,7 @@ FUNC schedule
 	cmpq	$0, need_resched(%rip)
 	jne	.Lschedule_again
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 END schedule
 
@@ -48,7 +54,9 @@ END schedule
 FUNC preempt_schedule_irq
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 .Lpreempt_again:
 	addq	$COUNT_PREEMPT, preempt_count(%rip)
 	call	__schedule			// comes back with interrupts on
@@ -57,6 +65,7 @@ FUNC preempt_schedule_irq
 	cmpq	$0, need_resched(%rip)
 	jne	.Lpreempt_again
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 END preempt_schedule_irq
 
@@ -64,7 +73,9 @@ END preempt_schedule_irq
 FUNC preempt_enable
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	subq	%rdi, preempt_count(%rip)
 	jnz	.Lstill_disabled
 	cmpq	$0, need_resched(%rip)
@@ -72,13 +83,16 @@ FUNC preempt_enable
 	call	schedule
 .Lstill_disabled:
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 END preempt_enable
 
 FUNC __schedule
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	cli
 	movq	$0, need_resched(%rip)
 	movq	__current(%rip), %rdi
@@ -89,6 +103,7 @@ FUNC __schedule
 	call	context_switch
 	sti
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 END __schedule
 
@@ -96,9 +111,12 @@ END __schedule
 FUNC context_switch
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	call	__switch_to_asm			// comes back when this task is switched to
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 END context_switch
 
@@ -106,20 +124,32 @@ END context_switch
 FUNC __switch_to_asm
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	pushq	%rbx				// CFA=rsp+24
+	.cfi_def_cfa_offset 24
 	pushq	%r12				// CFA=rsp+32
+	.cfi_def_cfa_offset 32
 	pushq	%r13				// CFA=rsp+40
+	.cfi_def_cfa_offset 40
 	pushq	%r14				// CFA=rsp+48
+	.cfi_def_cfa_offset 48
 	pushq	%r15				// CFA=rsp+56
+	.cfi_def_cfa_offset 56
 	movq	%rsp, TASK_SP(%rdi)
 	movq	TASK_SP(%rsi), %rsp		// CFA=rsp+56 of the next task
 	movq	%rsi, __current(%rip)
 	popq	%r15				// CFA=rsp+48
+	.cfi_def_cfa_offset 48
 	popq	%r14				// CFA=rsp+40
+	.cfi_def_cfa_offset 40
 	popq	%r13				// CFA=rsp+32
+	.cfi_def_cfa_offset 32
 	popq	%r12				// CFA=rsp+24
+	.cfi_def_cfa_offset 24
 	popq	%rbx				// CFA=rsp+16
+	.cfi_def_cfa_offset 16
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa_offset 8; .cfi_restore %rbp
 	jmp	__switch_to
 END __switch_to_asm
 
@@ -127,30 +157,35 @@ END __switch_to_asm
 FUNC __switch_to
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	movq	TASK_HIGH(%rsi), %rax
 	movq	%rax, cpu_current_top_of_stack(%rip)
 	movq	%rdi, %rax
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 END __switch_to
 
 // The first instructions of a new task. Nobody called: REGS=rsp, rbp=regs|1, rbx: a kthread's function, r12: its argument.
-FUNC ret_from_fork_asm
+CODE ret_from_fork_asm
 	movq	%rax, %rdi
 	movq	%rsp, %rsi
 	movq	%rbx, %rdx
 	movq	%r12, %rcx
 	call	ret_from_fork
 	jmp	return_to_user
-END ret_from_fork_asm
+END_CODE ret_from_fork_asm
 
 // rdi: the task that was switched out, rsi: pt_regs, rdx: a function that fills pt_regs in or never returns, rcx: its
 // argument.
 FUNC ret_from_fork
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16; the last record: at task_pt_regs - 16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	pushq	%rbx
 	pushq	%r12
 	movq	%rdx, %rbx
@@ -162,6 +197,7 @@ FUNC ret_from_fork
 	popq	%r12
 	popq	%rbx
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 END ret_from_fork
 
@@ -169,11 +205,14 @@ END ret_from_fork
 FUNC schedule_tail
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	sti					// the switch was made with interrupts off
 	movl	$COUNT_PREEMPT, %edi
 	call	preempt_enable
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 END schedule_tail
 
@@ -181,7 +220,9 @@ END schedule_tail
 FUNC checker
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 .Lcheck:
 	leaq	task_boot(%rip), %rdi
 	call	walk_task
@@ -193,7 +234,9 @@ END checker
 FUNC do_exit
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	movq	$1, other_exited(%rip)
 .Lexited:
 	call	schedule
@@ -204,7 +247,9 @@ END do_exit
 FUNC start_thread
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	movq	cpu_current_top_of_stack(%rip), %rax
 	movq	%rdi, REGS_RIP-REGS_SIZE(%rax)
 	movq	$USER_CS, REGS_CS-REGS_SIZE(%rax)
@@ -213,5 +258,6 @@ FUNC start_thread
 	movq	%rdi, REGS_RSP-REGS_SIZE(%rax)
 	movq	$USER_DS, REGS_SS-REGS_SIZE(%rax)
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 END start_thread

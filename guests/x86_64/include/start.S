@@ -5,6 +5,7 @@
 STACK task, 0x4000
 
 FUNC _start
+	.cfi_undefined %rip			// the outermost function
 	xorl	%ebp, %ebp			// no caller: a zero frame pointer ends the chain (psABI 3.4.1)
 	call	guest_main
 	jmp	__sentinel			// the run ends
