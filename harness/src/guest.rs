@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use object::elf::{self, FileHeader64};
 use object::endian::LittleEndian;
-use object::read::elf::{FileHeader as _, ProgramHeader as _, Sym as _};
+use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _, Sym as _};
 
 use crate::Error;
 use crate::arch::{self, Arch};
@@ -27,6 +27,28 @@ pub struct Guest {
     pub segments: Vec<Segment>,
     /// Its symbols.
     pub symbols: Symbols,
+    /// Its unwind data, for unwinders. The oracle does not look at them.
+    pub unwind: UnwindSections,
+}
+
+/// The sections of an ELF file that hold unwind data; absent, or empty, where there are none.
+#[derive(Debug, Clone, Default)]
+pub struct UnwindSections {
+    /// `.sframe`.
+    pub sframe: Option<Section>,
+    /// `.debug_frame`.
+    pub debug_frame: Option<Section>,
+    /// `.eh_frame`.
+    pub eh_frame: Option<Section>,
+}
+
+/// The bytes of a section, and where they are loaded.
+#[derive(Debug, Clone)]
+pub struct Section {
+    /// The address of the first byte; 0 for a section that is not loaded.
+    pub address: u64,
+    /// The contents.
+    pub data: Vec<u8>,
 }
 
 impl std::fmt::Debug for Guest {
@@ -116,8 +138,9 @@ impl Guest {
         if let Some(pair) = segments.windows(2).find(|pair| pair[0].end() > pair[1].address) {
             return Err(reject(format!("two segments share the page at {:#x}", pair[1].address)));
         }
-        let symbols = symbols(header, data).map_err(reject)?;
-        Ok(Self { name, path: path.to_path_buf(), arch, segments, symbols: Symbols::new(symbols) })
+        let symbols = Symbols::new(symbols(header, data).map_err(reject)?);
+        let unwind = unwind_sections(header, data).map_err(reject)?;
+        Ok(Self { name, path: path.to_path_buf(), arch, segments, symbols, unwind })
     }
 
     /// The address of a symbol.
@@ -187,6 +210,25 @@ fn symbols(header: &FileHeader64<LittleEndian>, data: &[u8]) -> Result<Vec<Symbo
         }
     }
     Ok(symbols)
+}
+
+/// The unwind data of an ELF file, as they stand there.
+fn unwind_sections(header: &FileHeader64<LittleEndian>, data: &[u8]) -> Result<UnwindSections, String> {
+    let endian = LittleEndian;
+    let sections = header.sections(endian, data).map_err(|error| error.to_string())?;
+    let read = |name: &str| {
+        let Some((_, section)) = sections.section_by_name(endian, name.as_bytes()) else { return Ok(None) };
+        let bytes = section
+            .data(endian, data)
+            .map_err(|_| format!("the section {name} reaches beyond the end of the file: truncated?"))?;
+        let address = section.sh_addr(endian);
+        Ok::<_, String>((!bytes.is_empty()).then(|| Section { address, data: bytes.to_vec() }))
+    };
+    Ok(UnwindSections {
+        sframe: read(".sframe")?,
+        debug_frame: read(".debug_frame")?,
+        eh_frame: read(".eh_frame")?,
+    })
 }
 
 /// A value for each byte of a guest's code: what is asked at every instruction must be found without a search.

@@ -2,11 +2,15 @@
 
 use std::cell::Cell;
 
-use kunwind::{Claims, FrameRecordUnwinder, Register, StackBounds, Target, Task, Unwinder};
+use kunwind::{
+    Claims, Format, FrameRecordUnwinder, Register, StackBounds, Table, TableUnwinder, Target, Task, UnwindUser, Unwinder,
+};
 
 use crate::arch::Arch;
 use crate::guest::{Guest, Symbol};
 use crate::machine::Memory;
+use crate::sweep::Prepared;
+use crate::tables::Tables;
 use crate::verdict::Compares;
 
 /// How many entries a trace may have, where nobody says otherwise. Deeper than any guest's stack, so that a full buffer means a
@@ -27,10 +31,25 @@ pub struct Subject {
     /// How many entries a trace may have. As in the kernel, a buffer is full when its last slot is taken, even if the trace
     /// were complete.
     pub limit: usize,
-    /// Whether it knows kernels: walks from handlers and of tasks. Others are asked at every point all the same.
-    pub kernel: bool,
+    /// In which guests it is asked.
+    pub scope: Scope,
+    /// The unwind data without which it is not asked.
+    pub needs: Option<Format>,
+    /// Whether it may read all memory, and not only the stacks that it is offered.
+    pub roams: bool,
     /// The unwinder itself.
     pub unwinder: Box<dyn Unwinder + Send + Sync>,
+}
+
+/// In which guests a subject is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// In all.
+    Any,
+    /// Where there is a kernel with tasks: it walks from handlers and of tasks.
+    Kernel,
+    /// Where there is none: it knows nothing of exceptions.
+    Program,
 }
 
 impl std::fmt::Debug for Subject {
@@ -50,23 +69,76 @@ impl Subject {
             compares: Compares { cfa: true, fp: true, callee_saved: false },
             registers: vec![abi.fp],
             limit: MAX_FRAMES,
-            kernel: false,
+            scope: Scope::Any,
+            needs: None,
+            roams: false,
             unwinder: Box::new(unwinder),
         }
     }
+
+    /// A walk by tables of this format, in every frame.
+    fn table(arch: &dyn Arch, format: Format) -> Self {
+        Self {
+            registers: all_registers(arch),
+            scope: Scope::Program,
+            needs: Some(format),
+            unwinder: Box::new(TableUnwinder::new(arch.abi(), format)),
+            name: format.name().to_owned(),
+            ..Self::frame_record(arch)
+        }
+    }
+
+    /// A kernel's walk of a user stack. Its CFAs and frame pointers are its own bookkeeping, as in all kernels.
+    fn user(arch: &dyn Arch, unwinder: UnwindUser) -> Self {
+        Self {
+            registers: all_registers(arch),
+            compares: Compares { cfa: false, fp: false, callee_saved: false },
+            scope: Scope::Program,
+            roams: true,
+            name: unwinder.name().to_owned(),
+            unwinder: Box::new(unwinder),
+            ..Self::frame_record(arch)
+        }
+    }
+
+    /// Whether it is asked in this guest.
+    #[must_use]
+    pub fn fits(&self, guest: &Guest, tables: &Tables) -> bool {
+        let has_tasks = guest.symbols.address("__current").is_some();
+        let in_scope = match self.scope {
+            Scope::Any => true,
+            Scope::Kernel => has_tasks,
+            Scope::Program => !has_tasks,
+        };
+        in_scope && self.needs.is_none_or(|format| tables.get(format).is_some())
+    }
+}
+
+fn all_registers(arch: &dyn Arch) -> Vec<Register> {
+    (0..arch.register_ids().len() as u8).map(Register).collect()
 }
 
 /// Every subject of a CPU, in the order of columns.
 #[must_use]
 pub fn all(arch: &dyn Arch) -> Vec<Subject> {
     let mut subjects = vec![Subject::frame_record(arch)];
+    if arch.abi().sframe.is_some() {
+        subjects.push(Subject::table(arch, Format::SFrame));
+    }
+    subjects.push(Subject::table(arch, Format::Dwarf));
+    if arch.abi().sframe.is_some() {
+        subjects.push(Subject::user(arch, UnwindUser::new(arch.abi())));
+        subjects.push(Subject::user(arch, UnwindUser::by_frame_pointer(arch.abi())));
+    }
     subjects.extend(arch.kernel_unwinders().into_iter().map(|unwinder| Subject {
         name: unwinder.name().to_owned(),
         // Kernels report pcs; what they keep of SP is their own bookkeeping.
         compares: Compares { cfa: false, fp: true, callee_saved: false },
         registers: [arch.abi().fp, arch.abi().sp].into_iter().chain(arch.abi().ra).collect(),
-        limit: if unwinder.claims() == Claims::Explicit { LIVEPATCH_ENTRIES } else { MAX_FRAMES },
-        kernel: true,
+        limit: if unwinder.claims() == Claims::Never { MAX_FRAMES } else { LIVEPATCH_ENTRIES },
+        scope: Scope::Kernel,
+        needs: unwinder.needs(),
+        roams: false,
         unwinder,
     }));
     subjects
@@ -77,6 +149,8 @@ pub fn all(arch: &dyn Arch) -> Vec<Subject> {
 pub struct Live<'a> {
     /// What it is.
     pub guest: &'a Guest,
+    /// Its unwind data.
+    pub tables: &'a Tables,
     /// Its memory.
     pub memory: &'a Memory,
     /// Words that read differently than they are: a corrupt stack, without touching the real one.
@@ -92,14 +166,21 @@ pub struct Live<'a> {
 impl<'a> Live<'a> {
     /// The guest as it is, with the stacks and the task that a walk is offered.
     #[must_use]
-    pub const fn new(guest: &'a Guest, memory: &'a Memory, stacks: &'a [StackBounds], task: Option<Task>) -> Self {
-        Self { guest, memory, changed: &[], stacks, task, strayed: Cell::new(false) }
+    pub const fn new(
+        prepared: &'a Prepared,
+        memory: &'a Memory,
+        stacks: &'a [StackBounds],
+        task: Option<Task>,
+    ) -> Self {
+        let Prepared { guest, tables, .. } = prepared;
+        Self { guest, tables, memory, changed: &[], stacks, task, strayed: Cell::new(false) }
     }
 
     /// The same with words that read differently than they are.
     #[must_use]
     pub const fn with_changed(&self, changed: &'a [(u64, u64)]) -> Self {
-        Self { changed, ..Self::new(self.guest, self.memory, self.stacks, self.task) }
+        let Self { guest, tables, memory, stacks, task, .. } = *self;
+        Self { guest, tables, memory, changed, stacks, task, strayed: Cell::new(false) }
     }
 }
 
@@ -131,5 +212,9 @@ impl Target for Live<'_> {
 
     fn task(&self) -> Option<Task> {
         self.task
+    }
+
+    fn table(&self, format: Format) -> Option<&dyn Table> {
+        self.tables.get(format)
     }
 }

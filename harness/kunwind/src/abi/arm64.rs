@@ -2,6 +2,7 @@
 
 use super::{Abi, FrameRecord, PtRegs};
 use crate::Register;
+use crate::sframe::SFrameAbi;
 
 /// The arm64 conventions.
 pub static ARM64: Abi = Abi {
@@ -19,6 +20,7 @@ pub static ARM64: Abi = Abi {
         pc: 256, // Linux arch/arm64/include/asm/ptrace.h: regs[31], sp, pc, pstate
         registers: &[(Register(31), 248), (Register(29), 232), (Register(30), 240)],
     },
+    sframe: Some(SFrameAbi::Aarch64Le),
     register_names: &[
         "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16",
         "x17", "x18", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26", "x27", "x28", "x29", "x30", "sp",

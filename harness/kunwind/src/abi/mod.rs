@@ -9,6 +9,7 @@ pub use riscv64::RISCV64;
 pub use x86_64::X86_64;
 
 use crate::Register;
+use crate::sframe::SFrameAbi;
 
 /// The conventions of one CPU that an unwinder has to know.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub struct Abi {
     pub kernel_bits: u64,
     /// Where an exception saves the registers, in Linux.
     pub pt_regs: PtRegs,
+    /// The ABI number that SFrame sections of this CPU carry, if the format knows the CPU.
+    pub sframe: Option<SFrameAbi>,
     /// The assembler's names of the registers, by DWARF number.
     pub register_names: &'static [&'static str],
 }

@@ -2,6 +2,7 @@
 
 use super::{Abi, FrameRecord, PtRegs};
 use crate::Register;
+use crate::sframe::SFrameAbi;
 
 /// The x86-64 conventions.
 pub static X86_64: Abi = Abi {
@@ -27,6 +28,7 @@ pub static X86_64: Abi = Abi {
             (Register(15), 0),
         ],
     },
+    sframe: Some(SFrameAbi::Amd64),
     register_names: &[
         "rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
         "rip",
