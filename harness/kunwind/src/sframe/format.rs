@@ -60,6 +60,18 @@ impl SFrameAbi {
         }
     }
 
+    /// The ABI of ELF files for this machine (`e_machine`) and byte order.
+    #[must_use]
+    pub const fn of_elf(machine: u16, is_big_endian: bool) -> Option<Self> {
+        match (machine, is_big_endian) {
+            (183, true) => Some(Self::Aarch64Be),
+            (183, false) => Some(Self::Aarch64Le),
+            (62, false) => Some(Self::Amd64),
+            (22, true) => Some(Self::S390x),
+            _ => None,
+        }
+    }
+
     /// Whether sections of it are big endian.
     #[must_use]
     pub const fn is_big_endian(self) -> bool {
@@ -111,6 +123,28 @@ impl SFrameAbi {
         }
     }
 
+    /// From the word of a CFA offset, as it stands in a row, to bytes. s390x divides by eight, from its bias of 160.
+    #[must_use]
+    pub const fn cfa_offset(self, word: i64) -> i64 {
+        match self {
+            Self::S390x => word * 8 + 160,
+            Self::Aarch64Be | Self::Aarch64Le | Self::Amd64 => word,
+        }
+    }
+
+    /// Whether a word of 0 in the place of the return address says that it still is in its register. Elsewhere it is no
+    /// offset at all: nothing of a frame lies at its CFA.
+    #[must_use]
+    pub const fn pads_ra(self) -> bool {
+        matches!(self, Self::S390x)
+    }
+
+    /// Whether rows of version 2 can name registers: bit 0 of a word is set, and the rest is the DWARF number.
+    #[must_use]
+    pub const fn v2_words_name_registers(self) -> bool {
+        matches!(self, Self::S390x)
+    }
+
     /// How many DWARF numbers a rule may name: the general registers, and what stands for the pc.
     #[must_use]
     pub const fn registers(self) -> u8 {
@@ -125,7 +159,7 @@ impl SFrameAbi {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Aarch64Be => "aarch64-be",
-            Self::Aarch64Le => "aarch64-le",
+            Self::Aarch64Le => "aarch64",
             Self::Amd64 => "amd64",
             Self::S390x => "s390x",
         }

@@ -1,0 +1,53 @@
+//! Bytes in one byte order, read one by one: nothing in a section is aligned.
+
+/// The bytes of a section.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bytes<'a> {
+    pub(super) data: &'a [u8],
+    pub(super) is_big_endian: bool,
+}
+
+impl Bytes<'_> {
+    /// The field of `size` (at most eight) bytes at an offset, if it is inside.
+    pub(super) fn unsigned(&self, offset: usize, size: usize) -> Option<u64> {
+        let field = self.data.get(offset..offset.checked_add(size)?)?;
+        let join = |value: u64, byte: &u8| value << 8 | u64::from(*byte);
+        Some(if self.is_big_endian { field.iter().fold(0, join) } else { field.iter().rev().fold(0, join) })
+    }
+
+    /// The same, of a two's complement number.
+    pub(super) fn signed(&self, offset: usize, size: usize) -> Option<i64> {
+        Some(sign_extended(self.unsigned(offset, size)?, size))
+    }
+
+    pub(super) fn u8(&self, offset: usize) -> Option<u8> {
+        self.data.get(offset).copied()
+    }
+
+    pub(super) fn u32(&self, offset: usize) -> Option<u32> {
+        self.unsigned(offset, 4).map(|value| value as u32)
+    }
+}
+
+/// A number of `size` (one to eight) bytes, with its sign.
+pub(super) const fn sign_extended(value: u64, size: usize) -> i64 {
+    let unused = 64 - 8 * size as u32;
+    (value as i64).wrapping_shl(unused).wrapping_shr(unused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Bytes;
+
+    #[test]
+    fn both_byte_orders() {
+        let data = [0xe2, 0xde, 0xff, 0x80];
+        let little = Bytes { data: &data, is_big_endian: false };
+        let big = Bytes { data: &data, is_big_endian: true };
+        assert_eq!((little.unsigned(0, 2), big.unsigned(0, 2)), (Some(0xdee2), Some(0xe2de)));
+        assert_eq!((little.signed(2, 2), big.signed(2, 2)), (Some(-0x7f01), Some(-0x80)));
+        assert_eq!((little.signed(3, 1), big.signed(3, 1)), (Some(-0x80), Some(-0x80)));
+        assert_eq!(little.unsigned(1, 4), None);
+        assert_eq!(little.unsigned(usize::MAX, 4), None);
+    }
+}

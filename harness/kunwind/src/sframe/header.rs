@@ -1,0 +1,211 @@
+//! The preamble and the header: 28 bytes that are the same in every version, though only the preamble promises it.
+
+use super::bytes::Bytes;
+use super::error::{Error, ErrorKind, Field};
+use super::format::{
+    FDE_V2_SIZE, FDE_V3_SIZE, FLAG_FDE_FUNC_START_PCREL, FLAG_FDE_SORTED, FLAG_FRAME_POINTER, HEADER_SIZE, MAGIC,
+    SFrameAbi,
+};
+
+/// The versions that are read here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Version {
+    /// GNU as 2.41 to 2.45, LLVM 22 and 23.
+    V2,
+    /// GNU as 2.46 and later; what the kernel reads.
+    V3,
+}
+
+impl Version {
+    /// Its value in `sfp_version`.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::V2 => 2,
+            Self::V3 => 3,
+        }
+    }
+
+    /// An entry of the index, in bytes.
+    pub(super) const fn fde_size(self) -> usize {
+        match self {
+            Self::V2 => FDE_V2_SIZE,
+            Self::V3 => FDE_V3_SIZE,
+        }
+    }
+
+    /// The flags that the version has.
+    pub(super) const fn flags(self) -> u8 {
+        match self {
+            Self::V2 => FLAG_FDE_SORTED | FLAG_FRAME_POINTER | FLAG_FDE_FUNC_START_PCREL,
+            Self::V3 => FLAG_FDE_SORTED | FLAG_FDE_FUNC_START_PCREL,
+        }
+    }
+}
+
+/// The header of a section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Header {
+    /// The version.
+    pub version: Version,
+    /// The flags (`FLAG_` in [`format`](super::format)).
+    pub flags: u8,
+    /// Whose registers the rows mean.
+    pub abi: SFrameAbi,
+    /// Whether the section is big endian.
+    pub is_big_endian: bool,
+    /// From the CFA to the caller's frame pointer where it is the same in every row; 0 where rows say it.
+    pub fixed_fp_offset: i8,
+    /// From the CFA to the return address where it is the same in every row; 0 where rows say it.
+    pub fixed_ra_offset: i8,
+    /// The auxiliary header behind this one, in bytes.
+    pub aux_header_len: u8,
+    /// The number of functions.
+    pub num_fdes: u32,
+    /// The number of rows of all functions.
+    pub num_fres: u32,
+    /// The rows of all functions, in bytes; in version 3 with the functions' attributes.
+    pub fre_len: u32,
+    /// From the end of both headers to the index, in bytes.
+    pub fdeoff: u32,
+    /// From the end of both headers to the rows, in bytes.
+    pub freoff: u32,
+}
+
+impl Header {
+    /// Reads the header, and refuses only what keeps the rest from being understood.
+    pub(super) fn read(data: &[u8]) -> Result<Self, Error> {
+        use ErrorKind::{BadMagic, Empty, Truncated, UnsupportedAbi, UnsupportedVersion};
+        let size = data.len() as u64;
+        if data.is_empty() {
+            return Err(Error::new(Empty, Field::Section, 0, 0));
+        }
+        let preamble = Error::new(Truncated, Field::Preamble, 0, size);
+        let little = Bytes { data, is_big_endian: false };
+        if data.len() < 4 {
+            return Err(preamble);
+        }
+        let magic = little.unsigned(0, 2).ok_or(preamble)?;
+        let is_big_endian = magic == u64::from(MAGIC.swap_bytes());
+        if magic != u64::from(MAGIC) && !is_big_endian {
+            return Err(Error::new(BadMagic, Field::Magic, 0, magic));
+        }
+        let bytes = Bytes { data, is_big_endian };
+        let version = match bytes.u8(2).ok_or(preamble)? {
+            2 => Version::V2,
+            3 => Version::V3,
+            other => return Err(Error::new(UnsupportedVersion, Field::Version, 2, other.into())),
+        };
+        let truncated = Error::new(Truncated, Field::Header, 0, size);
+        if data.len() < HEADER_SIZE {
+            return Err(truncated);
+        }
+        let byte = |offset| bytes.u8(offset).ok_or(truncated);
+        let word = |offset| bytes.u32(offset).ok_or(truncated);
+        let abi = byte(4)?;
+        let abi = SFrameAbi::from_number(abi).ok_or(Error::new(UnsupportedAbi, Field::AbiArch, 4, abi.into()))?;
+        Ok(Self {
+            version,
+            flags: byte(3)?,
+            abi,
+            is_big_endian,
+            fixed_fp_offset: byte(5)? as i8,
+            fixed_ra_offset: byte(6)? as i8,
+            aux_header_len: byte(7)?,
+            num_fdes: word(8)?,
+            num_fres: word(12)?,
+            fre_len: word(16)?,
+            fdeoff: word(20)?,
+            freoff: word(24)?,
+        })
+    }
+
+    /// Reports what is wrong with the header of a section of `size` bytes: flags that do not exist, an ABI that cannot be
+    /// read like this, and parts that are not inside or overlap.
+    pub(super) fn check(&self, size: usize, report: &mut dyn FnMut(Error)) {
+        use ErrorKind::{BadFixedOffset, EndianMismatch, OutOfBounds, SubsectionOverlap, UnknownFlags};
+        let mut report = |kind, field, offset, value| report(Error::new(kind, field, offset, value));
+        if self.flags & !self.version.flags() != 0 {
+            report(UnknownFlags, Field::Flags, 3, self.flags.into());
+        }
+        if self.is_big_endian != self.abi.is_big_endian() {
+            report(EndianMismatch, Field::AbiArch, 4, self.abi.number().into());
+        }
+        if self.abi.fixed_ra_offset() != 0 && self.fixed_ra_offset == 0 {
+            report(BadFixedOffset, Field::FixedRaOffset, 6, 0);
+        }
+        let size = size as u64;
+        if self.headers_end() > size {
+            report(OutOfBounds, Field::Header, 7, self.headers_end());
+            return;
+        }
+        let index_fits = self.index_end() <= size;
+        if !index_fits {
+            let (field, offset) = if self.index_start() > size { (Field::FdeOffset, 20) } else { (Field::NumFdes, 8) };
+            report(
+                OutOfBounds,
+                field,
+                offset,
+                if field == Field::NumFdes { self.num_fdes } else { self.fdeoff }.into(),
+            );
+        }
+        if self.rows_end() > size {
+            let (field, offset) =
+                if self.rows_start() > size { (Field::FreOffset, 24) } else { (Field::FreLength, 16) };
+            report(
+                OutOfBounds,
+                field,
+                offset,
+                if field == Field::FreLength { self.fre_len } else { self.freoff }.into(),
+            );
+        }
+        if self.fdeoff > self.freoff || (index_fits && self.index_end() > self.rows_start()) {
+            report(SubsectionOverlap, Field::FreOffset, 24, self.freoff.into());
+        }
+    }
+
+    /// Where both headers end. This and the others are offsets in the section; no sum of 32-bit fields overflows 64 bits.
+    pub(super) const fn headers_end(&self) -> u64 {
+        HEADER_SIZE as u64 + self.aux_header_len as u64
+    }
+
+    /// Where the index starts.
+    pub(super) const fn index_start(&self) -> u64 {
+        self.headers_end() + self.fdeoff as u64
+    }
+
+    /// Where the index ends.
+    pub(super) const fn index_end(&self) -> u64 {
+        self.index_start() + self.num_fdes as u64 * self.version.fde_size() as u64
+    }
+
+    /// Where the rows start.
+    pub(super) const fn rows_start(&self) -> u64 {
+        self.headers_end() + self.freoff as u64
+    }
+
+    /// Where the rows end.
+    pub(super) const fn rows_end(&self) -> u64 {
+        self.rows_start() + self.fre_len as u64
+    }
+
+    /// Whether the index says that it is sorted by address.
+    #[must_use]
+    pub const fn is_sorted(&self) -> bool {
+        self.flags & FLAG_FDE_SORTED != 0
+    }
+
+    /// Whether starts are relative to their own fields, and not to the section.
+    #[must_use]
+    pub const fn is_pcrel(&self) -> bool {
+        self.flags & FLAG_FDE_FUNC_START_PCREL != 0
+    }
+
+    /// The names of the flags that are set and known.
+    pub fn flag_names(&self) -> impl Iterator<Item = &'static str> {
+        let flags = self.flags;
+        let all =
+            [(FLAG_FDE_SORTED, "sorted"), (FLAG_FRAME_POINTER, "frame-pointer"), (FLAG_FDE_FUNC_START_PCREL, "pcrel")];
+        all.into_iter().filter(move |(flag, _)| flags & flag != 0).map(|(_, name)| name)
+    }
+}

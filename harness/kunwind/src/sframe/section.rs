@@ -1,0 +1,164 @@
+//! A section: its index, and the way from a pc to its row.
+
+use crate::Entry;
+
+use super::bytes::Bytes;
+use super::error::{Error, ErrorKind, Field};
+use super::function::{Function, IndexEntry};
+use super::header::Header;
+
+/// A section whose header makes sense. Functions and rows are read, and refused, when they are asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Section<'a> {
+    pub(super) bytes: Bytes<'a>,
+    pub(super) address: u64,
+    pub(super) header: Header,
+}
+
+impl<'a> Section<'a> {
+    /// Reads the header of a section that lies at `address`. Bytes behind what the header describes are ignored: linkers
+    /// leave some (see [`Section::len`]).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Empty`] for a section without bytes, which is not corrupt. Otherwise the first rule that the header
+    /// breaks.
+    pub fn parse(data: &'a [u8], address: u64) -> Result<Self, Error> {
+        let header = Header::read(data)?;
+        let mut first = None;
+        header.check(data.len(), &mut |error| {
+            first.get_or_insert(error);
+        });
+        first.map_or(Ok(Self::new(data, address, header)), Err)
+    }
+
+    /// A section with a header that may break rules.
+    pub(super) const fn new(data: &'a [u8], address: u64, header: Header) -> Self {
+        Self { bytes: Bytes { data, is_big_endian: header.is_big_endian }, address, header }
+    }
+
+    /// The header.
+    #[must_use]
+    pub const fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The address of the section.
+    #[must_use]
+    pub const fn address(&self) -> u64 {
+        self.address
+    }
+
+    /// How many bytes the header describes: to the end of the index or of the rows, whichever is later.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty, reason = "there is always a header")]
+    pub const fn len(&self) -> usize {
+        let (index, rows) = (self.header.index_end(), self.header.rows_end());
+        // Both are inside of a slice, so they fit.
+        (if index > rows { index } else { rows }) as usize
+    }
+
+    /// The function at this place of the index.
+    ///
+    /// # Errors
+    ///
+    /// When the index is not as long, or the function breaks a rule without which its rows cannot be read.
+    pub fn function(&self, index: u32) -> Result<Function<'a>, Error> {
+        let function = self.read_function(index)?;
+        let mut first = None;
+        function.check(&mut |error| {
+            first.get_or_insert(error);
+        });
+        first.map_or(Ok(function), Err)
+    }
+
+    /// The function as it is, if it is inside at all.
+    pub(super) fn read_function(&self, index: u32) -> Result<Function<'a>, Error> {
+        Function::read(*self, self.index_entry(index)?)
+    }
+
+    /// All functions, in the order of the index.
+    pub fn functions(&self) -> impl ExactSizeIterator<Item = Result<Function<'a>, Error>> + use<'a> {
+        let section = *self;
+        // An iterator over u32 has no exact size where usize is shorter.
+        (0..self.header.num_fdes as usize).map(move |index| section.function(index as u32))
+    }
+
+    /// The function that holds a pc: of those that begin at or before it and have a size, the one that begins last. Of several
+    /// that begin there, the first that holds the pc.
+    ///
+    /// # Errors
+    ///
+    /// When that function cannot be read.
+    pub fn function_at(&self, pc: u64) -> Result<Option<Function<'a>>, Error> {
+        let found = if self.header.is_sorted() { self.search(pc)? } else { self.scan(pc)? };
+        found.map(|entry| self.function(entry.index)).transpose()
+    }
+
+    /// What is known of a pc; `None` when no function holds it (a literal, padding, another section's code). The pc is taken
+    /// as it is: of a return address, look up the byte before it.
+    ///
+    /// # Errors
+    ///
+    /// When its function, or a row of it up to the one for this pc, breaks a rule without which it cannot be read.
+    pub fn lookup(&self, pc: u64) -> Result<Option<Entry>, Error> {
+        self.function_at(pc)?.map(|function| function.entry_at(pc)).transpose()
+    }
+
+    fn index_entry(&self, index: u32) -> Result<IndexEntry, Error> {
+        if index >= self.header.num_fdes {
+            return Err(Error::new(ErrorKind::OutOfBounds, Field::NumFdes, 8, index.into()));
+        }
+        IndexEntry::read(self, index)
+    }
+
+    /// Looks at every entry.
+    fn scan(&self, pc: u64) -> Result<Option<IndexEntry>, Error> {
+        let mut last: Option<i128> = None;
+        let mut found = None;
+        for index in 0..self.header.num_fdes {
+            let entry = self.index_entry(index)?;
+            if entry.size == 0 || entry.start > i128::from(pc) || last.is_some_and(|last| entry.start < last) {
+                continue;
+            }
+            if last != Some(entry.start) {
+                found = None;
+            }
+            last = Some(entry.start);
+            if entry.contains(pc) {
+                found = found.or(Some(entry));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Searches a sorted index. One that is not sorted gives some entry or none, after as many steps.
+    fn search(&self, pc: u64) -> Result<Option<IndexEntry>, Error> {
+        let (mut low, mut high) = (0, self.header.num_fdes);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.index_entry(middle)?.start <= i128::from(pc) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        // Functions without a size, and those that begin at the same address, stand side by side.
+        let mut last = None;
+        let mut found = None;
+        for index in (0..low).rev() {
+            let entry = self.index_entry(index)?;
+            if entry.size == 0 {
+                continue;
+            }
+            if last.is_some_and(|last| entry.start != last) {
+                break;
+            }
+            last = Some(entry.start);
+            if entry.contains(pc) {
+                found = Some(entry);
+            }
+        }
+        Ok(found)
+    }
+}
