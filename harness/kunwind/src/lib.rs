@@ -13,7 +13,11 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+#[cfg(feature = "alloc")]
+extern crate alloc;
+
 pub mod abi;
+pub mod dwarf;
 pub mod kernel;
 pub mod sframe;
 

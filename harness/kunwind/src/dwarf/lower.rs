@@ -1,0 +1,132 @@
+//! Rows of gimli to rows of this crate.
+
+use gimli::{CfaRule as GimliCfa, EndianSlice, Operation, RegisterRule, RunTimeEndian, UnwindExpression, UnwindSection};
+
+use super::{Columns, Fixed, Unsupported};
+use crate::{CfaRule, Entry, Register, Rule, UnwindRow};
+
+pub(super) type Slice<'a> = EndianSlice<'a, RunTimeEndian>;
+pub(super) type GimliRow = gimli::UnwindTableRow<usize, Fixed>;
+
+/// What is needed to read a row: the section, because expressions lie in it.
+pub(super) struct Lowering<'s, S> {
+    pub(super) section: &'s S,
+    pub(super) encoding: gimli::Encoding,
+    pub(super) columns: Columns,
+    pub(super) signal: bool,
+}
+
+/// The two forms of expression that a row can hold.
+enum Expression {
+    RegOffset(Register, i64),
+    RegOffsetDeref(Register, i64),
+}
+
+fn narrow(register: gimli::Register) -> Result<Register, Unsupported> {
+    u8::try_from(register.0).map(Register).map_err(|_| Unsupported::Register(register.0))
+}
+
+impl<'a, S: UnwindSection<Slice<'a>>> Lowering<'_, S> {
+    /// The row as an entry.
+    pub(super) fn entry(&self, row: &GimliRow) -> Result<Entry, Unsupported> {
+        let register = |number: Register| row.register(gimli::Register(number.0.into()));
+        if matches!(register(self.columns.ra), Some(RegisterRule::Undefined)) {
+            return Ok(Entry::Outermost);
+        }
+        let cfa = self.cfa(row.cfa())?;
+        self.check_sp(register(self.columns.sp), cfa)?;
+        let ra = self.rule(self.columns.ra, register(self.columns.ra)).map_err(|error| match error {
+            Unsupported::Expression => Unsupported::ReturnAddressExpression,
+            other => other,
+        })?;
+        let fp = self.rule(self.columns.fp, register(self.columns.fp)).map_err(|error| match error {
+            Unsupported::Expression => Unsupported::FramePointerExpression,
+            Unsupported::Undefined => Unsupported::FramePointerUndefined,
+            other => other,
+        })?;
+        Ok(Entry::Row(UnwindRow { cfa, ra, fp, mangled_ra: self.sign_state(row)?, signal: self.signal }))
+    }
+
+    fn cfa(&self, cfa: &GimliCfa<usize>) -> Result<CfaRule, Unsupported> {
+        match cfa {
+            GimliCfa::RegisterAndOffset { register, offset } => Ok(CfaRule::RegOffset(narrow(*register)?, *offset)),
+            GimliCfa::Expression(expression) => match self.expression(expression) {
+                Some(Expression::RegOffset(register, offset)) => Ok(CfaRule::RegOffset(register, offset)),
+                Some(Expression::RegOffsetDeref(register, offset)) => Ok(CfaRule::RegOffsetDeref(register, offset)),
+                None => Err(Unsupported::CfaExpression),
+            },
+        }
+    }
+
+    /// A row says that the caller's SP is the CFA (less a constant); CFI may say something else.
+    fn check_sp(&self, rule: Option<RegisterRule<usize>>, cfa: CfaRule) -> Result<(), Unsupported> {
+        let own = self.columns.sp_from_cfa;
+        let agrees = match rule {
+            None => true,
+            Some(RegisterRule::ValOffset(offset)) => offset == own,
+            // Where SP is not the CFA, functions save SP with the other registers, and the slot holds the same value.
+            Some(RegisterRule::Offset(_)) => own != 0,
+            // A signal frame: SP and with it the CFA are what the frame holds.
+            Some(RegisterRule::Expression(expression)) => match (self.expression(&expression), cfa) {
+                (Some(Expression::RegOffset(register, offset)), CfaRule::RegOffsetDeref(base, from_base)) => {
+                    own == 0 && (register, offset) == (base, from_base)
+                }
+                _ => false,
+            },
+            Some(_) => false,
+        };
+        if agrees { Ok(()) } else { Err(Unsupported::StackPointer) }
+    }
+
+    /// The rule of a register.
+    pub(super) fn rule(&self, own: Register, rule: Option<RegisterRule<usize>>) -> Result<Rule, Unsupported> {
+        match rule {
+            None | Some(RegisterRule::SameValue) => Ok(Rule::Retain),
+            Some(RegisterRule::Register(register)) if register.0 == u16::from(own.0) => Ok(Rule::Retain),
+            Some(RegisterRule::Register(register)) => Ok(Rule::RegOffset(narrow(register)?, 0)),
+            Some(RegisterRule::Offset(offset)) => Ok(Rule::CfaOffsetDeref(offset)),
+            Some(RegisterRule::ValOffset(offset)) => Ok(Rule::CfaOffset(offset)),
+            Some(RegisterRule::Expression(expression)) => match self.expression(&expression) {
+                Some(Expression::RegOffset(register, offset)) => Ok(Rule::RegOffsetDeref(register, offset)),
+                _ => Err(Unsupported::Expression),
+            },
+            Some(RegisterRule::ValExpression(expression)) => match self.expression(&expression) {
+                Some(Expression::RegOffset(register, offset)) => Ok(Rule::RegOffset(register, offset)),
+                Some(Expression::RegOffsetDeref(register, offset)) => Ok(Rule::RegOffsetDeref(register, offset)),
+                None => Err(Unsupported::Expression),
+            },
+            Some(RegisterRule::Undefined) => Err(Unsupported::Undefined),
+            Some(_) => Err(Unsupported::Malformed),
+        }
+    }
+
+    fn sign_state(&self, row: &GimliRow) -> Result<bool, Unsupported> {
+        if !self.columns.has_sign_state {
+            return Ok(false);
+        }
+        match row.register(gimli::AArch64::RA_SIGN_STATE) {
+            None => Ok(false),
+            Some(RegisterRule::Constant(value)) => Ok(value & 1 == 1),
+            Some(_) => Err(Unsupported::SignState),
+        }
+    }
+
+    /// `DW_OP_breg<n> offset`, alone or with `DW_OP_deref`. Everything else is none.
+    fn expression(&self, expression: &UnwindExpression<usize>) -> Option<Expression> {
+        let mut operations = expression.get(self.section).ok()?.operations(self.encoding);
+        let (register, offset) = match operations.next().ok()?? {
+            Operation::RegisterOffset { register, offset, base_type } if base_type.0 == 0 => (register, offset),
+            _ => return None,
+        };
+        let register = narrow(register).ok()?;
+        match operations.next().ok()? {
+            None => Some(Expression::RegOffset(register, offset)),
+            Some(Operation::Deref { base_type, size, space: false })
+                if base_type.0 == 0 && size == self.encoding.address_size =>
+            {
+                operations.next().ok()?.is_none().then_some(Expression::RegOffsetDeref(register, offset))
+            }
+            Some(_) => None,
+        }
+    }
+}
