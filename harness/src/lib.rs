@@ -19,6 +19,7 @@ pub mod report;
 pub mod scenario;
 pub mod subject;
 pub mod sweep;
+pub mod tables;
 pub mod verdict;
 
 pub use error::Error;

@@ -99,7 +99,9 @@ fn verdict(name: &str, place: (&str, u64), leaf_first: bool, claims: Claims, twi
         compares: Compares { cfa: true, fp: true, callee_saved: false },
         registers: [abi.sp, abi.fp].into_iter().chain(abi.ra).collect(),
         limit: MAX_FRAMES,
-        kernel: false,
+        scope: unwind_harness::subject::Scope::Any,
+        needs: None,
+        roams: false,
         unwinder: Box::new(Planted { right, claims, twist }),
     };
     let section = run_with(name, &[subject], Witnesses::default());

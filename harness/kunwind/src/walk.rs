@@ -211,6 +211,11 @@ pub trait Unwinder {
     /// How its walks claim to be reliable.
     fn claims(&self) -> Claims;
 
+    /// The unwind data without which there is no point in asking it.
+    fn needs(&self) -> Option<Format> {
+        None
+    }
+
     /// Turns a frame into its caller's, in place.
     ///
     /// # Errors

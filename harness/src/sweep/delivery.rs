@@ -282,7 +282,7 @@ impl<'p> Delivery<'p> {
             return;
         };
         let stacks = self.offered(at.memory, task, true);
-        let target = Live::new(&self.recorder.prepared.guest, at.memory, &stacks, Some(task));
+        let target = Live::new(self.recorder.prepared, at.memory, &stacks, Some(task));
         // The walk from the handler's frame begins with the marker's caller; that from pt_regs with the interrupted pc.
         let truth = self.oracle.truth();
         let of_current = truth.without(1).of_kernel();
@@ -355,7 +355,7 @@ impl<'p> Delivery<'p> {
         let Some(point) = point else { return };
         let start = Frame { pc: CodeAddress::Return(pc), regs, source: Source::Start };
         let stacks = self.offered(at.memory, task, false);
-        let target = Live::new(&self.recorder.prepared.guest, at.memory, &stacks, Some(task));
+        let target = Live::new(self.recorder.prepared, at.memory, &stacks, Some(task));
         let older = truth.without(1).of_kernel();
         if self.kind == Kind::Corrupt {
             super::corruption::judge_all(&mut self.recorder, point, start, &target, &older);

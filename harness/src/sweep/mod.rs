@@ -22,6 +22,7 @@ use crate::oracle::{Oracle, Testimony, Witnesses};
 use crate::report::Section;
 use crate::scenario::{Cpu, Kind, Scenario, Text, Variant};
 use crate::subject::Subject;
+use crate::tables::Tables;
 
 use delivery::Delivery;
 pub use probe::Sweep;
@@ -40,6 +41,8 @@ pub struct Prepared {
     pub poison: Poison,
     /// Their bounds alone, for walks.
     pub bounds: Vec<StackBounds>,
+    /// Its unwind data.
+    pub tables: Tables,
 }
 
 impl Prepared {
@@ -57,13 +60,14 @@ impl Prepared {
     ///
     /// # Errors
     ///
-    /// As [`Listing::new`] and [`Layout::new`].
+    /// As [`Listing::new`], [`Layout::new`] and [`Tables::new`].
     pub fn new(guest: Guest, stacks: &[String], cfa_mod32: u64) -> Result<Self, Error> {
         let listing = Listing::new(&guest)?;
         let layout = Layout::new(&guest, stacks, cfa_mod32)?;
         let poison = Poison::new(&listing, &layout.stacks);
         let bounds = layout.stacks.iter().map(|stack| stack.bounds).collect();
-        Ok(Self { guest, listing, layout, poison, bounds })
+        let tables = Tables::new(&guest)?;
+        Ok(Self { guest, listing, layout, poison, bounds, tables })
     }
 
     /// An oracle for one run of the guest.
@@ -200,8 +204,8 @@ impl Job<'_> {
         let wanted = point.filter(|_| kind != Kind::Nested).map_or(0, |point| point.visit);
         let max_visits = text.max_visits.max(wanted);
         let points = Points { within: &text.within, max_visits, omissible: &text.omissible };
-        let has_tasks = prepared.guest.symbols.address("__current").is_some();
-        let subjects: Vec<&Subject> = subjects.iter().filter(|subject| has_tasks || !subject.kernel).collect();
+        let fits = |subject: &&Subject| subject.fits(&prepared.guest, &prepared.tables);
+        let subjects: Vec<&Subject> = subjects.iter().filter(fits).collect();
         let mut machine = prepared.machine_for(text)?;
         if kind == Kind::Probe {
             let mut sweep = Sweep::new(&prepared, &subjects, points, witnesses);

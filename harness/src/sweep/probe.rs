@@ -43,7 +43,7 @@ impl<'p> Sweep<'p> {
         at.read(&self.registers, &mut regs);
         let start = Frame { pc: CodeAddress::Interrupted(at.pc), regs, source: Source::Start };
         let prepared = self.recorder.prepared;
-        let target = Live::new(&prepared.guest, at.memory, &prepared.bounds, None);
+        let target = Live::new(prepared, at.memory, &prepared.bounds, None);
         // A probe stands for an ideal NMI, which can arrive anywhere.
         self.recorder.judge_all(Arrival { site, reachable: true }, start, &target, self.oracle.truth());
     }

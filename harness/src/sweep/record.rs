@@ -168,7 +168,7 @@ impl<'p> Recorder<'p> {
         let trial = Trial { subject, prepared: self.prepared, omissible: self.points.omissible };
         target.strayed.set(false);
         let verdict = trial.run(start, target, truth, &mut self.buffer);
-        self.strays[column] += u64::from(target.strayed.get());
+        self.strays[column] += u64::from(target.strayed.get() && !subject.roams);
         let Site { pc, visits, runs, .. } = &mut self.sites[site];
         if let Some(teller) = self.teller.as_mut().filter(|teller| teller.wants(*pc, *visits)) {
             teller.walk(&self.columns[column].label(), &trial, start, target, truth);

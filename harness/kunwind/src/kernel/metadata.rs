@@ -4,7 +4,7 @@
 
 use super::Form;
 use super::boundary::Policy;
-use crate::{Abi, Claims, CodeAddress, Error, Frame, Source, Step, Target, Unwinder, WalkState};
+use crate::{Abi, Claims, CodeAddress, Error, Format, Frame, Source, Step, Target, Unwinder, WalkState};
 
 /// A frame record: the caller's frame pointer and the return address.
 const RECORD_SIZE: u64 = 16;
@@ -138,6 +138,10 @@ impl Unwinder for MetadataUnwinder {
             (Form::Reliable, Boundary::Rows(policy)) => policy.claims,
             _ => self.form.claims(),
         }
+    }
+
+    fn needs(&self) -> Option<Format> {
+        matches!(self.boundary, Boundary::Rows(_)).then_some(Format::SFrame)
     }
 
     fn step(&self, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<Step, Error> {

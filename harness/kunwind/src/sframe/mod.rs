@@ -4,6 +4,8 @@
 //! everything and says all that is wrong.
 
 pub mod format;
+#[cfg(feature = "alloc")]
+pub mod write;
 
 mod bytes;
 mod error;
