@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::fmt::Write as _;
 
-use kunwind::{Claims, CodeAddress, End, Frame, Regs, StackBounds, Step, Target, Task, Unwinder, WalkState};
+use kunwind::{Claims, CodeAddress, End, Format, Frame, Regs, StackBounds, Step, Table, Target, Task, Unwinder, WalkState};
 
 use crate::Error;
 use crate::machine::{Interrupt, RegisterSet};
@@ -173,8 +173,12 @@ impl Writer<'_> {
                 CodeAddress::Return(pc) => guest.symbols.name_of_return(pc),
             };
             let _ = write!(text, "  {number:>3}  {name:<28} {}", frame.source);
-            for (register, value) in frame.regs.iter() {
-                let _ = write!(text, "  {}={}", guest.arch.abi().register_name(register), self.place(value));
+            let abi = guest.arch.abi();
+            // A start may know them all, and the machine's registers are told once already.
+            for register in [Some(abi.fp), abi.ra, Some(abi.sp)].into_iter().flatten() {
+                if let Some(value) = frame.regs.get(register) {
+                    let _ = write!(text, "  {}={}", abi.register_name(register), self.place(value));
+                }
             }
             text.push('\n');
             if number > 0 {
@@ -243,6 +247,10 @@ impl Target for Recorded<'_> {
 
     fn task(&self) -> Option<Task> {
         self.live.task()
+    }
+
+    fn table(&self, format: Format) -> Option<&dyn Table> {
+        self.live.table(format)
     }
 }
 

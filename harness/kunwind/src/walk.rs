@@ -129,7 +129,7 @@ impl fmt::Display for Error {
 
 impl core::error::Error for Error {}
 
-/// All that an unwinder may know of the world.
+/// All that an unwinder may know of the world. Nothing has a default: a target that stands for another must pass everything on.
 pub trait Target {
     /// The 64-bit word at a guest address, in the guest's byte order. A failed read is an answer and not a panic.
     fn read_u64(&self, address: u64) -> Option<u64>;
@@ -138,27 +138,16 @@ pub trait Target {
     fn stacks(&self) -> &[StackBounds];
 
     /// Whether this is an address of the kernel's text.
-    fn is_text(&self, address: u64) -> bool {
-        let _ = address;
-        true
-    }
+    fn is_text(&self, address: u64) -> bool;
 
     /// Whether this is an address of the code that enters and leaves exceptions.
-    fn is_exception_entry(&self, address: u64) -> bool {
-        let _ = address;
-        false
-    }
+    fn is_exception_entry(&self, address: u64) -> bool;
 
     /// The task whose stack is walked, where there are tasks.
-    fn task(&self) -> Option<Task> {
-        None
-    }
+    fn task(&self) -> Option<Task>;
 
     /// The unwind data of a format, where there are any.
-    fn table(&self, format: Format) -> Option<&dyn Table> {
-        let _ = format;
-        None
-    }
+    fn table(&self, format: Format) -> Option<&dyn Table>;
 }
 
 /// What an unwinder knows of the task that it walks.
