@@ -44,7 +44,9 @@ FUNC victim
 	str	x12, [x29, #8]			// RA=x10 only; the RA word is wrong
 	.cfi_register x30, x10
 	str	x11, [x29]			// both words are wrong
+	.cfi_register x29, x9
 	str	x9, [x29]			// the RA word is wrong
+	.cfi_offset x29, -16
 	str	x10, [x29, #8]			// RA=[cfa-8]: the record is right again
 	.cfi_offset x30, -8
 	add	x0, x0, #1

@@ -65,7 +65,9 @@ FUNC victim
 	sd	t4, -8(s0)			// RA=t2 only; the RA word is wrong
 	.cfi_register ra, t2
 	sd	t3, -16(s0)			// both words are wrong
+	.cfi_register s0, t1
 	sd	t1, -16(s0)			// the RA word is wrong
+	.cfi_offset s0, -16
 	sd	t2, -8(s0)			// RA=[cfa-8]: the record is right again
 	.cfi_offset ra, -8
 	addi	a0, a0, 1

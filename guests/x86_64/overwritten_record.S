@@ -45,7 +45,9 @@ FUNC victim
 	movq	%rdi, 8(%rbp)			// RA=rdx only; the RA word is wrong
 	.cfi_register %rip, %rdx
 	movq	%rsi, (%rbp)			// both words are wrong
+	.cfi_register %rbp, %rcx
 	movq	%rcx, (%rbp)			// the RA word is wrong
+	.cfi_offset %rbp, -16
 	movq	%rdx, 8(%rbp)			// RA=[cfa-8]: the record is right again
 	.cfi_offset %rip, -8
 	addq	$1, %rax

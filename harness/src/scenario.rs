@@ -79,7 +79,7 @@ pub struct Text {
     #[serde(default)]
     pub must: BTreeMap<String, Level>,
     /// Deviations with reasons.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "each_known")]
     pub known: Vec<Known>,
 }
 
@@ -214,15 +214,13 @@ impl Level {
 }
 
 /// A deviation that is expected, where and why. One that no longer happens is an error.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[derive(Debug, Clone)]
 pub struct Known {
     /// The subject.
     pub unwinder: String,
     /// The instructions, inclusive.
     pub at: Range,
     /// The verdict.
-    #[serde(deserialize_with = "from_str")]
     pub verdict: Verdict,
     /// The variant; without it, all.
     pub variant: Option<String>,
@@ -232,8 +230,53 @@ pub struct Known {
     pub because: String,
 }
 
-fn from_str<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Verdict, D::Error> {
-    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+/// `[[known]]` as it is written: several subjects, ranges and verdicts may share a reason.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct KnownText {
+    unwinder: OneOrMany<String>,
+    at: OneOrMany<Range>,
+    verdict: OneOrMany<String>,
+    variant: Option<String>,
+    interrupt: Option<Kind>,
+    because: String,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany<T> {
+    One(T),
+    Many(Vec<T>),
+}
+
+impl<T> OneOrMany<T> {
+    fn as_slice(&self) -> &[T] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many,
+        }
+    }
+}
+
+/// Every combination of subject, range and verdict is a deviation of its own, and each must happen.
+fn each_known<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Known>, D::Error> {
+    let mut all = Vec::new();
+    for text in Vec::<KnownText>::deserialize(deserializer)? {
+        for verdict in text.verdict.as_slice() {
+            let verdict = verdict.parse().map_err(serde::de::Error::custom)?;
+            for unwinder in text.unwinder.as_slice() {
+                all.extend(text.at.as_slice().iter().map(|at| Known {
+                    unwinder: unwinder.clone(),
+                    at: at.clone(),
+                    verdict,
+                    variant: text.variant.clone(),
+                    interrupt: text.interrupt,
+                    because: text.because.clone(),
+                }));
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// Instructions of one function: `leaf+0x0..leaf+0xc`, both included, or one `leaf+0x8`.
