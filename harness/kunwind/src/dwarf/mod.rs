@@ -62,7 +62,9 @@ impl core::fmt::Display for Unsupported {
             Self::Register(number) => write!(f, "register {number} cannot be named"),
             Self::ReturnColumn(number) => write!(f, "the return address is in column {number}"),
             Self::SignState => f.write_str("whether the return address is signed is not constant"),
-            Self::UnknownInstruction(number) => write!(f, "CFI instruction {number:#04x} is not known for this machine"),
+            Self::UnknownInstruction(number) => {
+                write!(f, "CFI instruction {number:#04x} is not known for this machine")
+            }
             Self::Augmentation => f.write_str("the CIE has an unknown augmentation"),
             Self::TooComplex => f.write_str("too many registers or remembered states"),
             Self::Malformed => f.write_str("the entry is malformed"),

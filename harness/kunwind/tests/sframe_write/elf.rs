@@ -111,10 +111,11 @@ impl<'a> Elf<'a> {
 
     pub(crate) fn cfi(&self) -> OwnedCfi {
         let abi = self.abi();
-        let (section, (address, bytes)) = [(".eh_frame", CfiSection::EhFrame), (".debug_frame", CfiSection::DebugFrame)]
-            .into_iter()
-            .find_map(|(name, section)| Some((section, self.relocated(name)?)))
-            .expect("there is CFI");
+        let (section, (address, bytes)) =
+            [(".eh_frame", CfiSection::EhFrame), (".debug_frame", CfiSection::DebugFrame)]
+                .into_iter()
+                .find_map(|(name, section)| Some((section, self.relocated(name)?)))
+                .expect("there is CFI");
         let mut readable = bytes.clone();
         hide_letters(section, &mut readable, abi.is_big_endian());
         OwnedCfi { section, bytes, readable, address, abi }

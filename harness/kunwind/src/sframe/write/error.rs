@@ -41,7 +41,9 @@ impl fmt::Display for RowError {
         match self {
             Self::CfaRegister(register) => write!(f, "the CFA is counted from register {}", register.0),
             Self::CfaDeref => f.write_str("the CFA is a word in memory"),
-            Self::ReturnAddress => f.write_str("the return address is not in a stack slot that this ABI's rows can name"),
+            Self::ReturnAddress => {
+                f.write_str("the return address is not in a stack slot that this ABI's rows can name")
+            }
             Self::NoReturnAddress => f.write_str("nothing says where the return address is"),
             Self::ReturnAddressAtCfa => f.write_str("the return address is at the CFA itself"),
             Self::FramePointer => f.write_str("the frame pointer is not in a stack slot that this ABI's rows can name"),

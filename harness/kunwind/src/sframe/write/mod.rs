@@ -100,8 +100,7 @@ pub fn write(abi: SFrameAbi, placement: Placement, functions: &[FunctionRows]) -
         all.sort_by_key(|function| (function.start, core::cmp::Reverse(function.size)));
         drop_overlapping(&mut all, &mut written.refused);
     }
-    let flags = FLAG_FDE_FUNC_START_PCREL
-        | if matches!(placement, Placement::Linked(_)) { FLAG_FDE_SORTED } else { 0 };
+    let flags = FLAG_FDE_FUNC_START_PCREL | if matches!(placement, Placement::Linked(_)) { FLAG_FDE_SORTED } else { 0 };
     let total = |length: usize| u32::try_from(length).map_err(|_| TooLarge);
     let rows = total(all.iter().map(|function| usize::from(function.rows)).sum())?;
     let length = total(all.iter().map(|function| function.bytes.len()).sum())?;
