@@ -35,7 +35,7 @@ const DIFFERENCES: &[Difference] = &[
 
 /// Files that ld 2.47 linked.
 #[rustfmt::skip]
-const FILES: &[&str] = &[
+pub(crate) const FILES: &[&str] = &[
     "al_lib.v3.so", "al_static.v3.exe", "sl_lib.v3.so", "xl_lib.v3.so", "xl_outermost.v3.exe", "xl_pie.v3.exe",
     "xl_static.v3.exe",
 ];

@@ -5,6 +5,7 @@ mod elf;
 mod linked;
 mod object;
 mod refusal;
+mod round_trip;
 mod split;
 
 use elf::Elf;
