@@ -56,7 +56,9 @@ impl<'a> RawEntries<'a> {
         let short = self.unsigned(offset, 4)?;
         let (length, id_at, id_size) = match (short, self.section) {
             (0, _) => return Some((None, offset.checked_add(4)?)),
-            (0xffff_ffff, CfiSection::EhFrame) => (self.unsigned(offset.checked_add(4)?, 8)?, offset.checked_add(12)?, 4),
+            (0xffff_ffff, CfiSection::EhFrame) => {
+                (self.unsigned(offset.checked_add(4)?, 8)?, offset.checked_add(12)?, 4)
+            }
             (0xffff_ffff, CfiSection::DebugFrame) => {
                 (self.unsigned(offset.checked_add(4)?, 8)?, offset.checked_add(12)?, 8)
             }

@@ -1,6 +1,8 @@
 //! Rows of gimli to rows of this crate.
 
-use gimli::{CfaRule as GimliCfa, EndianSlice, Operation, RegisterRule, RunTimeEndian, UnwindExpression, UnwindSection};
+use gimli::{
+    CfaRule as GimliCfa, EndianSlice, Operation, RegisterRule, RunTimeEndian, UnwindExpression, UnwindSection,
+};
 
 use super::{Columns, Fixed, Unsupported};
 use crate::{CfaRule, Entry, Register, Rule, UnwindRow};

@@ -7,7 +7,7 @@ mod columns;
 mod entry;
 mod lower;
 
-use gimli::{BaseAddresses, CallFrameInstruction, RunTimeEndian, UnwindOffset, UnwindSection};
+use gimli::{BaseAddresses, CallFrameInstruction, RunTimeEndian, UnwindSection};
 
 pub use columns::Columns;
 pub use entry::{CfiSection, hide_letters};
@@ -62,7 +62,9 @@ impl core::fmt::Display for Unsupported {
             Self::Register(number) => write!(f, "register {number} cannot be named"),
             Self::ReturnColumn(number) => write!(f, "the return address is in column {number}"),
             Self::SignState => f.write_str("whether the return address is signed is not constant"),
-            Self::UnknownInstruction(number) => write!(f, "CFI instruction {number:#04x} is not known for this machine"),
+            Self::UnknownInstruction(number) => {
+                write!(f, "CFI instruction {number:#04x} is not known for this machine")
+            }
             Self::Augmentation => f.write_str("the CIE has an unknown augmentation"),
             Self::TooComplex => f.write_str("too many registers or remembered states"),
             Self::Malformed => f.write_str("the entry is malformed"),
@@ -136,6 +138,20 @@ impl Function {
     }
 }
 
+/// An FDE from which no [`Function`] can be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Where it begins in the section.
+    pub fde: usize,
+    /// The first address and the size in bytes of its function, if these at least can be read.
+    pub range: Option<(u64, u64)>,
+    /// Why.
+    pub reason: Unsupported,
+}
+
+/// The rules of the registers of a row, by DWARF number.
+type Saved = [Option<Result<Rule, Unsupported>>; Regs::LEN];
+
 /// What CFI says of one pc.
 #[derive(Clone, Copy, Debug)]
 pub struct Lookup {
@@ -143,7 +159,7 @@ pub struct Lookup {
     pub function: Function,
     /// The CFA, the return address and the frame pointer.
     pub entry: Result<Entry, Unsupported>,
-    saved: [Option<Result<Rule, Unsupported>>; Regs::LEN],
+    saved: Saved,
 }
 
 impl Lookup {
@@ -195,8 +211,8 @@ macro_rules! with_section {
 type Fde<'a> = gimli::FrameDescriptionEntry<Slice<'a>>;
 
 impl<'a> Cfi<'a> {
-    /// The functions in the order of the section; of one that cannot be read, the offset of its FDE and why.
-    pub fn functions(&self) -> impl Iterator<Item = Result<Function, (usize, Unsupported)>> + use<'a> {
+    /// The functions in the order of the section.
+    pub fn functions(&self) -> impl Iterator<Item = Result<Function, Unreadable>> + use<'a> {
         let cfi = *self;
         let mut entries = RawEntries::new(self.section, self.bytes, self.columns.is_big_endian);
         let mut is_over = false;
@@ -204,10 +220,11 @@ impl<'a> Cfi<'a> {
             while !is_over {
                 match entries.next() {
                     Some(entry) if entry.cie.is_none() => {}
-                    Some(entry) => return Some(cfi.function(entry.offset).map_err(|error| (entry.offset, error))),
+                    Some(entry) => return Some(cfi.function(entry.offset)),
                     None => {
                         is_over = true;
-                        return entries.is_truncated.then_some(Err((entries.position(), Unsupported::Malformed)));
+                        let rest = Unreadable { fde: entries.position(), range: None, reason: Unsupported::Malformed };
+                        return entries.is_truncated.then_some(Err(rest));
                     }
                 }
             }
@@ -243,8 +260,13 @@ impl<'a> Cfi<'a> {
         Ok(found)
     }
 
-    fn function(&self, offset: usize) -> Result<Function, Unsupported> {
-        with_section!(self, |section| self.describe(&section, &self.fde(&section, offset)?))
+    fn function(&self, offset: usize) -> Result<Function, Unreadable> {
+        let unreadable = |range, reason| Unreadable { fde: offset, range, reason };
+        with_section!(self, |section| {
+            let fde = self.fde(&section, offset).map_err(|reason| unreadable(None, reason))?;
+            let range = (fde.initial_address(), fde.len());
+            self.describe(&section, &fde).map_err(|reason| unreadable(Some(range), reason))
+        })
     }
 
     fn bases(&self) -> BaseAddresses {
@@ -309,7 +331,7 @@ impl<'a> Cfi<'a> {
         &self,
         function: &Function,
         storage: &mut Storage,
-        see: &mut dyn FnMut(u64, Result<Entry, Unsupported>, [Option<Result<Rule, Unsupported>>; Regs::LEN]),
+        see: &mut dyn FnMut(u64, Result<Entry, Unsupported>, Saved),
         only: Option<u64>,
     ) -> Result<(), Unsupported> {
         with_section!(self, |section| {

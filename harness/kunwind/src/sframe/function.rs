@@ -136,13 +136,19 @@ impl<'a> Function<'a> {
 
     /// Reports what keeps the function or its rows from being understood.
     pub(super) fn check(&self, report: &mut dyn FnMut(Error)) {
-        use ErrorKind::{AddressOverflow, BadFreType, BadRepSize, UnsupportedFdeType};
+        use ErrorKind::{AddressOverflow, BadFreType, BadRepSize, OutOfBounds, UnsupportedFdeType};
         let end = self.entry.start + i128::from(self.entry.size);
         if self.entry.start < 0 || end > 1 << 64 {
             report(Error::new(AddressOverflow, Field::FuncStart, self.entry.offset, self.entry.start as u64));
         }
         if self.info & 0xf > 2 {
             report(Error::new(BadFreType, Field::FuncInfo, self.info_offset(), self.info.into()));
+        } else {
+            // Each takes its start and an info byte at least.
+            let least = u64::from(self.num_fres) * (self.row_address_size() as u64 + 1);
+            if self.first_row as u64 + least > self.section.header.rows_end() {
+                report(Error::new(OutOfBounds, Field::FuncNumFres, self.attribute, self.num_fres.into()));
+            }
         }
         if self.info2 & 0x1f > 1 {
             report(Error::new(UnsupportedFdeType, Field::FuncInfo2, self.info_offset() + 1, self.info2.into()));

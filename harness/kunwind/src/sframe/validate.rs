@@ -186,7 +186,7 @@ impl Validator<'_, '_> {
         let mut has_rows = true;
         let mut has_address = true;
         function.check(&mut |error| {
-            has_rows &= !matches!(error.kind, ErrorKind::BadFreType | ErrorKind::UnsupportedFdeType);
+            has_rows &= matches!(error.kind, ErrorKind::AddressOverflow | ErrorKind::BadRepSize);
             has_address &= error.kind != ErrorKind::AddressOverflow;
             (self.report)(error, false);
         });

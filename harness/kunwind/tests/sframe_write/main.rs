@@ -1,0 +1,17 @@
+//! Sections that are written here from CFI, against those that GNU as and ld 2.47 made of the same functions.
+
+mod direct;
+mod elf;
+mod linked;
+mod object;
+mod refusal;
+mod round_trip;
+mod split;
+
+use elf::Elf;
+use kunwind::sframe::write::{FromCfi, Placement, from_cfi};
+
+fn convert(elf: &Elf<'_>, placement: Placement) -> FromCfi {
+    let owned = elf.cfi();
+    from_cfi(&owned.cfi(), owned.abi, placement).expect("few functions")
+}
