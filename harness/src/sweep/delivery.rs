@@ -376,8 +376,9 @@ impl<'p> Delivery<'p> {
             (Some(nesting), 0) => {
                 let mut live = Regs::none();
                 at.read(&self.marker_set, &mut live);
-                let fp = live.get(self.recorder.prepared.guest.arch.abi().fp).unwrap_or_default();
-                self.recorder.within = Some(nesting.takes_outer(at.pc, fp, self.oracle.truth())?);
+                let arch = self.recorder.prepared.guest.arch;
+                let [sp, fp] = [arch.sp(), arch.abi().fp].map(|register| live.get(register).unwrap_or_default());
+                self.recorder.within = Some(nesting.takes_outer(at.pc, sp, fp, self.oracle.truth())?);
                 Some((outer, usize::MAX)) // judged by nobody
             }
             (Some(nesting), 1) if nesting.can_nest(at.pc) => Some((self.inner, self.recorder.arrive(at.pc)?)),
