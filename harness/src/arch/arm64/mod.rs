@@ -188,7 +188,18 @@ impl Arch for Arm64 {
 #[cfg(test)]
 mod tests {
     use super::Arm64;
-    use crate::arch::{Arch as _, Flow, FlowKind};
+    use crate::arch::{Arch as _, Exception, Flow, FlowKind};
+
+    #[test]
+    fn each_mask_stops_its_own_exception() {
+        use Exception::{Fault, Irq, Nmi, SError, Sdei, Syscall};
+        let arrive = |status| [Irq, Nmi, SError].map(|exception| Arm64.can_arrive(exception, status));
+        assert_eq!(arrive(0x05), [true; 3]); // EL1h
+        assert_eq!(arrive(0x85), [false, true, true]); // PSTATE.I
+        assert_eq!(arrive(0x45), [true, false, true]); // PSTATE.F
+        assert_eq!(arrive(0x105), [true, true, false]); // PSTATE.A
+        assert!([Fault, Syscall, Sdei].iter().all(|exception| Arm64.can_arrive(*exception, 0x3c5)));
+    }
 
     #[test]
     fn transfers_are_told_apart() {
