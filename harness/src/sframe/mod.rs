@@ -1,7 +1,11 @@
-//! `sframe dump` and `sframe validate`: what the SFrame section of a file says, and whether it follows the rules.
+//! `sframe dump`, `sframe validate` and `sframe encode`: what the SFrame section of a file says, whether it follows the rules,
+//! and the section that a file's CFI gives.
 
+mod append;
+mod cfi_file;
 mod dump;
 mod elf;
+mod encode;
 mod json;
 
 use std::io::Write;
@@ -47,6 +51,8 @@ enum Command {
         #[arg(long, value_enum, default_value_t = ProfileName::Spec)]
         profile: ProfileName,
     },
+    /// Copy an ELF file and add the section (version 3) that its CFI gives, and say what it cannot hold
+    Encode(encode::Arguments),
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -84,6 +90,7 @@ pub fn execute(arguments: &Arguments, out: &mut dyn Write) -> Result<u8, Error> 
         Command::Dump { file, json: true } => dump_json(file, out),
         Command::Dump { file, json: false } => dump_text(file, out),
         Command::Validate { file, profile } => check(file, *profile, out),
+        Command::Encode(arguments) => encode::encode(arguments, out).map(|()| GOOD),
     }
 }
 

@@ -87,6 +87,21 @@ impl SFrameAbi {
         }
     }
 
+    /// The relocation by which object files hold an address of `size` bytes (R_AARCH64_ABS64 and ABS32, R_X86_64_64 and 32,
+    /// R_390_64 and 32). CFI that is not relative has it.
+    #[must_use]
+    pub const fn address_relocation(self, size: usize) -> Option<u32> {
+        match (self, size) {
+            (Self::Aarch64Be | Self::Aarch64Le, 8) => Some(257),
+            (Self::Aarch64Be | Self::Aarch64Le, 4) => Some(258),
+            (Self::Amd64, 8) => Some(1),
+            (Self::Amd64, 4) => Some(10),
+            (Self::S390x, 8) => Some(22),
+            (Self::S390x, 4) => Some(4),
+            _ => None,
+        }
+    }
+
     /// Whether sections of it are big endian.
     #[must_use]
     pub const fn is_big_endian(self) -> bool {
