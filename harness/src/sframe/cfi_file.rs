@@ -138,7 +138,7 @@ impl<'a> Elf<'a> {
         for (name, section) in [(".eh_frame", CfiSection::EhFrame), (".debug_frame", CfiSection::DebugFrame)] {
             let Some((index, header)) = self.section(name) else { continue };
             let flags = header.sh_flags(self.endian);
-            if flags.0 & u64::from(elf::SHF_COMPRESSED.0) != 0 {
+            if flags.contains(elf::SHF_COMPRESSED) {
                 return Err(format!("{name} is compressed; `objcopy --decompress-debug-sections` undoes it"));
             }
             let bytes = header.data(self.endian, self.data).map_err(|error| format!("{name}: {error}"))?;
