@@ -72,6 +72,36 @@ impl SFrameAbi {
         }
     }
 
+    /// The relocation of a function's start of `size` bytes in object files: PC-relative, of that size. The psABIs number it
+    /// (R_AARCH64_PREL64 and PREL32, R_X86_64_PC64 and PC32, R_390_PC64 and PC32); 0 is NONE in all of them.
+    #[must_use]
+    pub const fn start_relocation(self, size: usize) -> Option<u32> {
+        match (self, size) {
+            (Self::Aarch64Be | Self::Aarch64Le, 8) => Some(260),
+            (Self::Aarch64Be | Self::Aarch64Le, 4) => Some(261),
+            (Self::Amd64, 8) => Some(24),
+            (Self::Amd64, 4) => Some(2),
+            (Self::S390x, 8) => Some(23),
+            (Self::S390x, 4) => Some(5),
+            _ => None,
+        }
+    }
+
+    /// The relocation by which object files hold an address of `size` bytes (R_AARCH64_ABS64 and ABS32, R_X86_64_64 and 32,
+    /// R_390_64 and 32). CFI that is not relative has it.
+    #[must_use]
+    pub const fn address_relocation(self, size: usize) -> Option<u32> {
+        match (self, size) {
+            (Self::Aarch64Be | Self::Aarch64Le, 8) => Some(257),
+            (Self::Aarch64Be | Self::Aarch64Le, 4) => Some(258),
+            (Self::Amd64, 8) => Some(1),
+            (Self::Amd64, 4) => Some(10),
+            (Self::S390x, 8) => Some(22),
+            (Self::S390x, 4) => Some(4),
+            _ => None,
+        }
+    }
+
     /// Whether sections of it are big endian.
     #[must_use]
     pub const fn is_big_endian(self) -> bool {

@@ -12,7 +12,7 @@ const TEXT: std::ops::Range<u64> = 0x40_1000..0x40_1200;
 
 fn findings(data: &[u8], profile: Profile) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let surroundings = Surroundings { address: ADDRESS, text: &[TEXT], abi: None };
+    let surroundings = Surroundings { address: Some(ADDRESS), text: &[TEXT], abi: None };
     validate(data, &surroundings, profile, &mut |finding| findings.push(finding));
     findings
 }
@@ -92,7 +92,7 @@ fn each_broken_section_is_refused_for_its_reason() {
 fn the_abi_must_be_that_of_the_file() {
     let data = fixture::malformed("019_abi_machine");
     let mut found = Vec::new();
-    let surroundings = Surroundings { address: ADDRESS, text: &[TEXT], abi: Some(SFrameAbi::Amd64) };
+    let surroundings = Surroundings { address: Some(ADDRESS), text: &[TEXT], abi: Some(SFrameAbi::Amd64) };
     validate(&data, &surroundings, Profile::Spec, &mut |finding| found.push(finding.error));
     assert_eq!(found.iter().map(|error| error.kind).collect::<Vec<_>>(), [ErrorKind::AbiMachineMismatch]);
 }
@@ -245,7 +245,8 @@ fn one_row(fde_type: u8, info: u8, words: &[u8]) -> Vec<u8> {
 #[test]
 fn words_that_make_no_rules() {
     use ErrorKind::{BadControlWord, BadFlexWords, BadRegister, TooManyDatawords};
-    let cases: &[(u32, u8, u8, &[u8], Option<ErrorKind>)] = &[
+    type Case = (u32, u8, u8, &'static [u8], Option<ErrorKind>);
+    let cases: &[Case] = &[
         // The sound ones.
         (0, 0, 0x05, &[8, 0xf0], None),
         (0, 1, 0x0c, &[0x39, 8, 0x02, 0xe8, 0x02, 0xf0], None),

@@ -7,8 +7,10 @@ use kunwind::sframe::SFrameAbi;
 use object::read::{Object as _, ObjectSection as _, ObjectSymbol as _};
 use object::{Architecture, Endianness, RelocationFlags, RelocationTarget, SectionIndex, elf};
 
+/// A section, or the file that it is from.
 pub(crate) fn fixture(name: &str) -> Vec<u8> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/sframe").join(name);
+    let folder = if name.ends_with(".sframe") { "tests/fixtures/sframe" } else { "tests/fixtures/sframe/elf" };
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(folder).join(name);
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 

@@ -1,0 +1,121 @@
+//! `sframe encode`: a copy of an ELF file with the section that its CFI gives.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use kunwind::sframe::write::{FromCfi, Placement, from_cfi};
+
+use super::append::{self, Plan};
+use super::cfi_file::{Elf, OwnedCfi};
+use super::refuse;
+use crate::Error;
+use crate::cli::printed;
+
+/// What to encode.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// An ELF file with .eh_frame or .debug_frame: an executable, a shared object, or an object for the linker
+    #[arg(value_name = "IN")]
+    input: PathBuf,
+    /// Where the copy goes; a file that exists is not overwritten
+    #[arg(short, long, value_name = "OUT")]
+    output: PathBuf,
+    /// Replace the .sframe section that the file has
+    #[arg(long)]
+    replace: bool,
+}
+
+/// Writes the copy, and says what is in its section and what is not.
+///
+/// # Errors
+///
+/// The file cannot be read, holds nothing to encode, or the copy cannot be written. Nothing is written then.
+pub(super) fn encode(arguments: &Arguments, out: &mut dyn Write) -> Result<(), Error> {
+    let Arguments { input, output, replace } = arguments;
+    let file_error = |path: &Path| {
+        let path = path.to_path_buf();
+        move |source| Error::File { path, source }
+    };
+    if output.exists() {
+        return Err(Error::Usage(format!("{} exists; `encode` overwrites nothing", output.display())));
+    }
+    let data = std::fs::read(input).map_err(file_error(input))?;
+    let encoded = encode_bytes(&data, *replace).map_err(|reason| refuse(input, reason))?;
+    let mut file = std::fs::File::create_new(output).map_err(file_error(output))?;
+    file.write_all(&encoded.bytes).map_err(file_error(output))?;
+    let permissions = std::fs::metadata(input).map_err(file_error(input))?.permissions();
+    std::fs::set_permissions(output, permissions).map_err(file_error(output))?;
+    printed(write!(out, "{}: {}", output.display(), encoded.summary))
+}
+
+/// The copy, and what there is to say of it.
+struct Encoded {
+    bytes: Vec<u8>,
+    summary: String,
+}
+
+fn encode_bytes(data: &[u8], replace: bool) -> Result<Encoded, String> {
+    let elf = Elf::parse(data)?;
+    if elf.sframe().is_some() && !replace {
+        return Err("it has a .sframe section; --replace puts another in its place".to_owned());
+    }
+    let owned = elf.cfi()?;
+    let (made, bytes, place) = if elf.is_relocatable() {
+        let made = from_cfi(&owned.cfi(), elf.abi, Placement::Relocatable).map_err(|error| error.to_string())?;
+        let bytes = relocatable(&elf, &owned, &made)?;
+        let place = format!("with {} relocations, for the linker to place", made.written.relocations.len());
+        (made, bytes, place)
+    } else {
+        let plan = Plan::new(&elf)?;
+        let made =
+            from_cfi(&owned.cfi(), elf.abi, Placement::Linked(plan.address)).map_err(|error| error.to_string())?;
+        let bytes = plan.write(&elf, &made.written.bytes)?;
+        (made, bytes, format!("at {:#x}, in a new segment", plan.address))
+    };
+    Ok(Encoded { bytes, summary: summary(&elf, owned.name, &made, &place) })
+}
+
+fn relocatable(elf: &Elf<'_>, owned: &OwnedCfi, made: &FromCfi) -> Result<Vec<u8>, String> {
+    let mut starts = Vec::new();
+    for relocation in &made.written.relocations {
+        let fde = made.functions[relocation.function].fde;
+        let (symbol, addend) = owned
+            .start_of(fde)
+            .ok_or_else(|| format!("the FDE at {fde:#x} of {} has no relocation for its function", owned.name))?;
+        starts.push((relocation.offset, symbol, addend));
+    }
+    append::relocatable(elf, &made.written.bytes, &starts, elf.symbol_table())
+}
+
+/// What is in the section, and function by function what is not.
+fn summary(elf: &Elf<'_>, cfi: &str, made: &FromCfi, place: &str) -> String {
+    let section = &made.written.bytes;
+    let count = |at: usize| {
+        let bytes: [u8; 4] = section[at..at + 4].try_into().unwrap_or_default();
+        if elf.abi.is_big_endian() { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
+    };
+    let (functions, rows) = (count(8), count(12));
+    let mut text = format!(
+        ".sframe version 3 ({}) from {cfi}, {} bytes {place}: {functions} functions, {rows} rows\n",
+        elf.abi.name(),
+        section.len()
+    );
+    if made.refusals.is_empty() {
+        return text;
+    }
+    text += &format!("{} without rows, because the format cannot say what their CFI says:\n", made.refusals.len());
+    for refusal in &made.refusals {
+        let name = match refusal.range {
+            None => format!("FDE at {:#x} of {cfi}", refusal.fde),
+            // The addresses of a relocatable file are made up.
+            Some((_, size)) if elf.is_relocatable() => format!("FDE at {:#x} of {cfi}, {size} bytes", refusal.fde),
+            Some((start, size)) => {
+                let name = elf.name_of(start).map(|name| format!(" {name}")).unwrap_or_default();
+                format!("{start:#x}..{:#x}{name}", start.wrapping_add(size))
+            }
+        };
+        text += &format!("  {name}: {}\n", refusal.reason);
+    }
+    text
+}
