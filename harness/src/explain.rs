@@ -4,7 +4,8 @@ use std::cell::RefCell;
 use std::fmt::Write as _;
 
 use kunwind::{
-    Claims, CodeAddress, End, Format, Frame, Regs, StackBounds, Step, Table, Target, Task, Unwinder, WalkState,
+    Claims, CodeAddress, End, Format, Frame, Regs, StackBounds, Step, Table, Target, Task, Trampoline, Unwinder,
+    WalkState,
 };
 
 use crate::Error;
@@ -253,6 +254,10 @@ impl Target for Recorded<'_> {
 
     fn table(&self, format: Format) -> Option<&dyn Table> {
         self.live.table(format)
+    }
+
+    fn trampoline(&self, address: u64) -> Option<Trampoline> {
+        self.live.trampoline(address)
     }
 }
 

@@ -3,8 +3,8 @@
 use std::cell::Cell;
 
 use kunwind::{
-    Claims, Format, FrameRecordUnwinder, Register, StackBounds, Table, TableUnwinder, Target, Task, UnwindUser,
-    Unwinder,
+    Claims, Format, FrameRecordUnwinder, Register, RewriteKind, StackBounds, Table, TableUnwinder, Target, Task,
+    Trampoline, UnwindUser, Unwinder,
 };
 
 use crate::arch::Arch;
@@ -20,6 +20,16 @@ pub const MAX_FRAMES: usize = 512;
 
 /// What live patching offers to a reliable walk: MAX_STACK_ENTRIES in Linux kernel/livepatch/transition.c.
 const LIVEPATCH_ENTRIES: usize = 100;
+
+/// The names of unwinders with a design against the windows of `return_to_handler` end like this.
+const TRACER_DESIGNS: [&str; 3] = ["-detect", "-record", "-pending"];
+
+/// The trampolines that stand for return addresses, by their symbols in Linux.
+const TRAMPOLINES: [(&str, RewriteKind); 3] = [
+    ("return_to_handler", RewriteKind::Fgraph),
+    ("arch_rethook_trampoline", RewriteKind::Rethook),
+    ("__kretprobe_trampoline", RewriteKind::Rethook),
+];
 
 /// An unwinder under test, and what it needs and promises.
 pub struct Subject {
@@ -49,6 +59,8 @@ pub enum Scope {
     Any,
     /// Where there is a kernel with tasks: it walks from handlers and of tasks.
     Kernel,
+    /// Where the function graph tracer runs: it is a design against its windows, and elsewhere like its plain form.
+    Tracer,
     /// Where there is none: it knows nothing of exceptions.
     Program,
 }
@@ -109,6 +121,7 @@ impl Subject {
         let in_scope = match self.scope {
             Scope::Any => true,
             Scope::Kernel => has_tasks,
+            Scope::Tracer => guest.symbols.address("return_to_handler").is_some(),
             Scope::Program => !has_tasks,
         };
         in_scope && self.needs.is_none_or(|format| tables.get(format).is_some())
@@ -137,7 +150,11 @@ pub fn all(arch: &dyn Arch) -> Vec<Subject> {
         compares: Compares { cfa: false, fp: true, callee_saved: false },
         registers: [arch.abi().fp, arch.abi().sp].into_iter().chain(arch.abi().ra).collect(),
         limit: if unwinder.claims() == Claims::Never { MAX_FRAMES } else { LIVEPATCH_ENTRIES },
-        scope: Scope::Kernel,
+        scope: if TRACER_DESIGNS.iter().any(|design| unwinder.name().ends_with(design)) {
+            Scope::Tracer
+        } else {
+            Scope::Kernel
+        },
         needs: unwinder.needs(),
         roams: false,
         unwinder,
@@ -185,9 +202,20 @@ impl<'a> Live<'a> {
     }
 }
 
+impl Live<'_> {
+    /// Whether a kernel's walk reads this word besides the stacks: the task's rewritten return addresses. Guests keep them in
+    /// `.scratch`.
+    fn is_kernel_data(&self, address: u64) -> bool {
+        let symbols = &self.guest.symbols;
+        let bounds = symbols.address("__scratch_low").zip(symbols.address("__scratch_high"));
+        self.task.is_some_and(|task| task.ret_stack.is_some() || task.rethooks.is_some())
+            && bounds.is_some_and(|(low, high)| (low..high).contains(&address))
+    }
+}
+
 impl Target for Live<'_> {
     fn read_u64(&self, address: u64) -> Option<u64> {
-        if !self.stacks.iter().any(|stack| stack.contains(address, 8)) {
+        if !self.stacks.iter().any(|stack| stack.contains(address, 8)) && !self.is_kernel_data(address) {
             self.strayed.set(true);
         }
         if let Some((_, value)) = self.changed.iter().find(|(changed, _)| *changed == address) {
@@ -217,5 +245,11 @@ impl Target for Live<'_> {
 
     fn table(&self, format: Format) -> Option<&dyn Table> {
         self.tables.get(format)
+    }
+
+    fn trampoline(&self, address: u64) -> Option<Trampoline> {
+        let function = self.guest.symbols.function_at(address)?;
+        let (_, kind) = TRAMPOLINES.iter().find(|(name, _)| *name == function.name)?;
+        Some(Trampoline { kind: *kind, start: function.address, end: function.address + function.size })
     }
 }

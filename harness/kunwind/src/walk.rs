@@ -3,6 +3,7 @@
 use core::fmt;
 use core::ops::ControlFlow;
 
+use crate::rewrite::{RetStack, RewriteCursor, Trampoline};
 use crate::{CodeAddress, Format, Register, Regs, StackBounds, StackWindows, Table};
 
 /// How a frame was found.
@@ -14,6 +15,11 @@ pub enum Source {
     FrameRecord {
         /// Guest address of the record's first word.
         at: u64,
+    },
+    /// What a trampoline stands for, from the task's list of rewritten return addresses.
+    Rewritten {
+        /// The trampoline's address that was found in its place.
+        trampoline: u64,
     },
     /// From the registers that an exception saved at this address.
     PtRegs {
@@ -35,6 +41,7 @@ impl fmt::Display for Source {
             Self::Start => formatter.write_str("start"),
             Self::FrameRecord { at } => write!(formatter, "frame record at {at:#x}"),
             Self::PtRegs { at } => write!(formatter, "pt_regs at {at:#x}"),
+            Self::Rewritten { trampoline } => write!(formatter, "what {trampoline:#x} stands for"),
             Self::Row { cfa } => write!(formatter, "unwind row, CFA {cfa:#x}"),
             Self::LinkRegister => formatter.write_str("link register"),
         }
@@ -74,6 +81,10 @@ pub enum Error {
     NotText(u64),
     /// The target has no tasks, and without one the end of the stack is not known.
     NoTask,
+    /// The return address is that of a trampoline, and nobody remembers what it stands for.
+    Unrecovered(u64),
+    /// The pc is inside a trampoline, at a place from where there is no way to its caller.
+    InsideTrampoline(u64),
     /// The target has no unwind data of the format.
     NoTable,
     /// The unwind data have no row for this pc.
@@ -111,6 +122,8 @@ impl fmt::Display for Error {
             }
             Self::NotText(address) => write!(formatter, "the return address {address:#x} is not text"),
             Self::NoTask => formatter.write_str("there is no task to walk"),
+            Self::Unrecovered(pc) => write!(formatter, "nothing tells what the trampoline at {pc:#x} stands for"),
+            Self::InsideTrampoline(pc) => write!(formatter, "{pc:#x} is inside a trampoline that says no more"),
             Self::NoTable => formatter.write_str("there are no unwind data of this format"),
             Self::NoRow(pc) => write!(formatter, "no unwind row for {pc:#x}"),
             Self::BadTable(pc) => write!(formatter, "the unwind data cannot be read at {pc:#x}"),
@@ -148,6 +161,9 @@ pub trait Target {
 
     /// The unwind data of a format, where there are any.
     fn table(&self, format: Format) -> Option<&dyn Table>;
+
+    /// The trampoline that holds this address, if one does.
+    fn trampoline(&self, address: u64) -> Option<Trampoline>;
 }
 
 /// What an unwinder knows of the task that it walks.
@@ -155,6 +171,10 @@ pub trait Target {
 pub struct Task {
     /// The task's own stack. The pt_regs of its entry from user mode, or what stands for them, lie at its high end.
     pub stack: StackBounds,
+    /// The return addresses that the function graph tracer has taken off the stack, where it can run.
+    pub ret_stack: Option<RetStack>,
+    /// The address of the word with the first of the task's kretprobe instances or rethook nodes, where there can be any.
+    pub rethooks: Option<u64>,
 }
 
 /// What a walk uses up on its way, of fixed size.
@@ -162,6 +182,8 @@ pub struct Task {
 pub struct WalkState {
     /// What may still be read of the stacks.
     pub windows: StackWindows,
+    /// What may still be recovered of the rewritten return addresses.
+    pub rewritten: RewriteCursor,
     unreliable: bool,
 }
 
@@ -169,7 +191,7 @@ impl WalkState {
     /// The state at the start of a walk.
     #[must_use]
     pub fn new(stacks: &[StackBounds]) -> Self {
-        Self { windows: StackWindows::new(stacks), unreliable: false }
+        Self { windows: StackWindows::new(stacks), rewritten: RewriteCursor::default(), unreliable: false }
     }
 
     /// Says that from here on the trace may be wrong. There is no way back: one doubtful step spoils the whole walk.

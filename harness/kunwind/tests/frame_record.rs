@@ -44,6 +44,10 @@ impl Target for Stack {
     fn table(&self, _: Format) -> Option<&dyn Table> {
         None
     }
+
+    fn trampoline(&self, _: u64) -> Option<kunwind::Trampoline> {
+        None
+    }
 }
 
 const fn slot(index: u64) -> u64 {

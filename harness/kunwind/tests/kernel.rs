@@ -42,10 +42,14 @@ impl Target for Stack {
     }
 
     fn task(&self) -> Option<Task> {
-        Some(Task { stack: STACK })
+        Some(Task { stack: STACK, ret_stack: None, rethooks: None })
     }
 
     fn table(&self, _: Format) -> Option<&dyn Table> {
+        None
+    }
+
+    fn trampoline(&self, _: u64) -> Option<kunwind::Trampoline> {
         None
     }
 }

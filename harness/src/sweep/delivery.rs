@@ -3,7 +3,7 @@
 //!
 //! When the handler has returned, every register and every live stack word must be what it was, or the run is void.
 
-use kunwind::{CodeAddress, Frame, Regs, Source, StackBounds, Task};
+use kunwind::{CodeAddress, Frame, Regs, RetStack, Source, StackBounds, Task};
 
 use super::nesting::Nesting;
 use super::record::{Arrival, Column, Recorder};
@@ -251,8 +251,20 @@ impl<'p> Delivery<'p> {
         [task.stack].into_iter().chain(cpus).collect()
     }
 
-    fn task(memory: &Memory, address: u64) -> Option<Task> {
-        Some(Task { stack: StackBounds { low: memory.read_u64(address)?, high: memory.read_u64(address + 8)? } })
+    /// What an unwinder knows of the task whose structure is at this address.
+    fn task(&self, memory: &Memory, address: u64) -> Option<Task> {
+        let guest = &self.recorder.prepared.guest;
+        let stack = StackBounds { low: memory.read_u64(address)?, high: memory.read_u64(address + 8)? };
+        let of_task = |list: &str| {
+            let names = [("task_boot", "boot"), ("task_other", "other")];
+            let (_, name) = names.iter().find(|(task, _)| guest.symbols.address(task) == Some(address))?;
+            guest.symbols.address(&format!("{list}_{name}"))
+        };
+        let ret_stack = of_task("ret_stack").and_then(|at| {
+            let entry_words = guest.arch.abi().ret_stack_entry_words;
+            Some(RetStack { words: at + 8, index: memory.read_u64(at)?, entry_words })
+        });
+        Some(Task { stack, ret_stack, rethooks: of_task("rethooks") })
     }
 
     /// The handler is at its marker: walks of the running task, from the handler's frame and from the pt_regs.
@@ -281,7 +293,7 @@ impl<'p> Delivery<'p> {
             Frame { pc: CodeAddress::Return(return_address.unwrap_or_default()), regs, source: Source::Start };
         let address = live.get(arch.first_argument()).unwrap_or_default();
         let Some(from_regs) = self.pt_regs(at.memory, address, pc, sp) else { return };
-        let Some(task) = at.memory.read_u64(self.markers.current).and_then(|task| Self::task(at.memory, task)) else {
+        let Some(task) = at.memory.read_u64(self.markers.current).and_then(|task| self.task(at.memory, task)) else {
             self.contradiction = Some("the running task has no stack".to_owned());
             return;
         };
@@ -335,7 +347,7 @@ impl<'p> Delivery<'p> {
         let address = live.get(arch.first_argument()).unwrap_or_default();
         let truth = self.oracle.truth_of(address);
         let context = arch.saved_context(at.memory, address);
-        let (Some(task), Some((pc, regs))) = (Self::task(at.memory, address), context) else {
+        let (Some(task), Some((pc, regs))) = (self.task(at.memory, address), context) else {
             self.contradiction = Some("the task that is switched out has no saved context".to_owned());
             return;
         };

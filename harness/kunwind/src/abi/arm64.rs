@@ -20,6 +20,7 @@ pub static ARM64: Abi = Abi {
         pc: 256, // Linux arch/arm64/include/asm/ptrace.h: regs[31], sp, pc, pstate
         registers: &[(Register(31), 248), (Register(29), 232), (Register(30), 240)],
     },
+    ret_stack_entry_words: 4, // Linux include/linux/ftrace.h, struct ftrace_ret_stack: ret, func, fp, retp
     sframe: Some(SFrameAbi::Aarch64Le),
     register_names: &[
         "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16",

@@ -28,6 +28,8 @@ pub struct Abi {
     pub kernel_bits: u64,
     /// Where an exception saves the registers, in Linux.
     pub pt_regs: PtRegs,
+    /// The words of the function graph tracer's `struct ftrace_ret_stack`.
+    pub ret_stack_entry_words: u64,
     /// The ABI number that SFrame sections of this CPU carry, if the format knows the CPU.
     pub sframe: Option<SFrameAbi>,
     /// The assembler's names of the registers, by DWARF number.

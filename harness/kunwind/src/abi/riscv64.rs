@@ -19,7 +19,8 @@ pub static RISCV64: Abi = Abi {
         pc: 0, // Linux arch/riscv/include/asm/ptrace.h: epc, ra, sp, gp, tp, t0..t2, s0
         registers: &[(Register(2), 16), (Register(8), 64), (Register(1), 8)],
     },
-    sframe: None, // no version of the format has an ABI number for RISC-V
+    ret_stack_entry_words: 4, // Linux include/linux/ftrace.h, struct ftrace_ret_stack: ret, func, fp, retp
+    sframe: None,             // no version of the format has an ABI number for RISC-V
     register_names: &[
         "zero", "ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", "s1", "a0", "a1", "a2", "a3", "a4", "a5", "a6", "a7",
         "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "t3", "t4", "t5", "t6",

@@ -28,6 +28,7 @@ pub static X86_64: Abi = Abi {
             (Register(15), 0),
         ],
     },
+    ret_stack_entry_words: 3, // Linux include/linux/ftrace.h, struct ftrace_ret_stack: ret, func, retp
     sframe: Some(SFrameAbi::Amd64),
     register_names: &[
         "rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",

@@ -4,6 +4,7 @@
 use super::Form;
 use super::boundary::{Fallback, Policy};
 use super::metadata::{Boundary, Layout, MetadataUnwinder};
+use super::trampoline::Inside;
 use crate::Claims;
 use crate::abi::ARM64;
 
@@ -18,7 +19,7 @@ static LAYOUT: Layout = Layout {
 #[must_use]
 pub const fn arm64_kunwind(form: Form) -> MetadataUnwinder {
     let names = ["arm64-kunwind", "arm64-kunwind:best-effort"];
-    MetadataUnwinder { layout: &LAYOUT, names, form, boundary: Boundary::FramePointer }
+    MetadataUnwinder { layout: &LAYOUT, names, form, boundary: Boundary::FramePointer, inside: Inside::Ignore }
 }
 
 /// As agreed: CFAs are 16-byte aligned, a row that cannot be used is replaced by the frame record and spoils the walk.
@@ -38,7 +39,7 @@ static VERSION_6: Policy =
 #[must_use]
 pub const fn arm64_sframe(form: Form) -> MetadataUnwinder {
     let names = ["arm64-sframe", "arm64-sframe:best-effort"];
-    MetadataUnwinder { layout: &LAYOUT, names, form, boundary: Boundary::Rows(&AGREED) }
+    MetadataUnwinder { layout: &LAYOUT, names, form, boundary: Boundary::Rows(&AGREED), inside: Inside::Ignore }
 }
 
 /// The reliable walk of the fifth version of the series, with its fallback. Its second try by SFrame where a frame record fails
@@ -46,7 +47,13 @@ pub const fn arm64_sframe(form: Form) -> MetadataUnwinder {
 #[must_use]
 pub const fn arm64_sframe_v5() -> MetadataUnwinder {
     let names = ["arm64-sframe-v5"; 2];
-    MetadataUnwinder { layout: &LAYOUT, names, form: Form::Reliable, boundary: Boundary::Rows(&VERSION_5) }
+    MetadataUnwinder {
+        layout: &LAYOUT,
+        names,
+        form: Form::Reliable,
+        boundary: Boundary::Rows(&VERSION_5),
+        inside: Inside::Ignore,
+    }
 }
 
 /// The reliable walk of the sixth version of the series, with its mask, its check of the frame pointer and its dropped return
@@ -54,5 +61,35 @@ pub const fn arm64_sframe_v5() -> MetadataUnwinder {
 #[must_use]
 pub const fn arm64_sframe_v6() -> MetadataUnwinder {
     let names = ["arm64-sframe-v6"; 2];
-    MetadataUnwinder { layout: &LAYOUT, names, form: Form::Reliable, boundary: Boundary::Rows(&VERSION_6) }
+    MetadataUnwinder {
+        layout: &LAYOUT,
+        names,
+        form: Form::Reliable,
+        boundary: Boundary::Rows(&VERSION_6),
+        inside: Inside::Ignore,
+    }
+}
+
+/// [`arm64_sframe`], reliable, with a design that closes the windows of `return_to_handler`.
+const fn with_design(name: &'static str, inside: Inside) -> MetadataUnwinder {
+    let boundary = Boundary::Rows(&AGREED);
+    MetadataUnwinder { layout: &LAYOUT, names: [name; 2], form: Form::Reliable, boundary, inside }
+}
+
+/// Any pc inside of `return_to_handler` is noticed: by its row, by the ret_stack, or not at all and then unreliable.
+#[must_use]
+pub const fn arm64_sframe_detect() -> MetadataUnwinder {
+    with_design("arm64-sframe-detect", Inside::Detect)
+}
+
+/// The same for a trampoline that links a frame record with the original address before the entry is taken off.
+#[must_use]
+pub const fn arm64_sframe_record() -> MetadataUnwinder {
+    with_design("arm64-sframe-record", Inside::Record)
+}
+
+/// The same for a trampoline with a metadata record of a type of its own.
+#[must_use]
+pub const fn arm64_sframe_pending() -> MetadataUnwinder {
+    with_design("arm64-sframe-pending", Inside::Pending)
 }

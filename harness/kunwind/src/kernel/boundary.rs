@@ -1,6 +1,6 @@
 //! The step across an exception boundary by SFrame: for a pc that comes from pt_regs, and for no other (threads S0 and S1).
 
-use super::metadata::MetadataUnwinder;
+use super::metadata::{Boundary, MetadataUnwinder};
 use crate::table::{Format, Place};
 use crate::{Abi, CfaRule, Claims, CodeAddress, Entry, Error, Frame, Regs, Rule, Source, Step, Target, WalkState};
 
@@ -33,6 +33,22 @@ struct Caller {
     source: Source,
 }
 
+impl MetadataUnwinder {
+    /// Goes to the caller of an interrupted frame by its row, if that can be used, and gives the return address, which may be
+    /// that of a trampoline.
+    pub(super) fn by_row(&self, pc: u64, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Option<u64> {
+        let Boundary::Rows(policy) = self.boundary else { return None };
+        let abi = self.layout.abi;
+        let caller = policy.by_row(abi, pc, &frame.regs, state, target).ok()?;
+        let return_address = abi.strip(caller.pc);
+        frame.pc = CodeAddress::Return(return_address);
+        frame.source = caller.source;
+        frame.regs.clear();
+        frame.regs.set(abi.fp, caller.fp);
+        Some(return_address)
+    }
+}
+
 impl Policy {
     /// From the interrupted frame to its caller.
     ///
@@ -48,11 +64,9 @@ impl Policy {
         target: &dyn Target,
     ) -> Result<Step, Error> {
         let abi = unwinder.layout.abi;
-        if let Ok(caller) = self.by_row(abi, pc, &frame.regs, state, target) {
-            frame.pc = CodeAddress::Return(abi.strip(caller.pc));
-            frame.source = caller.source;
-            frame.regs.clear();
-            frame.regs.set(abi.fp, caller.fp);
+        if unwinder.by_row(pc, frame, state, target).is_some() {
+            let fp = frame.regs.get(abi.fp).ok_or(Error::NoFramePointer)?;
+            frame.pc = CodeAddress::Return(state.rewritten.recover(frame.pc.value(), fp, target)?);
             return Ok(Step::Caller);
         }
         state.mark_unreliable();

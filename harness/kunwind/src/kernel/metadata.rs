@@ -4,6 +4,7 @@
 
 use super::Form;
 use super::boundary::Policy;
+use super::trampoline::Inside;
 use crate::{Abi, Claims, CodeAddress, Error, Format, Frame, Source, Step, Target, Unwinder, WalkState};
 
 /// A frame record: the caller's frame pointer and the return address.
@@ -14,6 +15,11 @@ const META_SIZE: u64 = 24;
 const TYPE_FINAL: u64 = 1;
 /// FRAME_META_TYPE_PT_REGS.
 const TYPE_PT_REGS: u64 = 2;
+/// A type of our own, for one of the designs that could close the windows of `return_to_handler`: behind the record lie the frame
+/// pointer and the return address of the caller.
+const TYPE_PENDING: u64 = 3;
+/// A record of that type.
+const PENDING_SIZE: u64 = META_SIZE + 16;
 
 /// Where metadata records lie in `struct pt_regs` of one architecture, in bytes.
 #[derive(Debug)]
@@ -47,6 +53,7 @@ pub struct MetadataUnwinder {
     pub(super) names: [&'static str; 2],
     pub(super) form: Form,
     pub(super) boundary: Boundary,
+    pub(super) inside: Inside,
 }
 
 impl MetadataUnwinder {
@@ -70,6 +77,7 @@ impl MetadataUnwinder {
                 if record == last { Ok(Step::Outermost) } else { Err(Error::StrayFinal(record)) }
             }
             TYPE_PT_REGS => self.pt_regs(record.wrapping_sub(self.layout.stackframe), frame, state, target),
+            TYPE_PENDING if self.inside == Inside::Pending => self.pending(record, frame, state, target),
             _ => Err(Error::UnknownMetadata(record)),
         }
     }
@@ -82,7 +90,6 @@ impl MetadataUnwinder {
         if self.refuses_boundaries() {
             return Err(Error::ExceptionBoundary(pc));
         }
-        frame.pc = CodeAddress::Interrupted(pc);
         frame.source = Source::PtRegs { at };
         frame.regs.clear();
         // Without rows nothing but the frame pointer may be used: whether the link register is live, only rows can say.
@@ -90,6 +97,27 @@ impl MetadataUnwinder {
         for (register, offset) in abi.pt_regs.registers.iter().filter(|(register, _)| is_used(*register)) {
             frame.regs.set(*register, read(*offset)?);
         }
+        // An exception at the first instruction of a trampoline: nothing has happened there yet, so its caller stands here.
+        let fp = frame.regs.get(abi.fp).ok_or(Error::NoFramePointer)?;
+        frame.pc = CodeAddress::Interrupted(state.rewritten.recover(pc, fp, target)?);
+        Ok(Step::Caller)
+    }
+
+    /// The record of a trampoline that keeps what it stands for in it.
+    fn pending(
+        &self,
+        record: u64,
+        frame: &mut Frame,
+        state: &mut WalkState,
+        target: &dyn Target,
+    ) -> Result<Step, Error> {
+        state.windows.consume(record, PENDING_SIZE)?;
+        let read = |at: u64| target.read_u64(at).ok_or(Error::Unreadable(at));
+        let (fp, pc) = (read(record + META_SIZE)?, read(record + META_SIZE + 8)?);
+        frame.pc = CodeAddress::Return(self.layout.abi.strip(pc));
+        frame.source = Source::FrameRecord { at: record };
+        frame.regs.clear();
+        frame.regs.set(self.layout.abi.fp, fp);
         Ok(Step::Caller)
     }
 
@@ -119,7 +147,8 @@ impl MetadataUnwinder {
             return self.metadata(record, frame, state, target);
         }
         state.windows.consume(record, RECORD_SIZE)?;
-        frame.pc = CodeAddress::Return(abi.strip(return_address));
+        let return_address = state.rewritten.recover(abi.strip(return_address), caller_fp, target)?;
+        frame.pc = CodeAddress::Return(return_address);
         frame.source = Source::FrameRecord { at: record };
         frame.regs.clear();
         frame.regs.set(abi.fp, caller_fp);
@@ -146,8 +175,13 @@ impl Unwinder for MetadataUnwinder {
 
     fn step(&self, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<Step, Error> {
         // A walk that starts with interrupted registers has crossed a boundary before its first step.
+        if let (CodeAddress::Interrupted(pc), true) = (frame.pc, self.refuses_boundaries()) {
+            return Err(Error::ExceptionBoundary(pc));
+        }
+        if let Some(step) = self.trampoline(frame, state, target)? {
+            return Ok(step);
+        }
         match (frame.pc, self.boundary) {
-            (CodeAddress::Interrupted(pc), _) if self.refuses_boundaries() => Err(Error::ExceptionBoundary(pc)),
             (CodeAddress::Interrupted(pc), Boundary::Rows(policy)) => policy.step(self, pc, frame, state, target),
             _ => self.frame_record(frame, state, target),
         }

@@ -5,11 +5,15 @@ mod arm64;
 mod boundary;
 mod metadata;
 mod riscv64;
+mod trampoline;
 mod x86_64;
 
-pub use arm64::{arm64_kunwind, arm64_sframe, arm64_sframe_v5, arm64_sframe_v6};
+pub use arm64::{
+    arm64_kunwind, arm64_sframe, arm64_sframe_detect, arm64_sframe_pending, arm64_sframe_record, arm64_sframe_v5,
+    arm64_sframe_v6,
+};
 pub use metadata::MetadataUnwinder;
-pub use riscv64::{WalkStackframe, riscv_metadata};
+pub use riscv64::{WalkStackframe, riscv_metadata, riscv_metadata_detect, riscv_metadata_record};
 pub use x86_64::UnwindFrame;
 
 use crate::Claims;

@@ -2,6 +2,7 @@
 
 use super::Form;
 use super::metadata::{Boundary, Layout, MetadataUnwinder};
+use super::trampoline::Inside;
 use crate::abi::RISCV64;
 use crate::{Claims, CodeAddress, Error, Frame, Source, Step, Target, Unwinder, WalkState};
 
@@ -16,7 +17,25 @@ static METADATA: Layout = Layout {
 #[must_use]
 pub const fn riscv_metadata(form: Form) -> MetadataUnwinder {
     let names = ["riscv-metadata", "riscv-metadata:best-effort"];
-    MetadataUnwinder { layout: &METADATA, names, form, boundary: Boundary::FramePointer }
+    MetadataUnwinder { layout: &METADATA, names, form, boundary: Boundary::FramePointer, inside: Inside::Ignore }
+}
+
+/// [`riscv_metadata`], reliable, with a design that closes the windows of `return_to_handler`.
+const fn with_design(name: &'static str, inside: Inside) -> MetadataUnwinder {
+    let boundary = Boundary::FramePointer;
+    MetadataUnwinder { layout: &METADATA, names: [name; 2], form: Form::Reliable, boundary, inside }
+}
+
+/// Any pc inside of `return_to_handler` is noticed: by the ret_stack, or not at all and then unreliable.
+#[must_use]
+pub const fn riscv_metadata_detect() -> MetadataUnwinder {
+    with_design("riscv-metadata-detect", Inside::Detect)
+}
+
+/// The same for a trampoline that links a frame record with the original address before the entry is taken off.
+#[must_use]
+pub const fn riscv_metadata_record() -> MetadataUnwinder {
+    with_design("riscv-metadata-record", Inside::Record)
 }
 
 /// THREAD_SIZE with 4 KiB pages.
@@ -60,7 +79,7 @@ impl Unwinder for WalkStackframe {
         Claims::Never
     }
 
-    fn step(&self, frame: &mut Frame, _: &mut WalkState, target: &dyn Target) -> Result<Step, Error> {
+    fn step(&self, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<Step, Error> {
         let fp = frame.regs.get(RISCV64.fp).ok_or(Error::NoFramePointer)?;
         let sp = frame.regs.get(RISCV64.sp).ok_or(Error::NoFramePointer)?;
         // A return address in the entry code has been reported; SP is where the handler found the pt_regs.
@@ -86,6 +105,8 @@ impl Unwinder for WalkStackframe {
         {
             return Ok(Self::report(frame, CodeAddress::Return(ra), slot, fp, source, target));
         }
-        Ok(Self::report(frame, CodeAddress::Return(slot), caller_fp, fp, source, target))
+        // The cookie is the address of the slot. What is not found stays what it is.
+        let return_address = state.rewritten.recover(slot, record + 8, target).unwrap_or(slot);
+        Ok(Self::report(frame, CodeAddress::Return(return_address), caller_fp, fp, source, target))
     }
 }

@@ -88,6 +88,7 @@ impl Unwinder for UnwindFrame {
         state.windows.consume(fp, RECORD_SIZE)?;
         let caller_fp = target.read_u64(fp).ok_or(Error::Unreadable(fp))?;
         let return_address = target.read_u64(fp + 8).ok_or(Error::Unreadable(fp + 8))?;
+        let return_address = state.rewritten.recover(return_address, fp + 8, target)?;
         if !target.is_text(return_address) {
             return Err(Error::NotText(return_address));
         }

@@ -110,7 +110,10 @@ impl Arch for Arm64 {
     }
 
     fn kernel_unwinders(&self) -> Vec<Box<dyn Unwinder + Send + Sync>> {
-        use kunwind::kernel::{Form, arm64_kunwind, arm64_sframe, arm64_sframe_v5, arm64_sframe_v6};
+        use kunwind::kernel::{
+            Form, arm64_kunwind, arm64_sframe, arm64_sframe_detect, arm64_sframe_pending, arm64_sframe_record,
+            arm64_sframe_v5, arm64_sframe_v6,
+        };
         vec![
             Box::new(arm64_kunwind(Form::Reliable)),
             Box::new(arm64_kunwind(Form::BestEffort)),
@@ -118,6 +121,9 @@ impl Arch for Arm64 {
             Box::new(arm64_sframe(Form::BestEffort)),
             Box::new(arm64_sframe_v5()),
             Box::new(arm64_sframe_v6()),
+            Box::new(arm64_sframe_detect()),
+            Box::new(arm64_sframe_record()),
+            Box::new(arm64_sframe_pending()),
         ]
     }
 

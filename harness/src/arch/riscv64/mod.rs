@@ -90,11 +90,13 @@ impl Arch for Riscv64 {
     }
 
     fn kernel_unwinders(&self) -> Vec<Box<dyn Unwinder + Send + Sync>> {
-        use kunwind::kernel::{Form, WalkStackframe, riscv_metadata};
+        use kunwind::kernel::{Form, WalkStackframe, riscv_metadata, riscv_metadata_detect, riscv_metadata_record};
         vec![
             Box::new(WalkStackframe),
             Box::new(riscv_metadata(Form::Reliable)),
             Box::new(riscv_metadata(Form::BestEffort)),
+            Box::new(riscv_metadata_detect()),
+            Box::new(riscv_metadata_record()),
         ]
     }
 

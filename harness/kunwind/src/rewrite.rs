@@ -1,0 +1,133 @@
+//! Return addresses that somebody took off the stack and replaced by a trampoline's: the function graph tracer (Linux v7.3,
+//! kernel/trace/fgraph.c), kretprobes (kernel/kprobes.c) and rethooks (kernel/trace/rethook.c).
+
+use crate::{Error, Target, Task};
+
+/// Who rewrites a return address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RewriteKind {
+    /// The function graph tracer: `return_to_handler`.
+    Fgraph,
+    /// Kretprobes or rethooks: their trampoline.
+    Rethook,
+}
+
+/// Code whose address stands in the place of return addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Trampoline {
+    /// Whose it is.
+    pub kind: RewriteKind,
+    /// The address that stands in for others: that of the first instruction.
+    pub start: u64,
+    /// The address behind the last instruction.
+    pub end: u64,
+}
+
+/// A task's stack of return addresses, which grows upwards: a structure for each traced call, then a control word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RetStack {
+    /// The address of the first word.
+    pub words: u64,
+    /// The index of the first free word; 0 if it is empty.
+    pub index: u64,
+    /// The words of one structure: {ret, func, fp, retp}, or without fp.
+    pub entry_words: u64,
+}
+
+impl RetStack {
+    /// SHADOW_STACK_SIZE: 4096 bytes, in words.
+    pub const WORDS: u64 = 512;
+
+    /// Whether an address is one of its words.
+    #[must_use]
+    pub const fn contains(&self, address: u64) -> bool {
+        address >= self.words && address - self.words < Self::WORDS * 8
+    }
+}
+
+/// How far a walk has used up the task's lists. They are consumed one way, from the youngest entry to the oldest.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RewriteCursor {
+    /// The index behind the next entry of the ret_stack; none if nothing was taken from it.
+    index: Option<u64>,
+    /// The next node of the list; none if nothing was taken from it.
+    node: Option<u64>,
+}
+
+/// Bits 0 to 9 of a control word: how many words further down its structure begins.
+const CONTROL_OFFSET: u64 = 0x3ff;
+
+impl RewriteCursor {
+    /// `ftrace_graph_ret_addr`: of the entries that were not passed yet, youngest first, the first with this cookie and with a
+    /// return address that is not the trampoline itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unrecovered`] when there is none, [`Error::Unreadable`] when a word cannot be read.
+    pub fn fgraph(&mut self, trampoline: &Trampoline, cookie: u64, target: &dyn Target) -> Result<u64, Error> {
+        let lost = Error::Unrecovered(trampoline.start);
+        let stack = target.task().and_then(|task| task.ret_stack).ok_or(lost)?;
+        let read = |index: u64| {
+            let at = stack.words + index * 8;
+            target.read_u64(at).ok_or(Error::Unreadable(at))
+        };
+        let mut index = self.index.unwrap_or(stack.index).min(RetStack::WORDS);
+        while index > stack.entry_words {
+            let control = index - 1;
+            // A distance of 0 would never get anywhere.
+            let entry =
+                control.checked_sub(read(control)? & CONTROL_OFFSET).filter(|entry| *entry < control).ok_or(lost)?;
+            let (ret, retp) = (read(entry)?, read(entry + stack.entry_words - 1)?);
+            index = entry;
+            if retp == cookie && ret != trampoline.start {
+                self.index = Some(index);
+                return Ok(ret);
+            }
+        }
+        Err(lost)
+    }
+
+    /// `kretprobe_find_ret_addr` and `rethook_find_ret_addr`: of the nodes {next, return address, frame} that were not passed
+    /// yet, the first with this frame whose address is not the trampoline itself.
+    ///
+    /// # Errors
+    ///
+    /// As [`RewriteCursor::fgraph`].
+    pub fn rethook(&mut self, trampoline: &Trampoline, frame: u64, target: &dyn Target) -> Result<u64, Error> {
+        /// No list is longer: a guard against loops.
+        const MAX_NODES: usize = 64;
+        let lost = Error::Unrecovered(trampoline.start);
+        let read = |at: u64| target.read_u64(at).ok_or(Error::Unreadable(at));
+        let mut node = match self.node {
+            Some(node) => node,
+            None => read(target.task().and_then(|task: Task| task.rethooks).ok_or(lost)?)?,
+        };
+        for _ in 0..MAX_NODES {
+            if node == 0 {
+                break;
+            }
+            let (next, ret, of) = (read(node)?, read(node + 8)?, read(node + 16)?);
+            node = next;
+            if of == frame && ret != trampoline.start {
+                self.node = Some(node);
+                return Ok(ret);
+            }
+        }
+        Err(lost)
+    }
+
+    /// What a pc stands for, if it is exactly the address of a trampoline; the pc itself if it is not.
+    ///
+    /// # Errors
+    ///
+    /// As [`RewriteCursor::fgraph`].
+    pub fn recover(&mut self, pc: u64, cookie: u64, target: &dyn Target) -> Result<u64, Error> {
+        let Some(trampoline) = target.trampoline(pc).filter(|trampoline| trampoline.start == pc) else { return Ok(pc) };
+        match trampoline.kind {
+            // Without a ret_stack nobody traces, and the address is what it is.
+            RewriteKind::Fgraph if target.task().is_none_or(|task| task.ret_stack.is_none()) => Ok(pc),
+            RewriteKind::Fgraph => self.fgraph(&trampoline, cookie, target),
+            RewriteKind::Rethook => self.rethook(&trampoline, cookie, target),
+        }
+    }
+}
