@@ -54,8 +54,9 @@ impl Plan {
             return Err(format!("its segments are aligned to {page:#x} bytes"));
         }
         let full = || "there is no address above its segments".to_owned();
-        let end = loads().map(|segment| segment.p_vaddr(endian).checked_add(segment.p_memsz(endian))).max();
-        let segment = align(end.flatten().ok_or_else(full)?, page).ok_or_else(full)?;
+        let ends = loads().map(|segment| segment.p_vaddr(endian).checked_add(segment.p_memsz(endian)));
+        let end = ends.collect::<Option<Vec<_>>>().and_then(|ends| ends.into_iter().max()).ok_or_else(full)?;
+        let segment = align(end, page).ok_or_else(full)?;
         let file_end = elf.data.len() as u64;
         // Old kernels tell a program where its headers are by the distance of the first segment from its file offset.
         let distance = first.p_vaddr(endian).wrapping_sub(first.p_offset(endian));
