@@ -1,10 +1,15 @@
 //@ start none
+//@ build user_entry
+//@ build sdei_user: -DSDEI
 // Exceptions in user mode: the pt_regs are at the end of the stack of the task, their record is the outermost one, and no
-// value of the user's, least of all its x29, may lead any further.
+// value of the user's, least of all its x29, may lead any further. With SDEI, events of the firmware can be exceptions, too.
 #define OTHER_FN become_user
 #define OTHER_ARG user_main
 #include "kernel.S"
 #include "kernel_user.S"
+#ifdef SDEI
+#include "kernel_sdei.S"
+#endif
 
 FUNC guest_main
 							// CFA=sp RA=x30

@@ -111,6 +111,10 @@ pub enum Kind {
     Nmi,
     /// A synchronous fault of the instruction.
     Fault,
+    /// arm64: an asynchronous error of the system, from which the handler returns.
+    Serror,
+    /// arm64: an event that the firmware hands to the kernel, whatever is masked.
+    Sdei,
     /// A second exception at every instruction of an interrupt's entry, handler and exit.
     Nested,
     /// As `preempt`, and the walks are of stacks that are corrupted, word by word, on a copy.
@@ -130,6 +134,8 @@ impl Kind {
             Self::Irq => "irq",
             Self::Nmi => "nmi",
             Self::Fault => "fault",
+            Self::Serror => "serror",
+            Self::Sdei => "sdei",
             Self::Nested => "nested",
             Self::Corrupt => "corrupt",
             Self::Preempt => "preempt",
@@ -169,6 +175,10 @@ pub enum Inner {
     Nmi,
     /// A fault.
     Fault,
+    /// arm64: an SError.
+    Serror,
+    /// arm64: an event of the firmware.
+    Sdei,
 }
 
 /// One way to build or to place a scenario's guest.

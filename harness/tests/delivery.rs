@@ -66,22 +66,33 @@ fn every_interrupt_switches_back_and_forth_with_the_task() {
 
 /// A copy of the project's arm64 `irq_on_task`, with one instruction of a function replaced.
 fn patched(name: &str, function: &str, offset: u64, word: impl Fn(u64, &Guest) -> u32) -> PathBuf {
+    patched_guest("irq_on_task", name, function, |_| offset, word)
+}
+
+/// A copy of a scenario and the guest of the same name, with one instruction of a function replaced.
+fn patched_guest(
+    stem: &str,
+    name: &str,
+    function: &str,
+    offset: impl Fn(&Guest) -> u64,
+    word: impl Fn(u64, &Guest) -> u32,
+) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("patched-{name}"));
     let _ = std::fs::remove_dir_all(&folder);
     for part in ["scenarios/arm64", "guests/arm64"] {
         std::fs::create_dir_all(folder.join(part)).expect("a new folder");
     }
-    let elf = root().join("guests/arm64/irq_on_task.elf");
-    let guest = Guest::load(&elf, arch::by_name("arm64").expect("a CPU")).expect("the guest loads");
-    let address = guest.function(function).expect("a function").address + offset;
-    let mut data = std::fs::read(&elf).expect("the guest is there");
+    let elf = format!("guests/arm64/{stem}.elf");
+    let toml = format!("scenarios/arm64/{stem}.toml");
+    let guest = Guest::load(&root().join(&elf), arch::by_name("arm64").expect("a CPU")).expect("the guest loads");
+    let address = guest.function(function).expect("a function").address + offset(&guest);
+    let mut data = std::fs::read(root().join(&elf)).expect("the guest is there");
     // Code is found in the file by what stands around it.
     let around = &guest.bytes_at(address - 16)[..48];
     let at = data.windows(around.len()).position(|window| window == around).expect("the code is in the file") + 16;
     data[at..at + 4].copy_from_slice(&word(address, &guest).to_le_bytes());
-    std::fs::write(folder.join("guests/arm64/irq_on_task.elf"), data).expect("a new file");
-    std::fs::copy(root().join("scenarios/arm64/irq_on_task.toml"), folder.join("scenarios/arm64/irq_on_task.toml"))
-        .expect("a copy");
+    std::fs::write(folder.join(elf), data).expect("a new file");
+    std::fs::copy(root().join(&toml), folder.join(&toml)).expect("a copy");
     folder
 }
 
@@ -143,4 +154,57 @@ fn a_handler_that_is_never_walked_voids_the_run() {
     let folder = patched("unwalked", "handle", offset_of("handle", "bl walk_here"), |_, _| NOP);
     let reason = run(&folder, "arm64/irq_on_task", Kind::Irq).void.expect("the run is void");
     assert!(reason.contains("without calling its marker"), "{reason}");
+}
+
+/// `sdei` with the first instruction of `sdei_entry` that has this encoding replaced by another; interrupted by events.
+fn patched_sdei(name: &str, from: u32, to: impl Fn(u64, &Guest) -> u32) -> Result<Section, unwind_harness::Error> {
+    let find = |guest: &Guest| {
+        let address = guest.function("sdei_entry").expect("the handler").address;
+        let mut words = guest.bytes_at(address).chunks_exact(4);
+        words.position(|word| word == from.to_le_bytes()).expect("the instruction is there") as u64 * 4
+    };
+    let folder = patched_guest("sdei", name, "sdei_entry", find, to);
+    let scenario = Scenario::load(&folder.join("scenarios/arm64/sdei.toml")).expect("the scenario is there");
+    let variants = scenario.variants();
+    Job { root: &folder, scenario: &scenario, variant: &variants[0], kind: Kind::Sdei }.run(&[])
+}
+
+#[test]
+fn a_register_that_the_handler_of_an_event_keeps_voids_the_run() {
+    // ldp x18, x19, [x4, #144]: not among those that the firmware brings back.
+    let section = patched_sdei("event-register", 0xa949_4c92, |_, _| NOP).expect("the guest runs");
+    let reason = section.void.expect("the run is void");
+    assert!(reason.contains("x19 was"), "{reason}");
+}
+
+#[test]
+fn an_event_that_is_not_completed_voids_the_run() {
+    let section = patched_sdei("event-parked", 0xd400_0003, |address, guest| {
+        let sentinel = guest.require("__sentinel", "it is there").expect("a sentinel");
+        let words = (sentinel.wrapping_sub(address).cast_signed() / 4) as u32;
+        0x1400_0000 | words & 0x03ff_ffff // b __sentinel
+    });
+    let reason = section.expect("the guest runs").void.expect("the run is void");
+    assert!(reason.contains("never"), "{reason}");
+}
+
+#[test]
+fn the_firmware_refuses_calls_that_it_does_not_know() {
+    // movk x0, #0xc400, lsl #16: without it, the number is of another service.
+    let error = patched_sdei("event-number", 0xf2b8_8000, |_, _| NOP).expect_err("the run ends");
+    assert!(error.to_string().contains("does not know call 0x25"), "{error}");
+}
+
+#[test]
+fn an_event_hits_what_no_other_exception_may() {
+    let section = run(root(), "arm64/sdei_in_irq", Kind::Nested);
+    for name in ["vectors", "el1h_64_irq", "ret_to_kernel"] {
+        let function = section.functions.iter().find(|one| one.name == name).expect("the function ran");
+        let judged = function.instructions.iter().filter(|line| line.runs.iter().any(|runs| !runs.is_empty()));
+        // Of the vectors, the one of an interrupt from the kernel, as far as its branch to the entry.
+        let all = if name == "vectors" { 7 } else { function.instructions.len() };
+        assert_eq!(judged.count(), all, "{name}");
+    }
+    let other = run(root(), "arm64/nested_irq_nmi", Kind::Nested);
+    assert!(other.functions.iter().all(|function| function.name != "vectors"));
 }

@@ -75,6 +75,12 @@ pub trait Arch: Sync {
     /// which user mode will go on.
     fn syscall(&self, number: u32, pc: u64) -> Option<(u64, u64)>;
 
+    /// If Unicorn's exception of this number is a call of the firmware, with the pc here: does what the firmware does.
+    fn firmware_call(&self, engine: &mut Unicorn<'_, Context<'_>>, number: u32, pc: u64) -> Option<Result<(), String>> {
+        let _ = (engine, number, pc);
+        None
+    }
+
     /// Whether the CPU is in user mode. `read` gives the register of a Unicorn id.
     fn is_user(&self, read: &dyn Fn(i32) -> u64) -> bool;
 
@@ -143,6 +149,10 @@ pub enum Exception {
     Fault,
     /// The guest's own system call.
     Syscall,
+    /// arm64: an asynchronous error of the system.
+    SError,
+    /// arm64: an event that the firmware hands to the kernel (SDEI).
+    Sdei,
 }
 
 impl Exception {
@@ -154,6 +164,8 @@ impl Exception {
             Self::Nmi => "nmi",
             Self::Fault => "fault",
             Self::Syscall => "syscall",
+            Self::SError => "serror",
+            Self::Sdei => "sdei",
         }
     }
 }

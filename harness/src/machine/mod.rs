@@ -153,6 +153,8 @@ pub struct Context<'a> {
     executed: u64,
     budget: u64,
     stop: Option<Stop>,
+    /// What the firmware keeps of the code that it interrupted; empty while it has interrupted none.
+    pub(crate) firmware: Vec<u64>,
 }
 
 impl std::fmt::Debug for Context<'_> {
@@ -174,6 +176,7 @@ enum Stop {
     Undefined,
     Halted,
     Exception(u32),
+    Firmware(String),
     Undeliverable { exception: Exception, reason: String },
 }
 
@@ -267,6 +270,7 @@ impl<'g> Machine<'g> {
             Some(Stop::Undeliverable { exception, reason }) => {
                 format!("{} cannot be delivered: {reason}", exception.name())
             }
+            Some(Stop::Firmware(reason)) => reason,
             Some(Stop::Halted) => "it waits for an interrupt for ever".to_owned(),
             Some(Stop::Exception(number)) => {
                 format!("unhandled exception {number} ({})", self.guest.arch.exception_name(number))
@@ -312,6 +316,7 @@ impl<'g> Machine<'g> {
             executed: 0,
             budget,
             stop: None,
+            firmware: Vec::new(),
         }
     }
 
@@ -416,7 +421,8 @@ fn fill_tlb(engine: &mut Unicorn<'_, Context<'_>>, address: u64, kind: MemType) 
     }
 }
 
-/// The exception hook: a system call enters the guest's own kernel, if it has one; nothing else may happen.
+/// The exception hook: a system call enters the guest's own kernel, if it has one, and a call of the firmware is answered;
+/// nothing else may happen.
 fn exception(engine: &mut Unicorn<'_, Context<'_>>, number: u32) {
     let Context { arch, vectors, .. } = *engine.get_data();
     let pc = engine.pc_read().unwrap_or_default();
@@ -424,6 +430,10 @@ fn exception(engine: &mut Unicorn<'_, Context<'_>>, number: u32) {
         && vectors.first().copied().flatten().is_some()
     {
         deliver(engine, Exception::Syscall, saved, resume);
+    } else if let Some(done) = arch.firmware_call(engine, number, pc) {
+        if let Err(reason) = done {
+            engine.get_data_mut().stop.get_or_insert(Stop::Firmware(reason));
+        }
     } else {
         engine.get_data_mut().stop.get_or_insert(Stop::Exception(number));
     }

@@ -21,7 +21,7 @@ pub fn write(section: &Section, out: &mut dyn Write) -> std::io::Result<()> {
     if let Some((all, folded)) = section.outer {
         writeln!(
             out,
-            "nested in {folded} of {all} exceptions: the others have the same function, frame pointer and true trace"
+            "nested in {folded} of {all} exceptions: the others have the same pc, SP, frame pointer and true trace"
         )?;
     }
     for (place, count) in &section.unwitnessed {

@@ -112,6 +112,8 @@ impl<'p> Delivery<'p> {
             inner: match inner {
                 Some(Inner::Nmi) => Exception::Nmi,
                 Some(Inner::Fault) => Exception::Fault,
+                Some(Inner::Serror) => Exception::SError,
+                Some(Inner::Sdei) => Exception::Sdei,
                 None => arch.nested_exception(),
             },
             marker_set: RegisterSet::new(arch, at_markers),
@@ -128,6 +130,8 @@ impl<'p> Delivery<'p> {
             Kind::Irq | Kind::Preempt | Kind::Corrupt | Kind::Nested => Some(Exception::Irq),
             Kind::Nmi => Some(Exception::Nmi),
             Kind::Fault => Some(Exception::Fault),
+            Kind::Serror => Some(Exception::SError),
+            Kind::Sdei => Some(Exception::Sdei),
         }
     }
 
@@ -376,11 +380,15 @@ impl<'p> Delivery<'p> {
             (Some(nesting), 0) => {
                 let mut live = Regs::none();
                 at.read(&self.marker_set, &mut live);
-                let fp = live.get(self.recorder.prepared.guest.arch.abi().fp).unwrap_or_default();
-                self.recorder.within = Some(nesting.takes_outer(at.pc, fp, self.oracle.truth())?);
+                let arch = self.recorder.prepared.guest.arch;
+                let [sp, fp] = [arch.sp(), arch.abi().fp].map(|register| live.get(register).unwrap_or_default());
+                self.recorder.within = Some(nesting.takes_outer(at.pc, sp, fp, self.oracle.truth())?);
                 Some((outer, usize::MAX)) // judged by nobody
             }
-            (Some(nesting), 1) if nesting.can_nest(at.pc) => Some((self.inner, self.recorder.arrive(at.pc)?)),
+            // An event of the firmware leaves the CPU's registers of an exception alone.
+            (Some(nesting), 1) if self.inner == Exception::Sdei || nesting.can_nest(at.pc) => {
+                Some((self.inner, self.recorder.arrive(at.pc)?))
+            }
             _ => None,
         }
     }

@@ -14,9 +14,9 @@ pub(super) struct Nesting<'p> {
     visits: CodeMap<u64>,
     /// The guest's labels, by address, and whether an exception may be nested from there on.
     marks: Vec<(u64, bool)>,
-    /// The states into which something has been nested already: the interrupted function, the frame pointer, and where the true
-    /// trace's activations go on. Two interrupts with the same key differ in the pc inside the function and in data; no
-    /// unwinder that walks by frame records looks at either.
+    /// The states into which something has been nested already: the interrupted pc, SP, the frame pointer, and where the true
+    /// trace's activations go on. Two interrupts with the same key differ in data alone, at which no unwinder looks that walks by
+    /// records or by rows from SP and the frame pointer.
     known: BTreeSet<Vec<u64>>,
     /// How many outer exceptions there could have been.
     pub(super) seen: u64,
@@ -38,16 +38,15 @@ impl<'p> Nesting<'p> {
     }
 
     /// Whether the instruction's present arrival is to be interrupted, and its name if it is.
-    pub(super) fn takes_outer(&mut self, pc: u64, fp: u64, truth: &Truth) -> Option<String> {
+    pub(super) fn takes_outer(&mut self, pc: u64, sp: u64, fp: u64, truth: &Truth) -> Option<String> {
         let symbols = &self.prepared.guest.symbols;
-        let function = symbols.function_at(pc)?.address;
         let visits = self.visits.get_mut(pc)?;
         *visits += 1;
         if *visits > self.max_visits {
             return None;
         }
         self.seen += 1;
-        let key = [function, fp].into_iter().chain(truth.activations().map(|activation| activation.resume)).collect();
+        let key = [pc, sp, fp].into_iter().chain(truth.activations().map(|activation| activation.resume)).collect();
         self.known.insert(key).then(|| format!("{}#{visits}:irq", symbols.name(pc)))
     }
 

@@ -2,11 +2,13 @@
 
 use unicorn_engine::{RegisterARM64, RegisterARM64CP, Unicorn, uc_error};
 
+use super::firmware;
 use crate::arch::{Exception, vector};
 use crate::machine::{Context, Memory};
 
-/// What [`take`] needs of a guest: the vector table (VBAR_EL1).
-pub(super) const VECTORS: &[&str] = &["vectors"];
+/// What [`take`] needs of a guest: the vector table (VBAR_EL1), and what it would have told the firmware of SDEI: the handler,
+/// and the address of the structure of its event.
+pub(super) const VECTORS: &[&str] = &["vectors", "sdei_entry", "sdei_event"];
 
 /// PSTATE.M and PSTATE.SP after an exception to EL1: EL1h.
 const EL1H: u64 = 0b0101;
@@ -56,42 +58,68 @@ pub(super) fn take(
     exception: Exception,
     pc: u64,
 ) -> Result<(), String> {
-    let table = vector(vectors, VECTORS, 0)?;
-    enter(engine, table, exception, pc).map_err(|error| format!("{error:?}"))
-}
-
-fn enter(engine: &mut Unicorn<'_, Context<'_>>, table: u64, exception: Exception, pc: u64) -> Result<(), uc_error> {
-    let pstate = engine.reg_read(RegisterARM64::PSTATE)?;
-    let from_user = pstate & EL == 0;
-    // Arm ARM table D1-6: 0x200 for the current level with SP_ELx, 0x400 for a lower one in AArch64.
-    let group = if from_user { 0x400 } else { 0x200 };
+    // Arm ARM table D1-6: offsets inside of the four vectors of a level.
     let slot = match exception {
         Exception::Fault | Exception::Syscall => 0x000,
         Exception::Irq => 0x080,
         // An NMI of an arm64 kernel is an interrupt of higher priority. Unicorn has no priority mask, so FIQ plays it.
         Exception::Nmi => 0x100,
+        Exception::SError => 0x180,
+        Exception::Sdei => return firmware::deliver(engine, VECTORS, vectors, pc),
     };
+    let table = vector(vectors, VECTORS, 0)?;
+    enter(engine, table + slot, exception, pc).map_err(|error| format!("{error:?}"))
+}
+
+fn enter(engine: &mut Unicorn<'_, Context<'_>>, slot: u64, exception: Exception, pc: u64) -> Result<(), uc_error> {
+    let pstate = engine.reg_read(RegisterARM64::PSTATE)?;
+    let from_user = pstate & EL == 0;
+    // 0x200 for the current level with SP_ELx, 0x400 for a lower one in AArch64.
+    let group = if from_user { 0x400 } else { 0x200 };
     // Unicorn never sets ESR_EL1. EC 0x15: SVC from AArch64; 0x24, 0x25: a data abort from a lower level, or from this one;
-    // bit 25: a 32-bit instruction; status 7: a translation fault at level 3 (Arm ARM D24.2.40).
+    // 0x2f: an SError; bit 25: a 32-bit instruction; status 7: a translation fault at level 3 (Arm ARM D24.2.40).
     let class = match (exception, from_user) {
         (Exception::Syscall, _) => Some(0x15 << 26),
         (Exception::Fault, true) => Some(0x24 << 26 | 0b00_0111),
         (Exception::Fault, false) => Some(0x25 << 26 | 0b00_0111),
-        (Exception::Irq | Exception::Nmi, _) => None,
+        (Exception::SError, _) => Some(0x2f << 26),
+        (Exception::Irq | Exception::Nmi | Exception::Sdei, _) => None,
     };
     if let Some(class) = class {
         engine.reg_write_arm64_coproc(&system(5, 2, 0, 0, class | 1 << 25))?;
     }
     engine.reg_write(RegisterARM64::ELR_EL1, pc)?;
-    if from_user {
+    to_el1(engine, pstate)?;
+    engine.reg_write_arm64_coproc(&system(4, 0, 0, 0, pstate))?; // SPSR_EL1
+    engine.reg_write(RegisterARM64::PC, slot + group)
+}
+
+/// From the level of this PSTATE to EL1h, everything masked, with the stack pointer of that level.
+pub(super) fn to_el1(engine: &mut Unicorn<'_, Context<'_>>, pstate: u64) -> Result<(), uc_error> {
+    if pstate & EL == 0 {
         let user = engine.reg_read(RegisterARM64::SP)?;
         engine.reg_write(RegisterARM64::SP_EL0, user)?;
         let kernel = engine.reg_read(RegisterARM64::SP_EL1)?;
         engine.reg_write(RegisterARM64::SP, kernel)?;
     }
-    engine.reg_write(RegisterARM64::PSTATE, EL1H | DAIF | pstate & NZCV)?;
-    // SPSR_EL1 last: a write of PSTATE alone leaves Unicorn's cached flags at the old level, that of a system register
-    // renews them.
-    engine.reg_write_arm64_coproc(&system(4, 0, 0, 0, pstate))?;
-    engine.reg_write(RegisterARM64::PC, table + group + slot)
+    set_pstate(engine, EL1H | DAIF | pstate & NZCV)
+}
+
+/// From EL1h to the level of this PSTATE.
+pub(super) fn from_el1(engine: &mut Unicorn<'_, Context<'_>>, pstate: u64) -> Result<(), uc_error> {
+    if pstate & EL == 0 {
+        let kernel = engine.reg_read(RegisterARM64::SP)?;
+        engine.reg_write(RegisterARM64::SP_EL1, kernel)?;
+        let user = engine.reg_read(RegisterARM64::SP_EL0)?;
+        engine.reg_write(RegisterARM64::SP, user)?;
+    }
+    set_pstate(engine, pstate)
+}
+
+/// A write of PSTATE alone leaves Unicorn's cached flags at the old level; that of a system register renews them.
+fn set_pstate(engine: &mut Unicorn<'_, Context<'_>>, pstate: u64) -> Result<(), uc_error> {
+    engine.reg_write(RegisterARM64::PSTATE, pstate)?;
+    let mut spsr = system(4, 0, 0, 0, 0);
+    engine.reg_read_arm64_coproc(&mut spsr)?;
+    engine.reg_write_arm64_coproc(&spsr)
 }

@@ -1,6 +1,7 @@
 //! 64-bit Arm.
 
 mod exception;
+mod firmware;
 
 use capstone::Capstone;
 use capstone::arch::BuildsCapstone as _;
@@ -27,6 +28,9 @@ const CALLEE_SAVED: [Register; 11] = {
 
 /// UC_CPU_ARM64_MAX.
 const CPU_MAX: i32 = 3;
+
+/// QEMU target/arm/cpu.h, EXCP_SMC.
+const SMC: u32 = 13;
 
 /// Instructions that enter or leave an exception, for which capstone 5 has no group.
 const EXCEPTIONS: &[&str] = &["eret", "eretaa", "eretab", "svc", "hvc", "smc", "brk", "hlt", "udf"];
@@ -121,6 +125,10 @@ impl Arch for Arm64 {
         (number == 2).then_some((pc, pc)) // ELR_EL1 is the address behind the svc
     }
 
+    fn firmware_call(&self, engine: &mut Unicorn<'_, Context<'_>>, number: u32, pc: u64) -> Option<Result<(), String>> {
+        (number == SMC).then(|| firmware::call(engine, pc))
+    }
+
     fn is_user(&self, read: &dyn Fn(i32) -> u64) -> bool {
         read(R::PSTATE as i32) & 0b1100 == 0 // PSTATE.EL
     }
@@ -139,7 +147,9 @@ impl Arch for Arm64 {
             // FIQ plays the NMI. A pseudo-NMI of Linux is an interrupt that a priority mask lets through: not in entry code,
             // which sets PSTATE.I and F. So PSTATE.F is its mask here.
             Exception::Nmi => status & 1 << 6 == 0,
-            Exception::Fault | Exception::Syscall => true,
+            Exception::SError => status & 1 << 8 == 0, // PSTATE.A
+            // Not even the masks of the most privileged code stop an event of the firmware.
+            Exception::Fault | Exception::Syscall | Exception::Sdei => true,
         }
     }
 
@@ -165,7 +175,7 @@ impl Arch for Arm64 {
             4 => "data abort",
             7 => "brk",
             11 => "hvc",
-            13 => "smc",
+            SMC => "smc",
             _ => "unknown",
         }
     }
@@ -178,7 +188,18 @@ impl Arch for Arm64 {
 #[cfg(test)]
 mod tests {
     use super::Arm64;
-    use crate::arch::{Arch as _, Flow, FlowKind};
+    use crate::arch::{Arch as _, Exception, Flow, FlowKind};
+
+    #[test]
+    fn each_mask_stops_its_own_exception() {
+        use Exception::{Fault, Irq, Nmi, SError, Sdei, Syscall};
+        let arrive = |status| [Irq, Nmi, SError].map(|exception| Arm64.can_arrive(exception, status));
+        assert_eq!(arrive(0x05), [true; 3]); // EL1h
+        assert_eq!(arrive(0x85), [false, true, true]); // PSTATE.I
+        assert_eq!(arrive(0x45), [true, false, true]); // PSTATE.F
+        assert_eq!(arrive(0x105), [true, true, false]); // PSTATE.A
+        assert!([Fault, Syscall, Sdei].iter().all(|exception| Arm64.can_arrive(*exception, 0x3c5)));
+    }
 
     #[test]
     fn transfers_are_told_apart() {

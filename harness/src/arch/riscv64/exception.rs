@@ -35,7 +35,9 @@ pub(super) fn take(
         Exception::Irq => CAUSE_TIMER,
         Exception::Fault => CAUSE_LOAD_PAGE_FAULT,
         Exception::Syscall => CAUSE_ECALL_FROM_USER,
-        Exception::Nmi => return Err("this CPU has no architectural NMI".to_owned()),
+        Exception::Nmi | Exception::SError | Exception::Sdei => {
+            return Err(format!("this CPU has no {}", exception.name()));
+        }
     };
     enter(engine, entry, cause, pc).map_err(|error| format!("{error:?}"))
 }

@@ -127,7 +127,7 @@ impl Arch for Riscv64 {
     fn can_arrive(&self, exception: Exception, status: u64) -> bool {
         match exception {
             Exception::Irq => status & 1 << 1 != 0, // sstatus.SIE
-            Exception::Nmi => false,
+            Exception::Nmi | Exception::SError | Exception::Sdei => false,
             Exception::Fault | Exception::Syscall => true,
         }
     }

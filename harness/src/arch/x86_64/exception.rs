@@ -28,6 +28,7 @@ pub(super) fn take(
         Exception::Fault => 1,
         Exception::Nmi => 2,
         Exception::Syscall => return Err("a system call does not go through the IDT".to_owned()),
+        Exception::SError | Exception::Sdei => return Err(format!("this CPU has no {}", exception.name())),
     };
     let entry = vector(vectors, VECTORS, index)?;
     let stack = match exception {
@@ -35,7 +36,7 @@ pub(super) fn take(
             let word = vector(vectors, VECTORS, 3)?;
             Some(memory.read_u64(word).ok_or("the top of the NMI's stack cannot be read")?)
         }
-        Exception::Irq | Exception::Fault | Exception::Syscall => None,
+        _ => None,
     };
     // #PF pushes an error code: 0, a read of a page that is not present, from kernel mode.
     let error_code = (exception == Exception::Fault).then_some(0);

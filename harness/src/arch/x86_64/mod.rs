@@ -122,6 +122,7 @@ impl Arch for X86_64 {
         match exception {
             Exception::Irq => status & 1 << 9 != 0, // RFLAGS.IF
             Exception::Nmi | Exception::Fault | Exception::Syscall => true,
+            Exception::SError | Exception::Sdei => false,
         }
     }
 
