@@ -14,7 +14,7 @@ use crate::explain::Point;
 use crate::report::{self, Report, Section, json, snapshot, text};
 use crate::scenario::{Kind, Scenario, Variant, load_all};
 use crate::subject::Subject;
-use crate::{Error, gate, subject, sweep};
+use crate::{Error, gate, sframe, subject, sweep};
 
 /// Interrupts small guests before every instruction and judges stack unwinders against a truth that reads no unwind data.
 ///
@@ -49,6 +49,8 @@ enum Command {
     Findings,
     /// Tell one point in full: registers, code, truth, and each walk with the words it read
     Explain(ExplainArguments),
+    /// Read the SFrame section of a file
+    Sframe(sframe::Arguments),
 }
 
 /// Which scenarios.
@@ -123,6 +125,7 @@ impl Cli {
             Some(Command::List(selection)) => list(&root, selection, out),
             Some(Command::Findings) => findings(&root, out),
             Some(Command::Explain(arguments)) => explain_point(&root, arguments, out),
+            Some(Command::Sframe(arguments)) => sframe::execute(arguments, out),
         }
     }
 }
@@ -132,7 +135,7 @@ fn default_root() -> PathBuf {
     if here.join("scenarios").is_dir() { here } else { PathBuf::from(env!("CARGO_MANIFEST_DIR")) }
 }
 
-fn printed(result: std::io::Result<()>) -> Result<(), Error> {
+pub(crate) fn printed(result: std::io::Result<()>) -> Result<(), Error> {
     result.map_err(|source| Error::File { path: "standard output".into(), source })
 }
 

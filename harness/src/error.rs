@@ -34,6 +34,14 @@ pub enum Error {
         /// What it is needed for.
         hint: &'static str,
     },
+    /// A file has no SFrame section that can be read.
+    #[error("{path}: {reason}")]
+    Sframe {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
     /// A scenario says something that cannot be.
     #[error("{path}: {reason}")]
     Scenario {

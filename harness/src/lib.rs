@@ -17,6 +17,7 @@ pub mod machine;
 pub mod oracle;
 pub mod report;
 pub mod scenario;
+pub mod sframe;
 pub mod subject;
 pub mod sweep;
 pub mod tables;

@@ -72,6 +72,21 @@ impl SFrameAbi {
         }
     }
 
+    /// The relocation of a function's start of `size` bytes in object files: PC-relative, of that size. The psABIs number it
+    /// (R_AARCH64_PREL64 and PREL32, R_X86_64_PC64 and PC32, R_390_PC64 and PC32); 0 is NONE in all of them.
+    #[must_use]
+    pub const fn start_relocation(self, size: usize) -> Option<u32> {
+        match (self, size) {
+            (Self::Aarch64Be | Self::Aarch64Le, 8) => Some(260),
+            (Self::Aarch64Be | Self::Aarch64Le, 4) => Some(261),
+            (Self::Amd64, 8) => Some(24),
+            (Self::Amd64, 4) => Some(2),
+            (Self::S390x, 8) => Some(23),
+            (Self::S390x, 4) => Some(5),
+            _ => None,
+        }
+    }
+
     /// Whether sections of it are big endian.
     #[must_use]
     pub const fn is_big_endian(self) -> bool {

@@ -28,10 +28,7 @@ impl IndexEntry {
         let offset = header.index_start() + u64::from(index) * fde_size as u64;
         let outside = Error::new(ErrorKind::OutOfBounds, Field::NumFdes, 8, header.num_fdes.into());
         let offset = usize::try_from(offset).map_err(|_| outside)?;
-        let start_size = match header.version {
-            Version::V2 => 4,
-            Version::V3 => 8,
-        };
+        let start_size = header.version.start_size();
         let start = section.bytes.signed(offset, start_size).ok_or(outside)?;
         let size = section.bytes.u32(offset + start_size).ok_or(outside)?;
         let fre_offset = section.bytes.u32(offset + start_size + 4).ok_or(outside)?;
@@ -165,7 +162,7 @@ impl<'a> Function<'a> {
     }
 
     pub(super) const fn size_offset(&self) -> usize {
-        self.entry.offset + if matches!(self.section.header.version, Version::V2) { 4 } else { 8 }
+        self.entry.offset + self.section.header.version.start_size()
     }
 
     pub(super) const fn info_offset(&self) -> usize {

@@ -34,6 +34,15 @@ impl Version {
         }
     }
 
+    /// The start of a function, in bytes.
+    #[must_use]
+    pub const fn start_size(self) -> usize {
+        match self {
+            Self::V2 => 4,
+            Self::V3 => 8,
+        }
+    }
+
     /// The flags that the version has.
     pub(super) const fn flags(self) -> u8 {
         match self {

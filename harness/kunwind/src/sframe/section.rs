@@ -4,6 +4,7 @@ use crate::Entry;
 
 use super::bytes::Bytes;
 use super::error::{Error, ErrorKind, Field};
+use super::format::MAGIC;
 use super::function::{Function, IndexEntry};
 use super::header::Header;
 
@@ -56,6 +57,18 @@ impl<'a> Section<'a> {
         let (index, rows) = (self.header.index_end(), self.header.rows_end());
         // Both are inside of a slice, so they fit.
         (if index > rows { index } else { rows }) as usize
+    }
+
+    /// Where the bytes behind the header's data that are not zero begin, in bytes from the start of the section, and whether
+    /// they look like another section: a linker that does not merge sections puts one behind the other, and only the first
+    /// can be reached.
+    #[must_use]
+    pub fn tail(&self) -> Option<(usize, bool)> {
+        let end = self.len();
+        let tail = self.bytes.data.get(end..)?;
+        let nonzero = tail.iter().position(|byte| *byte != 0)?;
+        let magic = [MAGIC.to_le_bytes(), MAGIC.to_be_bytes()];
+        Some((end + nonzero, magic.iter().any(|magic| tail[nonzero..].starts_with(magic))))
     }
 
     /// The function at this place of the index.

@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use super::error::{Error, ErrorKind, Field};
-use super::format::{MAGIC, SFrameAbi};
+use super::format::SFrameAbi;
 use super::function::{Function, PcType};
 use super::header::{Header, Version};
 use super::rule;
@@ -173,13 +173,11 @@ impl Validator<'_, '_> {
 
     /// Linkers pad with zeros; anything else is not reached by any reader.
     fn check_tail(&mut self) {
-        let (data, end) = (self.section.bytes.data, self.section.len());
-        let tail = data.get(end..).unwrap_or_default();
-        let Some(nonzero) = tail.iter().position(|byte| *byte != 0) else { return };
-        let magic = [MAGIC.to_le_bytes(), MAGIC.to_be_bytes()];
-        let is_header = magic.iter().any(|magic| tail[nonzero..].starts_with(magic));
-        let field = if is_header { Field::SecondHeader } else { Field::Tail };
-        self.report(ErrorKind::TrailingData, field, end + nonzero, tail[nonzero].into());
+        if let Some((offset, is_section)) = self.section.tail() {
+            let field = if is_section { Field::SecondHeader } else { Field::Tail };
+            let byte = self.section.bytes.u8(offset).unwrap_or_default();
+            self.report(ErrorKind::TrailingData, field, offset, byte.into());
+        }
     }
 
     fn check_function(&mut self, function: &Function<'_>) {

@@ -245,7 +245,8 @@ fn one_row(fde_type: u8, info: u8, words: &[u8]) -> Vec<u8> {
 #[test]
 fn words_that_make_no_rules() {
     use ErrorKind::{BadControlWord, BadFlexWords, BadRegister, TooManyDatawords};
-    let cases: &[(u32, u8, u8, &[u8], Option<ErrorKind>)] = &[
+    type Case = (u32, u8, u8, &'static [u8], Option<ErrorKind>);
+    let cases: &[Case] = &[
         // The sound ones.
         (0, 0, 0x05, &[8, 0xf0], None),
         (0, 1, 0x0c, &[0x39, 8, 0x02, 0xe8, 0x02, 0xf0], None),
