@@ -49,7 +49,7 @@ fn write_function(table: &Table, abi: SFrameAbi, function: &Function<'_>, out: &
     if let Some(section) = table.targets.get(&function.offset()) {
         write!(out, "{section}+")?;
     }
-    write!(out, "{start:#x}, {size} bytes")?;
+    write!(out, "{start:#x}, {size} {}", plural(size as usize, "byte"))?;
     match function.pc_type() {
         PcType::Inc => {}
         PcType::Mask => write!(out, ", repeats every {} bytes", function.rep_size())?,

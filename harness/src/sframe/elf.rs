@@ -35,10 +35,24 @@ pub(super) struct Table {
     pub(super) name: String,
     /// Its bytes.
     pub(super) data: Vec<u8>,
-    /// Its address.
-    pub(super) address: u64,
+    /// Its address; of raw bytes not known.
+    pub(super) address: Option<u64>,
     /// In object files: the section of code that the start at this offset is an offset in.
     pub(super) targets: BTreeMap<usize, String>,
+}
+
+impl Table {
+    /// The section.
+    ///
+    /// # Errors
+    ///
+    /// As `kunwind` says them; an empty section is one.
+    pub(super) fn section(&self) -> Result<Section<'_>, kunwind::sframe::Error> {
+        match self.address {
+            Some(address) => Section::parse(&self.data, address),
+            None => Section::parse_unplaced(&self.data),
+        }
+    }
 }
 
 impl Input {
@@ -54,7 +68,7 @@ impl Input {
         }
         // 0xdee2, in either byte order.
         if data.starts_with(&[0xe2, 0xde]) || data.starts_with(&[0xde, 0xe2]) {
-            let table = Table { name: "raw section".to_owned(), data, address: 0, targets: BTreeMap::new() };
+            let table = Table { name: "raw section".to_owned(), data, address: None, targets: BTreeMap::new() };
             let tables = vec![table];
             return Ok(Self { tables, text: Vec::new(), abi: None, is_relocatable: false, segment_size: None });
         }
@@ -81,7 +95,7 @@ impl Input {
         for section in file.sections().filter(is_table) {
             let name = String::from_utf8_lossy(section.name_bytes().map_err(malformed)?).into_owned();
             let data = section.data().map_err(|error| format!("{name}: {error}: is the file truncated?"))?.to_vec();
-            let mut table = Table { name, data, address: section.address(), targets: BTreeMap::new() };
+            let mut table = Table { name, data, address: Some(section.address()), targets: BTreeMap::new() };
             if is_relocatable {
                 relocate(&file, section.relocations(), abi, &mut table)?;
             }
@@ -93,7 +107,7 @@ impl Input {
             // A file without section headers; the header inside says how much of the segment is meant.
             let bytes = segment.data(endian, data).map_err(|()| "PT_GNU_SFRAME reaches beyond the end of the file")?;
             let name = "PT_GNU_SFRAME".to_owned();
-            let address = segment.p_vaddr(endian);
+            let address = Some(segment.p_vaddr(endian));
             tables.push(Table { name, data: bytes.to_vec(), address, targets: BTreeMap::new() });
         }
         if tables.is_empty() {

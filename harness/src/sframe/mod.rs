@@ -32,7 +32,7 @@ enum Command {
     /// Print all functions and rows
     #[command(after_help = EXIT_STATUS)]
     Dump {
-        /// An ELF file, or the raw bytes of a section (as if at address 0)
+        /// An ELF file, or the raw bytes of a section (addresses are distances from its start)
         file: PathBuf,
         /// One JSON document: docs/sframe.md
         #[arg(long)]
@@ -41,7 +41,7 @@ enum Command {
     /// Check every rule, and print all findings
     #[command(after_help = EXIT_STATUS)]
     Validate {
-        /// An ELF file, or the raw bytes of a section (as if at address 0)
+        /// An ELF file, or the raw bytes of a section (addresses are distances from its start)
         file: PathBuf,
         /// Whose rules
         #[arg(long, value_enum, default_value_t = ProfileName::Spec)]
@@ -93,7 +93,7 @@ fn refuse(path: &Path, reason: String) -> Error {
 
 /// Parses a section. Nothing when it is empty.
 fn parse<'a>(path: &Path, input: &Input, table: &'a Table) -> Result<Option<Section<'a>>, Error> {
-    let section = match Section::parse(&table.data, table.address) {
+    let section = match table.section() {
         Ok(section) => section,
         Err(error) if error.kind == ErrorKind::Empty => return Ok(None),
         Err(error) => {
@@ -164,7 +164,7 @@ fn check(path: &Path, profile: ProfileName, out: &mut dyn Write) -> Result<u8, E
     };
     let mut status = GOOD;
     for table in &input.tables {
-        if let Ok(section) = Section::parse(&table.data, table.address) {
+        if let Ok(section) = table.section() {
             require_meaning(path, &input, &section)?;
         }
         let surroundings = Surroundings { address: table.address, text: &input.text, abi: input.abi };

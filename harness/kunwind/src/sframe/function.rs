@@ -32,12 +32,12 @@ impl IndexEntry {
         let start = section.bytes.signed(offset, start_size).ok_or(outside)?;
         let size = section.bytes.u32(offset + start_size).ok_or(outside)?;
         let fre_offset = section.bytes.u32(offset + start_size + 4).ok_or(outside)?;
-        let anchor = i128::from(section.address) + if header.is_pcrel() { offset as i128 } else { 0 };
+        let anchor = i128::from(section.address()) + if header.is_pcrel() { offset as i128 } else { 0 };
         Ok(Self { index, offset, start: anchor + i128::from(start), size, fre_offset })
     }
 
-    pub(super) fn contains(&self, pc: u64) -> bool {
-        (self.start..self.start + i128::from(self.size)).contains(&i128::from(pc))
+    pub(super) fn contains(&self, pc: i128) -> bool {
+        (self.start..self.start + i128::from(self.size)).contains(&pc)
     }
 }
 
@@ -135,7 +135,8 @@ impl<'a> Function<'a> {
     pub(super) fn check(&self, report: &mut dyn FnMut(Error)) {
         use ErrorKind::{AddressOverflow, BadFreType, BadRepSize, OutOfBounds, UnsupportedFdeType};
         let end = self.entry.start + i128::from(self.entry.size);
-        if self.entry.start < 0 || end > 1 << 64 {
+        let limits = if self.section.address.is_some() { 0..=1 << 64 } else { i64::MIN.into()..=1 << 63 };
+        if !limits.contains(&self.entry.start) || !limits.contains(&end) {
             report(Error::new(AddressOverflow, Field::FuncStart, self.entry.offset, self.entry.start as u64));
         }
         if self.info & 0xf > 2 {

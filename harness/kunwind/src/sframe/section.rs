@@ -12,7 +12,8 @@ use super::header::Header;
 #[derive(Clone, Copy, Debug)]
 pub struct Section<'a> {
     pub(super) bytes: Bytes<'a>,
-    pub(super) address: u64,
+    /// Where it lies. Unknown, it is read as if at 0, and addresses before it wrap around.
+    pub(super) address: Option<u64>,
     pub(super) header: Header,
 }
 
@@ -25,6 +26,20 @@ impl<'a> Section<'a> {
     /// [`ErrorKind::Empty`] for a section without bytes, which is not corrupt. Otherwise the first rule that the header
     /// breaks.
     pub fn parse(data: &'a [u8], address: u64) -> Result<Self, Error> {
+        Self::parse_at(data, Some(address))
+    }
+
+    /// Reads the header of a section of which nobody knows where it lies: all addresses are distances from its start, and
+    /// those of code before it wrap around.
+    ///
+    /// # Errors
+    ///
+    /// As [`Section::parse`].
+    pub fn parse_unplaced(data: &'a [u8]) -> Result<Self, Error> {
+        Self::parse_at(data, None)
+    }
+
+    fn parse_at(data: &'a [u8], address: Option<u64>) -> Result<Self, Error> {
         let header = Header::read(data)?;
         let mut first = None;
         header.check(data.len(), &mut |error| {
@@ -34,7 +49,7 @@ impl<'a> Section<'a> {
     }
 
     /// A section with a header that may break rules.
-    pub(super) const fn new(data: &'a [u8], address: u64, header: Header) -> Self {
+    pub(super) const fn new(data: &'a [u8], address: Option<u64>, header: Header) -> Self {
         Self { bytes: Bytes { data, is_big_endian: header.is_big_endian }, address, header }
     }
 
@@ -44,10 +59,18 @@ impl<'a> Section<'a> {
         &self.header
     }
 
-    /// The address of the section.
+    /// The address of the section; 0 where it is not known.
     #[must_use]
     pub const fn address(&self) -> u64 {
-        self.address
+        match self.address {
+            Some(address) => address,
+            None => 0,
+        }
+    }
+
+    /// A pc as starts are counted: one before a section at 0 is negative.
+    fn exact(&self, pc: u64) -> i128 {
+        if self.address.is_some() { pc.into() } else { (pc as i64).into() }
     }
 
     /// How many bytes the header describes: to the end of the index or of the rows, whichever is later.
@@ -104,6 +127,7 @@ impl<'a> Section<'a> {
     ///
     /// When that function cannot be read.
     pub fn function_at(&self, pc: u64) -> Result<Option<Function<'a>>, Error> {
+        let pc = self.exact(pc);
         let found = if self.header.is_sorted() { self.search(pc)? } else { self.scan(pc)? };
         found.map(|entry| self.function(entry.index)).transpose()
     }
@@ -126,12 +150,12 @@ impl<'a> Section<'a> {
     }
 
     /// Looks at every entry.
-    fn scan(&self, pc: u64) -> Result<Option<IndexEntry>, Error> {
+    fn scan(&self, pc: i128) -> Result<Option<IndexEntry>, Error> {
         let mut last: Option<i128> = None;
         let mut found = None;
         for index in 0..self.header.num_fdes {
             let entry = self.index_entry(index)?;
-            if entry.size == 0 || entry.start > i128::from(pc) || last.is_some_and(|last| entry.start < last) {
+            if entry.size == 0 || entry.start > pc || last.is_some_and(|last| entry.start < last) {
                 continue;
             }
             if last != Some(entry.start) {
@@ -146,11 +170,11 @@ impl<'a> Section<'a> {
     }
 
     /// Searches a sorted index. One that is not sorted gives some entry or none, after as many steps.
-    fn search(&self, pc: u64) -> Result<Option<IndexEntry>, Error> {
+    fn search(&self, pc: i128) -> Result<Option<IndexEntry>, Error> {
         let (mut low, mut high) = (0, self.header.num_fdes);
         while low < high {
             let middle = low + (high - low) / 2;
-            if self.index_entry(middle)?.start <= i128::from(pc) {
+            if self.index_entry(middle)?.start <= pc {
                 low = middle + 1;
             } else {
                 high = middle;

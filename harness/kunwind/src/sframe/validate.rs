@@ -42,8 +42,8 @@ pub struct Finding {
 /// What is known of the file that the section is in.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Surroundings<'a> {
-    /// The address of the section.
-    pub address: u64,
+    /// The address of the section, where it is known.
+    pub address: Option<u64>,
     /// The addresses of code; none when they are not known.
     pub text: &'a [Range<u64>],
     /// The ABI that the section must have.

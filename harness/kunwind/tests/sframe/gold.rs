@@ -169,7 +169,7 @@ fn an_empty_section_is_no_data_and_not_corrupt() {
 
 /// The errors of a profile.
 fn errors(gold: &fixture::Gold, profile: Profile) -> Vec<Error> {
-    let surroundings = Surroundings { address: gold.address.unwrap_or(0), ..Surroundings::default() };
+    let surroundings = Surroundings { address: gold.address, ..Surroundings::default() };
     let mut errors = Vec::new();
     validate(&gold.data, &surroundings, profile, &mut |finding| {
         if finding.severity == Severity::Error {

@@ -12,7 +12,7 @@ const TEXT: std::ops::Range<u64> = 0x40_1000..0x40_1200;
 
 fn findings(data: &[u8], profile: Profile) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let surroundings = Surroundings { address: ADDRESS, text: &[TEXT], abi: None };
+    let surroundings = Surroundings { address: Some(ADDRESS), text: &[TEXT], abi: None };
     validate(data, &surroundings, profile, &mut |finding| findings.push(finding));
     findings
 }
@@ -92,7 +92,7 @@ fn each_broken_section_is_refused_for_its_reason() {
 fn the_abi_must_be_that_of_the_file() {
     let data = fixture::malformed("019_abi_machine");
     let mut found = Vec::new();
-    let surroundings = Surroundings { address: ADDRESS, text: &[TEXT], abi: Some(SFrameAbi::Amd64) };
+    let surroundings = Surroundings { address: Some(ADDRESS), text: &[TEXT], abi: Some(SFrameAbi::Amd64) };
     validate(&data, &surroundings, Profile::Spec, &mut |finding| found.push(finding.error));
     assert_eq!(found.iter().map(|error| error.kind).collect::<Vec<_>>(), [ErrorKind::AbiMachineMismatch]);
 }

@@ -60,7 +60,7 @@ fn interesting(section: &Section<'_>) -> Vec<u64> {
 
 fn is_valid(data: &[u8]) -> bool {
     let mut is_valid = true;
-    let surroundings = Surroundings { address: ADDRESS, ..Surroundings::default() };
+    let surroundings = Surroundings { address: Some(ADDRESS), ..Surroundings::default() };
     validate(data, &surroundings, Profile::Lenient, &mut |finding| is_valid &= finding.severity != Severity::Error);
     is_valid
 }
@@ -95,7 +95,7 @@ fn ask(data: &[u8]) -> Result<(), TestCaseError> {
     for profile in [Profile::Spec, Profile::Kernel] {
         let mut findings = 0_usize;
         let text = 0x1000..0x2000;
-        let surroundings = Surroundings { address: ADDRESS, text: std::slice::from_ref(&text), abi: None };
+        let surroundings = Surroundings { address: Some(ADDRESS), text: std::slice::from_ref(&text), abi: None };
         validate(data, &surroundings, profile, &mut |_| findings += 1);
         prop_assert!(findings <= 16 * data.len() + 16, "{findings} findings");
     }

@@ -128,3 +128,19 @@ fn a_function_without_a_size_does_not_hide_the_one_at_its_address() {
         assert_eq!(function.index(), 1, "flags {flags}");
     }
 }
+
+#[test]
+fn a_section_without_a_place_counts_from_its_own_start() {
+    // Its code begins 0x1000 bytes before it.
+    let data = fixture::malformed("001_good");
+    let placed = Section::parse(&data, 0x2000).expect("a sound header");
+    let unplaced = Section::parse_unplaced(&data).expect("a sound header");
+    for pc in 0xff0..0x1210_u64 {
+        assert_eq!(unplaced.lookup(pc.wrapping_sub(0x2000)), placed.lookup(pc), "{pc:#x}");
+    }
+    let starts: Vec<_> = unplaced.functions().map(|function| function.expect("sound").start().wrapping_neg()).collect();
+    assert_eq!(starts, [0x1000, 0xfc0, 0xf80, 0xf60, 0xf50]);
+    // At 0, with a known place, there is nothing before it.
+    let placed = Section::parse(&data, 0).expect("a sound header");
+    assert_eq!(placed.function(0).expect_err("before 0").kind, ErrorKind::AddressOverflow);
+}
