@@ -3,6 +3,7 @@
 //! Light on purpose: it does not depend on the harness, so `cargo xtask guests` never waits for Unicorn to compile.
 
 mod ci;
+mod fuzz;
 mod guests;
 
 use std::path::{Path, PathBuf};
@@ -28,6 +29,11 @@ const TASKS: &[Task] = &[
         name: "ci",
         help: "everything that CI checks: formatting, lints, documentation, guests, tests",
         run: ci::run,
+    },
+    Task {
+        name: "fuzz",
+        help: "fuzz TARGET [SECONDS]: run a fuzz target of kunwind, with the fixtures as seeds (nightly, cargo-fuzz)",
+        run: fuzz::run,
     },
 ];
 
