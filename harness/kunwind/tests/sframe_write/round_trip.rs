@@ -15,7 +15,7 @@ use crate::{convert, linked};
 
 /// All that is wrong with a section, by the specification and by the kernel.
 fn findings(bytes: &[u8], address: u64, abi: SFrameAbi) -> Vec<String> {
-    let surroundings = Surroundings { address, text: &[], abi: Some(abi) };
+    let surroundings = Surroundings { address: Some(address), text: &[], abi: Some(abi) };
     let mut found = Vec::new();
     // The kernel takes no section without rows.
     let is_empty = bytes[8..12] == [0; 4] || bytes[12..16] == [0; 4];
