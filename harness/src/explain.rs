@@ -3,7 +3,9 @@
 use std::cell::RefCell;
 use std::fmt::Write as _;
 
-use kunwind::{Claims, CodeAddress, End, Format, Frame, Regs, StackBounds, Step, Table, Target, Task, Unwinder, WalkState};
+use kunwind::{
+    Claims, CodeAddress, End, Format, Frame, Regs, StackBounds, Step, Table, Target, Task, Unwinder, WalkState,
+};
 
 use crate::Error;
 use crate::machine::{Interrupt, RegisterSet};

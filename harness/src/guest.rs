@@ -224,11 +224,7 @@ fn unwind_sections(header: &FileHeader64<LittleEndian>, data: &[u8]) -> Result<U
         let address = section.sh_addr(endian);
         Ok::<_, String>((!bytes.is_empty()).then(|| Section { address, data: bytes.to_vec() }))
     };
-    Ok(UnwindSections {
-        sframe: read(".sframe")?,
-        debug_frame: read(".debug_frame")?,
-        eh_frame: read(".eh_frame")?,
-    })
+    Ok(UnwindSections { sframe: read(".sframe")?, debug_frame: read(".debug_frame")?, eh_frame: read(".eh_frame")? })
 }
 
 /// A value for each byte of a guest's code: what is asked at every instruction must be found without a search.

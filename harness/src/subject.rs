@@ -3,7 +3,8 @@
 use std::cell::Cell;
 
 use kunwind::{
-    Claims, Format, FrameRecordUnwinder, Register, StackBounds, Table, TableUnwinder, Target, Task, UnwindUser, Unwinder,
+    Claims, Format, FrameRecordUnwinder, Register, StackBounds, Table, TableUnwinder, Target, Task, UnwindUser,
+    Unwinder,
 };
 
 use crate::arch::Arch;

@@ -1,8 +1,8 @@
 //! The unwind data of a guest as tables: CFI from its sections, and SFrame from its own section or made of its CFI.
 
 use kunwind::dwarf::{Cfi, CfiSection, Columns, Storage, Unsupported, hide_letters};
-use kunwind::sframe::write::{Placement, from_cfi};
 use kunwind::sframe;
+use kunwind::sframe::write::{Placement, from_cfi};
 use kunwind::{Abi, Entry, Error as WalkError, Format, Table};
 
 use crate::Error;
@@ -37,12 +37,14 @@ impl Tables {
             if let Some(abi) = abi.sframe {
                 // Any address will do, as long as 64 bits reach from there to the code.
                 let address = guest.segments.first().map_or(0, |segment| segment.address);
-                let made = from_cfi(&cfi, abi, Placement::Linked(address)).map_err(|error| reject(error.to_string()))?;
+                let made =
+                    from_cfi(&cfi, abi, Placement::Linked(address)).map_err(|error| reject(error.to_string()))?;
                 tables.sframe = Some(SFrameTable(Section { address, data: made.written.bytes }));
             }
         }
         if let Some(section) = &guest.unwind.sframe {
-            sframe::Section::parse(&section.data, section.address).map_err(|error| reject(format!(".sframe: {error}")))?;
+            sframe::Section::parse(&section.data, section.address)
+                .map_err(|error| reject(format!(".sframe: {error}")))?;
             tables.sframe = Some(SFrameTable(section.clone()));
         }
         Ok(tables)
@@ -61,7 +63,8 @@ impl Tables {
 /// The registers of which CFI of this CPU speaks. Where SFrame does not know the CPU, the return address has the column of the
 /// link register.
 fn columns(abi: &Abi) -> Option<Columns> {
-    let plain = |ra| Columns { sp: abi.sp, fp: abi.fp, ra, sp_from_cfa: 0, has_sign_state: false, is_big_endian: false };
+    let plain =
+        |ra| Columns { sp: abi.sp, fp: abi.fp, ra, sp_from_cfa: 0, has_sign_state: false, is_big_endian: false };
     abi.sframe.map(Columns::from).or_else(|| abi.ra.map(plain))
 }
 

@@ -1,8 +1,8 @@
 //! The frame-record walk on stacks drawn word by word, without any emulator.
 
 use kunwind::{
-    Abi, Claim, CodeAddress, End, Error, Frame, FrameRecordUnwinder, Regs, Source, StackBounds, Target, WalkState, abi,
-    walk,
+    Abi, Claim, CodeAddress, End, Error, Format, Frame, FrameRecordUnwinder, Regs, Source, StackBounds, Table, Target,
+    Task, WalkState, abi, walk,
 };
 
 const LOW: u64 = 0xffff_8000_1000_0000;
@@ -27,6 +27,22 @@ impl Target for Stack {
 
     fn stacks(&self) -> &[StackBounds] {
         &self.bounds
+    }
+
+    fn is_text(&self, _: u64) -> bool {
+        true
+    }
+
+    fn is_exception_entry(&self, _: u64) -> bool {
+        false
+    }
+
+    fn task(&self) -> Option<Task> {
+        None
+    }
+
+    fn table(&self, _: Format) -> Option<&dyn Table> {
+        None
     }
 }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use kunwind::kernel::{Form, UnwindFrame, WalkStackframe, arm64_kunwind, riscv_metadata};
 use kunwind::{
-    Abi, Claim, CodeAddress, End, Error, Frame, Regs, Source, StackBounds, Target, Task, Unwinder, WalkState, abi, walk,
+    Abi, Claim, CodeAddress, End, Error, Format, Frame, Regs, Source, StackBounds, Table, Target, Task, Unwinder,
+    WalkState, abi, walk,
 };
 
 const LOW: u64 = 0xffff_8000_1000_0000;
@@ -42,6 +43,10 @@ impl Target for Stack {
 
     fn task(&self) -> Option<Task> {
         Some(Task { stack: STACK })
+    }
+
+    fn table(&self, _: Format) -> Option<&dyn Table> {
+        None
     }
 }
 

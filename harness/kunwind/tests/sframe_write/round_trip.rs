@@ -64,7 +64,8 @@ fn every_pc_has_the_row_of_the_cfi() {
 }
 
 fn offset() -> impl Strategy<Value = i64> {
-    let edges = select(vec![-129, -128, 127, 128, -32769, -32768, 32767, 32768, i64::from(i32::MIN), i64::from(i32::MAX)]);
+    let edges =
+        select(vec![-129, -128, 127, 128, -32769, -32768, 32767, 32768, i64::from(i32::MIN), i64::from(i32::MAX)]);
     let near_too_large = select(vec![i64::from(i32::MAX) + 1, i64::MIN, i64::MAX]);
     prop_oneof![8 => (-40_i64..40).prop_map(|words| words * 8), 2 => edges, 1 => -70000_i64..70000, 1 => near_too_large]
 }
@@ -146,8 +147,11 @@ fn rows_are_read_as_they_were_written() {
             let reason = made.refused.iter().find(|(other, _)| *other == index).map(|(_, reason)| *reason);
             prop_assert!(matches!(reason, None | Some(Reason::Row(..))), "{:?}", reason);
             let starts = function.rows.iter().map(|(start, _)| *start);
-            for offset in starts.clone().chain(starts.map(|start| start.saturating_sub(1))).chain([0, function.size - 1]) {
-                let read = section.lookup(function.start + offset).map_err(|error| TestCaseError::fail(error.to_string()))?;
+            for offset in
+                starts.clone().chain(starts.map(|start| start.saturating_sub(1))).chain([0, function.size - 1])
+            {
+                let read =
+                    section.lookup(function.start + offset).map_err(|error| TestCaseError::fail(error.to_string()))?;
                 prop_assert_eq!(read, reason.is_none().then(|| expected(function, offset)));
             }
             let counter = if reason.is_none() { &written } else { &refused };
