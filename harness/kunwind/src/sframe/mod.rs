@@ -1,6 +1,6 @@
 //! SFrame: the section of simple unwind rows that GNU as writes (`.sframe`), versions 2 and 3, every ABI, both byte orders.
 //!
-//! [`Section`] reads: no allocation, no panic, and nothing is looked at before it is asked for. [`validate`] looks at
+//! [`Section`] reads: no allocation, no panic, and nothing is looked at before it is asked for. [`validate()`] looks at
 //! everything and says all that is wrong.
 
 pub mod format;
