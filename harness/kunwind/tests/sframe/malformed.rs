@@ -119,6 +119,7 @@ const PATCHES: &[Patch] = {
         (48, SOUND, &[(0x6e, &[3])], Some((Kind::BadFreType, Field::FuncInfo))),
         (51, SOUND, &[(0x6e, &[0x20])], Some((Kind::ReservedBits, Field::FuncInfo))),
         (54, SOUND, &[(0x6f, &[0x20])], Some((Kind::ReservedBits, Field::FuncInfo2))),
+        (56, SOUND, &[(0x87, &[16])], Some((Kind::FreStartBeyondBlock, Field::FreStart))),
         (57, SOUND, &[(0x70, &[16])], Some((Kind::ReservedBits, Field::RepSize))),
         (60, SOUND, &[(0x7c, &[0x41])], Some((Kind::FreStartBeyondFunction, Field::FreStart))),
         (63, SOUND, &[(0x72, &[0x63])], Some((Kind::BadDatawordSize, Field::FreInfo))),

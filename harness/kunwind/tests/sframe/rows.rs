@@ -130,6 +130,20 @@ fn a_function_without_a_size_does_not_hide_the_one_at_its_address() {
 }
 
 #[test]
+fn a_function_without_a_size_does_not_hide_the_one_around_it() {
+    // It is at 0x1020, inside of the one from 0x1000 to 0x1040.
+    let mut data = fixture::malformed("001_good");
+    data[0x2c..0x34].copy_from_slice(&(0x1020_i64 - 0x202c).to_le_bytes());
+    data[0x34..0x38].fill(0);
+    for flags in [5, 4] {
+        data[3] = flags;
+        let section = Section::parse(&data, 0x2000).expect("a sound header");
+        let function = section.function_at(0x1030).expect("no error").expect("a function");
+        assert_eq!(function.index(), 0, "flags {flags}");
+    }
+}
+
+#[test]
 fn a_section_without_a_place_counts_from_its_own_start() {
     // Its code begins 0x1000 bytes before it.
     let data = fixture::malformed("001_good");
@@ -143,4 +157,14 @@ fn a_section_without_a_place_counts_from_its_own_start() {
     // At 0, with a known place, there is nothing before it.
     let placed = Section::parse(&data, 0).expect("a sound header");
     assert_eq!(placed.function(0).expect_err("before 0").kind, ErrorKind::AddressOverflow);
+}
+
+#[test]
+fn a_lookup_believes_no_rows_out_of_order() {
+    for name in ["058_fre_dup", "059_fre_descending"] {
+        let data = fixture::malformed(name);
+        let section = Section::parse(&data, 0x2000).expect("a sound header");
+        let error = section.lookup(0x103f).expect_err("the last byte needs all rows");
+        assert_eq!(error.kind, ErrorKind::FreOrder, "{name}");
+    }
 }
