@@ -50,9 +50,13 @@ impl Plan {
             .min_by_key(|segment| segment.p_offset(endian))
             .ok_or("nothing in it is loaded (no PT_LOAD), so a section could not be either; encode the linked file")?;
         let page = loads().map(|segment| segment.p_align(endian)).max().unwrap_or(0).max(MIN_PAGE);
+        if !page.is_power_of_two() || page > MAX_GAP {
+            return Err(format!("its segments are aligned to {page:#x} bytes"));
+        }
         let full = || "there is no address above its segments".to_owned();
-        let end = loads().map(|segment| segment.p_vaddr(endian).checked_add(segment.p_memsz(endian))).max();
-        let segment = align(end.flatten().ok_or_else(full)?, page).ok_or_else(full)?;
+        let ends = loads().map(|segment| segment.p_vaddr(endian).checked_add(segment.p_memsz(endian)));
+        let end = ends.collect::<Option<Vec<_>>>().and_then(|ends| ends.into_iter().max()).ok_or_else(full)?;
+        let segment = align(end, page).ok_or_else(full)?;
         let file_end = elf.data.len() as u64;
         // Old kernels tell a program where its headers are by the distance of the first segment from its file offset.
         let distance = first.p_vaddr(endian).wrapping_sub(first.p_offset(endian));
@@ -60,11 +64,12 @@ impl Plan {
         let offset = if alike >= file_end && alike - file_end <= MAX_GAP {
             alike
         } else {
-            align(file_end, page).ok_or_else(full)?.checked_add(segment % page).ok_or_else(full)?
+            align(file_end, page).ok_or_else(full)?
         };
         let has_sframe = elf.segments.iter().any(|segment| segment.p_type(endian) == PT_GNU_SFRAME);
         let headers = elf.segments.len() as u64 + 1 + u64::from(!has_sframe);
-        let address = align(segment + headers * PROGRAM_HEADER, ALIGN).ok_or_else(full)?;
+        let address =
+            segment.checked_add(headers * PROGRAM_HEADER).and_then(|end| align(end, ALIGN)).ok_or_else(full)?;
         Ok(Self { offset, segment, page, headers, address })
     }
 
