@@ -155,6 +155,8 @@ pub struct Context<'a> {
     stop: Option<Stop>,
     /// What the firmware keeps of the code that it interrupted; empty while it has interrupted none.
     pub(crate) firmware: Vec<u64>,
+    /// A state of the CPU in kernel mode, for a CPU that needs one to get back there.
+    pub(crate) kernel_mode: Option<unicorn_engine::Context>,
 }
 
 impl std::fmt::Debug for Context<'_> {
@@ -317,6 +319,7 @@ impl<'g> Machine<'g> {
             budget,
             stop: None,
             firmware: Vec::new(),
+            kernel_mode: None,
         }
     }
 
@@ -423,7 +426,7 @@ fn fill_tlb(engine: &mut Unicorn<'_, Context<'_>>, address: u64, kind: MemType) 
 
 /// The exception hook: a system call enters the guest's own kernel, if it has one, and a call of the firmware is answered;
 /// nothing else may happen.
-fn exception(engine: &mut Unicorn<'_, Context<'_>>, number: u32) {
+pub(crate) fn exception(engine: &mut Unicorn<'_, Context<'_>>, number: u32) {
     let Context { arch, vectors, .. } = *engine.get_data();
     let pc = engine.pc_read().unwrap_or_default();
     if let Some((saved, resume)) = arch.syscall(number, pc)

@@ -114,6 +114,7 @@ impl<'p> Delivery<'p> {
                 Some(Inner::Fault) => Exception::Fault,
                 Some(Inner::Serror) => Exception::SError,
                 Some(Inner::Sdei) => Exception::Sdei,
+                Some(Inner::Debug) => Exception::Debug,
                 None => arch.nested_exception(),
             },
             marker_set: RegisterSet::new(arch, at_markers),
@@ -132,6 +133,7 @@ impl<'p> Delivery<'p> {
             Kind::Fault => Some(Exception::Fault),
             Kind::Serror => Some(Exception::SError),
             Kind::Sdei => Some(Exception::Sdei),
+            Kind::Debug => Some(Exception::Debug),
         }
     }
 
