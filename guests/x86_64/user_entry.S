@@ -8,14 +8,17 @@
 FUNC guest_main
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	call	wait_for_other
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 END guest_main
 
 // The process begins here: nobody called, and rsp is the high end of the user stack.
-FUNC user_main
+CODE user_main
 	movl	$2, %ebx
 .Lagain:
 	movq	%rbx, %rdi
@@ -25,18 +28,21 @@ FUNC user_main
 	movl	$60, %eax
 	syscall					// the process ends
 	ud2					// not reached
-END user_main
+END_CODE user_main
 
 FUNC user_caller
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
 	pushq	%r12
 	movl	$9, %r12d
 	call	user_leaf
 	addq	%r12, %rax
 	popq	%r12
 	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 END user_caller
 
@@ -44,8 +50,10 @@ END user_caller
 FUNC user_leaf
 						// CFA=rsp+8 RA=[cfa-8]
 	movq	%rbp, %rdx
+	.cfi_register %rbp, %rdx
 	leaq	1(%rdi,%rdi), %rbp
 	leaq	4(%rbp), %rax
 	movq	%rdx, %rbp
+	.cfi_restore %rbp
 	ret
 END user_leaf
