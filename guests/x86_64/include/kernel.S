@@ -74,6 +74,7 @@ WORD need_resched
 WORD preempt_count
 WORD hardirq_stack_inuse
 WORD other_exited
+WORD overflow_is_fatal
 WORD cpu_current_top_of_stack			// the high end of the running task's stack
 WORD cpu_user_rsp				// for the three instructions in which a system call has no stack yet
 
