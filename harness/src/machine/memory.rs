@@ -72,12 +72,11 @@ impl Memory {
         Self { regions, guards: Vec::new() }
     }
 
-    /// Makes guard pages of whatever whole pages lie between the stacks, which are in ascending order.
+    /// Makes guard pages of whatever whole pages lie between the stacks, which are in ascending order. Below the lowest
+    /// one there may be data, so it has no guard.
     pub(super) fn guard(&mut self, stacks: &[Stack]) {
         let gaps = stacks.windows(2).map(|pair| (pair[0].bounds.high, pair[1].bounds.low));
-        // The first one has a guard too: a page, if the arena begins lower.
-        let first = stacks.first().map(|stack| (stack.bounds.low.saturating_sub(PAGE), stack.bounds.low));
-        let pages = first.into_iter().chain(gaps).map(|(low, high)| low.next_multiple_of(PAGE)..high & !(PAGE - 1));
+        let pages = gaps.map(|(low, high)| low.next_multiple_of(PAGE)..high & !(PAGE - 1));
         self.guards = pages.filter(|range| !range.is_empty()).collect();
     }
 
@@ -104,12 +103,12 @@ impl Memory {
     pub fn write_u64(&self, address: u64, value: u64) -> bool {
         !self.is_guard(address)
             && self.regions.iter().any(|region| {
-            let Some(offset) = region.offset(address, 8) else { return false };
-            // SAFETY: the eight bytes are inside the allocation, which Rust code reaches only through raw pointers, and the
-            // guest stands still, as for `read_u64`.
-            unsafe { region.bytes.add(offset).cast::<[u8; 8]>().write(value.to_le_bytes()) };
-            true
-        })
+                let Some(offset) = region.offset(address, 8) else { return false };
+                // SAFETY: the eight bytes are inside the allocation, which Rust code reaches only through raw pointers, and the
+                // guest stands still, as for `read_u64`.
+                unsafe { region.bytes.add(offset).cast::<[u8; 8]>().write(value.to_le_bytes()) };
+                true
+            })
     }
 
     pub(super) fn region(&self, address: u64) -> Option<&Region> {

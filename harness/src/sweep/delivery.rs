@@ -424,7 +424,9 @@ impl<'p> Delivery<'p> {
             testimony.contradiction = self.contradiction;
         }
         // One that was still on its way to its marker when the run ended was no point.
-        for cut_off in self.delivered.iter().filter(|pending| !pending.was_walked && pending.point.site != JUDGED_BY_NOBODY) {
+        for cut_off in
+            self.delivered.iter().filter(|pending| !pending.was_walked && pending.point.site != JUDGED_BY_NOBODY)
+        {
             self.recorder.forget(cut_off.point.site);
         }
         let mut section = self.recorder.finish(scenario, variant, self.kind);
