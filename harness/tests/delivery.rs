@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use rstest::rstest;
-use unwind_harness::arch;
+use unwind_harness::arch::{self, Exception};
 use unwind_harness::guest::Guest;
+use unwind_harness::machine::{Action, Interrupt, Observer, RegisterSet};
 use unwind_harness::report::Section;
 use unwind_harness::scenario::{Kind, Scenario};
 use unwind_harness::subject;
-use unwind_harness::sweep::Job;
+use unwind_harness::sweep::{Job, Prepared};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -272,4 +273,68 @@ fn nmis_nest_in_the_entry_from_user_mode() {
     assert_eq!(section.void, None);
     let points: BTreeSet<String> = places(&section, true).into_iter().map(|(function, _)| function).collect();
     assert_eq!(points, entry.map(str::to_owned).into(), "sync_regs and return_to_user run for user mode alone");
+}
+
+/// Delivers one exception at the first arrival at an instruction, and stops at what runs next.
+struct DeliverOnce {
+    at: u64,
+    exception: Exception,
+    sp: RegisterSet,
+    /// SP before, and in the first instruction of the entry, with the words that the CPU has pushed there.
+    seen: Option<(u64, u64, Vec<u64>)>,
+    before: Option<u64>,
+}
+
+impl Observer for DeliverOnce {
+    fn interrupted(&mut self, at: &Interrupt<'_>) -> Action {
+        let mut sp = [0];
+        at.read_values(&self.sp, &mut sp);
+        if let Some(before) = self.before {
+            let words = (0..6).map(|index| at.memory.read_u64(sp[0] + 8 * index).unwrap_or_default());
+            self.seen = Some((before, sp[0], words.collect()));
+            return Action::Stop;
+        }
+        if at.pc != self.at {
+            return Action::Continue;
+        }
+        self.before = Some(sp[0]);
+        Action::Deliver(self.exception)
+    }
+}
+
+/// Which stack an x86-64 CPU pushes its frame on, and what it pushes: by the SDM, not by what a guest makes of it.
+#[rstest]
+#[case::rsp0("user_entry", "user_leaf", Exception::Irq, "entry", None)]
+#[case::rsp0_with_error_code("user_entry", "user_leaf", Exception::Fault, "entry", Some(4))]
+#[case::ist("user_entry", "user_leaf", Exception::Debug, "db", None)]
+#[case::nmi("user_entry", "user_leaf", Exception::Nmi, "nmi", None)]
+#[case::kernel_ist("irq_on_task", "leaf", Exception::Debug, "db", None)]
+#[case::double_fault("overflow", "leaf", Exception::Irq, "df", Some(0))]
+#[case::double_fault_of_a_fault("overflow", "leaf", Exception::Fault, "df", Some(0))]
+fn an_x86_exception_frame_lies_where_the_cpu_puts_it(
+    #[case] name: &str,
+    #[case] function: &str,
+    #[case] exception: Exception,
+    #[case] stack: &str,
+    #[case] error_code: Option<u64>,
+) {
+    let cpu = arch::by_name("x86_64").expect("a CPU");
+    let guest = Guest::load(&root().join(format!("guests/x86_64/{name}.elf")), cpu).expect("the guest loads");
+    let at = guest.function(function).expect("a function").address;
+    let prepared = Prepared::new(guest, &[], 0).expect("a sound guest");
+    let sp = RegisterSet::new(cpu, [cpu.sp()]);
+    let mut observer = DeliverOnce { at, exception, sp, seen: None, before: None };
+    prepared.machine("_start").expect("a machine").run(&mut observer, 100_000).expect("it stops at the entry");
+    let (before, sp, words) = observer.seen.expect("the exception was taken");
+    let top = prepared.layout.stacks.iter().find(|one| one.name == stack).expect("a stack").bounds.high;
+    assert_eq!(sp, top - 40 - 8 * error_code.iter().count() as u64);
+    let frame = match error_code {
+        Some(code) => {
+            assert_eq!(words[0], code);
+            &words[1..]
+        }
+        None => &words[..5],
+    };
+    let (cs, ss) = if name == "user_entry" { (0x2b, 0x23) } else { (0x10, 0x18) };
+    assert_eq!((frame[0], frame[1], frame[3], frame[4]), (at, cs, before, ss));
 }

@@ -113,7 +113,7 @@ CODE _start
 	leaq	__current(%rip), %rax
 	movq	%rax, %rdx
 	shrq	$32, %rdx
-	wrmsr					// what it points at is never read; negative: a kernel's
+	wrmsr					// negative: a kernel's
 	movq	__stack_irq_high(%rip), %rax
 	subq	$8, %rax
 	movq	%rax, hardirq_stack_ptr(%rip)

@@ -132,6 +132,7 @@ FUNC do_\what
 	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16
+	cmpq	$0, %gs:0			// a user's GS base would fault
 	call	walk_here
 	popq	%rbp				// CFA=rsp+8
 	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
@@ -190,6 +191,7 @@ FUNC exit_to_user_mode
 	movq	%rsp, %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16
 	cli
+	cmpq	$0, %gs:0			// likewise
 	jmp	.Lmore_work
 .Luser_work:
 	sti
