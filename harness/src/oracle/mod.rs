@@ -59,7 +59,7 @@ pub struct Testimony {
 pub struct Place {
     /// The address.
     pub address: u64,
-    /// Whether that is an interrupted instruction, and not one behind a call: it may be the first one of its function.
+    /// Whether an exception was taken, and no call made: the instruction may be the first one of its function.
     pub is_interrupted: bool,
 }
 
@@ -68,15 +68,20 @@ impl Place {
         Self { address: activation.resume, is_interrupted: activation.cause != Cause::Call }
     }
 
-    /// An address in the function that waits.
-    const fn inside(self) -> u64 {
-        if self.is_interrupted { self.address } else { self.address.wrapping_sub(1) }
+    /// An address in the function that waits. Behind a system call that ends its function there is none.
+    fn inside(self, guest: &Guest) -> u64 {
+        let begins_here = self.is_interrupted && guest.symbols.function_at(self.address).is_some();
+        if begins_here { self.address } else { self.address.wrapping_sub(1) }
     }
 
     /// As `symbol+0x10`.
     #[must_use]
     pub fn name(self, guest: &Guest) -> String {
-        if self.is_interrupted { guest.symbols.name(self.address) } else { guest.symbols.name_of_return(self.address) }
+        if self.inside(guest) == self.address {
+            guest.symbols.name(self.address)
+        } else {
+            guest.symbols.name_of_return(self.address)
+        }
     }
 }
 
@@ -354,7 +359,7 @@ impl<'g> Oracle<'g> {
         }
         unwitnessed.sort_unstable();
         let is_declared = |place: Place| {
-            let function = self.guest.symbols.function_at(place.inside());
+            let function = self.guest.symbols.function_at(place.inside(self.guest));
             function.is_some_and(|function| never_resumes.contains(&function.name))
         };
         let contradiction = self.contradiction.or_else(|| {
