@@ -94,7 +94,13 @@ impl TableUnwinder {
         Self { abi, format }
     }
 
-    fn caller(&self, row: &UnwindRow, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<(), Error> {
+    fn caller(
+        &self,
+        row: &UnwindRow,
+        frame: &mut Frame,
+        state: &mut WalkState,
+        target: &dyn Target,
+    ) -> Result<(), Error> {
         let read = |at: u64| {
             if !state.windows.can_consume(at, 8) {
                 return Err(Error::OutsideStacks(at));

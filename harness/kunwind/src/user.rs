@@ -1,9 +1,9 @@
 //! The walk of a user stack by a kernel: `unwind_user`, as it is in Linux v7.3 (frame pointers alone) and as version 15 of its
 //! SFrame series has it (thread S3).
 
+use crate::WalkState;
 use crate::table::{Format, Place};
 use crate::{Abi, CfaRule, Claims, CodeAddress, Entry, Error, Frame, Rule, Source, Step, Target, UnwindRow, Unwinder};
-use crate::WalkState;
 
 /// The size of a word of user memory.
 const WORD: u64 = 8;

@@ -115,3 +115,16 @@ fn a_linked_index_is_sorted_and_covers_no_address_twice() {
         .collect();
     assert_eq!(starts, [0x1000, 0x1010, 0x3000]);
 }
+
+#[test]
+fn a_function_out_of_reach_is_refused() {
+    let abi = SFrameAbi::Amd64;
+    let leaf = || vec![(0, row(abi, 8, Rule::CfaOffsetDeref(-8)))];
+    assert_eq!(reason(abi, function(u64::MAX - 0x1000, 16, leaf())), Reason::OutOfReach);
+    assert_eq!(reason(abi, function(0x1000 + (1 << 63), 16, leaf())), Reason::OutOfReach);
+    let high = 0xffff_ffff_8000_0000;
+    let written = write(abi, Placement::Linked(high), &[function(u64::MAX - 8, 16, leaf())]).expect("one function");
+    assert_eq!(written.refused, [(0, Reason::OutOfReach)], "its end is no address");
+    let written = write(abi, Placement::Linked(high), &[function(high - 0x1000, 16, leaf())]).expect("one function");
+    assert_eq!(written.refused, []);
+}

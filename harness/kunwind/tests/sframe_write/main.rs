@@ -1,5 +1,6 @@
 //! Sections that are written here from CFI, against those that GNU as and ld 2.47 made of the same functions.
 
+mod broken;
 mod direct;
 mod elf;
 mod linked;

@@ -73,7 +73,7 @@ const DIFFERENCES: &[Difference] = &[
 
 /// Objects with both sections.
 #[rustfmt::skip] // a name per line would be a screen of names
-const OBJECTS: &[&str] = &[
+pub(crate) const OBJECTS: &[&str] = &[
     "a01_leaf", "a02_fpframe", "a03_lronly", "a04_fponly", "a06_pauth_b", "a09_ra_undef", "a11_winsave", "a12_refused",
     "al_lib", "al_main", "al_other", "be_a01_leaf", "be_a02_fpframe", "be_a03_lronly", "be_a05_pauth_a", "be_a07_large",
     "be_a09_ra_undef", "s01_leaf", "s02_frame", "s04_regs", "s06_ra_undef", "s07_large", "s09_refused", "sl_lib", "sl_main",

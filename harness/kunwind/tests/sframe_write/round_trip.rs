@@ -13,8 +13,19 @@ use proptest::test_runner::{RngAlgorithm, RngSeed, TestRunner};
 use crate::elf::{Elf, fixture};
 use crate::{convert, linked};
 
+/// The same cases in every run.
+pub(crate) fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        rng_algorithm: RngAlgorithm::ChaCha,
+        rng_seed: RngSeed::Fixed(0x5f),
+        ..ProptestConfig::default()
+    }
+}
+
 /// All that is wrong with a section, by the specification and by the kernel.
-fn findings(bytes: &[u8], address: u64, abi: SFrameAbi) -> Vec<String> {
+pub(crate) fn findings(bytes: &[u8], address: u64, abi: SFrameAbi) -> Vec<String> {
     let surroundings = Surroundings { address: Some(address), text: &[], abi: Some(abi) };
     let mut found = Vec::new();
     // The kernel takes no section without rows.
@@ -131,15 +142,8 @@ fn expected(function: &FunctionRows, offset: u64) -> Entry {
 
 #[test]
 fn rows_are_read_as_they_were_written() {
-    let config = ProptestConfig {
-        cases: 3000,
-        failure_persistence: None,
-        rng_algorithm: RngAlgorithm::ChaCha,
-        rng_seed: RngSeed::Fixed(0x5f),
-        ..ProptestConfig::default()
-    };
     let (written, refused) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
-    let result = TestRunner::new(config).run(&functions(), |(abi, address, functions)| {
+    let result = TestRunner::new(config(3000)).run(&functions(), |(abi, address, functions)| {
         let made = write(abi, Placement::Linked(address), &functions).expect("few functions");
         prop_assert_eq!(findings(&made.bytes, address, abi), [] as [&str; 0]);
         let section = Section::parse(&made.bytes, address).expect("a section");

@@ -77,6 +77,8 @@ pub enum Reason {
     TooLarge(u64),
     /// Another function covers its first address.
     Overlap,
+    /// It ends behind the last address, or its distance from the section needs more than 64 bits with a sign.
+    OutOfReach,
 }
 
 impl fmt::Display for Reason {
@@ -89,6 +91,7 @@ impl fmt::Display for Reason {
             Self::TooManyRows(rows) => write!(f, "it has {rows} rows, and 65535 is the most"),
             Self::TooLarge(size) => write!(f, "it is {size} bytes long, more than 32 bits say"),
             Self::Overlap => f.write_str("another function covers its first address"),
+            Self::OutOfReach => f.write_str("its addresses are out of reach of the section"),
         }
     }
 }

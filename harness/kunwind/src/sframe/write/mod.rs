@@ -96,7 +96,8 @@ pub fn write(abi: SFrameAbi, placement: Placement, functions: &[FunctionRows]) -
             Err(reason) => written.refused.push((index, reason)),
         }
     }
-    if matches!(placement, Placement::Linked(_)) {
+    if let Placement::Linked(section) = placement {
+        drop_unreachable(section, &mut all, &mut written.refused);
         all.sort_by_key(|function| (function.start, core::cmp::Reverse(function.size)));
         drop_overlapping(&mut all, &mut written.refused);
     }
@@ -132,6 +133,20 @@ pub fn write(abi: SFrameAbi, placement: Placement, functions: &[FunctionRows]) -
         bytes.extend_from_slice(&function.bytes);
     }
     Ok(written)
+}
+
+/// A start is a signed distance from its own field, wherever in the index that will be.
+fn drop_unreachable(section: u64, all: &mut Vec<Encoded>, refused: &mut Vec<(usize, Reason)>) {
+    let last_field = HEADER_SIZE.saturating_add(all.len().saturating_mul(FDE_V3_SIZE)) as u64;
+    all.retain(|function| {
+        let distance = |field: u64| i128::from(function.start) - i128::from(section) - i128::from(field);
+        let is_reached = [0, last_field].into_iter().all(|field| i64::try_from(distance(field)).is_ok());
+        let has_end = function.start.checked_add(function.size.into()).is_some();
+        if !(is_reached && has_end) {
+            refused.push((function.function, Reason::OutOfReach));
+        }
+        is_reached && has_end
+    });
 }
 
 /// Readers search the index: no two functions may cover an address, or start at one.
