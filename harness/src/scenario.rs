@@ -115,6 +115,8 @@ pub enum Kind {
     Serror,
     /// arm64: an event that the firmware hands to the kernel, whatever is masked.
     Sdei,
+    /// A breakpoint on the instruction.
+    Debug,
     /// A second exception at every instruction of an interrupt's entry, handler and exit.
     Nested,
     /// As `preempt`, and the walks are of stacks that are corrupted, word by word, on a copy.
@@ -136,6 +138,7 @@ impl Kind {
             Self::Fault => "fault",
             Self::Serror => "serror",
             Self::Sdei => "sdei",
+            Self::Debug => "debug",
             Self::Nested => "nested",
             Self::Corrupt => "corrupt",
             Self::Preempt => "preempt",
@@ -179,6 +182,8 @@ pub enum Inner {
     Serror,
     /// arm64: an event of the firmware.
     Sdei,
+    /// A breakpoint.
+    Debug,
 }
 
 /// One way to build or to place a scenario's guest.

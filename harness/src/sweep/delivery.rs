@@ -19,6 +19,9 @@ use crate::subject::{Live, Subject};
 /// The function whose instructions, and whose callees', are interrupted.
 const SUBJECT_FUNCTION: &str = "guest_main";
 
+/// The site of an exception that is no point: the outer one of two.
+const JUDGED_BY_NOBODY: usize = usize::MAX;
+
 /// The symbols of a guest that can be interrupted.
 struct Markers {
     guest_main: u64,
@@ -114,6 +117,7 @@ impl<'p> Delivery<'p> {
                 Some(Inner::Fault) => Exception::Fault,
                 Some(Inner::Serror) => Exception::SError,
                 Some(Inner::Sdei) => Exception::Sdei,
+                Some(Inner::Debug) => Exception::Debug,
                 None => arch.nested_exception(),
             },
             marker_set: RegisterSet::new(arch, at_markers),
@@ -132,6 +136,7 @@ impl<'p> Delivery<'p> {
             Kind::Fault => Some(Exception::Fault),
             Kind::Serror => Some(Exception::SError),
             Kind::Sdei => Some(Exception::Sdei),
+            Kind::Debug => Some(Exception::Debug),
         }
     }
 
@@ -395,7 +400,7 @@ impl<'p> Delivery<'p> {
                 let arch = self.recorder.prepared.guest.arch;
                 let [sp, fp] = [arch.sp(), arch.abi().fp].map(|register| live.get(register).unwrap_or_default());
                 self.recorder.within = Some(nesting.takes_outer(at.pc, sp, fp, self.oracle.truth())?);
-                Some((outer, usize::MAX)) // judged by nobody
+                Some((outer, JUDGED_BY_NOBODY))
             }
             // An event of the firmware leaves the CPU's registers of an exception alone.
             (Some(nesting), 1) if self.inner == Exception::Sdei || nesting.can_nest(at.pc) => {
@@ -406,7 +411,7 @@ impl<'p> Delivery<'p> {
     }
 
     /// The plain data of the finished run.
-    pub(super) fn finish(self, scenario: &Scenario, variant: &Variant) -> Section {
+    pub(super) fn finish(mut self, scenario: &Scenario, variant: &Variant) -> Section {
         let guest = &self.recorder.prepared.guest;
         let mut testimony = self.oracle.finish(&scenario.text.never_resumes);
         if let Some(pending) = self.delivered.first()
@@ -417,6 +422,12 @@ impl<'p> Delivery<'p> {
         }
         if self.contradiction.is_some() {
             testimony.contradiction = self.contradiction;
+        }
+        // One that was still on its way to its marker when the run ended was no point.
+        for cut_off in
+            self.delivered.iter().filter(|pending| !pending.was_walked && pending.point.site != JUDGED_BY_NOBODY)
+        {
+            self.recorder.forget(cut_off.point.site);
         }
         let mut section = self.recorder.finish(scenario, variant, self.kind);
         section.outer = self.nesting.map(|nesting| (nesting.seen, nesting.delivered()));
@@ -457,5 +468,15 @@ impl Observer for Delivery<'_> {
             at.memory.write_u64(self.markers.need_resched, 1);
         }
         Action::Deliver(exception)
+    }
+
+    /// A fault that nobody planned: an arrival of its own, at an instruction that may have been interrupted before.
+    fn faulted(&mut self, at: &Interrupt<'_>) {
+        let is_judged = self.began.is_some() && self.exception().is_some() && !self.kind.walks_task();
+        if is_judged && let Some(site) = self.recorder.arrive(at.pc) {
+            self.recorder.tell_machine(site, at);
+            let snapshot = self.snapshot(at, Arrival { site, reachable: true });
+            self.delivered.push(snapshot);
+        }
     }
 }
