@@ -68,6 +68,9 @@ pub struct Text {
     /// The open claims that this scenario decides.
     #[serde(default)]
     pub claims: Vec<String>,
+    /// Who rewrites return addresses here (`"fgraph"`, `"rethook"`, ...): the scenario is a row of the atlas.
+    #[serde(default)]
+    pub rewriter: Option<String>,
     /// The CPUs for which the scenario can exist; empty: all.
     #[serde(default)]
     pub only: Vec<String>,
@@ -202,6 +205,9 @@ pub struct Variant {
     /// The entry's SP modulo 32: 0 or 16.
     #[serde(default, alias = "cfa_mod32")]
     pub cfa_mod32: u64,
+    /// Which design against the windows of a rewriter the guest has (guests/KERNEL.md); without it, F0.
+    #[serde(default)]
+    pub design: Option<String>,
 }
 
 /// What is demanded of a subject, and accepting a snapshot cannot relax.

@@ -172,9 +172,8 @@ fn the_report_is_the_same_for_any_number_of_jobs_and_its_counters_add_up() {
         (&leaf["variant"], &leaf["interrupt"], &leaf["void"]),
         (&serde_json::Value::Null, &"probe".into(), &serde_json::Value::Null)
     );
-    let of_frame_record = |all: &Vec<serde_json::Value>| {
-        all.iter().rfind(|finding| finding["subject"] == "frame-record").cloned()
-    };
+    let of_frame_record =
+        |all: &Vec<serde_json::Value>| all.iter().rfind(|finding| finding["subject"] == "frame-record").cloned();
     let finding = leaf["findings"].as_array().and_then(of_frame_record).expect("a finding");
     assert_eq!(finding["start"], "live");
     assert_eq!(finding["verdict"], "!skipped");
