@@ -6,7 +6,7 @@ use kunwind::{Frame, Target, Unwinder, Walk, WalkState};
 
 use super::Prepared;
 use crate::guest::Symbol;
-use crate::oracle::Truth;
+use crate::oracle::{Activation, Cause, Truth};
 use crate::subject::{Live, Subject};
 use crate::verdict::{Rules, Verdict};
 
@@ -81,9 +81,11 @@ impl Trial<'_> {
 
     fn with_rules<T>(&self, work: impl FnOnce(&Rules<'_>) -> T) -> T {
         let guest = &self.prepared.guest;
-        let omissible = |resume: u64| {
+        let omissible = |activation: &Activation| {
             let is_listed = |function: &Symbol| self.omissible.contains(&function.name);
-            !self.omissible.is_empty() && guest.symbols.function_at(resume.wrapping_sub(1)).is_some_and(is_listed)
+            // What an exception interrupted is looked up where it stands: it may be the first instruction of a trampoline.
+            let at = if activation.cause == Cause::Call { activation.resume.wrapping_sub(1) } else { activation.resume };
+            !self.omissible.is_empty() && guest.symbols.function_at(at).is_some_and(is_listed)
         };
         work(&Rules {
             compares: self.subject.compares,
