@@ -2,7 +2,8 @@
 // handlers; kernel_entry.S holds the vectors, kernel_sched.S the tasks. A guest includes it and defines `guest_main`.
 // It may say before that what the second task runs (OTHER_FN, a function, and OTHER_ARG, an address for it), what a
 // softirq does (SOFTIRQ_ACTION), and what a system call does (SYS_CALL); or, with OTHER_PC, that the second task does not
-// start in ret_from_fork; or, with PREEMPT_COUNT, that there is a word that forbids preemption. Nothing of that may change once the kernel runs: an exception can switch tasks at once.
+// start in ret_from_fork; or, with PREEMPT_COUNT, that there is a word that forbids preemption; or what an interrupt does
+// (IRQ_ACTION, which calls `handle`). Nothing of that may change once the kernel runs: an exception can switch tasks at once.
 #include "guest.h"
 
 #ifndef OTHER_FN
@@ -295,7 +296,11 @@ FUNC do_irq
 	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
 	mov	x29, sp					// CFA=x29+16
 	.cfi_def_cfa x29, 16
+#ifdef IRQ_ACTION
+	bl	IRQ_ACTION
+#else
 	bl	handle
+#endif
 	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
 	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
