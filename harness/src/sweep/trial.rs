@@ -83,9 +83,9 @@ impl Trial<'_> {
         let guest = &self.prepared.guest;
         let omissible = |activation: &Activation| {
             let is_listed = |function: &Symbol| self.omissible.contains(&function.name);
-            // What an exception interrupted is looked up where it stands: it may be the first instruction of a trampoline.
-            let at = if activation.cause == Cause::Call { activation.resume.wrapping_sub(1) } else { activation.resume };
-            !self.omissible.is_empty() && guest.symbols.function_at(at).is_some_and(is_listed)
+            // What an exception interrupted may be a function's first instruction; what a call returns to never is.
+            let inside = activation.resume.wrapping_sub(u64::from(activation.cause == Cause::Call));
+            !self.omissible.is_empty() && guest.symbols.function_at(inside).is_some_and(is_listed)
         };
         work(&Rules {
             compares: self.subject.compares,
