@@ -170,6 +170,10 @@ FUNC irqentry_exit
 	bltu	sp, t0, 1f
 	ld	t0, TASK_HIGH(tp)
 	bgeu	sp, t0, 1f
+#ifdef FGRAPH
+	ld	t0, preempt_count
+	bnez	t0, 1f
+#endif
 	lla	t0, need_resched
 	ld	t1, 0(t0)
 	beqz	t1, 1f
