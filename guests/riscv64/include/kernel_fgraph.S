@@ -6,6 +6,8 @@
 // the entry off, and gives back what was kept. Neither trampoline has a frame record. The cookie by which a walk finds an entry
 // is the address of ra among the saved registers in mainline's form, and the frame pointer in the metadata form.
 //
+// With DIRECT, an operation can name a trampoline of its own in place of ftrace_caller, from the start or by FREGS_DIRECT.
+//
 // DESIGN (metadata form only): 0 as in mainline; 3 and 4 are the designs F3 and F4 against the windows of return_to_handler.
 #ifndef DESIGN
 #define DESIGN		0
@@ -137,6 +139,11 @@ OPS graph_ops, ftrace_graph_func
 // instructions, and then an address in here, until the end.
 CODE ftrace_caller
 						// CFA=sp RA=t0; its caller's is ra
+#ifdef DIRECT
+	ld	t1, -16(t0)			// an operation that is a direct call needs no more
+	ld	t1, OPS_DIRECT(t1)
+	bnez	t1, 1f
+#endif
 	addi	sp, sp, -FREGS_SIZE		// CFA=sp+112
 	sd	t0, FREGS_EPC(sp)		// RA=[sp]
 	sd	s0, FREGS_S0(sp)

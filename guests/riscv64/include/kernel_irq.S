@@ -67,7 +67,11 @@ FUNC handler
 	addi	s0, sp, 32			// CFA=s0
 	.cfi_def_cfa s0, 0
 	mv	s2, a0
+#ifdef IRQ_TRACED
+	call	traced_handler			// the guest's, which calls walk_here
+#else
 	call	walk_here
+#endif
 	mv	a0, s2
 	ld	s2, 8(sp)
 	ld	ra, 24(sp)			// RA=ra
