@@ -132,7 +132,7 @@ impl Arch for Riscv64 {
         match exception {
             Exception::Irq => status & 1 << 1 != 0, // sstatus.SIE
             Exception::Nmi | Exception::SError | Exception::Sdei => false,
-            Exception::Fault | Exception::Syscall => true,
+            Exception::Fault | Exception::Debug | Exception::Syscall => true,
         }
     }
 
