@@ -5,8 +5,7 @@
 //@ build fgraph_nested-F4: -DMETADATA -DDESIGN=4
 // Several entries on the ret_stack at once: traced functions that call traced functions, with and without words of the tracer
 // between the entries; a traced function that jumps to itself and to another, so that entries have the same frame pointer and
-// keep the trampoline's own address; and a traced assembly function without a frame record that calls a traced one, so that
-// entries have the same frame pointer and addresses of their own.
+// keep the trampoline's own address.
 #define FGRAPH
 #include "kernel.S"
 #include "kernel_fgraph.S"
@@ -30,7 +29,6 @@ FUNC guest_main
 	call	tailing
 	lla	t0, tracer_data_words
 	sd	zero, 0(t0)
-	call	equal
 	LEAVE	16
 END guest_main
 
@@ -85,25 +83,3 @@ TRACED countdown
 	bnez	a0, countdown
 	tail	inner
 END countdown
-
-FUNC equal
-						// CFA=sp RA=ra
-	ENTER	16
-	call	bare
-	LEAVE	16
-END equal
-
-// Assembly without a frame record: s0 stays its caller's.
-TRACED bare
-						// CFA=sp RA=ra
-	addi	sp, sp, -16			// CFA=sp+16
-	.cfi_def_cfa_offset 16
-	sd	ra, 8(sp)			// RA=[cfa-8]
-	.cfi_offset ra, -8
-	call	inner
-	ld	ra, 8(sp)			// RA=ra
-	.cfi_restore ra
-	addi	sp, sp, 16			// CFA=sp
-	.cfi_def_cfa_offset 0
-	ret
-END bare
