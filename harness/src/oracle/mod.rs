@@ -347,7 +347,7 @@ impl<'g> Oracle<'g> {
         }
         unwitnessed.sort_unstable();
         let is_declared = |place: u64| {
-            let function = self.guest.symbols.function_at(place.wrapping_sub(1));
+            let function = self.guest.symbols.function_of_return(place);
             function.is_some_and(|function| never_resumes.contains(&function.name))
         };
         let contradiction = self.contradiction.or_else(|| {
