@@ -149,32 +149,37 @@ fn fix(guest: &str, unwinder: &str) -> Option<String> {
 /// The rows of all scenarios that rewrite return addresses.
 #[must_use]
 pub fn rows(report: &Report) -> Vec<Row> {
-    let mut rows: BTreeMap<(String, String, String, usize, String), Row> = BTreeMap::new();
+    let mut rows: Vec<Row> = Vec::new();
     for section in report.sections.iter().filter(|section| section.void.is_none()) {
         let Some((rewriter, design)) = &section.rewriter else { continue };
-        let cpu = section.scenario.split('/').next().unwrap_or_default().to_owned();
+        let cpu = section.scenario.split('/').next().unwrap_or_default();
         for (column, subject) in section.subjects.iter().enumerate() {
             let claims = matches!(subject.claims, Claims::Explicit | Claims::ByFlag);
             let Some(fix) = fix(design, &subject.name).filter(|_| claims) else { continue };
-            let order = section.subjects.iter().position(|other| other.name == subject.name).unwrap_or(column);
-            let key = (cpu.clone(), rewriter.clone(), fix.clone(), order, subject.name.clone());
-            let row = rows.entry(key).or_insert_with(|| Row {
-                cpu: cpu.clone(),
-                rewriter: rewriter.clone(),
-                fix,
-                unwinder: subject.name.clone(),
-                points: 0,
-                unrecoverable: 0,
-                states: BTreeMap::new(),
-                unsound_reachable: 0,
-                intervals: Vec::new(),
+            let key = (cpu, rewriter.as_str(), fix.as_str(), subject.name.as_str());
+            let known = rows.iter().position(|row| (&*row.cpu, &*row.rewriter, &*row.fix, &*row.unwinder) == key);
+            let index = known.unwrap_or_else(|| {
+                rows.push(Row {
+                    cpu: cpu.to_owned(),
+                    rewriter: rewriter.clone(),
+                    fix,
+                    unwinder: subject.name.clone(),
+                    points: 0,
+                    unrecoverable: 0,
+                    states: BTreeMap::new(),
+                    unsound_reachable: 0,
+                    intervals: Vec::new(),
+                });
+                rows.len() - 1
             });
             for function in &section.functions {
-                add(row, section, column, function);
+                add(&mut rows[index], section, column, function);
             }
         }
     }
-    rows.into_values().collect()
+    // Unwinders stay in the order of columns, which is that of their first appearance.
+    rows.sort_by(|one, other| (&one.cpu, &one.rewriter, &one.fix).cmp(&(&other.cpu, &other.rewriter, &other.fix)));
+    rows
 }
 
 /// Adds the points of one function in one column.
