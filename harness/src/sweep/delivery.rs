@@ -11,7 +11,7 @@ use super::{Points, Prepared};
 use crate::Error;
 use crate::arch::{Exception, Linkage};
 use crate::machine::{Action, Interrupt, Memory, Observer, RegisterSet};
-use crate::oracle::{Cause, Oracle, Sight, Truth, Witnesses, displaced};
+use crate::oracle::{Cause, LiveWords, Oracle, Sight, Truth, Witnesses, displaced};
 use crate::report::{Section, Start};
 use crate::scenario::{Inner, Kind, Scenario, Variant};
 use crate::subject::{Live, Subject};
@@ -78,6 +78,8 @@ pub(super) struct Delivery<'p> {
     delivered: Vec<Delivered>,
     /// Of a nested run.
     nesting: Option<Nesting<'p>>,
+    /// Of guests that rewrite return addresses.
+    live: Option<LiveWords>,
     contradiction: Option<String>,
 }
 
@@ -104,6 +106,8 @@ impl<'p> Delivery<'p> {
             Kind::Nested => Points { max_visits: u64::MAX, ..points },
             _ => points,
         };
+        let rewrites =
+            ["ret_stack_boot", "rethooks_boot"].iter().any(|list| prepared.guest.symbols.address(list).is_some());
         let abi = arch.abi();
         let at_markers = [arch.sp(), abi.fp, arch.first_argument()].into_iter().chain(abi.ra);
         Ok(Self {
@@ -124,6 +128,7 @@ impl<'p> Delivery<'p> {
             all_registers: RegisterSet::all(arch),
             began: None,
             delivered: Vec::new(),
+            live: rewrites.then(|| LiveWords::new(&prepared.layout)),
             contradiction: None,
         })
     }
@@ -217,15 +222,13 @@ impl<'p> Delivery<'p> {
         regs: &dyn Fn(Register) -> Option<u64>,
     ) {
         let prepared = self.recorder.prepared;
-        let Some(task) = self.task(memory, task).filter(|task| task.ret_stack.is_some() || task.rethooks.is_some())
-        else {
-            return;
-        };
+        let (Some(live), Some(task)) = (&self.live, self.task(memory, task)) else { return };
         let abi = prepared.guest.arch.abi();
         let sight = Sight {
             arch: prepared.guest.arch,
             layout: &prepared.layout,
             memory,
+            live,
             register: regs,
             fp: abi.fp,
             record: abi.frame_record.offset_from_fp,
@@ -470,7 +473,22 @@ impl<'p> Delivery<'p> {
 }
 
 impl Observer for Delivery<'_> {
+    fn wants_stores(&self) -> bool {
+        self.live.is_some()
+    }
+
+    fn stored(&mut self, address: u64, size: usize) {
+        if let Some(live) = &mut self.live {
+            live.store(address, size);
+        }
+    }
+
     fn interrupted(&mut self, at: &Interrupt<'_>) -> Action {
+        if let Some(live) = &mut self.live {
+            let mut sp = [0];
+            at.read_values(&self.marker_set, &mut sp); // SP is its first
+            live.follow(sp[0], &self.recorder.prepared.layout);
+        }
         self.oracle.observe(at);
         self.follow(at);
         let has_returned = self.returns(at);
