@@ -14,7 +14,7 @@ use crate::explain::Point;
 use crate::report::{self, Report, Section, json, snapshot, text};
 use crate::scenario::{Kind, Scenario, Variant, load_all};
 use crate::subject::Subject;
-use crate::{Error, gate, sframe, subject, sweep};
+use crate::{Error, check, gate, sframe, subject, sweep};
 
 /// Interrupts small guests before every instruction and judges stack unwinders against a truth that reads no unwind data.
 ///
@@ -38,11 +38,21 @@ Exit status:
   2  wrong usage or input
   3  a run is void: the witnesses of the truth contradict each other";
 
+const CHECK_STATUS: &str = "\
+Exit status:
+  0  every wrong row is listed with its reason ([wrong-rows] of a scenario)
+  1  one is not, or a listed one is right
+  2  wrong usage or input
+  3  a run is void: the witnesses of the truth contradict each other";
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run scenarios and print one table
     #[command(after_help = EXIT_STATUS)]
     Run(RunArguments),
+    /// Hold the unwind data of guests against the truth, function by function, without any walk
+    #[command(after_help = CHECK_STATUS)]
+    Check(CheckArguments),
     /// List the scenarios, their variants and their unwinders
     List(Selection),
     /// Run everything and print what it says of the open claims (docs/claims.toml), as Markdown
@@ -86,6 +96,15 @@ struct RunArguments {
 }
 
 #[derive(Debug, Args)]
+struct CheckArguments {
+    #[command(flatten)]
+    selection: Selection,
+    /// Write the report to this file, replacing it
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 struct ExplainArguments {
     /// The scenario, as in `arm64/leaf`
     scenario: String,
@@ -122,6 +141,7 @@ impl Cli {
         match &self.command {
             None => run(&root, &self.run, out),
             Some(Command::Run(arguments)) => run(&root, arguments, out),
+            Some(Command::Check(arguments)) => check_rows(&root, arguments, out),
             Some(Command::List(selection)) => list(&root, selection, out),
             Some(Command::Findings) => findings(&root, out),
             Some(Command::Explain(arguments)) => explain_point(&root, arguments, out),
@@ -199,10 +219,7 @@ fn run(root: &Path, arguments: &RunArguments, out: &mut dyn Write) -> Result<u8,
     let scenarios = select(root, &arguments.selection)?;
     let report = run_all(root, &scenarios, &arguments.unwinder, arguments.jobs.map(Into::into))?;
     if let Some(path) = &arguments.json {
-        let file_error = |source| Error::File { path: path.clone(), source };
-        let mut document = Vec::new();
-        json::write(&report, &mut document).map_err(file_error)?;
-        std::fs::write(path, document).map_err(file_error)?;
+        replace(path, |document| json::write(&report, document))?;
     }
     if arguments.listing {
         for section in &report.sections {
@@ -216,6 +233,31 @@ fn run(root: &Path, arguments: &RunArguments, out: &mut dyn Write) -> Result<u8,
     Ok(if is_void {
         VOID
     } else if is_broken {
+        BROKEN
+    } else {
+        HOLDS
+    })
+}
+
+/// Writes a document to a file, or nothing if it cannot be written as a whole.
+fn replace(path: &Path, write: impl FnOnce(&mut Vec<u8>) -> std::io::Result<()>) -> Result<(), Error> {
+    let file_error = |source| Error::File { path: path.to_path_buf(), source };
+    let mut document = Vec::new();
+    write(&mut document).map_err(file_error)?;
+    std::fs::write(path, document).map_err(file_error)
+}
+
+fn check_rows(root: &Path, arguments: &CheckArguments, out: &mut dyn Write) -> Result<u8, Error> {
+    let scenarios = select(root, &arguments.selection)?;
+    let report = check::run_all(root, &scenarios, &load_all(root)?)?;
+    if let Some(path) = &arguments.json {
+        replace(path, |document| check::json::write(&report, document))?;
+    }
+    printed(check::text::write(&report, out))?;
+    let mut guests = report.guests.iter();
+    Ok(if guests.clone().any(|guest| guest.void.is_some() && !guest.void_is_meant) {
+        VOID
+    } else if guests.any(|guest| !guest.broken.is_empty()) {
         BROKEN
     } else {
         HOLDS

@@ -78,6 +78,9 @@ pub struct Text {
     /// What is demanded of each subject.
     #[serde(default)]
     pub must: BTreeMap<String, Level>,
+    /// Functions whose unwind rows are wrong, each with the reason (`unwind-harness check`).
+    #[serde(default)]
+    pub wrong_rows: BTreeMap<String, String>,
     /// Deviations with reasons.
     #[serde(default, deserialize_with = "each_known")]
     pub known: Vec<Known>,
