@@ -40,7 +40,7 @@ Exit status:
 
 const CHECK_STATUS: &str = "\
 Exit status:
-  0  every wrong row is listed with its reason ([wrong-rows] of a scenario)
+  0  every wrong row is listed with its reason ([[wrong-rows]] of a scenario)
   1  one is not, or a listed one is right
   2  wrong usage or input
   3  a run is void: the witnesses of the truth contradict each other";
@@ -254,13 +254,12 @@ fn check_rows(root: &Path, arguments: &CheckArguments, out: &mut dyn Write) -> R
         replace(path, |document| check::json::write(&report, document))?;
     }
     printed(check::text::write(&report, out))?;
-    let mut guests = report.guests.iter();
-    Ok(if guests.clone().any(|guest| guest.void.is_some() && !guest.void_is_meant) {
+    Ok(if report.guests.iter().any(|guest| guest.void.is_some() && !guest.void_is_meant) {
         VOID
-    } else if guests.any(|guest| !guest.broken.is_empty()) {
-        BROKEN
-    } else {
+    } else if report.broken.is_empty() {
         HOLDS
+    } else {
+        BROKEN
     })
 }
 

@@ -43,12 +43,10 @@ pub(super) fn is_frameless(entry: Option<&Entry>, arch: &dyn Arch) -> bool {
     matches!(entry, Some(Entry::Row(row)) if row.cfa == cfa && row.ra == ra && row.fp == Rule::Retain)
 }
 
-/// The instruction behind the first call of a function, where a call changes the link register: whatever rows say, the return
-/// address is not there any more. A call at the very end does not come back.
+/// The instruction behind the first call of a function, on a CPU whose calls all change the one link register: whatever rows
+/// say, the return address is not there any more. A call at the very end does not come back.
 pub(super) fn behind_call<'l>(lines: impl Iterator<Item = &'l Line>, arch: &dyn Arch) -> Option<u64> {
-    if arch.linkage() == Linkage::Push {
-        return None;
-    }
+    let Linkage::Register([_]) = arch.linkage() else { return None };
     let lines: Vec<&Line> = lines.collect();
     lines.windows(2).find(|pair| pair[0].flow.kind == FlowKind::Call).map(|pair| pair[1].address)
 }

@@ -11,6 +11,7 @@ use super::{Agreement, Function, Guest, Leaf, Part, Report, TableResult};
 struct Document<'a> {
     schema: u32,
     guests: Vec<JsonGuest<'a>>,
+    broken: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -19,7 +20,6 @@ struct JsonGuest<'a> {
     scenario: &'a str,
     void: Option<&'a str>,
     functions: Vec<JsonFunction<'a>>,
-    broken: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -62,7 +62,7 @@ struct JsonWrong<'a> {
 ///
 /// Those of `out`.
 pub fn write(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
-    let document = Document { schema: 1, guests: report.guests.iter().map(guest).collect() };
+    let document = Document { schema: 1, guests: report.guests.iter().map(guest).collect(), broken: &report.broken };
     serde_json::to_writer_pretty(&mut *out, &document)?;
     writeln!(out)
 }
@@ -73,7 +73,6 @@ fn guest(guest: &Guest) -> JsonGuest<'_> {
         scenario: &guest.scenario,
         void: guest.void.as_deref(),
         functions: guest.functions.iter().map(function).collect(),
-        broken: &guest.broken,
     }
 }
 

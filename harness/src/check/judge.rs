@@ -51,13 +51,7 @@ fn value(place: Option<Place>, retained: Option<u64>, live: &Live<'_>) -> Result
     }
 }
 
-fn same_ra(
-    row: &UnwindRow,
-    cfa: u64,
-    regs: &Regs,
-    live: &Live<'_>,
-    caller: &Activation,
-) -> Option<Result<(), String>> {
+fn same_ra(row: &UnwindRow, cfa: u64, regs: &Regs, live: &Live<'_>, caller: &Activation) -> Option<Result<(), String>> {
     let abi = live.guest.arch.abi();
     let place = row.ra.place(cfa, regs).map_err(|error| error.to_string());
     let found = place.and_then(|place| value(place, abi.ra.and_then(|link| regs.get(link)), live));

@@ -2,8 +2,8 @@
 //! the way from the running function to its caller. No walk is made, so a wrong row cannot hide behind a right one.
 
 mod claim;
-mod judge;
 pub mod json;
+mod judge;
 mod run;
 pub mod text;
 
@@ -26,6 +26,8 @@ pub const FORMATS: [Format; 2] = [Format::SFrame, Format::Dwarf];
 pub struct Report {
     /// One for each guest with unwind data, in the order of scenarios.
     pub guests: Vec<Guest>,
+    /// Wrong rows of which no scenario gives the reason, and reasons for rows that are right.
+    pub broken: Vec<String>,
 }
 
 /// The unwind data of one guest.
@@ -41,8 +43,6 @@ pub struct Guest {
     pub void_is_meant: bool,
     /// All its functions, by address; none of a void run.
     pub functions: Vec<Function>,
-    /// Wrong rows that no scenario of the guest lists, and lists of rows that are right.
-    pub broken: Vec<String>,
 }
 
 /// The rows of one function.
@@ -157,24 +157,21 @@ struct Job<'a> {
     scenario: &'a Scenario,
     variant: Variant,
     name: String,
-    /// Functions whose rows are wrong, as any scenario of the guest says.
-    listed: Vec<&'a str>,
 }
 
-/// The guests of these scenarios, each once. `all` are the scenarios whose lists of wrong rows count.
-fn jobs<'a>(scenarios: &'a [Scenario], all: &'a [Scenario]) -> Vec<Job<'a>> {
-    let name_of = |scenario: &Scenario, variant: &Variant| {
-        let stem = variant.guest.as_ref().unwrap_or(&scenario.text.guest);
-        format!("{}/{stem}", scenario.arch.name())
-    };
-    let mut jobs: Vec<Job<'a>> = Vec::new();
+/// The guest of a scenario's variant: `<cpu>/<file's stem>`.
+fn name_of(scenario: &Scenario, variant: &Variant) -> String {
+    format!("{}/{}", scenario.arch.name(), variant.guest.as_ref().unwrap_or(&scenario.text.guest))
+}
+
+/// The guests of these scenarios, each once.
+fn jobs(scenarios: &[Scenario]) -> Vec<Job<'_>> {
+    let mut jobs: Vec<Job<'_>> = Vec::new();
     for scenario in scenarios {
         for variant in scenario.variants() {
             let name = name_of(scenario, &variant);
             if !jobs.iter().any(|job| job.name == name) {
-                let users = all.iter().filter(|user| user.variants().iter().any(|build| name_of(user, build) == name));
-                let listed = users.flat_map(|user| user.text.wrong_rows.keys().map(String::as_str)).collect();
-                jobs.push(Job { scenario, variant, name, listed });
+                jobs.push(Job { scenario, variant, name });
             }
         }
     }
@@ -182,22 +179,21 @@ fn jobs<'a>(scenarios: &'a [Scenario], all: &'a [Scenario]) -> Vec<Job<'a>> {
 }
 
 /// Checks the guests of these scenarios, each once; guests without unwind data are left out. `all` are the scenarios whose
-/// lists of wrong rows count.
+/// lists of wrong rows excuse a guest.
 ///
 /// # Errors
 ///
 /// Whatever keeps a guest from being loaded or from running to its end.
 pub fn run_all(root: &Path, scenarios: &[Scenario], all: &[Scenario]) -> Result<Report, Error> {
     let mut report = Report::default();
-    for job in jobs(scenarios, all) {
+    for job in jobs(scenarios) {
         let prepared = Prepared::load(root, job.scenario, &job.variant)?;
-        if FORMATS.iter().all(|format| prepared.tables.get(*format).is_none()) {
-            continue;
+        if FORMATS.iter().any(|format| prepared.tables.get(*format).is_some()) {
+            report.guests.push(check(&prepared, job.scenario, &job.name)?);
         }
-        let mut guest = check(&prepared, job.scenario, &job.name)?;
-        guest.broken = broken(&guest, &job.listed, job.scenario);
-        report.guests.push(guest);
     }
+    report.broken = unlisted(&report, all);
+    report.broken.extend(stale(&report, scenarios));
     Ok(report)
 }
 
@@ -217,30 +213,49 @@ pub fn check(prepared: &Prepared, scenario: &Scenario, name: &str) -> Result<Gue
         void_is_meant: void.as_ref().is_some_and(|reason| scenario.means_void(reason)),
         functions: if void.is_some() { Vec::new() } else { functions },
         void,
-        broken: Vec::new(),
     })
 }
 
-/// What of a guest is not as its scenarios say.
-fn broken(guest: &Guest, listed: &[&str], scenario: &Scenario) -> Vec<String> {
+/// Whether a scenario has this guest.
+fn has(scenario: &Scenario, guest: &Guest) -> bool {
+    scenario.variants().iter().any(|variant| name_of(scenario, variant) == guest.name)
+}
+
+/// Wrong rows of which no scenario of the guest gives the reason.
+fn unlisted(report: &Report, scenarios: &[Scenario]) -> Vec<String> {
     let mut broken = Vec::new();
-    for function in &guest.functions {
-        let wrong = function.tables.iter().find(|table| table.is_wrong());
-        match wrong.and_then(|table| Some((table, table.first_wrong()?))) {
-            Some((table, offset)) if !listed.contains(&&*function.name) => broken.push(format!(
-                "{}: {} is wrong at {}+{offset:#x}; mend it, or give the reason in [wrong-rows] of {}",
-                guest.name,
-                table.format.name(),
-                function.name,
-                scenario.path.display()
-            )),
-            _ => {}
+    for guest in &report.guests {
+        let lists =
+            scenarios.iter().filter(|scenario| has(scenario, guest)).flat_map(|scenario| &scenario.text.wrong_rows);
+        let listed: Vec<&String> = lists.flat_map(|list| &list.functions).collect();
+        for function in guest.functions.iter().filter(|function| !listed.contains(&&function.name)) {
+            let wrong = function.tables.iter().find_map(|table| Some((table, table.first_wrong()?)));
+            if let Some((table, offset)) = wrong {
+                let (format, name) = (table.format.name(), &function.name);
+                broken.push(format!(
+                    "{}: {format} is wrong at {name}+{offset:#x}; mend it, or give the reason in [[wrong-rows]] of {}",
+                    guest.name, guest.scenario
+                ));
+            }
         }
     }
-    for name in listed.iter().filter(|_| guest.void.is_none()) {
-        let is_wrong = |function: &&Function| function.name == *name && function.tables.iter().any(TableResult::is_wrong);
-        if !guest.functions.iter().any(|function| is_wrong(&function)) {
-            broken.push(format!("{}: [wrong-rows] lists {name}, whose rows are not wrong: remove it", guest.name));
+    broken
+}
+
+/// Lists of rows that are right in every guest of their scenario.
+fn stale(report: &Report, scenarios: &[Scenario]) -> Vec<String> {
+    let mut broken = Vec::new();
+    for scenario in scenarios {
+        let guests = || report.guests.iter().filter(|guest| has(scenario, guest));
+        if guests().any(|guest| guest.void.is_some()) {
+            continue;
+        }
+        for name in scenario.text.wrong_rows.iter().flat_map(|list| &list.functions) {
+            let mut functions = guests().flat_map(|guest| &guest.functions).filter(|function| function.name == *name);
+            if !functions.any(|function| function.tables.iter().any(TableResult::is_wrong)) {
+                let path = scenario.path.display();
+                broken.push(format!("{path}: [[wrong-rows]] lists {name}, whose rows are not wrong: remove it"));
+            }
         }
     }
     broken

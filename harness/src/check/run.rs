@@ -8,8 +8,8 @@ use super::claim::{Leaf, behind_call, is_frameless};
 use super::judge::{Judgement, judge};
 use super::{Agreement, FORMATS, Function, Part, PartResult, TableResult, Wrong};
 use crate::guest::Symbol;
-use crate::machine::{Action, Interrupt, Observer, RegisterSet};
-use crate::oracle::{Oracle, Witnesses};
+use crate::machine::{Action, Interrupt, Memory, Observer, RegisterSet};
+use crate::oracle::{Activation, Oracle, Witnesses};
 use crate::subject::Live;
 use crate::sweep::Prepared;
 
@@ -46,6 +46,8 @@ pub(super) struct Run<'p> {
     oracle: Oracle<'p>,
     /// Those that rows speak of.
     registers: RegisterSet,
+    /// The task structures: {low, high} of the task's stack first (guests/KERNEL.md).
+    tasks: Vec<u64>,
     /// By address.
     sites: BTreeMap<u64, Site>,
 }
@@ -70,8 +72,18 @@ impl<'p> Run<'p> {
             prepared,
             oracle: prepared.oracle(witnesses),
             registers: RegisterSet::new(prepared.guest.arch, named),
+            tasks: ["task_boot", "task_other"].iter().filter_map(|name| prepared.guest.symbols.address(name)).collect(),
             sites,
         }
+    }
+
+    /// Whether a switch of tasks is half done: SP is on the stack of a task that is not the running one yet. There is no
+    /// caller then of whom SP and the truth say the same.
+    fn is_between_tasks(&self, memory: &Memory, sp: u64) -> bool {
+        let others = self.tasks.iter().filter(|task| **task != self.oracle.task());
+        others
+            .filter_map(|task| Some(memory.read_u64(*task)?..memory.read_u64(task + 8)?))
+            .any(|stack| stack.contains(&sp))
     }
 
     /// Why the run is void, and what was found.
@@ -111,12 +123,20 @@ impl Observer for Run<'_> {
         if self.oracle.is_void() {
             return Action::Stop;
         }
-        let Some(site) = self.sites.get_mut(&at.pc) else { return Action::Continue };
-        site.points += 1;
+        let arch = self.prepared.guest.arch;
         let mut regs = Regs::none();
         at.read(&self.registers, &mut regs);
+        let sp = regs.get(arch.sp()).unwrap_or_default();
+        let is_between_tasks = self.is_between_tasks(at.memory, sp);
+        let Some(site) = self.sites.get_mut(&at.pc) else { return Action::Continue };
+        site.points += 1;
+        if is_between_tasks {
+            return Action::Continue;
+        }
         let live = Live::new(self.prepared, at.memory, &self.prepared.bounds, None);
-        let caller = self.oracle.truth().activations().next();
+        // What waits on the kernel's stack has not called what runs in user mode.
+        let is_caller = |caller: &&Activation| !at.is_user(arch) || caller.stack == self.prepared.layout.stack_of(sp);
+        let caller = self.oracle.truth().activations().next().filter(is_caller);
         for asked in &mut site.asked {
             if let Some(entry) = asked.entry {
                 asked.note(judge(&entry, &regs, &live, caller));
@@ -167,13 +187,13 @@ fn of_table(prepared: &Prepared, function: &Symbol, sites: &[(u64, &Site)], inde
     TableResult { format: FORMATS[index], covered, parts, leaf, wrong }
 }
 
-/// Whether all tables say the same of a function, where they say something.
+/// Whether all tables say the same of a function, where two or more say something.
 fn agreement(sites: &[(u64, &Site)]) -> Agreement {
-    let pairs = sites.iter().filter_map(|(offset, site)| {
-        let [first, second] = &site.asked;
-        Some((*offset, first.entry? == second.entry?))
+    let compared = sites.iter().filter_map(|(offset, site)| {
+        let said: Vec<&Entry> = site.asked.iter().filter_map(|asked| asked.entry.as_ref()).collect();
+        (said.len() > 1).then(|| (*offset, said.windows(2).all(|pair| pair[0] == pair[1])))
     });
-    pairs.fold(Agreement::None, |so_far, (offset, same)| match so_far {
+    compared.fold(Agreement::None, |so_far, (offset, same)| match so_far {
         Agreement::Differ(_) => so_far,
         _ if same => Agreement::Same,
         _ => Agreement::Differ(offset),

@@ -23,11 +23,10 @@ pub fn write(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
         write_guest(guest, width, out)?;
     }
     write_totals(report, out)?;
-    let broken: Vec<&String> = report.guests.iter().flat_map(|guest| &guest.broken).collect();
-    for message in &broken {
+    for message in &report.broken {
         writeln!(out, "{BAD}gate broken{BAD:#}: {message}")?;
     }
-    if broken.is_empty() {
+    if report.broken.is_empty() {
         writeln!(out, "{GOOD}every wrong row is listed with its reason{GOOD:#}")?;
     }
     Ok(())
