@@ -55,6 +55,8 @@ enum Command {
     Check(CheckArguments),
     /// List the scenarios, their variants and their unwinders
     List(Selection),
+    /// Run what rewrites return addresses, and print where the originals can be found and what unwinders make of it
+    Atlas(AtlasArguments),
     /// Run everything and print what it says of the open claims (docs/claims.toml), as Markdown
     Findings,
     /// Tell one point in full: registers, code, truth, and each walk with the words it read
@@ -105,6 +107,21 @@ struct CheckArguments {
 }
 
 #[derive(Debug, Args)]
+struct AtlasArguments {
+    #[command(flatten)]
+    selection: Selection,
+    /// Below each row, print where its walks are not right or no rule can find the address
+    #[arg(long)]
+    intervals: bool,
+    /// Write the rows to this file, replacing it
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write a page with rows, intervals and listings to this file, replacing it
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 struct ExplainArguments {
     /// The scenario, as in `arm64/leaf`
     scenario: String,
@@ -143,6 +160,7 @@ impl Cli {
             Some(Command::Run(arguments)) => run(&root, arguments, out),
             Some(Command::Check(arguments)) => check_rows(&root, arguments, out),
             Some(Command::List(selection)) => list(&root, selection, out),
+            Some(Command::Atlas(arguments)) => atlas(&root, arguments, out),
             Some(Command::Findings) => findings(&root, out),
             Some(Command::Explain(arguments)) => explain_point(&root, arguments, out),
             Some(Command::Sframe(arguments)) => sframe::execute(arguments, out),
@@ -219,7 +237,7 @@ fn run(root: &Path, arguments: &RunArguments, out: &mut dyn Write) -> Result<u8,
     let scenarios = select(root, &arguments.selection)?;
     let report = run_all(root, &scenarios, &arguments.unwinder, arguments.jobs.map(Into::into))?;
     if let Some(path) = &arguments.json {
-        replace(path, |document| json::write(&report, document))?;
+        write_file(path, |out| json::write(&report, out))?;
     }
     if arguments.listing {
         for section in &report.sections {
@@ -239,8 +257,8 @@ fn run(root: &Path, arguments: &RunArguments, out: &mut dyn Write) -> Result<u8,
     })
 }
 
-/// Writes a document to a file, or nothing if it cannot be written as a whole.
-fn replace(path: &Path, write: impl FnOnce(&mut Vec<u8>) -> std::io::Result<()>) -> Result<(), Error> {
+/// Writes a file at once, when all that it will hold is known.
+fn write_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<(), Error> {
     let file_error = |source| Error::File { path: path.to_path_buf(), source };
     let mut document = Vec::new();
     write(&mut document).map_err(file_error)?;
@@ -251,7 +269,7 @@ fn check_rows(root: &Path, arguments: &CheckArguments, out: &mut dyn Write) -> R
     let scenarios = select(root, &arguments.selection)?;
     let report = check::run_all(root, &scenarios, &load_all(root)?)?;
     if let Some(path) = &arguments.json {
-        replace(path, |document| check::json::write(&report, document))?;
+        write_file(path, |out| check::json::write(&report, out))?;
     }
     printed(check::text::write(&report, out))?;
     Ok(if report.guests.iter().any(|guest| guest.void.is_some() && !guest.void_is_meant) {
@@ -261,6 +279,25 @@ fn check_rows(root: &Path, arguments: &CheckArguments, out: &mut dyn Write) -> R
     } else {
         BROKEN
     })
+}
+
+fn atlas(root: &Path, arguments: &AtlasArguments, out: &mut dyn Write) -> Result<u8, Error> {
+    let mut scenarios = select(root, &arguments.selection)?;
+    scenarios.retain(|scenario| scenario.text.rewriter.is_some());
+    if scenarios.is_empty() {
+        return Err(Error::Usage("no scenario that was asked for rewrites return addresses".to_owned()));
+    }
+    let report = run_all(root, &scenarios, &[], None)?;
+    let rows = report::atlas::rows(&report);
+    if let Some(path) = &arguments.json {
+        write_file(path, |out| report::atlas::json::write(&rows, out))?;
+    }
+    if let Some(path) = &arguments.html {
+        write_file(path, |out| report::atlas::html::write(&rows, &report, out))?;
+    }
+    printed(report::atlas::text::write(&rows, arguments.intervals, out))?;
+    let is_void = report.sections.iter().any(|section| section.void.is_some() && !section.void_is_meant);
+    Ok(if is_void { VOID } else { HOLDS })
 }
 
 /// One run of one guest.
