@@ -57,8 +57,10 @@ END user_caller
 FUNC user_leaf
 							// CFA=sp RA=x30
 	mov	x9, x29
+	.cfi_register x29, x9
 	add	x29, x0, #2
 	eor	x0, x29, #4
 	mov	x29, x9
+	.cfi_restore x29
 	ret
 END user_leaf

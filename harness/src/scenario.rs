@@ -83,6 +83,9 @@ pub struct Text {
     /// What is demanded of each subject.
     #[serde(default)]
     pub must: BTreeMap<String, Level>,
+    /// Functions whose unwind rows are wrong (`unwind-harness check`).
+    #[serde(default)]
+    pub wrong_rows: Vec<WrongRows>,
     /// Deviations with reasons.
     #[serde(default, deserialize_with = "each_known")]
     pub known: Vec<Known>,
@@ -102,6 +105,16 @@ const fn default_max_visits() -> u64 {
 
 const fn default_budget() -> u64 {
     1_000_000
+}
+
+/// Functions whose unwind rows are wrong, in some build of the scenario's guest.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WrongRows {
+    /// Their names.
+    pub functions: Vec<String>,
+    /// Why they are.
+    pub because: String,
 }
 
 /// How points are interrupted.

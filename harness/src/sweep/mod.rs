@@ -77,7 +77,7 @@ impl Prepared {
     }
 
     /// A machine for one run of the guest, as a scenario wants it.
-    fn machine_for(&self, text: &Text) -> Result<Machine<'_>, Error> {
+    pub(crate) fn machine_for(&self, text: &Text) -> Result<Machine<'_>, Error> {
         let mut machine = self.machine(&text.entry)?;
         if text.cpu == Cpu::Max {
             machine.use_max_cpu();
