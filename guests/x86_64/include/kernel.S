@@ -10,6 +10,7 @@
 // Beside the comments of README.md, `IRET=rsp+n` says where the five words are that the CPU pushed, and `REGS=rsp+n` where
 // a whole pt_regs is.
 #include "guest.h"
+#include "orc.S"
 
 STACK task, 0x4000
 STACK other, 0x4000
