@@ -109,6 +109,7 @@ gdt_pointer:
 
 // What a CPU does at boot: the chain of records ends with that of guest_main, at task_pt_regs - 16.
 CODE _start
+	ORC_END_OF_STACK
 	lgdt	gdt_pointer(%rip)
 	movl	$MSR_GS_BASE, %ecx
 	leaq	__current(%rip), %rax
