@@ -227,7 +227,7 @@ FUNC do_syscall_64
 	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 .Lexit_task:					// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	.cfi_def_cfa %rbp, 16; .cfi_offset %rbp, -16
 	call	do_exit				// never comes back
 	ud2
 END do_syscall_64
