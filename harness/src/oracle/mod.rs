@@ -10,6 +10,7 @@
 //! opcode. What does not match is a jump; so a function that was left by a tail call never appears.
 
 mod activation;
+mod location;
 mod witness;
 
 use std::rc::Rc;
@@ -23,6 +24,7 @@ use crate::layout::{Layout, Poison};
 use crate::machine::{Interrupt, Previous, RegisterSet};
 
 pub use activation::{Activation, Activations, Cause, Truth};
+pub use location::{Sight, Whereabouts, displaced};
 pub use witness::{Event, Future, Ledger, Transfer, Witness};
 
 /// The two witnesses of a run. Tests plant wrong ones.
