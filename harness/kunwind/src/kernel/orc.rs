@@ -54,6 +54,9 @@ enum Saved {
 }
 
 /// The walk by ORC entries. Exceptions in the kernel are crossed like calls.
+///
+/// Nothing is consumed: SP has to rise on a stack, and each stack is entered once. As in the kernel, an SP that lies on no stack
+/// escapes the first rule, so a corrupt one in pt_regs can lead the walk round until its consumer has enough.
 #[derive(Clone, Copy, Debug)]
 pub struct UnwindOrc {
     form: Form,
