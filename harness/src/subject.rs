@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use kunwind::{
-    Claims, Format, FrameRecordUnwinder, Register, RewriteKind, StackBounds, Table, TableUnwinder, Target, Task,
+    Claims, Format, FrameRecordUnwinder, OrcTable, Register, RewriteKind, StackBounds, Table, TableUnwinder, Target, Task,
     Trampoline, UnwindUser, Unwinder,
 };
 
@@ -124,7 +124,7 @@ impl Subject {
             Scope::Tracer => guest.symbols.address("return_to_handler").is_some(),
             Scope::Program => !has_tasks,
         };
-        in_scope && self.needs.is_none_or(|format| tables.get(format).is_some())
+        in_scope && self.needs.is_none_or(|format| tables.has(format))
     }
 }
 
@@ -250,6 +250,10 @@ impl Target for Live<'_> {
 
     fn table(&self, format: Format) -> Option<&dyn Table> {
         self.tables.get(format)
+    }
+
+    fn orc(&self) -> Option<OrcTable<'_>> {
+        self.tables.orc()
     }
 
     fn trampoline(&self, address: u64) -> Option<Trampoline> {

@@ -29,11 +29,13 @@ FUNC common_interrupt
 	movq	hardirq_stack_ptr(%rip), %rax
 	movq	%rsp, (%rax)			// the way back
 	movq	%rax, %rsp			// rsp on the irq stack; CFA, RA and rbp on the other one
+	ORC_SP_INDIRECT 24, -16
 	call	irq_enter_rcu
 	movq	%rbx, %rdi
 	call	do_irq
 	call	irq_exit_rcu
 	popq	%rsp				// back
+	ORC_CFI
 	movq	$0, hardirq_stack_inuse(%rip)
 	jmp	.Lhandled
 .Lon_this_stack:
@@ -258,8 +260,10 @@ FUNC do_softirq_own_stack
 	movq	hardirq_stack_ptr(%rip), %rax
 	movq	%rsp, (%rax)			// the way back
 	movq	%rax, %rsp			// rsp on the irq stack; CFA, RA and rbp on the task stack
+	ORC_SP_INDIRECT 16, -16
 	call	__do_softirq
 	popq	%rsp				// back; CFA=rsp+16 too
+	ORC_CFI
 	.cfi_def_cfa %rsp, 16
 	movq	$0, hardirq_stack_inuse(%rip)
 	movl	$COUNT_SOFTIRQ, %edi

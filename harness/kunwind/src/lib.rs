@@ -19,6 +19,7 @@ extern crate alloc;
 pub mod abi;
 pub mod dwarf;
 pub mod kernel;
+pub mod orc;
 pub mod sframe;
 
 mod address;
@@ -37,6 +38,7 @@ pub use frame_record::FrameRecordUnwinder;
 pub use regs::{Register, Regs};
 pub use rewrite::{RetStack, RewriteCursor, RewriteKind, Trampoline};
 pub use row::{CfaRule, Entry, Rule, UnwindRow};
+pub use orc::OrcTable;
 pub use stack::{MAX_STACKS, StackBounds, StackWindows};
 pub use table::{Format, Place, Table, TableUnwinder};
 pub use user::UnwindUser;

@@ -19,6 +19,9 @@ use crate::subject::{Live, Subject};
 /// The function whose instructions, and whose callees', are interrupted.
 const SUBJECT_FUNCTION: &str = "guest_main";
 
+/// Where a new task begins (guests/KERNEL.md).
+const FORK_ENTRY: &str = "ret_from_fork_asm";
+
 /// The site of an exception that is no point: the outer one of two.
 const JUDGED_BY_NOBODY: usize = usize::MAX;
 
@@ -302,7 +305,8 @@ impl<'p> Delivery<'p> {
             let entry_words = guest.arch.abi().ret_stack_entry_words;
             Some(RetStack { words: at + 8, index: memory.read_u64(at)?, entry_words })
         });
-        Some(Task { stack, ret_stack, rethooks: of_task("rethooks") })
+        let fork_entry = guest.symbols.address(FORK_ENTRY);
+        Some(Task { stack, ret_stack, rethooks: of_task("rethooks"), fork_entry })
     }
 
     /// The handler is at its marker: walks of the running task, from the handler's frame and from the pt_regs.
