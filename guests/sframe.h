@@ -1,5 +1,6 @@
 // An `.sframe` section (V3) written by hand, for rows that no CFI gives. The harness takes it instead of one made of the CFI.
-// Layout: docs/sframe.md. Functions go in the order of their addresses.
+// The layout is the SFrame specification's, version 3. Functions go in the order of their addresses; after a change,
+// `unwind-harness sframe validate` says whether the counts are right.
 
 // SFRAME rows ... SFRAME_FUNCTION ... SFRAME_ROWS ... SFRAME_ROWS_OF, SFRAME_ROW ... SFRAME_END. `rows`: how many in all.
 .macro SFRAME rows

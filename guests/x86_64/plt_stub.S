@@ -102,7 +102,7 @@ got:
 functions:
 	.quad	add_one, twice
 
-	SFRAME 23
+	SFRAME 20
 	SFRAME_FUNCTION _start, outermost
 	SFRAME_FUNCTION guest_main, guest_main
 	SFRAME_FUNCTION caller, caller
