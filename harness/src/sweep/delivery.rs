@@ -3,7 +3,7 @@
 //!
 //! When the handler has returned, every register and every live stack word must be what it was, or the run is void.
 
-use kunwind::{CodeAddress, Frame, Regs, RetStack, Source, StackBounds, Task};
+use kunwind::{CodeAddress, Frame, Register, Regs, RetStack, Source, StackBounds, Task};
 
 use super::nesting::Nesting;
 use super::record::{Arrival, Column, Recorder};
@@ -12,7 +12,7 @@ use super::{Points, Prepared};
 use crate::Error;
 use crate::arch::{Exception, Linkage};
 use crate::machine::{Action, Interrupt, Memory, Observer, RegisterSet};
-use crate::oracle::{Cause, Oracle, Truth, Witnesses};
+use crate::oracle::{Cause, Oracle, Sight, Truth, Witnesses, displaced};
 use crate::report::{Section, Start};
 use crate::scenario::{Inner, Kind, Scenario, Variant};
 use crate::subject::{Live, Scope, Subject};
@@ -221,6 +221,36 @@ impl<'p> Delivery<'p> {
         }
     }
 
+    /// Notes where the youngest displaced return address is, in guests that rewrite some.
+    fn locate(
+        &mut self,
+        site: usize,
+        memory: &Memory,
+        task: u64,
+        truth: &Truth,
+        regs: &dyn Fn(Register) -> Option<u64>,
+    ) {
+        let prepared = self.recorder.prepared;
+        let Some(task) = self.task(memory, task).filter(|task| task.ret_stack.is_some() || task.rethooks.is_some())
+        else {
+            return;
+        };
+        let abi = prepared.guest.arch.abi();
+        let sight = Sight {
+            arch: prepared.guest.arch,
+            layout: &prepared.layout,
+            memory,
+            register: regs,
+            fp: abi.fp,
+            record: abi.frame_record.offset_from_fp,
+            ret_stack: task.ret_stack.map(|stack| (stack.words, stack.index)),
+            rethooks: task.rethooks,
+        };
+        if let Some(found) = displaced(truth, &sight) {
+            self.recorder.locates(site, &found);
+        }
+    }
+
     /// Notes the state before an exception.
     fn snapshot(&self, at: &Interrupt<'_>, point: Arrival) -> Delivered {
         let prepared = self.recorder.prepared;
@@ -385,6 +415,10 @@ impl<'p> Delivery<'p> {
             None => self.recorder.arrive(resume).map(|site| Arrival { site, reachable: true }),
         };
         let Some(point) = point else { return };
+        if self.delivered.is_empty() {
+            // It was not interrupted, it waits in a call of its own.
+            self.locate(point.site, at.memory, address, &truth.without(1), &|register| regs.get(register));
+        }
         let start = Frame { pc: CodeAddress::Return(pc), regs, source: Source::Start };
         let stacks = self.offered(at.memory, task, false);
         let target = Live::new(self.recorder.prepared, at.memory, &stacks, Some(task));
@@ -472,6 +506,8 @@ impl Observer for Delivery<'_> {
         let reachable = at.can_arrive(self.recorder.prepared.guest.arch, exception);
         self.recorder.tell_machine(site, at);
         let snapshot = self.snapshot(at, Arrival { site, reachable });
+        let value = |register: Register| snapshot.registers.get(usize::from(register.0)).copied();
+        self.locate(site, at.memory, snapshot.task, &snapshot.truth, &value);
         let layout = &self.recorder.prepared.layout;
         let fp = usize::from(self.recorder.prepared.guest.arch.abi().fp.0);
         let of_fp = snapshot.registers.get(fp).and_then(|fp| layout.stack_of(*fp));
