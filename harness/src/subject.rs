@@ -3,8 +3,8 @@
 use std::cell::Cell;
 
 use kunwind::{
-    Claims, Format, FrameRecordUnwinder, OrcTable, Register, RewriteKind, StackBounds, Table, TableUnwinder, Target, Task,
-    Trampoline, UnwindUser, Unwinder,
+    Claims, Format, FrameRecordUnwinder, OrcTable, Register, RewriteKind, StackBounds, Table, TableUnwinder, Target,
+    Task, Trampoline, UnwindUser, Unwinder,
 };
 
 use crate::arch::Arch;

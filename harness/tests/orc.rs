@@ -20,8 +20,7 @@ fn entry(guest: &Guest, tables: &Tables, function: &str, offset: u64) -> OrcEntr
     entry.expect("every entry can be read").expect("all text has entries")
 }
 
-const IRET: OrcEntry =
-    OrcEntry { kind: OrcType::RegsPartial, signal: true, ..OrcEntry::call(OrcBase::Sp, 0) };
+const IRET: OrcEntry = OrcEntry { kind: OrcType::RegsPartial, signal: true, ..OrcEntry::call(OrcBase::Sp, 0) };
 const REGS: OrcEntry = OrcEntry { kind: OrcType::Regs, ..IRET };
 const RECORD: OrcEntry = OrcEntry { bp: OrcBase::PrevSp, bp_offset: -16, ..OrcEntry::call(OrcBase::Bp, 16) };
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use kunwind::kernel::{Form, UnwindOrc};
 use kunwind::orc::{OrcEntry, WrittenOrc, write};
 use kunwind::{
-    Claim, CodeAddress, End, Format, Frame, OrcTable, Register, Regs, RetStack, RewriteKind, Source, StackBounds, Table,
-    Target, Task, Trampoline, WalkState, walk,
+    Claim, CodeAddress, End, Format, Frame, OrcTable, Register, Regs, RetStack, RewriteKind, Source, StackBounds,
+    Table, Target, Task, Trampoline, WalkState, walk,
 };
 
 pub(crate) const TASK: StackBounds = StackBounds { low: 0x1000_0000, high: 0x1000_4000 };
@@ -76,10 +76,7 @@ pub(crate) fn interrupted(pc: u64, sp: u64, bp: u64) -> Frame {
 impl Target for Kernel {
     fn read_u64(&self, address: u64) -> Option<u64> {
         let known = [TASK, IRQ, StackBounds { low: DATA, high: DATA + 0x1000 }];
-        known
-            .iter()
-            .any(|range| range.contains(address, 8))
-            .then(|| self.words.get(&address).copied().unwrap_or(0x77))
+        known.iter().any(|range| range.contains(address, 8)).then(|| self.words.get(&address).copied().unwrap_or(0x77))
     }
 
     fn stacks(&self) -> &[StackBounds] {

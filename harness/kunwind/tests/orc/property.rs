@@ -100,9 +100,8 @@ fn every_walk_ends_that_knows_its_sp() {
         for form in [Form::Reliable, Form::BestEffort] {
             let (frames, end, _) = kernel.frames(form, start);
             // Each stack once, and on each SP rises. Only an SP that is on no stack is compared with nothing.
-            let is_lost = |frame: &Frame| {
-                frame.regs.get(RSP).is_none_or(|sp| !TASK.contains(sp, 8) && !IRQ.contains(sp, 8))
-            };
+            let is_lost =
+                |frame: &Frame| frame.regs.get(RSP).is_none_or(|sp| !TASK.contains(sp, 8) && !IRQ.contains(sp, 8));
             prop_assert!(end != End::Full || frames.iter().any(is_lost), "{} frames", frames.len());
         }
         Ok(())

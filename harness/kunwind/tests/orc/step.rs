@@ -189,8 +189,7 @@ fn a_probed_return_address_is_recovered_by_its_slot_and_at_the_first_instruction
     assert_eq!(caller(&called(SP), running(HERE, SP, 0)).pc.value(), LAST);
     assert_eq!(refused(&called(SP + 8), running(HERE, SP, 0)), Error::Unrecovered(trampoline));
     let words = [saved(trampoline, 0x10, SP + 0x200, 0), list(SP + 0x1f8).to_vec()].concat();
-    let interrupted_there =
-        one(regs(0x40, OrcType::Regs), &words).with_trampoline(RewriteKind::Rethook, trampoline);
+    let interrupted_there = one(regs(0x40, OrcType::Regs), &words).with_trampoline(RewriteKind::Rethook, trampoline);
     assert_eq!(caller(&interrupted_there, running(HERE, SP, 0)).pc.value(), LAST);
     // A walk that starts there is not helped: the entry of the instruction is all there is.
     let (trace, _, claim) = called(SP).walk(FORM, interrupted(trampoline, SP + 8, 0));

@@ -49,13 +49,10 @@ const ENTRIES: [u8; 24] = [
 fn the_last_entry_that_is_not_above_counts() {
     let table = OrcTable::parse(&OFFSETS, 0x2000, &ENTRIES).expect("the lengths fit");
     assert_eq!(table.validate(), Ok(()));
-    assert_eq!((0..5).map(|index| table.address_of(index)).collect::<Vec<_>>(), [
-        Some(0x1000),
-        Some(0x1010),
-        Some(0x1010),
-        Some(0x1020),
-        None
-    ]);
+    assert_eq!(
+        (0..5).map(|index| table.address_of(index)).collect::<Vec<_>>(),
+        [Some(0x1000), Some(0x1010), Some(0x1010), Some(0x1020), None]
+    );
     let offset = |pc| table.lookup(pc).map(|entry| entry.map(|entry| entry.sp_offset));
     assert_eq!(offset(0xfff), Ok(None), "below the first");
     assert_eq!(offset(0), Ok(None));
@@ -79,7 +76,10 @@ fn lengths_and_order_are_checked() {
     let table = OrcTable::parse(&swapped, 0x2000, &ENTRIES[..12]).expect("the lengths fit");
     assert_eq!(table.validate(), Err(OrcError::Unsorted(1)));
     let table = OrcTable::parse(&OFFSETS[..4], 0x2000, &[0, 0, 0, 0, 5, 7]).expect("the lengths fit");
-    assert_eq!((table.validate(), table.lookup(0x1000)), (Err(OrcError::UnknownType(7)), Err(OrcError::UnknownType(7))));
+    assert_eq!(
+        (table.validate(), table.lookup(0x1000)),
+        (Err(OrcError::UnknownType(7)), Err(OrcError::UnknownType(7)))
+    );
 }
 
 #[test]
