@@ -3,7 +3,7 @@
 //!
 //! When the handler has returned, every register and every live stack word must be what it was, or the run is void.
 
-use kunwind::{CodeAddress, Frame, Register, Regs, RetStack, Source, StackBounds, Task};
+use kunwind::{CodeAddress, Frame, Register, Regs, Source};
 
 use super::nesting::Nesting;
 use super::record::{Arrival, Column, Recorder};
@@ -19,9 +19,6 @@ use crate::subject::{Live, Scope, Subject};
 
 /// The function whose instructions, and whose callees', are interrupted.
 const SUBJECT_FUNCTION: &str = "guest_main";
-
-/// Where a new task begins (guests/KERNEL.md).
-const FORK_ENTRY: &str = "ret_from_fork_asm";
 
 /// The site of an exception that is no point: the outer one of two.
 const JUDGED_BY_NOBODY: usize = usize::MAX;
@@ -290,37 +287,6 @@ impl<'p> Delivery<'p> {
             status: at.status(arch),
             was_walked: false,
         }
-    }
-
-    /// The stacks that a walk of this task may be offered: its own, and the CPU's, but none of another task or of user mode.
-    fn offered(&self, memory: &Memory, task: Task, with_cpu: bool) -> Vec<StackBounds> {
-        let prepared = self.recorder.prepared;
-        let of_others: Vec<Option<u64>> = ["task_boot", "task_other"]
-            .iter()
-            .filter_map(|symbol| prepared.guest.symbols.address(symbol))
-            .map(|address| memory.read_u64(address))
-            .collect();
-        let is_cpus = |name: &str, bounds: StackBounds| name != "user" && !of_others.contains(&Some(bounds.low));
-        let stacks = prepared.layout.stacks.iter();
-        let cpus = stacks.filter(|stack| with_cpu && is_cpus(&stack.name, stack.bounds)).map(|stack| stack.bounds);
-        [task.stack].into_iter().chain(cpus).collect()
-    }
-
-    /// What an unwinder knows of the task whose structure is at this address.
-    fn task(&self, memory: &Memory, address: u64) -> Option<Task> {
-        let guest = &self.recorder.prepared.guest;
-        let stack = StackBounds { low: memory.read_u64(address)?, high: memory.read_u64(address + 8)? };
-        let of_task = |list: &str| {
-            let names = [("task_boot", "boot"), ("task_other", "other")];
-            let (_, name) = names.iter().find(|(task, _)| guest.symbols.address(task) == Some(address))?;
-            guest.symbols.address(&format!("{list}_{name}"))
-        };
-        let ret_stack = of_task("ret_stack").and_then(|at| {
-            let entry_words = guest.arch.abi().ret_stack_entry_words;
-            Some(RetStack { words: at + 8, index: memory.read_u64(at)?, entry_words })
-        });
-        let fork_entry = guest.symbols.address(FORK_ENTRY);
-        Some(Task { stack, ret_stack, rethooks: of_task("rethooks"), fork_entry })
     }
 
     /// The handler is at its marker: walks of the running task, from the handler's frame and from the pt_regs.

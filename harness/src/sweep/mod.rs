@@ -5,6 +5,7 @@ mod delivery;
 mod nesting;
 mod probe;
 mod record;
+mod task;
 mod trial;
 mod user;
 
