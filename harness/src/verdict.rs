@@ -122,8 +122,8 @@ pub struct Rules<'a> {
     pub fp: Register,
     /// In the order of [`Activation::saved`].
     pub callee_saved: &'a [Register],
-    /// Whether the activation that goes on at this address may be left out.
-    pub omissible: &'a dyn Fn(u64) -> bool,
+    /// Whether this activation may be left out.
+    pub omissible: &'a dyn Fn(&Activation) -> bool,
 }
 
 impl fmt::Debug for Rules<'_> {
@@ -193,7 +193,7 @@ impl Follower<'_> {
                 }
                 return true;
             }
-            skipped |= !(self.aligner.rules.omissible)(activation.resume);
+            skipped |= !(self.aligner.rules.omissible)(activation);
         }
         false
     }
@@ -201,7 +201,7 @@ impl Follower<'_> {
     /// The verdict, when every entry was taken.
     #[must_use]
     pub fn verdict(mut self, end: End, claim: Claim) -> Verdict {
-        if self.next.by_ref().any(|activation| !(self.aligner.rules.omissible)(activation.resume)) {
+        if self.next.by_ref().any(|activation| !(self.aligner.rules.omissible)(activation)) {
             self.findings.omits(Kind::Truncated);
         }
         verdict(self.findings, self.entries, end, claim)
@@ -276,7 +276,7 @@ impl Aligner<'_> {
     fn align(&self, truth: &Truth, entries: &[Frame]) -> Findings {
         let activations: Vec<&Activation> = truth.activations().collect();
         let is_required = |range: std::ops::Range<usize>| {
-            activations[range].iter().any(|activation| !(self.rules.omissible)(activation.resume))
+            activations[range].iter().any(|activation| !(self.rules.omissible)(activation))
         };
         let mut findings = Findings::default();
         let mut next = 0;

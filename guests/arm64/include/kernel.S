@@ -2,7 +2,8 @@
 // handlers; kernel_entry.S holds the vectors, kernel_sched.S the tasks. A guest includes it and defines `guest_main`.
 // It may say before that what the second task runs (OTHER_FN, a function, and OTHER_ARG, an address for it), what a
 // softirq does (SOFTIRQ_ACTION), and what a system call does (SYS_CALL); or, with OTHER_PC, that the second task does not
-// start in ret_from_fork. Nothing of that may change once the kernel runs: an exception can switch tasks at once.
+// start in ret_from_fork; or, with PREEMPT_COUNT, that there is a word that forbids preemption; or what an interrupt does
+// (IRQ_ACTION, which calls `handle`). Nothing of that may change once the kernel runs: an exception can switch tasks at once.
 #include "guest.h"
 
 #ifndef OTHER_FN
@@ -61,6 +62,9 @@ WORD task_other, TASK_SIZE
 WORD __current
 WORD need_resched
 WORD other_done						// set by a task_other that has nothing left to do
+#ifdef PREEMPT_COUNT
+WORD preempt_count					// not 0: an interrupt may not preempt here
+#endif
 
 // Boot. SP becomes the address of the boot task's pt_regs; they lie 16 bytes lower where the harness asks for the other
 // residue of the CFA. The record stays at the end of the stack in both cases, for that is how a walk knows it.
@@ -206,9 +210,22 @@ FUNC el1_interrupt_handler
 	str	x19, [sp, #16]
 	mov	x19, x0
 	msr	daifclr, #12
+#ifdef PREEMPT_COUNT
+	adr	x1, preempt_count
+	ldr	x2, [x1]
+	add	x2, x2, #1
+	str	x2, [x1]
+#endif
 	adr	x1, do_irq
 	bl	do_interrupt_handler
 	msr	daifset, #15
+#ifdef PREEMPT_COUNT
+	adr	x1, preempt_count
+	ldr	x2, [x1]
+	sub	x2, x2, #1
+	str	x2, [x1]
+	cbnz	x2, 1f
+#endif
 	ldr	x0, [x19, #PT_PSTATE]
 	tbnz	x0, #7, 1f				// it arrived where interrupts are masked: no place to preempt
 	mrs	x0, sp_el0
@@ -279,7 +296,11 @@ FUNC do_irq
 	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
 	mov	x29, sp					// CFA=x29+16
 	.cfi_def_cfa x29, 16
+#ifdef IRQ_ACTION
+	bl	IRQ_ACTION
+#else
 	bl	handle
+#endif
 	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
 	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret

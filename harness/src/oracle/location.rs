@@ -49,6 +49,8 @@ impl fmt::Debug for Sight<'_> {
 /// Where the return address of an activation is that is not where a call or an ordinary frame leaves it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Whereabouts {
+    /// Whose it is: the place of the activation in the truth, from 0 for the youngest.
+    pub index: usize,
     /// On the ret_stack, below its index.
     pub ret_stack: bool,
     /// In a node of the list.
@@ -109,7 +111,7 @@ pub fn displaced(truth: &Truth, sight: &Sight<'_>) -> Option<Whereabouts> {
         let is_youngest = !activations[..index].iter().any(|younger| younger.resume == address);
         let in_link = is_youngest && links(sight.arch).iter().any(|link| (sight.register)(*link) == Some(address));
         if !in_frame && !in_link {
-            return Some(look(sight, address, sp, activation.cfa));
+            return Some(Whereabouts { index, ..look(sight, address, sp, activation.cfa) });
         }
         below = activation.cfa;
     }

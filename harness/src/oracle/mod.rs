@@ -11,6 +11,7 @@
 
 mod activation;
 mod location;
+mod redirect;
 mod witness;
 
 use std::rc::Rc;
@@ -22,6 +23,8 @@ use crate::arch::{Flow, Linkage, MAX_CALLEE_SAVED};
 use crate::guest::{CodeMap, Guest};
 use crate::layout::{Layout, Poison};
 use crate::machine::{Interrupt, Previous, RegisterSet};
+
+use redirect::Redirects;
 
 pub use activation::{Activation, Activations, Cause, Truth};
 pub use location::{Sight, Whereabouts, displaced};
@@ -104,6 +107,7 @@ pub struct Oracle<'g> {
     /// Where the guest declares (`moved_return_*`) that a return may arrive with another SP than that of its call, and with
     /// other registers: entry code that builds pt_regs on its caller's stack.
     moved_returns: Vec<u64>,
+    redirects: Redirects,
     transfers: u64,
     /// The word that holds the running task, in guests that have tasks.
     current: Option<u64>,
@@ -140,6 +144,7 @@ impl<'g> Oracle<'g> {
             transfer_set: RegisterSet::new(arch, [arch.sp()].into_iter().chain(links.iter().copied())),
             saved_set: RegisterSet::new(arch, arch.callee_saved().iter().copied()),
             moved_returns: guest.symbols.addresses_of_prefix("moved_return_"),
+            redirects: Redirects::new(guest),
             transfers: 0,
             current: guest.symbols.address("__current"),
             task: 0,
@@ -187,6 +192,9 @@ impl<'g> Oracle<'g> {
         }
         // The word may be written between two transfers, and the truth is asked for at each instruction.
         self.switch_task(at);
+        if self.redirects.is_mark(at.pc) {
+            self.redirect(at);
+        }
         if at.pc == next && delivered.is_none() {
             return;
         }
@@ -228,7 +236,7 @@ impl<'g> Oracle<'g> {
         match told {
             Some(Event::Called { resume, cfa }) => self.called(at, resume, cfa),
             Some(Event::Resumed { resume, cfa, .. }) => self.resumed(at, resume, cfa),
-            None => {}
+            None => self.arrive_redirected(at, sp),
         }
     }
 
@@ -275,15 +283,26 @@ impl<'g> Oracle<'g> {
             cause,
             parent: self.truth.youngest.take(),
         };
-        let activation = match self.shared.get(&activation) {
+        self.truth.youngest = Some(self.shared_with(activation));
+    }
+
+    /// The one object that stands for all activations like this.
+    fn shared_with(&mut self, activation: Activation) -> Rc<Activation> {
+        match self.shared.get(&activation) {
             Some(known) => Rc::clone(known),
             None => {
                 let new = Rc::new(activation);
                 self.shared.insert(Rc::clone(&new));
                 new
             }
-        };
-        self.truth.youngest = Some(activation);
+        }
+    }
+
+    /// Two owners, the caller and the set: nobody else remembers it, so neither need the set.
+    fn forget(&mut self, activation: &Rc<Activation>) {
+        if Rc::strong_count(activation) == 2 {
+            self.shared.remove(activation);
+        }
     }
 
     fn resumed(&mut self, at: &Interrupt<'_>, resume: u64, cfa: u64) {
@@ -297,10 +316,7 @@ impl<'g> Oracle<'g> {
             } else {
                 self.abandoned.push(Place::of(&activation));
             }
-            // Two owners, this function and the set: nobody else remembers it, so neither need the set.
-            if Rc::strong_count(&activation) == 2 {
-                self.shared.remove(&activation);
-            }
+            self.forget(&activation);
             if is_it {
                 return;
             }

@@ -246,6 +246,8 @@ pub struct Displaced {
     pub places: String,
     /// Whether none of them is one that a rule may trust: no unwinder can find the address.
     pub lost: bool,
+    /// The trampoline that runs, or waits, above the activation whose address it is.
+    pub trampoline: Option<&'static str>,
     /// The first arrival, from 1.
     pub first: u64,
     /// The last arrival.

@@ -233,7 +233,7 @@ impl<'p> Delivery<'p> {
             rethooks: task.rethooks,
         };
         if let Some(found) = displaced(truth, &sight) {
-            self.recorder.locates(site, &found);
+            self.recorder.locates(site, &found, truth);
         }
     }
 

@@ -10,6 +10,7 @@ use crate::explain::Teller;
 use crate::guest::{CodeMap, Guest};
 use crate::machine::Interrupt;
 use crate::oracle::{Truth, Whereabouts};
+use crate::report::atlas::TRAMPOLINES;
 use crate::report::{Counters, Displaced, Finding, Function, Instruction, Run, Section, Start, SubjectResult};
 use crate::scenario::{Kind, Scenario, Variant};
 use crate::subject::{Live, Subject};
@@ -140,13 +141,22 @@ impl<'p> Recorder<'p> {
     }
 
     /// Notes where the youngest displaced return address is at a site's last arrival.
-    pub(super) fn locates(&mut self, site: usize, found: &Whereabouts) {
-        let arch = self.prepared.guest.arch;
-        let Some(Site { visits, addresses, .. }) = self.sites.get_mut(site) else { return };
-        let (places, lost, visit) = (found.describe(arch), found.is_lost(), *visits);
+    pub(super) fn locates(&mut self, site: usize, found: &Whereabouts, truth: &Truth) {
+        let guest = &self.prepared.guest;
+        let Some(Site { pc, visits, addresses, .. }) = self.sites.get_mut(site) else { return };
+        let trampoline = |address: u64| {
+            let function = guest.symbols.function_at(address)?;
+            TRAMPOLINES.into_iter().find(|name| *name == function.name)
+        };
+        let younger = truth.activations().take(found.index).map(|activation| activation.resume.wrapping_sub(1));
+        let trampoline = [*pc].into_iter().chain(younger).find_map(trampoline);
+        let (places, lost, visit) = (found.describe(guest.arch), found.is_lost(), *visits);
+        let now = Displaced { places, lost, trampoline, first: visit, last: visit };
         match addresses.last_mut() {
-            Some(run) if run.places == places && run.lost == lost && run.last + 1 == visit => run.last = visit,
-            _ => addresses.push(Displaced { places, lost, first: visit, last: visit }),
+            Some(run) if run.last + 1 == visit && (Displaced { first: visit, last: visit, ..run.clone() }) == now => {
+                run.last = visit;
+            }
+            _ => addresses.push(now),
         }
     }
 

@@ -59,7 +59,7 @@ fn judge_with(
 ) -> Verdict {
     let mut walked = vec![frame((0x1, 0, 0))];
     walked.extend_from_slice(frames);
-    let omissible = |resume: u64| Some(resume) == trampoline;
+    let omissible = |activation: &Activation| Some(activation.resume) == trampoline;
     let rules = Rules { compares, sp: SP, fp: FP, callee_saved: &[SAVED, FP], omissible: &omissible };
     let truth = truth(true_entries);
     let verdict = rules.judge(&truth, &Walk { frames: &walked, end, claim });

@@ -114,7 +114,9 @@ impl MetadataUnwinder {
         state.windows.consume(record, PENDING_SIZE)?;
         let read = |at: u64| target.read_u64(at).ok_or(Error::Unreadable(at));
         let (fp, pc) = (read(record + META_SIZE)?, read(record + META_SIZE + 8)?);
-        frame.pc = CodeAddress::Return(self.layout.abi.strip(pc));
+        // After a tail call of one traced function to another, what it stands for is the trampoline again.
+        let pc = state.rewritten.recover(self.layout.abi.strip(pc), fp, target)?;
+        frame.pc = CodeAddress::Return(pc);
         frame.source = Source::FrameRecord { at: record };
         frame.regs.clear();
         frame.regs.set(self.layout.abi.fp, fp);

@@ -61,6 +61,9 @@ impl MetadataUnwinder {
             if remembered == Ok(link) {
                 state.rewritten = cursor;
             }
+            // After a tail call of one traced function to another, what it stands for is the trampoline again.
+            let fp = frame.regs.get(self.layout.abi.fp).ok_or(Error::NoFramePointer)?;
+            frame.pc = CodeAddress::Return(state.rewritten.recover(link, fp, target)?);
             return Ok(Some(Step::Caller));
         }
         if let Ok(original) = remembered {

@@ -95,8 +95,10 @@ impl Arch for Riscv64 {
             Box::new(WalkStackframe),
             Box::new(riscv_metadata(Form::Reliable)),
             Box::new(riscv_metadata(Form::BestEffort)),
-            Box::new(riscv_metadata_detect()),
-            Box::new(riscv_metadata_record()),
+            Box::new(riscv_metadata_detect(Form::Reliable)),
+            Box::new(riscv_metadata_detect(Form::BestEffort)),
+            Box::new(riscv_metadata_record(Form::Reliable)),
+            Box::new(riscv_metadata_record(Form::BestEffort)),
         ]
     }
 

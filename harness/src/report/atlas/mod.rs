@@ -13,7 +13,7 @@ use super::{Function, Instruction, Report, Run, Section, Start};
 use crate::verdict::{Kind, Verdict};
 
 /// Functions that stand between a function and its caller: their points count even where the address is in its place.
-const TRAMPOLINES: [&str; 4] =
+pub const TRAMPOLINES: [&str; 4] =
     ["return_to_handler", "ftrace_caller", "arch_rethook_trampoline", "__kretprobe_trampoline"];
 
 /// What an unwinder does at a point.
@@ -153,80 +153,118 @@ pub fn rows(report: &Report) -> Vec<Row> {
     for section in report.sections.iter().filter(|section| section.void.is_none()) {
         let Some((rewriter, design)) = &section.rewriter else { continue };
         let cpu = section.scenario.split('/').next().unwrap_or_default().to_owned();
+        let mut names: Vec<&str> = section.subjects.iter().map(|subject| subject.name.as_str()).collect();
+        names.dedup();
         for (column, subject) in section.subjects.iter().enumerate() {
             let claims = matches!(subject.claims, Claims::Explicit | Claims::ByFlag);
             let Some(fix) = fix(design, &subject.name).filter(|_| claims) else { continue };
-            let order = section.subjects.iter().position(|other| other.name == subject.name).unwrap_or(column);
-            let key = (cpu.clone(), rewriter.clone(), fix.clone(), order, subject.name.clone());
-            let row = rows.entry(key).or_insert_with(|| Row {
-                cpu: cpu.clone(),
-                rewriter: rewriter.clone(),
-                fix,
-                unwinder: subject.name.clone(),
-                points: 0,
-                unrecoverable: 0,
-                states: BTreeMap::new(),
-                unsound_reachable: 0,
-                intervals: Vec::new(),
-            });
+            let order = names.iter().position(|name| *name == subject.name).unwrap_or(column);
+            let mut row_of = |rewriter: &str, add: &mut dyn FnMut(&mut Row)| {
+                let key = (cpu.clone(), rewriter.to_owned(), fix.clone(), order, subject.name.clone());
+                add(rows.entry(key).or_insert_with(|| Row {
+                    cpu: cpu.clone(),
+                    rewriter: rewriter.to_owned(),
+                    fix: fix.clone(),
+                    unwinder: subject.name.clone(),
+                    points: 0,
+                    unrecoverable: 0,
+                    states: BTreeMap::new(),
+                    unsound_reachable: 0,
+                    intervals: Vec::new(),
+                }));
+            };
             for function in &section.functions {
-                add(row, section, column, function);
+                let mut open = BTreeMap::new();
+                for instruction in &function.instructions {
+                    let here = Here { section, column, function, instruction };
+                    open = here.add(rewriter, &open, &mut row_of);
+                }
             }
         }
     }
     rows.into_values().collect()
 }
 
-/// Adds the points of one function in one column.
-fn add(row: &mut Row, section: &Section, column: usize, function: &Function) {
-    let is_trampoline = TRAMPOLINES.contains(&function.name.as_str());
-    // The intervals that the instruction before was part of.
-    let mut open: Vec<usize> = Vec::new();
-    for instruction in &function.instructions {
-        let mut here = Vec::new();
-        for run in instruction.runs.get(column).into_iter().flatten() {
-            for piece in pieces(instruction, run) {
-                if piece.places.is_empty() && !is_trampoline {
+/// Who is to blame for a point, by the trampoline that runs or waits.
+fn rewriter_of(trampoline: Option<&str>, of_scenario: &str) -> String {
+    match trampoline {
+        Some("ftrace_caller") => "ftrace".to_owned(),
+        Some("return_to_handler") => "fgraph".to_owned(),
+        Some("arch_rethook_trampoline") => "rethook".to_owned(),
+        Some("__kretprobe_trampoline") => "kretprobe".to_owned(),
+        _ => of_scenario.to_owned(),
+    }
+}
+
+/// The intervals that an instruction is part of, in the row of each rewriter.
+type Open = BTreeMap<String, Vec<usize>>;
+
+/// One instruction in one column.
+struct Here<'a> {
+    section: &'a Section,
+    column: usize,
+    function: &'a Function,
+    instruction: &'a Instruction,
+}
+
+impl Here<'_> {
+    /// Adds its points to their rows. `before` are the intervals that the instruction before was part of.
+    fn add(&self, of_scenario: &str, before: &Open, row_of: &mut dyn FnMut(&str, &mut dyn FnMut(&mut Row))) -> Open {
+        let mut here = Open::new();
+        for run in self.instruction.runs.get(self.column).into_iter().flatten() {
+            for piece in pieces(self.instruction, run) {
+                let running = TRAMPOLINES.into_iter().find(|name| *name == self.function.name);
+                if piece.places.is_empty() && running.is_none() {
                     continue;
                 }
-                let state = State::of(run.verdict, piece.lost);
-                row.points += piece.walks;
-                row.unrecoverable += if piece.lost { piece.walks } else { 0 };
-                *row.states.entry(state).or_default() += piece.walks;
-                if state == State::Unsound && run.reachable {
-                    row.unsound_reachable += piece.walks;
-                }
-                let goes_on = |interval: &Interval| {
-                    (interval.state, interval.lost, interval.reachable) == (state, piece.lost, run.reachable)
-                        && interval.places == piece.places
-                };
-                let same = here.iter().chain(&open).copied().find(|index| goes_on(&row.intervals[*index]));
-                let index = same.unwrap_or_else(|| {
-                    row.intervals.push(Interval {
-                        scenario: section.scenario.clone(),
-                        variant: section.variant.clone(),
-                        interrupt: section.interrupt,
-                        start: section.subjects[column].start,
-                        function: function.name.clone(),
-                        first: instruction.offset,
-                        last: instruction.offset,
-                        state,
-                        lost: piece.lost,
-                        places: piece.places.to_owned(),
-                        reachable: run.reachable,
-                        visit: piece.first,
-                        walks: 0,
-                    });
-                    row.intervals.len() - 1
+                let rewriter = rewriter_of(running.or(piece.trampoline), of_scenario);
+                row_of(&rewriter, &mut |row| {
+                    let open = here.entry(rewriter.clone()).or_default();
+                    self.add_piece(row, run, &piece, open, before.get(&rewriter).map_or(&[], Vec::as_slice));
                 });
-                row.intervals[index].last = instruction.offset;
-                row.intervals[index].walks += piece.walks;
-                if !here.contains(&index) {
-                    here.push(index);
-                }
             }
         }
-        open = here;
+        here
+    }
+
+    fn add_piece(&self, row: &mut Row, run: &Run, piece: &Piece<'_>, open: &mut Vec<usize>, before: &[usize]) {
+        let Self { section, column, function, instruction } = self;
+        let state = State::of(run.verdict, piece.lost);
+        row.points += piece.walks;
+        row.unrecoverable += if piece.lost { piece.walks } else { 0 };
+        *row.states.entry(state).or_default() += piece.walks;
+        if state == State::Unsound && run.reachable {
+            row.unsound_reachable += piece.walks;
+        }
+        let goes_on = |index: &usize| {
+            let interval = &row.intervals[*index];
+            (interval.state, interval.lost, interval.reachable) == (state, piece.lost, run.reachable)
+                && interval.places == piece.places
+        };
+        let same = open.iter().chain(before).copied().find(goes_on);
+        let index = same.unwrap_or_else(|| {
+            row.intervals.push(Interval {
+                scenario: section.scenario.clone(),
+                variant: section.variant.clone(),
+                interrupt: section.interrupt,
+                start: section.subjects[*column].start,
+                function: function.name.clone(),
+                first: instruction.offset,
+                last: instruction.offset,
+                state,
+                lost: piece.lost,
+                places: piece.places.to_owned(),
+                reachable: run.reachable,
+                visit: piece.first,
+                walks: 0,
+            });
+            row.intervals.len() - 1
+        });
+        row.intervals[index].last = instruction.offset;
+        row.intervals[index].walks += piece.walks;
+        if !open.contains(&index) {
+            open.push(index);
+        }
     }
 }
 
@@ -236,6 +274,7 @@ struct Piece<'i> {
     walks: u64,
     places: &'i str,
     lost: bool,
+    trampoline: Option<&'static str>,
 }
 
 /// Splits a run of verdicts where the address moves.
@@ -248,7 +287,8 @@ fn pieces<'i>(instruction: &'i Instruction, run: &Run) -> Vec<Piece<'i>> {
         let until = displaced.map_or_else(|| next.map_or(run.last, |next| next - 1), |address| address.last);
         let last = until.min(run.last);
         let (places, lost) = displaced.map_or(("", false), |address| (address.places.as_str(), address.lost));
-        pieces.push(Piece { first, walks: last - first + 1, places, lost });
+        let trampoline = displaced.and_then(|address| address.trampoline);
+        pieces.push(Piece { first, walks: last - first + 1, places, lost, trampoline });
         first = last + 1;
     }
     pieces

@@ -1,0 +1,69 @@
+//@ start none
+//@ build fgraph-F0: -DDESIGN=0
+//@ build fgraph-F2: -DDESIGN=2
+//@ build fgraph-F3: -DDESIGN=3
+//@ build fgraph-F4: -DDESIGN=4
+//@ build fgraph-F5: -DDESIGN=5
+//@ build fgraph_data-F0: -DDESIGN=0 -DFGRAPH_DATA
+//@ build fgraph_voluntary-F0: -DDESIGN=0 -DFGRAPH_RESCHED
+//@ build fgraph_voluntary-F3: -DDESIGN=3 -DFGRAPH_RESCHED
+//@ build fgraph_voluntary-F4: -DDESIGN=4 -DFGRAPH_RESCHED
+//@ build fgraph_voluntary-F5: -DDESIGN=5 -DFGRAPH_RESCHED
+// The function graph tracer: two functions whose return addresses it replaces, one with a frame record and one without.
+// While a return is traced, the original address moves from the ret_stack through registers into the link register.
+#define PREEMPT_COUNT
+#include "kernel.S"
+#include "kernel_fgraph.S"
+
+FUNC guest_main
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
+	mov	x29, sp					// CFA=x29+16
+	.cfi_def_cfa x29, 16
+	bl	parent
+	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
+	ret
+END guest_main
+
+// The function that is missing in a trace from the wrong place.
+FUNC parent
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-32]!			// CFA=sp+32 RA=[cfa-24]
+	.cfi_def_cfa_offset 32; .cfi_offset x29, -32; .cfi_offset x30, -24
+	mov	x29, sp					// CFA=x29+32
+	.cfi_def_cfa x29, 32
+	str	x19, [sp, #16]
+	mov	x19, #5
+	mov	x0, x19
+	bl	traced
+	add	x0, x0, x19
+	bl	traced_leaf
+	ldr	x19, [sp, #16]
+	ldp	x29, x30, [sp], #32			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
+	ret
+END parent
+
+TRACED traced
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8], the trampoline's address
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
+	mov	x29, sp					// CFA=x29+16
+	.cfi_def_cfa x29, 16
+	bl	leaf
+	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
+	ret
+END traced
+
+TRACED traced_leaf
+	eor	x0, x0, #7
+	ret
+END traced_leaf
+
+FUNC leaf
+							// CFA=sp RA=x30
+	add	x0, x0, #1
+	ret
+END leaf

@@ -1,0 +1,70 @@
+//@ start none
+//@ build fgraph_irq_traced-F0: -DDESIGN=0
+//@ build fgraph_irq_traced-F3: -DDESIGN=3
+//@ build fgraph_irq_traced-F4: -DDESIGN=4
+//@ build fgraph_irq_traced-F5: -DDESIGN=5
+// An interrupt whose handler is traced, while a traced function is entered or left: its entries go where the interrupted
+// tracer is about to write one, or has just taken one off. The first traced call of the handler is over when the backtrace
+// is taken, and what it wrote lies above the index; the second is still under way.
+#define PREEMPT_COUNT
+#define IRQ_ACTION	irq_work
+#include "kernel.S"
+#include "kernel_fgraph.S"
+
+// x0: pt_regs.
+TRACED irq_work
+	stp	x29, x30, [sp, #-32]!			// CFA=sp+32 RA=[cfa-24], the trampoline's address
+	.cfi_def_cfa_offset 32; .cfi_offset x29, -32; .cfi_offset x30, -24
+	mov	x29, sp					// CFA=x29+32
+	.cfi_def_cfa x29, 32
+	str	x19, [sp, #16]
+	.cfi_offset x19, -16
+	mov	x19, x0
+	bl	traced_leaf
+	mov	x0, x19
+	bl	handle
+	ldr	x19, [sp, #16]
+	ldp	x29, x30, [sp], #32			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x19; .cfi_restore x29; .cfi_restore x30
+	ret
+END irq_work
+
+FUNC guest_main
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
+	mov	x29, sp					// CFA=x29+16
+	.cfi_def_cfa x29, 16
+	bl	parent
+	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
+	ret
+END guest_main
+
+FUNC parent
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
+	mov	x29, sp					// CFA=x29+16
+	.cfi_def_cfa x29, 16
+	bl	traced
+	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
+	ret
+END parent
+
+TRACED traced
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8], the trampoline's address
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
+	mov	x29, sp					// CFA=x29+16
+	.cfi_def_cfa x29, 16
+	bl	traced_leaf
+	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
+	ret
+END traced
+
+TRACED traced_leaf
+	eor	x0, x0, #7
+	ret
+END traced_leaf

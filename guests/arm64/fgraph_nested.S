@@ -1,0 +1,101 @@
+//@ start none
+//@ build fgraph_nested-F0: -DDESIGN=0
+//@ build fgraph_nested-F2: -DDESIGN=2
+//@ build fgraph_nested-F3: -DDESIGN=3
+//@ build fgraph_nested-F4: -DDESIGN=4
+//@ build fgraph_nested-F5: -DDESIGN=5
+//@ build fgraph_equal_fp-F0: -DDESIGN=0 -DEQUAL_FP
+//@ build fgraph_equal_fp-F3: -DDESIGN=3 -DEQUAL_FP
+// Several entries on the ret_stack at once: a traced function calls another and itself; one is left by a tail call to
+// another, so that two entries belong to one call and the younger one's return address is the trampoline. With EQUAL_FP, a
+// traced function without a frame record calls itself: entries of calls that are different have the same frame pointer.
+#define PREEMPT_COUNT
+#include "kernel.S"
+#include "kernel_fgraph.S"
+
+FUNC guest_main
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
+	mov	x29, sp					// CFA=x29+16
+	.cfi_def_cfa x29, 16
+	bl	parent
+	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
+	ret
+END guest_main
+
+FUNC parent
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
+	mov	x29, sp					// CFA=x29+16
+	.cfi_def_cfa x29, 16
+#ifdef EQUAL_FP
+	mov	x0, #1
+	bl	unlinked
+#else
+	mov	x0, #1
+	bl	recursive
+	bl	tail_caller
+#endif
+	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
+	ret
+END parent
+
+#ifdef EQUAL_FP
+// x0: how often it calls itself. Its return address is on the stack, but in no record.
+TRACED unlinked
+	str	x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-16], the trampoline's address
+	.cfi_def_cfa_offset 16; .cfi_offset x30, -16
+	cbz	x0, 1f
+	sub	x0, x0, #1
+	bl	unlinked
+1:	ldr	x30, [sp], #16				// CFA=sp RA=x30
+	.cfi_def_cfa_offset 0; .cfi_restore x30
+	ret
+END unlinked
+#else
+// x0: how often it calls itself.
+TRACED recursive
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8], the trampoline's address
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
+	mov	x29, sp					// CFA=x29+16
+	.cfi_def_cfa x29, 16
+	cbz	x0, 1f
+	sub	x0, x0, #1
+	bl	recursive
+1:	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
+	ret
+END recursive
+
+TRACED tail_caller
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8], the trampoline's address
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
+	mov	x29, sp					// CFA=x29+16
+	.cfi_def_cfa x29, 16
+	bl	leaf
+	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
+	b	tail_callee
+END tail_caller
+
+TRACED tail_callee
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8], the trampoline's address
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
+	mov	x29, sp					// CFA=x29+16
+	.cfi_def_cfa x29, 16
+	bl	leaf
+	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
+	ret
+END tail_callee
+
+FUNC leaf
+							// CFA=sp RA=x30
+	add	x0, x0, #1
+	ret
+END leaf
+#endif

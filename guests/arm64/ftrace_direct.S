@@ -1,0 +1,93 @@
+//@ start none
+// Direct calls of a tracer's own trampoline, of the kind that BPF programs have: at once, and after another tracer has
+// asked for one. The trampolines have no unwind data; the one that calls a program has two records, as ftrace_caller.
+#define PREEMPT_COUNT
+#include "kernel.S"
+#include "kernel_fgraph.S"
+
+	.data
+	.p2align 3
+direct_ops:
+	.quad 0, direct_tramp
+late_ops:
+	.quad late_func, 0
+
+// x9: the return address of the traced function; x30: behind its call.
+CODE direct_tramp
+	stp	x29, x9, [sp, #-16]!			// a record of the caller of the traced function
+	mov	x29, sp
+	stp	x29, x30, [sp, #-16]!			// and one of the traced function
+	mov	x29, sp
+	sub	sp, sp, #16
+	str	x0, [sp]
+	bl	direct_prog
+	ldr	x0, [sp]
+	mov	sp, x29
+	ldp	x29, x30, [sp], #16
+	ldp	x29, x9, [sp], #16			// the records are unlinked
+	mov	x10, x30
+	mov	x30, x9
+	ret	x10
+END_CODE direct_tramp
+
+// Does nothing but to go on in the traced function.
+CODE ftrace_stub_direct_tramp
+	mov	x10, x30
+	mov	x30, x9
+	ret	x10
+END_CODE ftrace_stub_direct_tramp
+
+FUNC direct_prog
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
+	mov	x29, sp					// CFA=x29+16
+	.cfi_def_cfa x29, 16
+	COUNT	trace_calls
+	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
+	ret
+END direct_prog
+
+// A tracer that asks for a direct call. x3: fregs.
+FUNC late_func
+							// CFA=sp RA=x30
+	adr	x9, ftrace_stub_direct_tramp
+	str	x9, [x3, #FREGS_DIRECT]
+	ret
+END late_func
+
+FUNC guest_main
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
+	mov	x29, sp					// CFA=x29+16
+	.cfi_def_cfa x29, 16
+	bl	parent
+	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
+	ret
+END guest_main
+
+FUNC parent
+							// CFA=sp RA=x30
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
+	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
+	mov	x29, sp					// CFA=x29+16
+	.cfi_def_cfa x29, 16
+	bl	traced_direct
+	bl	traced_late
+	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
+	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
+	ret
+END parent
+
+TRACED traced_direct, direct_ops
+	eor	x0, x0, #7
+	ret
+END traced_direct
+
+TRACED traced_late, late_ops
+	eor	x0, x0, #3
+	ret
+END traced_late
