@@ -45,6 +45,8 @@ enum Command {
     Run(RunArguments),
     /// List the scenarios, their variants and their unwinders
     List(Selection),
+    /// Run what rewrites return addresses, and print where the originals can be found and what unwinders make of it
+    Atlas(AtlasArguments),
     /// Run everything and print what it says of the open claims (docs/claims.toml), as Markdown
     Findings,
     /// Tell one point in full: registers, code, truth, and each walk with the words it read
@@ -86,6 +88,21 @@ struct RunArguments {
 }
 
 #[derive(Debug, Args)]
+struct AtlasArguments {
+    #[command(flatten)]
+    selection: Selection,
+    /// Below each row, print where its walks are not right or no rule can find the address
+    #[arg(long)]
+    intervals: bool,
+    /// Write the rows to this file, replacing it
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write a page with rows, intervals and listings to this file, replacing it
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 struct ExplainArguments {
     /// The scenario, as in `arm64/leaf`
     scenario: String,
@@ -123,6 +140,7 @@ impl Cli {
             None => run(&root, &self.run, out),
             Some(Command::Run(arguments)) => run(&root, arguments, out),
             Some(Command::List(selection)) => list(&root, selection, out),
+            Some(Command::Atlas(arguments)) => atlas(&root, arguments, out),
             Some(Command::Findings) => findings(&root, out),
             Some(Command::Explain(arguments)) => explain_point(&root, arguments, out),
             Some(Command::Sframe(arguments)) => sframe::execute(arguments, out),
@@ -199,10 +217,7 @@ fn run(root: &Path, arguments: &RunArguments, out: &mut dyn Write) -> Result<u8,
     let scenarios = select(root, &arguments.selection)?;
     let report = run_all(root, &scenarios, &arguments.unwinder, arguments.jobs.map(Into::into))?;
     if let Some(path) = &arguments.json {
-        let file_error = |source| Error::File { path: path.clone(), source };
-        let mut document = Vec::new();
-        json::write(&report, &mut document).map_err(file_error)?;
-        std::fs::write(path, document).map_err(file_error)?;
+        write_file(path, |out| json::write(&report, out))?;
     }
     if arguments.listing {
         for section in &report.sections {
@@ -220,6 +235,33 @@ fn run(root: &Path, arguments: &RunArguments, out: &mut dyn Write) -> Result<u8,
     } else {
         HOLDS
     })
+}
+
+/// Writes a file at once, when all that it will hold is known.
+fn write_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<(), Error> {
+    let file_error = |source| Error::File { path: path.to_path_buf(), source };
+    let mut document = Vec::new();
+    write(&mut document).map_err(file_error)?;
+    std::fs::write(path, document).map_err(file_error)
+}
+
+fn atlas(root: &Path, arguments: &AtlasArguments, out: &mut dyn Write) -> Result<u8, Error> {
+    let mut scenarios = select(root, &arguments.selection)?;
+    scenarios.retain(|scenario| scenario.text.rewriter.is_some());
+    if scenarios.is_empty() {
+        return Err(Error::Usage("no scenario that was asked for rewrites return addresses".to_owned()));
+    }
+    let report = run_all(root, &scenarios, &[], None)?;
+    let rows = report::atlas::rows(&report);
+    if let Some(path) = &arguments.json {
+        write_file(path, |out| report::atlas::json::write(&rows, out))?;
+    }
+    if let Some(path) = &arguments.html {
+        write_file(path, |out| report::atlas::html::write(&rows, &report, out))?;
+    }
+    printed(report::atlas::text::write(&rows, arguments.intervals, out))?;
+    let is_void = report.sections.iter().any(|section| section.void.is_some() && !section.void_is_meant);
+    Ok(if is_void { VOID } else { HOLDS })
 }
 
 /// One run of one guest.

@@ -1,9 +1,11 @@
 //! Scenarios: which guest, which points, and what is demanded of whom. One TOML file each.
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde::de::{IntoDeserializer, SeqAccess, Visitor};
 
 use crate::Error;
 use crate::arch::{self, Arch};
@@ -66,6 +68,9 @@ pub struct Text {
     /// The open claims that this scenario decides.
     #[serde(default)]
     pub claims: Vec<String>,
+    /// Who rewrites return addresses here (`"fgraph"`, `"rethook"`, ...): the scenario is a row of the atlas.
+    #[serde(default)]
+    pub rewriter: Option<String>,
     /// The CPUs for which the scenario can exist; empty: all.
     #[serde(default)]
     pub only: Vec<String>,
@@ -115,6 +120,8 @@ pub enum Kind {
     Serror,
     /// arm64: an event that the firmware hands to the kernel, whatever is masked.
     Sdei,
+    /// A breakpoint on the instruction.
+    Debug,
     /// A second exception at every instruction of an interrupt's entry, handler and exit.
     Nested,
     /// As `preempt`, and the walks are of stacks that are corrupted, word by word, on a copy.
@@ -136,6 +143,7 @@ impl Kind {
             Self::Fault => "fault",
             Self::Serror => "serror",
             Self::Sdei => "sdei",
+            Self::Debug => "debug",
             Self::Nested => "nested",
             Self::Corrupt => "corrupt",
             Self::Preempt => "preempt",
@@ -179,6 +187,8 @@ pub enum Inner {
     Serror,
     /// arm64: an event of the firmware.
     Sdei,
+    /// A breakpoint.
+    Debug,
 }
 
 /// One way to build or to place a scenario's guest.
@@ -195,6 +205,9 @@ pub struct Variant {
     /// The entry's SP modulo 32: 0 or 16.
     #[serde(default, alias = "cfa_mod32")]
     pub cfa_mod32: u64,
+    /// Which design against the windows of a rewriter the guest has (guests/KERNEL.md); without it, F0.
+    #[serde(default)]
+    pub design: Option<String>,
 }
 
 /// What is demanded of a subject, and accepting a snapshot cannot relax.
@@ -252,19 +265,36 @@ struct KnownText {
     because: String,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum OneOrMany<T> {
-    One(T),
-    Many(Vec<T>),
-}
+/// One value, or a list of them.
+struct OneOrMany<T>(Vec<T>);
 
-impl<T> OneOrMany<T> {
-    fn as_slice(&self) -> &[T] {
-        match self {
-            Self::One(one) => std::slice::from_ref(one),
-            Self::Many(many) => many,
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// Serde's untagged enums would lose the reason why a value is refused.
+        struct Values<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Values<T> {
+            type Value = OneOrMany<T>;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("a string or a list of strings")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                T::deserialize(text.into_deserializer()).map(|value| OneOrMany(vec![value]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
+                let mut values = Vec::new();
+                while let Some(value) = sequence.next_element()? {
+                    values.push(value);
+                }
+                if values.is_empty() {
+                    return Err(serde::de::Error::custom("an empty list stands for nothing"));
+                }
+                Ok(OneOrMany(values))
+            }
         }
+        deserializer.deserialize_any(Values(PhantomData))
     }
 }
 
@@ -272,10 +302,10 @@ impl<T> OneOrMany<T> {
 fn each_known<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Known>, D::Error> {
     let mut all = Vec::new();
     for text in Vec::<KnownText>::deserialize(deserializer)? {
-        for verdict in text.verdict.as_slice() {
+        for verdict in &text.verdict.0 {
             let verdict = verdict.parse().map_err(serde::de::Error::custom)?;
-            for unwinder in text.unwinder.as_slice() {
-                all.extend(text.at.as_slice().iter().map(|at| Known {
+            for unwinder in &text.unwinder.0 {
+                all.extend(text.at.0.iter().map(|at| Known {
                     unwinder: unwinder.clone(),
                     at: at.clone(),
                     verdict,

@@ -21,7 +21,7 @@ pub const MAX_FRAMES: usize = 512;
 /// What live patching offers to a reliable walk: MAX_STACK_ENTRIES in Linux kernel/livepatch/transition.c.
 const LIVEPATCH_ENTRIES: usize = 100;
 
-/// The names of unwinders with a design against the windows of `return_to_handler` end like this.
+/// The names of unwinders with a design against the windows of `return_to_handler` end like this, the form apart.
 const TRACER_DESIGNS: [&str; 3] = ["-detect", "-record", "-pending"];
 
 /// The trampolines that stand for return addresses, by their symbols in Linux.
@@ -128,6 +128,11 @@ impl Subject {
     }
 }
 
+/// The name without the form.
+fn bare(name: &str) -> &str {
+    name.split_once(':').map_or(name, |(name, _)| name)
+}
+
 fn all_registers(arch: &dyn Arch) -> Vec<Register> {
     (0..arch.register_ids().len() as u8).map(Register).collect()
 }
@@ -150,7 +155,7 @@ pub fn all(arch: &dyn Arch) -> Vec<Subject> {
         compares: Compares { cfa: false, fp: true, callee_saved: false },
         registers: [arch.abi().fp, arch.abi().sp].into_iter().chain(arch.abi().ra).collect(),
         limit: if unwinder.claims() == Claims::Never { MAX_FRAMES } else { LIVEPATCH_ENTRIES },
-        scope: if TRACER_DESIGNS.iter().any(|design| unwinder.name().ends_with(design)) {
+        scope: if TRACER_DESIGNS.iter().any(|design| bare(unwinder.name()).ends_with(design)) {
             Scope::Tracer
         } else {
             Scope::Kernel

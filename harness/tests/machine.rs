@@ -66,6 +66,7 @@ fn run_patched(name: &str, code: &[u8]) -> String {
 #[case("x86_64", &[0x48, 0x8b, 0x04, 0x24, 0x48, 0x89, 0x00], " of code at leaf+0x")] // mov (%rsp), %rax; mov %rax, (%rax)
 #[case("x86_64", &[0x41, 0xff, 0xe4], "execution in unmapped page 0x")] // jmp *%r12
 #[case("x86_64", &[0xcc], "unhandled exception 3 (#BP) at leaf+0x0")] // int3
+#[case("x86_64", &[0x0f, 0x05], "(syscall) at leaf+0x0")] // syscall
 fn a_guest_that_goes_wrong_is_stopped(#[case] cpu: &str, #[case] code: &[u8], #[case] reason: &str) {
     let error = run_patched(cpu, code);
     assert!(error.starts_with("guest leaf: "), "{error}");

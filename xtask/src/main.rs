@@ -56,7 +56,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// The top folder of the repository.
+/// The top folder of the repository: of the one that cargo runs this for. What was true when this was compiled comes second,
+/// because a copied `target` folder would lead to another work tree.
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask/ lies in the repository").to_path_buf()
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&manifest).parent().expect("xtask/ lies in the repository").to_path_buf()
 }

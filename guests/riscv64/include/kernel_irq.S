@@ -67,7 +67,11 @@ FUNC handler
 	addi	s0, sp, 32			// CFA=s0
 	.cfi_def_cfa s0, 0
 	mv	s2, a0
+#ifdef IRQ_TRACED
+	call	traced_handler			// the guest's, which calls walk_here
+#else
 	call	walk_here
+#endif
 	mv	a0, s2
 	ld	s2, 8(sp)
 	ld	ra, 24(sp)			// RA=ra
@@ -170,6 +174,10 @@ FUNC irqentry_exit
 	bltu	sp, t0, 1f
 	ld	t0, TASK_HIGH(tp)
 	bgeu	sp, t0, 1f
+#ifdef FGRAPH
+	ld	t0, preempt_count
+	bnez	t0, 1f
+#endif
 	lla	t0, need_resched
 	ld	t1, 0(t0)
 	beqz	t1, 1f

@@ -74,6 +74,7 @@ WORD need_resched
 WORD preempt_count
 WORD hardirq_stack_inuse
 WORD other_exited
+WORD overflow_is_fatal
 WORD cpu_current_top_of_stack			// the high end of the running task's stack
 WORD cpu_user_rsp				// for the three instructions in which a system call has no stack yet
 
@@ -112,7 +113,7 @@ CODE _start
 	leaq	__current(%rip), %rax
 	movq	%rax, %rdx
 	shrq	$32, %rdx
-	wrmsr					// what it points at is never read; negative: a kernel's
+	wrmsr					// negative: a kernel's
 	movq	__stack_irq_high(%rip), %rax
 	subq	$8, %rax
 	movq	%rax, hardirq_stack_ptr(%rip)

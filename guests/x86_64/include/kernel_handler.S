@@ -132,6 +132,7 @@ FUNC do_\what
 	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16
+	cmpq	$0, %gs:0			// a user's GS base would fault
 	call	walk_here
 	popq	%rbp				// CFA=rsp+8
 	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
@@ -142,6 +143,7 @@ END do_\what
 	PARANOID_HANDLER nmi
 	PARANOID_HANDLER debug
 
+// A kernel panics here, as this does once a guest has said so: the instruction that found no room would find none again.
 FUNC exc_double_fault
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
@@ -149,6 +151,8 @@ FUNC exc_double_fault
 	movq	%rsp, %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16
 	call	walk_here
+	cmpq	$0, overflow_is_fatal(%rip)
+	jne	__sentinel			// the run ends
 	popq	%rbp				// CFA=rsp+8
 	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
@@ -187,6 +191,7 @@ FUNC exit_to_user_mode
 	movq	%rsp, %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16
 	cli
+	cmpq	$0, %gs:0			// likewise
 	jmp	.Lmore_work
 .Luser_work:
 	sti

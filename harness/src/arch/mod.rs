@@ -147,6 +147,8 @@ pub enum Exception {
     Nmi,
     /// A synchronous fault of the instruction, after which it is tried again.
     Fault,
+    /// A breakpoint of the CPU's, on the instruction.
+    Debug,
     /// The guest's own trap: a system call from user mode; from an arm64 kernel, a breakpoint instruction.
     Syscall,
     /// arm64: an asynchronous error of the system.
@@ -163,6 +165,7 @@ impl Exception {
             Self::Irq => "irq",
             Self::Nmi => "nmi",
             Self::Fault => "fault",
+            Self::Debug => "debug",
             Self::Syscall => "syscall",
             Self::SError => "serror",
             Self::Sdei => "sdei",

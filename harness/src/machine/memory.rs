@@ -1,16 +1,20 @@
 //! Guest memory: it belongs to the harness and is lent to the emulator.
 
+use std::ops::Range;
 use std::ptr::NonNull;
 
 use unicorn_engine::Prot;
 
 use crate::guest::{Guest, PAGE, Segment};
+use crate::layout::Stack;
 
 /// Guest memory. The emulator writes to it while the guest runs; the harness reads it while the guest stands still.
 #[derive(Debug)]
 pub struct Memory {
     /// Writable regions first: stacks are read most.
     pub(super) regions: Vec<Region>,
+    /// The pages between stacks: mapped, and nobody's.
+    guards: Vec<Range<u64>>,
 }
 
 /// A mapped range of guest memory.
@@ -65,7 +69,21 @@ impl Memory {
     pub(super) fn new(guest: &Guest) -> Self {
         let mut regions: Vec<_> = guest.segments.iter().map(Region::new).collect();
         regions.sort_by_key(|region| region.permission & Prot::WRITE == Prot::NONE);
-        Self { regions }
+        Self { regions, guards: Vec::new() }
+    }
+
+    /// Makes guard pages of whatever whole pages lie between the stacks, which are in ascending order. Below the lowest
+    /// one there may be data, so it has no guard.
+    pub(super) fn guard(&mut self, stacks: &[Stack]) {
+        let gaps = stacks.windows(2).map(|pair| (pair[0].bounds.high, pair[1].bounds.low));
+        let pages = gaps.map(|(low, high)| low.next_multiple_of(PAGE)..high & !(PAGE - 1));
+        self.guards = pages.filter(|range| !range.is_empty()).collect();
+    }
+
+    /// Whether nothing may touch this address because it lies in a guard page.
+    #[must_use]
+    pub fn is_guard(&self, address: u64) -> bool {
+        self.guards.iter().any(|range| range.contains(&address))
     }
 
     /// The word at a guest address, if all its bytes are mapped. Guests are little-endian.
@@ -81,15 +99,16 @@ impl Memory {
     }
 
     /// Writes a word while the guest stands still: before its start, or as hardware does when it takes an exception. False
-    /// when it is not mapped.
+    /// when it is not mapped, or in a guard page.
     pub fn write_u64(&self, address: u64, value: u64) -> bool {
-        self.regions.iter().any(|region| {
-            let Some(offset) = region.offset(address, 8) else { return false };
-            // SAFETY: the eight bytes are inside the allocation, which Rust code reaches only through raw pointers, and the
-            // guest stands still, as for `read_u64`.
-            unsafe { region.bytes.add(offset).cast::<[u8; 8]>().write(value.to_le_bytes()) };
-            true
-        })
+        !self.is_guard(address)
+            && self.regions.iter().any(|region| {
+                let Some(offset) = region.offset(address, 8) else { return false };
+                // SAFETY: the eight bytes are inside the allocation, which Rust code reaches only through raw pointers, and the
+                // guest stands still, as for `read_u64`.
+                unsafe { region.bytes.add(offset).cast::<[u8; 8]>().write(value.to_le_bytes()) };
+                true
+            })
     }
 
     pub(super) fn region(&self, address: u64) -> Option<&Region> {

@@ -26,6 +26,9 @@ pub use memory::Memory;
 pub trait Observer {
     /// Called before each instruction; says what happens next.
     fn interrupted(&mut self, at: &Interrupt<'_>) -> Action;
+
+    /// Called when the instruction, which has been seen already, touches a guard page: the CPU takes a fault now.
+    fn faulted(&mut self, _: &Interrupt<'_>) {}
 }
 
 /// What happens next, at an instruction that has not run yet.
@@ -155,6 +158,8 @@ pub struct Context<'a> {
     stop: Option<Stop>,
     /// What the firmware keeps of the code that it interrupted; empty while it has interrupted none.
     pub(crate) firmware: Vec<u64>,
+    /// A state of the CPU in kernel mode, for a CPU that needs one to get back there.
+    pub(crate) kernel_mode: Option<unicorn_engine::Context>,
 }
 
 impl std::fmt::Debug for Context<'_> {
@@ -214,7 +219,8 @@ impl<'g> Machine<'g> {
         let entry = guest.function(entry)?.address;
         let sentinel =
             guest.require("__sentinel", "a run ends where the guest jumps to it; guests/guest.ld defines it")?;
-        let memory = Memory::new(guest);
+        let mut memory = Memory::new(guest);
+        memory.guard(&layout.stacks);
         for stack in &layout.stacks {
             for address in (stack.bounds.low..stack.bounds.high).step_by(8) {
                 memory.write_u64(address, poison.word(address));
@@ -249,7 +255,10 @@ impl<'g> Machine<'g> {
         let mut engine = self.engine(context)?;
         engine.add_code_hook(1, 0, before_instruction).map_err(|error| refused("add the code hook", error))?;
         let start = std::time::Instant::now();
-        let outcome = engine.emu_start(self.entry, self.sentinel, 0, 0);
+        let mut outcome = engine.emu_start(self.entry, self.sentinel, 0, 0);
+        while let Some(pc) = fault_on_guard(&mut engine) {
+            outcome = engine.emu_start(pc, self.sentinel, 0, 0);
+        }
         let ran_for = start.elapsed();
         let context = engine.get_data();
         let stop = match (&context.stop, outcome) {
@@ -317,12 +326,14 @@ impl<'g> Machine<'g> {
             budget,
             stop: None,
             firmware: Vec::new(),
+            kernel_mode: None,
         }
     }
 
     /// A page with what is mapped there.
     fn describe(&self, page: u64) -> String {
         match self.memory.region(page) {
+            _ if self.memory.is_guard(page) => format!("page {page:#x} between stacks"),
             None => format!("unmapped page {page:#x}"),
             Some(region) if region.permission & Prot::EXEC != Prot::NONE => format!("page {page:#x} of code"),
             Some(region) if region.permission & Prot::WRITE != Prot::NONE => format!("page {page:#x} of data"),
@@ -400,6 +411,25 @@ fn deliver(engine: &mut Unicorn<'_, Context<'_>>, exception: Exception, pc: u64,
     }
 }
 
+/// A kernel guest that touches a guard page takes a fault, and goes on in its handler: at the pc that this gives. Unicorn has
+/// stopped before the instruction changed anything.
+fn fault_on_guard(engine: &mut Unicorn<'_, Context<'_>>) -> Option<u64> {
+    let handle = engine.get_handle();
+    let context = engine.get_data_mut();
+    let is_kernel = context.vectors.first().copied().flatten().is_some();
+    let previous = context.previous;
+    let (Some(Stop::Access { page, .. }), Some(Previous::Retired { pc, size })) = (&context.stop, previous) else {
+        return None;
+    };
+    if !is_kernel || !context.memory.is_guard(*page) {
+        return None;
+    }
+    context.stop = None;
+    context.observer.faulted(&Interrupt { pc, size, previous, memory: context.memory, engine: handle });
+    deliver(engine, Exception::Fault, pc, pc);
+    if engine.get_data().stop.is_some() { None } else { engine.pc_read().ok() }
+}
+
 /// The TLB hook: every mapped page is where it says, with its segment's permission; the rest is a fault, noted here because
 /// Unicorn does not tell its address. (Of the address it tells only the page.)
 fn fill_tlb(engine: &mut Unicorn<'_, Context<'_>>, address: u64, kind: MemType) -> Option<TlbEntry> {
@@ -410,7 +440,7 @@ fn fill_tlb(engine: &mut Unicorn<'_, Context<'_>>, address: u64, kind: MemType) 
         _ => ("read", Prot::READ),
     };
     match context.memory.region(address) {
-        Some(region) if region.permission & needs != Prot::NONE => {
+        Some(region) if region.permission & needs != Prot::NONE && !context.memory.is_guard(address) => {
             // Not rounded to a page of ours: Unicorn's arm64 pages are 1 KiB, and it rounds by itself.
             Some(TlbEntry { paddr: address, perms: region.permission })
         }
@@ -423,7 +453,7 @@ fn fill_tlb(engine: &mut Unicorn<'_, Context<'_>>, address: u64, kind: MemType) 
 
 /// The exception hook: a system call enters the guest's own kernel, if it has one, and a call of the firmware is answered;
 /// nothing else may happen.
-fn exception(engine: &mut Unicorn<'_, Context<'_>>, number: u32) {
+pub(crate) fn exception(engine: &mut Unicorn<'_, Context<'_>>, number: u32) {
     let Context { arch, vectors, .. } = *engine.get_data();
     let pc = engine.pc_read().unwrap_or_default();
     if let Some((saved, resume)) = arch.syscall(number, pc)

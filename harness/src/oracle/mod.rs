@@ -10,6 +10,7 @@
 //! opcode. What does not match is a jump; so a function that was left by a tail call never appears.
 
 mod activation;
+mod location;
 mod redirect;
 mod witness;
 
@@ -26,6 +27,7 @@ use crate::machine::{Interrupt, Previous, RegisterSet};
 use redirect::Redirects;
 
 pub use activation::{Activation, Activations, Cause, Truth};
+pub use location::{Sight, Whereabouts, displaced};
 pub use witness::{Event, Future, Ledger, Transfer, Witness};
 
 /// The two witnesses of a run. Tests plant wrong ones.
@@ -53,8 +55,39 @@ impl Default for Witnesses {
 pub struct Testimony {
     /// Why nothing of the run may be believed.
     pub contradiction: Option<String>,
-    /// Where activations wait that never went on, with how many of each.
-    pub unwitnessed: Vec<(u64, usize)>,
+    /// Where activations wait that never went on, with how many of each, by address.
+    pub unwitnessed: Vec<(Place, usize)>,
+}
+
+/// Where an activation goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The address.
+    pub address: u64,
+    /// Whether an exception was taken, and no call made: the instruction may be the first one of its function.
+    pub is_interrupted: bool,
+}
+
+impl Place {
+    fn of(activation: &Activation) -> Self {
+        Self { address: activation.resume, is_interrupted: activation.cause != Cause::Call }
+    }
+
+    /// An address in the function that waits. Behind a system call that ends its function there is none.
+    fn inside(self, guest: &Guest) -> u64 {
+        let begins_here = self.is_interrupted && guest.symbols.function_at(self.address).is_some();
+        if begins_here { self.address } else { self.address.wrapping_sub(1) }
+    }
+
+    /// As `symbol+0x10`.
+    #[must_use]
+    pub fn name(self, guest: &Guest) -> String {
+        if self.inside(guest) == self.address {
+            guest.symbols.name(self.address)
+        } else {
+            guest.symbols.name_of_return(self.address)
+        }
+    }
 }
 
 /// No CPU has more link registers: riscv64 has two.
@@ -83,7 +116,7 @@ pub struct Oracle<'g> {
     /// The truths of tasks that are switched out.
     others: FxHashMap<u64, Truth>,
     shared: FxHashSet<Rc<Activation>>,
-    abandoned: Vec<u64>,
+    abandoned: Vec<Place>,
     contradiction: Option<String>,
 }
 
@@ -281,7 +314,7 @@ impl<'g> Oracle<'g> {
             } else if is_it {
                 self.compare_saved(at, &activation);
             } else {
-                self.abandoned.push(activation.resume);
+                self.abandoned.push(Place::of(&activation));
             }
             self.forget(&activation);
             if is_it {
@@ -334,11 +367,8 @@ impl<'g> Oracle<'g> {
     #[must_use]
     pub fn finish(self, never_resumes: &[String]) -> Testimony {
         let truths = self.others.values().chain([&self.truth]);
-        let places = truths
-            .flat_map(Truth::activations)
-            .map(|activation| activation.resume)
-            .chain(self.abandoned.iter().copied());
-        let mut unwitnessed: Vec<(u64, usize)> = Vec::new();
+        let places = truths.flat_map(Truth::activations).map(Place::of).chain(self.abandoned.iter().copied());
+        let mut unwitnessed: Vec<(Place, usize)> = Vec::new();
         for place in places {
             match unwitnessed.iter_mut().find(|(known, _)| *known == place) {
                 Some((_, count)) => *count += 1,
@@ -346,13 +376,13 @@ impl<'g> Oracle<'g> {
             }
         }
         unwitnessed.sort_unstable();
-        let is_declared = |place: u64| {
-            let function = self.guest.symbols.function_of_return(place);
+        let is_declared = |place: Place| {
+            let function = self.guest.symbols.function_at(place.inside(self.guest));
             function.is_some_and(|function| never_resumes.contains(&function.name))
         };
         let contradiction = self.contradiction.or_else(|| {
             let (place, count) = unwitnessed.iter().find(|(place, _)| !is_declared(*place))?;
-            let name = self.guest.symbols.name_of_return(*place);
+            let name = place.name(self.guest);
             Some(format!("{name} never went on ({count} times); if that is meant, list its function in never-resumes"))
         });
         Testimony { contradiction, unwitnessed }

@@ -1,5 +1,6 @@
 //! The plain data of a run, and the forms it is printed in. Nothing in here runs a guest or judges a walk.
 
+pub mod atlas;
 pub mod findings;
 pub mod json;
 pub mod snapshot;
@@ -39,6 +40,8 @@ pub struct Section {
     pub void_is_meant: bool,
     /// The open claims that the scenario decides.
     pub claims: Vec<String>,
+    /// Who rewrites return addresses, and the guest's design against the windows that this leaves.
+    pub rewriter: Option<(String, String)>,
     /// The subjects, in the order of columns.
     pub subjects: Vec<SubjectResult>,
     /// The listing.
@@ -222,8 +225,33 @@ pub struct Instruction {
     pub visits: u64,
     /// Whether SP and the frame pointer were on different stacks when it was interrupted.
     pub split: bool,
+    /// Where the youngest return address is that is not where a call or an ordinary frame leaves it, by arrival.
+    pub addresses: Vec<Displaced>,
     /// For each subject, the verdicts by arrival; empty if no point was judged here.
     pub runs: Vec<Vec<Run>>,
+}
+
+impl Instruction {
+    /// What is known of the displaced return address at an arrival, if there is one.
+    #[must_use]
+    pub fn displaced(&self, arrival: u64) -> Option<&Displaced> {
+        self.addresses.iter().find(|run| (run.first..=run.last).contains(&arrival))
+    }
+}
+
+/// Arrivals in a row at which the youngest displaced return address is in the same places.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Displaced {
+    /// The places.
+    pub places: String,
+    /// Whether none of them is one that a rule may trust: no unwinder can find the address.
+    pub lost: bool,
+    /// The trampoline that runs, or waits, above the activation whose address it is.
+    pub trampoline: Option<&'static str>,
+    /// The first arrival, from 1.
+    pub first: u64,
+    /// The last arrival.
+    pub last: u64,
 }
 
 /// Arrivals in a row with one verdict.

@@ -60,6 +60,8 @@ struct Columns {
     counts: bool,
     text: usize,
     arrivals: usize,
+    /// Of the places of displaced return addresses; 0 if there is no such column.
+    address: usize,
     subjects: Vec<usize>,
 }
 
@@ -80,13 +82,18 @@ impl Columns {
         });
         // The widest is `#10..#12 hyp`, or with ` split` in it.
         let arrivals = if instructions().any(|instruction| instruction.split) { 18 } else { 12 };
-        Self { counts: counts_verdicts, text, arrivals, subjects: subjects.collect() }
+        let places = instructions().flat_map(|instruction| &instruction.addresses).map(|run| run.places.len());
+        let address = places.max().map_or(0, |widest| widest.max("address".len()));
+        Self { counts: counts_verdicts, text, arrivals, address, subjects: subjects.collect() }
     }
 
     fn function(&self, section: &Section, function: &Function, out: &mut dyn Write) -> std::io::Result<()> {
         let heading = format!("{}:", function.name);
         let mut line =
             format!("{heading:<width$}  {:<arrivals$}", "arrivals", width = self.text + 10, arrivals = self.arrivals);
+        if self.address > 0 {
+            line += &format!("  {:<width$}", "address", width = self.address);
+        }
         for (subject, width) in section.subjects.iter().zip(&self.subjects) {
             line += &format!("  {:<width$}", subject.label());
         }
@@ -114,7 +121,11 @@ impl Columns {
         let place = format!("  +{:<#6x} {:<width$}", instruction.offset, instruction.text, width = self.text);
         let is_hypothetical =
             |arrival: u64| instruction.runs.iter().filter_map(|runs| at(runs, arrival)).any(|run| !run.reachable);
-        let starts: BTreeSet<u64> = instruction.runs.iter().flatten().map(|run| run.first).collect();
+        // A new line begins with a verdict, and where a displaced address has moved, or is in its place again.
+        let moves = instruction.addresses.iter().flat_map(|run| [run.first, run.last + 1]);
+        let firsts = instruction.runs.iter().flatten().map(|run| run.first);
+        let arrivals = instruction.runs.iter().flatten().map(|run| run.last).max().unwrap_or(0);
+        let starts: BTreeSet<u64> = firsts.chain(moves).filter(|first| *first <= arrivals).collect();
         let last = instruction.runs.iter().flatten().map(|run| run.last).max();
         let Some(last) = last else { return writeln!(out, "{}", place.trim_end()) };
         let starts: Vec<u64> = starts.into_iter().collect();
@@ -130,6 +141,10 @@ impl Columns {
             let arrivals = if is_hypothetical(*first) { format!("{arrivals} hyp") } else { arrivals };
             let mut line = if index == 0 { place.clone() } else { " ".repeat(place.chars().count()) };
             line += &format!("  {arrivals:<width$}", width = self.arrivals);
+            if self.address > 0 {
+                let places = instruction.displaced(*first).map_or("", |run| run.places.as_str());
+                line += &format!("  {places:<width$}", width = self.address);
+            }
             for (runs, width) in instruction.runs.iter().zip(&self.subjects) {
                 let verdict = at(runs, *first).map(|run| run.verdict.to_string()).unwrap_or_default();
                 line += &format!("  {verdict:<width$}");

@@ -3,7 +3,7 @@
 //!
 //! When the handler has returned, every register and every live stack word must be what it was, or the run is void.
 
-use kunwind::{CodeAddress, Frame, Regs, RetStack, Source, StackBounds, Task};
+use kunwind::{CodeAddress, Frame, Register, Regs, RetStack, Source, StackBounds, Task};
 
 use super::nesting::Nesting;
 use super::record::{Arrival, Column, Recorder};
@@ -11,13 +11,16 @@ use super::{Points, Prepared};
 use crate::Error;
 use crate::arch::{Exception, Linkage};
 use crate::machine::{Action, Interrupt, Memory, Observer, RegisterSet};
-use crate::oracle::{Cause, Oracle, Truth, Witnesses};
+use crate::oracle::{Cause, Oracle, Sight, Truth, Witnesses, displaced};
 use crate::report::{Section, Start};
 use crate::scenario::{Inner, Kind, Scenario, Variant};
 use crate::subject::{Live, Subject};
 
 /// The function whose instructions, and whose callees', are interrupted.
 const SUBJECT_FUNCTION: &str = "guest_main";
+
+/// The site of an exception that is no point: the outer one of two.
+const JUDGED_BY_NOBODY: usize = usize::MAX;
 
 /// The symbols of a guest that can be interrupted.
 struct Markers {
@@ -114,6 +117,7 @@ impl<'p> Delivery<'p> {
                 Some(Inner::Fault) => Exception::Fault,
                 Some(Inner::Serror) => Exception::SError,
                 Some(Inner::Sdei) => Exception::Sdei,
+                Some(Inner::Debug) => Exception::Debug,
                 None => arch.nested_exception(),
             },
             marker_set: RegisterSet::new(arch, at_markers),
@@ -132,6 +136,7 @@ impl<'p> Delivery<'p> {
             Kind::Fault => Some(Exception::Fault),
             Kind::Serror => Some(Exception::SError),
             Kind::Sdei => Some(Exception::Sdei),
+            Kind::Debug => Some(Exception::Debug),
         }
     }
 
@@ -199,6 +204,36 @@ impl<'p> Delivery<'p> {
                     ));
                 }
             }
+        }
+    }
+
+    /// Notes where the youngest displaced return address is, in guests that rewrite some.
+    fn locate(
+        &mut self,
+        site: usize,
+        memory: &Memory,
+        task: u64,
+        truth: &Truth,
+        regs: &dyn Fn(Register) -> Option<u64>,
+    ) {
+        let prepared = self.recorder.prepared;
+        let Some(task) = self.task(memory, task).filter(|task| task.ret_stack.is_some() || task.rethooks.is_some())
+        else {
+            return;
+        };
+        let abi = prepared.guest.arch.abi();
+        let sight = Sight {
+            arch: prepared.guest.arch,
+            layout: &prepared.layout,
+            memory,
+            register: regs,
+            fp: abi.fp,
+            record: abi.frame_record.offset_from_fp,
+            ret_stack: task.ret_stack.map(|stack| (stack.words, stack.index)),
+            rethooks: task.rethooks,
+        };
+        if let Some(found) = displaced(truth, &sight) {
+            self.recorder.locates(site, &found, truth);
         }
     }
 
@@ -369,6 +404,10 @@ impl<'p> Delivery<'p> {
             None => self.recorder.arrive(resume).map(|site| Arrival { site, reachable: true }),
         };
         let Some(point) = point else { return };
+        if self.delivered.is_empty() {
+            // It was not interrupted, it waits in a call of its own.
+            self.locate(point.site, at.memory, address, &truth.without(1), &|register| regs.get(register));
+        }
         let start = Frame { pc: CodeAddress::Return(pc), regs, source: Source::Start };
         let stacks = self.offered(at.memory, task, false);
         let target = Live::new(self.recorder.prepared, at.memory, &stacks, Some(task));
@@ -395,7 +434,7 @@ impl<'p> Delivery<'p> {
                 let arch = self.recorder.prepared.guest.arch;
                 let [sp, fp] = [arch.sp(), arch.abi().fp].map(|register| live.get(register).unwrap_or_default());
                 self.recorder.within = Some(nesting.takes_outer(at.pc, sp, fp, self.oracle.truth())?);
-                Some((outer, usize::MAX)) // judged by nobody
+                Some((outer, JUDGED_BY_NOBODY))
             }
             // An event of the firmware leaves the CPU's registers of an exception alone.
             (Some(nesting), 1) if self.inner == Exception::Sdei || nesting.can_nest(at.pc) => {
@@ -406,7 +445,7 @@ impl<'p> Delivery<'p> {
     }
 
     /// The plain data of the finished run.
-    pub(super) fn finish(self, scenario: &Scenario, variant: &Variant) -> Section {
+    pub(super) fn finish(mut self, scenario: &Scenario, variant: &Variant) -> Section {
         let guest = &self.recorder.prepared.guest;
         let mut testimony = self.oracle.finish(&scenario.text.never_resumes);
         if let Some(pending) = self.delivered.first()
@@ -417,6 +456,12 @@ impl<'p> Delivery<'p> {
         }
         if self.contradiction.is_some() {
             testimony.contradiction = self.contradiction;
+        }
+        // One that was still on its way to its marker when the run ended was no point.
+        for cut_off in
+            self.delivered.iter().filter(|pending| !pending.was_walked && pending.point.site != JUDGED_BY_NOBODY)
+        {
+            self.recorder.forget(cut_off.point.site);
         }
         let mut section = self.recorder.finish(scenario, variant, self.kind);
         section.outer = self.nesting.map(|nesting| (nesting.seen, nesting.delivered()));
@@ -446,6 +491,8 @@ impl Observer for Delivery<'_> {
         let reachable = at.can_arrive(self.recorder.prepared.guest.arch, exception);
         self.recorder.tell_machine(site, at);
         let snapshot = self.snapshot(at, Arrival { site, reachable });
+        let value = |register: Register| snapshot.registers.get(usize::from(register.0)).copied();
+        self.locate(site, at.memory, snapshot.task, &snapshot.truth, &value);
         let layout = &self.recorder.prepared.layout;
         let fp = usize::from(self.recorder.prepared.guest.arch.abi().fp.0);
         let of_fp = snapshot.registers.get(fp).and_then(|fp| layout.stack_of(*fp));
@@ -457,5 +504,15 @@ impl Observer for Delivery<'_> {
             at.memory.write_u64(self.markers.need_resched, 1);
         }
         Action::Deliver(exception)
+    }
+
+    /// A fault that nobody planned: an arrival of its own, at an instruction that may have been interrupted before.
+    fn faulted(&mut self, at: &Interrupt<'_>) {
+        let is_judged = self.began.is_some() && self.exception().is_some() && !self.kind.walks_task();
+        if is_judged && let Some(site) = self.recorder.arrive(at.pc) {
+            self.recorder.tell_machine(site, at);
+            let snapshot = self.snapshot(at, Arrival { site, reachable: true });
+            self.delivered.push(snapshot);
+        }
     }
 }

@@ -9,8 +9,9 @@ use super::{Points, Prepared, Trial};
 use crate::explain::Teller;
 use crate::guest::{CodeMap, Guest};
 use crate::machine::Interrupt;
-use crate::oracle::Truth;
-use crate::report::{Counters, Finding, Function, Instruction, Run, Section, Start, SubjectResult};
+use crate::oracle::{Truth, Whereabouts};
+use crate::report::atlas::TRAMPOLINES;
+use crate::report::{Counters, Displaced, Finding, Function, Instruction, Run, Section, Start, SubjectResult};
 use crate::scenario::{Kind, Scenario, Variant};
 use crate::subject::{Live, Subject};
 use crate::verdict::Verdict;
@@ -25,6 +26,8 @@ struct Site {
     visits: u64,
     /// Whether SP and the frame pointer were ever on different stacks here.
     split: bool,
+    /// Of the arrivals at which a return address is displaced.
+    addresses: Vec<Displaced>,
     /// For each column.
     runs: Vec<Vec<Run>>,
 }
@@ -115,6 +118,7 @@ impl<'p> Recorder<'p> {
                     arrivals: 0,
                     visits: 0,
                     split: false,
+                    addresses: Vec::new(),
                     runs: vec![Vec::new(); self.columns.len()],
                 });
             }
@@ -136,9 +140,36 @@ impl<'p> Recorder<'p> {
         }
     }
 
+    /// Notes where the youngest displaced return address is at a site's last arrival.
+    pub(super) fn locates(&mut self, site: usize, found: &Whereabouts, truth: &Truth) {
+        let guest = &self.prepared.guest;
+        let Some(Site { pc, visits, addresses, .. }) = self.sites.get_mut(site) else { return };
+        let trampoline = |address: u64| {
+            let function = guest.symbols.function_at(address)?;
+            TRAMPOLINES.into_iter().find(|name| *name == function.name)
+        };
+        let younger = truth.activations().take(found.index).map(|activation| activation.resume.wrapping_sub(1));
+        let trampoline = [*pc].into_iter().chain(younger).find_map(trampoline);
+        let (places, lost, visit) = (found.describe(guest.arch), found.is_lost(), *visits);
+        let now = Displaced { places, lost, trampoline, first: visit, last: visit };
+        match addresses.last_mut() {
+            Some(run) if run.last + 1 == visit && (Displaced { first: visit, last: visit, ..run.clone() }) == now => {
+                run.last = visit;
+            }
+            _ => addresses.push(now),
+        }
+    }
+
     /// The last arrival at a site was no point after all.
     pub(super) fn forget(&mut self, site: usize) {
-        self.sites[site].visits -= 1;
+        let Site { visits, addresses, .. } = &mut self.sites[site];
+        if let Some(run) = addresses.last_mut().filter(|run| run.last == *visits) {
+            run.last -= 1;
+            if run.last < run.first {
+                addresses.pop();
+            }
+        }
+        *visits -= 1;
     }
 
     /// Counts one more walk at a site where there are many to an arrival.
@@ -221,6 +252,10 @@ impl<'p> Recorder<'p> {
             void_is_meant: false,
             void: None,
             claims: scenario.text.claims.clone(),
+            rewriter: scenario.text.rewriter.as_ref().map(|rewriter| {
+                let design = variant.design.as_deref().unwrap_or("F0");
+                (rewriter.clone(), design.to_owned())
+            }),
             subjects: subjects.collect(),
             functions: functions(self.prepared, &self.sites),
             findings: Vec::new(),
@@ -247,6 +282,7 @@ fn functions(prepared: &Prepared, sites: &[Site]) -> Vec<Function> {
                 text: line.text.clone(),
                 visits: site.map_or(0, |site| site.arrivals.max(site.visits)),
                 split: site.is_some_and(|site| site.split),
+                addresses: site.map(|site| site.addresses.clone()).unwrap_or_default(),
                 runs: site.map(|site| site.runs.clone()).unwrap_or_default(),
             }
         });

@@ -20,22 +20,22 @@ pub const fn riscv_metadata(form: Form) -> MetadataUnwinder {
     MetadataUnwinder { layout: &METADATA, names, form, boundary: Boundary::FramePointer, inside: Inside::Ignore }
 }
 
-/// [`riscv_metadata`], reliable, with a design that closes the windows of `return_to_handler`.
-const fn with_design(name: &'static str, inside: Inside) -> MetadataUnwinder {
-    let boundary = Boundary::FramePointer;
-    MetadataUnwinder { layout: &METADATA, names: [name; 2], form: Form::Reliable, boundary, inside }
+/// [`riscv_metadata`] with a design that closes the windows of `return_to_handler`.
+const fn with_design(names: [&'static str; 2], form: Form, inside: Inside) -> MetadataUnwinder {
+    MetadataUnwinder { layout: &METADATA, names, form, boundary: Boundary::FramePointer, inside }
 }
 
-/// Any pc inside of `return_to_handler` is noticed: by the ret_stack, or not at all and then unreliable.
+/// Any pc inside of `return_to_handler` is noticed: by the ret_stack, or not at all and then unreliable. The reliable form stops
+/// at exceptions as [`riscv_metadata`] does; what the design knows of interrupted instructions, the best-effort form shows.
 #[must_use]
-pub const fn riscv_metadata_detect() -> MetadataUnwinder {
-    with_design("riscv-metadata-detect", Inside::Detect)
+pub const fn riscv_metadata_detect(form: Form) -> MetadataUnwinder {
+    with_design(["riscv-metadata-detect", "riscv-metadata-detect:best-effort"], form, Inside::Detect)
 }
 
 /// The same for a trampoline that links a frame record with the original address before the entry is taken off.
 #[must_use]
-pub const fn riscv_metadata_record() -> MetadataUnwinder {
-    with_design("riscv-metadata-record", Inside::Record)
+pub const fn riscv_metadata_record(form: Form) -> MetadataUnwinder {
+    with_design(["riscv-metadata-record", "riscv-metadata-record:best-effort"], form, Inside::Record)
 }
 
 /// THREAD_SIZE with 4 KiB pages.

@@ -8,11 +8,23 @@ pub(super) struct Bytes<'a> {
 }
 
 impl Bytes<'_> {
-    /// The field of `size` (at most eight) bytes at an offset, if it is inside.
+    /// The field of `size` (1, 2, 4 or 8) bytes at an offset, if it is inside.
+    #[inline]
     pub(super) fn unsigned(&self, offset: usize, size: usize) -> Option<u64> {
-        let field = self.data.get(offset..offset.checked_add(size)?)?;
-        let join = |value: u64, byte: &u8| value << 8 | u64::from(*byte);
-        Some(if self.is_big_endian { field.iter().fold(0, join) } else { field.iter().rev().fold(0, join) })
+        // A read of a known size is one instruction; a loop over the bytes cost a third of a lookup.
+        match size {
+            1 => self.u8(offset).map(u64::from),
+            2 => self.field(offset, u16::from_le_bytes, u16::from_be_bytes).map(u64::from),
+            4 => self.field(offset, u32::from_le_bytes, u32::from_be_bytes).map(u64::from),
+            8 => self.field(offset, u64::from_le_bytes, u64::from_be_bytes),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    fn field<T, const N: usize>(&self, offset: usize, little: fn([u8; N]) -> T, big: fn([u8; N]) -> T) -> Option<T> {
+        let field = *self.data.get(offset..)?.first_chunk::<N>()?;
+        Some(if self.is_big_endian { big(field) } else { little(field) })
     }
 
     /// The same, of a two's complement number.

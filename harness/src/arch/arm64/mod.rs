@@ -163,6 +163,7 @@ impl Arch for Arm64 {
             // FIQ plays the NMI. A pseudo-NMI of Linux is an interrupt that a priority mask lets through: not in entry code,
             // which sets PSTATE.I and F. So PSTATE.F is its mask here.
             Exception::Nmi => status & 1 << 6 == 0,
+            Exception::Debug => status & 1 << 9 == 0, // PSTATE.D: masks the CPU's breakpoints, but no BRK
             Exception::SError => status & 1 << 8 == 0, // PSTATE.A
             // Not even the masks of the most privileged code stop an event of the firmware.
             Exception::Fault | Exception::Syscall | Exception::Sdei => true,

@@ -14,6 +14,7 @@ const SSTATUS_SPP: u64 = 1 << 8;
 const SUPERVISOR: u64 = 1;
 /// Supervisor timer interrupt.
 const CAUSE_TIMER: u64 = 1 << 63 | 5;
+const CAUSE_BREAKPOINT: u64 = 3;
 const CAUSE_LOAD_PAGE_FAULT: u64 = 13;
 const CAUSE_ECALL_FROM_USER: u64 = 8;
 
@@ -34,6 +35,7 @@ pub(super) fn take(
     let cause = match exception {
         Exception::Irq => CAUSE_TIMER,
         Exception::Fault => CAUSE_LOAD_PAGE_FAULT,
+        Exception::Debug => CAUSE_BREAKPOINT,
         Exception::Syscall => CAUSE_ECALL_FROM_USER,
         Exception::Nmi | Exception::SError | Exception::Sdei => {
             return Err(format!("this CPU has no {}", exception.name()));

@@ -95,8 +95,10 @@ impl Arch for Riscv64 {
             Box::new(WalkStackframe),
             Box::new(riscv_metadata(Form::Reliable)),
             Box::new(riscv_metadata(Form::BestEffort)),
-            Box::new(riscv_metadata_detect()),
-            Box::new(riscv_metadata_record()),
+            Box::new(riscv_metadata_detect(Form::Reliable)),
+            Box::new(riscv_metadata_detect(Form::BestEffort)),
+            Box::new(riscv_metadata_record(Form::Reliable)),
+            Box::new(riscv_metadata_record(Form::BestEffort)),
         ]
     }
 
@@ -130,7 +132,7 @@ impl Arch for Riscv64 {
         match exception {
             Exception::Irq => status & 1 << 1 != 0, // sstatus.SIE
             Exception::Nmi | Exception::SError | Exception::Sdei => false,
-            Exception::Fault | Exception::Syscall => true,
+            Exception::Fault | Exception::Debug | Exception::Syscall => true,
         }
     }
 

@@ -1,6 +1,7 @@
 //! x86-64.
 
 mod exception;
+mod privilege;
 
 use capstone::Capstone;
 use capstone::arch::BuildsCapstone as _;
@@ -102,8 +103,8 @@ impl Arch for X86_64 {
         vec![Box::new(UnwindFrame::new(Form::Reliable)), Box::new(UnwindFrame::new(Form::BestEffort))]
     }
 
-    fn syscall(&self, _: u32, _: u64) -> Option<(u64, u64)> {
-        None
+    fn syscall(&self, number: u32, pc: u64) -> Option<(u64, u64)> {
+        exception::syscall(number, pc)
     }
 
     fn is_user(&self, read: &dyn Fn(i32) -> u64) -> bool {
@@ -121,7 +122,7 @@ impl Arch for X86_64 {
     fn can_arrive(&self, exception: Exception, status: u64) -> bool {
         match exception {
             Exception::Irq => status & 1 << 9 != 0, // RFLAGS.IF
-            Exception::Nmi | Exception::Fault | Exception::Syscall => true,
+            Exception::Nmi | Exception::Debug | Exception::Fault | Exception::Syscall => true,
             Exception::SError | Exception::Sdei => false,
         }
     }
@@ -151,6 +152,7 @@ impl Arch for X86_64 {
             12 => "#SS",
             13 => "#GP",
             14 => "#PF",
+            privilege::SYSCALL => "syscall",
             _ => "unknown",
         }
     }

@@ -1,0 +1,97 @@
+//@ start none
+//@ build fgraph_voluntary:
+//@ build fgraph_voluntary-metadata: -DMETADATA
+//@ build fgraph_voluntary-F3: -DMETADATA -DDESIGN=3
+//@ build fgraph_voluntary-F4: -DMETADATA -DDESIGN=4
+//@ build fgraph_voluntary-entry: -DMETADATA -DENTRY
+// The task is switched out where the tracer gives its recursion lock back, with no pt_regs on its stack: at the returns of a
+// function with a frame record and of a leaf without; with ENTRY, at their entries.
+#define FGRAPH
+#define KTHREAD		insistent_checker
+#include "kernel.S"
+#include "kernel_fgraph.S"
+
+WORD resched_again, 0				// how often the checker asks to be scheduled once more
+
+// RESCHED times: the next unlock of the tracer lets the checker run, and the unlock after that, and so on.
+.macro RESCHED times
+	lla	t3, need_resched
+	li	t4, 1
+	sd	t4, 0(t3)
+	lla	t3, resched_again
+	li	t4, \times - 1
+	sd	t4, 0(t3)
+.endm
+
+.macro RESCHED_AT_ENTRY
+#ifdef ENTRY
+	RESCHED	1
+#endif
+.endm
+
+// DESIGN 4 has a second unlock, behind the one where the entry is taken off.
+.macro RESCHED_AT_RETURN
+#ifndef ENTRY
+	RESCHED	2
+#endif
+.endm
+
+FUNC guest_main
+						// CFA=sp RA=ra
+	ENTER	16
+	call	parent
+	LEAVE	16
+END guest_main
+
+FUNC parent
+						// CFA=sp RA=ra
+	ENTER	32
+	sd	s1, 8(sp)
+	li	a0, 5
+	li	a6, 6				// the seventh and the eighth argument: nobody takes them
+	li	a7, 7
+	RESCHED_AT_ENTRY
+	call	traced
+	mv	s1, a0
+	lla	t0, need_resched
+	sd	zero, 0(t0)
+	RESCHED_AT_ENTRY
+	call	traced_leaf
+	add	a0, a0, s1
+	lla	t0, need_resched
+	sd	zero, 0(t0)
+	ld	s1, 8(sp)
+	LEAVE	32
+END parent
+
+TRACED traced
+						// CFA=sp RA=ra
+	ENTER	16
+	xori	a0, a0, 2
+	RESCHED_AT_RETURN
+	LEAVE	16
+END traced
+
+TRACED traced_leaf
+						// CFA=sp RA=ra
+	slli	a0, a0, 1
+	RESCHED_AT_RETURN
+	ret
+END traced_leaf
+
+FUNC insistent_checker
+						// CFA=sp RA=ra
+	ENTER	16
+1:	lla	a0, task_boot
+	call	walk_task
+	lla	t0, resched_again
+	ld	t1, 0(t0)
+	beqz	t1, 2f
+	addi	t1, t1, -1
+	sd	t1, 0(t0)
+	lla	t0, need_resched
+	li	t1, 1
+	sd	t1, 0(t0)
+2:	call	schedule
+	j	1b
+END insistent_checker

@@ -1,0 +1,52 @@
+//@ start none
+//@ build klp_redirect:
+//@ build klp_redirect-metadata: -DMETADATA
+// A live-patched function: the handler of its call to ftrace_caller puts the replacement's address where ftrace_caller goes on,
+// and gives its lock back. Switched out behind that, the task will never run the old function again, but goes on in the new one.
+#define FGRAPH
+#include "kernel.S"
+#include "kernel_fgraph.S"
+
+OPS klp_ops, klp_ftrace_handler
+
+FUNC guest_main
+						// CFA=sp RA=ra
+	ENTER	16
+	call	parent
+	LEAVE	16
+END guest_main
+
+FUNC parent
+						// CFA=sp RA=ra
+	ENTER	16
+	li	a0, 5
+	lla	t0, need_resched
+	li	t1, 1
+	sd	t1, 0(t0)
+	call	old_function
+	LEAVE	16
+END parent
+
+TRACED old_function, klp_ops
+						// CFA=sp RA=ra
+	xori	a0, a0, 2			// never runs
+	ret
+END old_function
+
+FUNC new_function
+						// CFA=sp RA=ra
+	ENTER	16
+	xori	a0, a0, 3
+	LEAVE	16
+END new_function
+
+// a3: struct ftrace_regs.
+FUNC klp_ftrace_handler
+						// CFA=sp RA=ra
+	ENTER	16
+	RECURSION_LOCK
+	lla	t0, new_function
+	sd	t0, FREGS_EPC(a3)		// from here on old_function is not what goes on
+	RECURSION_UNLOCK
+	LEAVE	16
+END klp_ftrace_handler

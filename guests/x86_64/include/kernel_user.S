@@ -1,0 +1,32 @@
+// The way to user mode. A guest includes it behind kernel.S, says `#define OTHER_TASK become_user` before that, and has a
+// user_main, which must end with a system call that is not 0.
+
+// Runs on task_other: makes a process of it. ret_from_fork sends it to user mode.
+FUNC become_user
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
+	leaq	user_main(%rip), %rdi
+	call	start_thread
+	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
+	ret
+END become_user
+
+// Gives up the CPU until the process has ended.
+FUNC wait_for_other
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
+.Lwait:
+	call	schedule
+	cmpq	$0, other_exited(%rip)
+	je	.Lwait
+	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
+	ret
+END wait_for_other

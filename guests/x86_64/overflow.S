@@ -1,0 +1,101 @@
+// The end of the task stack, twice. `deep` goes there in one step: no exception frame fits, so irqs and faults become double
+// faults, which a stack of their own takes; this kernel comes back from them. Then `recurse_for_ever` pushes until
+// it touches the guard page, by itself or in a handler that it still had room to enter, and the run ends there.
+//@ start none
+#include "kernel.S"
+
+FUNC guest_main
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
+	movl	$3, %edi
+	call	recurse
+	movq	$1, overflow_is_fatal(%rip)
+	xorl	%edi, %edi
+	call	recurse_for_ever
+	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
+	ret
+END guest_main
+
+// rdi: how many more of these.
+FUNC recurse
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
+	pushq	%rbx
+	movq	%rdi, %rbx
+	decq	%rdi
+	jz	.Lat_the_end
+	call	recurse
+	jmp	.Lback
+.Lat_the_end:
+	call	deep
+.Lback:
+	addq	%rbx, %rax
+	popq	%rbx
+	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
+	ret
+END recurse
+
+// Takes rsp to 32 bytes above the end of the stack in one step: none is interrupted where the frame of an exception fits and
+// what the handlers push does not.
+FUNC deep
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
+	movq	__stack_task_low(%rip), %rax
+	leaq	32(%rax), %rsp			// from here on, not even the CPU's own words fit
+	call	last
+	movq	%rbp, %rsp			// they fit again
+	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
+	ret
+END deep
+
+FUNC last
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
+	movl	$2, %edi
+	call	leaf				// the last word but one
+	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
+	ret
+END last
+
+FUNC leaf
+						// CFA=rsp+8 RA=[cfa-8]
+	leaq	1(%rdi), %rax
+	xorq	$2, %rax
+	ret
+END leaf
+
+// rdi: how deep it is. The pushes, of a word each, and not the step of 1 KiB, arrive at the guard page.
+FUNC recurse_for_ever
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
+	incq	%rdi
+	movq	%rsp, %rax
+	subq	__stack_task_low(%rip), %rax
+	cmpq	$0x800, %rax
+	jb	.Lno_step
+	subq	$0x400, %rsp
+.Lno_step:
+	call	recurse_for_ever
+	leave					// not reached; CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
+	ret
+END recurse_for_ever

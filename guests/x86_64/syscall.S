@@ -1,0 +1,54 @@
+// System calls: for some instructions the kernel runs on the user's rsp, and with its rbp until pt_regs are complete; from
+// then on the stack ends there. The user's rbp is a record of its own first, then an odd number.
+//@ start none
+#define OTHER_TASK become_user
+#include "kernel.S"
+#include "kernel_user.S"
+
+FUNC guest_main
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
+	call	wait_for_other
+	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
+	ret
+END guest_main
+
+// The process begins here: nobody called, and rsp is the high end of the user stack.
+CODE user_main
+	movl	$5, %edi
+	call	user_call
+	movq	%rax, %rdi
+	call	user_call_without_record
+	movl	$60, %eax
+	syscall					// the process ends
+	ud2					// not reached
+END_CODE user_main
+
+FUNC user_call
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
+	xorl	%eax, %eax
+	syscall
+	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
+	ret
+END user_call
+
+FUNC user_call_without_record
+						// CFA=rsp+8 RA=[cfa-8]
+	movq	%rbp, %r8
+	.cfi_register %rbp, %r8
+	movl	$7, %ebp
+	xorl	%eax, %eax
+	syscall
+	movq	%r8, %rbp
+	.cfi_restore %rbp
+	ret
+END user_call_without_record

@@ -1,0 +1,59 @@
+// Exceptions in user mode: whatever stack the CPU pushed its frame on, pt_regs end up at the high end of the task's stack,
+// and no value of the user's, least of all its rbp, may lead any further.
+//@ start none
+#define OTHER_TASK become_user
+#include "kernel.S"
+#include "kernel_user.S"
+
+FUNC guest_main
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
+	call	wait_for_other
+	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
+	ret
+END guest_main
+
+// The process begins here: nobody called, and rsp is the high end of the user stack.
+CODE user_main
+	movl	$2, %ebx
+.Lagain:
+	movq	%rbx, %rdi
+	call	user_caller
+	decq	%rbx
+	jnz	.Lagain
+	movl	$60, %eax
+	syscall					// the process ends
+	ud2					// not reached
+END_CODE user_main
+
+FUNC user_caller
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
+	pushq	%r12
+	movl	$9, %r12d
+	call	user_leaf
+	addq	%r12, %rax
+	popq	%r12
+	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
+	ret
+END user_caller
+
+// rbp is a plain number here, as in programs built without frame pointers; an odd one, as a kernel's encoded pt_regs are.
+FUNC user_leaf
+						// CFA=rsp+8 RA=[cfa-8]
+	movq	%rbp, %rdx
+	.cfi_register %rbp, %rdx
+	leaq	1(%rdi,%rdi), %rbp
+	leaq	4(%rbp), %rax
+	movq	%rdx, %rbp
+	.cfi_restore %rbp
+	ret
+END user_leaf

@@ -1,0 +1,317 @@
+//! What SFrame costs: looking up a pc, walking a stack, reading a whole section; beside simple-frame-rs on the same section and
+//! framehop on the same rows as `.eh_frame`, in one run.
+//!
+//! `cargo bench -p kunwind --features alloc --bench sframe` prints divan's table, and then the fastest sample of each case with its
+//! ratio to ours. Compare ratios, not nanoseconds. The pcs are spread over all functions in an order that no cache knows
+//! beforehand; framehop keeps the rules of the pcs that it has seen, so it is also measured with a new cache for each walk.
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use divan::Bencher;
+use divan::counter::ItemsCount;
+use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
+use framehop::{ExplicitModuleSectionInfo, Module, Unwinder as _};
+use kunwind::abi::X86_64;
+use kunwind::sframe::write::{FunctionRows, Placement, write};
+use kunwind::sframe::{SFrameAbi, Section};
+use kunwind::{
+    CfaRule, CodeAddress, Entry, Error, Format, Frame, Regs, Rule, Source, StackBounds, Table, TableUnwinder, Target,
+    Task, Trampoline, UnwindRow, WalkState,
+};
+
+/// Where the functions are, and how large each is, in bytes.
+const TEXT: u64 = 0x1000_0000;
+const SIZE: u64 = 64;
+/// Where the section is.
+const SECTION: u64 = 0x4000_0000;
+/// Where the stack is, how many frames lie on it, and how large each is, in bytes.
+const STACK: u64 = 0x7000_0000;
+const DEPTH: u64 = 64;
+const FRAME: u64 = 32;
+/// Offsets of the rows in each function: at the entry, behind `push %rbp`, behind `mov %rsp, %rbp`, at the `ret`.
+const ROWS: [u64; 4] = [0, 1, 4, 63];
+/// Where each frame stands in its function.
+const AT: u64 = 40;
+
+const COUNTS: [u64; 3] = [1, 1_000, 100_000];
+
+static FASTEST: Mutex<BTreeMap<(&str, u64, &str), f64>> = Mutex::new(BTreeMap::new());
+
+/// Runs `work`, which does `items` things, and keeps its time if it is the fastest.
+fn measure(
+    bencher: Bencher<'_, '_>,
+    what: &'static str,
+    functions: u64,
+    who: &'static str,
+    items: u64,
+    mut work: impl FnMut(),
+) {
+    bencher.counter(ItemsCount::new(items)).bench_local(|| {
+        let start = Instant::now();
+        work();
+        let each = start.elapsed().as_nanos() as f64 / items as f64;
+        let mut fastest = FASTEST.lock().expect("nobody panics");
+        fastest.entry((what, functions, who)).and_modify(|known| *known = known.min(each)).or_insert(each);
+    });
+}
+
+fn rows() -> Vec<(u64, Entry)> {
+    let row =
+        |cfa, fp| Entry::Row(UnwindRow { cfa, ra: Rule::CfaOffsetDeref(-8), fp, mangled_ra: false, signal: false });
+    let saved = Rule::CfaOffsetDeref(-16);
+    let [entry, pushed, linked, last] = ROWS;
+    vec![
+        (entry, row(CfaRule::RegOffset(X86_64.sp, 8), Rule::Retain)),
+        (pushed, row(CfaRule::RegOffset(X86_64.sp, 16), saved)),
+        (linked, row(CfaRule::RegOffset(X86_64.fp, 16), saved)),
+        (last, row(CfaRule::RegOffset(X86_64.sp, 8), Rule::Retain)),
+    ]
+}
+
+fn sframe(functions: u64) -> Vec<u8> {
+    let functions: Vec<FunctionRows> = (0..functions)
+        .map(|index| FunctionRows { start: TEXT + index * SIZE, size: SIZE, signal: false, b_key: false, rows: rows() })
+        .collect();
+    write(SFrameAbi::Amd64, Placement::Linked(SECTION), &functions).expect("it fits").bytes
+}
+
+/// The same rows as `.eh_frame` (DWARF 5 section 6.4; Linux Standard Base Core, 10.6), at the same address.
+fn eh_frame(functions: u64) -> Vec<u8> {
+    let entry = |id: u32, body: &[u8]| {
+        let mut bytes = Vec::new();
+        let padding = (8 - (4 + body.len()) % 8) % 8;
+        bytes.extend((4 + body.len() as u32 + padding as u32).to_le_bytes());
+        bytes.extend(id.to_le_bytes());
+        bytes.extend(body);
+        bytes.extend(std::iter::repeat_n(0_u8, padding)); // DW_CFA_nop
+        bytes
+    };
+    // Version 1, "zR", code factor 1, data factor -8, return address 16, pointers are pcrel sdata4; CFA=rsp+8, RA at cfa-8.
+    let mut bytes = entry(0, &[1, b'z', b'R', 0, 1, 0x78, 16, 1, 0x1b, 0x0c, 7, 8, 0x90, 1]);
+    for index in 0..functions {
+        let here = SECTION + bytes.len() as u64;
+        let pc = (TEXT + index * SIZE).wrapping_sub(here + 8) as u32;
+        let mut body = Vec::new();
+        body.extend(pc.to_le_bytes());
+        body.extend((SIZE as u32).to_le_bytes());
+        // No augmentation; advance 1, CFA offset 16, rbp at cfa-16; advance 3, CFA register rbp; advance 59, CFA=rsp+8, rbp restored.
+        body.extend([0, 0x41, 0x0e, 16, 0x86, 2, 0x43, 0x0d, 6, 0x40 | 59, 0x0c, 7, 8, 0xc6]);
+        bytes.extend(entry(bytes.len() as u32 + 4, &body));
+    }
+    bytes.extend([0; 4]);
+    bytes
+}
+
+/// Functions in an order that jumps about.
+fn order(functions: u64, count: u64) -> impl Iterator<Item = u64> {
+    (0..count).map(move |step| step.wrapping_mul(0x9e37_79b9_7f4a_7c15) % functions)
+}
+
+/// A stack of frames, each of another function, and the registers of the youngest.
+struct Stack {
+    words: Vec<u64>,
+    pc: u64,
+    sframe: Vec<u8>,
+}
+
+impl Stack {
+    fn new(functions: u64) -> Self {
+        let mut words = vec![0; (DEPTH * FRAME / 8) as usize];
+        let pcs: Vec<u64> = order(functions, DEPTH + 1).map(|index| TEXT + index * SIZE + AT).collect();
+        for frame in 0..DEPTH - 1 {
+            let record = (frame * FRAME / 8) as usize;
+            words[record] = STACK + (frame + 1) * FRAME;
+            words[record + 1] = pcs[frame as usize + 1];
+        }
+        Self { words, pc: pcs[0], sframe: sframe(functions) }
+    }
+
+    fn read(&self, at: u64) -> Option<u64> {
+        self.words.get(usize::try_from(at.checked_sub(STACK)? / 8).ok()?).copied()
+    }
+}
+
+const BOUNDS: [StackBounds; 1] = [StackBounds { low: STACK, high: STACK + DEPTH * FRAME }];
+
+impl Table for Stack {
+    fn entry(&self, pc: u64) -> Result<Option<Entry>, Error> {
+        let section = Section::parse(&self.sframe, SECTION).map_err(|_| Error::BadTable(pc))?;
+        section.lookup(pc).map_err(|_| Error::BadTable(pc))
+    }
+}
+
+impl Target for Stack {
+    fn read_u64(&self, address: u64) -> Option<u64> {
+        self.read(address)
+    }
+
+    fn stacks(&self) -> &[StackBounds] {
+        &BOUNDS
+    }
+
+    fn is_text(&self, _: u64) -> bool {
+        true
+    }
+
+    fn is_exception_entry(&self, _: u64) -> bool {
+        false
+    }
+
+    fn task(&self) -> Option<Task> {
+        None
+    }
+
+    fn table(&self, _: Format) -> Option<&dyn Table> {
+        Some(self)
+    }
+
+    fn trampoline(&self, _: u64) -> Option<Trampoline> {
+        None
+    }
+}
+
+const LOOKUPS: u64 = 20_000;
+
+#[divan::bench(args = COUNTS, sample_count = 15, sample_size = 1)]
+fn lookup_kunwind(bencher: Bencher<'_, '_>, functions: u64) {
+    let bytes = sframe(functions);
+    let section = Section::parse(&bytes, SECTION).expect("our own section");
+    measure(bencher, "lookup", functions, "kunwind", LOOKUPS, || {
+        for index in order(functions, LOOKUPS) {
+            let found = section.lookup(black_box(TEXT + index * SIZE + AT));
+            assert!(matches!(found, Ok(Some(Entry::Row(_)))));
+        }
+    });
+}
+
+#[divan::bench(args = COUNTS, sample_count = 15, sample_size = 1)]
+fn lookup_simple_frame_rs(bencher: Bencher<'_, '_>, functions: u64) {
+    let bytes = sframe(functions);
+    let section = simple_frame_rs::SFrameSection::from(&bytes, SECTION).expect("it reads version 3");
+    measure(bencher, "lookup", functions, "simple-frame-rs", LOOKUPS, || {
+        for index in order(functions, LOOKUPS) {
+            let pc = black_box(TEXT + index * SIZE + AT);
+            let function = section.find_fde(pc).expect("no error").expect("it is there");
+            black_box(function.find_fre(&section, pc).expect("no error").expect("it is there"));
+        }
+    });
+}
+
+const WALKS: u64 = 200;
+
+#[divan::bench(args = COUNTS, sample_count = 15, sample_size = 1)]
+fn walk_kunwind(bencher: Bencher<'_, '_>, functions: u64) {
+    let stack = Stack::new(functions);
+    let unwinder = TableUnwinder::new(&X86_64, Format::SFrame);
+    measure(bencher, "walk, a frame", functions, "kunwind", WALKS * DEPTH, || {
+        for _ in 0..WALKS {
+            let mut regs = Regs::none();
+            regs.set(X86_64.sp, STACK);
+            regs.set(X86_64.fp, STACK);
+            let start = Frame { pc: CodeAddress::Interrupted(stack.pc), regs, source: Source::Start };
+            let mut frames = 0;
+            let mut state = WalkState::new(&BOUNDS);
+            kunwind::walk_each(&unwinder, start, &stack, &mut state, |frame| {
+                black_box(frame);
+                frames += 1;
+                std::ops::ControlFlow::Continue(())
+            });
+            // The oldest return address is 0, which is in no function.
+            assert_eq!(frames, DEPTH + 1);
+        }
+    });
+}
+
+fn walk_framehop(bencher: Bencher<'_, '_>, functions: u64, who: &'static str, keeps_cache: bool) {
+    let stack = Stack::new(functions);
+    let bytes = eh_frame(functions);
+    let mut unwinder = UnwinderX86_64::new();
+    let text = TEXT..TEXT + functions * SIZE;
+    let sections = ExplicitModuleSectionInfo {
+        base_svma: TEXT,
+        text_svma: Some(text.clone()),
+        eh_frame_svma: Some(SECTION..SECTION + bytes.len() as u64),
+        eh_frame: Some(bytes),
+        ..Default::default()
+    };
+    unwinder.add_module(Module::new("module".to_owned(), text, TEXT, sections));
+    let mut cache = CacheX86_64::new();
+    let mut read = |at| stack.read(at).ok_or(());
+    measure(bencher, "walk, a frame", functions, who, WALKS * DEPTH, || {
+        for _ in 0..WALKS {
+            if !keeps_cache {
+                cache = CacheX86_64::new();
+            }
+            let regs = UnwindRegsX86_64::new(stack.pc, STACK, STACK);
+            let mut frames = unwinder.iter_frames(stack.pc, regs, &mut cache, &mut read);
+            let mut count = 0;
+            while let Ok(Some(frame)) = frames.next() {
+                black_box(frame);
+                count += 1;
+            }
+            assert_eq!(count, DEPTH);
+        }
+    });
+}
+
+#[divan::bench(args = COUNTS, sample_count = 15, sample_size = 1)]
+fn walk_framehop_cached(bencher: Bencher<'_, '_>, functions: u64) {
+    walk_framehop(bencher, functions, "framehop, rules cached", true);
+}
+
+#[divan::bench(args = COUNTS, sample_count = 15, sample_size = 1)]
+fn walk_framehop_cold(bencher: Bencher<'_, '_>, functions: u64) {
+    walk_framehop(bencher, functions, "framehop, new cache", false);
+}
+
+#[divan::bench(args = [100_000], sample_count = 15, sample_size = 1)]
+fn decode_kunwind(bencher: Bencher<'_, '_>, functions: u64) {
+    let bytes = sframe(functions);
+    measure(bencher, "decode, a row", functions, "kunwind", functions * ROWS.len() as u64, || {
+        let section = Section::parse(&bytes, SECTION).expect("our own section");
+        let mut rows = 0;
+        for function in section.functions() {
+            for row in function.expect("it can be read").fres() {
+                black_box(row.expect("it can be read").entry().expect("it has a meaning"));
+                rows += 1;
+            }
+        }
+        assert_eq!(rows, functions * ROWS.len() as u64);
+    });
+}
+
+#[divan::bench(args = [100_000], sample_count = 15, sample_size = 1)]
+fn decode_simple_frame_rs(bencher: Bencher<'_, '_>, functions: u64) {
+    use fallible_iterator::FallibleIterator as _;
+    let bytes = sframe(functions);
+    measure(bencher, "decode, a row", functions, "simple-frame-rs", functions * ROWS.len() as u64, || {
+        let section = simple_frame_rs::v3::SFrameSection::from(&bytes, SECTION).expect("it reads version 3");
+        let mut rows = 0;
+        let mut all = section.iter_fde();
+        while let Some(function) = all.next().expect("no error") {
+            let mut of_function = function.iter_fre(&section);
+            while let Some(row) = of_function.next().expect("no error") {
+                black_box(row);
+                rows += 1;
+            }
+        }
+        assert_eq!(rows, functions * ROWS.len() as u64);
+    });
+}
+
+fn main() {
+    divan::main();
+    let fastest = FASTEST.lock().expect("nobody panics");
+    if fastest.is_empty() {
+        return; // listing or testing
+    }
+    println!("\n{:<16} {:>9}  {:<24} {:>9} {:>9}", "what", "functions", "by", "ns", "ours");
+    for ((what, functions, who), each) in fastest.iter() {
+        let ours = fastest.get(&(*what, *functions, "kunwind"));
+        let ratio = ours.map(|ours| format!("{:.2}", each / ours)).unwrap_or_default();
+        println!("{what:<16} {functions:>9}  {who:<24} {each:>9.1} {ratio:>9}");
+    }
+}

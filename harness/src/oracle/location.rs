@@ -1,0 +1,191 @@
+//! Where the return addresses are: for each activation, which places hold the address at which it will go on.
+//!
+//! Somebody may take a return address off the stack and put a trampoline's in its place (function graph tracer, kretprobes,
+//! rethooks). What is rewritten, and where the original is, is not told by the tracer's code but found in the machine: the truth
+//! knows the address, and the places that hold it are looked at.
+
+use std::fmt;
+
+use kunwind::Register;
+
+use super::activation::{Activation, Truth};
+use crate::arch::{Arch, Linkage};
+use crate::layout::Layout;
+use crate::machine::Memory;
+
+/// How far below SP a copy is looked for that nothing protects any more, in bytes.
+const BELOW_SP: u64 = 1024;
+/// No list of nodes is longer.
+const MAX_NODES: usize = 64;
+/// The words of a ret_stack: 4096 bytes (guests/KERNEL.md).
+const RET_STACK_WORDS: u64 = 512;
+
+/// What can be seen of the machine at a point.
+pub struct Sight<'a> {
+    /// The CPU.
+    pub arch: &'a dyn Arch,
+    /// Where the stacks are.
+    pub layout: &'a Layout,
+    /// Memory.
+    pub memory: &'a Memory,
+    /// The registers, as far as they are known.
+    pub register: &'a dyn Fn(Register) -> Option<u64>,
+    /// The frame pointer's register.
+    pub fp: Register,
+    /// From the frame pointer to its record.
+    pub record: i64,
+    /// The address of the first word of the task's ret_stack, and the index of the first free one.
+    pub ret_stack: Option<(u64, u64)>,
+    /// The word with its first node.
+    pub rethooks: Option<u64>,
+}
+
+impl fmt::Debug for Sight<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Sight").field("ret_stack", &self.ret_stack).finish_non_exhaustive()
+    }
+}
+
+/// Where the return address of an activation is that is not where a call or an ordinary frame leaves it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Whereabouts {
+    /// Whose it is: the place of the activation in the truth, from 0 for the youngest.
+    pub index: usize,
+    /// On the ret_stack, below its index.
+    pub ret_stack: bool,
+    /// In a node of the list.
+    pub node: bool,
+    /// In a frame record of the chain, but not in the frame whose address it is.
+    pub record: bool,
+    /// In a callee-saved register, where somebody keeps it as data.
+    pub callee_saved: Option<Register>,
+    /// In another register.
+    pub register: Option<Register>,
+    /// In a live word of the stack that is no record.
+    pub stack: bool,
+    /// In memory that nothing protects: below SP, or above the index of the ret_stack.
+    pub stale: bool,
+}
+
+impl Whereabouts {
+    /// Whether only places are left that no rule of an unwinder may trust.
+    #[must_use]
+    pub const fn is_lost(&self) -> bool {
+        !(self.ret_stack || self.node || self.record)
+    }
+
+    /// The places, for a listing.
+    #[must_use]
+    pub fn describe(&self, arch: &dyn Arch) -> String {
+        let name = |register: &Register| arch.abi().register_name(*register).to_owned();
+        let mut places: Vec<String> = Vec::new();
+        let flags = [(self.ret_stack, "ret_stack"), (self.node, "node"), (self.record, "record")];
+        places.extend(flags.iter().filter(|(is, _)| *is).map(|(_, place)| (*place).to_owned()));
+        places.extend(self.callee_saved.as_ref().map(name));
+        places.extend(self.register.as_ref().map(name));
+        places.extend(self.stack.then(|| "stack".to_owned()));
+        places.extend(self.stale.then(|| "stale".to_owned()));
+        match (self.is_lost(), places.is_empty()) {
+            (true, true) => "lost".to_owned(),
+            (true, false) => format!("lost:{}", places.join("+")),
+            (false, _) => places.join("+"),
+        }
+    }
+}
+
+/// The whereabouts of the youngest return address that is neither in its frame nor in a link register; nothing if all are.
+#[must_use]
+pub fn displaced(truth: &Truth, sight: &Sight<'_>) -> Option<Whereabouts> {
+    let in_kernel = truth.of_kernel();
+    let activations: Vec<&Activation> = in_kernel.activations().collect();
+    let sp = (sight.register)(sight.arch.sp())?;
+    let mut below = sp;
+    for (index, activation) in activations.iter().enumerate() {
+        // An exception's address is in pt_regs, and in no frame.
+        if activation.cause != super::Cause::Call {
+            below = activation.cfa;
+            continue;
+        }
+        let address = activation.resume;
+        let in_frame = in_words(sight, below, activation.cfa, address);
+        let is_youngest = !activations[..index].iter().any(|younger| younger.resume == address);
+        let in_link = is_youngest && links(sight.arch).iter().any(|link| (sight.register)(*link) == Some(address));
+        if !in_frame && !in_link {
+            return Some(Whereabouts { index, ..look(sight, address, sp, activation.cfa) });
+        }
+        below = activation.cfa;
+    }
+    None
+}
+
+fn links(arch: &dyn Arch) -> &'static [Register] {
+    match arch.linkage() {
+        Linkage::Register(links) => links,
+        Linkage::Push => &[],
+    }
+}
+
+/// Whether one of the words from `low` to `high` holds the address, where both are on one stack.
+fn in_words(sight: &Sight<'_>, low: u64, high: u64, address: u64) -> bool {
+    let stack = sight.layout.stack_of(high.wrapping_sub(1));
+    // A frame that spans two stacks has its words on the older one: what lies there below is somebody else's, or nobody's.
+    let low = match (stack, sight.layout.stack_of(low)) {
+        (Some(of_high), Some(of_low)) if of_high == of_low => low,
+        _ => high.saturating_sub(64),
+    };
+    (low & !7..high).step_by(8).any(|at| sight.memory.read_u64(at) == Some(address))
+}
+
+/// Looks in every place.
+fn look(sight: &Sight<'_>, address: u64, sp: u64, cfa: u64) -> Whereabouts {
+    let mut found = Whereabouts::default();
+    let read = |at: u64| sight.memory.read_u64(at);
+    if let Some((words, index)) = sight.ret_stack {
+        let index = index.min(RET_STACK_WORDS);
+        let holds = |mut range: std::ops::Range<u64>| range.any(|word| read(words + word * 8) == Some(address));
+        found.ret_stack = holds(0..index);
+        found.stale |= holds(index..RET_STACK_WORDS);
+    }
+    let mut node = sight.rethooks.and_then(read).unwrap_or(0);
+    for _ in 0..MAX_NODES {
+        if node == 0 {
+            break;
+        }
+        found.node |= read(node + 8) == Some(address);
+        node = read(node).unwrap_or(0);
+    }
+    found.record = in_chain(sight, address, cfa);
+    let general = (0..sight.arch.register_ids().len() as u8).map(Register);
+    for register in general.filter(|register| (sight.register)(*register) == Some(address)) {
+        if sight.arch.callee_saved().contains(&register) {
+            found.callee_saved.get_or_insert(register);
+        } else {
+            found.register.get_or_insert(register);
+        }
+    }
+    found.stack = !found.record && in_words(sight, sp, cfa, address);
+    found.stale |= (sp.saturating_sub(BELOW_SP) & !7..sp).step_by(8).any(|at| read(at) == Some(address));
+    found
+}
+
+/// Whether the chain of frame records holds the address before it leaves the frame that it belongs to.
+fn in_chain(sight: &Sight<'_>, address: u64, cfa: u64) -> bool {
+    /// A chain that does not end has been overwritten.
+    const MAX_RECORDS: usize = 64;
+    let Some(mut fp) = (sight.register)(sight.fp) else { return false };
+    for _ in 0..MAX_RECORDS {
+        let at = fp.wrapping_add_signed(sight.record);
+        let (Some(next), Some(return_address)) = (sight.memory.read_u64(at), sight.memory.read_u64(at.wrapping_add(8)))
+        else {
+            return false;
+        };
+        if return_address == address && at < cfa {
+            return true;
+        }
+        if next <= fp {
+            return false;
+        }
+        fp = next;
+    }
+    false
+}

@@ -1,0 +1,144 @@
+//! The atlas as one page that needs nothing else: the table, behind each row its intervals, behind each section its listing.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+
+use super::{Row, State};
+use crate::report::{Report, snapshot};
+
+const STYLE: &str = "body{font:14px system-ui,sans-serif;margin:2em;max-width:120em}table{border-collapse:collapse}\
+th,td{padding:.2em .7em;text-align:right;border-bottom:1px solid #ddd}th{position:sticky;top:0;background:#fff}\
+.name{text-align:left}.bad{color:#b00020;font-weight:bold}.good{color:#1b6e2c}.dim{color:#777}\
+code,pre{font:12px ui-monospace,monospace}pre{overflow-x:auto;background:#f6f6f6;padding:1em}details{margin:.3em 0}\
+@media(prefers-color-scheme:dark){body{background:#181818;color:#ddd}th{background:#181818}pre{background:#222}\
+.bad{color:#ff6b7a}.good{color:#7bd88f}}";
+
+/// A link to something that is folded unfolds it.
+const SCRIPT: &str = "function unfold(){const it=document.getElementById(location.hash.slice(1));\
+if(it){it.open=true;it.scrollIntoView()}}addEventListener('hashchange',unfold);addEventListener('load',unfold);";
+
+/// Writes the page.
+///
+/// # Errors
+///
+/// Those of `out`.
+pub fn write(rows: &[Row], report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
+    writeln!(
+        out,
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>Rewritten return addresses</title>"
+    )?;
+    writeln!(out, "<style>{STYLE}</style>\n<h1>Rewritten return addresses</h1>")?;
+    writeln!(
+        out,
+        "<p>One row for each CPU, rewriter, design and unwinder. A point is a walk from an interruption at which a return address \
+         is displaced, or a trampoline runs. Unrecoverable: no place is left that a rule may trust.</p>"
+    )?;
+    write!(out, "<table>\n<tr>")?;
+    for (index, head) in [
+        "cpu",
+        "rewriter",
+        "fix",
+        "unwinder",
+        "points",
+        "unrecoverable",
+        "skipped",
+        "flagged",
+        "recovered",
+        "unsound",
+        "reachable",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let class = if index < 4 { " class=\"name\"" } else { "" };
+        write!(out, "<th{class}>{head}</th>")?;
+    }
+    writeln!(out, "</tr>")?;
+    for (index, row) in rows.iter().enumerate() {
+        write_row(row, index, out)?;
+    }
+    writeln!(out, "</table>")?;
+    for (index, row) in rows.iter().enumerate() {
+        write_intervals(row, index, out)?;
+    }
+    write_listings(report, out)?;
+    writeln!(out, "<script>{SCRIPT}</script>\n</html>")
+}
+
+fn write_row(row: &Row, index: usize, out: &mut dyn Write) -> std::io::Result<()> {
+    let unsound = row.count(State::Unsound);
+    let class = if unsound > 0 { "bad" } else { "good" };
+    writeln!(
+        out,
+        "<tr><td class=\"name\">{}</td><td class=\"name\">{}</td><td class=\"name\">{}</td>\
+         <td class=\"name\"><a href=\"#row{index}\">{}</a></td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
+         <td class=\"{class}\">{unsound}</td><td class=\"{class}\">{}</td></tr>",
+        escape(&row.cpu),
+        escape(&row.rewriter),
+        escape(&row.fix),
+        escape(&row.unwinder),
+        row.points,
+        row.unrecoverable,
+        row.count(State::Skipped),
+        row.count(State::Flagged),
+        row.count(State::Recovered),
+        row.unsound_reachable
+    )
+}
+
+fn write_intervals(row: &Row, index: usize, out: &mut dyn Write) -> std::io::Result<()> {
+    let title = format!("{} {} {} {}", row.cpu, row.rewriter, row.fix, row.unwinder);
+    writeln!(out, "<details id=\"row{index}\"><summary>{}</summary>\n<table>", escape(&title))?;
+    writeln!(
+        out,
+        "<tr><th class=\"name\">state</th><th class=\"name\">where</th><th class=\"name\">interrupted by</th><th>walks</th>\
+         <th class=\"name\">address</th><th class=\"name\">command</th></tr>"
+    )?;
+    for interval in &row.intervals {
+        let class = if interval.state == State::Unsound { "bad" } else { "dim" };
+        let places = if interval.places.is_empty() { "in its place" } else { &interval.places };
+        let hypothetical = if interval.reachable { "" } else { " (hypothetical)" };
+        writeln!(
+            out,
+            "<tr><td class=\"name {class}\">{}</td><td class=\"name\"><a href=\"#{}\"><code>{}</code></a></td>\
+             <td class=\"name\">{}@{}{hypothetical}</td><td>{}</td><td class=\"name\">{}</td>\
+             <td class=\"name\"><code>{}</code></td></tr>",
+            interval.state.name(),
+            anchor(&interval.scenario, interval.variant.as_deref(), interval.interrupt),
+            escape(&interval.range()),
+            interval.interrupt,
+            interval.start.name(),
+            interval.walks,
+            escape(places),
+            escape(&interval.command())
+        )?;
+    }
+    writeln!(out, "</table></details>")
+}
+
+fn write_listings(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
+    writeln!(out, "<h2>Listings</h2>")?;
+    let mut seen = BTreeSet::new();
+    for section in report.sections.iter().filter(|section| section.rewriter.is_some()) {
+        let anchor = anchor(&section.scenario, section.variant.as_deref(), section.interrupt);
+        if !seen.insert(anchor.clone()) {
+            continue;
+        }
+        let mut listing = Vec::new();
+        snapshot::write(section, &mut listing)?;
+        let listing = String::from_utf8_lossy(&listing);
+        writeln!(out, "<details id=\"{anchor}\"><summary>{}</summary>\n<pre>", escape(&section.title()))?;
+        writeln!(out, "{}</pre></details>", escape(&listing))?;
+    }
+    Ok(())
+}
+
+/// The name of a section's listing in the page.
+fn anchor(scenario: &str, variant: Option<&str>, interrupt: &str) -> String {
+    let name = format!("{scenario}-{}-{interrupt}", variant.unwrap_or_default());
+    name.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' }).collect()
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
