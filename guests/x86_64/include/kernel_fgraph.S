@@ -7,8 +7,12 @@
 //
 // DESIGN: 0 as in mainline; 3 and 4 are the designs F3 and F4 against the windows of return_to_handler.
 // NO_PADDING: return_to_handler begins right behind another function, without a gap.
+// FTRACE_CALLBACK: what ftrace_caller calls, if it is not the function graph tracer.
 #ifndef DESIGN
 #define DESIGN		0
+#endif
+#ifndef FTRACE_CALLBACK
+#define FTRACE_CALLBACK	ftrace_graph_func
 #endif
 
 // struct ftrace_regs is a struct pt_regs, of which only what is needed is saved.
@@ -20,7 +24,6 @@
 #define FREGS_RDX	96
 #define FREGS_RSI	104
 #define FREGS_RDI	112
-#define FREGS_ORIG_RAX	120			// where a direct call goes, 0 for none
 #define FREGS_RIP	128
 #define FREGS_RSP	152
 #define FREGS_SIZE	168
@@ -40,7 +43,8 @@ WORD ret_stack_boot, 8 + 4096			// the index of the first free word, and 512 wor
 WORD ret_stack_other, 8 + 4096
 WORD tracer_data_words				// how many words the tracer keeps with each call, at most 2
 
-// TRACED name, trampoline: a function that is traced. A compiler leaves its first five bytes as a NOP; here they are patched.
+// TRACED name, trampoline: a function that is traced. A compiler leaves its first five bytes as a NOP; here they are patched,
+// for a direct call with somebody else's trampoline.
 .macro TRACED name, trampoline=ftrace_caller
 FUNC \name
 						// CFA=rsp+8 RA=[cfa-8]
@@ -97,10 +101,9 @@ FUNC \name
 	movq	%rax, (%rdi)
 .endm
 
-// FTRACE_TRAMPOLINE name, callback: what a traced function calls; a kernel makes one for each operation. All arguments are
-// kept. In its two records are the traced function's caller, and the traced function; the first keeps the original address.
-.macro FTRACE_TRAMPOLINE name, callback
-FUNC \name
+// From a traced function. All arguments are kept. In the two records are the traced function's caller, and the traced
+// function; the first keeps the original address.
+FUNC ftrace_caller
 						// CFA=rsp+8 RA=[cfa-8]; the traced function's slot is at the CFA
 	pushq	8(%rsp)				// CFA=rsp+16
 	.cfi_def_cfa_offset 16
@@ -121,7 +124,6 @@ FUNC \name
 	movq	%rdi, FREGS_RDI(%rsp)
 	movq	%r8, FREGS_R8(%rsp)
 	movq	%r9, FREGS_R9(%rsp)
-	movq	$0, FREGS_ORIG_RAX(%rsp)
 	movq	16(%rbp), %rdx
 	movq	%rdx, FREGS_RBP(%rsp)
 	leaq	208(%rsp), %rdx
@@ -131,7 +133,7 @@ FUNC \name
 	movq	%rdi, FREGS_RIP(%rsp)
 	subq	$CALL_SIZE, %rdi		// the function
 	movq	%rsp, %rcx
-	call	\callback
+	call	FTRACE_CALLBACK
 	movq	FREGS_RIP(%rsp), %rax
 	movq	%rax, 200(%rsp)			// what the callback says: where the traced function goes on
 	movq	FREGS_R9(%rsp), %r9
@@ -146,10 +148,7 @@ FUNC \name
 	addq	$200, %rsp			// CFA=rsp+8
 	.cfi_def_cfa_offset 8
 	ret
-END \name
-.endm
-
-	FTRACE_TRAMPOLINE ftrace_caller, ftrace_graph_func
+END ftrace_caller
 
 // rdi: the function, rsi: its caller, rcx: struct ftrace_regs.
 FUNC ftrace_graph_func
