@@ -5,6 +5,9 @@
 // value of the user's, least of all its x29, may lead any further. With SDEI, events of the firmware can be exceptions, too.
 #define OTHER_FN become_user
 #define OTHER_ARG user_main
+#ifndef SDEI
+#define WALKS_USER
+#endif
 #include "kernel.S"
 #include "kernel_user.S"
 #ifdef SDEI

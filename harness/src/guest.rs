@@ -40,6 +40,8 @@ pub struct UnwindSections {
     pub debug_frame: Option<Section>,
     /// `.eh_frame`.
     pub eh_frame: Option<Section>,
+    /// `.orc_hints`: what hand-written code says of itself to ORC (guests/x86_64/include/orc.S).
+    pub orc_hints: Option<Section>,
 }
 
 /// The bytes of a section, and where they are loaded.
@@ -224,7 +226,12 @@ fn unwind_sections(header: &FileHeader64<LittleEndian>, data: &[u8]) -> Result<U
         let address = section.sh_addr(endian);
         Ok::<_, String>((!bytes.is_empty()).then(|| Section { address, data: bytes.to_vec() }))
     };
-    Ok(UnwindSections { sframe: read(".sframe")?, debug_frame: read(".debug_frame")?, eh_frame: read(".eh_frame")? })
+    Ok(UnwindSections {
+        sframe: read(".sframe")?,
+        debug_frame: read(".debug_frame")?,
+        eh_frame: read(".eh_frame")?,
+        orc_hints: read(".orc_hints")?,
+    })
 }
 
 /// A value for each byte of a guest's code: what is asked at every instruction must be found without a search.
@@ -357,10 +364,17 @@ impl Symbols {
         }
     }
 
+    /// The function that goes on at an address: the one that holds the call before it, or, where there can be none, the one that
+    /// an exception interrupted at its first instruction.
+    #[must_use]
+    pub fn function_of_return(&self, address: u64) -> Option<&Symbol> {
+        self.function_at(address.wrapping_sub(1)).or_else(|| self.function_at(address))
+    }
+
     /// A return address as `symbol+0x10`: it belongs to the function that holds the call, although it may point behind it.
     #[must_use]
     pub fn name_of_return(&self, address: u64) -> String {
-        match self.function_at(address.wrapping_sub(1)) {
+        match self.function_of_return(address) {
             Some(function) => format!("{}+{:#x}", function.name, address - function.address),
             None => format!("{address:#x}"),
         }

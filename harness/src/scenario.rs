@@ -175,6 +175,12 @@ impl Kind {
     pub const fn walks_task(self) -> bool {
         self.preempts() || matches!(self, Self::Voluntary)
     }
+
+    /// Whether walks of the user's stack can be asked for at the points, and are made at the way back to user mode.
+    #[must_use]
+    pub const fn walks_user(self) -> bool {
+        !self.walks_task() && !matches!(self, Self::Probe | Self::Nested)
+    }
 }
 
 /// The model of the CPU.

@@ -5,7 +5,9 @@ mod delivery;
 mod nesting;
 mod probe;
 mod record;
+mod task;
 mod trial;
+mod user;
 
 use std::path::Path;
 use std::time::Duration;
@@ -204,7 +206,7 @@ impl Job<'_> {
         let wanted = point.filter(|_| kind != Kind::Nested).map_or(0, |point| point.visit);
         let max_visits = text.max_visits.max(wanted);
         let points = Points { within: &text.within, max_visits, omissible: &text.omissible };
-        let fits = |subject: &&Subject| subject.fits(&prepared.guest, &prepared.tables);
+        let fits = |subject: &&Subject| subject.fits(&prepared.guest, &prepared.tables, kind);
         let subjects: Vec<&Subject> = subjects.iter().filter(fits).collect();
         let mut machine = prepared.machine_for(text)?;
         if kind == Kind::Probe {
