@@ -76,9 +76,9 @@ fn enter(engine: &mut Unicorn<'_, Context<'_>>, slot: u64, exception: Exception,
     let from_user = pstate & EL == 0;
     // 0x200 for the current level with SP_ELx, 0x400 for a lower one in AArch64.
     let group = if from_user { 0x400 } else { 0x200 };
-    // Unicorn never sets ESR_EL1. EC 0x15: SVC from AArch64; 0x3c: BRK; 0x24, 0x25: a data abort from a lower level, or from this one;
-    // 0x2f: an SError; 0x30, 0x31: a breakpoint, likewise; bit 25: a 32-bit instruction; status 7: a translation fault at
-    // level 3, 0x22 a debug exception (Arm ARM D24.2.40).
+    // Unicorn never sets ESR_EL1. EC 0x15: SVC from AArch64; 0x24, 0x25: a data abort from a lower level, or from this one;
+    // 0x2f: an SError; 0x30, 0x31: a breakpoint, likewise; 0x3c: BRK; bit 25: a 32-bit instruction; status 7: a translation
+    // fault at level 3, 0x22 a debug exception (Arm ARM D24.2.40).
     let class = match (exception, from_user) {
         (Exception::Syscall, true) => Some(0x15 << 26),
         (Exception::Syscall, false) => Some(0x3c << 26),
