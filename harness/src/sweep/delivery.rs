@@ -3,8 +3,9 @@
 //!
 //! When the handler has returned, every register and every live stack word must be what it was, or the run is void.
 
-use kunwind::{CodeAddress, Frame, Register, Regs, RetStack, Source, StackBounds, Task};
+use kunwind::{CodeAddress, Frame, Register, Regs, Source};
 
+use super::marker::Markers;
 use super::nesting::Nesting;
 use super::record::{Arrival, Column, Recorder};
 use super::user::{self, Deferred};
@@ -17,33 +18,8 @@ use crate::report::{Section, Start};
 use crate::scenario::{Inner, Kind, Scenario, Variant};
 use crate::subject::{Live, Scope, Subject};
 
-/// The function whose instructions, and whose callees', are interrupted.
-const SUBJECT_FUNCTION: &str = "guest_main";
-
 /// The site of an exception that is no point: the outer one of two.
 const JUDGED_BY_NOBODY: usize = usize::MAX;
-
-/// The symbols of a guest that can be interrupted.
-struct Markers {
-    guest_main: u64,
-    walk_here: u64,
-    walk_task: u64,
-    current: u64,
-    need_resched: u64,
-}
-
-impl Markers {
-    fn new(prepared: &Prepared) -> Result<Self, Error> {
-        let require = |symbol| prepared.guest.require(symbol, "guests/KERNEL.md lists what a kernel guest defines");
-        Ok(Self {
-            guest_main: require(SUBJECT_FUNCTION)?,
-            walk_here: require("walk_here")?,
-            walk_task: require("walk_task")?,
-            current: require("__current")?,
-            need_resched: require("need_resched")?,
-        })
-    }
-}
 
 /// An exception that has been delivered and whose handler has not returned yet.
 struct Delivered {
@@ -231,7 +207,8 @@ impl<'p> Delivery<'p> {
         regs: &dyn Fn(Register) -> Option<u64>,
     ) {
         let prepared = self.recorder.prepared;
-        let Some(task) = self.task(memory, task).filter(|task| task.ret_stack.is_some() || task.rethooks.is_some())
+        let Some(task) = super::task::task(self.recorder.prepared, memory, task)
+            .filter(|task| task.ret_stack.is_some() || task.rethooks.is_some())
         else {
             return;
         };
@@ -286,36 +263,6 @@ impl<'p> Delivery<'p> {
         }
     }
 
-    /// The stacks that a walk of this task may be offered: its own, and the CPU's, but none of another task or of user mode.
-    fn offered(&self, memory: &Memory, task: Task, with_cpu: bool) -> Vec<StackBounds> {
-        let prepared = self.recorder.prepared;
-        let of_others: Vec<Option<u64>> = ["task_boot", "task_other"]
-            .iter()
-            .filter_map(|symbol| prepared.guest.symbols.address(symbol))
-            .map(|address| memory.read_u64(address))
-            .collect();
-        let is_cpus = |name: &str, bounds: StackBounds| name != "user" && !of_others.contains(&Some(bounds.low));
-        let stacks = prepared.layout.stacks.iter();
-        let cpus = stacks.filter(|stack| with_cpu && is_cpus(&stack.name, stack.bounds)).map(|stack| stack.bounds);
-        [task.stack].into_iter().chain(cpus).collect()
-    }
-
-    /// What an unwinder knows of the task whose structure is at this address.
-    fn task(&self, memory: &Memory, address: u64) -> Option<Task> {
-        let guest = &self.recorder.prepared.guest;
-        let stack = StackBounds { low: memory.read_u64(address)?, high: memory.read_u64(address + 8)? };
-        let of_task = |list: &str| {
-            let names = [("task_boot", "boot"), ("task_other", "other")];
-            let (_, name) = names.iter().find(|(task, _)| guest.symbols.address(task) == Some(address))?;
-            guest.symbols.address(&format!("{list}_{name}"))
-        };
-        let ret_stack = of_task("ret_stack").and_then(|at| {
-            let entry_words = guest.arch.abi().ret_stack_entry_words;
-            Some(RetStack { words: at + 8, index: memory.read_u64(at)?, entry_words })
-        });
-        Some(Task { stack, ret_stack, rethooks: of_task("rethooks") })
-    }
-
     /// The handler is at its marker: walks of the running task, from the handler's frame and from the pt_regs.
     fn walk_here(&mut self, at: &Interrupt<'_>) {
         let depth = self.delivered.len();
@@ -342,11 +289,15 @@ impl<'p> Delivery<'p> {
             Frame { pc: CodeAddress::Return(return_address.unwrap_or_default()), regs, source: Source::Start };
         let address = live.get(arch.first_argument()).unwrap_or_default();
         let Some(from_regs) = self.pt_regs(at.memory, address, pc, sp) else { return };
-        let Some(task) = at.memory.read_u64(self.markers.current).and_then(|task| self.task(at.memory, task)) else {
+        let Some(task) = at
+            .memory
+            .read_u64(self.markers.current)
+            .and_then(|task| super::task::task(self.recorder.prepared, at.memory, task))
+        else {
             self.contradiction = Some("the running task has no stack".to_owned());
             return;
         };
-        let stacks = self.offered(at.memory, task, true);
+        let stacks = super::task::offered(self.recorder.prepared, at.memory, task, true);
         let target = Live::new(self.recorder.prepared, at.memory, &stacks, Some(task));
         // The walk from the handler's frame begins with the marker's caller; that from pt_regs with the interrupted pc.
         let truth = self.oracle.truth();
@@ -393,7 +344,8 @@ impl<'p> Delivery<'p> {
         let address = live.get(arch.first_argument()).unwrap_or_default();
         let truth = self.oracle.truth_of(address);
         let context = arch.saved_context(at.memory, address);
-        let (Some(task), Some((pc, regs))) = (self.task(at.memory, address), context) else {
+        let (Some(task), Some((pc, regs))) = (super::task::task(self.recorder.prepared, at.memory, address), context)
+        else {
             self.contradiction = Some("the task that is switched out has no saved context".to_owned());
             return;
         };
@@ -420,7 +372,7 @@ impl<'p> Delivery<'p> {
             self.locate(point.site, at.memory, address, &truth.without(1), &|register| regs.get(register));
         }
         let start = Frame { pc: CodeAddress::Return(pc), regs, source: Source::Start };
-        let stacks = self.offered(at.memory, task, false);
+        let stacks = super::task::offered(self.recorder.prepared, at.memory, task, false);
         let target = Live::new(self.recorder.prepared, at.memory, &stacks, Some(task));
         let older = truth.without(1).of_kernel();
         if self.kind == Kind::Corrupt {

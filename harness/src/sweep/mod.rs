@@ -2,9 +2,11 @@
 
 mod corruption;
 mod delivery;
+mod marker;
 mod nesting;
 mod probe;
 mod record;
+mod task;
 mod trial;
 mod user;
 
