@@ -364,10 +364,17 @@ impl Symbols {
         }
     }
 
+    /// The function that goes on at an address: the one that holds the call before it, or, where there can be none, the one that
+    /// an exception interrupted at its first instruction.
+    #[must_use]
+    pub fn function_of_return(&self, address: u64) -> Option<&Symbol> {
+        self.function_at(address.wrapping_sub(1)).or_else(|| self.function_at(address))
+    }
+
     /// A return address as `symbol+0x10`: it belongs to the function that holds the call, although it may point behind it.
     #[must_use]
     pub fn name_of_return(&self, address: u64) -> String {
-        match self.function_at(address.wrapping_sub(1)) {
+        match self.function_of_return(address) {
             Some(function) => format!("{}+{:#x}", function.name, address - function.address),
             None => format!("{address:#x}"),
         }

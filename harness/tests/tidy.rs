@@ -199,6 +199,9 @@ fn every_deviation_has_a_reason() {
         for known in &scenario.text.known {
             assert!(known.because.len() > 10, "{}: {known:?}", scenario.name);
         }
+        for wrong in &scenario.text.wrong_rows {
+            assert!(wrong.because.len() > 10, "{}: {wrong:?}", scenario.name);
+        }
         assert!(
             read(scenario.path.strip_prefix(root()).expect("below the root")).starts_with("# "),
             "{}",

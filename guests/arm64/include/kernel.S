@@ -2,8 +2,9 @@
 // handlers; kernel_entry.S holds the vectors, kernel_sched.S the tasks. A guest includes it and defines `guest_main`.
 // It may say before that what the second task runs (OTHER_FN, a function, and OTHER_ARG, an address for it), what a
 // softirq does (SOFTIRQ_ACTION), and what a system call does (SYS_CALL); or, with OTHER_PC, that the second task does not
-// start in ret_from_fork; or, with PREEMPT_COUNT, that there is a word that forbids preemption; or what an interrupt does
-// (IRQ_ACTION, which calls `handle`). Nothing of that may change once the kernel runs: an exception can switch tasks at once.
+// start in ret_from_fork; or, with PREEMPT_COUNT, that there is a word that forbids preemption; or what an interrupt
+// (IRQ_ACTION, which calls `handle`) or a breakpoint instruction (BRK_HANDLER) does. Nothing of that may change once the
+// kernel runs: an exception can switch tasks at once.
 #include "guest.h"
 
 #ifndef OTHER_FN
@@ -137,6 +138,14 @@ FUNC walk_task
 	ret
 END walk_task
 
+#ifdef WALKS_USER
+// Here a kernel would take a backtrace of user mode, on the way back to it. x0: the pt_regs of the entry.
+FUNC walk_user
+							// CFA=sp RA=x30
+	ret
+END walk_user
+#endif
+
 // x0: the argument for the function, x1: the function. The record that links the two stacks is on the old one; SP and
 // x29 are on different stacks between the two switches.
 FUNC call_on_irq_stack
@@ -265,11 +274,23 @@ FUNC el1_sync_handler
 	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
 	mov	x29, sp					// CFA=x29+16
 	.cfi_def_cfa x29, 16
+#ifdef BRK_HANDLER
+	mrs	x1, esr_el1
+	lsr	x1, x1, #26
+	cmp	x1, #0x3c
+	b.ne	1f
+	bl	BRK_HANDLER				// everything stays masked
+	b	2f
+1:
+#endif
 	ldr	x1, [x0, #PT_PSTATE]
 	and	x1, x1, #0x3c0
 	msr	daif, x1
 	bl	handle
 	msr	daifset, #15
+#ifdef BRK_HANDLER
+2:
+#endif
 	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
 	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret

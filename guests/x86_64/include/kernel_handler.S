@@ -12,6 +12,14 @@ FUNC walk_task
 	ret
 END walk_task
 
+#ifdef WALKS_USER
+// The harness walks the user's stack. rdi: the pt_regs of the entry from user mode.
+FUNC walk_user
+						// CFA=rsp+8 RA=[cfa-8]
+	ret
+END walk_user
+#endif
+
 // rdi: pt_regs. An interrupt of kernel code is handled on the irq stack, unless that is in use.
 FUNC common_interrupt
 						// CFA=rsp+8 RA=[cfa-8]
@@ -186,12 +194,16 @@ FUNC irqentry_exit
 	ret
 END irqentry_exit
 
+// rdi: the pt_regs that will be returned to.
 FUNC exit_to_user_mode
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
 	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16
+#ifdef WALKS_USER
+	call	walk_user
+#endif
 	cli
 	cmpq	$0, %gs:0			// likewise
 	jmp	.Lmore_work
@@ -221,6 +233,9 @@ FUNC do_syscall_64
 	jnz	.Lexit_task
 	call	sys_walk
 	movq	%rax, REGS_RAX(%rbx)
+#ifdef WALKS_USER
+	movq	%rbx, %rdi
+#endif
 	call	exit_to_user_mode
 	popq	%rbx
 	popq	%rbp				// CFA=rsp+8

@@ -71,8 +71,8 @@ pub trait Arch: Sync {
         pc: u64,
     ) -> Result<(), String>;
 
-    /// If Unicorn's exception of this number is a system call that left the pc here: the pc that the CPU saves, and the one at
-    /// which user mode will go on.
+    /// If Unicorn's exception of this number is a system call that left the pc here, or arm64's breakpoint instruction: the pc that
+    /// the CPU saves, and the one at which the code will go on.
     fn syscall(&self, number: u32, pc: u64) -> Option<(u64, u64)>;
 
     /// If Unicorn's exception of this number is a call of the firmware, with the pc here: does what the firmware does.
@@ -149,7 +149,7 @@ pub enum Exception {
     Fault,
     /// A breakpoint of the CPU's, on the instruction.
     Debug,
-    /// The guest's own system call.
+    /// The guest's own trap: a system call from user mode; from an arm64 kernel, a breakpoint instruction.
     Syscall,
     /// arm64: an asynchronous error of the system.
     SError,

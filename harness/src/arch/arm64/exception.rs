@@ -77,10 +77,11 @@ fn enter(engine: &mut Unicorn<'_, Context<'_>>, slot: u64, exception: Exception,
     // 0x200 for the current level with SP_ELx, 0x400 for a lower one in AArch64.
     let group = if from_user { 0x400 } else { 0x200 };
     // Unicorn never sets ESR_EL1. EC 0x15: SVC from AArch64; 0x24, 0x25: a data abort from a lower level, or from this one;
-    // 0x2f: an SError; 0x30, 0x31: a breakpoint, likewise; bit 25: a 32-bit instruction; status 7: a translation fault at
-    // level 3, 0x22 a debug exception (Arm ARM D24.2.40).
+    // 0x2f: an SError; 0x30, 0x31: a breakpoint, likewise; 0x3c: BRK; bit 25: a 32-bit instruction; status 7: a translation
+    // fault at level 3, 0x22 a debug exception (Arm ARM D24.2.40).
     let class = match (exception, from_user) {
-        (Exception::Syscall, _) => Some(0x15 << 26),
+        (Exception::Syscall, true) => Some(0x15 << 26),
+        (Exception::Syscall, false) => Some(0x3c << 26),
         (Exception::Fault, true) => Some(0x24 << 26 | 0b00_0111),
         (Exception::Fault, false) => Some(0x25 << 26 | 0b00_0111),
         (Exception::Debug, true) => Some(0x30 << 26 | 0b10_0010),

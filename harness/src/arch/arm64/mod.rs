@@ -29,6 +29,12 @@ const CALLEE_SAVED: [Register; 11] = {
 /// UC_CPU_ARM64_MAX.
 const CPU_MAX: i32 = 3;
 
+/// QEMU target/arm/cpu.h, EXCP_SWI.
+const SWI: u32 = 2;
+
+/// QEMU target/arm/cpu.h, EXCP_BKPT.
+const BKPT: u32 = 7;
+
 /// QEMU target/arm/cpu.h, EXCP_SMC.
 const SMC: u32 = 13;
 
@@ -128,7 +134,11 @@ impl Arch for Arm64 {
     }
 
     fn syscall(&self, number: u32, pc: u64) -> Option<(u64, u64)> {
-        (number == 2).then_some((pc, pc)) // ELR_EL1 is the address behind the svc
+        match number {
+            SWI => Some((pc, pc)),  // ELR_EL1 is the address behind the svc
+            BKPT => Some((pc, pc)), // and that of the brk itself
+            _ => None,
+        }
     }
 
     fn firmware_call(&self, engine: &mut Unicorn<'_, Context<'_>>, number: u32, pc: u64) -> Option<Result<(), String>> {
