@@ -4,6 +4,7 @@
 #define OTHER_FN become_user
 #define OTHER_ARG user_main
 #define SYS_CALL sys_work
+#define WALKS_USER
 #include "kernel.S"
 #include "kernel_body.S"
 #include "kernel_user.S"

@@ -5,6 +5,9 @@
 // value of the user's, least of all its x29, may lead any further. With SDEI, events of the firmware can be exceptions, too.
 #define OTHER_FN become_user
 #define OTHER_ARG user_main
+#ifndef SDEI
+#define WALKS_USER
+#endif
 #include "kernel.S"
 #include "kernel_user.S"
 #ifdef SDEI
@@ -57,8 +60,10 @@ END user_caller
 FUNC user_leaf
 							// CFA=sp RA=x30
 	mov	x9, x29
+	.cfi_register x29, x9
 	add	x29, x0, #2
 	eor	x0, x29, #4
 	mov	x29, x9
+	.cfi_restore x29
 	ret
 END user_leaf

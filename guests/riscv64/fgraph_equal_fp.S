@@ -1,5 +1,4 @@
 //@ start none
-//@ build fgraph_equal_fp:
 //@ build fgraph_equal_fp-metadata: -DMETADATA
 //@ build fgraph_equal_fp-F3: -DMETADATA -DDESIGN=3
 //@ build fgraph_equal_fp-F4: -DMETADATA -DDESIGN=4

@@ -1,10 +1,9 @@
 //@ start none
-//@ build fgraph_nested:
 //@ build fgraph_nested-metadata: -DMETADATA
 //@ build fgraph_nested-F3: -DMETADATA -DDESIGN=3
 //@ build fgraph_nested-F4: -DMETADATA -DDESIGN=4
-// Several entries on the ret_stack at once: traced functions that call traced functions, with and without words of the tracer
-// between the entries; a traced function that jumps to itself and to another, so that entries have the same frame pointer and
+// Several entries on the ret_stack at once: traced functions that call traced functions, with words of the tracer between
+// the entries; a traced function that jumps to itself and to another, so that entries have the same frame pointer and
 // keep the trampoline's own address.
 #define FGRAPH
 #include "kernel.S"
@@ -20,15 +19,11 @@
 FUNC guest_main
 						// CFA=sp RA=ra
 	ENTER	16
-	call	nested
-	call	tailing
 	lla	t0, tracer_data_words
 	li	t1, 2
 	sd	t1, 0(t0)
 	call	nested
 	call	tailing
-	lla	t0, tracer_data_words
-	sd	zero, 0(t0)
 	LEAVE	16
 END guest_main
 

@@ -3,11 +3,14 @@
 //@ build klp_redirect-metadata: -DMETADATA
 // A live-patched function: the handler of its call to ftrace_caller puts the replacement's address where ftrace_caller goes on,
 // and gives its lock back. Switched out behind that, the task will never run the old function again, but goes on in the new one.
+// The label redirect_call and the two words tell the harness so.
 #define FGRAPH
 #include "kernel.S"
 #include "kernel_fgraph.S"
 
 OPS klp_ops, klp_ftrace_handler
+WORD __redirect_from, 0				// where the call that is redirected was to go on
+WORD __redirect_to, 0				// and where it will
 
 FUNC guest_main
 						// CFA=sp RA=ra
@@ -41,12 +44,19 @@ FUNC new_function
 END new_function
 
 // a3: struct ftrace_regs.
+	.globl	redirect_call
 FUNC klp_ftrace_handler
 						// CFA=sp RA=ra
 	ENTER	16
 	RECURSION_LOCK
 	lla	t0, new_function
+	ld	t1, FREGS_EPC(a3)
+	lla	t2, __redirect_from
+	sd	t1, 0(t2)
+	lla	t2, __redirect_to
+	sd	t0, 0(t2)
 	sd	t0, FREGS_EPC(a3)		// from here on old_function is not what goes on
+redirect_call:
 	RECURSION_UNLOCK
 	LEAVE	16
 END klp_ftrace_handler

@@ -23,6 +23,7 @@ FUNC guest_main
 END guest_main
 
 CODE secondary_startup
+	ORC_END_OF_STACK
 	movq	cpu_current_top_of_stack(%rip), %rsp
 	subq	$REGS_SIZE, %rsp		// REGS=rsp
 	xorl	%ebp, %ebp			// no caller

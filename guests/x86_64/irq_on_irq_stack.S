@@ -32,8 +32,10 @@ FUNC run_on_irq_stack
 	movq	hardirq_stack_ptr(%rip), %rcx
 	movq	%rsp, (%rcx)			// the way back
 	movq	%rcx, %rsp			// rsp on the irq stack; CFA, RA and rbp on the task stack
+	ORC_SP_INDIRECT 24, -16
 	call	*%rax
 	popq	%rsp				// back
+	ORC_CFI
 	movq	$0, hardirq_stack_inuse(%rip)
 	movq	%rax, %rbx
 	movl	$COUNT_HARDIRQ, %edi

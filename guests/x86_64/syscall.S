@@ -2,6 +2,7 @@
 // then on the stack ends there. The user's rbp is a record of its own first, then an odd number.
 //@ start none
 #define OTHER_TASK become_user
+#define WALKS_USER
 #include "kernel.S"
 #include "kernel_user.S"
 

@@ -2,6 +2,7 @@
 // and no value of the user's, least of all its rbp, may lead any further.
 //@ start none
 #define OTHER_TASK become_user
+#define WALKS_USER
 #include "kernel.S"
 #include "kernel_user.S"
 

@@ -14,7 +14,7 @@ use crate::explain::Point;
 use crate::report::{self, Report, Section, json, snapshot, text};
 use crate::scenario::{Kind, Scenario, Variant, load_all};
 use crate::subject::Subject;
-use crate::{Error, gate, sframe, subject, sweep};
+use crate::{Error, check, gate, sframe, subject, sweep};
 
 /// Interrupts small guests before every instruction and judges stack unwinders against a truth that reads no unwind data.
 ///
@@ -38,11 +38,21 @@ Exit status:
   2  wrong usage or input
   3  a run is void: the witnesses of the truth contradict each other";
 
+const CHECK_STATUS: &str = "\
+Exit status:
+  0  every wrong row is listed with its reason ([[wrong-rows]] of a scenario)
+  1  one is not, or a listed one is right
+  2  wrong usage or input
+  3  a run is void: the witnesses of the truth contradict each other";
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run scenarios and print one table
     #[command(after_help = EXIT_STATUS)]
     Run(RunArguments),
+    /// Hold the unwind data of guests against the truth, function by function, without any walk
+    #[command(after_help = CHECK_STATUS)]
+    Check(CheckArguments),
     /// List the scenarios, their variants and their unwinders
     List(Selection),
     /// Run what rewrites return addresses, and print where the originals can be found and what unwinders make of it
@@ -85,6 +95,15 @@ struct RunArguments {
     /// Let unsound verdicts pass: print them, but do not fail for them
     #[arg(long)]
     allow_unsound: bool,
+}
+
+#[derive(Debug, Args)]
+struct CheckArguments {
+    #[command(flatten)]
+    selection: Selection,
+    /// Write the report to this file, replacing it
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -139,6 +158,7 @@ impl Cli {
         match &self.command {
             None => run(&root, &self.run, out),
             Some(Command::Run(arguments)) => run(&root, arguments, out),
+            Some(Command::Check(arguments)) => check_rows(&root, arguments, out),
             Some(Command::List(selection)) => list(&root, selection, out),
             Some(Command::Atlas(arguments)) => atlas(&root, arguments, out),
             Some(Command::Findings) => findings(&root, out),
@@ -243,6 +263,22 @@ fn write_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> std::io::Result
     let mut document = Vec::new();
     write(&mut document).map_err(file_error)?;
     std::fs::write(path, document).map_err(file_error)
+}
+
+fn check_rows(root: &Path, arguments: &CheckArguments, out: &mut dyn Write) -> Result<u8, Error> {
+    let scenarios = select(root, &arguments.selection)?;
+    let report = check::run_all(root, &scenarios, &load_all(root)?)?;
+    if let Some(path) = &arguments.json {
+        write_file(path, |out| check::json::write(&report, out))?;
+    }
+    printed(check::text::write(&report, out))?;
+    Ok(if report.guests.iter().any(|guest| guest.void.is_some() && !guest.void_is_meant) {
+        VOID
+    } else if report.broken.is_empty() {
+        HOLDS
+    } else {
+        BROKEN
+    })
 }
 
 fn atlas(root: &Path, arguments: &AtlasArguments, out: &mut dyn Write) -> Result<u8, Error> {

@@ -256,6 +256,10 @@ impl Target for Recorded<'_> {
         self.live.table(format)
     }
 
+    fn orc(&self) -> Option<kunwind::OrcTable<'_>> {
+        self.live.orc()
+    }
+
     fn trampoline(&self, address: u64) -> Option<Trampoline> {
         self.live.trampoline(address)
     }

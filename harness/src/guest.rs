@@ -40,6 +40,8 @@ pub struct UnwindSections {
     pub debug_frame: Option<Section>,
     /// `.eh_frame`.
     pub eh_frame: Option<Section>,
+    /// `.orc_hints`: what hand-written code says of itself to ORC (guests/x86_64/include/orc.S).
+    pub orc_hints: Option<Section>,
 }
 
 /// The bytes of a section, and where they are loaded.
@@ -224,7 +226,12 @@ fn unwind_sections(header: &FileHeader64<LittleEndian>, data: &[u8]) -> Result<U
         let address = section.sh_addr(endian);
         Ok::<_, String>((!bytes.is_empty()).then(|| Section { address, data: bytes.to_vec() }))
     };
-    Ok(UnwindSections { sframe: read(".sframe")?, debug_frame: read(".debug_frame")?, eh_frame: read(".eh_frame")? })
+    Ok(UnwindSections {
+        sframe: read(".sframe")?,
+        debug_frame: read(".debug_frame")?,
+        eh_frame: read(".eh_frame")?,
+        orc_hints: read(".orc_hints")?,
+    })
 }
 
 /// A value for each byte of a guest's code: what is asked at every instruction must be found without a search.

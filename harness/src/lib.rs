@@ -5,6 +5,7 @@
 //! lists the lines that must not be crossed.
 
 pub mod arch;
+pub mod check;
 pub mod claim;
 pub mod cli;
 pub mod error;

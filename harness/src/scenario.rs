@@ -83,6 +83,9 @@ pub struct Text {
     /// What is demanded of each subject.
     #[serde(default)]
     pub must: BTreeMap<String, Level>,
+    /// Functions whose unwind rows are wrong (`unwind-harness check`).
+    #[serde(default)]
+    pub wrong_rows: Vec<WrongRows>,
     /// Deviations with reasons.
     #[serde(default, deserialize_with = "each_known")]
     pub known: Vec<Known>,
@@ -102,6 +105,16 @@ const fn default_max_visits() -> u64 {
 
 const fn default_budget() -> u64 {
     1_000_000
+}
+
+/// Functions whose unwind rows are wrong, in some build of the scenario's guest.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WrongRows {
+    /// Their names.
+    pub functions: Vec<String>,
+    /// Why they are.
+    pub because: String,
 }
 
 /// How points are interrupted.
@@ -161,6 +174,12 @@ impl Kind {
     #[must_use]
     pub const fn walks_task(self) -> bool {
         self.preempts() || matches!(self, Self::Voluntary)
+    }
+
+    /// Whether walks of the user's stack can be asked for at the points, and are made at the way back to user mode.
+    #[must_use]
+    pub const fn walks_user(self) -> bool {
+        !self.walks_task() && !matches!(self, Self::Probe | Self::Nested)
     }
 }
 

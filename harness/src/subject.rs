@@ -3,13 +3,14 @@
 use std::cell::Cell;
 
 use kunwind::{
-    Claims, Format, FrameRecordUnwinder, Register, RewriteKind, StackBounds, Table, TableUnwinder, Target, Task,
-    Trampoline, UnwindUser, Unwinder,
+    Claims, Format, FrameRecordUnwinder, OrcTable, Register, RewriteKind, StackBounds, Table, TableUnwinder, Target,
+    Task, Trampoline, UnwindUser, Unwinder,
 };
 
 use crate::arch::Arch;
 use crate::guest::{Guest, Symbol};
 use crate::machine::Memory;
+use crate::scenario::Kind;
 use crate::sweep::Prepared;
 use crate::tables::Tables;
 use crate::verdict::Compares;
@@ -63,6 +64,8 @@ pub enum Scope {
     Tracer,
     /// Where there is none: it knows nothing of exceptions.
     Program,
+    /// The same, and where a kernel walks the stacks of user mode.
+    User,
 }
 
 impl std::fmt::Debug for Subject {
@@ -106,7 +109,7 @@ impl Subject {
         Self {
             registers: all_registers(arch),
             compares: Compares { cfa: false, fp: false, callee_saved: false },
-            scope: Scope::Program,
+            scope: Scope::User,
             roams: true,
             name: unwinder.name().to_owned(),
             unwinder: Box::new(unwinder),
@@ -114,17 +117,18 @@ impl Subject {
         }
     }
 
-    /// Whether it is asked in this guest.
+    /// Whether it is asked in this guest, interrupted like this.
     #[must_use]
-    pub fn fits(&self, guest: &Guest, tables: &Tables) -> bool {
+    pub fn fits(&self, guest: &Guest, tables: &Tables, kind: Kind) -> bool {
         let has_tasks = guest.symbols.address("__current").is_some();
         let in_scope = match self.scope {
             Scope::Any => true,
             Scope::Kernel => has_tasks,
             Scope::Tracer => guest.symbols.address("return_to_handler").is_some(),
             Scope::Program => !has_tasks,
+            Scope::User => !has_tasks || (guest.symbols.address("walk_user").is_some() && kind.walks_user()),
         };
-        in_scope && self.needs.is_none_or(|format| tables.get(format).is_some())
+        in_scope && self.needs.is_none_or(|format| tables.has(format))
     }
 }
 
@@ -182,6 +186,8 @@ pub struct Live<'a> {
     pub stacks: &'a [StackBounds],
     /// The task whose stack is walked, where there are tasks.
     pub task: Option<Task>,
+    /// Whether nothing else can be read: to a kernel that reads user memory, other addresses are a fault.
+    pub is_user: bool,
     /// Set when something outside of those stacks is read: an unwinder may not.
     pub strayed: Cell<bool>,
 }
@@ -196,14 +202,21 @@ impl<'a> Live<'a> {
         task: Option<Task>,
     ) -> Self {
         let Prepared { guest, tables, .. } = prepared;
-        Self { guest, tables, memory, changed: &[], stacks, task, strayed: Cell::new(false) }
+        Self { guest, tables, memory, changed: &[], stacks, task, is_user: false, strayed: Cell::new(false) }
+    }
+
+    /// The guest with the stack of user mode, as a kernel reads it.
+    #[must_use]
+    pub const fn of_user(prepared: &'a Prepared, memory: &'a Memory, stacks: &'a [StackBounds]) -> Self {
+        let Prepared { guest, tables, .. } = prepared;
+        Self { guest, tables, memory, changed: &[], stacks, task: None, is_user: true, strayed: Cell::new(false) }
     }
 
     /// The same with words that read differently than they are.
     #[must_use]
     pub const fn with_changed(&self, changed: &'a [(u64, u64)]) -> Self {
-        let Self { guest, tables, memory, stacks, task, .. } = *self;
-        Self { guest, tables, memory, changed, stacks, task, strayed: Cell::new(false) }
+        let Self { guest, tables, memory, stacks, task, is_user, .. } = *self;
+        Self { guest, tables, memory, changed, stacks, task, is_user, strayed: Cell::new(false) }
     }
 }
 
@@ -221,6 +234,9 @@ impl Live<'_> {
 impl Target for Live<'_> {
     fn read_u64(&self, address: u64) -> Option<u64> {
         if !self.stacks.iter().any(|stack| stack.contains(address, 8)) && !self.is_kernel_data(address) {
+            if self.is_user {
+                return None;
+            }
             self.strayed.set(true);
         }
         if let Some((_, value)) = self.changed.iter().find(|(changed, _)| *changed == address) {
@@ -250,6 +266,10 @@ impl Target for Live<'_> {
 
     fn table(&self, format: Format) -> Option<&dyn Table> {
         self.tables.get(format)
+    }
+
+    fn orc(&self) -> Option<OrcTable<'_>> {
+        self.tables.orc()
     }
 
     fn trampoline(&self, address: u64) -> Option<Trampoline> {

@@ -1,5 +1,9 @@
-//! The unwind data of a guest as tables: CFI from its sections, and SFrame from its own section or made of its CFI.
+//! The unwind data of a guest as tables: CFI from its sections, SFrame from its own section or made of its CFI, and
+//! ORC made of CFI and hints.
 
+mod orc;
+
+use kunwind::OrcTable;
 use kunwind::dwarf::{Cfi, CfiSection, Columns, Storage, Unsupported, hide_letters};
 use kunwind::sframe;
 use kunwind::sframe::write::{Placement, from_cfi};
@@ -13,6 +17,7 @@ use crate::guest::{Guest, Section};
 pub struct Tables {
     sframe: Option<SFrameTable>,
     dwarf: Option<DwarfTable>,
+    orc: Option<orc::Orc>,
 }
 
 impl Tables {
@@ -47,6 +52,10 @@ impl Tables {
                 .map_err(|error| reject(format!(".sframe: {error}")))?;
             tables.sframe = Some(SFrameTable(section.clone()));
         }
+        if let (Some(hints), Some(dwarf)) = (&guest.unwind.orc_hints, &tables.dwarf) {
+            let orc = orc::Orc::new(guest, dwarf, hints);
+            tables.orc = Some(orc.map_err(|reason| reject(format!(".orc_hints: {reason}")))?);
+        }
         Ok(tables)
     }
 
@@ -56,7 +65,20 @@ impl Tables {
         match format {
             Format::SFrame => self.sframe.as_ref().map(|table| table as &dyn Table),
             Format::Dwarf => self.dwarf.as_ref().map(|table| table as &dyn Table),
+            Format::Orc => None,
         }
+    }
+
+    /// The ORC table, which only guests with hints have.
+    #[must_use]
+    pub fn orc(&self) -> Option<OrcTable<'_>> {
+        self.orc.as_ref().and_then(orc::Orc::table)
+    }
+
+    /// Whether there are unwind data of a format.
+    #[must_use]
+    pub fn has(&self, format: Format) -> bool {
+        self.get(format).is_some() || (format == Format::Orc && self.orc.is_some())
     }
 }
 

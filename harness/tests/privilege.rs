@@ -4,13 +4,14 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use kunwind::Target as _;
 use rstest::rstest;
 use unwind_harness::arch::{self, Exception};
 use unwind_harness::guest::Guest;
 use unwind_harness::machine::{Action, Interrupt, Observer, RegisterSet};
 use unwind_harness::report::Section;
 use unwind_harness::scenario::{Kind, Scenario};
-use unwind_harness::subject;
+use unwind_harness::subject::{self, Live};
 use unwind_harness::sweep::{Job, Prepared};
 
 fn root() -> &'static Path {
@@ -173,4 +174,45 @@ fn an_x86_exception_frame_lies_where_the_cpu_puts_it(
     };
     let (cs, ss) = if name == "user_entry" { (0x2b, 0x23) } else { (0x10, 0x18) };
     assert_eq!((frame[0], frame[1], frame[3], frame[4]), (at, cs, before, ss));
+}
+
+#[test]
+fn a_deferred_walk_that_is_given_other_registers_voids_the_run() {
+    assert_eq!(run(root(), "x86_64/syscall", Kind::Nmi).void, None, "without the fault");
+    // xorl %edi, %edi; nop, instead of the load of the argument.
+    let load = 0x17;
+    let folder = patched("walk_user", "x86_64/syscall", "do_syscall_64", load, &[0x31, 0xff, 0x90]);
+    let reason = run(&folder, "x86_64/syscall", Kind::Nmi).void.expect("a void run");
+    assert!(reason.contains("walk_user was given"), "{reason}");
+}
+
+#[test]
+fn a_deferred_walk_is_made_only_where_it_was_asked_for_before_it() {
+    let section = run(root(), "x86_64/syscall", Kind::Nmi);
+    let column = section.subjects.iter().position(|subject| subject.name == "unwind-user").expect("a column");
+    let exit = section.functions.iter().find(|function| function.name == "exit_to_user_mode").expect("it runs");
+    let walks: Vec<(u64, bool)> = exit
+        .instructions
+        .iter()
+        .filter(|line| line.visits > 0)
+        .map(|line| (line.offset, !line.runs[column].is_empty()))
+        .collect();
+    let call = walks.iter().position(|(_, was_walked)| !was_walked).expect("points behind the walk");
+    assert!(call > 0 && walks[..call].iter().all(|(_, was_walked)| *was_walked), "{walks:x?}");
+    assert!(walks[call..].iter().all(|(_, was_walked)| !was_walked), "{walks:x?}");
+}
+
+#[test]
+fn of_user_memory_a_kernel_reads_nothing_else() {
+    let path = root().join("scenarios/x86_64/syscall.toml");
+    let scenario = Scenario::load(&path).expect("the scenario is there");
+    let prepared = Prepared::load(root(), &scenario, &scenario.variants()[0]).expect("the guest loads");
+    let machine = prepared.machine("_start").expect("a machine");
+    let user = prepared.layout.stacks.iter().find(|stack| stack.name == "user").expect("its stack").bounds;
+    let stacks = [user];
+    let target = Live::of_user(&prepared, machine.memory(), &stacks);
+    assert!(target.read_u64(user.low).is_some() && target.read_u64(user.high - 8).is_some());
+    for of_kernel in [user.high, user.low - 8, user.low - 4, prepared.guest.segments[0].address] {
+        assert_eq!(target.read_u64(of_kernel), None, "{of_kernel:#x}");
+    }
 }

@@ -94,6 +94,8 @@ fn a_cpu_is_named_only_in_its_folder() {
         "harness/kunwind/src/abi/",
         "harness/kunwind/src/kernel/",
         "harness/kunwind/src/sframe/format.rs",
+        // A format of one CPU alone.
+        "harness/kunwind/src/orc/",
         // gimli names its extensions for a machine after it.
         "harness/kunwind/src/dwarf/",
     ];
@@ -196,6 +198,9 @@ fn every_deviation_has_a_reason() {
     for scenario in load_all(root()).expect("the scenarios load") {
         for known in &scenario.text.known {
             assert!(known.because.len() > 10, "{}: {known:?}", scenario.name);
+        }
+        for wrong in &scenario.text.wrong_rows {
+            assert!(wrong.because.len() > 10, "{}: {wrong:?}", scenario.name);
         }
         assert!(
             read(scenario.path.strip_prefix(root()).expect("below the root")).starts_with("# "),

@@ -138,6 +138,14 @@ FUNC walk_task
 	ret
 END walk_task
 
+#ifdef WALKS_USER
+// Here a kernel would take a backtrace of user mode, on the way back to it. x0: the pt_regs of the entry.
+FUNC walk_user
+							// CFA=sp RA=x30
+	ret
+END walk_user
+#endif
+
 // x0: the argument for the function, x1: the function. The record that links the two stacks is on the old one; SP and
 // x29 are on different stacks between the two switches.
 FUNC call_on_irq_stack

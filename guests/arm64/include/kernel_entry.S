@@ -218,6 +218,14 @@ nest_from_tpidr:
 	b	__sentinel				// there is nothing to return to: the run ends
 END_CODE __bad_stack
 
+// The end of such C. The record of each of these functions lies right below pt_regs.
+.macro EXIT_TO_USER_MODE
+#ifdef WALKS_USER
+	add	x0, x29, #16
+	bl	walk_user
+#endif
+.endm
+
 // The C of an exception that arrived in user mode. ESR_EL1 tells a system call from a fault.
 FUNC el0_sync_handler
 							// CFA=sp RA=x30
@@ -234,7 +242,8 @@ nest_from_esr:
 	bl	do_syscall
 	b	2f
 1:	bl	handle
-2:	msr	daifset, #15
+2:	EXIT_TO_USER_MODE
+	msr	daifset, #15
 	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
 	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
@@ -249,6 +258,7 @@ FUNC el0_interrupt_handler
 	msr	daifclr, #12
 	adr	x1, do_irq
 	bl	do_interrupt_handler
+	EXIT_TO_USER_MODE
 	msr	daifset, #15
 	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
 	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
@@ -263,6 +273,7 @@ FUNC el0_nmi_handler
 	.cfi_def_cfa x29, 16
 	adr	x1, do_nmi
 	bl	do_interrupt_handler
+	EXIT_TO_USER_MODE
 	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
 	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
@@ -276,6 +287,7 @@ FUNC el0_error_handler
 	.cfi_def_cfa x29, 16
 	msr	daifclr, #8
 	bl	handle
+	EXIT_TO_USER_MODE
 	msr	daifset, #15
 	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
 	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30

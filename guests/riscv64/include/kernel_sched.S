@@ -52,7 +52,7 @@ FUNC context_switch
 END context_switch
 
 // a0: the running task, a1: the next one. Returns in the next one, with the task that it came from in a0.
-FUNC __switch_to
+CODE __switch_to
 						// CFA=sp RA=ra
 	sd	ra, TASK_RA(a0)
 	sd	sp, TASK_SP(a0)
@@ -79,7 +79,7 @@ FUNC __switch_to
 	.endr
 	mv	tp, a1
 	ret
-END __switch_to
+END_CODE __switch_to
 
 // a0: the new task, a1: its function, a2: the argument. Makes a kernel thread that has not run yet.
 FUNC copy_thread

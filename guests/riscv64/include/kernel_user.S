@@ -2,7 +2,7 @@
 
 // a0: where user mode begins. Sends the task there as a fork sends a new process: pt_regs at the high end of its stack,
 // s0 and sp as a switch of tasks would load them. Does not return, and drops what is on the stack.
-FUNC start_user
+CODE start_user
 						// CFA=sp RA=ra
 	ld	t1, TASK_HIGH(tp)
 	addi	t1, t1, -PT_SIZE
@@ -25,7 +25,7 @@ FUNC start_user
 #endif
 	mv	sp, t1				// no caller from here on: neither CFA nor RA
 	j	ret_from_fork_user_asm
-END start_user
+END_CODE start_user
 
 // The first instruction that a new process runs.
 CODE ret_from_fork_user_asm

@@ -10,6 +10,7 @@
 // Beside the comments of README.md, `IRET=rsp+n` says where the five words are that the CPU pushed, and `REGS=rsp+n` where
 // a whole pt_regs is.
 #include "guest.h"
+#include "orc.S"
 
 STACK task, 0x4000
 STACK other, 0x4000
@@ -108,6 +109,7 @@ gdt_pointer:
 
 // What a CPU does at boot: the chain of records ends with that of guest_main, at task_pt_regs - 16.
 CODE _start
+	ORC_END_OF_STACK
 	lgdt	gdt_pointer(%rip)
 	movl	$MSR_GS_BASE, %ecx
 	leaq	__current(%rip), %rax

@@ -13,39 +13,53 @@
 // moved_return_*: here a return arrives with another rsp than that of its call, and with other callee-saved registers: the
 // called code has left pt_regs on its caller's stack, and kept nothing in registers.
 
+// A push and a pop as objtool follows them: what was at rsp + n is at rsp + n + 8 and at rsp + n - 8. So pt_regs that are
+// popped word by word are all there for it, partly below rsp, and so is a return address that was overwritten.
+.macro PUSH what
+	pushq	\what
+	ORC_ADJUST 8
+.endm
+
+.macro POP what
+	popq	\what
+	ORC_ADJUST -8
+.endm
+
 // Pushes what of pt_regs lies below orig_ax. \rdx is where rdx is found, \rax what is written as rax.
 .macro PUSH_REGS rdx=%rdx, rax=%rax
-	pushq	%rdi
-	pushq	%rsi
-	pushq	\rdx
+	PUSH	%rdi
+	PUSH	%rsi
+	PUSH	\rdx
 	PUSH_REST \rax
+	ORC_REGS
 	CLEAR_REGS
 .endm
 
 // The same in a function that was called: the return address lies where rdi belongs, and moves below pt_regs by way of rsi.
 .macro PUSH_REGS_BELOW_RETURN_ADDRESS
-	pushq	%rsi				// IRET=rsp+24 RA=[rsp+8]
+	PUSH	%rsi				// IRET=rsp+24 RA=[rsp+8]
 	movq	8(%rsp), %rsi			// RA=rsi, and still [rsp+8]
-	movq	%rdi, 8(%rsp)			// RA=rsi
-	pushq	%rdx
+	movq	%rdi, 8(%rsp)			// RA=rsi; the hints still say [rsp+8]
+	PUSH	%rdx
 	PUSH_REST %rax				// REGS=rsp
-	pushq	%rsi				// REGS=rsp+8 RA=[rsp]
+	ORC_REGS
+	PUSH	%rsi				// REGS=rsp+8 RA=[rsp]
 	CLEAR_REGS
 .endm
 
 .macro PUSH_REST rax
-	pushq	%rcx
-	pushq	\rax
-	pushq	%r8
-	pushq	%r9
-	pushq	%r10
-	pushq	%r11
-	pushq	%rbx
-	pushq	%rbp
-	pushq	%r12
-	pushq	%r13
-	pushq	%r14
-	pushq	%r15
+	PUSH	%rcx
+	PUSH	\rax
+	PUSH	%r8
+	PUSH	%r9
+	PUSH	%r10
+	PUSH	%r11
+	PUSH	%rbx
+	PUSH	%rbp
+	PUSH	%r12
+	PUSH	%r13
+	PUSH	%r14
+	PUSH	%r15
 .endm
 
 // Nothing of the interrupted code stays in registers for speculation to use; rbp is 0 for some instructions.
@@ -60,32 +74,34 @@
 
 // rsp goes from pt_regs to the words for iretq.
 .macro POP_REGS
-	popq	%r15
-	popq	%r14
-	popq	%r13
-	popq	%r12
-	popq	%rbp
-	popq	%rbx
-	popq	%r11
-	popq	%r10
-	popq	%r9
-	popq	%r8
-	popq	%rax
-	popq	%rcx
-	popq	%rdx
-	popq	%rsi
-	popq	%rdi				// IRET=rsp+8
+	POP	%r15
+	POP	%r14
+	POP	%r13
+	POP	%r12
+	POP	%rbp
+	POP	%rbx
+	POP	%r11
+	POP	%r10
+	POP	%r9
+	POP	%r8
+	POP	%rax
+	POP	%rcx
+	POP	%rdx
+	POP	%rsi
+	POP	%rdi				// IRET=rsp+8
 	addq	$8, %rsp			// IRET=rsp
+	ORC_ADJUST -8
 .endm
 
 // A maskable interrupt: no error code, no IST.
 CODE idt_irq
-						// IRET=rsp
+	ORC_IRET				// IRET=rsp
 	cld
-	pushq	$-1				// IRET=rsp+8
+	PUSH	$-1				// IRET=rsp+8
 	call	error_entry			// rsp comes back lower than it went: REGS=rsp on this stack, and in rax
 moved_return_irq:
-	movq	%rax, %rsp			// REGS=rsp
+	movq	%rax, %rsp			// REGS=rsp; the hint before this still holds
+	ORC_REGS
 	leaq	1(%rsp), %rbp
 	movq	%rsp, %rdi
 	call	common_interrupt
@@ -94,11 +110,12 @@ END_CODE idt_irq
 
 // A page fault: an error code, no IST.
 CODE idt_fault
-						// IRET=rsp+8
+	ORC_IRET 8				// IRET=rsp+8
 	cld
 	call	error_entry
 moved_return_fault:
-	movq	%rax, %rsp			// REGS=rsp
+	movq	%rax, %rsp			// REGS=rsp; the hint before this still holds
+	ORC_REGS
 	leaq	1(%rsp), %rbp
 	movq	%rsp, %rdi
 	movq	REGS_ORIG_RAX(%rsp), %rsi	// the error code
@@ -110,7 +127,7 @@ END_CODE idt_fault
 // Below the CPU's words and orig_ax: pushes the rest of pt_regs. Returns its address in rax: here, or, from user mode, on
 // the task stack.
 CODE error_entry
-						// IRET=rsp+16 RA=[rsp]
+	ORC_FUNC				// IRET=rsp+16 RA=[rsp]
 	PUSH_REGS_BELOW_RETURN_ADDRESS
 	leaq	8+1(%rsp), %rbp
 	testb	$3, 8+REGS_CS(%rsp)
@@ -146,16 +163,18 @@ FUNC sync_regs
 END sync_regs
 
 CODE error_return
-						// REGS=rsp
+	ORC_REGS				// REGS=rsp
 	testb	$3, REGS_CS(%rsp)
 	jnz	return_to_user
 	POP_REGS
+	ORC_IRET
 	iretq
 END_CODE error_return
 
 CODE return_to_user
-						// REGS=rsp, at the high end of the task stack
+	ORC_REGS				// REGS=rsp, at the high end of the task stack
 	POP_REGS
+	ORC_IRET
 	swapgs
 	iretq
 END_CODE return_to_user
@@ -163,9 +182,9 @@ END_CODE return_to_user
 // NMI: on a stack of its own (IST). What lies on it, from the top: the CPU's words, rdx, a word that says that an NMI is
 // being handled, and a copy of the CPU's words, which is the end of pt_regs and what iretq uses.
 CODE idt_nmi
-						// IRET=rsp
+	ORC_IRET				// IRET=rsp
 	cld
-	pushq	%rdx				// IRET=rsp+8
+	PUSH	%rdx				// IRET=rsp+8
 	testb	$3, 16(%rsp)
 	jz	.Lnmi_from_kernel
 
@@ -173,12 +192,14 @@ CODE idt_nmi
 	swapgs
 	movq	%rsp, %rdx			// IRET=rdx+8
 	movq	cpu_current_top_of_stack(%rip), %rsp
+	ORC_IRET 8, ORC_REG_DX
 	pushq	40(%rdx)
 	pushq	32(%rdx)
 	pushq	24(%rdx)
 	pushq	16(%rdx)
 	pushq	8(%rdx)				// IRET=rsp
-	pushq	$-1				// IRET=rsp+8
+	ORC_IRET
+	PUSH	$-1				// IRET=rsp+8
 	PUSH_REGS rdx=(%rdx)			// REGS=rsp; nothing on the nmi stack is needed any more
 	leaq	1(%rsp), %rbp
 	movq	%rsp, %rdi
@@ -186,42 +207,50 @@ CODE idt_nmi
 	jmp	return_to_user
 
 .Lnmi_from_kernel:
-	pushq	$1				// IRET=rsp+16; an NMI is being handled
+	ORC_IRET 8
+	PUSH	$1				// IRET=rsp+16; an NMI is being handled
 	.rept 5
-	pushq	48(%rsp)
+	PUSH	48(%rsp)
 	.endr					// IRET=rsp; and at rsp+56
-	pushq	$-1				// IRET=rsp+8
+	ORC_IRET
+	PUSH	$-1				// IRET=rsp+8
 	call	paranoid_entry			// REGS=rsp
 moved_return_nmi:
+	ORC_REGS
 	movq	%rsp, %rdi
 	call	exc_nmi
 	movq	%rbx, %rax
 	call	paranoid_exit
 	POP_REGS				// IRET=rsp
+	ORC_IRET
 	movq	$0, 40(%rsp)			// no NMI is being handled
 	iretq
 END_CODE idt_nmi
 
 // Debug: on a stack of its own (IST).
 CODE idt_debug
-						// IRET=rsp
+	ORC_IRET				// IRET=rsp
 	cld
-	pushq	$-1				// IRET=rsp+8
+	PUSH	$-1				// IRET=rsp+8
 	testb	$3, 16(%rsp)
 	jnz	.Ldebug_from_user
 	call	paranoid_entry			// REGS=rsp
 moved_return_debug:
+	ORC_REGS
 	movq	%rsp, %rdi
 	call	exc_debug
 	movq	%rbx, %rax
 	call	paranoid_exit
 	POP_REGS				// IRET=rsp
+	ORC_IRET
 	iretq
 
 .Ldebug_from_user:
+	ORC_IRET 8
 	call	error_entry
 moved_return_debug_from_user:
 	movq	%rax, %rsp			// REGS=rsp; nothing on the db stack is needed any more
+	ORC_REGS
 	leaq	1(%rsp), %rbp
 	movq	%rsp, %rdi
 	call	exc_debug
@@ -231,10 +260,11 @@ END_CODE idt_debug
 // Double fault: an error code, and a stack of its own (IST). A kernel does not come back from it; here it does, and nothing
 // is lost.
 CODE idt_double_fault
-						// IRET=rsp+8
+	ORC_IRET 8				// IRET=rsp+8
 	cld
 	call	paranoid_entry			// REGS=rsp
 moved_return_double_fault:
+	ORC_REGS
 	movq	%rsp, %rdi
 	movq	REGS_ORIG_RAX(%rsp), %rsi
 	movq	$-1, REGS_ORIG_RAX(%rsp)
@@ -242,13 +272,14 @@ moved_return_double_fault:
 	movq	%rbx, %rax
 	call	paranoid_exit
 	POP_REGS				// IRET=rsp
+	ORC_IRET
 	iretq
 END_CODE idt_double_fault
 
 // error_entry for exceptions that come at any time, so that CS does not tell whose the GS base is: it is saved in rbx.
 // Stays on the stack.
 CODE paranoid_entry
-						// IRET=rsp+16 RA=[rsp]
+	ORC_FUNC				// IRET=rsp+16 RA=[rsp]
 	PUSH_REGS_BELOW_RETURN_ADDRESS
 	leaq	8+1(%rsp), %rbp
 	movl	$MSR_GS_BASE, %ecx
@@ -265,7 +296,7 @@ END_CODE paranoid_entry
 
 // Gives back the GS base in rax.
 CODE paranoid_exit
-						// REGS=rsp+8 RA=[rsp]
+	ORC_FUNC				// REGS=rsp+8 RA=[rsp]
 	movl	$MSR_GS_BASE, %ecx
 	movq	%rax, %rdx
 	shrq	$32, %rdx
@@ -275,6 +306,7 @@ END_CODE paranoid_exit
 
 // A system call: the CPU left rip in rcx and RFLAGS in r11, and rsp is still the user's.
 CODE entry_SYSCALL_64
+	ORC_END_OF_STACK			// up to the ORC_REGS of PUSH_REGS
 	swapgs
 	movq	%rsp, cpu_user_rsp(%rip)
 	movq	cpu_current_top_of_stack(%rip), %rsp

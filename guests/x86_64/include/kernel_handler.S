@@ -12,6 +12,14 @@ FUNC walk_task
 	ret
 END walk_task
 
+#ifdef WALKS_USER
+// The harness walks the user's stack. rdi: the pt_regs of the entry from user mode.
+FUNC walk_user
+						// CFA=rsp+8 RA=[cfa-8]
+	ret
+END walk_user
+#endif
+
 // rdi: pt_regs. An interrupt of kernel code is handled on the irq stack, unless that is in use.
 FUNC common_interrupt
 						// CFA=rsp+8 RA=[cfa-8]
@@ -29,11 +37,13 @@ FUNC common_interrupt
 	movq	hardirq_stack_ptr(%rip), %rax
 	movq	%rsp, (%rax)			// the way back
 	movq	%rax, %rsp			// rsp on the irq stack; CFA, RA and rbp on the other one
+	ORC_SP_INDIRECT 24, -16
 	call	irq_enter_rcu
 	movq	%rbx, %rdi
 	call	do_irq
 	call	irq_exit_rcu
 	popq	%rsp				// back
+	ORC_CFI
 	movq	$0, hardirq_stack_inuse(%rip)
 	jmp	.Lhandled
 .Lon_this_stack:
@@ -184,12 +194,16 @@ FUNC irqentry_exit
 	ret
 END irqentry_exit
 
+// rdi: the pt_regs that will be returned to.
 FUNC exit_to_user_mode
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
 	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16
+#ifdef WALKS_USER
+	call	walk_user
+#endif
 	cli
 	cmpq	$0, %gs:0			// likewise
 	jmp	.Lmore_work
@@ -219,13 +233,16 @@ FUNC do_syscall_64
 	jnz	.Lexit_task
 	call	sys_walk
 	movq	%rax, REGS_RAX(%rbx)
+#ifdef WALKS_USER
+	movq	%rbx, %rdi
+#endif
 	call	exit_to_user_mode
 	popq	%rbx
 	popq	%rbp				// CFA=rsp+8
 	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 .Lexit_task:					// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	.cfi_def_cfa %rbp, 16; .cfi_offset %rbp, -16
 	call	do_exit				// never comes back
 	ud2
 END do_syscall_64
@@ -258,8 +275,10 @@ FUNC do_softirq_own_stack
 	movq	hardirq_stack_ptr(%rip), %rax
 	movq	%rsp, (%rax)			// the way back
 	movq	%rax, %rsp			// rsp on the irq stack; CFA, RA and rbp on the task stack
+	ORC_SP_INDIRECT 16, -16
 	call	__do_softirq
 	popq	%rsp				// back; CFA=rsp+16 too
+	ORC_CFI
 	.cfi_def_cfa %rsp, 16
 	movq	$0, hardirq_stack_inuse(%rip)
 	movl	$COUNT_SOFTIRQ, %edi

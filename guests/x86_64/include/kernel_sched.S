@@ -170,11 +170,13 @@ END __switch_to
 
 // The first instructions of a new task. Nobody called: REGS=rsp, rbp=regs|1, rbx: a kthread's function, r12: its argument.
 CODE ret_from_fork_asm
+	ORC_END_OF_STACK
 	movq	%rax, %rdi
 	movq	%rsp, %rsi
 	movq	%rbx, %rdx
 	movq	%r12, %rcx
 	call	ret_from_fork
+	ORC_REGS				// filled in by now
 	jmp	return_to_user
 END_CODE ret_from_fork_asm
 

@@ -168,6 +168,10 @@ impl Target for Stack {
         Some(self)
     }
 
+    fn orc(&self) -> Option<kunwind::OrcTable<'_>> {
+        None
+    }
+
     fn trampoline(&self, _: u64) -> Option<Trampoline> {
         None
     }

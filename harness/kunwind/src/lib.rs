@@ -19,6 +19,7 @@ extern crate alloc;
 pub mod abi;
 pub mod dwarf;
 pub mod kernel;
+pub mod orc;
 pub mod sframe;
 
 mod address;
@@ -34,6 +35,7 @@ mod walk;
 pub use abi::{Abi, PtRegs};
 pub use address::CodeAddress;
 pub use frame_record::FrameRecordUnwinder;
+pub use orc::OrcTable;
 pub use regs::{Register, Regs};
 pub use rewrite::{RetStack, RewriteCursor, RewriteKind, Trampoline};
 pub use row::{CfaRule, Entry, Rule, UnwindRow};

@@ -73,6 +73,47 @@ impl StackWindows {
     }
 }
 
+/// The stack that a walk is on, and those that it has entered: what x86-64 uses where arm64 has [`StackWindows`]
+/// (`get_stack_info` and its `visit_mask`, Linux `arch/x86/kernel/dumpstack_64.c`). All of the present stack may be read, in any
+/// order; a stack that was left cannot be entered again.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct StackVisits {
+    current: Option<usize>,
+    /// A bit for each stack, by its index among those of the target.
+    visited: u64,
+}
+
+impl StackVisits {
+    /// The index of the present stack.
+    pub(crate) const fn current(&self) -> Option<usize> {
+        self.current
+    }
+
+    /// Goes to the stack that holds this address. If there is none, or it was entered before, the walk is on none.
+    pub(crate) fn enter(&mut self, stacks: &[StackBounds], address: u64) -> bool {
+        let found = stacks.iter().take(u64::BITS as usize).position(|stack| stack.contains(address, 1));
+        self.current = found.filter(|index| self.visited >> index & 1 == 0);
+        if let Some(index) = self.current {
+            self.visited |= 1 << index;
+        }
+        self.current.is_some()
+    }
+
+    /// Whether these bytes lie wholly on the present stack, or on one that could be entered for them.
+    pub(crate) fn access(&mut self, stacks: &[StackBounds], address: u64, size: u64) -> bool {
+        self.holds(stacks, address, size) || (self.enter(stacks, address) && self.holds(stacks, address, size))
+    }
+
+    /// Whether the word at this address is one of the present stack.
+    pub(crate) fn is_on_current(&self, stacks: &[StackBounds], address: u64) -> bool {
+        self.holds(stacks, address, 8)
+    }
+
+    fn holds(&self, stacks: &[StackBounds], address: u64, size: u64) -> bool {
+        self.current.and_then(|index| stacks.get(index)).is_some_and(|stack| stack.contains(address, size))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{StackBounds, StackWindows};

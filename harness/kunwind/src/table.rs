@@ -10,6 +10,8 @@ pub enum Format {
     SFrame,
     /// `.eh_frame` or `.debug_frame`.
     Dwarf,
+    /// `.orc_unwind_ip` and `.orc_unwind`. They hold no rows: [`Target::orc`] gives them, and no [`Table`].
+    Orc,
 }
 
 impl Format {
@@ -19,6 +21,7 @@ impl Format {
         match self {
             Self::SFrame => "sframe",
             Self::Dwarf => "dwarf",
+            Self::Orc => "orc",
         }
     }
 }

@@ -14,7 +14,9 @@ const RECORD_SIZE: i64 = 16;
 ///
 /// Kept as the series has it: the pc of a caller is looked up where it is and not one byte back; a rule that names a register
 /// for the return address or the frame pointer is refused in all frames but the topmost, even if the register is FP; a
-/// section that is corrupt ends the walk and is no reason to try the frame record.
+/// section that is corrupt ends the walk and is no reason to try the frame record. Not kept: the series forgets a corrupt
+/// section, so that later walks of the process go by frame records, and mainline has a rule for probes at the first
+/// instruction of a function.
 #[derive(Clone, Copy, Debug)]
 pub struct UnwindUser {
     abi: &'static Abi,
@@ -57,9 +59,8 @@ impl UnwindUser {
             if fp < sp {
                 return Err(Error::FramePointerBelowSp(fp));
             }
-        } else if register != self.abi.sp && !topmost {
-            return Err(Error::NoRegister(register));
         }
+        // Of other registers nothing is known in any frame but the topmost.
         let cfa = row.cfa_of(&frame.regs, |at| Self::read(at, target))?;
         // The topmost frame may not have moved SP yet.
         if cfa <= sp.wrapping_sub(u64::from(topmost)) {

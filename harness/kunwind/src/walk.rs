@@ -3,6 +3,8 @@
 use core::fmt;
 use core::ops::ControlFlow;
 
+use crate::kernel::OrcState;
+use crate::orc::OrcTable;
 use crate::rewrite::{RetStack, RewriteCursor, Trampoline};
 use crate::{CodeAddress, Format, Register, Regs, StackBounds, StackWindows, Table};
 
@@ -162,6 +164,9 @@ pub trait Target {
     /// The unwind data of a format, where there are any.
     fn table(&self, format: Format) -> Option<&dyn Table>;
 
+    /// The ORC table, where there is one.
+    fn orc(&self) -> Option<OrcTable<'_>>;
+
     /// The trampoline that holds this address, if one does.
     fn trampoline(&self, address: u64) -> Option<Trampoline>;
 }
@@ -175,6 +180,9 @@ pub struct Task {
     pub ret_stack: Option<RetStack>,
     /// The address of the word with the first of the task's kretprobe instances or rethook nodes, where there can be any.
     pub rethooks: Option<u64>,
+    /// The address at which a new task begins (`ret_from_fork_asm`), where it begins in code of its own: what a switch goes on
+    /// with there is no return address.
+    pub fork_entry: Option<u64>,
 }
 
 /// What a walk uses up on its way, of fixed size.
@@ -184,6 +192,8 @@ pub struct WalkState {
     pub windows: StackWindows,
     /// What may still be recovered of the rewritten return addresses.
     pub rewritten: RewriteCursor,
+    /// What a walk by ORC uses in the place of the windows.
+    pub(crate) orc: OrcState,
     unreliable: bool,
 }
 
@@ -191,7 +201,12 @@ impl WalkState {
     /// The state at the start of a walk.
     #[must_use]
     pub fn new(stacks: &[StackBounds]) -> Self {
-        Self { windows: StackWindows::new(stacks), rewritten: RewriteCursor::default(), unreliable: false }
+        Self {
+            windows: StackWindows::new(stacks),
+            rewritten: RewriteCursor::default(),
+            orc: OrcState::default(),
+            unreliable: false,
+        }
     }
 
     /// Says that from here on the trace may be wrong. There is no way back: one doubtful step spoils the whole walk.

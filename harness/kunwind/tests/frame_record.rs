@@ -45,6 +45,10 @@ impl Target for Stack {
         None
     }
 
+    fn orc(&self) -> Option<kunwind::OrcTable<'_>> {
+        None
+    }
+
     fn trampoline(&self, _: u64) -> Option<kunwind::Trampoline> {
         None
     }

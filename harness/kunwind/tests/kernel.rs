@@ -42,10 +42,14 @@ impl Target for Stack {
     }
 
     fn task(&self) -> Option<Task> {
-        Some(Task { stack: STACK, ret_stack: None, rethooks: None })
+        Some(Task { stack: STACK, ret_stack: None, rethooks: None, fork_entry: None })
     }
 
     fn table(&self, _: Format) -> Option<&dyn Table> {
+        None
+    }
+
+    fn orc(&self) -> Option<kunwind::OrcTable<'_>> {
         None
     }
 

@@ -13,7 +13,7 @@ mod memory;
 use std::ffi::c_void;
 
 use kunwind::{Register, Regs};
-use unicorn_engine::{MemType, Prot, TlbEntry, TlbType, Unicorn, uc_engine, uc_error, uc_reg_read};
+use unicorn_engine::{HookType, MemType, Prot, TlbEntry, TlbType, Unicorn, uc_engine, uc_error, uc_reg_read};
 
 use crate::Error;
 use crate::arch::{Arch, Exception};
@@ -29,6 +29,16 @@ pub trait Observer {
 
     /// Called when the instruction, which has been seen already, touches a guard page: the CPU takes a fault now.
     fn faulted(&mut self, _: &Interrupt<'_>) {}
+
+    /// Whether it wants to be told of every store. That costs time.
+    fn wants_stores(&self) -> bool {
+        false
+    }
+
+    /// The guest has written so many bytes at this address.
+    fn stored(&mut self, address: u64, size: usize) {
+        let _ = (address, size);
+    }
 }
 
 /// What happens next, at an instruction that has not run yet.
@@ -251,9 +261,18 @@ impl<'g> Machine<'g> {
     /// [`Error::Run`] when the guest touches what it may not, executes what is no instruction, takes an exception that
     /// nobody handles, or exhausts the budget; [`Error::Emulator`] when Unicorn refuses a request.
     pub fn run(&mut self, observer: &mut dyn Observer, budget: u64) -> Result<Ended, Error> {
+        let wants_stores = observer.wants_stores();
         let context = self.context(observer, budget);
         let mut engine = self.engine(context)?;
         engine.add_code_hook(1, 0, before_instruction).map_err(|error| refused("add the code hook", error))?;
+        if wants_stores {
+            engine
+                .add_mem_hook(HookType::MEM_WRITE, 1, 0, |engine, _, address, size, _| {
+                    engine.get_data_mut().observer.stored(address, size);
+                    true
+                })
+                .map_err(|error| refused("add the store hook", error))?;
+        }
         let start = std::time::Instant::now();
         let mut outcome = engine.emu_start(self.entry, self.sentinel, 0, 0);
         while let Some(pc) = fault_on_guard(&mut engine) {

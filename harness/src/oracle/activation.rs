@@ -94,6 +94,19 @@ impl Truth {
         Self { youngest: self.youngest.clone(), of_kernel: true }
     }
 
+    /// What of the trace is user mode's, from where the kernel was entered; nothing if it was not.
+    #[must_use]
+    pub fn of_user(&self) -> Option<Self> {
+        let mut next = self.youngest.as_ref();
+        while let Some(activation) = next {
+            if activation.cause == Cause::UserException {
+                return Some(Self::new(Some(Rc::clone(activation))));
+            }
+            next = activation.parent.as_ref();
+        }
+        None
+    }
+
     /// The activations, youngest first.
     pub fn activations(&self) -> Activations<'_> {
         Activations { next: self.youngest.as_deref(), of_kernel: self.of_kernel }

@@ -20,6 +20,57 @@ const MAX_NODES: usize = 64;
 /// The words of a ret_stack: 4096 bytes (guests/KERNEL.md).
 const RET_STACK_WORDS: u64 = 512;
 
+/// Which words of the stacks have been written since SP was last above them. All others hold what somebody left behind.
+#[derive(Debug)]
+pub struct LiveWords {
+    low: u64,
+    written: Vec<bool>,
+    sp: u64,
+}
+
+impl LiveWords {
+    /// Nothing has been written.
+    #[must_use]
+    pub fn new(layout: &Layout) -> Self {
+        let low = layout.stacks.iter().map(|stack| stack.bounds.low).min().unwrap_or(0);
+        let high = layout.stacks.iter().map(|stack| stack.bounds.high).max().unwrap_or(0);
+        Self { low, written: vec![false; ((high - low) / 8) as usize], sp: 0 }
+    }
+
+    /// The guest has written so many bytes at this address.
+    pub fn store(&mut self, address: u64, size: usize) {
+        for at in (address & !7..address.saturating_add(size as u64)).step_by(8) {
+            if let Some(written) = self.word(at) {
+                *written = true;
+            }
+        }
+    }
+
+    /// SP is here now. What it has passed on its way up is nobody's; so is, when it comes to another stack, all below it there.
+    pub fn follow(&mut self, sp: u64, layout: &Layout) {
+        if sp == self.sp {
+            return;
+        }
+        let (stack, before) = (layout.stack_of(sp), layout.stack_of(self.sp));
+        let from = if stack == before { self.sp } else { stack.map_or(sp, |stack| layout.stacks[stack].bounds.low) };
+        self.sp = sp;
+        for at in (from & !7..sp).step_by(8) {
+            if let Some(written) = self.word(at) {
+                *written = false;
+            }
+        }
+    }
+
+    fn word(&mut self, at: u64) -> Option<&mut bool> {
+        self.written.get_mut(usize::try_from(at.checked_sub(self.low)? / 8).ok()?)
+    }
+
+    fn is_live(&self, at: u64) -> bool {
+        let word = at.checked_sub(self.low).and_then(|distance| usize::try_from(distance / 8).ok());
+        word.and_then(|word| self.written.get(word)).copied().unwrap_or(false)
+    }
+}
+
 /// What can be seen of the machine at a point.
 pub struct Sight<'a> {
     /// The CPU.
@@ -28,6 +79,8 @@ pub struct Sight<'a> {
     pub layout: &'a Layout,
     /// Memory.
     pub memory: &'a Memory,
+    /// Which words of the stacks mean something.
+    pub live: &'a LiveWords,
     /// The registers, as far as they are known.
     pub register: &'a dyn Fn(Register) -> Option<u64>,
     /// The frame pointer's register.
@@ -107,7 +160,7 @@ pub fn displaced(truth: &Truth, sight: &Sight<'_>) -> Option<Whereabouts> {
             continue;
         }
         let address = activation.resume;
-        let in_frame = in_words(sight, below, activation.cfa, address);
+        let in_frame = in_frame(sight, below, activation.cfa, address);
         let is_youngest = !activations[..index].iter().any(|younger| younger.resume == address);
         let in_link = is_youngest && links(sight.arch).iter().any(|link| (sight.register)(*link) == Some(address));
         if !in_frame && !in_link {
@@ -125,15 +178,34 @@ fn links(arch: &dyn Arch) -> &'static [Register] {
     }
 }
 
-/// Whether one of the words from `low` to `high` holds the address, where both are on one stack.
+/// Whether the frame that lies between these addresses holds the return address where a call, or a prologue, leaves it: the word
+/// that the call pushed, or one with a frame pointer below it. Elsewhere it would be somebody's data.
+fn in_frame(sight: &Sight<'_>, low: u64, cfa: u64, address: u64) -> bool {
+    let is_there = |at: u64| sight.live.is_live(at) && sight.memory.read_u64(at) == Some(address);
+    match sight.arch.linkage() {
+        Linkage::Push => is_there(cfa.wrapping_sub(8)),
+        Linkage::Register(_) => words_of(sight, low, cfa).any(|at| {
+            let fp = sight.memory.read_u64(at.wrapping_sub(8));
+            is_there(at)
+                && sight.live.is_live(at.wrapping_sub(8))
+                && fp.is_some_and(|fp| sight.layout.stack_of(fp).is_some())
+        }),
+    }
+}
+
+/// Whether one of the live words from `low` to `high` holds the address.
 fn in_words(sight: &Sight<'_>, low: u64, high: u64, address: u64) -> bool {
+    words_of(sight, low, high).any(|at| sight.live.is_live(at) && sight.memory.read_u64(at) == Some(address))
+}
+
+/// The words from `low` to `high`, where both are on one stack.
+fn words_of(sight: &Sight<'_>, low: u64, high: u64) -> impl Iterator<Item = u64> {
+    /// More than what the code that switches stacks leaves on the older one.
+    const AT_SWITCH: u64 = 64;
     let stack = sight.layout.stack_of(high.wrapping_sub(1));
     // A frame that spans two stacks has its words on the older one: what lies there below is somebody else's, or nobody's.
-    let low = match (stack, sight.layout.stack_of(low)) {
-        (Some(of_high), Some(of_low)) if of_high == of_low => low,
-        _ => high.saturating_sub(64),
-    };
-    (low & !7..high).step_by(8).any(|at| sight.memory.read_u64(at) == Some(address))
+    let low = if stack.is_some() && stack == sight.layout.stack_of(low) { low } else { high.saturating_sub(AT_SWITCH) };
+    (low & !7..high).step_by(8)
 }
 
 /// Looks in every place.
@@ -164,7 +236,9 @@ fn look(sight: &Sight<'_>, address: u64, sp: u64, cfa: u64) -> Whereabouts {
         }
     }
     found.stack = !found.record && in_words(sight, sp, cfa, address);
-    found.stale |= (sp.saturating_sub(BELOW_SP) & !7..sp).step_by(8).any(|at| read(at) == Some(address));
+    // Below SP, and in frames that have not written there.
+    let left_behind = (sp.saturating_sub(BELOW_SP) & !7..cfa.max(sp)).step_by(8);
+    found.stale |= left_behind.filter(|at| *at < sp || !sight.live.is_live(*at)).any(|at| read(at) == Some(address));
     found
 }
 
@@ -179,7 +253,7 @@ fn in_chain(sight: &Sight<'_>, address: u64, cfa: u64) -> bool {
         else {
             return false;
         };
-        if return_address == address && at < cfa {
+        if return_address == address && at < cfa && sight.live.is_live(at.wrapping_add(8)) {
             return true;
         }
         if next <= fp {

@@ -27,7 +27,7 @@ use crate::machine::{Interrupt, Previous, RegisterSet};
 use redirect::Redirects;
 
 pub use activation::{Activation, Activations, Cause, Truth};
-pub use location::{Sight, Whereabouts, displaced};
+pub use location::{LiveWords, Sight, Whereabouts, displaced};
 pub use witness::{Event, Future, Ledger, Transfer, Witness};
 
 /// The two witnesses of a run. Tests plant wrong ones.

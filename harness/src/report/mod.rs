@@ -107,6 +107,8 @@ pub enum Start {
     Regs,
     /// From the saved context of a task that is switched out.
     Task,
+    /// From the registers with which user mode was left, when the kernel is about to go back there.
+    User,
 }
 
 impl Start {
@@ -118,6 +120,7 @@ impl Start {
             Self::Current => "current",
             Self::Regs => "regs",
             Self::Task => "task",
+            Self::User => "user",
         }
     }
 }

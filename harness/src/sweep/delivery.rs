@@ -3,18 +3,19 @@
 //!
 //! When the handler has returned, every register and every live stack word must be what it was, or the run is void.
 
-use kunwind::{CodeAddress, Frame, Register, Regs, RetStack, Source, StackBounds, Task};
+use kunwind::{CodeAddress, Frame, Register, Regs, Source};
 
 use super::nesting::Nesting;
 use super::record::{Arrival, Column, Recorder};
+use super::user::{self, Deferred};
 use super::{Points, Prepared};
 use crate::Error;
 use crate::arch::{Exception, Linkage};
 use crate::machine::{Action, Interrupt, Memory, Observer, RegisterSet};
-use crate::oracle::{Cause, Oracle, Sight, Truth, Witnesses, displaced};
+use crate::oracle::{Cause, LiveWords, Oracle, Sight, Truth, Witnesses, displaced};
 use crate::report::{Section, Start};
 use crate::scenario::{Inner, Kind, Scenario, Variant};
-use crate::subject::{Live, Subject};
+use crate::subject::{Live, Scope, Subject};
 
 /// The function whose instructions, and whose callees', are interrupted.
 const SUBJECT_FUNCTION: &str = "guest_main";
@@ -76,8 +77,12 @@ pub(super) struct Delivery<'p> {
     /// The task that runs the subject function, and the truth at its entry, while it runs.
     began: Option<(u64, Truth)>,
     delivered: Vec<Delivered>,
+    /// The walks of the user's stack that are still to be made.
+    deferred: Deferred,
     /// Of a nested run.
     nesting: Option<Nesting<'p>>,
+    /// Of guests that rewrite return addresses.
+    live: Option<LiveWords>,
     contradiction: Option<String>,
 }
 
@@ -96,14 +101,23 @@ impl<'p> Delivery<'p> {
         witnesses: Witnesses,
     ) -> Result<Self, Error> {
         let arch = prepared.guest.arch;
-        let starts: &[Start] = if kind.walks_task() { &[Start::Task] } else { &[Start::Current, Start::Regs] };
-        let columns =
-            subjects.iter().flat_map(|subject| starts.iter().map(move |start| Column { subject, start: *start }));
+        let starts = |subject: &Subject| -> &[Start] {
+            match subject.scope {
+                Scope::User => &[Start::User],
+                _ if kind.walks_task() => &[Start::Task],
+                _ => &[Start::Current, Start::Regs],
+            }
+        };
+        let columns = subjects
+            .iter()
+            .flat_map(|subject| starts(subject).iter().map(move |start| Column { subject, start: *start }));
         // In a nested run the points are those of the second exception, at every arrival.
         let judged = match kind {
             Kind::Nested => Points { max_visits: u64::MAX, ..points },
             _ => points,
         };
+        let rewrites =
+            ["ret_stack_boot", "rethooks_boot"].iter().any(|list| prepared.guest.symbols.address(list).is_some());
         let abi = arch.abi();
         let at_markers = [arch.sp(), abi.fp, arch.first_argument()].into_iter().chain(abi.ra);
         Ok(Self {
@@ -124,6 +138,8 @@ impl<'p> Delivery<'p> {
             all_registers: RegisterSet::all(arch),
             began: None,
             delivered: Vec::new(),
+            live: rewrites.then(|| LiveWords::new(&prepared.layout)),
+            deferred: Deferred::new(prepared),
             contradiction: None,
         })
     }
@@ -166,6 +182,9 @@ impl<'p> Delivery<'p> {
         }
         let Some(last) = self.delivered.pop() else { return false };
         self.compare(at, &last);
+        if self.kind.walks_user() {
+            self.deferred.request(&self.recorder, last.point, &last.truth);
+        }
         true
     }
 
@@ -217,15 +236,13 @@ impl<'p> Delivery<'p> {
         regs: &dyn Fn(Register) -> Option<u64>,
     ) {
         let prepared = self.recorder.prepared;
-        let Some(task) = self.task(memory, task).filter(|task| task.ret_stack.is_some() || task.rethooks.is_some())
-        else {
-            return;
-        };
+        let (Some(live), Some(task)) = (&self.live, self.task(memory, task)) else { return };
         let abi = prepared.guest.arch.abi();
         let sight = Sight {
             arch: prepared.guest.arch,
             layout: &prepared.layout,
             memory,
+            live,
             register: regs,
             fp: abi.fp,
             record: abi.frame_record.offset_from_fp,
@@ -272,36 +289,6 @@ impl<'p> Delivery<'p> {
         }
     }
 
-    /// The stacks that a walk of this task may be offered: its own, and the CPU's, but none of another task or of user mode.
-    fn offered(&self, memory: &Memory, task: Task, with_cpu: bool) -> Vec<StackBounds> {
-        let prepared = self.recorder.prepared;
-        let of_others: Vec<Option<u64>> = ["task_boot", "task_other"]
-            .iter()
-            .filter_map(|symbol| prepared.guest.symbols.address(symbol))
-            .map(|address| memory.read_u64(address))
-            .collect();
-        let is_cpus = |name: &str, bounds: StackBounds| name != "user" && !of_others.contains(&Some(bounds.low));
-        let stacks = prepared.layout.stacks.iter();
-        let cpus = stacks.filter(|stack| with_cpu && is_cpus(&stack.name, stack.bounds)).map(|stack| stack.bounds);
-        [task.stack].into_iter().chain(cpus).collect()
-    }
-
-    /// What an unwinder knows of the task whose structure is at this address.
-    fn task(&self, memory: &Memory, address: u64) -> Option<Task> {
-        let guest = &self.recorder.prepared.guest;
-        let stack = StackBounds { low: memory.read_u64(address)?, high: memory.read_u64(address + 8)? };
-        let of_task = |list: &str| {
-            let names = [("task_boot", "boot"), ("task_other", "other")];
-            let (_, name) = names.iter().find(|(task, _)| guest.symbols.address(task) == Some(address))?;
-            guest.symbols.address(&format!("{list}_{name}"))
-        };
-        let ret_stack = of_task("ret_stack").and_then(|at| {
-            let entry_words = guest.arch.abi().ret_stack_entry_words;
-            Some(RetStack { words: at + 8, index: memory.read_u64(at)?, entry_words })
-        });
-        Some(Task { stack, ret_stack, rethooks: of_task("rethooks") })
-    }
-
     /// The handler is at its marker: walks of the running task, from the handler's frame and from the pt_regs.
     fn walk_here(&mut self, at: &Interrupt<'_>) {
         let depth = self.delivered.len();
@@ -345,11 +332,13 @@ impl<'p> Delivery<'p> {
         for column in 0..self.recorder.columns.len() {
             match self.recorder.columns[column].start {
                 Start::Current => self.recorder.judge(column, point, current, &target, &of_current),
-                _ => {
+                Start::Regs => {
                     if let Some(of_regs) = &of_regs {
                         self.recorder.judge(column, point, from_regs, &target, of_regs);
                     }
                 }
+                // When the kernel goes back to user mode.
+                Start::User | Start::Live | Start::Task => {}
             }
         }
     }
@@ -357,13 +346,8 @@ impl<'p> Delivery<'p> {
     /// The interrupted registers as the guest's entry code saved them: that must be what they were.
     fn pt_regs(&mut self, memory: &Memory, address: u64, pc: u64, sp: u64) -> Option<Frame> {
         let guest = &self.recorder.prepared.guest;
-        let layout = guest.arch.abi().pt_regs;
-        let saved_pc = memory.read_u64(address.wrapping_add(layout.pc));
-        let mut regs = Regs::none();
-        for (register, offset) in layout.registers {
-            regs.set(*register, memory.read_u64(address.wrapping_add(*offset))?);
-        }
-        if saved_pc != Some(pc) || regs.get(guest.arch.sp()) != Some(sp) {
+        let (saved_pc, regs) = user::saved(self.recorder.prepared, memory, address)?;
+        if saved_pc != pc || regs.get(guest.arch.sp()) != Some(sp) {
             let place = guest.symbols.name(pc);
             self.contradiction = Some(format!(
                 "at {place}: the pt_regs that the marker was given do not hold the interrupted pc and SP"
@@ -470,7 +454,22 @@ impl<'p> Delivery<'p> {
 }
 
 impl Observer for Delivery<'_> {
+    fn wants_stores(&self) -> bool {
+        self.live.is_some()
+    }
+
+    fn stored(&mut self, address: u64, size: usize) {
+        if let Some(live) = &mut self.live {
+            live.store(address, size);
+        }
+    }
+
     fn interrupted(&mut self, at: &Interrupt<'_>) -> Action {
+        if let Some(live) = &mut self.live {
+            let mut sp = [0];
+            at.read_values(&self.marker_set, &mut sp); // SP is its first
+            live.follow(sp[0], &self.recorder.prepared.layout);
+        }
         self.oracle.observe(at);
         self.follow(at);
         let has_returned = self.returns(at);
@@ -479,6 +478,10 @@ impl Observer for Delivery<'_> {
             self.walk_here(at);
         } else if at.pc == self.markers.walk_task && walks_task && self.began.is_some() {
             self.walk_task(at);
+        } else if self.deferred.walk_user == Some(at.pc) && self.kind.walks_user() {
+            let last = self.delivered.last().map(|last| (last.point, &last.truth));
+            let walked = self.deferred.walk(&mut self.recorder, at, self.oracle.truth(), last);
+            self.contradiction = self.contradiction.take().or(walked.err());
         }
         if self.oracle.is_void() || self.contradiction.is_some() {
             return Action::Stop;

@@ -5,7 +5,9 @@ mod delivery;
 mod nesting;
 mod probe;
 mod record;
+mod task;
 mod trial;
+mod user;
 
 use std::path::Path;
 use std::time::Duration;
@@ -77,7 +79,7 @@ impl Prepared {
     }
 
     /// A machine for one run of the guest, as a scenario wants it.
-    fn machine_for(&self, text: &Text) -> Result<Machine<'_>, Error> {
+    pub(crate) fn machine_for(&self, text: &Text) -> Result<Machine<'_>, Error> {
         let mut machine = self.machine(&text.entry)?;
         if text.cpu == Cpu::Max {
             machine.use_max_cpu();
@@ -204,7 +206,7 @@ impl Job<'_> {
         let wanted = point.filter(|_| kind != Kind::Nested).map_or(0, |point| point.visit);
         let max_visits = text.max_visits.max(wanted);
         let points = Points { within: &text.within, max_visits, omissible: &text.omissible };
-        let fits = |subject: &&Subject| subject.fits(&prepared.guest, &prepared.tables);
+        let fits = |subject: &&Subject| subject.fits(&prepared.guest, &prepared.tables, kind);
         let subjects: Vec<&Subject> = subjects.iter().filter(fits).collect();
         let mut machine = prepared.machine_for(text)?;
         if kind == Kind::Probe {

@@ -177,6 +177,11 @@ impl<'p> Recorder<'p> {
         self.sites[site].visits += 1;
     }
 
+    /// The number of a site's last arrival.
+    pub(super) fn visit(&self, site: usize) -> u64 {
+        self.sites.get(site).map_or(0, |site| site.visits)
+    }
+
     /// Tells how the machine stands at a site's last arrival, if that is the point that was asked for.
     pub(super) fn tell_machine(&mut self, site: usize, at: &Interrupt<'_>) {
         let Some(&Site { pc, visits, .. }) = self.sites.get(site) else { return };
@@ -194,27 +199,40 @@ impl<'p> Recorder<'p> {
 
     /// Walks with one column's subject, judges, and remembers the verdict for a site's last arrival.
     pub(super) fn judge(&mut self, column: usize, at: Arrival, start: Frame, target: &Live<'_>, truth: &Truth) {
+        self.judge_at(column, at, self.visit(at.site), start, target, truth);
+    }
+
+    /// [`Recorder::judge`] for an arrival that need not be the last one.
+    pub(super) fn judge_at(
+        &mut self,
+        column: usize,
+        at: Arrival,
+        visit: u64,
+        start: Frame,
+        target: &Live<'_>,
+        truth: &Truth,
+    ) {
         let Arrival { site, reachable } = at;
         let subject = self.columns[column].subject;
         let trial = Trial { subject, prepared: self.prepared, omissible: self.points.omissible };
         target.strayed.set(false);
         let verdict = trial.run(start, target, truth, &mut self.buffer);
         self.strays[column] += u64::from(target.strayed.get() && !subject.roams);
-        let Site { pc, visits, runs, .. } = &mut self.sites[site];
-        if let Some(teller) = self.teller.as_mut().filter(|teller| teller.wants(*pc, *visits)) {
+        let Site { pc, runs, .. } = &mut self.sites[site];
+        if let Some(teller) = self.teller.as_mut().filter(|teller| teller.wants(*pc, visit)) {
             teller.walk(&self.columns[column].label(), &trial, start, target, truth);
         }
         match runs[column].last_mut() {
-            Some(run) if (run.verdict, run.reachable, run.last + 1) == (verdict, reachable, *visits) => {
-                run.last = *visits;
+            Some(run) if (run.verdict, run.reachable, run.last + 1) == (verdict, reachable, visit) => {
+                run.last = visit;
                 return;
             }
-            _ => runs[column].push(Run { verdict, reachable, first: *visits, last: *visits }),
+            _ => runs[column].push(Run { verdict, reachable, first: visit, last: visit }),
         }
         if verdict != Verdict::Exact {
             let name = |address| self.prepared.guest.symbols.name_of_return(address);
             self.firsts.entry((column, *pc, verdict, reachable)).or_insert_with(|| First {
-                visit: *visits,
+                visit,
                 within: self.within.clone(),
                 expected: truth.activations().map(|activation| name(activation.resume)).collect(),
                 got: trial.walk(start, target, &mut self.buffer).frames[1..]

@@ -19,13 +19,22 @@ pub static X86_64: Abi = Abi {
     pt_regs: PtRegs {
         pc: 128, // Linux arch/x86/include/asm/ptrace.h: r15..r12, bp, bx, r11..r8, ax, cx, dx, si, di, orig_ax, ip, cs, flags, sp
         registers: &[
-            (Register(7), 152),
+            (Register(15), 0),
+            (Register(14), 8),
+            (Register(13), 16),
+            (Register(12), 24),
             (Register(6), 32),
             (Register(3), 40),
-            (Register(12), 24),
-            (Register(13), 16),
-            (Register(14), 8),
-            (Register(15), 0),
+            (Register(11), 48),
+            (Register(10), 56),
+            (Register(9), 64),
+            (Register(8), 72),
+            (Register(0), 80),
+            (Register(2), 88),
+            (Register(1), 96),
+            (Register(4), 104),
+            (Register(5), 112),
+            (Register(7), 152),
         ],
     },
     ret_stack_entry_words: 3, // Linux include/linux/ftrace.h, struct ftrace_ret_stack: ret, func, retp

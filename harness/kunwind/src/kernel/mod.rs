@@ -4,6 +4,7 @@
 mod arm64;
 mod boundary;
 mod metadata;
+mod orc;
 mod riscv64;
 mod trampoline;
 mod x86_64;
@@ -13,6 +14,8 @@ pub use arm64::{
     arm64_sframe_v6,
 };
 pub use metadata::MetadataUnwinder;
+pub(crate) use orc::OrcState;
+pub use orc::UnwindOrc;
 pub use riscv64::{WalkStackframe, riscv_metadata, riscv_metadata_detect, riscv_metadata_record};
 pub use x86_64::UnwindFrame;
 

@@ -99,8 +99,13 @@ impl Arch for X86_64 {
     }
 
     fn kernel_unwinders(&self) -> Vec<Box<dyn Unwinder + Send + Sync>> {
-        use kunwind::kernel::{Form, UnwindFrame};
-        vec![Box::new(UnwindFrame::new(Form::Reliable)), Box::new(UnwindFrame::new(Form::BestEffort))]
+        use kunwind::kernel::{Form, UnwindFrame, UnwindOrc};
+        vec![
+            Box::new(UnwindFrame::new(Form::Reliable)),
+            Box::new(UnwindFrame::new(Form::BestEffort)),
+            Box::new(UnwindOrc::new(Form::Reliable)),
+            Box::new(UnwindOrc::new(Form::BestEffort)),
+        ]
     }
 
     fn syscall(&self, number: u32, pc: u64) -> Option<(u64, u64)> {

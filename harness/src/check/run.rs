@@ -1,0 +1,201 @@
+//! One undisturbed run, with every table asked before each instruction.
+
+use std::collections::BTreeMap;
+
+use kunwind::{CfaRule, Entry, Register, Regs, Rule, Table};
+
+use super::claim::{Leaf, behind_call, is_frameless};
+use super::judge::{Judgement, judge};
+use super::{Agreement, FORMATS, Function, Part, PartResult, TableResult, Wrong};
+use crate::guest::Symbol;
+use crate::machine::{Action, Interrupt, Memory, Observer, RegisterSet};
+use crate::oracle::{Activation, Oracle, Witnesses};
+use crate::subject::Live;
+use crate::sweep::Prepared;
+
+/// What a table says of one instruction, and how it stood the test.
+#[derive(Debug, Default)]
+struct Asked {
+    entry: Option<Entry>,
+    judged: [bool; Part::ALL.len()],
+    wrong: [Option<String>; Part::ALL.len()],
+}
+
+impl Asked {
+    fn note(&mut self, judgement: Judgement) {
+        for (part, outcome) in judgement.into_iter().enumerate() {
+            self.judged[part] |= outcome.is_some();
+            if let Some(Err(detail)) = outcome {
+                self.wrong[part].get_or_insert(detail);
+            }
+        }
+    }
+}
+
+/// An instruction.
+#[derive(Debug)]
+struct Site {
+    points: u64,
+    /// In the order of [`FORMATS`].
+    asked: [Asked; FORMATS.len()],
+}
+
+/// Watches a run.
+pub(super) struct Run<'p> {
+    prepared: &'p Prepared,
+    oracle: Oracle<'p>,
+    /// Those that rows speak of.
+    registers: RegisterSet,
+    /// The task structures: {low, high} of the task's stack first (guests/KERNEL.md).
+    tasks: Vec<u64>,
+    /// By address.
+    sites: BTreeMap<u64, Site>,
+}
+
+impl<'p> Run<'p> {
+    pub(super) fn new(prepared: &'p Prepared, witnesses: Witnesses) -> Self {
+        let entry = |table: &dyn Table, address| table.entry(address).ok().flatten().filter(is_said);
+        let asked = |address: u64| {
+            let of = |format| prepared.tables.get(format).and_then(|table| entry(table, address));
+            FORMATS.map(|format| Asked { entry: of(format), ..Asked::default() })
+        };
+        let lines = prepared.listing.lines();
+        let sites: BTreeMap<u64, Site> =
+            lines.map(|line| (line.address, Site { points: 0, asked: asked(line.address) })).collect();
+        let abi = prepared.guest.arch.abi();
+        let mut named: Vec<Register> = [abi.sp, abi.fp].into_iter().chain(abi.ra).collect();
+        let entries = sites.values().flat_map(|site| &site.asked).filter_map(|asked| asked.entry.as_ref());
+        named.extend(entries.flat_map(registers_of));
+        named.sort_unstable();
+        named.dedup();
+        Self {
+            prepared,
+            oracle: prepared.oracle(witnesses),
+            registers: RegisterSet::new(prepared.guest.arch, named),
+            tasks: ["task_boot", "task_other"].iter().filter_map(|name| prepared.guest.symbols.address(name)).collect(),
+            sites,
+        }
+    }
+
+    /// Whether a switch of tasks is half done: SP is on the stack of a task that is not the running one yet. There is no
+    /// caller then of whom SP and the truth say the same.
+    fn is_between_tasks(&self, memory: &Memory, sp: u64) -> bool {
+        let others = self.tasks.iter().filter(|task| **task != self.oracle.task());
+        others
+            .filter_map(|task| Some(memory.read_u64(*task)?..memory.read_u64(task + 8)?))
+            .any(|stack| stack.contains(&sp))
+    }
+
+    /// Why the run is void, and what was found.
+    pub(super) fn finish(self, never_resumes: &[String]) -> (Option<String>, Vec<Function>) {
+        let Self { prepared, oracle, sites, .. } = self;
+        let void = oracle.finish(never_resumes).contradiction;
+        let functions = prepared.guest.symbols.functions().iter();
+        let of_function = |function: &Symbol| {
+            let range = function.address..function.address + function.size;
+            let sites: Vec<(u64, &Site)> =
+                sites.range(range).map(|(address, site)| (address - function.address, site)).collect();
+            self::function(prepared, function, &sites)
+        };
+        (void, functions.filter(|function| function.size > 0).map(of_function).collect())
+    }
+}
+
+/// Whether an entry says anything of its instruction.
+fn is_said(entry: &Entry) -> bool {
+    !matches!(entry, Entry::NoRow { .. })
+}
+
+/// The registers that an entry names.
+fn registers_of(entry: &Entry) -> Vec<Register> {
+    let Entry::Row(row) = entry else { return Vec::new() };
+    let of_rule = |rule| match rule {
+        Rule::RegOffset(register, _) | Rule::RegOffsetDeref(register, _) => Some(register),
+        Rule::Retain | Rule::CfaOffset(_) | Rule::CfaOffsetDeref(_) => None,
+    };
+    let (CfaRule::RegOffset(cfa, _) | CfaRule::RegOffsetDeref(cfa, _)) = row.cfa;
+    [Some(cfa), of_rule(row.ra), of_rule(row.fp)].into_iter().flatten().collect()
+}
+
+impl Observer for Run<'_> {
+    fn interrupted(&mut self, at: &Interrupt<'_>) -> Action {
+        self.oracle.observe(at);
+        if self.oracle.is_void() {
+            return Action::Stop;
+        }
+        let arch = self.prepared.guest.arch;
+        let mut regs = Regs::none();
+        at.read(&self.registers, &mut regs);
+        let sp = regs.get(arch.sp()).unwrap_or_default();
+        let is_between_tasks = self.is_between_tasks(at.memory, sp);
+        let Some(site) = self.sites.get_mut(&at.pc) else { return Action::Continue };
+        site.points += 1;
+        if is_between_tasks {
+            return Action::Continue;
+        }
+        let live = Live::new(self.prepared, at.memory, &self.prepared.bounds, None);
+        // What waits on the kernel's stack has not called what runs in user mode.
+        let is_caller = |caller: &&Activation| !at.is_user(arch) || caller.stack == self.prepared.layout.stack_of(sp);
+        let caller = self.oracle.truth().activations().next().filter(is_caller);
+        for asked in &mut site.asked {
+            if let Some(entry) = asked.entry {
+                asked.note(judge(&entry, &regs, &live, caller));
+            }
+        }
+        Action::Continue
+    }
+}
+
+fn function(prepared: &Prepared, function: &Symbol, sites: &[(u64, &Site)]) -> Function {
+    let tables = FORMATS.iter().enumerate().filter(|(_, format)| prepared.tables.get(**format).is_some());
+    Function {
+        name: function.name.clone(),
+        points: sites.iter().map(|(_, site)| site.points).sum(),
+        instructions: sites.len(),
+        ran: sites.iter().filter(|(_, site)| site.points > 0).count(),
+        tables: tables.map(|(index, _)| of_table(prepared, function, sites, index)).collect(),
+        agreement: agreement(sites),
+    }
+}
+
+/// What the table of this index says of a function.
+fn of_table(prepared: &Prepared, function: &Symbol, sites: &[(u64, &Site)], index: usize) -> TableResult {
+    let asked = || sites.iter().map(|(offset, site)| (*offset, &site.asked[index]));
+    let mut parts = [PartResult::default(); Part::ALL.len()];
+    let mut wrong = Vec::new();
+    for (offset, asked) in asked() {
+        for (number, part) in Part::ALL.into_iter().enumerate() {
+            parts[number].judged += usize::from(asked.judged[number]);
+            match &asked.wrong[number] {
+                Some(detail) => wrong.push(Wrong { offset, part, detail: detail.clone() }),
+                None => parts[number].right += usize::from(asked.judged[number]),
+            }
+        }
+    }
+    let arch = prepared.guest.arch;
+    let claims = !sites.is_empty() && asked().all(|(_, asked)| is_frameless(asked.entry.as_ref(), arch));
+    let range = function.address..function.address + function.size;
+    let behind_call = behind_call(prepared.listing.range(range), arch).map(|address| address - function.address);
+    let refuted = wrong.first().map(|wrong| wrong.offset).into_iter().chain(behind_call).min();
+    let leaf = match refuted {
+        _ if !claims => Leaf::NotClaimed,
+        Some(offset) => Leaf::Refuted(offset),
+        None if parts.iter().all(|part| part.judged == 0) => Leaf::Untested,
+        None => Leaf::Holds,
+    };
+    let covered = asked().filter(|(_, asked)| asked.entry.is_some()).count();
+    TableResult { format: FORMATS[index], covered, parts, leaf, wrong }
+}
+
+/// Whether all tables say the same of a function, where two or more say something.
+fn agreement(sites: &[(u64, &Site)]) -> Agreement {
+    let compared = sites.iter().filter_map(|(offset, site)| {
+        let said: Vec<&Entry> = site.asked.iter().filter_map(|asked| asked.entry.as_ref()).collect();
+        (said.len() > 1).then(|| (*offset, said.windows(2).all(|pair| pair[0] == pair[1])))
+    });
+    compared.fold(Agreement::None, |so_far, (offset, same)| match so_far {
+        Agreement::Differ(_) => so_far,
+        _ if same => Agreement::Same,
+        _ => Agreement::Differ(offset),
+    })
+}

@@ -1,0 +1,104 @@
+//! The table for people: one line for each function that ran and each table that the guest has.
+
+use std::io::Write;
+
+use anstyle::{AnsiColor, Style};
+
+use super::{Agreement, Function, Guest, Leaf, Report, TableResult};
+
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const GOOD: Style = AnsiColor::Green.on_default();
+const DIM: Style = Style::new().dimmed();
+
+/// Writes the tables, what is not as the scenarios say, and the totals. Styles are ANSI codes; the caller strips them where
+/// they do not belong.
+///
+/// # Errors
+///
+/// Those of `out`.
+pub fn write(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
+    let names = report.guests.iter().flat_map(|guest| &guest.functions).filter(|function| function.ran > 0);
+    let width = names.map(|function| function.name.len()).max().unwrap_or(0).max(8);
+    for guest in &report.guests {
+        write_guest(guest, width, out)?;
+    }
+    write_totals(report, out)?;
+    for message in &report.broken {
+        writeln!(out, "{BAD}gate broken{BAD:#}: {message}")?;
+    }
+    if report.broken.is_empty() {
+        writeln!(out, "{GOOD}every wrong row is listed with its reason{GOOD:#}")?;
+    }
+    Ok(())
+}
+
+fn write_guest(guest: &Guest, width: usize, out: &mut dyn Write) -> std::io::Result<()> {
+    if let Some(reason) = &guest.void {
+        let (style, mark) = if guest.void_is_meant { (GOOD, "void as it must be") } else { (BAD, "void") };
+        return writeln!(out, "{}: {style}{mark}{style:#}: {reason}\n", guest.name);
+    }
+    writeln!(
+        out,
+        "{}\n{DIM}  {:<width$}  {:>8} {:>5} {:>5}  {:<6} {:>7} {:>7} {:>7} {:>7}  {:<8}  {:<5}  first wrong{DIM:#}",
+        guest.name, "function", "points", "instr", "ran", "table", "covered", "cfa", "ra", "fp", "leaf", "agree"
+    )?;
+    for function in guest.functions.iter().filter(|function| function.ran > 0) {
+        for table in &function.tables {
+            let Function { name, points, instructions, ran, .. } = function;
+            write!(out, "  {name:<width$}  {points:>8} {instructions:>5} {ran:>5}  ")?;
+            write_table(function, table, out)?;
+        }
+    }
+    writeln!(out)
+}
+
+fn write_table(function: &Function, table: &TableResult, out: &mut dyn Write) -> std::io::Result<()> {
+    write!(out, "{:<6} {:>7} ", table.format.name(), table.covered)?;
+    for part in table.parts {
+        let style = if part.right == part.judged { Style::new() } else { BAD };
+        let cell = format!("{}/{}", part.right, part.judged);
+        write!(out, "{style}{cell:>7}{style:#} ")?;
+    }
+    let style = match table.leaf {
+        Leaf::Refuted(_) => BAD,
+        Leaf::Holds => GOOD,
+        Leaf::NotClaimed | Leaf::Untested => Style::new(),
+    };
+    write!(out, " {style}{:<8}{style:#}", table.leaf.name())?;
+    let mut end = match function.agreement {
+        Agreement::None => "-".to_owned(),
+        Agreement::Same => "yes".to_owned(),
+        Agreement::Differ(offset) => format!("+{offset:#x}"),
+    };
+    if let Some(offset) = table.first_wrong() {
+        let place = format!("{}+{offset:#x}", function.name);
+        let here = table.wrong.iter().filter(|wrong| wrong.offset == offset);
+        let told: Vec<String> = here.map(|wrong| format!("{} {}", wrong.part.name(), wrong.detail)).collect();
+        let told = if told.is_empty() { "behind a call".to_owned() } else { told.join("; ") };
+        end = format!("{end:<5}  {place}: {told}");
+    }
+    writeln!(out, "  {end}")
+}
+
+fn write_totals(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
+    for format in super::FORMATS {
+        let functions = report.guests.iter().flat_map(|guest| &guest.functions);
+        let tables: Vec<&TableResult> = functions
+            .flat_map(|function| &function.tables)
+            .filter(|table| table.format == format && table.covered > 0)
+            .collect();
+        let sum = |count: fn(&TableResult) -> usize| tables.iter().map(|table| count(table)).sum::<usize>();
+        let (functions, instructions) = (tables.len(), sum(|table| table.covered));
+        let (judged, right) = (sum(|table| table.parts[0].judged), sum(|table| table.parts[0].right));
+        let wrong = tables.iter().filter(|table| table.is_wrong()).count();
+        let claims = sum(|table| usize::from(table.leaf != Leaf::NotClaimed));
+        let refuted = sum(|table| usize::from(matches!(table.leaf, Leaf::Refuted(_))));
+        writeln!(
+            out,
+            "{}: {functions} functions, {instructions} instructions; the CFA is right at {right} of {judged} that ran; \
+             {wrong} functions with something wrong; {refuted} of {claims} leaf claims false",
+            format.name()
+        )?;
+    }
+    Ok(())
+}
