@@ -66,6 +66,10 @@ impl Target for User {
     fn trampoline(&self, _: u64) -> Option<Trampoline> {
         None
     }
+
+    fn orc(&self) -> Option<kunwind::orc::OrcTable<'_>> {
+        None
+    }
 }
 
 const fn row(cfa: CfaRule, ra: Rule, fp: Rule) -> Entry {

@@ -2,8 +2,7 @@
 
 use kunwind::{CfaRule, Entry, Rule};
 
-use crate::arch::{Arch, FlowKind, Linkage};
-use crate::listing::Line;
+use crate::arch::{Arch, Linkage};
 
 /// Whether a function's rows claim that it is a leaf, and whether that is so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,12 +40,4 @@ pub(super) fn is_frameless(entry: Option<&Entry>, arch: &dyn Arch) -> bool {
     };
     let cfa = CfaRule::RegOffset(arch.sp(), pushed);
     matches!(entry, Some(Entry::Row(row)) if row.cfa == cfa && row.ra == ra && row.fp == Rule::Retain)
-}
-
-/// The instruction behind the first call of a function, on a CPU whose calls all change the one link register: whatever rows
-/// say, the return address is not there any more. A call at the very end does not come back.
-pub(super) fn behind_call<'l>(lines: impl Iterator<Item = &'l Line>, arch: &dyn Arch) -> Option<u64> {
-    let Linkage::Register([_]) = arch.linkage() else { return None };
-    let lines: Vec<&Line> = lines.collect();
-    lines.windows(2).find(|pair| pair[0].flow.kind == FlowKind::Call).map(|pair| pair[1].address)
 }

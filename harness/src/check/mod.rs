@@ -92,17 +92,13 @@ impl TableResult {
     /// Whether something in it is false.
     #[must_use]
     pub fn is_wrong(&self) -> bool {
-        !self.wrong.is_empty() || matches!(self.leaf, Leaf::Refuted(_))
+        !self.wrong.is_empty()
     }
 
     /// The first instruction at which something is false.
     #[must_use]
     pub fn first_wrong(&self) -> Option<u64> {
-        let refuted = match self.leaf {
-            Leaf::Refuted(offset) => Some(offset),
-            _ => None,
-        };
-        self.wrong.iter().map(|wrong| wrong.offset).chain(refuted).min()
+        self.wrong.first().map(|wrong| wrong.offset)
     }
 }
 
@@ -204,7 +200,7 @@ pub fn run_all(root: &Path, scenarios: &[Scenario], all: &[Scenario]) -> Result<
 /// Whatever keeps it from running to its end.
 pub fn check(prepared: &Prepared, scenario: &Scenario, name: &str) -> Result<Guest, Error> {
     let text = &scenario.text;
-    let mut run = run::Run::new(prepared, Witnesses::default());
+    let mut run = run::Run::new(prepared, text, Witnesses::default());
     prepared.machine_for(text)?.run(&mut run, text.budget)?;
     let (void, functions) = run.finish(&text.never_resumes);
     Ok(Guest {

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use kunwind::{CfaRule, Entry, Register, Regs, Rule, Table};
 
-use super::claim::{Leaf, behind_call, is_frameless};
+use super::claim::{Leaf, is_frameless};
 use super::judge::{Judgement, judge};
 use super::{Agreement, FORMATS, Function, Part, PartResult, TableResult, Wrong};
 use crate::guest::Symbol;
 use crate::machine::{Action, Interrupt, Memory, Observer, RegisterSet};
 use crate::oracle::{Activation, Oracle, Witnesses};
+use crate::scenario::Text;
 use crate::subject::Live;
 use crate::sweep::Prepared;
 
@@ -48,12 +49,15 @@ pub(super) struct Run<'p> {
     registers: RegisterSet,
     /// The task structures: {low, high} of the task's stack first (guests/KERNEL.md).
     tasks: Vec<u64>,
+    /// Functions that the scenario says may be left out because they never go on: live patching has redirected their calls.
+    /// Who called them is the caller.
+    gone: Vec<&'p Symbol>,
     /// By address.
     sites: BTreeMap<u64, Site>,
 }
 
 impl<'p> Run<'p> {
-    pub(super) fn new(prepared: &'p Prepared, witnesses: Witnesses) -> Self {
+    pub(super) fn new(prepared: &'p Prepared, text: &Text, witnesses: Witnesses) -> Self {
         let entry = |table: &dyn Table, address| table.entry(address).ok().flatten().filter(is_said);
         let asked = |address: u64| {
             let of = |format| prepared.tables.get(format).and_then(|table| entry(table, address));
@@ -62,6 +66,8 @@ impl<'p> Run<'p> {
         let lines = prepared.listing.lines();
         let sites: BTreeMap<u64, Site> =
             lines.map(|line| (line.address, Site { points: 0, asked: asked(line.address) })).collect();
+        let is_gone =
+            |function: &&Symbol| text.omissible.contains(&function.name) && text.never_resumes.contains(&function.name);
         let abi = prepared.guest.arch.abi();
         let mut named: Vec<Register> = [abi.sp, abi.fp].into_iter().chain(abi.ra).collect();
         let entries = sites.values().flat_map(|site| &site.asked).filter_map(|asked| asked.entry.as_ref());
@@ -73,6 +79,7 @@ impl<'p> Run<'p> {
             oracle: prepared.oracle(witnesses),
             registers: RegisterSet::new(prepared.guest.arch, named),
             tasks: ["task_boot", "task_other"].iter().filter_map(|name| prepared.guest.symbols.address(name)).collect(),
+            gone: prepared.guest.symbols.functions().iter().filter(is_gone).collect(),
             sites,
         }
     }
@@ -136,7 +143,12 @@ impl Observer for Run<'_> {
         let live = Live::new(self.prepared, at.memory, &self.prepared.bounds, None);
         // What waits on the kernel's stack has not called what runs in user mode.
         let is_caller = |caller: &&Activation| !at.is_user(arch) || caller.stack == self.prepared.layout.stack_of(sp);
-        let caller = self.oracle.truth().activations().next().filter(is_caller);
+        let is_gone = |activation: &Activation| {
+            let call = activation.resume.wrapping_sub(1);
+            self.gone.iter().any(|function| (function.address..function.address + function.size).contains(&call))
+        };
+        let mut waiting = self.oracle.truth().activations();
+        let caller = waiting.find(|activation| !is_gone(activation)).filter(is_caller);
         for asked in &mut site.asked {
             if let Some(entry) = asked.entry {
                 asked.note(judge(&entry, &regs, &live, caller));
@@ -153,13 +165,13 @@ fn function(prepared: &Prepared, function: &Symbol, sites: &[(u64, &Site)]) -> F
         points: sites.iter().map(|(_, site)| site.points).sum(),
         instructions: sites.len(),
         ran: sites.iter().filter(|(_, site)| site.points > 0).count(),
-        tables: tables.map(|(index, _)| of_table(prepared, function, sites, index)).collect(),
+        tables: tables.map(|(index, _)| of_table(prepared, sites, index)).collect(),
         agreement: agreement(sites),
     }
 }
 
 /// What the table of this index says of a function.
-fn of_table(prepared: &Prepared, function: &Symbol, sites: &[(u64, &Site)], index: usize) -> TableResult {
+fn of_table(prepared: &Prepared, sites: &[(u64, &Site)], index: usize) -> TableResult {
     let asked = || sites.iter().map(|(offset, site)| (*offset, &site.asked[index]));
     let mut parts = [PartResult::default(); Part::ALL.len()];
     let mut wrong = Vec::new();
@@ -174,12 +186,9 @@ fn of_table(prepared: &Prepared, function: &Symbol, sites: &[(u64, &Site)], inde
     }
     let arch = prepared.guest.arch;
     let claims = !sites.is_empty() && asked().all(|(_, asked)| is_frameless(asked.entry.as_ref(), arch));
-    let range = function.address..function.address + function.size;
-    let behind_call = behind_call(prepared.listing.range(range), arch).map(|address| address - function.address);
-    let refuted = wrong.first().map(|wrong| wrong.offset).into_iter().chain(behind_call).min();
-    let leaf = match refuted {
+    let leaf = match wrong.first() {
         _ if !claims => Leaf::NotClaimed,
-        Some(offset) => Leaf::Refuted(offset),
+        Some(wrong) => Leaf::Refuted(wrong.offset),
         None if parts.iter().all(|part| part.judged == 0) => Leaf::Untested,
         None => Leaf::Holds,
     };

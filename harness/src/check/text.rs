@@ -74,8 +74,7 @@ fn write_table(function: &Function, table: &TableResult, out: &mut dyn Write) ->
         let place = format!("{}+{offset:#x}", function.name);
         let here = table.wrong.iter().filter(|wrong| wrong.offset == offset);
         let told: Vec<String> = here.map(|wrong| format!("{} {}", wrong.part.name(), wrong.detail)).collect();
-        let told = if told.is_empty() { "behind a call".to_owned() } else { told.join("; ") };
-        end = format!("{end:<5}  {place}: {told}");
+        end = format!("{end:<5}  {place}: {}", told.join("; "));
     }
     writeln!(out, "  {end}")
 }
