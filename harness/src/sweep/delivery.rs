@@ -8,12 +8,13 @@ use kunwind::{CodeAddress, Frame, Register, Regs, Source};
 use super::marker::Markers;
 use super::nesting::Nesting;
 use super::record::{Arrival, Column, Recorder};
+use super::task::Registers;
 use super::user::{self, Deferred};
 use super::{Points, Prepared};
 use crate::Error;
 use crate::arch::{Exception, Linkage};
 use crate::machine::{Action, Interrupt, Memory, Observer, RegisterSet};
-use crate::oracle::{Cause, LiveWords, Oracle, Sight, Truth, Witnesses, displaced};
+use crate::oracle::{Cause, LiveWords, Oracle, Truth, Witnesses};
 use crate::report::{Section, Start};
 use crate::scenario::{Inner, Kind, Scenario, Variant};
 use crate::subject::{Live, Scope, Subject};
@@ -203,30 +204,10 @@ impl<'p> Delivery<'p> {
     }
 
     /// Notes where the youngest displaced return address is, in guests that rewrite some.
-    fn locate(
-        &mut self,
-        site: usize,
-        memory: &Memory,
-        task: u64,
-        truth: &Truth,
-        regs: &dyn Fn(Register) -> Option<u64>,
-    ) {
-        let prepared = self.recorder.prepared;
-        let task = super::task::task(prepared, memory, task);
-        let (Some(live), Some(task)) = (&self.live, task) else { return };
-        let abi = prepared.guest.arch.abi();
-        let sight = Sight {
-            arch: prepared.guest.arch,
-            layout: &prepared.layout,
-            memory,
-            live,
-            register: regs,
-            fp: abi.fp,
-            record: abi.frame_record.offset_from_fp,
-            ret_stack: task.ret_stack.map(|stack| (stack.words, stack.index)),
-            rethooks: task.rethooks,
-        };
-        if let Some(found) = displaced(truth, &sight) {
+    fn locate(&mut self, site: usize, memory: &Memory, task: u64, truth: &Truth, regs: Registers<'_>) {
+        if let Some(live) = &self.live
+            && let Some(found) = super::task::displaced_in(self.recorder.prepared, live, memory, task, truth, regs)
+        {
             self.recorder.locates(site, &found, truth);
         }
     }

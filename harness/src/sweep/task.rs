@@ -1,9 +1,10 @@
 //! What a walk is told of the task whose stack it walks.
 
-use kunwind::{RetStack, StackBounds, Task};
+use kunwind::{Register, RetStack, StackBounds, Task};
 
 use super::Prepared;
 use crate::machine::Memory;
+use crate::oracle::{LiveWords, Sight, Truth, Whereabouts, displaced};
 
 /// Where a new task begins (guests/KERNEL.md).
 const FORK_ENTRY: &str = "ret_from_fork_asm";
@@ -36,4 +37,32 @@ pub(super) fn task(prepared: &Prepared, memory: &Memory, address: u64) -> Option
     });
     let fork_entry = guest.symbols.address(FORK_ENTRY);
     Some(Task { stack, ret_stack, rethooks: of_task("rethooks"), fork_entry })
+}
+
+/// The registers of a task, as far as they are known.
+pub(super) type Registers<'a> = &'a dyn Fn(Register) -> Option<u64>;
+
+/// Where the youngest return address of a task is that is neither in its frame nor in a link register; nothing if all are.
+pub(super) fn displaced_in(
+    prepared: &Prepared,
+    live: &LiveWords,
+    memory: &Memory,
+    address: u64,
+    truth: &Truth,
+    register: Registers<'_>,
+) -> Option<Whereabouts> {
+    let task = task(prepared, memory, address)?;
+    let abi = prepared.guest.arch.abi();
+    let sight = Sight {
+        arch: prepared.guest.arch,
+        layout: &prepared.layout,
+        memory,
+        live,
+        register,
+        fp: abi.fp,
+        record: abi.frame_record.offset_from_fp,
+        ret_stack: task.ret_stack.map(|stack| (stack.words, stack.index)),
+        rethooks: task.rethooks,
+    };
+    displaced(truth, &sight)
 }
