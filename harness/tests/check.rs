@@ -138,7 +138,9 @@ fn hand_written_rows_are_right_and_those_of_the_compiler_are_not() {
     for guest in &report.guests {
         assert!(guest.void.is_none() || guest.void_is_meant, "{}: {:?}", guest.name, guest.void);
         let wrong = wrong_functions(guest);
-        if guest.name == "arm64/leaf_misannotated" {
+        if guest.name.ends_with("/outermost") {
+            assert_eq!(wrong, ["liar"]);
+        } else if guest.name == "arm64/leaf_misannotated" {
             assert_eq!(wrong, ["encrypt_frame_push", "encrypt_sub_sp", "encrypt_push_lr"]);
         } else if is_compiled(guest) && !guest.name.starts_with("x86_64/") {
             // clang 14: one row for a whole prologue, none for an epilogue.

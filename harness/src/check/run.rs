@@ -144,8 +144,11 @@ impl Observer for Run<'_> {
         // What waits on the kernel's stack has not called what runs in user mode.
         let is_caller = |caller: &&Activation| !at.is_user(arch) || caller.stack == self.prepared.layout.stack_of(sp);
         let is_gone = |activation: &Activation| {
+            // It had pushed nothing yet.
+            let is_bare = activation.parent.as_ref().is_some_and(|parent| parent.cfa == activation.cfa);
             let call = activation.resume.wrapping_sub(1);
-            self.gone.iter().any(|function| (function.address..function.address + function.size).contains(&call))
+            is_bare
+                && self.gone.iter().any(|function| (function.address..function.address + function.size).contains(&call))
         };
         let mut waiting = self.oracle.truth().activations();
         let caller = waiting.find(|activation| !is_gone(activation)).filter(is_caller);

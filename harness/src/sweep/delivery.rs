@@ -5,45 +5,22 @@
 
 use kunwind::{CodeAddress, Frame, Register, Regs, Source};
 
+use super::marker::Markers;
 use super::nesting::Nesting;
 use super::record::{Arrival, Column, Recorder};
+use super::task::Registers;
 use super::user::{self, Deferred};
 use super::{Points, Prepared};
 use crate::Error;
 use crate::arch::{Exception, Linkage};
 use crate::machine::{Action, Interrupt, Memory, Observer, RegisterSet};
-use crate::oracle::{Cause, LiveWords, Oracle, Sight, Truth, Witnesses, displaced};
+use crate::oracle::{Cause, LiveWords, Oracle, Truth, Witnesses};
 use crate::report::{Section, Start};
 use crate::scenario::{Inner, Kind, Scenario, Variant};
 use crate::subject::{Live, Scope, Subject};
 
-/// The function whose instructions, and whose callees', are interrupted.
-const SUBJECT_FUNCTION: &str = "guest_main";
-
 /// The site of an exception that is no point: the outer one of two.
 const JUDGED_BY_NOBODY: usize = usize::MAX;
-
-/// The symbols of a guest that can be interrupted.
-struct Markers {
-    guest_main: u64,
-    walk_here: u64,
-    walk_task: u64,
-    current: u64,
-    need_resched: u64,
-}
-
-impl Markers {
-    fn new(prepared: &Prepared) -> Result<Self, Error> {
-        let require = |symbol| prepared.guest.require(symbol, "guests/KERNEL.md lists what a kernel guest defines");
-        Ok(Self {
-            guest_main: require(SUBJECT_FUNCTION)?,
-            walk_here: require("walk_here")?,
-            walk_task: require("walk_task")?,
-            current: require("__current")?,
-            need_resched: require("need_resched")?,
-        })
-    }
-}
 
 /// An exception that has been delivered and whose handler has not returned yet.
 struct Delivered {
@@ -227,29 +204,10 @@ impl<'p> Delivery<'p> {
     }
 
     /// Notes where the youngest displaced return address is, in guests that rewrite some.
-    fn locate(
-        &mut self,
-        site: usize,
-        memory: &Memory,
-        task: u64,
-        truth: &Truth,
-        regs: &dyn Fn(Register) -> Option<u64>,
-    ) {
-        let prepared = self.recorder.prepared;
-        let (Some(live), Some(task)) = (&self.live, self.task(memory, task)) else { return };
-        let abi = prepared.guest.arch.abi();
-        let sight = Sight {
-            arch: prepared.guest.arch,
-            layout: &prepared.layout,
-            memory,
-            live,
-            register: regs,
-            fp: abi.fp,
-            record: abi.frame_record.offset_from_fp,
-            ret_stack: task.ret_stack.map(|stack| (stack.words, stack.index)),
-            rethooks: task.rethooks,
-        };
-        if let Some(found) = displaced(truth, &sight) {
+    fn locate(&mut self, site: usize, memory: &Memory, task: u64, truth: &Truth, regs: Registers<'_>) {
+        if let Some(live) = &self.live
+            && let Some(found) = super::task::displaced_in(self.recorder.prepared, live, memory, task, truth, regs)
+        {
             self.recorder.locates(site, &found, truth);
         }
     }
@@ -315,11 +273,15 @@ impl<'p> Delivery<'p> {
             Frame { pc: CodeAddress::Return(return_address.unwrap_or_default()), regs, source: Source::Start };
         let address = live.get(arch.first_argument()).unwrap_or_default();
         let Some(from_regs) = self.pt_regs(at.memory, address, pc, sp) else { return };
-        let Some(task) = at.memory.read_u64(self.markers.current).and_then(|task| self.task(at.memory, task)) else {
+        let Some(task) = at
+            .memory
+            .read_u64(self.markers.current)
+            .and_then(|task| super::task::task(self.recorder.prepared, at.memory, task))
+        else {
             self.contradiction = Some("the running task has no stack".to_owned());
             return;
         };
-        let stacks = self.offered(at.memory, task, true);
+        let stacks = super::task::offered(self.recorder.prepared, at.memory, task, true);
         let target = Live::new(self.recorder.prepared, at.memory, &stacks, Some(task));
         // The walk from the handler's frame begins with the marker's caller; that from pt_regs with the interrupted pc.
         let truth = self.oracle.truth();
@@ -366,7 +328,8 @@ impl<'p> Delivery<'p> {
         let address = live.get(arch.first_argument()).unwrap_or_default();
         let truth = self.oracle.truth_of(address);
         let context = arch.saved_context(at.memory, address);
-        let (Some(task), Some((pc, regs))) = (self.task(at.memory, address), context) else {
+        let (Some(task), Some((pc, regs))) = (super::task::task(self.recorder.prepared, at.memory, address), context)
+        else {
             self.contradiction = Some("the task that is switched out has no saved context".to_owned());
             return;
         };
@@ -393,7 +356,7 @@ impl<'p> Delivery<'p> {
             self.locate(point.site, at.memory, address, &truth.without(1), &|register| regs.get(register));
         }
         let start = Frame { pc: CodeAddress::Return(pc), regs, source: Source::Start };
-        let stacks = self.offered(at.memory, task, false);
+        let stacks = super::task::offered(self.recorder.prepared, at.memory, task, false);
         let target = Live::new(self.recorder.prepared, at.memory, &stacks, Some(task));
         let older = truth.without(1).of_kernel();
         if self.kind == Kind::Corrupt {

@@ -2,6 +2,7 @@
 
 mod corruption;
 mod delivery;
+mod marker;
 mod nesting;
 mod probe;
 mod record;

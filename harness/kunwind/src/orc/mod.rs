@@ -1,7 +1,7 @@
 //! ORC, the unwind data of Linux on x86-64, as it is in v7.3: `arch/x86/include/asm/orc_types.h` (the entry), the two arrays
 //! `.orc_unwind_ip` and `.orc_unwind`, and the look-up of `arch/x86/kernel/unwind_orc.c`.
 //!
-//! [`OrcTable`] reads the two arrays where they lie, without allocation. With the feature `alloc`, [`write`] makes them.
+//! [`OrcTable`] reads the two arrays where they lie, without allocation. With the feature `alloc`, [`write()`] makes them.
 
 mod table;
 #[cfg(feature = "alloc")]

@@ -196,6 +196,9 @@ fn rewriter_of(trampoline: Option<&str>, of_scenario: &str) -> String {
     }
 }
 
+/// Finds, or makes, the row of a rewriter, and does something with it.
+type WithRow<'a> = &'a mut dyn FnMut(&str, &mut dyn FnMut(&mut Row));
+
 /// The intervals that an instruction is part of, in the row of each rewriter.
 type Open = BTreeMap<String, Vec<usize>>;
 
@@ -209,7 +212,7 @@ struct Here<'a> {
 
 impl Here<'_> {
     /// Adds its points to their rows. `before` are the intervals that the instruction before was part of.
-    fn add(&self, of_scenario: &str, before: &Open, row_of: &mut dyn FnMut(&str, &mut dyn FnMut(&mut Row))) -> Open {
+    fn add(&self, of_scenario: &str, before: &Open, with_row: WithRow<'_>) -> Open {
         let mut here = Open::new();
         for run in self.instruction.runs.get(self.column).into_iter().flatten() {
             for piece in pieces(self.instruction, run) {
@@ -218,7 +221,7 @@ impl Here<'_> {
                     continue;
                 }
                 let rewriter = rewriter_of(running.or(piece.trampoline), of_scenario);
-                row_of(&rewriter, &mut |row| {
+                with_row(&rewriter, &mut |row| {
                     let open = here.entry(rewriter.clone()).or_default();
                     self.add_piece(row, run, &piece, open, before.get(&rewriter).map_or(&[], Vec::as_slice));
                 });
