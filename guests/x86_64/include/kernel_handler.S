@@ -78,7 +78,11 @@ FUNC do_irq
 	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16
+#ifdef IRQ_TRACED
+	call	traced_handler
+#else
 	call	walk_here
+#endif
 	popq	%rbp				// CFA=rsp+8
 	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret

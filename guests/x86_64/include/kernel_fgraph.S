@@ -1,0 +1,343 @@
+// The function graph tracer, for guests that trace their functions: included after kernel.S. KERNEL.md, "Rewritten return
+// addresses", has the names and the layout of the ret_stack.
+//
+// Mainline's order of things: ftrace_caller saves the arguments and calls the tracer, which keeps the return address and puts
+// return_to_handler into its slot. The traced function returns there; ftrace_return_to_handler calls the tracer again, takes
+// the entry off, and gives back what was kept. The cookie by which a walk finds an entry is the address of the slot.
+//
+// DESIGN: 0 as in mainline; 3 and 4 are the designs F3 and F4 against the windows of return_to_handler.
+// NO_PADDING: return_to_handler begins right behind another function, without a gap.
+// FTRACE_CALLBACK: what ftrace_caller calls, if it is not the function graph tracer.
+#ifndef DESIGN
+#define DESIGN		0
+#endif
+#ifndef FTRACE_CALLBACK
+#define FTRACE_CALLBACK	ftrace_graph_func
+#endif
+
+// struct ftrace_regs is a struct pt_regs, of which only what is needed is saved.
+#define FREGS_RBP	32
+#define FREGS_R9	64
+#define FREGS_R8	72
+#define FREGS_RAX	80
+#define FREGS_RCX	88
+#define FREGS_RDX	96
+#define FREGS_RSI	104
+#define FREGS_RDI	112
+#define FREGS_RIP	128
+#define FREGS_RSP	152
+#define FREGS_SIZE	168
+#define CALL_SIZE	5			// of the patched call
+
+// struct ftrace_ret_stack, and the control word above it.
+#define RET_RET		0
+#define RET_FUNC	8
+#define RET_RETP	16
+#define RET_CONTROL	24
+#define RET_WORDS	3
+#define CONTROL_OFFSET	0x3ff
+#define CONTROL_BITMAP	(1 << 10 | 1 << 12)	// one tracer
+#define CONTROL_DATA	(2 << 10)
+
+WORD ret_stack_boot, 8 + 4096			// the index of the first free word, and 512 words
+WORD ret_stack_other, 8 + 4096
+WORD tracer_data_words				// how many words the tracer keeps with each call, at most 2
+
+// TRACED name, trampoline: a function that is traced. A compiler leaves its first five bytes as a NOP; here they are patched,
+// for a direct call with somebody else's trampoline.
+.macro TRACED name, trampoline=ftrace_caller
+FUNC \name
+						// CFA=rsp+8 RA=[cfa-8]
+	call	\trampoline
+.endm
+
+// ENTER / LEAVE: a frame record, as a compiler makes it.
+.macro ENTER
+	pushq	%rbp				// CFA=rsp+16
+	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
+	movq	%rsp, %rbp			// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16
+.endm
+
+.macro LEAVE
+	popq	%rbp				// CFA=rsp+8
+	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
+	ret
+.endm
+
+// The running task's ret_stack.
+.macro RET_STACK to, scratch
+	leaq	ret_stack_boot(%rip), \to
+	leaq	task_boot(%rip), \scratch
+	cmpq	__current(%rip), \scratch
+	je	9f
+	leaq	ret_stack_other(%rip), \to
+9:
+.endm
+
+// The recursion lock, as far as anybody sees it: no preemption.
+.macro RECURSION_LOCK
+	addq	$COUNT_PREEMPT, preempt_count(%rip)
+.endm
+
+// Where it is given back, the task can be switched out, with no pt_regs on its stack.
+.macro RECURSION_UNLOCK
+	subq	$COUNT_PREEMPT, preempt_count(%rip)
+	jnz	9f
+	cmpq	$0, need_resched(%rip)
+	je	9f
+	call	preempt_schedule_notrace
+9:
+.endm
+
+// Takes the youngest entry off the ret_stack.
+.macro RET_STACK_POP
+	RET_STACK %rdi, %rsi
+	movq	(%rdi), %rax
+	movq	(%rdi,%rax,8), %rcx		// the control word
+	andl	$CONTROL_OFFSET, %ecx
+	incl	%ecx
+	subq	%rcx, %rax
+	movq	%rax, (%rdi)
+.endm
+
+// From a traced function. All arguments are kept. In the two records are the traced function's caller, and the traced
+// function; the first keeps the original address.
+FUNC ftrace_caller
+						// CFA=rsp+8 RA=[cfa-8]; the traced function's slot is at the CFA
+	pushq	8(%rsp)				// CFA=rsp+16
+	.cfi_def_cfa_offset 16
+	pushq	%rbp				// CFA=rsp+24
+	.cfi_def_cfa_offset 24; .cfi_offset %rbp, -24
+	movq	%rsp, %rbp
+	pushq	16(%rsp)			// CFA=rsp+32
+	.cfi_def_cfa_offset 32
+	pushq	%rbp				// CFA=rsp+40
+	.cfi_def_cfa_offset 40
+	movq	%rsp, %rbp
+	subq	$FREGS_SIZE, %rsp		// CFA=rsp+208
+	.cfi_def_cfa_offset 208
+	movq	%rax, FREGS_RAX(%rsp)
+	movq	%rcx, FREGS_RCX(%rsp)
+	movq	%rdx, FREGS_RDX(%rsp)
+	movq	%rsi, FREGS_RSI(%rsp)
+	movq	%rdi, FREGS_RDI(%rsp)
+	movq	%r8, FREGS_R8(%rsp)
+	movq	%r9, FREGS_R9(%rsp)
+	movq	16(%rbp), %rdx
+	movq	%rdx, FREGS_RBP(%rsp)
+	leaq	208(%rsp), %rdx
+	movq	%rdx, FREGS_RSP(%rsp)		// the traced function's slot
+	movq	24(%rbp), %rsi			// its caller
+	movq	8(%rbp), %rdi
+	movq	%rdi, FREGS_RIP(%rsp)
+	subq	$CALL_SIZE, %rdi		// the function
+	movq	%rsp, %rcx
+	call	FTRACE_CALLBACK
+	movq	FREGS_RIP(%rsp), %rax
+	movq	%rax, 200(%rsp)			// what the callback says: where the traced function goes on
+	movq	FREGS_R9(%rsp), %r9
+	movq	FREGS_R8(%rsp), %r8
+	movq	FREGS_RDI(%rsp), %rdi
+	movq	FREGS_RSI(%rsp), %rsi
+	movq	FREGS_RDX(%rsp), %rdx
+	movq	FREGS_RCX(%rsp), %rcx
+	movq	FREGS_RAX(%rsp), %rax
+	movq	FREGS_RBP(%rsp), %rbp
+	.cfi_restore %rbp
+	addq	$200, %rsp			// CFA=rsp+8
+	.cfi_def_cfa_offset 8
+	ret
+END ftrace_caller
+
+// rdi: the function, rsi: its caller, rcx: struct ftrace_regs.
+FUNC ftrace_graph_func
+						// CFA=rsp+8 RA=[cfa-8]
+	ENTER
+	pushq	%rbx
+	movq	FREGS_RSP(%rcx), %rbx
+	movq	%rdi, %rsi
+	movq	(%rbx), %rdi
+	movq	%rbx, %rdx
+	call	function_graph_enter
+	leaq	return_to_handler(%rip), %rax
+	movq	%rax, (%rbx)			// from here on the address is in the ret_stack alone
+	popq	%rbx
+	LEAVE
+END ftrace_graph_func
+
+// rdi: the return address, rsi: the function, rdx: the cookie. Puts them on the ret_stack.
+FUNC function_graph_enter
+						// CFA=rsp+8 RA=[cfa-8]
+	ENTER
+	pushq	%rbx
+	RECURSION_LOCK
+	RET_STACK %r8, %r9
+	movq	(%r8), %rax
+	leaq	8(%r8,%rax,8), %rbx		// the new entry
+	movq	$RET_WORDS, RET_CONTROL(%rbx)	// before the index is raised: an interrupt that is traced finds the way back
+	movq	%rdi, RET_RET(%rbx)
+	addq	$RET_WORDS + 1, %rax
+	movq	%rax, (%r8)
+	movq	$RET_WORDS, RET_CONTROL(%rbx)	// again: before, an interrupt could have used these words
+	movq	%rdi, RET_RET(%rbx)
+	movq	%rsi, RET_FUNC(%rbx)
+	movq	%rdx, RET_RETP(%rbx)
+	movq	%rsi, %rdi
+	call	graph_entry
+	movq	$CONTROL_BITMAP | RET_WORDS, RET_CONTROL(%rbx)
+	RECURSION_UNLOCK
+	popq	%rbx
+	LEAVE
+END function_graph_enter
+
+// rdi: the traced function. What a tracer does at entry: it may keep some words above the control word, with one more above.
+FUNC graph_entry
+						// CFA=rsp+8 RA=[cfa-8]
+	ENTER
+	movq	tracer_data_words(%rip), %rcx
+	testq	%rcx, %rcx
+	jz	.Lno_data
+	RET_STACK %r8, %r9
+	movq	(%r8), %rax
+	leaq	8(%r8,%rax,8), %rdx
+	leaq	CONTROL_DATA + RET_WORDS + 1(%rcx), %rsi
+	movq	%rsi, (%rdx,%rcx,8)		// the control word of the data
+	leaq	1(%rax,%rcx), %rax
+	movq	%rax, (%r8)
+	movq	%rsi, (%rdx,%rcx,8)		// again, for the same reason
+	movq	%rdi, (%rdx)			// the data: one word is enough to see
+.Lno_data:
+	LEAVE
+END graph_entry
+
+// rdi: struct ftrace_regs. What a tracer does at return.
+FUNC graph_return
+						// CFA=rsp+8 RA=[cfa-8]
+	ENTER
+	nop
+	LEAVE
+END graph_return
+
+// rdi: struct ftrace_regs. Gives the address that the youngest entry keeps, after the tracer was called. In design 0 it takes
+// the entry off.
+FUNC ftrace_return_to_handler
+						// CFA=rsp+8 RA=[cfa-8]
+	ENTER
+	pushq	%rbx
+	pushq	%r12
+	pushq	%r13
+	RET_STACK %rbx, %rax
+	movq	(%rbx), %r13
+	movq	(%rbx,%r13,8), %rax		// the control word
+	andl	$CONTROL_OFFSET, %eax
+	incl	%eax
+	subq	%rax, %r13			// the index without the entry
+	movq	8 + RET_RET(%rbx,%r13,8), %r12
+	movq	%r12, FREGS_RIP(%rdi)
+	RECURSION_LOCK
+	call	graph_return
+	RECURSION_UNLOCK
+#if DESIGN == 0
+	movq	%r13, (%rbx)			// from here on the address is in registers, and in a word that nobody looks at
+#endif
+	movq	%r12, %rax
+	popq	%r13
+	popq	%r12
+	popq	%rbx
+	LEAVE
+END ftrace_return_to_handler
+
+// Lets another task run, unless interrupts are off.
+FUNC preempt_schedule_notrace
+						// CFA=rsp+8 RA=[cfa-8]
+	ENTER
+	pushfq
+	popq	%rax
+	testl	$RFLAGS_IF, %eax
+	jz	.Lnot_preemptible
+	movq	$0, need_resched(%rip)
+	call	schedule
+.Lnot_preemptible:
+	LEAVE
+END preempt_schedule_notrace
+
+// Never runs. What a walk looks up for an address that is return_to_handler's first is the byte in front of it: this
+// function's last one, or padding.
+FUNC neighbour
+						// CFA=rsp+8 RA=[cfa-8]
+#ifdef NO_PADDING
+	.skip	15, 0x90
+#endif
+	ret
+END neighbour
+
+#if DESIGN == 0
+// As in mainline. The return has moved rsp over the slot, which an interrupt may use until it is taken back.
+CODE return_to_handler
+	ORC_UNDEFINED
+	movq	%rsp, %rdi
+	subq	$8, %rsp
+	ORC_FUNC				// the slot, which still holds this address
+	subq	$FREGS_SIZE, %rsp
+	ORC_ADJUST FREGS_SIZE
+	movq	%rax, FREGS_RAX(%rsp)
+	movq	%rdx, FREGS_RDX(%rsp)
+	movq	%rbp, FREGS_RBP(%rsp)
+	ORC_CALL 176, -144			// as objtool sees it: rbp is saved
+	movq	%rdi, FREGS_RSP(%rsp)
+	movq	%rsp, %rdi
+	call	ftrace_return_to_handler
+	movq	%rax, %rdi			// RA=rdi; since its entry was taken off it was in registers alone
+	movq	FREGS_RDX(%rsp), %rdx
+	movq	FREGS_RAX(%rsp), %rax
+	addq	$176, %rsp			// RA=rdi
+	ORC_ADJUST -176
+	call	.Ldo_rop			// takes the slot again; never comes back
+	ORC_UNDEFINED
+	int3
+.Ldo_rop:
+	ORC_CALL 8, -144
+	movq	%rdi, (%rsp)			// RA=[rsp]
+	ret
+END_CODE return_to_handler
+#elif DESIGN == 3 || DESIGN == 4
+// The address goes back into the slot, and only then is the entry taken off. Design 4 has a frame record as well: the slot is
+// its second word, so that a walk along rbp asks the ret_stack about the slot's address, as it does in any traced function.
+CODE return_to_handler
+	ORC_UNDEFINED
+	movq	%rsp, %rdi
+	subq	$8, %rsp
+	ORC_FUNC				// the slot, which still holds this address
+#if DESIGN == 4
+	pushq	%rbp
+	ORC_CALL 16, -16
+	movq	%rsp, %rbp
+	subq	$FREGS_SIZE - 8, %rsp
+	ORC_ADJUST FREGS_SIZE - 8
+#else
+	subq	$FREGS_SIZE, %rsp
+	ORC_ADJUST FREGS_SIZE
+#endif
+	movq	%rax, FREGS_RAX(%rsp)
+	movq	%rdx, FREGS_RDX(%rsp)
+	movq	%rdi, FREGS_RSP(%rsp)
+	movq	%rsp, %rdi
+	call	ftrace_return_to_handler
+	movq	%rax, FREGS_SIZE(%rsp)		// RA=[cfa-8], and in the ret_stack
+	RET_STACK_POP				// RA=[cfa-8]
+	movq	FREGS_RDX(%rsp), %rdx
+	movq	FREGS_RAX(%rsp), %rax
+#if DESIGN == 4
+	addq	$FREGS_SIZE - 8, %rsp
+	ORC_CALL 16, -16
+	popq	%rbp
+#else
+	addq	$FREGS_SIZE, %rsp
+#endif
+	ORC_FUNC
+	ret
+END_CODE return_to_handler
+#else
+#error no such design
+#endif

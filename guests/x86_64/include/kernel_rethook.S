@@ -1,0 +1,142 @@
+// Rethooks, for guests that hook the return of functions: included after kernel_fgraph.S, whose FTRACE_CALLBACK is rethook_hook.
+// KERNEL.md, "Rewritten return addresses", has the names.
+//
+// Mainline's order of things: the trampoline pushes its own address into the slot that the return has left, and pt_regs below
+// it, with an encoded frame pointer. Handlers run while the node is in the list; then the real address is written into the
+// slot, and only then the node is unlinked.
+
+#define NODE_NEXT	0
+#define NODE_RET	8
+#define NODE_FRAME	16
+#define NODE_SIZE	24
+
+WORD rethooks_boot
+WORD rethooks_other
+WORD rethook_nodes, 8 * NODE_SIZE		// what nodes are taken from
+WORD rethook_used				// how many bytes of them are
+
+// The running task's list.
+.macro RETHOOKS to, scratch
+	leaq	rethooks_boot(%rip), \to
+	leaq	task_boot(%rip), \scratch
+	cmpq	__current(%rip), \scratch
+	je	9f
+	leaq	rethooks_other(%rip), \to
+9:
+.endm
+
+// rcx: struct ftrace_regs of a function's entry. Links a node and hooks the return.
+FUNC rethook_hook
+						// CFA=rsp+8 RA=[cfa-8]
+	ENTER
+	RECURSION_LOCK
+	movq	rethook_used(%rip), %rax
+	addq	$NODE_SIZE, rethook_used(%rip)
+	leaq	rethook_nodes(%rip), %rdx
+	addq	%rax, %rdx
+	movq	FREGS_RSP(%rcx), %rcx		// the slot
+	movq	(%rcx), %rax
+	movq	%rax, NODE_RET(%rdx)
+	movq	%rcx, NODE_FRAME(%rdx)
+	RETHOOKS %rdi, %rsi
+	movq	(%rdi), %rax
+	movq	%rax, NODE_NEXT(%rdx)
+	movq	%rdx, (%rdi)
+	leaq	arch_rethook_trampoline(%rip), %rax
+	movq	%rax, (%rcx)			// from here on the address is in the node alone
+	RECURSION_UNLOCK
+	LEAVE
+END rethook_hook
+
+// At its first instruction ORC has what is true of every function's: that the return address is at rsp.
+CODE arch_rethook_trampoline
+	ORC_FUNC
+	pushq	$arch_rethook_trampoline	// the slot again
+	ORC_FUNC
+	PUSH	$0x18				// ss, which is to hold the flags for popfq
+	PUSH	%rsp				// two words too low
+	pushfq
+	ORC_ADJUST 8
+	subq	$24, %rsp			// orig_ax, ip, cs
+	ORC_ADJUST 24
+	.irp	register, rdi, rsi, rdx, rcx, rax, r8, r9, r10, r11, rbx
+	PUSH	%\register
+	.endr
+	pushq	%rbp
+	ORC_CALL 144, -144
+	.irp	register, r12, r13, r14, r15
+	PUSH	%\register
+	.endr
+	leaq	1(%rsp), %rbp			// pt_regs|1
+	movq	%rsp, %rdi
+	call	arch_rethook_trampoline_callback
+	.irp	register, r15, r14, r13, r12
+	POP	%\register
+	.endr
+	popq	%rbp
+	ORC_CALL 136
+	.irp	register, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi
+	POP	%\register
+	.endr
+	addq	$24 + 16, %rsp			// at ss
+	ORC_ADJUST -40
+	popfq
+	ORC_ADJUST -8
+	ret
+END_CODE arch_rethook_trampoline
+
+// rdi: pt_regs.
+FUNC arch_rethook_trampoline_callback
+						// CFA=rsp+8 RA=[cfa-8]
+	ENTER
+	pushq	%rbx
+	movq	%rdi, %rbx
+	movq	$0x10, REGS_CS(%rdi)
+	leaq	arch_rethook_trampoline(%rip), %rax
+	movq	%rax, REGS_RIP(%rdi)
+	movq	$-1, REGS_ORIG_RAX(%rdi)
+	addq	$16, REGS_RSP(%rdi)
+	leaq	REGS_SIZE(%rdi), %rsi		// the slot
+	call	rethook_trampoline_handler
+	movq	REGS_RFLAGS(%rbx), %rax
+	movq	%rax, REGS_SS(%rbx)
+	popq	%rbx
+	LEAVE
+END arch_rethook_trampoline_callback
+
+// rdi: pt_regs, rsi: the slot. Puts the return address back.
+FUNC rethook_trampoline_handler
+						// CFA=rsp+8 RA=[cfa-8]
+	ENTER
+	pushq	%rbx
+	pushq	%r12
+	movq	%rsi, %r12
+	RETHOOKS %rax, %rdx
+	movq	(%rax), %rbx			// the youngest node is the one: nobody takes tail calls here
+	cmpq	%rsi, NODE_FRAME(%rbx)
+	je	.Lown_node
+	ud2
+.Lown_node:
+	movq	NODE_RET(%rbx), %rax
+	movq	%rax, REGS_RIP(%rdi)
+	RECURSION_LOCK
+	call	rethook_handler
+	movq	NODE_RET(%rbx), %rax
+	movq	%rax, (%r12)			// "restore first": the slot is what a walk looks at
+	RETHOOKS %rdx, %rcx
+	movq	NODE_NEXT(%rbx), %rax
+	movq	%rax, (%rdx)			// "pop after"
+	subq	$NODE_SIZE, rethook_used(%rip)
+	RECURSION_UNLOCK
+	popq	%r12
+	popq	%rbx
+	LEAVE
+END rethook_trampoline_handler
+
+// What somebody does at the hooked return.
+FUNC rethook_handler
+						// CFA=rsp+8 RA=[cfa-8]
+	ENTER
+	nop
+	LEAVE
+END rethook_handler

@@ -1,0 +1,55 @@
+//@ start none
+// A live-patched function: the handler of its call to ftrace_caller puts the replacement's address where ftrace_caller goes on,
+// and gives its lock back. Switched out behind that, the task will never run the old function again, but goes on in the new one.
+// The label redirect_call and the two words tell the harness so.
+#define FTRACE_CALLBACK		klp_ftrace_handler
+#include "kernel.S"
+#include "kernel_fgraph.S"
+
+WORD __redirect_from				// where the call that is redirected was to go on
+WORD __redirect_to				// and where it will
+
+FUNC guest_main
+						// CFA=rsp+8 RA=[cfa-8]
+	ENTER
+	call	parent
+	LEAVE
+END guest_main
+
+FUNC parent
+						// CFA=rsp+8 RA=[cfa-8]
+	ENTER
+	movl	$5, %edi
+	movq	$1, need_resched(%rip)
+	call	old_function
+	LEAVE
+END parent
+
+TRACED old_function
+						// CFA=rsp+8 RA=[cfa-8]
+	leaq	1(%rdi), %rax			// never runs
+	ret
+END old_function
+
+FUNC new_function
+						// CFA=rsp+8 RA=[cfa-8]
+	ENTER
+	leaq	2(%rdi), %rax
+	LEAVE
+END new_function
+
+// rcx: struct ftrace_regs.
+	.globl	redirect_call
+FUNC klp_ftrace_handler
+						// CFA=rsp+8 RA=[cfa-8]
+	ENTER
+	RECURSION_LOCK
+	movq	FREGS_RIP(%rcx), %rax
+	movq	%rax, __redirect_from(%rip)
+	leaq	new_function(%rip), %rax
+	movq	%rax, __redirect_to(%rip)
+	movq	%rax, FREGS_RIP(%rcx)		// from here on old_function is not what goes on
+redirect_call:
+	RECURSION_UNLOCK
+	LEAVE
+END klp_ftrace_handler
