@@ -227,6 +227,9 @@ pub struct Variant {
     /// Which design against the windows of a rewriter the guest has (guests/KERNEL.md); without it, F0.
     #[serde(default)]
     pub design: Option<String>,
+    /// Another rewriter than the scenario's: a case that the atlas tells apart.
+    #[serde(default)]
+    pub rewriter: Option<String>,
 }
 
 /// What is demanded of a subject, and accepting a snapshot cannot relax.

@@ -270,7 +270,7 @@ impl<'p> Recorder<'p> {
             void_is_meant: false,
             void: None,
             claims: scenario.text.claims.clone(),
-            rewriter: scenario.text.rewriter.as_ref().map(|rewriter| {
+            rewriter: variant.rewriter.as_ref().or(scenario.text.rewriter.as_ref()).map(|rewriter| {
                 let design = variant.design.as_deref().unwrap_or("F0");
                 (rewriter.clone(), design.to_owned())
             }),

@@ -185,15 +185,17 @@ pub fn rows(report: &Report) -> Vec<Row> {
     rows.into_values().collect()
 }
 
-/// Who is to blame for a point, by the trampoline that runs or waits.
+/// Who is to blame for a point, by the trampoline that runs or waits. What the scenario says behind a comma stays.
 fn rewriter_of(trampoline: Option<&str>, of_scenario: &str) -> String {
-    match trampoline {
-        Some("ftrace_caller") => "ftrace".to_owned(),
-        Some("return_to_handler") => "fgraph".to_owned(),
-        Some("arch_rethook_trampoline") => "rethook".to_owned(),
-        Some("__kretprobe_trampoline") => "kretprobe".to_owned(),
-        _ => of_scenario.to_owned(),
-    }
+    let name = match trampoline {
+        Some("ftrace_caller") => "ftrace",
+        Some("return_to_handler") => "fgraph",
+        Some("arch_rethook_trampoline") => "rethook",
+        Some("__kretprobe_trampoline") => "kretprobe",
+        _ => return of_scenario.to_owned(),
+    };
+    let special_case = of_scenario.split_once(',').map_or("", |(_, special_case)| special_case);
+    if special_case.is_empty() { name.to_owned() } else { format!("{name},{special_case}") }
 }
 
 /// Finds, or makes, the row of a rewriter, and does something with it.
