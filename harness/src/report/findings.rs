@@ -42,7 +42,7 @@ fn write_rewritten(report: &Report, out: &mut dyn Write) -> std::io::Result<()> 
         writeln!(
             out,
             "| {cpu} | {rewriter} | {fix} | `{unwinder}` | {points} | {unrecoverable} | {recovered} | {unsound} | \
-             {unsound_reachable} | `unwind-harness atlas fgraph --arch {cpu} --intervals` |"
+             {unsound_reachable} | `unwind-harness atlas --arch {cpu} --intervals` |"
         )?;
     }
     writeln!(out)
