@@ -245,10 +245,9 @@ fn run(root: &Path, arguments: &RunArguments, out: &mut dyn Write) -> Result<u8,
         }
     }
     printed(text::write(&report, out))?;
-    let is_void = report.sections.iter().any(|section| section.void.is_some() && !section.void_is_meant);
     let broken = report.sections.iter().flat_map(|section| &section.broken);
     let is_broken = broken.into_iter().any(|broken| !(arguments.allow_unsound && broken.is_unsound));
-    Ok(if is_void {
+    Ok(if report.is_void() {
         VOID
     } else if is_broken {
         BROKEN
@@ -296,8 +295,7 @@ fn atlas(root: &Path, arguments: &AtlasArguments, out: &mut dyn Write) -> Result
         write_file(path, |out| report::atlas::html::write(&rows, &report, out))?;
     }
     printed(report::atlas::text::write(&rows, arguments.intervals, out))?;
-    let is_void = report.sections.iter().any(|section| section.void.is_some() && !section.void_is_meant);
-    Ok(if is_void { VOID } else { HOLDS })
+    Ok(if report.is_void() { VOID } else { HOLDS })
 }
 
 /// One run of one guest.

@@ -17,6 +17,14 @@ pub struct Report {
     pub sections: Vec<Section>,
 }
 
+impl Report {
+    /// Whether a run is void that is not meant to be.
+    #[must_use]
+    pub fn is_void(&self) -> bool {
+        self.sections.iter().any(|section| section.void.is_some() && !section.void_is_meant)
+    }
+}
+
 /// One variant of one scenario, interrupted in one way.
 #[derive(Debug, Clone)]
 pub struct Section {

@@ -10,7 +10,7 @@ use crate::explain::Teller;
 use crate::guest::{CodeMap, Guest};
 use crate::machine::Interrupt;
 use crate::oracle::{Truth, Whereabouts};
-use crate::report::atlas::TRAMPOLINES;
+use crate::report::atlas::trampoline;
 use crate::report::{Counters, Displaced, Finding, Function, Instruction, Run, Section, Start, SubjectResult};
 use crate::scenario::{Kind, Scenario, Variant};
 use crate::subject::{Live, Subject};
@@ -144,10 +144,7 @@ impl<'p> Recorder<'p> {
     pub(super) fn locates(&mut self, site: usize, found: &Whereabouts, truth: &Truth) {
         let guest = &self.prepared.guest;
         let Some(Site { pc, visits, addresses, .. }) = self.sites.get_mut(site) else { return };
-        let trampoline = |address: u64| {
-            let function = guest.symbols.function_at(address)?;
-            TRAMPOLINES.into_iter().find(|name| *name == function.name)
-        };
+        let trampoline = |address: u64| trampoline(&guest.symbols.function_at(address)?.name);
         let younger = truth.activations().take(found.index).map(|activation| activation.resume.wrapping_sub(1));
         let trampoline = [*pc].into_iter().chain(younger).find_map(trampoline);
         let (places, lost, visit) = (found.describe(guest.arch), found.is_lost(), *visits);

@@ -35,61 +35,46 @@ static VERSION_5: Policy =
 static VERSION_6: Policy =
     Policy { cfa_mask: 0x15, fp_must_be_above_sp: true, fallback: Fallback::FrameRecord, claims: Claims::ByFlag };
 
+/// A walk by rows at exception boundaries; of a walk that has one form alone, that is its only name.
+const fn by_rows(names: [&'static str; 2], form: Form, policy: &'static Policy, inside: Inside) -> MetadataUnwinder {
+    MetadataUnwinder { layout: &LAYOUT, names, form, boundary: Boundary::Rows(policy), inside }
+}
+
 /// `kunwind` with SFrame at exception boundaries, as the review agreed on it.
 #[must_use]
 pub const fn arm64_sframe(form: Form) -> MetadataUnwinder {
-    let names = ["arm64-sframe", "arm64-sframe:best-effort"];
-    MetadataUnwinder { layout: &LAYOUT, names, form, boundary: Boundary::Rows(&AGREED), inside: Inside::Ignore }
+    by_rows(["arm64-sframe", "arm64-sframe:best-effort"], form, &AGREED, Inside::Ignore)
 }
 
 /// The reliable walk of the fifth version of the series, with its fallback. Its second try by SFrame where a frame record fails
 /// is not modelled.
 #[must_use]
 pub const fn arm64_sframe_v5() -> MetadataUnwinder {
-    let names = ["arm64-sframe-v5"; 2];
-    MetadataUnwinder {
-        layout: &LAYOUT,
-        names,
-        form: Form::Reliable,
-        boundary: Boundary::Rows(&VERSION_5),
-        inside: Inside::Ignore,
-    }
+    by_rows(["arm64-sframe-v5"; 2], Form::Reliable, &VERSION_5, Inside::Ignore)
 }
 
 /// The reliable walk of the sixth version of the series, with its mask, its check of the frame pointer and its dropped return
 /// code.
 #[must_use]
 pub const fn arm64_sframe_v6() -> MetadataUnwinder {
-    let names = ["arm64-sframe-v6"; 2];
-    MetadataUnwinder {
-        layout: &LAYOUT,
-        names,
-        form: Form::Reliable,
-        boundary: Boundary::Rows(&VERSION_6),
-        inside: Inside::Ignore,
-    }
+    by_rows(["arm64-sframe-v6"; 2], Form::Reliable, &VERSION_6, Inside::Ignore)
 }
 
-/// [`arm64_sframe`], reliable, with a design that closes the windows of `return_to_handler`.
-const fn with_design(name: &'static str, inside: Inside) -> MetadataUnwinder {
-    let boundary = Boundary::Rows(&AGREED);
-    MetadataUnwinder { layout: &LAYOUT, names: [name; 2], form: Form::Reliable, boundary, inside }
-}
-
-/// Any pc inside of `return_to_handler` is noticed: by its row, by the ret_stack, or not at all and then unreliable.
+/// [`arm64_sframe`], reliable, with a design that closes the windows of `return_to_handler`: any pc inside of it is noticed, by
+/// its row, by the ret_stack, or not at all and then unreliable.
 #[must_use]
 pub const fn arm64_sframe_detect() -> MetadataUnwinder {
-    with_design("arm64-sframe-detect", Inside::Detect)
+    by_rows(["arm64-sframe-detect"; 2], Form::Reliable, &AGREED, Inside::Detect)
 }
 
 /// The same for a trampoline that links a frame record with the original address before the entry is taken off.
 #[must_use]
 pub const fn arm64_sframe_record() -> MetadataUnwinder {
-    with_design("arm64-sframe-record", Inside::Record)
+    by_rows(["arm64-sframe-record"; 2], Form::Reliable, &AGREED, Inside::Record)
 }
 
 /// The same for a trampoline with a metadata record of a type of its own.
 #[must_use]
 pub const fn arm64_sframe_pending() -> MetadataUnwinder {
-    with_design("arm64-sframe-pending", Inside::Pending)
+    by_rows(["arm64-sframe-pending"; 2], Form::Reliable, &AGREED, Inside::Pending)
 }

@@ -12,9 +12,20 @@ use kunwind::Claims;
 use super::{Function, Instruction, Report, Run, Section, Start};
 use crate::verdict::{Kind, Verdict};
 
-/// Functions that stand between a function and its caller: their points count even where the address is in its place.
-pub const TRAMPOLINES: [&str; 4] =
-    ["return_to_handler", "ftrace_caller", "arch_rethook_trampoline", "__kretprobe_trampoline"];
+/// Functions that stand between a function and its caller, and who puts them there: their points count even where the address is
+/// in its place.
+pub const TRAMPOLINES: [(&str, &str); 4] = [
+    ("return_to_handler", "fgraph"),
+    ("ftrace_caller", "ftrace"),
+    ("arch_rethook_trampoline", "rethook"),
+    ("__kretprobe_trampoline", "kretprobe"),
+];
+
+/// The trampoline of this name.
+#[must_use]
+pub fn trampoline(function: &str) -> Option<&'static str> {
+    TRAMPOLINES.into_iter().map(|(name, _)| name).find(|name| *name == function)
+}
 
 /// What an unwinder does at a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -187,13 +198,8 @@ pub fn rows(report: &Report) -> Vec<Row> {
 
 /// Who is to blame for a point, by the trampoline that runs or waits. What the scenario says behind a comma stays.
 fn rewriter_of(trampoline: Option<&str>, of_scenario: &str) -> String {
-    let name = match trampoline {
-        Some("ftrace_caller") => "ftrace",
-        Some("return_to_handler") => "fgraph",
-        Some("arch_rethook_trampoline") => "rethook",
-        Some("__kretprobe_trampoline") => "kretprobe",
-        _ => return of_scenario.to_owned(),
-    };
+    let whose = |(name, whose): (&str, &'static str)| (trampoline == Some(name)).then_some(whose);
+    let Some(name) = TRAMPOLINES.into_iter().find_map(whose) else { return of_scenario.to_owned() };
     let special_case = of_scenario.split_once(',').map_or("", |(_, special_case)| special_case);
     if special_case.is_empty() { name.to_owned() } else { format!("{name},{special_case}") }
 }
@@ -218,7 +224,7 @@ impl Here<'_> {
         let mut here = Open::new();
         for run in self.instruction.runs.get(self.column).into_iter().flatten() {
             for piece in pieces(self.instruction, run) {
-                let running = TRAMPOLINES.into_iter().find(|name| *name == self.function.name);
+                let running = trampoline(&self.function.name);
                 if piece.places.is_empty() && running.is_none() {
                     continue;
                 }
