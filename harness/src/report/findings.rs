@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use super::atlas::State;
 use super::{Report, Section, Start};
 use crate::claim::{Claims, Outcome};
 use crate::verdict::Verdict;
@@ -14,10 +15,37 @@ use crate::verdict::Verdict;
 pub fn write(report: &Report, claims: &Claims, out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(out, "# Findings\n")?;
     writeln!(out, "Generated: `unwind-harness findings > docs/findings.md`. Do not edit.\n")?;
+    write_rewritten(report, out)?;
     write_claims(report, claims, out)?;
     write_split(report, out)?;
     write_strays(report, out)?;
     write_refusals(report, out)
+}
+
+/// While `return_to_handler` runs, is the original return address anywhere, and who notices? (Thread S2.)
+fn write_rewritten(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
+    writeln!(out, "## Rewritten return addresses\n")?;
+    writeln!(
+        out,
+        "Thread S2 asks why other architectures do not suffer from the instructions at which the address that a tracer took off the \
+         stack is nowhere. They have them too; what differs is who notices. Points are walks from interruptions at which such an \
+         address is displaced; docs/atlas.md tells the columns and the designs. The command shows each row's places.\n"
+    )?;
+    writeln!(
+        out,
+        "| cpu | rewriter | fix | unwinder | points | unrecoverable | recovered | unsound | really reachable | to see it |\n\
+         |---|---|---|---|---|---|---|---|---|---|"
+    )?;
+    for row in super::atlas::rows(report).iter().filter(|row| row.rewriter.starts_with("fgraph")) {
+        let super::atlas::Row { cpu, rewriter, fix, unwinder, points, unrecoverable, unsound_reachable, .. } = row;
+        let (recovered, unsound) = (row.count(State::Recovered), row.count(State::Unsound));
+        writeln!(
+            out,
+            "| {cpu} | {rewriter} | {fix} | `{unwinder}` | {points} | {unrecoverable} | {recovered} | {unsound} | \
+             {unsound_reachable} | `unwind-harness atlas --arch {cpu} --intervals` |"
+        )?;
+    }
+    writeln!(out)
 }
 
 fn write_claims(report: &Report, claims: &Claims, out: &mut dyn Write) -> std::io::Result<()> {
