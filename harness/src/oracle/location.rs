@@ -91,6 +91,8 @@ pub struct Sight<'a> {
     pub ret_stack: Option<(u64, u64)>,
     /// The word with its first node.
     pub rethooks: Option<u64>,
+    /// Whether nobody will return to this activation: a trampoline's call that only makes room for an address.
+    pub is_gone: &'a dyn Fn(&Activation) -> bool,
 }
 
 impl fmt::Debug for Sight<'_> {
@@ -163,7 +165,7 @@ pub fn displaced(truth: &Truth, sight: &Sight<'_>) -> Option<Whereabouts> {
         let in_frame = in_frame(sight, below, activation.cfa, address);
         let is_youngest = !activations[..index].iter().any(|younger| younger.resume == address);
         let in_link = is_youngest && links(sight.arch).iter().any(|link| (sight.register)(*link) == Some(address));
-        if !in_frame && !in_link {
+        if !in_frame && !in_link && !(sight.is_gone)(activation) {
             return Some(Whereabouts { index, ..look(sight, address, sp, activation.cfa) });
         }
         below = activation.cfa;

@@ -206,7 +206,7 @@ impl<'p> Delivery<'p> {
     /// Notes where the youngest displaced return address is, in guests that rewrite some.
     fn locate(&mut self, site: usize, memory: &Memory, task: u64, truth: &Truth, regs: Registers<'_>) {
         if let Some(live) = &self.live
-            && let Some(found) = super::task::displaced_in(self.recorder.prepared, live, memory, task, truth, regs)
+            && let Some(found) = super::task::displaced_in(&self.recorder, live, memory, task, truth, regs)
         {
             self.recorder.locates(site, &found, truth);
         }

@@ -107,6 +107,8 @@ pub struct Points<'a> {
     pub max_visits: u64,
     /// Functions that a trace may leave out.
     pub omissible: &'a [String],
+    /// Functions with calls that never return.
+    pub never_resumes: &'a [String],
 }
 
 /// A frame that means nothing, to fill buffers with.
@@ -206,7 +208,8 @@ impl Job<'_> {
         // A later arrival than the scenario judges can be asked for; of nested points all are judged as it is.
         let wanted = point.filter(|_| kind != Kind::Nested).map_or(0, |point| point.visit);
         let max_visits = text.max_visits.max(wanted);
-        let points = Points { within: &text.within, max_visits, omissible: &text.omissible };
+        let Text { within, omissible, never_resumes, .. } = text;
+        let points = Points { within, max_visits, omissible, never_resumes };
         let fits = |subject: &&Subject| subject.fits(&prepared.guest, &prepared.tables, kind);
         let subjects: Vec<&Subject> = subjects.iter().filter(fits).collect();
         let mut machine = prepared.machine_for(text)?;

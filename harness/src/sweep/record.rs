@@ -9,7 +9,7 @@ use super::{Points, Prepared, Trial};
 use crate::explain::Teller;
 use crate::guest::{CodeMap, Guest};
 use crate::machine::Interrupt;
-use crate::oracle::{Truth, Whereabouts};
+use crate::oracle::{Activation, Truth, Whereabouts};
 use crate::report::atlas::trampoline;
 use crate::report::{Counters, Displaced, Finding, Function, Instruction, Run, Section, Start, SubjectResult};
 use crate::scenario::{Kind, Scenario, Variant};
@@ -138,6 +138,13 @@ impl<'p> Recorder<'p> {
         if let Some(site) = self.sites.get_mut(site) {
             site.split = true;
         }
+    }
+
+    /// Whether this is a call of a trampoline that never returns, which a trace may leave out: it made room for an address.
+    pub(super) fn is_gone(&self, activation: &Activation) -> bool {
+        let Points { omissible, never_resumes, .. } = self.points;
+        let function = self.prepared.guest.symbols.function_at(activation.resume.wrapping_sub(1));
+        function.is_some_and(|it| omissible.contains(&it.name) && never_resumes.contains(&it.name))
     }
 
     /// Notes where the youngest displaced return address is at a site's last arrival.

@@ -3,6 +3,7 @@
 use kunwind::{Register, RetStack, StackBounds, Task};
 
 use super::Prepared;
+use super::record::Recorder;
 use crate::machine::Memory;
 use crate::oracle::{LiveWords, Sight, Truth, Whereabouts, displaced};
 
@@ -44,13 +45,14 @@ pub(super) type Registers<'a> = &'a dyn Fn(Register) -> Option<u64>;
 
 /// Where the youngest return address of a task is that is neither in its frame nor in a link register; nothing if all are.
 pub(super) fn displaced_in(
-    prepared: &Prepared,
+    recorder: &Recorder<'_>,
     live: &LiveWords,
     memory: &Memory,
     address: u64,
     truth: &Truth,
     register: Registers<'_>,
 ) -> Option<Whereabouts> {
+    let prepared = recorder.prepared;
     let task = task(prepared, memory, address)?;
     let abi = prepared.guest.arch.abi();
     let sight = Sight {
@@ -63,6 +65,7 @@ pub(super) fn displaced_in(
         record: abi.frame_record.offset_from_fp,
         ret_stack: task.ret_stack.map(|stack| (stack.words, stack.index)),
         rethooks: task.rethooks,
+        is_gone: &|activation| recorder.is_gone(activation),
     };
     displaced(truth, &sight)
 }

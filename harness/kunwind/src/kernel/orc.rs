@@ -1,10 +1,10 @@
 //! x86-64 by ORC: Linux v7.3, arch/x86/kernel/unwind_orc.c.
 
-use super::Form;
+use super::{Form, x86_64};
 use crate::abi::X86_64;
 use crate::orc::{OrcBase, OrcEntry, OrcType};
 use crate::stack::StackVisits;
-use crate::{Claims, CodeAddress, Error, Format, Frame, Register, Regs, RewriteKind, Source, Step, Target, Unwinder};
+use crate::{Claims, CodeAddress, Error, Format, Frame, Register, Regs, Source, Step, Target, Unwinder};
 use crate::{WalkState, walk::Task};
 
 /// The size of a word.
@@ -190,8 +190,7 @@ impl Stepper<'_> {
     fn call(&mut self, prev_sp: u64) -> Result<Caller, Error> {
         let slot = prev_sp.wrapping_sub(WORD);
         let pc = self.word(slot)?;
-        let pc = self.recover_fgraph(pc, slot);
-        let pc = self.recover_rethook(pc, slot)?;
+        let pc = x86_64::recover(pc, slot, self.state, self.target)?;
         let orc = &mut self.state.orc;
         (orc.regs, orc.prev_regs) = (None, None);
         Ok(Caller { pc, sp: prev_sp, source: Source::Row { cfa: prev_sp } })
@@ -202,7 +201,7 @@ impl Stepper<'_> {
         let sp = self.read(at.wrapping_add(PT_REGS_SP))?;
         let pc = self.read(at.wrapping_add(IRET_FRAME))?;
         // The trampoline may have been interrupted at its first instruction: the return has moved SP over its slot.
-        let pc = self.recover_rethook(pc, sp.wrapping_sub(WORD))?;
+        let pc = x86_64::recover_rethook(pc, sp.wrapping_sub(WORD), self.state, self.target)?;
         let orc = &mut self.state.orc;
         if is_full {
             orc.prev_regs = None;
@@ -211,25 +210,6 @@ impl Stepper<'_> {
         }
         (orc.regs, orc.is_full) = (Some(Saved::At(at)), is_full);
         Ok(Caller { pc, sp, source: Source::PtRegs { at } })
-    }
-
-    /// An address that nobody remembers stays what it is.
-    fn recover_fgraph(&mut self, pc: u64, slot: u64) -> u64 {
-        match self.target.trampoline(pc) {
-            Some(trampoline) if trampoline.start == pc && trampoline.kind == RewriteKind::Fgraph => {
-                self.state.rewritten.fgraph(&trampoline, slot, self.target).unwrap_or(pc)
-            }
-            _ => pc,
-        }
-    }
-
-    fn recover_rethook(&mut self, pc: u64, slot: u64) -> Result<u64, Error> {
-        match self.target.trampoline(pc) {
-            Some(trampoline) if trampoline.start == pc && trampoline.kind == RewriteKind::Rethook => {
-                self.state.rewritten.rethook(&trampoline, slot, self.target)
-            }
-            _ => Ok(pc),
-        }
     }
 
     fn bp(&mut self, entry: &OrcEntry, prev_sp: u64) -> Result<Option<u64>, Error> {

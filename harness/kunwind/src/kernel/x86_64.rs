@@ -2,7 +2,7 @@
 
 use super::Form;
 use crate::abi::X86_64;
-use crate::{Claims, CodeAddress, Error, Frame, Source, Step, Target, Unwinder, WalkState};
+use crate::{Claims, CodeAddress, Error, Frame, RewriteKind, Source, Step, Target, Unwinder, WalkState};
 
 /// sizeof(struct pt_regs).
 const PT_REGS_SIZE: u64 = 168;
@@ -12,6 +12,32 @@ const PT_REGS_BP: u64 = 32;
 const PT_REGS_CS: u64 = 136;
 /// The frame pointer and the return address.
 const RECORD_SIZE: u64 = 16;
+
+/// `ftrace_graph_ret_addr`: what an address in this slot stands for. One that nobody remembers stays what it is.
+fn recover_fgraph(pc: u64, slot: u64, state: &mut WalkState, target: &dyn Target) -> u64 {
+    match target.trampoline(pc) {
+        Some(trampoline) if trampoline.start == pc && trampoline.kind == RewriteKind::Fgraph => {
+            state.rewritten.fgraph(&trampoline, slot, target).unwrap_or(pc)
+        }
+        _ => pc,
+    }
+}
+
+/// `unwind_recover_rethook` (arch/x86/include/asm/unwind.h): the same of rethooks, but what nobody remembers ends the walk.
+pub(super) fn recover_rethook(pc: u64, slot: u64, state: &mut WalkState, target: &dyn Target) -> Result<u64, Error> {
+    match target.trampoline(pc) {
+        Some(trampoline) if trampoline.start == pc && trampoline.kind == RewriteKind::Rethook => {
+            state.rewritten.rethook(&trampoline, slot, target)
+        }
+        _ => Ok(pc),
+    }
+}
+
+/// `unwind_recover_ret_addr`.
+pub(super) fn recover(pc: u64, slot: u64, state: &mut WalkState, target: &dyn Target) -> Result<u64, Error> {
+    let pc = recover_fgraph(pc, slot, state, target);
+    recover_rethook(pc, slot, state, target)
+}
 
 /// The walk along rbp. An odd rbp is the address of pt_regs plus one; the last record lies right below the task's pt_regs.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +65,11 @@ impl UnwindFrame {
             return Err(Error::ExceptionBoundary(pc));
         }
         let bp = read(PT_REGS_BP)?;
+        // Asked with the address of the saved pc, which is no rewritten word: a trampoline's own start is never found.
+        let pc = recover(pc, at + X86_64.pt_regs.pc, state, target)?;
+        if !target.is_text(pc) {
+            return Err(Error::NotText(pc));
+        }
         frame.pc = CodeAddress::Interrupted(pc);
         frame.source = Source::PtRegs { at };
         frame.regs.clear();
@@ -47,11 +78,14 @@ impl UnwindFrame {
     }
 
     /// Whether this is the record right below the task's pt_regs, or one word lower, where gcc realigned the stack and
-    /// copied the return address.
+    /// copied the return address, or three words lower, where `ftrace_caller` copied it for a function that entry code called.
     fn is_last(fp: u64, task_high: u64, target: &dyn Target) -> bool {
         let last = task_high - PT_REGS_SIZE - RECORD_SIZE;
-        let copied = last - 8;
-        fp == last || (fp == copied && target.read_u64(copied + 8) == target.read_u64(last + 8))
+        let equal = |one: u64, other: u64| target.read_u64(one) == target.read_u64(other);
+        let (realigned, ftrace) = (last - 8, last - 24);
+        fp == last
+            || (fp == realigned && equal(realigned + 8, last + 8))
+            || (fp == ftrace && equal(ftrace, ftrace + 16) && equal(ftrace + 8, ftrace + 32))
     }
 }
 
@@ -88,7 +122,7 @@ impl Unwinder for UnwindFrame {
         state.windows.consume(fp, RECORD_SIZE)?;
         let caller_fp = target.read_u64(fp).ok_or(Error::Unreadable(fp))?;
         let return_address = target.read_u64(fp + 8).ok_or(Error::Unreadable(fp + 8))?;
-        let return_address = state.rewritten.recover(return_address, fp + 8, target)?;
+        let return_address = recover(return_address, fp + 8, state, target)?;
         if !target.is_text(return_address) {
             return Err(Error::NotText(return_address));
         }

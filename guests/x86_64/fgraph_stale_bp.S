@@ -1,0 +1,48 @@
+//@ start none
+//@ build fgraph_stale_bp-F0: -DDESIGN=0
+//@ build fgraph_stale_bp_by8-F0: -DDESIGN=0 -DBY8
+//@ build fgraph_stale_bp-F3: -DDESIGN=3
+// The last instruction of return_to_handler: its unwind data say that rbp was saved in a word that lies below rsp by then, and
+// into which an interrupt pushes rbx. `parent` has its CFA from rbp, and in rbx the address of its caller's frame record, as
+// it could have that of a structure there.
+#include "kernel.S"
+#include "kernel_fgraph.S"
+
+FUNC guest_main
+						// CFA=rsp+8 RA=[cfa-8]
+	ENTER
+	call	grandparent
+	LEAVE
+END guest_main
+
+FUNC grandparent
+						// CFA=rsp+8 RA=[cfa-8]
+	ENTER
+	movq	%rbp, %rdi
+	call	parent
+	LEAVE
+END grandparent
+
+// rdi: an address on the stack.
+FUNC parent
+						// CFA=rsp+8 RA=[cfa-8]
+	ENTER
+	pushq	%rbx
+#ifdef BY8
+	pushq	%rbx
+#endif
+	movq	%rdi, %rbx
+	call	traced
+	movq	%rbx, %rax
+#ifdef BY8
+	popq	%rbx
+#endif
+	popq	%rbx
+	LEAVE
+END parent
+
+TRACED traced
+						// CFA=rsp+8 RA=[cfa-8]
+	leaq	(%rdi,%rdi), %rax
+	ret
+END traced
