@@ -3,7 +3,9 @@
 //@ build fgraph_voluntary-metadata: -DMETADATA
 //@ build fgraph_voluntary-F3: -DMETADATA -DDESIGN=3
 //@ build fgraph_voluntary-F4: -DMETADATA -DDESIGN=4
+//@ build fgraph_voluntary-F5: -DMETADATA -DDESIGN=5
 //@ build fgraph_voluntary-entry: -DMETADATA -DENTRY
+//@ build fgraph_voluntary-entry-records: -DMETADATA -DENTRY -DRECORDS
 // The task is switched out where the tracer gives its recursion lock back, with no pt_regs on its stack: at the returns of a
 // function with a frame record and of a leaf without; with ENTRY, at their entries.
 #define FGRAPH
@@ -29,7 +31,7 @@ WORD resched_again, 0				// how often the checker asks to be scheduled once more
 #endif
 .endm
 
-// DESIGN 4 has a second unlock, behind the one where the entry is taken off.
+// DESIGN 4 and 5 have a second unlock, behind the one where the entry is taken off.
 .macro RESCHED_AT_RETURN
 #ifndef ENTRY
 	RESCHED	2
