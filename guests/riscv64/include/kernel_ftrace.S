@@ -44,9 +44,9 @@ WORD trace_recursion, 0				// bit 0: a tracer runs in task context; bit 1: in an
 	.popsection
 .endm
 
-// TRACED name, ops: a function that is traced. Its first two instructions, which a compiler leaves as NOPs, are the patched
-// call; the word before them names the operation. t0 is the link register of this call, so ra is still the caller's.
-.macro TRACED name, ops=graph_ops
+// TRACED name, ops, called: a function that is traced. Its first two instructions, which a compiler leaves as NOPs, are the
+// patched call; the word before them names the operation. t0 is the link register of this call, so ra is still the caller's.
+.macro TRACED name, ops=graph_ops, called=ftrace_caller
 	.text
 	.p2align 4
 	.quad 0
@@ -55,7 +55,7 @@ WORD trace_recursion, 0				// bit 0: a tracer runs in task context; bit 1: in an
 	.type \name, %function
 \name:
 	.cfi_startproc
-	call	t0, ftrace_caller
+	call	t0, \called
 .endm
 
 // ENTER size / LEAVE size: a frame with its record, as a compiler makes it; ra and s0 in its highest words.
