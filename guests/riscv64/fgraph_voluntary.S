@@ -12,18 +12,7 @@
 #define KTHREAD		insistent_checker
 #include "kernel.S"
 #include "kernel_fgraph.S"
-
-WORD resched_again, 0				// how often the checker asks to be scheduled once more
-
-// RESCHED times: the next unlock of the tracer lets the checker run, and the unlock after that, and so on.
-.macro RESCHED times
-	lla	t3, need_resched
-	li	t4, 1
-	sd	t4, 0(t3)
-	lla	t3, resched_again
-	li	t4, \times - 1
-	sd	t4, 0(t3)
-.endm
+#include "kernel_resched.S"
 
 .macro RESCHED_AT_ENTRY
 #ifdef ENTRY
@@ -80,20 +69,3 @@ TRACED traced_leaf
 	RESCHED_AT_RETURN
 	ret
 END traced_leaf
-
-FUNC insistent_checker
-						// CFA=sp RA=ra
-	ENTER	16
-1:	lla	a0, task_boot
-	call	walk_task
-	lla	t0, resched_again
-	ld	t1, 0(t0)
-	beqz	t1, 2f
-	addi	t1, t1, -1
-	sd	t1, 0(t0)
-	lla	t0, need_resched
-	li	t1, 1
-	sd	t1, 0(t0)
-2:	call	schedule
-	j	1b
-END insistent_checker
