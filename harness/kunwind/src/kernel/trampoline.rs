@@ -56,8 +56,9 @@ impl MetadataUnwinder {
             return Ok(Some(Step::Caller));
         }
         if let Ok(original) = remembered {
+            // It may be a rethook's trampoline.
             state.rewritten = cursor;
-            frame.pc = CodeAddress::Return(original);
+            frame.pc = CodeAddress::Return(state.rewritten.recover(original, fp, target)?);
             frame.source = Source::Rewritten { trampoline: trampoline.start };
             let fp_register = self.layout.abi.fp;
             frame.regs.clear();
