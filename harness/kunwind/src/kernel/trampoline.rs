@@ -14,8 +14,8 @@ impl MetadataUnwinder {
         let pc = frame.pc.value();
         let Some(trampoline) = target.trampoline(pc) else { return Ok(None) };
         let fp = frame.regs.get(self.layout.abi.fp).ok_or(Error::NoFramePointer)?;
-        if pc == trampoline.start && frame.source == Source::Start {
-            // On the way, such a pc is recovered where it is found.
+        if pc == trampoline.start && matches!(frame.pc, CodeAddress::Interrupted(_)) {
+            // Only a start is here: on the way, such a pc is recovered where it is found.
             let original = state.rewritten.recover(pc, fp, target)?;
             if original == pc {
                 return Ok(None);
