@@ -50,6 +50,9 @@ pub struct Text {
     /// The functions whose instructions are points; empty: all that run. Of kind `nested`, the second exception's points.
     #[serde(default)]
     pub within: Vec<String>,
+    /// Of kind `nested`: the functions in which the first exception is taken; empty: all that run.
+    #[serde(default)]
+    pub outer: Vec<String>,
     /// How many arrivals at one instruction are points.
     #[serde(default = "default_max_visits")]
     pub max_visits: u64,

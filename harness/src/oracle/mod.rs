@@ -26,7 +26,7 @@ use crate::machine::{Interrupt, Previous, RegisterSet};
 
 use redirect::Redirects;
 
-pub use activation::{Activation, Activations, Cause, Truth};
+pub use activation::{Activation, Activations, Cause, MAX_LINKS, Truth};
 pub use location::{LiveWords, Sight, Whereabouts, displaced};
 pub use witness::{Event, Future, Ledger, Transfer, Witness};
 
@@ -89,9 +89,6 @@ impl Place {
         }
     }
 }
-
-/// No CPU has more link registers: riscv64 has two.
-const MAX_LINKS: usize = 2;
 
 /// Follows a run and knows the truth at each point of it.
 pub struct Oracle<'g> {
@@ -275,10 +272,16 @@ impl<'g> Oracle<'g> {
             return;
         }
         let saved = self.callee_saved(at);
+        let mut values = [0; 1 + MAX_LINKS];
+        if cause != Cause::Call {
+            at.read_values(&self.transfer_set, &mut values);
+        }
+        let [_, links @ ..] = values;
         let activation = Activation {
             resume,
             cfa,
             saved,
+            links,
             stack: self.layout.stack_of(cfa),
             cause,
             parent: self.truth.youngest.take(),
