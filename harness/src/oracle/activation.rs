@@ -3,6 +3,8 @@
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
+use kunwind::CodeAddress;
+
 use crate::arch::MAX_CALLEE_SAVED;
 
 /// No CPU has more link registers: riscv64 has two.
@@ -32,6 +34,15 @@ pub struct Activation {
 }
 
 impl Activation {
+    /// Where it will go on, and whether that is behind a call.
+    #[must_use]
+    pub const fn pc(&self) -> CodeAddress {
+        match self.cause {
+            Cause::Call => CodeAddress::Return(self.resume),
+            Cause::Exception | Cause::UserException => CodeAddress::Interrupted(self.resume),
+        }
+    }
+
     /// What makes two activations the same. Parents are compared by identity: they are shared already.
     fn key(&self) -> impl Hash + Eq + '_ {
         (self.resume, self.cfa, &self.saved, &self.links, self.cause, self.parent.as_ref().map(Rc::as_ptr))
