@@ -438,12 +438,10 @@ impl Scenario {
                 return Err(format!("variant {}: cfa-mod32 must be 0 or 16", variant.name));
             }
         }
-        for known in &text.known {
-            if let Some(name) = &known.variant
-                && !text.variant.iter().any(|variant| variant.name == *name)
-            {
-                return Err(format!("known: there is no variant {name:?}"));
-            }
+        let is_variant = |name: &&String| text.variant.iter().any(|variant| variant.name == **name);
+        if let Some(name) = text.known.iter().filter_map(|known| known.variant.as_ref()).find(|name| !is_variant(name))
+        {
+            return Err(format!("known: there is no variant {name:?}"));
         }
         Ok(())
     }
