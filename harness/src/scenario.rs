@@ -51,6 +51,9 @@ pub struct Text {
     /// The functions whose instructions are points; empty: all that run. Of kind `nested`, the second exception's points.
     #[serde(default)]
     pub within: Vec<String>,
+    /// Of kind `nested`: the functions in which the first exception is taken; empty: all that run.
+    #[serde(default)]
+    pub outer: Vec<String>,
     /// How many arrivals at one instruction are points.
     #[serde(default = "default_max_visits")]
     pub max_visits: u64,
@@ -436,12 +439,10 @@ impl Scenario {
                 return Err(format!("variant {}: cfa-mod32 must be 0 or 16", variant.name));
             }
         }
-        for known in &text.known {
-            if let Some(name) = &known.variant
-                && !text.variant.iter().any(|variant| variant.name == *name)
-            {
-                return Err(format!("known: there is no variant {name:?}"));
-            }
+        let is_variant = |name: &&String| text.variant.iter().any(|variant| variant.name == **name);
+        if let Some(name) = text.known.iter().filter_map(|known| known.variant.as_ref()).find(|name| !is_variant(name))
+        {
+            return Err(format!("known: there is no variant {name:?}"));
         }
         Ok(())
     }

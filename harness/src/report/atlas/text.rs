@@ -20,12 +20,13 @@ pub fn write(rows: &[Row], intervals: bool, out: &mut dyn Write) -> std::io::Res
     let width =
         |text: fn(&Row) -> &str, least: usize| rows.iter().map(|row| text(row).len()).max().unwrap_or(0).max(least);
     let (cpu, rewriter) = (width(|row| &row.cpu, 3), width(|row| &row.rewriter, 8));
-    let unwinder = width(|row| &row.unwinder, 8);
+    let (fix, unwinder) = (width(|row| &row.fix, 3), width(|row| &row.unwinder, 8));
     writeln!(
         out,
-        "{DIM}{:<cpu$}  {:<rewriter$}  fix  {:<unwinder$}  {:>7}  {:>13}  {:>7}  {:>7}  {:>9}  {:>7}  {:>9}{DIM:#}",
+        "{DIM}{:<cpu$}  {:<rewriter$}  {:<fix$}  {:<unwinder$}  {:>7}  {:>13}  {:>7}  {:>7}  {:>9}  {:>7}  {:>9}{DIM:#}",
         "cpu",
         "rewriter",
+        "fix",
         "unwinder",
         "points",
         "unrecoverable",
@@ -40,7 +41,7 @@ pub fn write(rows: &[Row], intervals: bool, out: &mut dyn Write) -> std::io::Res
         let style = if unsound > 0 { BAD } else { GOOD };
         writeln!(
             out,
-            "{:<cpu$}  {:<rewriter$}  {:<3}  {:<unwinder$}  {:>7}  {:>13}  {:>7}  {:>7}  {:>9}  {style}{unsound:>7}  {:>9}{style:#}",
+            "{:<cpu$}  {:<rewriter$}  {:<fix$}  {:<unwinder$}  {:>7}  {:>13}  {:>7}  {:>7}  {:>9}  {style}{unsound:>7}  {:>9}{style:#}",
             row.cpu,
             row.rewriter,
             row.fix,
