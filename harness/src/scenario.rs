@@ -331,8 +331,9 @@ fn each_known<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<K
         let variants = text.variant.map_or_else(|| vec![None], |names| names.0.into_iter().map(Some).collect());
         for verdict in &text.verdict.0 {
             let verdict = verdict.parse().map_err(serde::de::Error::custom)?;
-            for (unwinder, variant) in text.unwinder.0.iter().flat_map(|name| variants.iter().map(move |of| (name, of))) {
-                all.extend(text.at.0.iter().map(|at| Known {
+            let all_at = |name| text.at.0.iter().map(move |at| (name, at));
+            for (unwinder, at) in text.unwinder.0.iter().flat_map(all_at) {
+                all.extend(variants.iter().map(|variant| Known {
                     unwinder: unwinder.clone(),
                     at: at.clone(),
                     verdict,
@@ -439,9 +440,8 @@ impl Scenario {
                 return Err(format!("variant {}: cfa-mod32 must be 0 or 16", variant.name));
             }
         }
-        let is_variant = |name: &&String| text.variant.iter().any(|variant| variant.name == **name);
-        if let Some(name) = text.known.iter().filter_map(|known| known.variant.as_ref()).find(|name| !is_variant(name))
-        {
+        let is_one = |name: &String| text.variant.iter().any(|variant| variant.name == *name);
+        if let Some(name) = text.known.iter().filter_map(|known| known.variant.as_ref()).find(|name| !is_one(name)) {
             return Err(format!("known: there is no variant {name:?}"));
         }
         Ok(())
