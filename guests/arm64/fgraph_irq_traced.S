@@ -3,9 +3,13 @@
 //@ build fgraph_irq_traced-F3: -DDESIGN=3
 //@ build fgraph_irq_traced-F4: -DDESIGN=4
 //@ build fgraph_irq_traced-F5: -DDESIGN=5
+//@ build fgraph_irq_return-F0: -DDESIGN=0 -DONE_RETURN
+//@ build fgraph_irq_return-F3: -DDESIGN=3 -DONE_RETURN
+//@ build fgraph_irq_return-F4: -DDESIGN=4 -DONE_RETURN
+//@ build fgraph_irq_return-F5: -DDESIGN=5 -DONE_RETURN
 // An interrupt whose handler is traced, while a traced function is entered or left: its entries go where the interrupted
 // tracer is about to write one, or has just taken one off. The first traced call of the handler is over when the backtrace
-// is taken, and what it wrote lies above the index; the second is still under way.
+// is taken, and what it wrote lies above the index; the second is still under way. With ONE_RETURN there is the second alone.
 #define PREEMPT_COUNT
 #define IRQ_ACTION	irq_work
 #include "kernel.S"
@@ -19,9 +23,11 @@ TRACED irq_work
 	.cfi_def_cfa x29, 32
 	str	x19, [sp, #16]
 	.cfi_offset x19, -16
+#ifndef ONE_RETURN
 	mov	x19, x0
 	bl	traced_leaf
 	mov	x0, x19
+#endif
 	bl	handle
 	ldr	x19, [sp, #16]
 	ldp	x29, x30, [sp], #32			// CFA=sp RA=x30

@@ -109,7 +109,7 @@ fn run(prepared: &Prepared, subjects: &[Subject], watch: Watch) -> (Duration, u6
             (time, 0)
         }
         Watch::Probe | Watch::Judged => {
-            let points = Points { within: &[], max_visits: u64::MAX, omissible: &[], never_resumes: &[] };
+            let points = Points { within: &[], outer: &[], max_visits: u64::MAX, omissible: &[], never_resumes: &[] };
             let subjects: Vec<&Subject> = if watch == Watch::Judged { subjects.iter().collect() } else { Vec::new() };
             let mut sweep = Sweep::new(prepared, &subjects, points, Witnesses::default());
             let ended = machine.run(&mut sweep, u64::MAX).expect("the guest ends");

@@ -51,6 +51,9 @@ pub struct Text {
     /// The functions whose instructions are points; empty: all that run. Of kind `nested`, the second exception's points.
     #[serde(default)]
     pub within: Vec<String>,
+    /// Of kind `nested`: the functions in which the first exception is taken; empty: all that run.
+    #[serde(default)]
+    pub outer: Vec<String>,
     /// How many arrivals at one instruction are points.
     #[serde(default = "default_max_visits")]
     pub max_visits: u64,
@@ -276,14 +279,14 @@ pub struct Known {
     pub because: String,
 }
 
-/// `[[known]]` as it is written: several subjects, ranges and verdicts may share a reason.
+/// `[[known]]` as it is written: several subjects, ranges, verdicts and variants may share a reason.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct KnownText {
     unwinder: OneOrMany<String>,
     at: OneOrMany<Range>,
     verdict: OneOrMany<String>,
-    variant: Option<String>,
+    variant: Option<OneOrMany<String>>,
     interrupt: Option<Kind>,
     because: String,
 }
@@ -321,18 +324,20 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
     }
 }
 
-/// Every combination of subject, range and verdict is a deviation of its own, and each must happen.
+/// Every combination of subject, range, verdict and variant is a deviation of its own, and each must happen.
 fn each_known<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Known>, D::Error> {
     let mut all = Vec::new();
     for text in Vec::<KnownText>::deserialize(deserializer)? {
+        let variants = text.variant.map_or_else(|| vec![None], |names| names.0.into_iter().map(Some).collect());
         for verdict in &text.verdict.0 {
             let verdict = verdict.parse().map_err(serde::de::Error::custom)?;
-            for unwinder in &text.unwinder.0 {
-                all.extend(text.at.0.iter().map(|at| Known {
+            let all_at = |name| text.at.0.iter().map(move |at| (name, at));
+            for (unwinder, at) in text.unwinder.0.iter().flat_map(all_at) {
+                all.extend(variants.iter().map(|variant| Known {
                     unwinder: unwinder.clone(),
                     at: at.clone(),
                     verdict,
-                    variant: text.variant.clone(),
+                    variant: variant.clone(),
                     interrupt: text.interrupt,
                     because: text.because.clone(),
                 }));
@@ -435,12 +440,9 @@ impl Scenario {
                 return Err(format!("variant {}: cfa-mod32 must be 0 or 16", variant.name));
             }
         }
-        for known in &text.known {
-            if let Some(name) = &known.variant
-                && !text.variant.iter().any(|variant| variant.name == *name)
-            {
-                return Err(format!("known: there is no variant {name:?}"));
-            }
+        let is_one = |name: &String| text.variant.iter().any(|variant| variant.name == *name);
+        if let Some(name) = text.known.iter().filter_map(|known| known.variant.as_ref()).find(|name| !is_one(name)) {
+            return Err(format!("known: there is no variant {name:?}"));
         }
         Ok(())
     }

@@ -1,7 +1,8 @@
 // The function graph tracer of the small kernel (guests/KERNEL.md, "Rewritten return addresses"). A guest defines
 // PREEMPT_COUNT, includes kernel.S, and then this file. DESIGN is 0, 2, 3, 4 or 5 (1 is the code of 0). With
 // FGRAPH_DATA a second tracer keeps data words on the ret_stack; with FGRAPH_RESCHED the callbacks ask for the CPU to
-// be given away, so that the task is switched out at the next point where that is allowed, without an exception.
+// be given away, so that the task is switched out at the next point where that is allowed, without an exception. With
+// UNDEFINED_RA, unwind data say of return_to_handler that it has no return address, and nothing else.
 
 #ifndef DESIGN
 #define DESIGN	0
@@ -23,6 +24,8 @@
 #define CONTROL_RESERVED	4			// the structure begins 4 words further down
 #define CONTROL_BITMAP	(4 | 1 << 10)
 #define CONTROL_DATA	(6 | 2 << 10)			// behind a bitmap and one word of data
+
+#include "frame.S"
 
 // struct ftrace_ops.
 #define OPS_FUNC	0
@@ -397,6 +400,10 @@ END ftrace_graph_pop
 // Where traced functions return to: SP and all registers but x30 are as behind the call. The address is the newest on the
 // ret_stack.
 CODE return_to_handler
+#ifdef UNDEFINED_RA
+	.cfi_startproc
+	.cfi_undefined x30
+#endif
 	sub	sp, sp, #FREGS_SIZE + RECORD_ROOM
 	stp	x0, x1, [sp, #0]
 	stp	x2, x3, [sp, #16]
@@ -449,7 +456,7 @@ CODE return_to_handler
 	.cfi_def_cfa_offset 0
 #endif
 	ret
-#if DESIGN >= 2
+#if DESIGN >= 2 || defined(UNDEFINED_RA)
 	.cfi_endproc
 #endif
 END_CODE return_to_handler

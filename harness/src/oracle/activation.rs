@@ -6,6 +6,9 @@ use std::rc::Rc;
 use crate::arch::MAX_CALLEE_SAVED;
 use crate::guest::{Symbol, Symbols, name_in};
 
+/// No CPU has more link registers: riscv64 has two.
+pub const MAX_LINKS: usize = 2;
+
 /// A function that waits for a call to return: one entry of the true trace.
 ///
 /// Linked to the activation that waits for it in turn, and shared: points of a run hold the same list, and equal lists that
@@ -18,6 +21,9 @@ pub struct Activation {
     pub cfa: u64,
     /// The callee-saved registers at the call, in the order of [`crate::arch::Arch::callee_saved`]; zero behind the last.
     pub saved: [u64; MAX_CALLEE_SAVED],
+    /// The link registers that an exception interrupted, in the order of [`crate::arch::Arch::linkage`]: pt_regs have them. Zero
+    /// where a call was made, which writes one itself.
+    pub links: [u64; MAX_LINKS],
     /// The stack that `cfa` lies in, as an index into the layout.
     pub stack: Option<usize>,
     /// Whether a call was made here or an exception taken; then `resume` is the interrupted instruction.
@@ -34,8 +40,8 @@ impl Activation {
     }
 
     /// What makes two activations the same. Parents are compared by identity: they are shared already.
-    fn key(&self) -> (u64, u64, &[u64; MAX_CALLEE_SAVED], Cause, Option<*const Activation>) {
-        (self.resume, self.cfa, &self.saved, self.cause, self.parent.as_ref().map(Rc::as_ptr))
+    fn key(&self) -> impl Hash + Eq + '_ {
+        (self.resume, self.cfa, &self.saved, &self.links, self.cause, self.parent.as_ref().map(Rc::as_ptr))
     }
 }
 

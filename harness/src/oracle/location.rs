@@ -148,6 +148,22 @@ impl Whereabouts {
     }
 }
 
+/// The registers of the code that runs, or of what an exception has interrupted: those are in pt_regs.
+struct State {
+    fp: Option<u64>,
+    links: Vec<u64>,
+    /// The youngest activation that they can speak of, by its place in the truth.
+    since: usize,
+}
+
+impl State {
+    fn interrupted(sight: &Sight<'_>, by: &Activation, index: usize) -> Self {
+        let fp = sight.arch.callee_saved().iter().position(|register| *register == sight.fp);
+        let links = by.links[..links(sight.arch).len()].to_vec();
+        Self { fp: fp.map(|fp| by.saved[fp]), links, since: index + 1 }
+    }
+}
+
 /// The whereabouts of the youngest return address that is neither in its frame nor in a link register; nothing if all are.
 #[must_use]
 pub fn displaced(truth: &Truth, sight: &Sight<'_>) -> Option<Whereabouts> {
@@ -155,18 +171,25 @@ pub fn displaced(truth: &Truth, sight: &Sight<'_>) -> Option<Whereabouts> {
     let activations: Vec<&Activation> = in_kernel.activations().collect();
     let sp = (sight.register)(sight.arch.sp())?;
     let mut below = sp;
+    let mut state = State {
+        fp: (sight.register)(sight.fp),
+        links: links(sight.arch).iter().filter_map(|link| (sight.register)(*link)).collect(),
+        since: 0,
+    };
     for (index, activation) in activations.iter().enumerate() {
-        // An exception's address is in pt_regs, and in no frame.
+        // An exception's address is in pt_regs, and in no frame; and so are the link registers that it interrupted.
         if activation.cause != super::Cause::Call {
             below = activation.cfa;
+            state = State::interrupted(sight, activation, index);
             continue;
         }
         let address = activation.resume;
-        let in_frame = in_frame(sight, below, activation.cfa, address);
-        let is_youngest = !activations[..index].iter().any(|younger| younger.resume == address);
-        let in_link = is_youngest && links(sight.arch).iter().any(|link| (sight.register)(*link) == Some(address));
+        let is_oldest = index + 1 == activations.len();
+        let in_frame = in_frame(sight, below, activation.cfa, address, is_oldest);
+        let is_youngest = !activations[state.since..index].iter().any(|younger| younger.resume == address);
+        let in_link = is_youngest && state.links.contains(&address);
         if !in_frame && !in_link && !(sight.is_gone)(activation) {
-            return Some(Whereabouts { index, ..look(sight, address, sp, activation.cfa) });
+            return Some(Whereabouts { index, ..look(sight, address, &state, activation.cfa) });
         }
         below = activation.cfa;
     }
@@ -181,8 +204,9 @@ fn links(arch: &dyn Arch) -> &'static [Register] {
 }
 
 /// Whether the frame that lies between these addresses holds the return address where a call, or a prologue, leaves it: the word
-/// that the call pushed, or one with a frame pointer below it. Elsewhere it would be somebody's data.
-fn in_frame(sight: &Sight<'_>, low: u64, cfa: u64, address: u64) -> bool {
+/// that the call pushed, or one with a frame pointer below it, which the oldest caller may not have. Elsewhere it would be somebody's
+/// data.
+fn in_frame(sight: &Sight<'_>, low: u64, cfa: u64, address: u64, is_oldest: bool) -> bool {
     let is_there = |at: u64| sight.live.is_live(at) && sight.memory.read_u64(at) == Some(address);
     match sight.arch.linkage() {
         Linkage::Push => is_there(cfa.wrapping_sub(8)),
@@ -190,7 +214,7 @@ fn in_frame(sight: &Sight<'_>, low: u64, cfa: u64, address: u64) -> bool {
             let fp = sight.memory.read_u64(at.wrapping_sub(8));
             is_there(at)
                 && sight.live.is_live(at.wrapping_sub(8))
-                && fp.is_some_and(|fp| sight.layout.stack_of(fp).is_some())
+                && fp.is_some_and(|fp| sight.layout.stack_of(fp).is_some() || (is_oldest && fp == 0))
         }),
     }
 }
@@ -211,8 +235,9 @@ fn words_of(sight: &Sight<'_>, low: u64, high: u64) -> impl Iterator<Item = u64>
 }
 
 /// Looks in every place.
-fn look(sight: &Sight<'_>, address: u64, sp: u64, cfa: u64) -> Whereabouts {
+fn look(sight: &Sight<'_>, address: u64, state: &State, cfa: u64) -> Whereabouts {
     let mut found = Whereabouts::default();
+    let sp = (sight.register)(sight.arch.sp()).unwrap_or(cfa);
     let read = |at: u64| sight.memory.read_u64(at);
     if let Some((words, index)) = sight.ret_stack {
         let index = index.min(RET_STACK_WORDS);
@@ -228,7 +253,7 @@ fn look(sight: &Sight<'_>, address: u64, sp: u64, cfa: u64) -> Whereabouts {
         found.node |= read(node + 8) == Some(address);
         node = read(node).unwrap_or(0);
     }
-    found.record = in_chain(sight, address, cfa);
+    found.record = in_chain(sight, address, state, cfa);
     let general = (0..sight.arch.register_ids().len() as u8).map(Register);
     for register in general.filter(|register| (sight.register)(*register) == Some(address)) {
         if sight.arch.callee_saved().contains(&register) {
@@ -237,7 +262,10 @@ fn look(sight: &Sight<'_>, address: u64, sp: u64, cfa: u64) -> Whereabouts {
             found.register.get_or_insert(register);
         }
     }
-    found.stack = !found.record && in_words(sight, sp, cfa, address);
+    // What was interrupted on another stack has left its pt_regs there, and what came after them.
+    let others = sight.layout.stack_of(cfa.wrapping_sub(1)).filter(|stack| sight.layout.stack_of(sp) != Some(*stack));
+    let low = others.filter(|_| state.since > 0).map_or(sp, |stack| sight.layout.stacks[stack].bounds.low);
+    found.stack = !found.record && in_words(sight, low, cfa, address);
     // Below SP, and in frames that have not written there.
     let left_behind = (sp.saturating_sub(BELOW_SP) & !7..cfa.max(sp)).step_by(8);
     found.stale |= left_behind.filter(|at| *at < sp || !sight.live.is_live(*at)).any(|at| read(at) == Some(address));
@@ -245,10 +273,10 @@ fn look(sight: &Sight<'_>, address: u64, sp: u64, cfa: u64) -> Whereabouts {
 }
 
 /// Whether the chain of frame records holds the address before it leaves the frame that it belongs to.
-fn in_chain(sight: &Sight<'_>, address: u64, cfa: u64) -> bool {
+fn in_chain(sight: &Sight<'_>, address: u64, state: &State, cfa: u64) -> bool {
     /// A chain that does not end has been overwritten.
     const MAX_RECORDS: usize = 64;
-    let Some(mut fp) = (sight.register)(sight.fp) else { return false };
+    let Some(mut fp) = state.fp else { return false };
     for _ in 0..MAX_RECORDS {
         let at = fp.wrapping_add_signed(sight.record);
         let (Some(next), Some(return_address)) = (sight.memory.read_u64(at), sight.memory.read_u64(at.wrapping_add(8)))

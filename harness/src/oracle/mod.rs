@@ -26,7 +26,7 @@ use crate::machine::{Interrupt, Previous, RegisterSet};
 
 use redirect::Redirects;
 
-pub use activation::{Activation, Activations, Cause, Place, Truth};
+pub use activation::{Activation, Activations, Cause, MAX_LINKS, Place, Truth};
 pub use location::{LiveWords, Sight, Whereabouts, displaced};
 pub use witness::{Event, Future, Ledger, Transfer, Witness};
 
@@ -58,9 +58,6 @@ pub struct Testimony {
     /// Where activations wait that never went on, with how many of each, by address.
     pub unwitnessed: Vec<(Place, usize)>,
 }
-
-/// No CPU has more link registers: riscv64 has two.
-const MAX_LINKS: usize = 2;
 
 /// Follows a run and knows the truth at each point of it.
 pub struct Oracle<'g> {
@@ -244,10 +241,16 @@ impl<'g> Oracle<'g> {
             return;
         }
         let saved = self.callee_saved(at);
+        let mut values = [0; 1 + MAX_LINKS];
+        if cause != Cause::Call {
+            at.read_values(&self.transfer_set, &mut values);
+        }
+        let [_, links @ ..] = values;
         let activation = Activation {
             resume,
             cfa,
             saved,
+            links,
             stack: self.layout.stack_of(cfa),
             cause,
             parent: self.truth.youngest.take(),

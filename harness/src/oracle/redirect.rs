@@ -59,11 +59,12 @@ impl Oracle<'_> {
         for (number, activation) in younger.iter().enumerate().rev() {
             let resume = if number == index { to } else { activation.resume };
             let parent = self.truth.youngest.take();
-            let Activation { cfa, saved, stack, cause, .. } = **activation;
+            let Activation { cfa, saved, links, stack, cause, .. } = **activation;
             if number == index {
                 self.redirects.pending.push((self.task, resume, cfa));
             }
-            self.truth.youngest = Some(self.shared_with(Activation { resume, cfa, saved, stack, cause, parent }));
+            self.truth.youngest =
+                Some(self.shared_with(Activation { resume, cfa, saved, links, stack, cause, parent }));
         }
         for activation in younger {
             self.forget(&activation);

@@ -99,7 +99,7 @@ impl<'p> Delivery<'p> {
         let at_markers = [arch.sp(), abi.fp, arch.first_argument()].into_iter().chain(abi.ra);
         Ok(Self {
             oracle: prepared.oracle(witnesses),
-            nesting: (kind == Kind::Nested).then(|| Nesting::new(prepared, points.max_visits)),
+            nesting: (kind == Kind::Nested).then(|| Nesting::new(prepared, points)),
             recorder: Recorder::new(prepared, columns.collect(), judged),
             markers: Markers::new(prepared)?,
             kind,

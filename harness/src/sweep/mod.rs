@@ -103,6 +103,8 @@ impl Prepared {
 pub struct Points<'a> {
     /// The functions; empty: all.
     pub within: &'a [String],
+    /// The functions in which the first exception of a nested run is taken; empty: all.
+    pub outer: &'a [String],
     /// How many arrivals at one instruction.
     pub max_visits: u64,
     /// Functions that a trace may leave out.
@@ -201,15 +203,15 @@ impl Job<'_> {
         let Self { root, scenario, variant, kind } = self;
         let prepared = Prepared::load(root, scenario, variant)?;
         let text = &scenario.text;
-        for name in text.within.iter().chain(&text.omissible).chain(&text.never_resumes) {
+        for name in text.within.iter().chain(&text.outer).chain(&text.omissible).chain(&text.never_resumes) {
             prepared.guest.function(name)?;
         }
         let teller = point.map(|point| Teller::new(&prepared, point)).transpose()?;
         // A later arrival than the scenario judges can be asked for; of nested points all are judged as it is.
         let wanted = point.filter(|_| kind != Kind::Nested).map_or(0, |point| point.visit);
         let max_visits = text.max_visits.max(wanted);
-        let Text { within, omissible, never_resumes, .. } = text;
-        let points = Points { within, max_visits, omissible, never_resumes };
+        let Text { within, outer, omissible, never_resumes, .. } = text;
+        let points = Points { within, outer, max_visits, omissible, never_resumes };
         let rewriter = scenario.rewriter(variant);
         let fits = |subject: &&Subject| subject.fits(&prepared.guest, rewriter.as_ref(), &prepared.tables, kind);
         let subjects: Vec<&Subject> = subjects.iter().filter(fits).collect();

@@ -3,14 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use super::Prepared;
-use crate::guest::CodeMap;
+use super::{Points, Prepared};
+use crate::guest::{CodeMap, Symbol};
 use crate::oracle::Truth;
 
 /// The outer exceptions of a nested run.
 pub(super) struct Nesting<'p> {
     prepared: &'p Prepared,
-    max_visits: u64,
+    points: Points<'p>,
     visits: CodeMap<u64>,
     /// The guest's labels, by address, and whether an exception may be nested from there on.
     marks: Vec<(u64, bool)>,
@@ -23,13 +23,13 @@ pub(super) struct Nesting<'p> {
 }
 
 impl<'p> Nesting<'p> {
-    pub(super) fn new(prepared: &'p Prepared, max_visits: u64) -> Self {
+    pub(super) fn new(prepared: &'p Prepared, points: Points<'p>) -> Self {
         let visits = CodeMap::new(&prepared.guest, 0);
         let labels = |prefix| prepared.guest.symbols.addresses_of_prefix(prefix).into_iter();
         let mut marks: Vec<(u64, bool)> =
             labels("nest_from").map(|at| (at, true)).chain(labels("nest_to").map(|at| (at, false))).collect();
         marks.sort_unstable();
-        Self { prepared, max_visits, visits, marks, known: BTreeSet::new(), seen: 0 }
+        Self { prepared, points, visits, marks, known: BTreeSet::new(), seen: 0 }
     }
 
     /// How many outer exceptions there were.
@@ -40,9 +40,13 @@ impl<'p> Nesting<'p> {
     /// Whether the instruction's present arrival is to be interrupted, and its name if it is.
     pub(super) fn takes_outer(&mut self, pc: u64, sp: u64, fp: u64, truth: &Truth) -> Option<String> {
         let symbols = &self.prepared.guest.symbols;
+        let is_outer = |function: &Symbol| self.points.outer.contains(&function.name);
+        if !self.points.outer.is_empty() && !symbols.function_at(pc).is_some_and(is_outer) {
+            return None;
+        }
         let visits = self.visits.get_mut(pc)?;
         *visits += 1;
-        if *visits > self.max_visits {
+        if *visits > self.points.max_visits {
             return None;
         }
         self.seen += 1;

@@ -6,7 +6,7 @@ use kunwind::{Claim, CodeAddress, End, Error, Frame, Register, Regs, Source, Wal
 
 use super::{Compares, Kind, Rules, Verdict};
 use crate::arch::MAX_CALLEE_SAVED;
-use crate::oracle::{Activation, Cause, Truth};
+use crate::oracle::{Activation, Cause, MAX_LINKS, Truth};
 
 const SP: Register = Register(31);
 const FP: Register = Register(29);
@@ -32,6 +32,7 @@ fn truth(entries: &[Entry]) -> Truth {
             resume: *resume,
             cfa: *cfa,
             saved,
+            links: [0; MAX_LINKS],
             stack: None,
             cause: Cause::Call,
             parent: youngest.take(),
