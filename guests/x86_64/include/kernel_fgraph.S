@@ -7,27 +7,13 @@
 //
 // DESIGN: 0 as in mainline; 3 and 4 are the designs F3 and F4 against the windows of return_to_handler.
 // NO_PADDING: return_to_handler begins right behind another function, without a gap.
-// FTRACE_CALLBACK: what ftrace_caller calls, if it is not the function graph tracer.
+// TRACERS: how many tracers there are. EXIT_CALLBACK: what each calls at a return.
 #ifndef DESIGN
 #define DESIGN		0
 #endif
-#ifndef FTRACE_CALLBACK
-#define FTRACE_CALLBACK	ftrace_graph_func
+#ifndef TRACERS
+#define TRACERS		1
 #endif
-
-// struct ftrace_regs is a struct pt_regs, of which only what is needed is saved.
-#define FREGS_RBP	32
-#define FREGS_R9	64
-#define FREGS_R8	72
-#define FREGS_RAX	80
-#define FREGS_RCX	88
-#define FREGS_RDX	96
-#define FREGS_RSI	104
-#define FREGS_RDI	112
-#define FREGS_RIP	128
-#define FREGS_RSP	152
-#define FREGS_SIZE	168
-#define CALL_SIZE	5			// of the patched call
 
 // struct ftrace_ret_stack, and the control word above it.
 #define RET_RET		0
@@ -36,20 +22,13 @@
 #define RET_CONTROL	24
 #define RET_WORDS	3
 #define CONTROL_OFFSET	0x3ff
-#define CONTROL_BITMAP	(1 << 10 | 1 << 12)	// one tracer
+#define CONTROL_BITMAP	(1 << 10 | ((1 << TRACERS) - 1) << 12)
 #define CONTROL_DATA	(2 << 10)
 
 WORD ret_stack_boot, 8 + 4096			// the index of the first free word, and 512 words
 WORD ret_stack_other, 8 + 4096
-WORD tracer_data_words				// how many words the tracer keeps with each call, at most 2
-
-// TRACED name, trampoline: a function that is traced. A compiler leaves its first five bytes as a NOP; here they are patched,
-// for a direct call with somebody else's trampoline.
-.macro TRACED name, trampoline=ftrace_caller
-FUNC \name
-						// CFA=rsp+8 RA=[cfa-8]
-	call	\trampoline
-.endm
+WORD tracer_data_words				// how many words each tracer keeps with each call, at most 2
+WORD trace_recursion				// 1: a tracer runs in a task, 2: in an interrupt
 
 // ENTER / LEAVE: a frame record, as a compiler makes it.
 .macro ENTER
@@ -75,19 +54,34 @@ FUNC \name
 9:
 .endm
 
-// The recursion lock, as far as anybody sees it: no preemption.
-.macro RECURSION_LOCK
+// Preemption off, and on again: there the task can be switched out, with no pt_regs on its stack.
+.macro PREEMPT_DISABLE
 	addq	$COUNT_PREEMPT, preempt_count(%rip)
 .endm
 
-// Where it is given back, the task can be switched out, with no pt_regs on its stack.
-.macro RECURSION_UNLOCK
+.macro PREEMPT_ENABLE
 	subq	$COUNT_PREEMPT, preempt_count(%rip)
 	jnz	9f
 	cmpq	$0, need_resched(%rip)
 	je	9f
 	call	preempt_schedule_notrace
 9:
+.endm
+
+// The lock against tracing the tracer: \bit, a register, stands for the present context. To \busy if that has it already.
+// Changes rax. An interrupt leaves the word as it was.
+.macro RECURSION_TRYLOCK bit, busy
+	movzbl	preempt_count+2(%rip), %eax	// interrupts that are being handled: 0 or 1
+	leaq	1(%rax), \bit
+	testq	\bit, trace_recursion(%rip)
+	jnz	\busy
+	orq	\bit, trace_recursion(%rip)
+	PREEMPT_DISABLE
+.endm
+
+.macro RECURSION_UNLOCK bit
+	xorq	\bit, trace_recursion(%rip)
+	PREEMPT_ENABLE
 .endm
 
 // Takes the youngest entry off the ret_stack.
@@ -101,54 +95,7 @@ FUNC \name
 	movq	%rax, (%rdi)
 .endm
 
-// From a traced function. All arguments are kept. In the two records are the traced function's caller, and the traced
-// function; the first keeps the original address.
-FUNC ftrace_caller
-						// CFA=rsp+8 RA=[cfa-8]; the traced function's slot is at the CFA
-	pushq	8(%rsp)				// CFA=rsp+16
-	.cfi_def_cfa_offset 16
-	pushq	%rbp				// CFA=rsp+24
-	.cfi_def_cfa_offset 24; .cfi_offset %rbp, -24
-	movq	%rsp, %rbp
-	pushq	16(%rsp)			// CFA=rsp+32
-	.cfi_def_cfa_offset 32
-	pushq	%rbp				// CFA=rsp+40
-	.cfi_def_cfa_offset 40
-	movq	%rsp, %rbp
-	subq	$FREGS_SIZE, %rsp		// CFA=rsp+208
-	.cfi_def_cfa_offset 208
-	movq	%rax, FREGS_RAX(%rsp)
-	movq	%rcx, FREGS_RCX(%rsp)
-	movq	%rdx, FREGS_RDX(%rsp)
-	movq	%rsi, FREGS_RSI(%rsp)
-	movq	%rdi, FREGS_RDI(%rsp)
-	movq	%r8, FREGS_R8(%rsp)
-	movq	%r9, FREGS_R9(%rsp)
-	movq	16(%rbp), %rdx
-	movq	%rdx, FREGS_RBP(%rsp)
-	leaq	208(%rsp), %rdx
-	movq	%rdx, FREGS_RSP(%rsp)		// the traced function's slot
-	movq	24(%rbp), %rsi			// its caller
-	movq	8(%rbp), %rdi
-	movq	%rdi, FREGS_RIP(%rsp)
-	subq	$CALL_SIZE, %rdi		// the function
-	movq	%rsp, %rcx
-	call	FTRACE_CALLBACK
-	movq	FREGS_RIP(%rsp), %rax
-	movq	%rax, 200(%rsp)			// what the callback says: where the traced function goes on
-	movq	FREGS_R9(%rsp), %r9
-	movq	FREGS_R8(%rsp), %r8
-	movq	FREGS_RDI(%rsp), %rdi
-	movq	FREGS_RSI(%rsp), %rsi
-	movq	FREGS_RDX(%rsp), %rdx
-	movq	FREGS_RCX(%rsp), %rcx
-	movq	FREGS_RAX(%rsp), %rax
-	movq	FREGS_RBP(%rsp), %rbp
-	.cfi_restore %rbp
-	addq	$200, %rsp			// CFA=rsp+8
-	.cfi_def_cfa_offset 8
-	ret
-END ftrace_caller
+#include "kernel_ftrace.S"
 
 // rdi: the function, rsi: its caller, rcx: struct ftrace_regs.
 FUNC ftrace_graph_func
@@ -160,18 +107,23 @@ FUNC ftrace_graph_func
 	movq	(%rbx), %rdi
 	movq	%rbx, %rdx
 	call	function_graph_enter
+	testl	%eax, %eax
+	jnz	.Lnot_graphed
 	leaq	return_to_handler(%rip), %rax
 	movq	%rax, (%rbx)			// from here on the address is in the ret_stack alone
+.Lnot_graphed:
 	popq	%rbx
 	LEAVE
 END ftrace_graph_func
 
-// rdi: the return address, rsi: the function, rdx: the cookie. Puts them on the ret_stack.
+// rdi: the return address, rsi: the function, rdx: the cookie. Puts them on the ret_stack, and gives back 0, unless a tracer runs
+// in this context.
 FUNC function_graph_enter
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
 	pushq	%rbx
-	RECURSION_LOCK
+	pushq	%r12
+	RECURSION_TRYLOCK %r12, .Lenter_busy
 	RET_STACK %r8, %r9
 	movq	(%r8), %rax
 	leaq	8(%r8,%rax,8), %rbx		// the new entry
@@ -183,12 +135,21 @@ FUNC function_graph_enter
 	movq	%rdi, RET_RET(%rbx)
 	movq	%rsi, RET_FUNC(%rbx)
 	movq	%rdx, RET_RETP(%rbx)
-	movq	%rsi, %rdi
+	.rept TRACERS
+	movq	RET_FUNC(%rbx), %rdi
 	call	graph_entry
+	.endr
 	movq	$CONTROL_BITMAP | RET_WORDS, RET_CONTROL(%rbx)
-	RECURSION_UNLOCK
+	RECURSION_UNLOCK %r12
+	xorl	%eax, %eax
+.Lenter_done:
+	popq	%r12
 	popq	%rbx
 	LEAVE
+.Lenter_busy:					// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16; .cfi_offset %rbp, -16
+	movl	$1, %eax
+	jmp	.Lenter_done
 END function_graph_enter
 
 // rdi: the traced function. What a tracer does at entry: it may keep some words above the control word, with one more above.
@@ -201,7 +162,9 @@ FUNC graph_entry
 	RET_STACK %r8, %r9
 	movq	(%r8), %rax
 	leaq	8(%r8,%rax,8), %rdx
-	leaq	CONTROL_DATA + RET_WORDS + 1(%rcx), %rsi
+	movl	-8(%rdx), %esi
+	andl	$CONTROL_OFFSET, %esi		// how far the structure is from the youngest control word
+	leaq	CONTROL_DATA + 1(%rsi,%rcx), %rsi
 	movq	%rsi, (%rdx,%rcx,8)		// the control word of the data
 	leaq	1(%rax,%rcx), %rax
 	movq	%rax, (%r8)
@@ -215,7 +178,11 @@ END graph_entry
 FUNC graph_return
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
+#ifdef EXIT_CALLBACK
+	call	EXIT_CALLBACK
+#else
 	nop
+#endif
 	LEAVE
 END graph_return
 
@@ -227,6 +194,7 @@ FUNC ftrace_return_to_handler
 	pushq	%rbx
 	pushq	%r12
 	pushq	%r13
+	pushq	%r14
 	RET_STACK %rbx, %rax
 	movq	(%rbx), %r13
 	movq	(%rbx,%r13,8), %rax		// the control word
@@ -235,13 +203,17 @@ FUNC ftrace_return_to_handler
 	subq	%rax, %r13			// the index without the entry
 	movq	8 + RET_RET(%rbx,%r13,8), %r12
 	movq	%r12, FREGS_RIP(%rdi)
-	RECURSION_LOCK
+	RECURSION_TRYLOCK %r14, .Lreturn_busy
+	.rept TRACERS
 	call	graph_return
-	RECURSION_UNLOCK
+	.endr
+	RECURSION_UNLOCK %r14
+.Lreturn_busy:
 #if DESIGN == 0
 	movq	%r13, (%rbx)			// from here on the address is in registers, and in a word that nobody looks at
 #endif
 	movq	%r12, %rax
+	popq	%r14
 	popq	%r13
 	popq	%r12
 	popq	%rbx
