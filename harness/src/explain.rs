@@ -221,6 +221,14 @@ impl Unwinder for Recorded<'_> {
         self.unwinder.claims()
     }
 
+    fn needs(&self) -> Option<kunwind::Format> {
+        self.unwinder.needs()
+    }
+
+    fn inside(&self) -> kunwind::Inside {
+        self.unwinder.inside()
+    }
+
     fn step(&self, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<Step, kunwind::Error> {
         self.steps.borrow_mut().push(Vec::new());
         self.unwinder.step(frame, state, target)

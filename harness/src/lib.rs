@@ -8,6 +8,7 @@ pub mod arch;
 pub mod check;
 pub mod claim;
 pub mod cli;
+pub mod design;
 pub mod error;
 pub mod explain;
 pub mod gate;

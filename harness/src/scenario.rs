@@ -9,6 +9,7 @@ use serde::de::{IntoDeserializer, SeqAccess, Visitor};
 
 use crate::Error;
 use crate::arch::{self, Arch};
+use crate::design::{PLAIN, Rewriter};
 use crate::verdict::Verdict;
 
 /// A scenario as its TOML says it, with its name.
@@ -224,7 +225,7 @@ pub struct Variant {
     /// The entry's SP modulo 32: 0 or 16.
     #[serde(default, alias = "cfa_mod32")]
     pub cfa_mod32: u64,
-    /// Which design against the windows of a rewriter the guest has (guests/KERNEL.md); without it, F0.
+    /// Which design against the windows of a rewriter the guest has (guests/KERNEL.md), if it has one.
     #[serde(default)]
     pub design: Option<String>,
     /// Another rewriter than the scenario's: a case that the atlas tells apart.
@@ -448,6 +449,13 @@ impl Scenario {
     #[must_use]
     pub fn variants(&self) -> Vec<Variant> {
         if self.text.variant.is_empty() { vec![Variant::default()] } else { self.text.variant.clone() }
+    }
+
+    /// Who rewrites return addresses in a variant, if anybody does.
+    #[must_use]
+    pub fn rewriter(&self, variant: &Variant) -> Option<Rewriter> {
+        let name = variant.rewriter.as_ref().or(self.text.rewriter.as_ref())?.clone();
+        Some(Rewriter { name, design: variant.design.as_deref().unwrap_or(PLAIN).to_owned() })
     }
 
     /// Whether the run must be void for this reason.

@@ -3,11 +3,12 @@
 use std::cell::Cell;
 
 use kunwind::{
-    Claims, Format, FrameRecordUnwinder, OrcTable, Register, RewriteKind, StackBounds, Table, TableUnwinder, Target,
-    Task, Trampoline, UnwindUser, Unwinder,
+    Claims, Format, FrameRecordUnwinder, Inside, OrcTable, Register, RewriteKind, StackBounds, Table, TableUnwinder,
+    Target, Task, Trampoline, UnwindUser, Unwinder,
 };
 
 use crate::arch::Arch;
+use crate::design::{self, Rewriter};
 use crate::guest::{Guest, Symbol};
 use crate::machine::Memory;
 use crate::scenario::Kind;
@@ -21,9 +22,6 @@ pub const MAX_FRAMES: usize = 512;
 
 /// What live patching offers to a reliable walk: MAX_STACK_ENTRIES in Linux kernel/livepatch/transition.c.
 const LIVEPATCH_ENTRIES: usize = 100;
-
-/// The names of unwinders with a design against the windows of `return_to_handler` end like this, the form apart.
-const TRACER_DESIGNS: [&str; 3] = ["-detect", "-record", "-pending"];
 
 /// The trampolines that stand for return addresses, by their symbols in Linux.
 const TRAMPOLINES: [(&str, RewriteKind); 3] = [
@@ -60,7 +58,8 @@ pub enum Scope {
     Any,
     /// Where there is a kernel with tasks: it walks from handlers and of tasks.
     Kernel,
-    /// Where the function graph tracer runs: it is a design against its windows, and elsewhere like its plain form.
+    /// Where the function graph tracer runs in a build that it belongs to: it is a design against the tracer's windows, and
+    /// elsewhere like its plain form.
     Tracer,
     /// Where there is none: it knows nothing of exceptions.
     Program,
@@ -117,24 +116,22 @@ impl Subject {
         }
     }
 
-    /// Whether it is asked in this guest, interrupted like this.
+    /// Whether it is asked in this guest, in which this one rewrites return addresses, interrupted like this.
     #[must_use]
-    pub fn fits(&self, guest: &Guest, tables: &Tables, kind: Kind) -> bool {
+    pub fn fits(&self, guest: &Guest, rewriter: Option<&Rewriter>, tables: &Tables, kind: Kind) -> bool {
         let has_tasks = guest.symbols.address("__current").is_some();
         let in_scope = match self.scope {
             Scope::Any => true,
             Scope::Kernel => has_tasks,
-            Scope::Tracer => guest.symbols.address("return_to_handler").is_some(),
+            Scope::Tracer => {
+                let inside = self.unwinder.inside();
+                rewriter.is_some_and(|it| it.is_tracer() && design::together(&it.design, inside).is_some())
+            }
             Scope::Program => !has_tasks,
             Scope::User => !has_tasks || (guest.symbols.address("walk_user").is_some() && kind.walks_user()),
         };
         in_scope && self.needs.is_none_or(|format| tables.has(format))
     }
-}
-
-/// The name without the form.
-fn bare(name: &str) -> &str {
-    name.split_once(':').map_or(name, |(name, _)| name)
 }
 
 fn all_registers(arch: &dyn Arch) -> Vec<Register> {
@@ -159,11 +156,7 @@ pub fn all(arch: &dyn Arch) -> Vec<Subject> {
         compares: Compares { cfa: false, fp: true, callee_saved: false },
         registers: [arch.abi().fp, arch.abi().sp].into_iter().chain(arch.abi().ra).collect(),
         limit: if unwinder.claims() == Claims::Never { MAX_FRAMES } else { LIVEPATCH_ENTRIES },
-        scope: if TRACER_DESIGNS.iter().any(|design| bare(unwinder.name()).ends_with(design)) {
-            Scope::Tracer
-        } else {
-            Scope::Kernel
-        },
+        scope: if unwinder.inside() == Inside::Ignore { Scope::Kernel } else { Scope::Tracer },
         needs: unwinder.needs(),
         roams: false,
         unwinder,

@@ -37,7 +37,7 @@ pub use address::CodeAddress;
 pub use frame_record::FrameRecordUnwinder;
 pub use orc::OrcTable;
 pub use regs::{Register, Regs};
-pub use rewrite::{RetStack, RewriteCursor, RewriteKind, Trampoline};
+pub use rewrite::{Inside, RetStack, RewriteCursor, RewriteKind, Trampoline};
 pub use row::{CfaRule, Entry, Rule, UnwindRow};
 pub use stack::{MAX_STACKS, StackBounds, StackWindows};
 pub use table::{Format, Place, Table, TableUnwinder};

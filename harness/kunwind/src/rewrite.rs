@@ -23,6 +23,23 @@ pub struct Trampoline {
     pub end: u64,
 }
 
+/// What an unwinder does with a pc strictly inside of `return_to_handler`. Its handler takes the original address off the
+/// ret_stack, and until the trampoline has put it into its place there is none that a walk comes by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Inside {
+    /// Nothing, as in Linux: the walk goes on as from any other code.
+    #[default]
+    Ignore,
+    /// The walk ends in an error, whatever the ret_stack still knows.
+    Refuse,
+    /// The ret_stack is asked; if its entry is gone, and no unwind row helps, the walk ends in an error.
+    Detect,
+    /// The same, but where the entry is gone, the trampoline has a frame record with the original address.
+    Record,
+    /// The same, but the record is one of metadata, of a type of its own.
+    Pending,
+}
+
 /// A task's stack of return addresses, which grows upwards: a structure for each traced call, then a control word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RetStack {

@@ -5,7 +5,7 @@ use core::ops::ControlFlow;
 
 use crate::kernel::OrcState;
 use crate::orc::OrcTable;
-use crate::rewrite::{RetStack, RewriteCursor, Trampoline};
+use crate::rewrite::{Inside, RetStack, RewriteCursor, Trampoline};
 use crate::{CodeAddress, Format, Register, Regs, StackBounds, StackWindows, Table};
 
 /// How a frame was found.
@@ -240,6 +240,11 @@ pub trait Unwinder {
     /// The unwind data without which there is no point in asking it.
     fn needs(&self) -> Option<Format> {
         None
+    }
+
+    /// Its design against the windows of `return_to_handler`.
+    fn inside(&self) -> Inside {
+        Inside::Ignore
     }
 
     /// Turns a frame into its caller's, in place.

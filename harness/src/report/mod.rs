@@ -6,8 +6,9 @@ pub mod json;
 pub mod snapshot;
 pub mod text;
 
-use kunwind::Claims;
+use kunwind::{Claims, Inside};
 
+use crate::design::Rewriter;
 use crate::verdict::Verdict;
 
 /// All that was run.
@@ -48,8 +49,8 @@ pub struct Section {
     pub void_is_meant: bool,
     /// The open claims that the scenario decides.
     pub claims: Vec<String>,
-    /// Who rewrites return addresses, and the guest's design against the windows that this leaves.
-    pub rewriter: Option<(String, String)>,
+    /// Who rewrites return addresses.
+    pub rewriter: Option<Rewriter>,
     /// The subjects, in the order of columns.
     pub subjects: Vec<SubjectResult>,
     /// The listing.
@@ -149,6 +150,8 @@ pub struct SubjectResult {
     pub name: String,
     /// How its walks claim: soundness means nothing of those that never do.
     pub claims: Claims,
+    /// Its design against the windows of `return_to_handler`.
+    pub inside: Inside,
     /// Where its walks started.
     pub start: Start,
     /// Its verdicts, counted.

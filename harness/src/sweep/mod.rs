@@ -210,7 +210,8 @@ impl Job<'_> {
         let max_visits = text.max_visits.max(wanted);
         let Text { within, omissible, never_resumes, .. } = text;
         let points = Points { within, max_visits, omissible, never_resumes };
-        let fits = |subject: &&Subject| subject.fits(&prepared.guest, &prepared.tables, kind);
+        let rewriter = scenario.rewriter(variant);
+        let fits = |subject: &&Subject| subject.fits(&prepared.guest, rewriter.as_ref(), &prepared.tables, kind);
         let subjects: Vec<&Subject> = subjects.iter().filter(fits).collect();
         let mut machine = prepared.machine_for(text)?;
         if kind == Kind::Probe {

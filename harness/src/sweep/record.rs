@@ -257,6 +257,7 @@ impl<'p> Recorder<'p> {
             }
             SubjectResult {
                 claims: column.subject.unwinder.claims(),
+                inside: column.subject.unwinder.inside(),
                 name: column.subject.name.clone(),
                 start: column.start,
                 counters,
@@ -274,10 +275,7 @@ impl<'p> Recorder<'p> {
             void_is_meant: false,
             void: None,
             claims: scenario.text.claims.clone(),
-            rewriter: variant.rewriter.as_ref().or(scenario.text.rewriter.as_ref()).map(|rewriter| {
-                let design = variant.design.as_deref().unwrap_or("F0");
-                (rewriter.clone(), design.to_owned())
-            }),
+            rewriter: scenario.rewriter(variant),
             subjects: subjects.collect(),
             functions: functions(self.prepared, &self.sites),
             findings: Vec::new(),

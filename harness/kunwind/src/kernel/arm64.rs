@@ -4,9 +4,8 @@
 use super::Form;
 use super::boundary::{Fallback, Policy};
 use super::metadata::{Boundary, Layout, MetadataUnwinder};
-use super::trampoline::Inside;
-use crate::Claims;
 use crate::abi::ARM64;
+use crate::{Claims, Inside};
 
 static LAYOUT: Layout = Layout {
     abi: &ARM64,
@@ -58,6 +57,13 @@ pub const fn arm64_sframe_v5() -> MetadataUnwinder {
 #[must_use]
 pub const fn arm64_sframe_v6() -> MetadataUnwinder {
     by_rows(["arm64-sframe-v6"; 2], Form::Reliable, &VERSION_6, Inside::Ignore)
+}
+
+/// [`arm64_sframe`], reliable, with the least that closes the windows of `return_to_handler`: a walk that comes to a pc inside of
+/// it is not to be relied on.
+#[must_use]
+pub const fn arm64_sframe_refuse() -> MetadataUnwinder {
+    by_rows(["arm64-sframe-refuse"; 2], Form::Reliable, &AGREED, Inside::Refuse)
 }
 
 /// [`arm64_sframe`], reliable, with a design that closes the windows of `return_to_handler`: any pc inside of it is noticed, by

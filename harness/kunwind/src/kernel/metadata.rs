@@ -4,8 +4,7 @@
 
 use super::Form;
 use super::boundary::Policy;
-use super::trampoline::Inside;
-use crate::{Abi, Claims, CodeAddress, Error, Format, Frame, Source, Step, Target, Unwinder, WalkState};
+use crate::{Abi, Claims, CodeAddress, Error, Format, Frame, Inside, Source, Step, Target, Unwinder, WalkState};
 
 /// A frame record: the caller's frame pointer and the return address.
 const RECORD_SIZE: u64 = 16;
@@ -173,6 +172,10 @@ impl Unwinder for MetadataUnwinder {
 
     fn needs(&self) -> Option<Format> {
         matches!(self.boundary, Boundary::Rows(_)).then_some(Format::SFrame)
+    }
+
+    fn inside(&self) -> Inside {
+        self.inside
     }
 
     fn step(&self, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<Step, Error> {

@@ -10,13 +10,16 @@ mod trampoline;
 mod x86_64;
 
 pub use arm64::{
-    arm64_kunwind, arm64_sframe, arm64_sframe_detect, arm64_sframe_pending, arm64_sframe_record, arm64_sframe_v5,
-    arm64_sframe_v6,
+    arm64_kunwind, arm64_sframe, arm64_sframe_detect, arm64_sframe_pending, arm64_sframe_record, arm64_sframe_refuse,
+    arm64_sframe_v5, arm64_sframe_v6,
 };
 pub use metadata::MetadataUnwinder;
 pub(crate) use orc::OrcState;
 pub use orc::UnwindOrc;
-pub use riscv64::{WalkStackframe, riscv_metadata, riscv_metadata_detect, riscv_metadata_record};
+pub use riscv64::{
+    WalkStackframe, riscv_metadata, riscv_metadata_detect, riscv_metadata_pending, riscv_metadata_record,
+    riscv_metadata_refuse,
+};
 pub use x86_64::UnwindFrame;
 
 use crate::Claims;

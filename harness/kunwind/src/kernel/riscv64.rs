@@ -2,9 +2,8 @@
 
 use super::Form;
 use super::metadata::{Boundary, Layout, MetadataUnwinder};
-use super::trampoline::Inside;
 use crate::abi::RISCV64;
-use crate::{Claims, CodeAddress, Error, Frame, Source, Step, Target, Unwinder, WalkState};
+use crate::{Claims, CodeAddress, Error, Frame, Inside, Source, Step, Target, Unwinder, WalkState};
 
 static METADATA: Layout = Layout {
     abi: &RISCV64,
@@ -25,6 +24,12 @@ const fn with_design(names: [&'static str; 2], form: Form, inside: Inside) -> Me
     MetadataUnwinder { layout: &METADATA, names, form, boundary: Boundary::FramePointer, inside }
 }
 
+/// The least such design: a walk that comes to a pc inside of `return_to_handler` is not to be relied on.
+#[must_use]
+pub const fn riscv_metadata_refuse() -> MetadataUnwinder {
+    with_design(["riscv-metadata-refuse"; 2], Form::Reliable, Inside::Refuse)
+}
+
 /// Any pc inside of `return_to_handler` is noticed: by the ret_stack, or not at all and then unreliable. The reliable form stops
 /// at exceptions as [`riscv_metadata`] does; what the design knows of interrupted instructions, the best-effort form shows.
 #[must_use]
@@ -36,6 +41,12 @@ pub const fn riscv_metadata_detect(form: Form) -> MetadataUnwinder {
 #[must_use]
 pub const fn riscv_metadata_record(form: Form) -> MetadataUnwinder {
     with_design(["riscv-metadata-record", "riscv-metadata-record:best-effort"], form, Inside::Record)
+}
+
+/// The same for a trampoline with a metadata record of a type of its own.
+#[must_use]
+pub const fn riscv_metadata_pending(form: Form) -> MetadataUnwinder {
+    with_design(["riscv-metadata-pending", "riscv-metadata-pending:best-effort"], form, Inside::Pending)
 }
 
 /// THREAD_SIZE with 4 KiB pages.

@@ -1,21 +1,7 @@
 //! What the walk along frame records does when it comes to a trampoline that stands for a return address.
 
 use super::metadata::MetadataUnwinder;
-use crate::{CodeAddress, Error, Frame, RewriteKind, Source, Step, Target, Trampoline, WalkState};
-
-/// What is done with a pc strictly inside of `return_to_handler`. Its handler takes the original address off the ret_stack, and
-/// until the trampoline has put it into a register there is none in the chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Inside {
-    /// Nothing, as in mainline: the walk goes on with the record that the frame pointer names, which is that of the caller.
-    Ignore,
-    /// The ret_stack is asked; if its entry is gone, and no unwind row helps, the walk ends in an error.
-    Detect,
-    /// The same, but where the entry is gone, the trampoline has a frame record with the original address.
-    Record,
-    /// The same, but the record is one of metadata, of a type of its own.
-    Pending,
-}
+use crate::{CodeAddress, Error, Frame, Inside, RewriteKind, Source, Step, Target, Trampoline, WalkState};
 
 impl MetadataUnwinder {
     /// The step from a trampoline, if the frame stands in one and that needs a step of its own.
@@ -52,6 +38,9 @@ impl MetadataUnwinder {
         state: &mut WalkState,
         target: &dyn Target,
     ) -> Result<Option<Step>, Error> {
+        if self.inside == Inside::Refuse {
+            return Err(Error::InsideTrampoline(frame.pc.value()));
+        }
         let mut cursor = state.rewritten;
         let remembered = cursor.fgraph(trampoline, fp, target);
         if let CodeAddress::Interrupted(pc) = frame.pc

@@ -118,7 +118,7 @@ impl Arch for Arm64 {
     fn kernel_unwinders(&self) -> Vec<Box<dyn Unwinder + Send + Sync>> {
         use kunwind::kernel::{
             Form, arm64_kunwind, arm64_sframe, arm64_sframe_detect, arm64_sframe_pending, arm64_sframe_record,
-            arm64_sframe_v5, arm64_sframe_v6,
+            arm64_sframe_refuse, arm64_sframe_v5, arm64_sframe_v6,
         };
         vec![
             Box::new(arm64_kunwind(Form::Reliable)),
@@ -127,6 +127,7 @@ impl Arch for Arm64 {
             Box::new(arm64_sframe(Form::BestEffort)),
             Box::new(arm64_sframe_v5()),
             Box::new(arm64_sframe_v6()),
+            Box::new(arm64_sframe_refuse()),
             Box::new(arm64_sframe_detect()),
             Box::new(arm64_sframe_record()),
             Box::new(arm64_sframe_pending()),

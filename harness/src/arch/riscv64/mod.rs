@@ -90,15 +90,21 @@ impl Arch for Riscv64 {
     }
 
     fn kernel_unwinders(&self) -> Vec<Box<dyn Unwinder + Send + Sync>> {
-        use kunwind::kernel::{Form, WalkStackframe, riscv_metadata, riscv_metadata_detect, riscv_metadata_record};
+        use kunwind::kernel::{
+            Form, WalkStackframe, riscv_metadata, riscv_metadata_detect, riscv_metadata_pending, riscv_metadata_record,
+            riscv_metadata_refuse,
+        };
         vec![
             Box::new(WalkStackframe),
             Box::new(riscv_metadata(Form::Reliable)),
             Box::new(riscv_metadata(Form::BestEffort)),
+            Box::new(riscv_metadata_refuse()),
             Box::new(riscv_metadata_detect(Form::Reliable)),
             Box::new(riscv_metadata_detect(Form::BestEffort)),
             Box::new(riscv_metadata_record(Form::Reliable)),
             Box::new(riscv_metadata_record(Form::BestEffort)),
+            Box::new(riscv_metadata_pending(Form::Reliable)),
+            Box::new(riscv_metadata_pending(Form::BestEffort)),
         ]
     }
 

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use kunwind::Claims;
 
 use super::{Function, Instruction, Report, Run, Section, Start};
+use crate::design;
 use crate::verdict::{Kind, Verdict};
 
 /// Functions that stand between a function and its caller, and who puts them there: their points count even where the address is
@@ -145,37 +146,26 @@ impl Row {
     }
 }
 
-/// The design that this guest and this unwinder make together; nothing if they do not belong together.
-fn fix(guest: &str, unwinder: &str) -> Option<String> {
-    let of_unwinder = ["detect", "record", "pending"].into_iter().find(|name| unwinder.ends_with(&format!("-{name}")));
-    match (of_unwinder, guest) {
-        (Some("detect"), "F0") => Some("F1".to_owned()),
-        (None, _) | (Some("detect"), "F2" | "F3") | (Some("record"), "F4") | (Some("pending"), "F5") => {
-            Some(guest.to_owned())
-        }
-        _ => None,
-    }
-}
-
 /// The rows of all scenarios that rewrite return addresses.
 #[must_use]
 pub fn rows(report: &Report) -> Vec<Row> {
     let mut rows: BTreeMap<(String, String, String, usize, String), Row> = BTreeMap::new();
     for section in report.sections.iter().filter(|section| section.void.is_none()) {
-        let Some((rewriter, design)) = &section.rewriter else { continue };
+        let Some(rewriter) = &section.rewriter else { continue };
         let cpu = section.scenario.split('/').next().unwrap_or_default().to_owned();
         let mut names: Vec<&str> = section.subjects.iter().map(|subject| subject.name.as_str()).collect();
         names.dedup();
         for (column, subject) in section.subjects.iter().enumerate() {
             let claims = matches!(subject.claims, Claims::Explicit | Claims::ByFlag);
-            let Some(fix) = fix(design, &subject.name).filter(|_| claims) else { continue };
+            let fix = design::together(&rewriter.design, subject.inside).filter(|_| claims);
+            let Some(fix) = fix else { continue };
             let order = names.iter().position(|name| *name == subject.name).unwrap_or(column);
             let mut row_of = |rewriter: &str, add: &mut dyn FnMut(&mut Row)| {
-                let key = (cpu.clone(), rewriter.to_owned(), fix.clone(), order, subject.name.clone());
+                let key = (cpu.clone(), rewriter.to_owned(), fix.to_owned(), order, subject.name.clone());
                 add(rows.entry(key).or_insert_with(|| Row {
                     cpu: cpu.clone(),
                     rewriter: rewriter.to_owned(),
-                    fix: fix.clone(),
+                    fix: fix.to_owned(),
                     unwinder: subject.name.clone(),
                     points: 0,
                     unrecoverable: 0,
@@ -188,7 +178,7 @@ pub fn rows(report: &Report) -> Vec<Row> {
                 let mut open = BTreeMap::new();
                 for instruction in &function.instructions {
                     let here = Here { section, column, function, instruction };
-                    open = here.add(rewriter, &open, &mut row_of);
+                    open = here.add(&rewriter.name, &open, &mut row_of);
                 }
             }
         }
