@@ -5,7 +5,8 @@
 // return_to_handler into its slot. The traced function returns there; ftrace_return_to_handler calls the tracer again, takes
 // the entry off, and gives back what was kept. The cookie by which a walk finds an entry is the address of the slot.
 //
-// DESIGN: 0 as in mainline; 3 and 4 are the designs F3 and F4 against the windows of return_to_handler.
+// DESIGN: 0 as in mainline; 2, 3 and 4 are the designs F2 to F4 against the windows of return_to_handler. NO_HINTS: ORC has nothing
+// to say of return_to_handler.
 // NO_PADDING: return_to_handler begins right behind another function, without a gap.
 // TRACERS: how many tracers there are. EXIT_CALLBACK: what each calls at a return.
 #ifndef DESIGN
@@ -186,8 +187,8 @@ FUNC graph_return
 	LEAVE
 END graph_return
 
-// rdi: struct ftrace_regs. Gives the address that the youngest entry keeps, after the tracer was called. In design 0 it takes
-// the entry off.
+// rdi: struct ftrace_regs. Gives the address that the youngest entry keeps, after the tracer was called. In the
+// designs 0 and 2 it takes the entry off.
 FUNC ftrace_return_to_handler
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
@@ -209,7 +210,7 @@ FUNC ftrace_return_to_handler
 	.endr
 	RECURSION_UNLOCK %r14
 .Lreturn_busy:
-#if DESIGN == 0
+#if DESIGN == 0 || DESIGN == 2
 	movq	%r13, (%rbx)			// from here on the address is in registers, and in a word that nobody looks at
 #endif
 	movq	%r12, %rax
@@ -244,33 +245,48 @@ FUNC neighbour
 	ret
 END neighbour
 
-#if DESIGN == 0
-// As in mainline. The return has moved rsp over the slot, which an interrupt may use until it is taken back.
+#if DESIGN == 0 || DESIGN == 2
+.macro HINT hint:vararg
+#ifndef NO_HINTS
+	\hint
+#endif
+.endm
+
+// As in mainline. The return has moved rsp over the slot, which an interrupt may use until it is taken back. Design 2 differs in
+// the hints for the tail: they say nothing while the address is in a register, and at the end that rbp is where it always was.
 CODE return_to_handler
 	ORC_UNDEFINED
 	movq	%rsp, %rdi
 	subq	$8, %rsp
-	ORC_FUNC				// the slot, which still holds this address
+	HINT ORC_FUNC				// the slot, which still holds this address
 	subq	$FREGS_SIZE, %rsp
-	ORC_ADJUST FREGS_SIZE
+	HINT ORC_ADJUST FREGS_SIZE
 	movq	%rax, FREGS_RAX(%rsp)
 	movq	%rdx, FREGS_RDX(%rsp)
 	movq	%rbp, FREGS_RBP(%rsp)
-	ORC_CALL 176, -144			// as objtool sees it: rbp is saved
+	HINT ORC_CALL 176, -144			// as objtool sees it: rbp is saved
 	movq	%rdi, FREGS_RSP(%rsp)
 	movq	%rsp, %rdi
 	call	ftrace_return_to_handler
+#if DESIGN == 2
+	ORC_UNDEFINED
+#endif
 	movq	%rax, %rdi			// RA=rdi; since its entry was taken off it was in registers alone
 	movq	FREGS_RDX(%rsp), %rdx
 	movq	FREGS_RAX(%rsp), %rax
 	addq	$176, %rsp			// RA=rdi
-	ORC_ADJUST -176
+	HINT ORC_ADJUST -176
 	call	.Ldo_rop			// takes the slot again; never comes back
 	ORC_UNDEFINED
 	int3
 .Ldo_rop:
-	ORC_CALL 8, -144
+#if DESIGN == 0
+	HINT ORC_CALL 8, -144
+#endif
 	movq	%rdi, (%rsp)			// RA=[rsp]
+#if DESIGN == 2
+	ORC_FUNC
+#endif
 	ret
 END_CODE return_to_handler
 #elif DESIGN == 3 || DESIGN == 4
