@@ -11,6 +11,8 @@ pub struct OrcTable<'a> {
     address: u64,
     /// `.orc_unwind`.
     entries: &'a [u8],
+    /// From here on code was generated when the kernel ran: nobody made entries of it.
+    generated: u64,
 }
 
 impl<'a> OrcTable<'a> {
@@ -29,7 +31,14 @@ impl<'a> OrcTable<'a> {
         if offsets.len() / 4 != entries.len() / ENTRY_SIZE {
             return Err(OrcError::Counts(offsets.len() / 4, entries.len() / ENTRY_SIZE));
         }
-        Ok(Self { offsets, address, entries })
+        Ok(Self { offsets, address, entries, generated: u64::MAX })
+    }
+
+    /// The same for a kernel that has generated code behind its own. What the table says there is what the generator knows of it;
+    /// where that is nothing there is no entry, while in other code nothing is UNDEFINED.
+    #[must_use]
+    pub const fn with_generated(self, generated: u64) -> Self {
+        Self { generated, ..self }
     }
 
     /// How many entries there are.
@@ -80,7 +89,10 @@ impl<'a> OrcTable<'a> {
             }
         }
         match low.checked_sub(1) {
-            Some(index) => self.entry_of(index),
+            Some(index) => {
+                let entry = self.entry_of(index)?;
+                Ok(entry.filter(|entry| pc < self.generated || *entry != OrcEntry::UNDEFINED))
+            }
             None => Ok(None),
         }
     }
