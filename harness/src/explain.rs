@@ -4,8 +4,7 @@ use std::cell::RefCell;
 use std::fmt::Write as _;
 
 use kunwind::{
-    Claims, CodeAddress, End, Format, Frame, Regs, StackBounds, Step, Table, Target, Task, Trampoline, Unwinder,
-    WalkState,
+    Claims, End, Format, Frame, Regs, StackBounds, Step, Table, Target, Task, Trampoline, Unwinder, WalkState,
 };
 
 use crate::Error;
@@ -99,6 +98,7 @@ impl Teller {
     pub(crate) fn walk(&mut self, label: &str, trial: &Trial<'_>, start: Frame, live: &Live<'_>, truth: &Truth) {
         let writer = Writer { prepared: trial.prepared };
         writer.truth(&mut self.text, truth);
+        writer.damage(&mut self.text, live);
         writer.walk(&mut self.text, label, trial, start, live, truth);
     }
 }
@@ -149,7 +149,7 @@ impl Writer<'_> {
         let fp = guest.arch.callee_saved().iter().position(|register| *register == guest.arch.abi().fp);
         let _ = writeln!(text, "\ntruth, youngest activation first");
         for (number, entry) in (1..).zip(truth.activations()) {
-            let name = guest.symbols.name_of_return(entry.resume);
+            let name = guest.symbols.name_of(entry.pc());
             let _ = write!(text, "  {number:>3}  {name:<28} cfa {}", self.place(entry.cfa));
             if let Some(value) = fp.and_then(|index| entry.saved.get(index)) {
                 let _ =
@@ -162,6 +162,14 @@ impl Writer<'_> {
         }
     }
 
+    /// What the walk reads differently than it is.
+    fn damage(&self, text: &mut String, live: &Live<'_>) {
+        for (address, value) in live.changed {
+            let real = live.memory.read_u64(*address).map_or("unreadable".to_owned(), |real| self.place(real));
+            let _ = writeln!(text, "damaged: {} reads {}, and is {real}", self.place(*address), self.place(*value));
+        }
+    }
+
     fn walk(&self, text: &mut String, label: &str, trial: &Trial<'_>, start: Frame, live: &Live<'_>, truth: &Truth) {
         let guest = &self.prepared.guest;
         let mut buffer = vec![start; MAX_FRAMES];
@@ -171,10 +179,7 @@ impl Writer<'_> {
         let _ = writeln!(text, "\n{label}: {verdict} ({}, end: {})", walk.claim, walk.end);
         let steps = recorded.steps.borrow();
         for (number, frame) in walk.frames.iter().enumerate() {
-            let name = match frame.pc {
-                CodeAddress::Interrupted(pc) => guest.symbols.name(pc),
-                CodeAddress::Return(pc) => guest.symbols.name_of_return(pc),
-            };
+            let name = guest.symbols.name_of(frame.pc);
             let _ = write!(text, "  {number:>3}  {name:<28} {}", frame.source);
             let abi = guest.arch.abi();
             // A start may know them all, and the machine's registers are told once already.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use kunwind::CodeAddress;
 use object::elf::{self, FileHeader64};
 use object::endian::LittleEndian;
 use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _, Sym as _};
@@ -377,6 +378,15 @@ impl Symbols {
         match self.function_of_return(address) {
             Some(function) => format!("{}+{:#x}", function.name, address - function.address),
             None => format!("{address:#x}"),
+        }
+    }
+
+    /// A pc of a trace, as what it is.
+    #[must_use]
+    pub fn name_of(&self, pc: CodeAddress) -> String {
+        match pc {
+            CodeAddress::Interrupted(pc) => self.name(pc),
+            CodeAddress::Return(pc) => self.name_of_return(pc),
         }
     }
 }

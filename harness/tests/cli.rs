@@ -143,6 +143,43 @@ fn explain_shows_truth_and_walk_side_by_side() {
 }
 
 #[test]
+fn explain_names_the_damage_to_a_corrupt_stack() {
+    // The fourth copy of the first damaged record's stack: its frame pointer is its own.
+    let point = ["explain", "arm64/corrupt_stack", "first+0x4#4", "--variant", "preempted", "--interrupt", "corrupt"];
+    let text = succeeds(&point);
+    let damage = text.lines().find_map(|line| line.strip_prefix("damaged: ")).expect("it is damaged");
+    let (place, reads) = damage.split_once(" reads ").expect("what is read");
+    assert!(reads.starts_with(&format!("{place}, and is 0x")), "{damage}");
+    let undamaged = succeeds(&[
+        "explain",
+        "arm64/corrupt_stack",
+        "first+0x4#1",
+        "--variant",
+        "preempted",
+        "--interrupt",
+        "corrupt",
+    ]);
+    assert!(!undamaged.contains("damaged: "), "{undamaged}");
+}
+
+#[test]
+fn a_frame_interrupted_at_its_first_instruction_has_a_name() {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("first-instruction.json");
+    succeeds(&["run", "fgraph_voluntary", "irq_on_task", "--json", path.to_str().expect("a path of text")]);
+    let report: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(path).expect("the report was written")).expect("it is JSON");
+    let mut names = Vec::new();
+    for finding in
+        report["scenarios"].as_array().into_iter().flatten().flat_map(|it| it["findings"].as_array()).flatten()
+    {
+        names.extend(finding["first"]["expected"].as_array().into_iter().flatten().filter_map(|name| name.as_str()));
+    }
+    let is_first = |name: &&&str| name.ends_with("+0x0");
+    assert!(names.iter().filter(is_first).count() > 0, "some are interrupted there");
+    assert_eq!(names.iter().find(|name| name.starts_with("0x")), None);
+}
+
+#[test]
 fn the_report_is_the_same_for_any_number_of_jobs_and_its_counters_add_up() {
     let report = |jobs: &str| {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("jobs-{jobs}.json"));

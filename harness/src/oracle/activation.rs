@@ -3,6 +3,8 @@
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
+use kunwind::CodeAddress;
+
 use crate::arch::MAX_CALLEE_SAVED;
 
 /// A function that waits for a call to return: one entry of the true trace.
@@ -26,6 +28,15 @@ pub struct Activation {
 }
 
 impl Activation {
+    /// Where it will go on, and whether that is behind a call.
+    #[must_use]
+    pub const fn pc(&self) -> CodeAddress {
+        match self.cause {
+            Cause::Call => CodeAddress::Return(self.resume),
+            Cause::Exception | Cause::UserException => CodeAddress::Interrupted(self.resume),
+        }
+    }
+
     /// What makes two activations the same. Parents are compared by identity: they are shared already.
     fn key(&self) -> (u64, u64, &[u64; MAX_CALLEE_SAVED], Cause, Option<*const Activation>) {
         (self.resume, self.cfa, &self.saved, self.cause, self.parent.as_ref().map(Rc::as_ptr))

@@ -49,12 +49,20 @@ pub fn write(section: &Section, out: &mut dyn Write) -> std::io::Result<()> {
     let columns = Columns::new(section);
     for function in &section.functions {
         writeln!(out)?;
-        columns.function(section, function, out)?;
+        columns.function(function, out)?;
     }
     Ok(())
 }
 
-/// The widths of a section's columns.
+/// A column: one subject, from one start or from several that say the same everywhere.
+struct Column {
+    /// The first of those that share it, by their index in the section.
+    subject: usize,
+    label: String,
+    width: usize,
+}
+
+/// The columns of a section, and their widths.
 struct Columns {
     /// Whether cells count verdicts instead of giving them in order.
     counts: bool,
@@ -62,7 +70,7 @@ struct Columns {
     arrivals: usize,
     /// Of the places of displaced return addresses; 0 if there is no such column.
     address: usize,
-    subjects: Vec<usize>,
+    subjects: Vec<Column>,
 }
 
 impl Columns {
@@ -70,7 +78,17 @@ impl Columns {
         let instructions = || section.functions.iter().flat_map(|function| &function.instructions);
         let text = instructions().map(|instruction| instruction.text.chars().count()).max().unwrap_or(0);
         let counts_verdicts = section.interrupt == "corrupt";
-        let subjects = section.subjects.iter().enumerate().map(|(index, subject)| {
+        let mut subjects: Vec<Column> = Vec::new();
+        for (index, subject) in section.subjects.iter().enumerate() {
+            let says_the_same = |column: &&mut Column| {
+                section.subjects[column.subject].name == subject.name
+                    && instructions().all(|it| it.runs.get(index) == it.runs.get(column.subject))
+            };
+            if let Some(column) = subjects.iter_mut().find(says_the_same) {
+                column.label += &format!(",{}", subject.start.name());
+                column.width = column.width.max(column.label.len());
+                continue;
+            }
             let runs = instructions().flat_map(|instruction| instruction.runs.get(index).into_iter().flatten());
             let widest = if counts_verdicts {
                 let cells = instructions().filter_map(|instruction| instruction.runs.get(index));
@@ -78,24 +96,25 @@ impl Columns {
             } else {
                 runs.map(|run| run.verdict.to_string().len()).max().unwrap_or(0)
             };
-            widest.max(subject.label().len())
-        });
+            let label = subject.label();
+            subjects.push(Column { subject: index, width: widest.max(label.len()), label });
+        }
         // The widest is `#10..#12 hyp`, or with ` split` in it.
         let arrivals = if instructions().any(|instruction| instruction.split) { 18 } else { 12 };
         let places = instructions().flat_map(|instruction| &instruction.addresses).map(|run| run.places.len());
         let address = places.max().map_or(0, |widest| widest.max("address".len()));
-        Self { counts: counts_verdicts, text, arrivals, address, subjects: subjects.collect() }
+        Self { counts: counts_verdicts, text, arrivals, address, subjects }
     }
 
-    fn function(&self, section: &Section, function: &Function, out: &mut dyn Write) -> std::io::Result<()> {
+    fn function(&self, function: &Function, out: &mut dyn Write) -> std::io::Result<()> {
         let heading = format!("{}:", function.name);
         let mut line =
             format!("{heading:<width$}  {:<arrivals$}", "arrivals", width = self.text + 10, arrivals = self.arrivals);
         if self.address > 0 {
             line += &format!("  {:<width$}", "address", width = self.address);
         }
-        for (subject, width) in section.subjects.iter().zip(&self.subjects) {
-            line += &format!("  {:<width$}", subject.label());
+        for Column { label, width, .. } in &self.subjects {
+            line += &format!("  {label:<width$}");
         }
         writeln!(out, "{}", line.trim_end())?;
         for instruction in &function.instructions {
@@ -110,8 +129,8 @@ impl Columns {
         let walks = instruction.runs.iter().flatten().map(|run| run.last).max();
         let Some(walks) = walks else { return writeln!(out, "{}", place.trim_end()) };
         let mut line = format!("{place}  {walks:<width$}", width = self.arrivals);
-        for (runs, width) in instruction.runs.iter().zip(&self.subjects) {
-            line += &format!("  {:<width$}", counts(runs));
+        for Column { subject, width, .. } in &self.subjects {
+            line += &format!("  {:<width$}", counts(&instruction.runs[*subject]));
         }
         writeln!(out, "{}", line.trim_end())
     }
@@ -145,8 +164,9 @@ impl Columns {
                 let places = instruction.displaced(*first).map_or("", |run| run.places.as_str());
                 line += &format!("  {places:<width$}", width = self.address);
             }
-            for (runs, width) in instruction.runs.iter().zip(&self.subjects) {
-                let verdict = at(runs, *first).map(|run| run.verdict.to_string()).unwrap_or_default();
+            for Column { subject, width, .. } in &self.subjects {
+                let verdict =
+                    at(&instruction.runs[*subject], *first).map(|run| run.verdict.to_string()).unwrap_or_default();
                 line += &format!("  {verdict:<width$}");
             }
             writeln!(out, "{}", line.trim_end())?;

@@ -234,14 +234,14 @@ impl<'p> Recorder<'p> {
             _ => runs[column].push(Run { verdict, reachable, first: visit, last: visit }),
         }
         if verdict != Verdict::Exact {
-            let name = |address| self.prepared.guest.symbols.name_of_return(address);
+            let symbols = &self.prepared.guest.symbols;
             self.firsts.entry((column, *pc, verdict, reachable)).or_insert_with(|| First {
                 visit,
                 within: self.within.clone(),
-                expected: truth.activations().map(|activation| name(activation.resume)).collect(),
+                expected: truth.activations().map(|activation| symbols.name_of(activation.pc())).collect(),
                 got: trial.walk(start, target, &mut self.buffer).frames[1..]
                     .iter()
-                    .map(|frame| name(frame.pc.value()))
+                    .map(|frame| symbols.name_of(frame.pc))
                     .collect(),
             });
         }
