@@ -199,32 +199,29 @@ impl Stepper<'_> {
     fn call(&mut self, prev_sp: u64) -> Result<Caller, Error> {
         let slot = prev_sp.wrapping_sub(WORD);
         let word = self.word(slot)?;
-        let pc = x86_64::recover(word, slot, self.state, self.target)?;
-        if self.inside == Inside::Detect {
-            self.notice_trampoline(word, pc, slot)?;
+        let is_detecting = self.inside == Inside::Detect;
+        let recover = if is_detecting { x86_64::recover_or_refuse } else { x86_64::recover };
+        let pc = recover(word, slot, self.state, self.target)?;
+        if is_detecting && word == pc {
+            self.use_up_restored(pc, slot);
         }
         let orc = &mut self.state.orc;
         (orc.regs, orc.prev_regs) = (None, None);
         Ok(Caller { pc, sp: prev_sp, source: Source::Row { cfa: prev_sp } })
     }
 
-    /// Of the design that notices `return_to_handler`: its address must have been recovered, and an address that is back in its
-    /// slot uses its entry up, if that has not been taken off yet.
-    fn notice_trampoline(&mut self, word: u64, pc: u64, slot: u64) -> Result<(), Error> {
-        if let Some(trampoline) = self.target.trampoline(pc).filter(|trampoline| trampoline.start == pc) {
-            return Err(Error::Unrecovered(trampoline.start));
-        }
+    /// Of the design that notices `return_to_handler`: an address that is back in its slot uses its entry up, if that has not been
+    /// taken off yet.
+    fn use_up_restored(&mut self, pc: u64, slot: u64) {
         let mut cursor = self.state.rewritten;
-        if word == pc
-            && let Some(trampoline) = x86_64::inside_of_tracer(self.frame.pc.value(), self.target)
+        if let Some(trampoline) = x86_64::inside_of_tracer(self.frame.pc.value(), self.target)
             && cursor.fgraph(&trampoline, slot, self.target) == Ok(pc)
         {
             self.state.rewritten = cursor;
         }
-        Ok(())
     }
 
-    /// The same: inside of the trampoline, what lies below rsp may have been overwritten.
+    /// The same design: inside of the trampoline, what lies below rsp may have been overwritten.
     fn notice_stale_words(&self, entry: &OrcEntry, prev_sp: u64, sp: u64) -> Result<(), Error> {
         let pc = self.frame.pc.value();
         let is_stale = |at: u64| at < sp;

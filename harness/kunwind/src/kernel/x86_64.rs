@@ -43,6 +43,15 @@ pub(super) fn recover(pc: u64, slot: u64, state: &mut WalkState, target: &dyn Ta
     recover_rethook(pc, slot, state, target)
 }
 
+/// Of a design of our own: the same, again for what it gives, as one rewriter may have kept the trampoline of another; what is a
+/// trampoline still ends the walk.
+pub(super) fn recover_or_refuse(pc: u64, slot: u64, state: &mut WalkState, target: &dyn Target) -> Result<u64, Error> {
+    let pc = recover(pc, slot, state, target)?;
+    let pc = recover(pc, slot, state, target)?;
+    let is_trampoline = target.trampoline(pc).is_some_and(|trampoline| trampoline.start == pc);
+    if is_trampoline { Err(Error::Unrecovered(pc)) } else { Ok(pc) }
+}
+
 /// `return_to_handler`, if this pc is strictly inside of it.
 pub(super) fn inside_of_tracer(pc: u64, target: &dyn Target) -> Option<Trampoline> {
     target.trampoline(pc).filter(|trampoline| trampoline.kind == RewriteKind::Fgraph && trampoline.start != pc)
@@ -80,7 +89,8 @@ impl UnwindFrame {
         let fp = frame.regs.get(X86_64.fp).ok_or(Error::NoFramePointer)?;
         let slot = frame.regs.get(X86_64.sp).ok_or(lost)?.wrapping_add(RETURN_TO_HANDLER_SAVED);
         let original = state.rewritten.fgraph(trampoline, slot, target).map_err(|_| lost)?;
-        frame.pc = CodeAddress::Return(original);
+        // A rethook's trampoline, if that was on the same call before the tracer.
+        frame.pc = CodeAddress::Return(recover_or_refuse(original, slot, state, target)?);
         frame.source = Source::Rewritten { trampoline: trampoline.start };
         frame.regs.clear();
         frame.regs.set(X86_64.fp, fp);
@@ -168,6 +178,7 @@ impl Unwinder for UnwindFrame {
         state.windows.consume(fp, RECORD_SIZE)?;
         let caller_fp = target.read_u64(fp).ok_or(Error::Unreadable(fp))?;
         let return_address = target.read_u64(fp + 8).ok_or(Error::Unreadable(fp + 8))?;
+        let recover = if self.inside == Inside::Detect { recover_or_refuse } else { recover };
         let return_address = recover(return_address, fp + 8, state, target)?;
         if !target.is_text(return_address) {
             return Err(Error::NotText(return_address));
