@@ -215,7 +215,7 @@ impl Stepper<'_> {
     fn use_up_restored(&mut self, pc: u64, slot: u64) {
         let mut cursor = self.state.rewritten;
         if let Some(trampoline) = x86_64::inside_of_tracer(self.frame.pc.value(), self.target)
-            && cursor.fgraph(&trampoline, slot, self.target) == Ok(pc)
+            && cursor.fgraph_complete(&trampoline, slot, self.target) == Ok(pc)
         {
             self.state.rewritten = cursor;
         }

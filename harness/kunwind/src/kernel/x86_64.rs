@@ -46,8 +46,16 @@ pub(super) fn recover(pc: u64, slot: u64, state: &mut WalkState, target: &dyn Ta
 /// Of a design of our own: the same, again for what it gives, as one rewriter may have kept the trampoline of another; what is a
 /// trampoline still ends the walk.
 pub(super) fn recover_or_refuse(pc: u64, slot: u64, state: &mut WalkState, target: &dyn Target) -> Result<u64, Error> {
-    let pc = recover(pc, slot, state, target)?;
-    let pc = recover(pc, slot, state, target)?;
+    let mut pc = pc;
+    for _ in 0..2 {
+        pc = match target.trampoline(pc).filter(|trampoline| trampoline.start == pc) {
+            None => return Ok(pc),
+            Some(trampoline) if trampoline.kind == RewriteKind::Fgraph => {
+                state.rewritten.fgraph_complete(&trampoline, slot, target)?
+            }
+            Some(trampoline) => state.rewritten.rethook(&trampoline, slot, target)?,
+        };
+    }
     let is_trampoline = target.trampoline(pc).is_some_and(|trampoline| trampoline.start == pc);
     if is_trampoline { Err(Error::Unrecovered(pc)) } else { Ok(pc) }
 }
@@ -88,7 +96,7 @@ impl UnwindFrame {
         let lost = Error::InsideTrampoline(frame.pc.value());
         let fp = frame.regs.get(X86_64.fp).ok_or(Error::NoFramePointer)?;
         let slot = frame.regs.get(X86_64.sp).ok_or(lost)?.wrapping_add(RETURN_TO_HANDLER_SAVED);
-        let original = state.rewritten.fgraph(trampoline, slot, target).map_err(|_| lost)?;
+        let original = state.rewritten.fgraph_complete(trampoline, slot, target).map_err(|_| lost)?;
         // A rethook's trampoline, if that was on the same call before the tracer.
         frame.pc = CodeAddress::Return(recover_or_refuse(original, slot, state, target)?);
         frame.source = Source::Rewritten { trampoline: trampoline.start };
