@@ -365,28 +365,25 @@ impl Symbols {
         }
     }
 
-    /// The function that goes on at an address: the one that holds the call before it, or, where there can be none, the one that
-    /// an exception interrupted at its first instruction.
+    /// The function to which a pc of a trace belongs. Behind a system call that ends its function nothing begins: the pc is that
+    /// of the call's function.
     #[must_use]
-    pub fn function_of_return(&self, address: u64) -> Option<&Symbol> {
-        self.function_at(address.wrapping_sub(1)).or_else(|| self.function_at(address))
+    pub fn function_of(&self, pc: CodeAddress) -> Option<&Symbol> {
+        self.function_at(pc.lookup()).or_else(|| self.function_at(pc.value().wrapping_sub(1)))
+    }
+
+    /// A pc of a trace as `symbol+0x10`; one that is in no function as a bare number.
+    #[must_use]
+    pub fn name_of(&self, pc: CodeAddress) -> String {
+        match self.function_of(pc) {
+            Some(function) => format!("{}+{:#x}", function.name, pc.value() - function.address),
+            None => format!("{:#x}", pc.value()),
+        }
     }
 
     /// A return address as `symbol+0x10`: it belongs to the function that holds the call, although it may point behind it.
     #[must_use]
     pub fn name_of_return(&self, address: u64) -> String {
-        match self.function_of_return(address) {
-            Some(function) => format!("{}+{:#x}", function.name, address - function.address),
-            None => format!("{address:#x}"),
-        }
-    }
-
-    /// A pc of a trace, as what it is.
-    #[must_use]
-    pub fn name_of(&self, pc: CodeAddress) -> String {
-        match pc {
-            CodeAddress::Interrupted(pc) => self.name(pc),
-            CodeAddress::Return(pc) => self.name_of_return(pc),
-        }
+        self.name_of(CodeAddress::Return(address))
     }
 }

@@ -146,7 +146,7 @@ impl Observer for Run<'_> {
         let is_gone = |activation: &Activation| {
             // It had pushed nothing yet.
             let is_bare = activation.parent.as_ref().is_some_and(|parent| parent.cfa == activation.cfa);
-            let call = activation.resume.wrapping_sub(1);
+            let call = activation.pc().lookup();
             is_bare
                 && self.gone.iter().any(|function| (function.address..function.address + function.size).contains(&call))
         };

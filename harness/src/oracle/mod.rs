@@ -16,7 +16,7 @@ mod witness;
 
 use std::rc::Rc;
 
-use kunwind::Register;
+use kunwind::{CodeAddress, Register};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::arch::{Flow, Linkage, MAX_CALLEE_SAVED};
@@ -56,38 +56,7 @@ pub struct Testimony {
     /// Why nothing of the run may be believed.
     pub contradiction: Option<String>,
     /// Where activations wait that never went on, with how many of each, by address.
-    pub unwitnessed: Vec<(Place, usize)>,
-}
-
-/// Where an activation goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    /// The address.
-    pub address: u64,
-    /// Whether an exception was taken, and no call made: the instruction may be the first one of its function.
-    pub is_interrupted: bool,
-}
-
-impl Place {
-    fn of(activation: &Activation) -> Self {
-        Self { address: activation.resume, is_interrupted: activation.cause != Cause::Call }
-    }
-
-    /// An address in the function that waits. Behind a system call that ends its function there is none.
-    fn inside(self, guest: &Guest) -> u64 {
-        let begins_here = self.is_interrupted && guest.symbols.function_at(self.address).is_some();
-        if begins_here { self.address } else { self.address.wrapping_sub(1) }
-    }
-
-    /// As `symbol+0x10`.
-    #[must_use]
-    pub fn name(self, guest: &Guest) -> String {
-        if self.inside(guest) == self.address {
-            guest.symbols.name(self.address)
-        } else {
-            guest.symbols.name_of_return(self.address)
-        }
-    }
+    pub unwitnessed: Vec<(CodeAddress, usize)>,
 }
 
 /// No CPU has more link registers: riscv64 has two.
@@ -116,7 +85,7 @@ pub struct Oracle<'g> {
     /// The truths of tasks that are switched out.
     others: FxHashMap<u64, Truth>,
     shared: FxHashSet<Rc<Activation>>,
-    abandoned: Vec<Place>,
+    abandoned: Vec<CodeAddress>,
     contradiction: Option<String>,
 }
 
@@ -314,7 +283,7 @@ impl<'g> Oracle<'g> {
             } else if is_it {
                 self.compare_saved(at, &activation);
             } else {
-                self.abandoned.push(Place::of(&activation));
+                self.abandoned.push(activation.pc());
             }
             self.forget(&activation);
             if is_it {
@@ -332,7 +301,7 @@ impl<'g> Oracle<'g> {
         let changed = registers.iter().zip(activation.saved.iter().zip(&now)).find(|(_, (then, now))| then != now);
         if let Some((register, (then, now))) = changed {
             let name = self.guest.arch.abi().register_name(*register);
-            let place = self.guest.symbols.name_of_return(activation.resume);
+            let place = self.guest.symbols.name_of(activation.pc());
             self.contradict(
                 at.pc,
                 &format!("callee-saved {name} was {then:#x} at the call and is {now:#x} when {place} goes on"),
@@ -367,22 +336,22 @@ impl<'g> Oracle<'g> {
     #[must_use]
     pub fn finish(self, never_resumes: &[String]) -> Testimony {
         let truths = self.others.values().chain([&self.truth]);
-        let places = truths.flat_map(Truth::activations).map(Place::of).chain(self.abandoned.iter().copied());
-        let mut unwitnessed: Vec<(Place, usize)> = Vec::new();
+        let places = truths.flat_map(Truth::activations).map(Activation::pc).chain(self.abandoned.iter().copied());
+        let mut unwitnessed: Vec<(CodeAddress, usize)> = Vec::new();
         for place in places {
             match unwitnessed.iter_mut().find(|(known, _)| *known == place) {
                 Some((_, count)) => *count += 1,
                 None => unwitnessed.push((place, 1)),
             }
         }
-        unwitnessed.sort_unstable();
-        let is_declared = |place: Place| {
-            let function = self.guest.symbols.function_at(place.inside(self.guest));
+        unwitnessed.sort_unstable_by_key(|(pc, count)| (pc.value(), *pc, *count));
+        let is_declared = |pc| {
+            let function = self.guest.symbols.function_of(pc);
             function.is_some_and(|function| never_resumes.contains(&function.name))
         };
         let contradiction = self.contradiction.or_else(|| {
             let (place, count) = unwitnessed.iter().find(|(place, _)| !is_declared(*place))?;
-            let name = place.name(self.guest);
+            let name = self.guest.symbols.name_of(*place);
             Some(format!("{name} never went on ({count} times); if that is meant, list its function in never-resumes"))
         });
         Testimony { contradiction, unwitnessed }

@@ -6,7 +6,7 @@ use kunwind::{Frame, Target, Unwinder, Walk, WalkState};
 
 use super::Prepared;
 use crate::guest::Symbol;
-use crate::oracle::{Activation, Cause, Truth};
+use crate::oracle::{Activation, Truth};
 use crate::subject::{Live, Subject};
 use crate::verdict::{Rules, Verdict};
 
@@ -83,9 +83,7 @@ impl Trial<'_> {
         let guest = &self.prepared.guest;
         let omissible = |activation: &Activation| {
             let is_listed = |function: &Symbol| self.omissible.contains(&function.name);
-            // What an exception interrupted may be a function's first instruction; what a call returns to never is.
-            let inside = activation.resume.wrapping_sub(u64::from(activation.cause == Cause::Call));
-            !self.omissible.is_empty() && guest.symbols.function_at(inside).is_some_and(is_listed)
+            !self.omissible.is_empty() && guest.symbols.function_of(activation.pc()).is_some_and(is_listed)
         };
         work(&Rules {
             compares: self.subject.compares,
