@@ -1,9 +1,14 @@
 //@ start none
 //@ build bpf_trampoline:
 //@ build bpf_trampoline-records: -DRECORDS_KNOWN
+//@ build bpf_trampoline-fgraph: -DRECORDS_KNOWN -DWITH_FGRAPH
 // Trampolines that a JIT compiler generates for programs at the entry and at the return of a traced function. One record, for the
 // trampoline itself: between it and the traced function's caller's lies the slot of that call, which no record has. RECORDS_KNOWN:
-// the compiler has told ORC from where to where rbp points at a record. Programs sleep in what they call.
+// the compiler has told ORC from where to where rbp points at a record. Programs sleep in what they call. In the last build the function graph tracer is on the
+// same calls, and what goes to the trampolines is the direct-call exit of ftrace_regs_caller.
+#ifdef WITH_FGRAPH
+#define FTRACE_REGS_CALLBACK	graph_then_direct
+#endif
 #include "kernel.S"
 #include "kernel_fgraph.S"
 
@@ -24,20 +29,42 @@ FUNC parent
 	LEAVE
 END parent
 
+#ifdef WITH_FGRAPH
+#define CALLS(trampoline)	ftrace_regs_caller
+#else
+#define CALLS(trampoline)	trampoline
+#endif
+
 // Its own call never comes back: the trampoline calls it behind that, and returns for it.
-TRACED traced_call, bpf_trampoline_call
+TRACED traced_call, CALLS(bpf_trampoline_call)
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
 	leaq	1(%rdi), %rax
 	LEAVE
 END traced_call
 
-TRACED traced_entry, bpf_trampoline_entry
+TRACED traced_entry, CALLS(bpf_trampoline_entry)
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
 	leaq	2(%rdi), %rax
 	LEAVE
 END traced_entry
+
+#ifdef WITH_FGRAPH
+// rdi: the traced function, rcx: struct ftrace_regs.
+FUNC graph_then_direct
+						// CFA=rsp+8 RA=[cfa-8]
+	ENTER
+	leaq	bpf_trampoline_call(%rip), %rax
+	leaq	bpf_trampoline_entry(%rip), %rdx
+	leaq	traced_call(%rip), %rsi
+	cmpq	%rsi, %rdi
+	cmovneq	%rdx, %rax
+	movq	%rax, FREGS_DIRECT(%rcx)
+	call	ftrace_graph_func
+	LEAVE
+END graph_then_direct
+#endif
 
 FUNC program_helper
 						// CFA=rsp+8 RA=[cfa-8]
