@@ -174,12 +174,12 @@ FUNC ftrace_regs_caller
 	popfq					// CFA=rsp+16; at rsp is the address to jump to
 	.cfi_def_cfa_offset 16
 	ORC_FUNC				// the kernel's hint: takes that address for the return address
-	call	.Lftrace_rebalance		// CFA=rsp+24; never comes back
-	.cfi_def_cfa_offset 24
+	call	.Lftrace_rebalance		// never comes back
 	int3
-.Lftrace_rebalance:
+.Lftrace_rebalance:				// CFA=rsp+8 RA=[cfa-8], the call's own
+	.cfi_def_cfa_offset 8
 	ORC_ADJUST 8
-	addq	$8, %rsp			// CFA=rsp+16
+	addq	$8, %rsp			// CFA=rsp+16 again
 	.cfi_def_cfa_offset 16
 	ORC_ADJUST -8
 	ret					// to the address above

@@ -19,7 +19,7 @@ const TYPE_CFI: u8 = 7;
 pub(super) struct Orc {
     written: WrittenOrc,
     address: u64,
-    generated: u64,
+    generated: Option<u64>,
 }
 
 /// Something that code says of itself, from an address on.
@@ -92,7 +92,7 @@ impl Orc {
         let written = write(&entries, address).map_err(|error| error.to_string())?;
         let is_generated = |name: &str| name.starts_with("bpf_"); // guests/KERNEL.md
         let functions = guest.symbols.functions().iter();
-        let generated = functions.filter(|it| is_generated(&it.name)).map(|it| it.address).min().unwrap_or(u64::MAX);
+        let generated = functions.filter(|it| is_generated(&it.name)).map(|it| it.address).min();
         let made = Self { written, address, generated };
         let table = OrcTable::parse(&made.written.offsets, address, &made.written.entries);
         table.and_then(|table| table.validate()).map_err(|error| error.to_string())?;
@@ -101,6 +101,6 @@ impl Orc {
 
     pub(super) fn table(&self) -> Option<OrcTable<'_>> {
         let table = OrcTable::parse(&self.written.offsets, self.address, &self.written.entries).ok()?;
-        Some(table.with_generated(self.generated))
+        Some(self.generated.map_or(table, |generated| table.with_generated(generated)))
     }
 }

@@ -12,7 +12,7 @@ pub struct OrcTable<'a> {
     /// `.orc_unwind`.
     entries: &'a [u8],
     /// From here on code was generated when the kernel ran: nobody made entries of it.
-    generated: u64,
+    generated: Option<u64>,
 }
 
 impl<'a> OrcTable<'a> {
@@ -31,14 +31,14 @@ impl<'a> OrcTable<'a> {
         if offsets.len() / 4 != entries.len() / ENTRY_SIZE {
             return Err(OrcError::Counts(offsets.len() / 4, entries.len() / ENTRY_SIZE));
         }
-        Ok(Self { offsets, address, entries, generated: u64::MAX })
+        Ok(Self { offsets, address, entries, generated: None })
     }
 
     /// The same for a kernel that has generated code behind its own. What the table says there is what the generator knows of it;
     /// where that is nothing there is no entry, while in other code nothing is UNDEFINED.
     #[must_use]
     pub const fn with_generated(self, generated: u64) -> Self {
-        Self { generated, ..self }
+        Self { generated: Some(generated), ..self }
     }
 
     /// How many entries there are.
@@ -90,8 +90,8 @@ impl<'a> OrcTable<'a> {
         }
         match low.checked_sub(1) {
             Some(index) => {
-                let entry = self.entry_of(index)?;
-                Ok(entry.filter(|entry| pc < self.generated || *entry != OrcEntry::UNDEFINED))
+                let is_generated = self.generated.is_some_and(|generated| generated <= pc);
+                Ok(self.entry_of(index)?.filter(|entry| !is_generated || *entry != OrcEntry::UNDEFINED))
             }
             None => Ok(None),
         }
