@@ -103,9 +103,9 @@ impl Arch for X86_64 {
         vec![
             Box::new(UnwindFrame::new(Form::Reliable)),
             Box::new(UnwindFrame::new(Form::BestEffort)),
-            Box::new(UnwindFrame::detect()),
             Box::new(UnwindOrc::new(Form::Reliable)),
             Box::new(UnwindOrc::new(Form::BestEffort)),
+            Box::new(UnwindFrame::detect()),
             Box::new(UnwindOrc::detect()),
         ]
     }
