@@ -2,10 +2,11 @@
 //@ build bpf_trampoline:
 //@ build bpf_trampoline-records: -DRECORDS_KNOWN
 //@ build bpf_trampoline-fgraph: -DRECORDS_KNOWN -DWITH_FGRAPH
-// Trampolines that a JIT compiler generates for programs at the entry and at the return of a traced function. One record, for the
-// trampoline itself: between it and the traced function's caller's lies the slot of that call, which no record has. RECORDS_KNOWN:
-// the compiler has told ORC from where to where rbp points at a record. Programs sleep in what they call. In the last build the function graph tracer is on the
-// same calls, and what goes to the trampolines is the direct-call exit of ftrace_regs_caller.
+// Trampolines that a JIT compiler generates for programs at the entry and at the return of a traced function. One record, for
+// the trampoline itself: between it and the traced function's caller's lies the slot of that call, which no record has.
+// RECORDS_KNOWN: the compiler has told ORC from where to where rbp points at a record. Programs sleep in what they call. In the
+// last build the function graph tracer is on the same calls, and what goes to the trampolines is the direct-call exit of
+// ftrace_regs_caller.
 #ifdef WITH_FGRAPH
 #define FTRACE_REGS_CALLBACK	graph_then_direct
 #endif
