@@ -2,6 +2,8 @@
 //@ build fgraph-F0: -DDESIGN=0
 //@ build fgraph_by8-F0: -DDESIGN=0 -DBY8
 //@ build fgraph_no_padding-F0: -DDESIGN=0 -DBY8 -DNO_PADDING
+//@ build fgraph_no_padding-F2: -DDESIGN=2 -DBY8 -DNO_PADDING
+//@ build fgraph_no_padding-undefined: -DDESIGN=0 -DNO_HINTS -DBY8 -DNO_PADDING
 //@ build fgraph-F3: -DDESIGN=3
 //@ build fgraph_no_padding-F3: -DDESIGN=3 -DBY8 -DNO_PADDING
 //@ build fgraph-F4: -DDESIGN=4

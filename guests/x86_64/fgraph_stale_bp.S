@@ -1,6 +1,8 @@
 //@ start none
 //@ build fgraph_stale_bp-F0: -DDESIGN=0
 //@ build fgraph_stale_bp_by8-F0: -DDESIGN=0 -DBY8
+//@ build fgraph_stale_bp-F2: -DDESIGN=2
+//@ build fgraph_stale_bp-undefined: -DDESIGN=0 -DNO_HINTS
 //@ build fgraph_stale_bp-F3: -DDESIGN=3
 // The last instruction of return_to_handler: its unwind data say that rbp was saved in a word that lies below rsp by then, and
 // into which an interrupt pushes rbx. `parent` has its CFA from rbp, and in rbx the address of its caller's frame record, as

@@ -1,5 +1,6 @@
 //@ start none
 //@ build fgraph_voluntary-F0: -DDESIGN=0
+//@ build fgraph_voluntary-undefined: -DDESIGN=0 -DNO_HINTS
 //@ build fgraph_voluntary-F3: -DDESIGN=3
 //@ build fgraph_voluntary-F4: -DDESIGN=4
 //@ build fgraph_voluntary-entry: -DDESIGN=0 -DENTRY

@@ -43,13 +43,14 @@ END new_function
 FUNC klp_ftrace_handler
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
-	RECURSION_LOCK
+	RECURSION_TRYLOCK %r8, .Lbusy
 	movq	FREGS_RIP(%rcx), %rax
 	movq	%rax, __redirect_from(%rip)
 	leaq	new_function(%rip), %rax
 	movq	%rax, __redirect_to(%rip)
 	movq	%rax, FREGS_RIP(%rcx)		// from here on old_function is not what goes on
 redirect_call:
-	RECURSION_UNLOCK
+	RECURSION_UNLOCK %r8
+.Lbusy:
 	LEAVE
 END klp_ftrace_handler

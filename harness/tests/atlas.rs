@@ -67,7 +67,9 @@ fn an_interrupted_callee_of_return_to_handler_hides_the_parent() {
     };
     let plain = row("F0", "arm64-sframe");
     assert!(plain["intervals"].as_array().expect("a list").iter().any(is_callee), "{plain}");
-    for (fix, unwinder) in [("range", "arm64-sframe-refuse"), ("F1", "arm64-sframe-detect"), ("F3", "arm64-sframe-detect")] {
+    for (fix, unwinder) in
+        [("range", "arm64-sframe-refuse"), ("F1", "arm64-sframe-detect"), ("F3", "arm64-sframe-detect")]
+    {
         assert_eq!(count(row(fix, unwinder), "unsound"), 0, "{fix}");
     }
     // Nothing is lost where the address is restored before the entry is taken off, and every walk is right.
@@ -89,11 +91,16 @@ fn rows_can_be_asked_for() {
 #[test]
 fn the_page_needs_nothing_else_and_every_link_leads_somewhere() {
     let path = file("atlas.html");
-    let output = atlas(&["riscv64/fgraph_voluntary", "x86_64/rethook", "--html", path.to_str().expect("a path of text")]);
+    let output =
+        atlas(&["riscv64/fgraph_voluntary", "x86_64/rethook", "--html", path.to_str().expect("a path of text")]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let page = std::fs::read_to_string(path).expect("it was written");
     let values = |attribute: &str| -> Vec<String> {
-        page.split(&format!("{attribute}=\"")).skip(1).filter_map(|rest| rest.split('"').next()).map(str::to_owned).collect()
+        page.split(&format!("{attribute}=\""))
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next())
+            .map(str::to_owned)
+            .collect()
     };
     let ids = values("id");
     let links = values("href");

@@ -5,29 +5,16 @@
 // return_to_handler into its slot. The traced function returns there; ftrace_return_to_handler calls the tracer again, takes
 // the entry off, and gives back what was kept. The cookie by which a walk finds an entry is the address of the slot.
 //
-// DESIGN: 0 as in mainline; 3 and 4 are the designs F3 and F4 against the windows of return_to_handler.
+// DESIGN: 0 as in mainline; 2, 3 and 4 are the designs F2 to F4 against the windows of return_to_handler. NO_HINTS: ORC has nothing
+// to say of return_to_handler.
 // NO_PADDING: return_to_handler begins right behind another function, without a gap.
-// FTRACE_CALLBACK: what ftrace_caller calls, if it is not the function graph tracer.
+// TRACERS: how many tracers there are. EXIT_CALLBACK: what each calls at a return.
 #ifndef DESIGN
 #define DESIGN		0
 #endif
-#ifndef FTRACE_CALLBACK
-#define FTRACE_CALLBACK	ftrace_graph_func
+#ifndef TRACERS
+#define TRACERS		1
 #endif
-
-// struct ftrace_regs is a struct pt_regs, of which only what is needed is saved.
-#define FREGS_RBP	32
-#define FREGS_R9	64
-#define FREGS_R8	72
-#define FREGS_RAX	80
-#define FREGS_RCX	88
-#define FREGS_RDX	96
-#define FREGS_RSI	104
-#define FREGS_RDI	112
-#define FREGS_RIP	128
-#define FREGS_RSP	152
-#define FREGS_SIZE	168
-#define CALL_SIZE	5			// of the patched call
 
 // struct ftrace_ret_stack, and the control word above it.
 #define RET_RET		0
@@ -36,20 +23,13 @@
 #define RET_CONTROL	24
 #define RET_WORDS	3
 #define CONTROL_OFFSET	0x3ff
-#define CONTROL_BITMAP	(1 << 10 | 1 << 12)	// one tracer
+#define CONTROL_BITMAP	(1 << 10 | ((1 << TRACERS) - 1) << 12)
 #define CONTROL_DATA	(2 << 10)
 
 WORD ret_stack_boot, 8 + 4096			// the index of the first free word, and 512 words
 WORD ret_stack_other, 8 + 4096
-WORD tracer_data_words				// how many words the tracer keeps with each call, at most 2
-
-// TRACED name, trampoline: a function that is traced. A compiler leaves its first five bytes as a NOP; here they are patched,
-// for a direct call with somebody else's trampoline.
-.macro TRACED name, trampoline=ftrace_caller
-FUNC \name
-						// CFA=rsp+8 RA=[cfa-8]
-	call	\trampoline
-.endm
+WORD tracer_data_words				// how many words each tracer keeps with each call, at most 2
+WORD trace_recursion				// 1: a tracer runs in a task, 2: in an interrupt
 
 // ENTER / LEAVE: a frame record, as a compiler makes it.
 .macro ENTER
@@ -75,19 +55,34 @@ FUNC \name
 9:
 .endm
 
-// The recursion lock, as far as anybody sees it: no preemption.
-.macro RECURSION_LOCK
+// Preemption off, and on again: there the task can be switched out, with no pt_regs on its stack.
+.macro PREEMPT_DISABLE
 	addq	$COUNT_PREEMPT, preempt_count(%rip)
 .endm
 
-// Where it is given back, the task can be switched out, with no pt_regs on its stack.
-.macro RECURSION_UNLOCK
+.macro PREEMPT_ENABLE
 	subq	$COUNT_PREEMPT, preempt_count(%rip)
 	jnz	9f
 	cmpq	$0, need_resched(%rip)
 	je	9f
 	call	preempt_schedule_notrace
 9:
+.endm
+
+// The lock against tracing the tracer: \bit, a register, stands for the present context. To \busy if that has it already.
+// Changes rax. An interrupt leaves the word as it was.
+.macro RECURSION_TRYLOCK bit, busy
+	movzbl	preempt_count+2(%rip), %eax	// interrupts that are being handled: 0 or 1
+	leaq	1(%rax), \bit
+	testq	\bit, trace_recursion(%rip)
+	jnz	\busy
+	orq	\bit, trace_recursion(%rip)
+	PREEMPT_DISABLE
+.endm
+
+.macro RECURSION_UNLOCK bit
+	xorq	\bit, trace_recursion(%rip)
+	PREEMPT_ENABLE
 .endm
 
 // Takes the youngest entry off the ret_stack.
@@ -101,54 +96,7 @@ FUNC \name
 	movq	%rax, (%rdi)
 .endm
 
-// From a traced function. All arguments are kept. In the two records are the traced function's caller, and the traced
-// function; the first keeps the original address.
-FUNC ftrace_caller
-						// CFA=rsp+8 RA=[cfa-8]; the traced function's slot is at the CFA
-	pushq	8(%rsp)				// CFA=rsp+16
-	.cfi_def_cfa_offset 16
-	pushq	%rbp				// CFA=rsp+24
-	.cfi_def_cfa_offset 24; .cfi_offset %rbp, -24
-	movq	%rsp, %rbp
-	pushq	16(%rsp)			// CFA=rsp+32
-	.cfi_def_cfa_offset 32
-	pushq	%rbp				// CFA=rsp+40
-	.cfi_def_cfa_offset 40
-	movq	%rsp, %rbp
-	subq	$FREGS_SIZE, %rsp		// CFA=rsp+208
-	.cfi_def_cfa_offset 208
-	movq	%rax, FREGS_RAX(%rsp)
-	movq	%rcx, FREGS_RCX(%rsp)
-	movq	%rdx, FREGS_RDX(%rsp)
-	movq	%rsi, FREGS_RSI(%rsp)
-	movq	%rdi, FREGS_RDI(%rsp)
-	movq	%r8, FREGS_R8(%rsp)
-	movq	%r9, FREGS_R9(%rsp)
-	movq	16(%rbp), %rdx
-	movq	%rdx, FREGS_RBP(%rsp)
-	leaq	208(%rsp), %rdx
-	movq	%rdx, FREGS_RSP(%rsp)		// the traced function's slot
-	movq	24(%rbp), %rsi			// its caller
-	movq	8(%rbp), %rdi
-	movq	%rdi, FREGS_RIP(%rsp)
-	subq	$CALL_SIZE, %rdi		// the function
-	movq	%rsp, %rcx
-	call	FTRACE_CALLBACK
-	movq	FREGS_RIP(%rsp), %rax
-	movq	%rax, 200(%rsp)			// what the callback says: where the traced function goes on
-	movq	FREGS_R9(%rsp), %r9
-	movq	FREGS_R8(%rsp), %r8
-	movq	FREGS_RDI(%rsp), %rdi
-	movq	FREGS_RSI(%rsp), %rsi
-	movq	FREGS_RDX(%rsp), %rdx
-	movq	FREGS_RCX(%rsp), %rcx
-	movq	FREGS_RAX(%rsp), %rax
-	movq	FREGS_RBP(%rsp), %rbp
-	.cfi_restore %rbp
-	addq	$200, %rsp			// CFA=rsp+8
-	.cfi_def_cfa_offset 8
-	ret
-END ftrace_caller
+#include "kernel_ftrace.S"
 
 // rdi: the function, rsi: its caller, rcx: struct ftrace_regs.
 FUNC ftrace_graph_func
@@ -160,18 +108,23 @@ FUNC ftrace_graph_func
 	movq	(%rbx), %rdi
 	movq	%rbx, %rdx
 	call	function_graph_enter
+	testl	%eax, %eax
+	jnz	.Lnot_graphed
 	leaq	return_to_handler(%rip), %rax
 	movq	%rax, (%rbx)			// from here on the address is in the ret_stack alone
+.Lnot_graphed:
 	popq	%rbx
 	LEAVE
 END ftrace_graph_func
 
-// rdi: the return address, rsi: the function, rdx: the cookie. Puts them on the ret_stack.
+// rdi: the return address, rsi: the function, rdx: the cookie. Puts them on the ret_stack, and gives back 0, unless a tracer runs
+// in this context.
 FUNC function_graph_enter
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
 	pushq	%rbx
-	RECURSION_LOCK
+	pushq	%r12
+	RECURSION_TRYLOCK %r12, .Lenter_busy
 	RET_STACK %r8, %r9
 	movq	(%r8), %rax
 	leaq	8(%r8,%rax,8), %rbx		// the new entry
@@ -183,12 +136,21 @@ FUNC function_graph_enter
 	movq	%rdi, RET_RET(%rbx)
 	movq	%rsi, RET_FUNC(%rbx)
 	movq	%rdx, RET_RETP(%rbx)
-	movq	%rsi, %rdi
+	.rept TRACERS
+	movq	RET_FUNC(%rbx), %rdi
 	call	graph_entry
+	.endr
 	movq	$CONTROL_BITMAP | RET_WORDS, RET_CONTROL(%rbx)
-	RECURSION_UNLOCK
+	RECURSION_UNLOCK %r12
+	xorl	%eax, %eax
+.Lenter_done:
+	popq	%r12
 	popq	%rbx
 	LEAVE
+.Lenter_busy:					// CFA=rbp+16
+	.cfi_def_cfa %rbp, 16; .cfi_offset %rbp, -16
+	movl	$1, %eax
+	jmp	.Lenter_done
 END function_graph_enter
 
 // rdi: the traced function. What a tracer does at entry: it may keep some words above the control word, with one more above.
@@ -201,7 +163,9 @@ FUNC graph_entry
 	RET_STACK %r8, %r9
 	movq	(%r8), %rax
 	leaq	8(%r8,%rax,8), %rdx
-	leaq	CONTROL_DATA + RET_WORDS + 1(%rcx), %rsi
+	movl	-8(%rdx), %esi
+	andl	$CONTROL_OFFSET, %esi		// how far the structure is from the youngest control word
+	leaq	CONTROL_DATA + 1(%rsi,%rcx), %rsi
 	movq	%rsi, (%rdx,%rcx,8)		// the control word of the data
 	leaq	1(%rax,%rcx), %rax
 	movq	%rax, (%r8)
@@ -215,18 +179,23 @@ END graph_entry
 FUNC graph_return
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
+#ifdef EXIT_CALLBACK
+	call	EXIT_CALLBACK
+#else
 	nop
+#endif
 	LEAVE
 END graph_return
 
-// rdi: struct ftrace_regs. Gives the address that the youngest entry keeps, after the tracer was called. In design 0 it takes
-// the entry off.
+// rdi: struct ftrace_regs. Gives the address that the youngest entry keeps, after the tracer was called. In the
+// designs 0 and 2 it takes the entry off.
 FUNC ftrace_return_to_handler
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
 	pushq	%rbx
 	pushq	%r12
 	pushq	%r13
+	pushq	%r14
 	RET_STACK %rbx, %rax
 	movq	(%rbx), %r13
 	movq	(%rbx,%r13,8), %rax		// the control word
@@ -235,13 +204,17 @@ FUNC ftrace_return_to_handler
 	subq	%rax, %r13			// the index without the entry
 	movq	8 + RET_RET(%rbx,%r13,8), %r12
 	movq	%r12, FREGS_RIP(%rdi)
-	RECURSION_LOCK
+	RECURSION_TRYLOCK %r14, .Lreturn_busy
+	.rept TRACERS
 	call	graph_return
-	RECURSION_UNLOCK
-#if DESIGN == 0
+	.endr
+	RECURSION_UNLOCK %r14
+.Lreturn_busy:
+#if DESIGN == 0 || DESIGN == 2
 	movq	%r13, (%rbx)			// from here on the address is in registers, and in a word that nobody looks at
 #endif
 	movq	%r12, %rax
+	popq	%r14
 	popq	%r13
 	popq	%r12
 	popq	%rbx
@@ -272,33 +245,48 @@ FUNC neighbour
 	ret
 END neighbour
 
-#if DESIGN == 0
-// As in mainline. The return has moved rsp over the slot, which an interrupt may use until it is taken back.
+#if DESIGN == 0 || DESIGN == 2
+.macro HINT hint:vararg
+#ifndef NO_HINTS
+	\hint
+#endif
+.endm
+
+// As in mainline. The return has moved rsp over the slot, which an interrupt may use until it is taken back. Design 2 differs in
+// the hints for the tail: they say nothing while the address is in a register, and at the end that rbp is where it always was.
 CODE return_to_handler
 	ORC_UNDEFINED
 	movq	%rsp, %rdi
 	subq	$8, %rsp
-	ORC_FUNC				// the slot, which still holds this address
+	HINT ORC_FUNC				// the slot, which still holds this address
 	subq	$FREGS_SIZE, %rsp
-	ORC_ADJUST FREGS_SIZE
+	HINT ORC_ADJUST FREGS_SIZE
 	movq	%rax, FREGS_RAX(%rsp)
 	movq	%rdx, FREGS_RDX(%rsp)
 	movq	%rbp, FREGS_RBP(%rsp)
-	ORC_CALL 176, -144			// as objtool sees it: rbp is saved
+	HINT ORC_CALL 176, -144			// as objtool sees it: rbp is saved
 	movq	%rdi, FREGS_RSP(%rsp)
 	movq	%rsp, %rdi
 	call	ftrace_return_to_handler
+#if DESIGN == 2
+	ORC_UNDEFINED
+#endif
 	movq	%rax, %rdi			// RA=rdi; since its entry was taken off it was in registers alone
 	movq	FREGS_RDX(%rsp), %rdx
 	movq	FREGS_RAX(%rsp), %rax
 	addq	$176, %rsp			// RA=rdi
-	ORC_ADJUST -176
+	HINT ORC_ADJUST -176
 	call	.Ldo_rop			// takes the slot again; never comes back
 	ORC_UNDEFINED
 	int3
 .Ldo_rop:
-	ORC_CALL 8, -144
+#if DESIGN == 0
+	HINT ORC_CALL 8, -144
+#endif
 	movq	%rdi, (%rsp)			// RA=[rsp]
+#if DESIGN == 2
+	ORC_FUNC
+#endif
 	ret
 END_CODE return_to_handler
 #elif DESIGN == 3 || DESIGN == 4

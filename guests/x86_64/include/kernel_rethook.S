@@ -29,7 +29,7 @@ WORD rethook_used				// how many bytes of them are
 FUNC rethook_hook
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
-	RECURSION_LOCK
+	PREEMPT_DISABLE
 	movq	rethook_used(%rip), %rax
 	addq	$NODE_SIZE, rethook_used(%rip)
 	leaq	rethook_nodes(%rip), %rdx
@@ -44,7 +44,7 @@ FUNC rethook_hook
 	movq	%rdx, (%rdi)
 	leaq	arch_rethook_trampoline(%rip), %rax
 	movq	%rax, (%rcx)			// from here on the address is in the node alone
-	RECURSION_UNLOCK
+	PREEMPT_ENABLE
 	LEAVE
 END rethook_hook
 
@@ -119,7 +119,7 @@ FUNC rethook_trampoline_handler
 .Lown_node:
 	movq	NODE_RET(%rbx), %rax
 	movq	%rax, REGS_RIP(%rdi)
-	RECURSION_LOCK
+	PREEMPT_DISABLE
 	call	rethook_handler
 	movq	NODE_RET(%rbx), %rax
 	movq	%rax, (%r12)			// "restore first": the slot is what a walk looks at
@@ -127,7 +127,7 @@ FUNC rethook_trampoline_handler
 	movq	NODE_NEXT(%rbx), %rax
 	movq	%rax, (%rdx)			// "pop after"
 	subq	$NODE_SIZE, rethook_used(%rip)
-	RECURSION_UNLOCK
+	PREEMPT_ENABLE
 	popq	%r12
 	popq	%rbx
 	LEAVE

@@ -15,6 +15,7 @@
 #define ORC_REG_PREV_SP		1
 #define ORC_REG_DX		2
 #define ORC_REG_DI		3
+#define ORC_REG_BP		4
 #define ORC_REG_SP		5
 #define ORC_REG_SP_INDIRECT	9
 
@@ -60,6 +61,11 @@
 // The first instruction of what was called.
 .macro ORC_FUNC
 	ORC_CALL 8
+.endm
+
+// Called, with a frame record that rbp points at.
+.macro ORC_RECORD
+	ORC_HINT ORC_TYPE_CALL, ORC_REG_BP, 16, -16
 .endm
 
 // A whole pt_regs at base + offset.

@@ -73,6 +73,10 @@ pub struct RewriteCursor {
 
 /// Bits 0 to 9 of a control word: how many words further down its structure begins.
 const CONTROL_OFFSET: u64 = 0x3ff;
+/// Bits 10 and 11: what it is. The one right above a structure becomes a bitmap of tracers when all of them have been asked, and
+/// only then is the return address replaced.
+const CONTROL_TYPE: u64 = 3 << 10;
+const CONTROL_BITMAP: u64 = 1 << 10;
 
 impl RewriteCursor {
     /// `ftrace_graph_ret_addr`: of the entries that were not passed yet, youngest first, the first with this cookie and with a
@@ -82,6 +86,26 @@ impl RewriteCursor {
     ///
     /// [`Error::Unrecovered`] when there is none, [`Error::Unreadable`] when a word cannot be read.
     pub fn fgraph(&mut self, trampoline: &Trampoline, cookie: u64, target: &dyn Target) -> Result<u64, Error> {
+        self.find_fgraph(trampoline, cookie, false, target)
+    }
+
+    /// The same, but only of entries that are complete. Mainline raises the index before it writes the cookie: an interrupt
+    /// there leaves the tracer an entry with the cookie of a call that is long over, and that may be one of the interrupt's.
+    ///
+    /// # Errors
+    ///
+    /// As [`RewriteCursor::fgraph`].
+    pub fn fgraph_complete(&mut self, trampoline: &Trampoline, cookie: u64, target: &dyn Target) -> Result<u64, Error> {
+        self.find_fgraph(trampoline, cookie, true, target)
+    }
+
+    fn find_fgraph(
+        &mut self,
+        trampoline: &Trampoline,
+        cookie: u64,
+        must_be_complete: bool,
+        target: &dyn Target,
+    ) -> Result<u64, Error> {
         let lost = Error::Unrecovered(trampoline.start);
         let stack = target.task().and_then(|task| task.ret_stack).ok_or(lost)?;
         let read = |index: u64| {
@@ -96,6 +120,9 @@ impl RewriteCursor {
                 control.checked_sub(read(control)? & CONTROL_OFFSET).filter(|entry| *entry < control).ok_or(lost)?;
             let (ret, retp) = (read(entry)?, read(entry + stack.entry_words - 1)?);
             index = entry;
+            if must_be_complete && read(entry + stack.entry_words)? & CONTROL_TYPE != CONTROL_BITMAP {
+                continue;
+            }
             if retp == cookie && ret != trampoline.start {
                 self.index = Some(index);
                 return Ok(ret);

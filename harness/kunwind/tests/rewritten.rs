@@ -45,12 +45,16 @@ impl Stack {
     }
 
     fn walk(&self, form: Form) -> (Vec<u64>, End, Claim) {
+        self.walk_by(&UnwindFrame::new(form))
+    }
+
+    fn walk_by(&self, unwinder: &UnwindFrame) -> (Vec<u64>, End, Claim) {
         let mut regs = Regs::none();
         regs.set(abi::X86_64.fp, RECORD);
         regs.set(abi::X86_64.sp, RECORD);
         let start = Frame { pc: CodeAddress::Return(TEXT), regs, source: Source::Start };
         let mut buffer = [start; 16];
-        let walk = walk(&UnwindFrame::new(form), start, self, &mut WalkState::new(self.stacks()), &mut buffer);
+        let walk = walk(unwinder, start, self, &mut WalkState::new(self.stacks()), &mut buffer);
         (walk.frames[1..].iter().map(|frame| frame.pc.value()).collect(), walk.end, walk.claim)
     }
 }
@@ -110,6 +114,33 @@ fn a_return_to_handler_that_nobody_remembers_stays_in_the_trace() {
     // Inside of the trampoline nobody looks.
     let inside = Stack::new(RETURN_TO_HANDLER + 0x2d, &[]).with_entry(TEXT + 1, SLOT).walk(Form::Reliable);
     assert_eq!(inside, (vec![RETURN_TO_HANDLER + 0x2d, TEXT + 7], End::Outermost, Claim::Reliable));
+}
+
+#[test]
+fn a_design_asks_the_ret_stack_from_inside_of_the_trampoline() {
+    // Where the slot is, above what return_to_handler has saved.
+    const BEHIND: u64 = RECORD + 16 + 168;
+    let inside = RETURN_TO_HANDLER + 0x2d;
+    let found = Stack::new(inside, &[]).with_entry(TEXT + 1, BEHIND).walk_by(&UnwindFrame::detect());
+    assert_eq!(found, (vec![inside, TEXT + 1, TEXT + 7], End::Outermost, Claim::Reliable));
+    let lost = (vec![inside], End::Error(Error::InsideTrampoline(inside)), Claim::Unreliable);
+    assert_eq!(Stack::new(inside, &[]).with_entry(TEXT + 1, BEHIND + 8).walk_by(&UnwindFrame::detect()), lost);
+    // The control word of an entry that is not complete has no type yet.
+    let mut half_pushed = Stack::new(inside, &[]).with_entry(TEXT + 1, BEHIND);
+    half_pushed.0.insert(RET_STACK + 24, 3);
+    assert_eq!(half_pushed.walk_by(&UnwindFrame::detect()), lost);
+}
+
+#[test]
+fn a_design_asks_again_for_what_it_is_given() {
+    let node = [(LIST, NODE), (NODE, 0), (NODE + 8, RETURN_TO_HANDLER), (NODE + 16, SLOT)];
+    let good = (vec![TEXT + 1, TEXT + 7], End::Outermost, Claim::Reliable);
+    let hooked = Stack::new(RETHOOK, &node).with_entry(TEXT + 1, SLOT);
+    assert_eq!(hooked.walk_by(&UnwindFrame::detect()), good);
+    // Mainline has asked the ret_stack before the nodes, and does not again.
+    assert_eq!(hooked.walk(Form::Reliable), (vec![RETURN_TO_HANDLER, TEXT + 7], End::Outermost, Claim::Reliable));
+    let unknown = Stack::new(RETHOOK, &node).walk_by(&UnwindFrame::detect());
+    assert_eq!(unknown, (vec![], End::Error(Error::Unrecovered(RETURN_TO_HANDLER)), Claim::Unreliable));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use kunwind::{CfaRule, Entry, Register, Regs, Rule, Table};
 use super::claim::{Leaf, is_frameless};
 use super::judge::{Judgement, judge};
 use super::{Agreement, FORMATS, Function, Part, PartResult, TableResult, Wrong};
+use crate::arch::Linkage;
 use crate::guest::Symbol;
 use crate::machine::{Action, Interrupt, Memory, Observer, RegisterSet};
 use crate::oracle::{Activation, Oracle, Witnesses};
@@ -146,8 +147,11 @@ impl Observer for Run<'_> {
         let is_gone = |activation: &Activation| {
             // It had pushed nothing yet.
             let is_bare = activation.parent.as_ref().is_some_and(|parent| parent.cfa == activation.cfa);
+            // Or SP has passed the word with its return address, which nobody has returned to.
+            let is_passed = matches!(arch.linkage(), Linkage::Push) && activation.cfa <= sp;
             let waits = activation.place().function(&self.prepared.guest.symbols);
-            is_bare && waits.is_some_and(|waits| self.gone.iter().any(|function| function.address == waits.address))
+            (is_bare || is_passed)
+                && waits.is_some_and(|waits| self.gone.iter().any(|function| function.address == waits.address))
         };
         let mut waiting = self.oracle.truth().activations();
         let caller = waiting.find(|activation| !is_gone(activation)).filter(is_caller);

@@ -19,6 +19,7 @@ const TYPE_CFI: u8 = 7;
 pub(super) struct Orc {
     written: WrittenOrc,
     address: u64,
+    generated: Option<u64>,
 }
 
 /// Something that code says of itself, from an address on.
@@ -89,13 +90,17 @@ impl Orc {
         // Any address will do, as long as 32 bits reach from there to the code.
         let address = guest.segments.first().map_or(0, |segment| segment.address);
         let written = write(&entries, address).map_err(|error| error.to_string())?;
-        let made = Self { written, address };
+        let is_generated = |name: &str| name.starts_with("bpf_"); // guests/KERNEL.md
+        let functions = guest.symbols.functions().iter();
+        let generated = functions.filter(|it| is_generated(&it.name)).map(|it| it.address).min();
+        let made = Self { written, address, generated };
         let table = OrcTable::parse(&made.written.offsets, address, &made.written.entries);
         table.and_then(|table| table.validate()).map_err(|error| error.to_string())?;
         Ok(made)
     }
 
     pub(super) fn table(&self) -> Option<OrcTable<'_>> {
-        OrcTable::parse(&self.written.offsets, self.address, &self.written.entries).ok()
+        let table = OrcTable::parse(&self.written.offsets, self.address, &self.written.entries).ok()?;
+        Some(self.generated.map_or(table, |generated| table.with_generated(generated)))
     }
 }

@@ -4,7 +4,7 @@ use super::{Form, x86_64};
 use crate::abi::X86_64;
 use crate::orc::{OrcBase, OrcEntry, OrcType};
 use crate::stack::StackVisits;
-use crate::{Claims, CodeAddress, Error, Format, Frame, Register, Regs, Source, Step, Target, Unwinder};
+use crate::{Claims, CodeAddress, Error, Format, Frame, Inside, Register, Regs, Source, Step, Target, Unwinder};
 use crate::{WalkState, walk::Task};
 
 /// The size of a word.
@@ -60,11 +60,13 @@ enum Saved {
 #[derive(Clone, Copy, Debug)]
 pub struct UnwindOrc {
     form: Form,
+    inside: Inside,
 }
 
 /// One step, while it is made.
 struct Stepper<'a> {
     pc: u64,
+    inside: Inside,
     frame: &'a Frame,
     state: &'a mut WalkState,
     target: &'a dyn Target,
@@ -81,7 +83,14 @@ impl UnwindOrc {
     /// An unwinder of this form.
     #[must_use]
     pub const fn new(form: Form) -> Self {
-        Self { form }
+        Self { form, inside: Inside::Ignore }
+    }
+
+    /// The reliable one, with a design that closes the windows of `return_to_handler`: inside of it no row is believed that
+    /// speaks of words below rsp, and its address stands for nothing but what the ret_stack says.
+    #[must_use]
+    pub const fn detect() -> Self {
+        Self { form: Form::Reliable, inside: Inside::Detect }
     }
 
     /// What sets the error flag in the kernel: the reliable walk ends there, the other goes on.
@@ -189,11 +198,40 @@ impl Stepper<'_> {
 
     fn call(&mut self, prev_sp: u64) -> Result<Caller, Error> {
         let slot = prev_sp.wrapping_sub(WORD);
-        let pc = self.word(slot)?;
-        let pc = x86_64::recover(pc, slot, self.state, self.target)?;
+        let word = self.word(slot)?;
+        let is_detecting = self.inside == Inside::Detect;
+        let recover = if is_detecting { x86_64::recover_or_refuse } else { x86_64::recover };
+        let pc = recover(word, slot, self.state, self.target)?;
+        if is_detecting && word == pc {
+            self.use_up_restored(pc, slot);
+        }
         let orc = &mut self.state.orc;
         (orc.regs, orc.prev_regs) = (None, None);
         Ok(Caller { pc, sp: prev_sp, source: Source::Row { cfa: prev_sp } })
+    }
+
+    /// Of the design that notices `return_to_handler`: an address that is back in its slot uses its entry up, if that has not been
+    /// taken off yet.
+    fn use_up_restored(&mut self, pc: u64, slot: u64) {
+        let mut cursor = self.state.rewritten;
+        if let Some(trampoline) = x86_64::inside_of_tracer(self.frame.pc.value(), self.target)
+            && cursor.fgraph_complete(&trampoline, slot, self.target) == Ok(pc)
+        {
+            self.state.rewritten = cursor;
+        }
+    }
+
+    /// The same design: inside of the trampoline, what lies below rsp may have been overwritten.
+    fn notice_stale_words(&self, entry: &OrcEntry, prev_sp: u64, sp: u64) -> Result<(), Error> {
+        let pc = self.frame.pc.value();
+        let is_stale = |at: u64| at < sp;
+        let bp_is_stale =
+            entry.bp == OrcBase::PrevSp && is_stale(prev_sp.wrapping_add_signed(i64::from(entry.bp_offset)));
+        if x86_64::inside_of_tracer(pc, self.target).is_some() && (is_stale(prev_sp.wrapping_sub(WORD)) || bp_is_stale)
+        {
+            return Err(Error::InsideTrampoline(pc));
+        }
+        Ok(())
     }
 
     /// pt_regs, of which `from` on is there. The frame that the CPU pushed always is.
@@ -229,6 +267,9 @@ impl Stepper<'_> {
     fn caller(mut self, entry: &OrcEntry) -> Result<Option<Frame>, Error> {
         let (before, stack) = (self.register(RSP)?, self.state.orc.stacks.current());
         let prev_sp = self.prev_sp(entry)?;
+        if self.inside == Inside::Detect {
+            self.notice_stale_words(entry, prev_sp, before)?;
+        }
         let caller = match entry.kind {
             OrcType::Call => self.call(prev_sp)?,
             OrcType::Regs => {
@@ -274,14 +315,19 @@ impl OrcState {
 
 impl Unwinder for UnwindOrc {
     fn name(&self) -> &'static str {
-        match self.form {
-            Form::Reliable => "x86-orc",
-            Form::BestEffort => "x86-orc:best-effort",
+        match (self.form, self.inside) {
+            (_, Inside::Detect) => "x86-orc-detect",
+            (Form::Reliable, _) => "x86-orc",
+            (Form::BestEffort, _) => "x86-orc:best-effort",
         }
     }
 
     fn claims(&self) -> Claims {
         self.form.claims()
+    }
+
+    fn inside(&self) -> Inside {
+        self.inside
     }
 
     fn needs(&self) -> Option<Format> {
@@ -299,7 +345,7 @@ impl Unwinder for UnwindOrc {
             OrcType::EndOfStack => return Ok(Step::Outermost),
             OrcType::Call | OrcType::Regs | OrcType::RegsPartial => {}
         }
-        let stepper = Stepper { pc, frame, state, target };
+        let stepper = Stepper { pc, inside: self.inside, frame, state, target };
         match stepper.caller(&entry)? {
             None => Ok(Step::Outermost),
             Some(caller) => {

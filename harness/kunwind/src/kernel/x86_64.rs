@@ -2,7 +2,9 @@
 
 use super::Form;
 use crate::abi::X86_64;
-use crate::{Claims, CodeAddress, Error, Frame, RewriteKind, Source, Step, Target, Unwinder, WalkState};
+use crate::{
+    Claims, CodeAddress, Error, Frame, Inside, RewriteKind, Source, Step, Target, Trampoline, Unwinder, WalkState,
+};
 
 /// sizeof(struct pt_regs).
 const PT_REGS_SIZE: u64 = 168;
@@ -12,6 +14,8 @@ const PT_REGS_BP: u64 = 32;
 const PT_REGS_CS: u64 = 136;
 /// The frame pointer and the return address.
 const RECORD_SIZE: u64 = 16;
+/// From rsp where `return_to_handler` calls its handler to the slot that its address was returned from: a struct pt_regs.
+const RETURN_TO_HANDLER_SAVED: u64 = PT_REGS_SIZE;
 
 /// `ftrace_graph_ret_addr`: what an address in this slot stands for. One that nobody remembers stays what it is.
 fn recover_fgraph(pc: u64, slot: u64, state: &mut WalkState, target: &dyn Target) -> u64 {
@@ -39,17 +43,67 @@ pub(super) fn recover(pc: u64, slot: u64, state: &mut WalkState, target: &dyn Ta
     recover_rethook(pc, slot, state, target)
 }
 
+/// Of a design of our own: the same, again for what it gives, as one rewriter may have kept the trampoline of another; what is a
+/// trampoline still ends the walk.
+pub(super) fn recover_or_refuse(pc: u64, slot: u64, state: &mut WalkState, target: &dyn Target) -> Result<u64, Error> {
+    let mut pc = pc;
+    for _ in 0..2 {
+        pc = match target.trampoline(pc).filter(|trampoline| trampoline.start == pc) {
+            None => return Ok(pc),
+            Some(trampoline) if trampoline.kind == RewriteKind::Fgraph => {
+                state.rewritten.fgraph_complete(&trampoline, slot, target)?
+            }
+            Some(trampoline) => state.rewritten.rethook(&trampoline, slot, target)?,
+        };
+    }
+    let is_trampoline = target.trampoline(pc).is_some_and(|trampoline| trampoline.start == pc);
+    if is_trampoline { Err(Error::Unrecovered(pc)) } else { Ok(pc) }
+}
+
+/// `return_to_handler`, if this pc is strictly inside of it.
+pub(super) fn inside_of_tracer(pc: u64, target: &dyn Target) -> Option<Trampoline> {
+    target.trampoline(pc).filter(|trampoline| trampoline.kind == RewriteKind::Fgraph && trampoline.start != pc)
+}
+
 /// The walk along rbp. An odd rbp is the address of pt_regs plus one; the last record lies right below the task's pt_regs.
 #[derive(Clone, Copy, Debug)]
 pub struct UnwindFrame {
     form: Form,
+    inside: Inside,
 }
 
 impl UnwindFrame {
     /// An unwinder of this form. The reliable one refuses every exception in the kernel.
     #[must_use]
     pub const fn new(form: Form) -> Self {
-        Self { form }
+        Self { form, inside: Inside::Ignore }
+    }
+
+    /// The reliable one, with a design that closes the windows of `return_to_handler`: any pc inside of it is noticed. It has no
+    /// record, so that the one its handler made leads to its frame, and that to the slot by which the ret_stack is asked.
+    #[must_use]
+    pub const fn detect() -> Self {
+        Self { form: Form::Reliable, inside: Inside::Detect }
+    }
+
+    /// From a pc strictly inside of `return_to_handler`.
+    fn inside(
+        trampoline: &Trampoline,
+        frame: &mut Frame,
+        state: &mut WalkState,
+        target: &dyn Target,
+    ) -> Result<Step, Error> {
+        let lost = Error::InsideTrampoline(frame.pc.value());
+        let fp = frame.regs.get(X86_64.fp).ok_or(Error::NoFramePointer)?;
+        let slot = frame.regs.get(X86_64.sp).ok_or(lost)?.wrapping_add(RETURN_TO_HANDLER_SAVED);
+        let original = state.rewritten.fgraph_complete(trampoline, slot, target).map_err(|_| lost)?;
+        // A rethook's trampoline, if that was on the same call before the tracer.
+        frame.pc = CodeAddress::Return(recover_or_refuse(original, slot, state, target)?);
+        frame.source = Source::Rewritten { trampoline: trampoline.start };
+        frame.regs.clear();
+        frame.regs.set(X86_64.fp, fp);
+        frame.regs.set(X86_64.sp, slot.wrapping_add(8));
+        Ok(Step::Caller)
     }
 
     fn pt_regs(self, at: u64, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<Step, Error> {
@@ -91,9 +145,10 @@ impl UnwindFrame {
 
 impl Unwinder for UnwindFrame {
     fn name(&self) -> &'static str {
-        match self.form {
-            Form::Reliable => "x86-unwind-frame",
-            Form::BestEffort => "x86-unwind-frame:best-effort",
+        match (self.form, self.inside) {
+            (_, Inside::Detect) => "x86-unwind-frame-detect",
+            (Form::Reliable, _) => "x86-unwind-frame",
+            (Form::BestEffort, _) => "x86-unwind-frame:best-effort",
         }
     }
 
@@ -101,9 +156,18 @@ impl Unwinder for UnwindFrame {
         self.form.claims()
     }
 
+    fn inside(&self) -> Inside {
+        self.inside
+    }
+
     fn step(&self, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<Step, Error> {
         if let (Form::Reliable, CodeAddress::Interrupted(pc)) = (self.form, frame.pc) {
             return Err(Error::ExceptionBoundary(pc));
+        }
+        if self.inside == Inside::Detect
+            && let Some(trampoline) = inside_of_tracer(frame.pc.value(), target)
+        {
+            return Self::inside(&trampoline, frame, state, target);
         }
         // The return address of the last record has been reported: it is in the entry code.
         let task = target.task().ok_or(Error::NoTask)?;
@@ -122,6 +186,7 @@ impl Unwinder for UnwindFrame {
         state.windows.consume(fp, RECORD_SIZE)?;
         let caller_fp = target.read_u64(fp).ok_or(Error::Unreadable(fp))?;
         let return_address = target.read_u64(fp + 8).ok_or(Error::Unreadable(fp + 8))?;
+        let recover = if self.inside == Inside::Detect { recover_or_refuse } else { recover };
         let return_address = recover(return_address, fp + 8, state, target)?;
         if !target.is_text(return_address) {
             return Err(Error::NotText(return_address));

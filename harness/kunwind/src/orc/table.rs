@@ -11,6 +11,8 @@ pub struct OrcTable<'a> {
     address: u64,
     /// `.orc_unwind`.
     entries: &'a [u8],
+    /// From here on code was generated when the kernel ran: nobody made entries of it.
+    generated: Option<u64>,
 }
 
 impl<'a> OrcTable<'a> {
@@ -29,7 +31,14 @@ impl<'a> OrcTable<'a> {
         if offsets.len() / 4 != entries.len() / ENTRY_SIZE {
             return Err(OrcError::Counts(offsets.len() / 4, entries.len() / ENTRY_SIZE));
         }
-        Ok(Self { offsets, address, entries })
+        Ok(Self { offsets, address, entries, generated: None })
+    }
+
+    /// The same for a kernel that has generated code behind its own. What the table says there is what the generator knows of it;
+    /// where that is nothing there is no entry, while in other code nothing is UNDEFINED.
+    #[must_use]
+    pub const fn with_generated(self, generated: u64) -> Self {
+        Self { generated: Some(generated), ..self }
     }
 
     /// How many entries there are.
@@ -80,7 +89,10 @@ impl<'a> OrcTable<'a> {
             }
         }
         match low.checked_sub(1) {
-            Some(index) => self.entry_of(index),
+            Some(index) => {
+                let is_generated = self.generated.is_some_and(|generated| generated <= pc);
+                Ok(self.entry_of(index)?.filter(|entry| !is_generated || *entry != OrcEntry::UNDEFINED))
+            }
             None => Ok(None),
         }
     }

@@ -105,6 +105,8 @@ impl Arch for X86_64 {
             Box::new(UnwindFrame::new(Form::BestEffort)),
             Box::new(UnwindOrc::new(Form::Reliable)),
             Box::new(UnwindOrc::new(Form::BestEffort)),
+            Box::new(UnwindFrame::detect()),
+            Box::new(UnwindOrc::detect()),
         ]
     }
 

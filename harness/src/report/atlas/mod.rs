@@ -15,9 +15,12 @@ use crate::verdict::{Kind, Verdict};
 
 /// Functions that stand between a function and its caller, and who puts them there: their points count even where the address is
 /// in its place.
-pub const TRAMPOLINES: [(&str, &str); 4] = [
+pub const TRAMPOLINES: [(&str, &str); 7] = [
     ("return_to_handler", "fgraph"),
     ("ftrace_caller", "ftrace"),
+    ("ftrace_regs_caller", "ftrace"),
+    ("bpf_trampoline_call", "bpf"),
+    ("bpf_trampoline_entry", "bpf"),
     ("arch_rethook_trampoline", "rethook"),
     ("__kretprobe_trampoline", "kretprobe"),
 ];

@@ -1,0 +1,73 @@
+//@ start none
+//@ build ftrace_regs-orc: -DFTRACE_CALLBACK=ftrace_ops_func -DORC_ONLY
+//@ build ftrace_regs-fp: -DFTRACE_CALLBACK=ftrace_ops_func -DTARGET_NO_PADDING
+// Every instruction of ftrace_caller and ftrace_regs_caller, in a kernel with frame pointers and in one without. Three functions
+// are traced: the outermost of the task, one whose callback wants all registers, and one whose callback asks for a direct call.
+// Each callback sleeps where it gives its lock back.
+#include "kernel.S"
+#include "kernel_fgraph.S"
+
+TRACED guest_main
+						// CFA=rsp+8 RA=[cfa-8]
+	ENTER
+	call	parent
+	LEAVE
+END guest_main
+
+FUNC parent
+						// CFA=rsp+8 RA=[cfa-8]
+	ENTER
+	movl	$5, %edi
+	call	traced_regs
+	movl	$6, %edi
+	call	traced_direct
+	LEAVE
+END parent
+
+TRACED traced_regs, ftrace_regs_caller
+						// CFA=rsp+8 RA=[cfa-8]
+	leaq	1(%rdi), %rax
+	ret
+END traced_regs
+
+TRACED traced_direct, ftrace_regs_caller
+						// CFA=rsp+8 RA=[cfa-8]
+	leaq	2(%rdi), %rax
+	ret
+END traced_direct
+
+// rdi: the traced function, rcx: struct ftrace_regs.
+FUNC ftrace_ops_func
+						// CFA=rsp+8 RA=[cfa-8]
+	ENTER
+	RECURSION_TRYLOCK %r8, .Lops_busy
+	leaq	traced_direct(%rip), %rax
+	cmpq	%rax, %rdi
+	jne	.Lops_not_direct
+	leaq	direct_target(%rip), %rax
+	movq	%rax, FREGS_DIRECT(%rcx)
+.Lops_not_direct:
+	movq	$1, need_resched(%rip)
+	RECURSION_UNLOCK %r8
+.Lops_busy:
+	LEAVE
+END ftrace_ops_func
+
+// Never runs. Its last byte, or padding, is what a walk looks up for direct_target's address.
+FUNC neighbour_of_target
+						// CFA=rsp+8 RA=[cfa-8]
+#ifdef TARGET_NO_PADDING
+	.skip	15, 0x90
+#endif
+	ret
+END neighbour_of_target
+
+// Where the direct call goes: as if traced_direct had called it.
+FUNC direct_target
+						// CFA=rsp+8 RA=[cfa-8]
+	pushq	%rdi				// CFA=rsp+16
+	.cfi_def_cfa_offset 16
+	popq	%rdi				// CFA=rsp+8
+	.cfi_def_cfa_offset 8
+	ret
+END direct_target

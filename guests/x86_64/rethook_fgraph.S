@@ -1,0 +1,68 @@
+//@ start none
+//@ build rethook_fgraph-rethook_first:
+//@ build rethook_fgraph-fgraph_first: -DFGRAPH_FIRST
+//@ build rethook_fgraph-no_padding: -DFGRAPH_FIRST -DNO_PADDING -DFRAMELESS
+// A rethook and the function graph tracer on the same call: the second to come takes the first one's trampoline for the return
+// address. The function sleeps, and so do both of what runs at its return, where they let the CPU go.
+#define FTRACE_CALLBACK		both_func
+#include "kernel.S"
+#include "kernel_fgraph.S"
+#include "kernel_rethook.S"
+
+FUNC guest_main
+						// CFA=rsp+8 RA=[cfa-8]
+	ENTER
+	call	parent
+	LEAVE
+END guest_main
+
+FUNC parent
+						// CFA=rsp+8 RA=[cfa-8]
+	ENTER
+	movl	$5, %edi
+#ifdef FRAMELESS
+	call	wrapper
+#else
+	call	traced
+#endif
+	LEAVE
+END parent
+
+#ifdef FRAMELESS
+// Keeps nothing on the stack: above the slot of its call lies its own return address.
+FUNC wrapper
+						// CFA=rsp+8 RA=[cfa-8]
+	call	traced
+	incq	%rax
+	ret
+END wrapper
+#endif
+
+TRACED traced
+						// CFA=rsp+8 RA=[cfa-8]
+	ENTER
+	call	schedule
+	movq	$1, need_resched(%rip)
+	LEAVE
+END traced
+
+// rdi: the function, rcx: struct ftrace_regs.
+FUNC both_func
+						// CFA=rsp+8 RA=[cfa-8]
+	ENTER
+	pushq	%rbx
+	movq	%rcx, %rbx
+#ifdef FGRAPH_FIRST
+	call	ftrace_graph_func
+	movq	%rbx, %rcx
+	call	rethook_hook
+#else
+	pushq	%rdi
+	call	rethook_hook
+	popq	%rdi
+	movq	%rbx, %rcx
+	call	ftrace_graph_func
+#endif
+	popq	%rbx
+	LEAVE
+END both_func
