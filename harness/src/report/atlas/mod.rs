@@ -185,19 +185,24 @@ impl Row {
 /// The rows of all scenarios that rewrite return addresses.
 #[must_use]
 pub fn rows(report: &Report) -> Vec<Row> {
-    let mut rows: BTreeMap<(String, String, String, usize, String), Row> = BTreeMap::new();
+    // In the order of columns. Not all sections have all of them.
+    let mut names: Vec<&str> = Vec::new();
+    for subject in report.sections.iter().flat_map(|section| &section.subjects) {
+        if !names.contains(&subject.name.as_str()) {
+            names.push(&subject.name);
+        }
+    }
+    let mut rows: BTreeMap<(String, String, String, Option<usize>), Row> = BTreeMap::new();
     for section in report.sections.iter().filter(|section| section.void.is_none()) {
         let Some(rewriter) = &section.rewriter else { continue };
         let cpu = section.scenario.split('/').next().unwrap_or_default().to_owned();
-        let mut names: Vec<&str> = section.subjects.iter().map(|subject| subject.name.as_str()).collect();
-        names.dedup();
         for (column, subject) in section.subjects.iter().enumerate() {
             let claims = matches!(subject.claims, Claims::Explicit | Claims::ByFlag);
             let fix = design::together(&rewriter.design, subject.inside).filter(|_| claims);
             let Some(fix) = fix else { continue };
-            let order = names.iter().position(|name| *name == subject.name).unwrap_or(column);
+            let order = names.iter().position(|name| *name == subject.name);
             let mut row_of = |rewriter: &str, add: &mut dyn FnMut(&mut Row)| {
-                let key = (cpu.clone(), rewriter.to_owned(), fix.to_owned(), order, subject.name.clone());
+                let key = (cpu.clone(), rewriter.to_owned(), fix.to_owned(), order);
                 add(rows.entry(key).or_insert_with(|| Row {
                     cpu: cpu.clone(),
                     rewriter: rewriter.to_owned(),
