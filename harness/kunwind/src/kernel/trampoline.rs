@@ -42,7 +42,7 @@ impl MetadataUnwinder {
             return Err(Error::InsideTrampoline(frame.pc.value()));
         }
         let mut cursor = state.rewritten;
-        let remembered = cursor.fgraph(trampoline, fp, target);
+        let remembered = cursor.fgraph_complete(trampoline, fp, target);
         if let CodeAddress::Interrupted(pc) = frame.pc
             && let Some(link) = self.by_row(pc, frame, state, target)
         {
