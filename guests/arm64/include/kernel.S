@@ -6,6 +6,7 @@
 // (IRQ_ACTION, which calls `handle`) or a breakpoint instruction (BRK_HANDLER) does. Nothing of that may change once the
 // kernel runs: an exception can switch tasks at once.
 #include "guest.h"
+#include "frame.S"
 
 #ifndef OTHER_FN
 #define OTHER_FN	checker

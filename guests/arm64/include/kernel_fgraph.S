@@ -25,8 +25,6 @@
 #define CONTROL_BITMAP	(4 | 1 << 10)
 #define CONTROL_DATA	(6 | 2 << 10)			// behind a bitmap and one word of data
 
-#include "frame.S"
-
 // struct ftrace_ops.
 #define OPS_FUNC	0
 #define OPS_DIRECT	8
