@@ -1,8 +1,10 @@
 //@ start none
 //@ build fgraph:
 //@ build fgraph-metadata: -DMETADATA
+//@ build fgraph-records: -DMETADATA -DRECORDS
 //@ build fgraph-F3: -DMETADATA -DDESIGN=3
 //@ build fgraph-F4: -DMETADATA -DDESIGN=4
+//@ build fgraph-F5: -DMETADATA -DDESIGN=5
 // Functions that the function graph tracer traces: one with a frame record, and a leaf without. Interrupted from their first
 // instruction until their caller goes on.
 #define FGRAPH

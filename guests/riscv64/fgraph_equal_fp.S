@@ -2,6 +2,7 @@
 //@ build fgraph_equal_fp-metadata: -DMETADATA
 //@ build fgraph_equal_fp-F3: -DMETADATA -DDESIGN=3
 //@ build fgraph_equal_fp-F4: -DMETADATA -DDESIGN=4
+//@ build fgraph_equal_fp-F5: -DMETADATA -DDESIGN=5
 // A traced assembly function without a frame record calls a traced one, and itself once more: entries of the ret_stack with the
 // same frame pointer, and each with an address of its own.
 #define FGRAPH

@@ -3,6 +3,7 @@
 //@ build fgraph_irq_traced-metadata: -DMETADATA
 //@ build fgraph_irq_traced-F3: -DMETADATA -DDESIGN=3
 //@ build fgraph_irq_traced-F4: -DMETADATA -DDESIGN=4
+//@ build fgraph_irq_traced-F5: -DMETADATA -DDESIGN=5
 // The interrupt's handler is traced as well: it puts an entry on the same ret_stack, over what lies above the index.
 #define FGRAPH
 #define IRQ_TRACED

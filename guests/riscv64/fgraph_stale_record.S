@@ -1,6 +1,9 @@
 //@ start none
 //@ build fgraph_stale_record:
 //@ build fgraph_stale_record-metadata: -DMETADATA
+//@ build fgraph_stale_record-F3: -DMETADATA -DDESIGN=3
+//@ build fgraph_stale_record-F4: -DMETADATA -DDESIGN=4
+//@ build fgraph_stale_record-F5: -DMETADATA -DDESIGN=5
 // What lies in the two words above which mainline's return_to_handler puts s0, at a voluntary switch in the middle of it: the
 // record of the traced function that has just returned, or the seventh and the eighth argument of one that had none. The
 // arguments are a frame pointer and an address in the kernel, as a caller hands them on to those who report it; then nothing,

@@ -3,25 +3,16 @@
 //@ build fgraph_voluntary-metadata: -DMETADATA
 //@ build fgraph_voluntary-F3: -DMETADATA -DDESIGN=3
 //@ build fgraph_voluntary-F4: -DMETADATA -DDESIGN=4
+//@ build fgraph_voluntary-F5: -DMETADATA -DDESIGN=5
 //@ build fgraph_voluntary-entry: -DMETADATA -DENTRY
+//@ build fgraph_voluntary-entry-records: -DMETADATA -DENTRY -DRECORDS
 // The task is switched out where the tracer gives its recursion lock back, with no pt_regs on its stack: at the returns of a
 // function with a frame record and of a leaf without; with ENTRY, at their entries.
 #define FGRAPH
 #define KTHREAD		insistent_checker
 #include "kernel.S"
 #include "kernel_fgraph.S"
-
-WORD resched_again, 0				// how often the checker asks to be scheduled once more
-
-// RESCHED times: the next unlock of the tracer lets the checker run, and the unlock after that, and so on.
-.macro RESCHED times
-	lla	t3, need_resched
-	li	t4, 1
-	sd	t4, 0(t3)
-	lla	t3, resched_again
-	li	t4, \times - 1
-	sd	t4, 0(t3)
-.endm
+#include "kernel_resched.S"
 
 .macro RESCHED_AT_ENTRY
 #ifdef ENTRY
@@ -29,7 +20,7 @@ WORD resched_again, 0				// how often the checker asks to be scheduled once more
 #endif
 .endm
 
-// DESIGN 4 has a second unlock, behind the one where the entry is taken off.
+// DESIGN 4 and 5 have a second unlock, behind the one where the entry is taken off.
 .macro RESCHED_AT_RETURN
 #ifndef ENTRY
 	RESCHED	2
@@ -78,20 +69,3 @@ TRACED traced_leaf
 	RESCHED_AT_RETURN
 	ret
 END traced_leaf
-
-FUNC insistent_checker
-						// CFA=sp RA=ra
-	ENTER	16
-1:	lla	a0, task_boot
-	call	walk_task
-	lla	t0, resched_again
-	ld	t1, 0(t0)
-	beqz	t1, 2f
-	addi	t1, t1, -1
-	sd	t1, 0(t0)
-	lla	t0, need_resched
-	li	t1, 1
-	sd	t1, 0(t0)
-2:	call	schedule
-	j	1b
-END insistent_checker

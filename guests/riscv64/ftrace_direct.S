@@ -1,6 +1,7 @@
 //@ start none
 //@ build ftrace_direct:
 //@ build ftrace_direct-metadata: -DMETADATA
+//@ build ftrace_direct-records: -DMETADATA -DRECORDS
 // Direct calls: a traced function's call ends in a trampoline of somebody's own. One is named by the operation, so ftrace_caller
 // jumps there at once; one is found only by a callback, so ftrace_caller jumps there at its end; neither builds a frame record.
 // A third one, as a JIT compiler makes it, builds two: one for the traced function's caller, one for the traced function.

@@ -1,6 +1,7 @@
 //@ start none
 //@ build klp_redirect:
 //@ build klp_redirect-metadata: -DMETADATA
+//@ build klp_redirect-records: -DMETADATA -DRECORDS
 // A live-patched function: the handler of its call to ftrace_caller puts the replacement's address where ftrace_caller goes on,
 // and gives its lock back. Switched out behind that, the task will never run the old function again, but goes on in the new one.
 // The label redirect_call and the two words tell the harness so.

@@ -1,6 +1,7 @@
 //@ start none
 //@ build rethook:
 //@ build rethook-metadata: -DMETADATA
+//@ build rethook-record: -DMETADATA -DRETHOOK_RECORD
 // A function whose return is hooked by a rethook. Its trampoline saves pt_regs and calls handlers; the task can be switched out
 // behind that, when the node is gone already.
 #define FGRAPH

@@ -279,14 +279,14 @@ pub struct Known {
     pub because: String,
 }
 
-/// `[[known]]` as it is written: several subjects, ranges and verdicts may share a reason.
+/// `[[known]]` as it is written: several subjects, ranges, verdicts and variants may share a reason.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct KnownText {
     unwinder: OneOrMany<String>,
     at: OneOrMany<Range>,
     verdict: OneOrMany<String>,
-    variant: Option<String>,
+    variant: Option<OneOrMany<String>>,
     interrupt: Option<Kind>,
     because: String,
 }
@@ -324,18 +324,19 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
     }
 }
 
-/// Every combination of subject, range and verdict is a deviation of its own, and each must happen.
+/// Every combination of subject, range, verdict and variant is a deviation of its own, and each must happen.
 fn each_known<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Known>, D::Error> {
     let mut all = Vec::new();
     for text in Vec::<KnownText>::deserialize(deserializer)? {
+        let variants = text.variant.map_or_else(|| vec![None], |names| names.0.into_iter().map(Some).collect());
         for verdict in &text.verdict.0 {
             let verdict = verdict.parse().map_err(serde::de::Error::custom)?;
-            for unwinder in &text.unwinder.0 {
+            for (unwinder, variant) in text.unwinder.0.iter().flat_map(|name| variants.iter().map(move |of| (name, of))) {
                 all.extend(text.at.0.iter().map(|at| Known {
                     unwinder: unwinder.clone(),
                     at: at.clone(),
                     verdict,
-                    variant: text.variant.clone(),
+                    variant: variant.clone(),
                     interrupt: text.interrupt,
                     because: text.because.clone(),
                 }));

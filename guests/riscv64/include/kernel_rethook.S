@@ -3,6 +3,9 @@
 //
 // Mainline's order of things: the trampoline saves pt_regs, without a frame record. The handlers run while the node is still in
 // the list; then it is unlinked, and the return address is in registers alone until the trampoline has it in ra.
+//
+// With RETHOOK_RECORD the trampoline links a frame record, as that of x86 pushes a slot: first with its own address, which a walk
+// finds in the list of nodes, and before the node is unlinked with the return address.
 
 #define NODE_NEXT	0
 #define NODE_RET	8
@@ -51,19 +54,30 @@ FUNC rethook_hook
 	LEAVE	16
 END rethook_hook
 
+#ifdef RETHOOK_RECORD
+#define RETHOOK_FRAME	(PT_SIZE + 16)
+#else
+#define RETHOOK_FRAME	PT_SIZE
+#endif
+
 CODE arch_rethook_trampoline
 						// CFA=sp RA is in the node
-	addi	sp, sp, -PT_SIZE		// CFA=sp+PT_SIZE
+	addi	sp, sp, -RETHOOK_FRAME		// CFA=sp+RETHOOK_FRAME
 	.irp	n, 1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31
 	sd	x\n, (8 * \n)(sp)
 	.endr
+#ifdef RETHOOK_RECORD
+	sd	s0, PT_SIZE(sp)
+	sd	ra, (PT_SIZE + 8)(sp)		// the trampoline's address: with it the function has returned here
+	addi	s0, sp, PT_SIZE + 16		// linked
+#endif
 	mv	a0, sp
 	call	arch_rethook_trampoline_callback
 	mv	ra, a0				// RA=ra; since the node was unlinked it was in registers and in pt_regs alone
 	.irp	n, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31
 	ld	x\n, (8 * \n)(sp)
 	.endr
-	addi	sp, sp, PT_SIZE			// CFA=sp
+	addi	sp, sp, RETHOOK_FRAME		// CFA=sp
 	ret
 END_CODE arch_rethook_trampoline
 
@@ -89,6 +103,9 @@ FUNC rethook_trampoline_handler
 	ebreak
 1:	ld	s1, NODE_RET(s2)
 	sd	s1, PT_EPC(a0)			// "restore first": but nobody looks there
+#ifdef RETHOOK_RECORD
+	sd	s1, (PT_SIZE + 8)(a0)		// RA=[cfa-8] of the trampoline: here everybody does
+#endif
 	RECURSION_LOCK
 	call	rethook_handler
 	lla	t0, rethooks_boot

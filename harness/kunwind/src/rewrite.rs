@@ -133,18 +133,26 @@ impl RewriteCursor {
         Err(lost)
     }
 
-    /// What a pc stands for, if it is exactly the address of a trampoline; the pc itself if it is not.
+    /// What a pc stands for, if it is exactly the address of a trampoline; the pc itself if it is not. As in
+    /// `kunwind_recover_return_address`, the graph tracer is asked first, and rethooks after that, each once: of a return that was
+    /// traced first and hooked then, the tracer's trampoline stays.
     ///
     /// # Errors
     ///
     /// As [`RewriteCursor::fgraph`].
     pub fn recover(&mut self, pc: u64, cookie: u64, target: &dyn Target) -> Result<u64, Error> {
-        let Some(trampoline) = target.trampoline(pc).filter(|trampoline| trampoline.start == pc) else { return Ok(pc) };
-        match trampoline.kind {
-            // Without a ret_stack nobody traces, and the address is what it is.
-            RewriteKind::Fgraph if target.task().is_none_or(|task| task.ret_stack.is_none()) => Ok(pc),
-            RewriteKind::Fgraph => self.fgraph(&trampoline, cookie, target),
-            RewriteKind::Rethook => self.rethook(&trampoline, cookie, target),
+        let exactly = |pc| target.trampoline(pc).filter(|trampoline| trampoline.start == pc);
+        // Without a ret_stack nobody traces, and the address is what it is.
+        let is_traced = || target.task().is_some_and(|task| task.ret_stack.is_some());
+        let pc = match exactly(pc) {
+            Some(trampoline) if trampoline.kind == RewriteKind::Fgraph && is_traced() => {
+                self.fgraph(&trampoline, cookie, target)?
+            }
+            _ => pc,
+        };
+        match exactly(pc) {
+            Some(trampoline) if trampoline.kind == RewriteKind::Rethook => self.rethook(&trampoline, cookie, target),
+            _ => Ok(pc),
         }
     }
 }

@@ -14,7 +14,7 @@ impl MetadataUnwinder {
         let pc = frame.pc.value();
         let Some(trampoline) = target.trampoline(pc) else { return Ok(None) };
         let fp = frame.regs.get(self.layout.abi.fp).ok_or(Error::NoFramePointer)?;
-        if pc == trampoline.start {
+        if pc == trampoline.start && matches!(frame.pc, CodeAddress::Interrupted(_)) {
             // Only a start is here: on the way, such a pc is recovered where it is found.
             let original = state.rewritten.recover(pc, fp, target)?;
             if original == pc {
@@ -56,8 +56,9 @@ impl MetadataUnwinder {
             return Ok(Some(Step::Caller));
         }
         if let Ok(original) = remembered {
+            // It may be a rethook's trampoline.
             state.rewritten = cursor;
-            frame.pc = CodeAddress::Return(original);
+            frame.pc = CodeAddress::Return(state.rewritten.recover(original, fp, target)?);
             frame.source = Source::Rewritten { trampoline: trampoline.start };
             let fp_register = self.layout.abi.fp;
             frame.regs.clear();
