@@ -110,6 +110,15 @@ struct CheckArguments {
 struct AtlasArguments {
     #[command(flatten)]
     selection: Selection,
+    /// Only rows of this rewriter: fgraph, ftrace, rethook, ...
+    #[arg(long, value_name = "NAME")]
+    rewriter: Option<String>,
+    /// Only rows of this design: F0, F1, ...
+    #[arg(long, value_name = "NAME")]
+    fix: Option<String>,
+    /// Only rows of this unwinder
+    #[arg(long, value_name = "NAME")]
+    unwinder: Option<String>,
     /// Below each row, print where its walks are not right or no rule can find the address
     #[arg(long)]
     intervals: bool,
@@ -287,7 +296,17 @@ fn atlas(root: &Path, arguments: &AtlasArguments, out: &mut dyn Write) -> Result
         return Err(Error::Usage("no scenario that was asked for rewrites return addresses".to_owned()));
     }
     let report = run_all(root, &scenarios, &[], None)?;
-    let rows = report::atlas::rows(&report);
+    let mut rows = report::atlas::rows(&report);
+    let AtlasArguments { rewriter, fix, unwinder, .. } = arguments;
+    let had_rows = !rows.is_empty();
+    for (index, wanted) in [(1, rewriter), (2, fix), (3, unwinder)] {
+        rows.retain(|row| wanted.as_ref().is_none_or(|wanted| row.names()[index] == wanted));
+    }
+    if had_rows && rows.is_empty() {
+        return Err(Error::Usage(
+            "the atlas has no such row; without --rewriter, --fix and --unwinder it prints all".to_owned(),
+        ));
+    }
     if let Some(path) = &arguments.json {
         write_file(path, |out| report::atlas::json::write(&rows, out))?;
     }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::atlas::State;
+use super::atlas::{Row, State};
 use super::{Report, Section, Start};
 use crate::claim::{Claims, Outcome};
 use crate::verdict::Verdict;
@@ -31,18 +31,32 @@ fn write_rewritten(report: &Report, out: &mut dyn Write) -> std::io::Result<()> 
          stack is nowhere. They have them too; what differs is who notices. Points are walks from interruptions at which such an \
          address is displaced; docs/atlas.md tells the columns and the designs. The command shows each row's places.\n"
     )?;
+    let rows = super::atlas::rows(report);
+    let (tracer, others): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.rewriter.starts_with("fgraph"));
+    write_rows(&tracer, out)?;
     writeln!(
         out,
-        "| cpu | rewriter | fix | unwinder | points | unrecoverable | recovered | unsound | really reachable | to see it |\n\
-         |---|---|---|---|---|---|---|---|---|---|"
+        "The others that put something in the place of a return address, or stand between a function and its caller: what traced \
+         functions call at their entry, rethooks and kretprobes, live patches, generated trampolines.\n"
     )?;
-    for row in super::atlas::rows(report).iter().filter(|row| row.rewriter.starts_with("fgraph")) {
-        let super::atlas::Row { cpu, rewriter, fix, unwinder, points, unrecoverable, unsound_reachable, .. } = row;
+    write_rows(&others, out)
+}
+
+fn write_rows(rows: &[&Row], out: &mut dyn Write) -> std::io::Result<()> {
+    writeln!(
+        out,
+        "| cpu | rewriter | fix | unwinder | points | unrecoverable | recovered | share | unsound | really reachable | to see it |\n\
+         |---|---|---|---|---:|---:|---:|---:|---:|---:|---|"
+    )?;
+    for row in rows {
+        let Row { cpu, rewriter, fix, unwinder, points, unrecoverable, unsound_reachable, .. } = row;
         let (recovered, unsound) = (row.count(State::Recovered), row.count(State::Unsound));
+        let share = format!("{:.1} %", 100.0 * recovered as f64 / (*points).max(1) as f64);
         writeln!(
             out,
-            "| {cpu} | {rewriter} | {fix} | `{unwinder}` | {points} | {unrecoverable} | {recovered} | {unsound} | \
-             {unsound_reachable} | `unwind-harness atlas --arch {cpu} --intervals` |"
+            "| {cpu} | {rewriter} | {fix} | `{unwinder}` | {points} | {unrecoverable} | {recovered} | {share} | {unsound} | \
+             {unsound_reachable} | `{}` |",
+            row.command()
         )?;
     }
     writeln!(out)

@@ -34,24 +34,11 @@ pub fn write(rows: &[Row], report: &Report, out: &mut dyn Write) -> std::io::Res
          is displaced, or a trampoline runs. Unrecoverable: no place is left that a rule may trust.</p>"
     )?;
     write!(out, "<table>\n<tr>")?;
-    for (index, head) in [
-        "cpu",
-        "rewriter",
-        "fix",
-        "unwinder",
-        "points",
-        "unrecoverable",
-        "skipped",
-        "flagged",
-        "recovered",
-        "unsound",
-        "reachable",
-    ]
-    .iter()
-    .enumerate()
-    {
-        let class = if index < 4 { " class=\"name\"" } else { "" };
-        write!(out, "<th{class}>{head}</th>")?;
+    for head in Row::NAMES {
+        write!(out, "<th class=\"name\">{head}</th>")?;
+    }
+    for head in Row::COUNTERS {
+        write!(out, "<th>{head}</th>")?;
     }
     writeln!(out, "</tr>")?;
     for (index, row) in rows.iter().enumerate() {
@@ -66,28 +53,25 @@ pub fn write(rows: &[Row], report: &Report, out: &mut dyn Write) -> std::io::Res
 }
 
 fn write_row(row: &Row, index: usize, out: &mut dyn Write) -> std::io::Result<()> {
-    let unsound = row.count(State::Unsound);
-    let class = if unsound > 0 { "bad" } else { "good" };
-    writeln!(
-        out,
-        "<tr><td class=\"name\">{}</td><td class=\"name\">{}</td><td class=\"name\">{}</td>\
-         <td class=\"name\"><a href=\"#row{index}\">{}</a></td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
-         <td class=\"{class}\">{unsound}</td><td class=\"{class}\">{}</td></tr>",
-        escape(&row.cpu),
-        escape(&row.rewriter),
-        escape(&row.fix),
-        escape(&row.unwinder),
-        row.points,
-        row.unrecoverable,
-        row.count(State::Skipped),
-        row.count(State::Flagged),
-        row.count(State::Recovered),
-        row.unsound_reachable
-    )
+    write!(out, "<tr>")?;
+    for (head, name) in Row::NAMES.into_iter().zip(row.names()) {
+        let name = escape(name);
+        let name = if head == "unwinder" { format!("<a href=\"#row{index}\">{name}</a>") } else { name };
+        write!(out, "<td class=\"name\">{name}</td>")?;
+    }
+    for (head, count) in Row::COUNTERS.into_iter().zip(row.counters()) {
+        let class = match head {
+            "unsound" | "reachable" if count > 0 => " class=\"bad\"",
+            "unsound" | "reachable" => " class=\"good\"",
+            _ => "",
+        };
+        write!(out, "<td{class}>{count}</td>")?;
+    }
+    writeln!(out, "</tr>")
 }
 
 fn write_intervals(row: &Row, index: usize, out: &mut dyn Write) -> std::io::Result<()> {
-    let title = format!("{} {} {} {}", row.cpu, row.rewriter, row.fix, row.unwinder);
+    let title = row.names().join(" ");
     writeln!(out, "<details id=\"row{index}\"><summary>{}</summary>\n<table>", escape(&title))?;
     writeln!(
         out,

@@ -139,6 +139,35 @@ pub struct Row {
 }
 
 impl Row {
+    /// The heads of what tells rows apart.
+    pub const NAMES: [&'static str; 4] = ["cpu", "rewriter", "fix", "unwinder"];
+    /// The heads of the counters, in the order of [`Row::counters`].
+    pub const COUNTERS: [&'static str; 7] =
+        ["points", "unrecoverable", "skipped", "flagged", "recovered", "unsound", "reachable"];
+
+    /// What tells this row apart.
+    #[must_use]
+    pub fn names(&self) -> [&str; 4] {
+        [&self.cpu, &self.rewriter, &self.fix, &self.unwinder]
+    }
+
+    /// The counters: the last two must be 0 for a design that closes its windows.
+    #[must_use]
+    pub fn counters(&self) -> [u64; 7] {
+        let count = |state| self.count(state);
+        let [skipped, flagged] = [count(State::Skipped), count(State::Flagged)];
+        let [recovered, unsound] = [count(State::Recovered), count(State::Unsound)];
+        [self.points, self.unrecoverable, skipped, flagged, recovered, unsound, self.unsound_reachable]
+    }
+
+    /// The command that shows this row with its intervals.
+    #[must_use]
+    pub fn command(&self) -> String {
+        let Self { cpu, rewriter, fix, unwinder, .. } = self;
+        let rewriter = if rewriter.contains(' ') { format!("'{rewriter}'") } else { rewriter.clone() };
+        format!("unwind-harness atlas --arch {cpu} --rewriter {rewriter} --fix {fix} --unwinder {unwinder} --intervals")
+    }
+
     /// How many walks ended like this.
     #[must_use]
     pub fn count(&self, state: State) -> u64 {

@@ -18,41 +18,28 @@ const DIM: Style = Style::new().dimmed();
 /// Those of `out`.
 pub fn write(rows: &[Row], intervals: bool, out: &mut dyn Write) -> std::io::Result<()> {
     let width =
-        |text: fn(&Row) -> &str, least: usize| rows.iter().map(|row| text(row).len()).max().unwrap_or(0).max(least);
-    let (cpu, rewriter) = (width(|row| &row.cpu, 3), width(|row| &row.rewriter, 8));
-    let (fix, unwinder) = (width(|row| &row.fix, 3), width(|row| &row.unwinder, 8));
-    writeln!(
-        out,
-        "{DIM}{:<cpu$}  {:<rewriter$}  {:<fix$}  {:<unwinder$}  {:>7}  {:>13}  {:>7}  {:>7}  {:>9}  {:>7}  {:>9}{DIM:#}",
-        "cpu",
-        "rewriter",
-        "fix",
-        "unwinder",
-        "points",
-        "unrecoverable",
-        "skipped",
-        "flagged",
-        "recovered",
-        "unsound",
-        "reachable"
-    )?;
+        |index: usize, head: &str| rows.iter().map(|row| row.names()[index].len()).max().unwrap_or(0).max(head.len());
+    let widths: Vec<usize> = Row::NAMES.iter().enumerate().map(|(index, head)| width(index, head)).collect();
+    let names = |names: [&str; 4]| {
+        let cells = names.iter().zip(&widths).map(|(name, width)| format!("{name:<width$}"));
+        cells.collect::<Vec<_>>().join("  ")
+    };
+    write!(out, "{DIM}{}", names(Row::NAMES))?;
+    for head in Row::COUNTERS {
+        write!(out, "  {head:>7}")?;
+    }
+    writeln!(out, "{DIM:#}")?;
     for row in rows {
-        let unsound = row.count(State::Unsound);
-        let style = if unsound > 0 { BAD } else { GOOD };
-        writeln!(
-            out,
-            "{:<cpu$}  {:<rewriter$}  {:<fix$}  {:<unwinder$}  {:>7}  {:>13}  {:>7}  {:>7}  {:>9}  {style}{unsound:>7}  {:>9}{style:#}",
-            row.cpu,
-            row.rewriter,
-            row.fix,
-            row.unwinder,
-            row.points,
-            row.unrecoverable,
-            row.count(State::Skipped),
-            row.count(State::Flagged),
-            row.count(State::Recovered),
-            row.unsound_reachable
-        )?;
+        let style = if row.count(State::Unsound) > 0 { BAD } else { GOOD };
+        write!(out, "{}", names(row.names()))?;
+        for (head, count) in Row::COUNTERS.into_iter().zip(row.counters()) {
+            let width = head.len().max(7);
+            match head {
+                "unsound" | "reachable" => write!(out, "  {style}{count:>width$}{style:#}")?,
+                _ => write!(out, "  {count:>width$}")?,
+            }
+        }
+        writeln!(out)?;
         if intervals {
             write_intervals(row, out)?;
         }
