@@ -2,7 +2,8 @@
 // PREEMPT_COUNT, includes kernel.S, and then this file. DESIGN is 0, 2, 3, 4 or 5 (1 is the code of 0). With
 // FGRAPH_DATA a second tracer keeps data words on the ret_stack; with FGRAPH_RESCHED the callbacks ask for the CPU to
 // be given away, so that the task is switched out at the next point where that is allowed, without an exception. With
-// UNDEFINED_RA, unwind data say of return_to_handler that it has no return address, and nothing else.
+// UNDEFINED_RA, unwind data say of return_to_handler that it has no return address, and nothing else. With FGRAPH_EXIT_CALL, a
+// function of the guest, exit callbacks call it.
 
 #ifndef DESIGN
 #define DESIGN	0
@@ -285,6 +286,9 @@ FUNC trace_return
 	mov	x29, sp					// CFA=x29+16
 	.cfi_def_cfa x29, 16
 	COUNT	trace_returns
+#ifdef FGRAPH_EXIT_CALL
+	bl	FGRAPH_EXIT_CALL
+#endif
 	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
 	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
