@@ -11,12 +11,7 @@
 #include "kernel.S"
 #include "kernel_fgraph.S"
 
-FUNC guest_main
-							// CFA=sp RA=x30
-	ENTER
-	bl	parent
-	LEAVE
-END guest_main
+#include "guest_main.S"
 
 FUNC parent
 							// CFA=sp RA=x30

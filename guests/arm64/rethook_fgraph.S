@@ -16,12 +16,7 @@ graph_first_ops:
 probe_first_ops:
 	.quad probe_then_graph, 0
 
-FUNC guest_main
-							// CFA=sp RA=x30
-	ENTER
-	bl	parent
-	LEAVE
-END guest_main
+#include "guest_main.S"
 
 FUNC parent
 							// CFA=sp RA=x30

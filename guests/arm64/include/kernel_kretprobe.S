@@ -15,10 +15,7 @@ kprobe_ops:
 // x0: the patched call, x1: the return address of the probed function, x2: ops, x3: fregs.
 FUNC kprobe_ftrace_handler
 							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
-	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
-	mov	x29, sp					// CFA=x29+16
-	.cfi_def_cfa x29, 16
+	ENTER
 	adr	x9, free_instance
 	ldr	x10, [x9]
 	add	x11, x10, #24
@@ -35,18 +32,13 @@ FUNC kprobe_ftrace_handler
 	ldr	x11, [x9]
 	str	x11, [x10]
 	str	x10, [x9]
-	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
-	ret
+	LEAVE
 END kprobe_ftrace_handler
 
 // x0: pt_regs.
 FUNC kretprobe_brk_handler
 							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-32]!			// CFA=sp+32 RA=[cfa-24]
-	.cfi_def_cfa_offset 32; .cfi_offset x29, -32; .cfi_offset x30, -24
-	mov	x29, sp					// CFA=x29+32
-	.cfi_def_cfa x29, 32
+	ENTER	32
 	stp	x19, x20, [sp, #16]
 	.cfi_offset x19, -16; .cfi_offset x20, -8
 	adr	x19, rethooks_boot
@@ -62,9 +54,8 @@ FUNC kretprobe_brk_handler
 	adr	x9, free_instance
 	str	x20, [x9]
 	ldp	x19, x20, [sp, #16]
-	ldp	x29, x30, [sp], #32			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x19; .cfi_restore x20; .cfi_restore x29; .cfi_restore x30
-	ret
+	.cfi_restore x19; .cfi_restore x20
+	LEAVE	32
 END kretprobe_brk_handler
 
 	nop						// no code ends where the trampoline begins
