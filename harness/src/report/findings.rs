@@ -1,10 +1,12 @@
 //! What a run says of the open questions, as a page for people: docs/findings.md.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 
 use super::atlas::{Row, State};
 use super::{Report, Section, Start};
 use crate::claim::{Claims, Outcome};
+use crate::design::PLAIN;
 use crate::verdict::Verdict;
 
 /// Writes the page.
@@ -33,6 +35,7 @@ fn write_rewritten(report: &Report, out: &mut dyn Write) -> std::io::Result<()> 
     )?;
     let rows = super::atlas::rows(report);
     let (tracer, others): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.rewriter.starts_with("fgraph"));
+    write_designs(&tracer, out)?;
     write_rows(&tracer, out)?;
     writeln!(
         out,
@@ -40,6 +43,44 @@ fn write_rewritten(report: &Report, out: &mut dyn Write) -> std::io::Result<()> 
          functions call at their entry, rethooks and kretprobes, live patches, generated trampolines.\n"
     )?;
     write_rows(&others, out)
+}
+
+/// One line for each design: on each CPU, the unwinder with the fewest unsound walks, and of those the most complete one; of
+/// what Linux does, the unwinder with the most unsound walks.
+fn write_designs(rows: &[&Row], out: &mut dyn Write) -> std::io::Result<()> {
+    let rows: Vec<_> = rows.iter().filter(|row| row.rewriter == "fgraph").collect();
+    let cpus: BTreeSet<&str> = rows.iter().map(|row| row.cpu.as_str()).collect();
+    let fixes: BTreeSet<&str> = rows.iter().map(|row| row.fix.as_str()).collect();
+    writeln!(
+        out,
+        "In short: the most unsound unwinder with the code of Linux (F0), and the best one with each design; the share is that of the \
+         points from which the whole trace is right and claimed. A reliable walk without unwind rows refuses every exception, so that \
+         little is left to riscv64 but tasks that were switched out.\n"
+    )?;
+    writeln!(out, "| fix | {} |", Vec::from_iter(cpus.iter().copied()).join(" | "))?;
+    writeln!(out, "|---|{}", "---|".repeat(cpus.len()))?;
+    for fix in fixes {
+        let unsound = |row: &&&&Row| row.count(State::Unsound);
+        let cell = |cpu: &&str| {
+            let rows = rows.iter().filter(|row| row.cpu == **cpu && row.fix == fix);
+            let row = if fix == PLAIN {
+                rows.rev().max_by_key(unsound)
+            } else {
+                rows.min_by_key(|row| (unsound(row), std::cmp::Reverse(row.count(State::Recovered))))
+            };
+            row.map_or("-".to_owned(), |row| {
+                let (unsound, points, share) = (unsound(&row), row.points, share(row));
+                format!("{unsound} of {points} unsound, {share} right: `{}`", row.unwinder)
+            })
+        };
+        writeln!(out, "| {fix} | {} |", cpus.iter().map(cell).collect::<Vec<_>>().join(" | "))?;
+    }
+    writeln!(out)
+}
+
+/// How much of a row is right and claimed.
+fn share(row: &Row) -> String {
+    format!("{:.1} %", 100.0 * row.count(State::Recovered) as f64 / row.points.max(1) as f64)
 }
 
 fn write_rows(rows: &[&Row], out: &mut dyn Write) -> std::io::Result<()> {
@@ -51,7 +92,7 @@ fn write_rows(rows: &[&Row], out: &mut dyn Write) -> std::io::Result<()> {
     for row in rows {
         let Row { cpu, rewriter, fix, unwinder, points, unrecoverable, unsound_reachable, .. } = row;
         let (recovered, unsound) = (row.count(State::Recovered), row.count(State::Unsound));
-        let share = format!("{:.1} %", 100.0 * recovered as f64 / (*points).max(1) as f64);
+        let share = share(row);
         writeln!(
             out,
             "| {cpu} | {rewriter} | {fix} | `{unwinder}` | {points} | {unrecoverable} | {recovered} | {share} | {unsound} | \
