@@ -331,7 +331,8 @@ fn each_known<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<K
         let variants = text.variant.map_or_else(|| vec![None], |names| names.0.into_iter().map(Some).collect());
         for verdict in &text.verdict.0 {
             let verdict = verdict.parse().map_err(serde::de::Error::custom)?;
-            for (unwinder, variant) in text.unwinder.0.iter().flat_map(|name| variants.iter().map(move |of| (name, of))) {
+            for (unwinder, variant) in text.unwinder.0.iter().flat_map(|name| variants.iter().map(move |of| (name, of)))
+            {
                 all.extend(text.at.0.iter().map(|at| Known {
                     unwinder: unwinder.clone(),
                     at: at.clone(),
