@@ -149,7 +149,7 @@ impl Writer<'_> {
         let fp = guest.arch.callee_saved().iter().position(|register| *register == guest.arch.abi().fp);
         let _ = writeln!(text, "\ntruth, youngest activation first");
         for (number, entry) in (1..).zip(truth.activations()) {
-            let name = guest.symbols.name_of(entry.pc());
+            let name = entry.place().name(&guest.symbols);
             let _ = write!(text, "  {number:>3}  {name:<28} cfa {}", self.place(entry.cfa));
             if let Some(value) = fp.and_then(|index| entry.saved.get(index)) {
                 let _ =

@@ -295,6 +295,15 @@ pub struct Symbols {
     functions: Vec<Symbol>,
 }
 
+/// An address as `symbol+0x10`, in this function or right behind it; without one as a bare number.
+#[must_use]
+pub fn name_in(function: Option<&Symbol>, address: u64) -> String {
+    match function {
+        Some(function) => format!("{}+{:#x}", function.name, address - function.address),
+        None => format!("{address:#x}"),
+    }
+}
+
 impl Symbols {
     fn new(all: Vec<Symbol>) -> Self {
         let mut functions: Vec<_> =
@@ -348,10 +357,7 @@ impl Symbols {
     /// An address as `symbol+0x10`; one that is in no function as a bare number.
     #[must_use]
     pub fn name(&self, address: u64) -> String {
-        match self.function_at(address) {
-            Some(function) => format!("{}+{:#x}", function.name, address - function.address),
-            None => format!("{address:#x}"),
-        }
+        name_in(self.function_at(address), address)
     }
 
     /// An address outside functions, by the nearest symbol at or below it.
@@ -365,25 +371,15 @@ impl Symbols {
         }
     }
 
-    /// The function to which a pc of a trace belongs. Behind a system call that ends its function nothing begins: the pc is that
-    /// of the call's function.
-    #[must_use]
-    pub fn function_of(&self, pc: CodeAddress) -> Option<&Symbol> {
-        self.function_at(pc.lookup()).or_else(|| self.function_at(pc.value().wrapping_sub(1)))
-    }
-
-    /// A pc of a trace as `symbol+0x10`; one that is in no function as a bare number.
-    #[must_use]
-    pub fn name_of(&self, pc: CodeAddress) -> String {
-        match self.function_of(pc) {
-            Some(function) => format!("{}+{:#x}", function.name, pc.value() - function.address),
-            None => format!("{:#x}", pc.value()),
-        }
-    }
-
     /// A return address as `symbol+0x10`: it belongs to the function that holds the call, although it may point behind it.
     #[must_use]
     pub fn name_of_return(&self, address: u64) -> String {
         self.name_of(CodeAddress::Return(address))
+    }
+
+    /// A pc of a walk as `symbol+0x10`.
+    #[must_use]
+    pub fn name_of(&self, pc: CodeAddress) -> String {
+        name_in(self.function_at(pc.lookup()), pc.value())
     }
 }

@@ -16,7 +16,7 @@ pub(super) fn judge(entry: &Entry, regs: &Regs, live: &Live<'_>, caller: Option<
     match (entry, caller) {
         (Entry::Row(row), Some(caller)) => by_row(row, regs, live, caller),
         (Entry::Outermost, Some(caller)) => {
-            let name = live.guest.symbols.name_of(caller.pc());
+            let name = caller.place().name(&live.guest.symbols);
             [None, Some(Err(format!("says that there is no caller, but it is {name}"))), None]
         }
         (Entry::Outermost, None) => [None, Some(Ok(())), None],
@@ -68,7 +68,7 @@ fn same_ra(row: &UnwindRow, cfa: u64, regs: &Regs, live: &Live<'_>, caller: &Act
         return Some(Ok(()));
     }
     let symbols = &live.guest.symbols;
-    let truth = symbols.name_of(caller.pc());
+    let truth = caller.place().name(symbols);
     // Whatever is no code is poison, or data: its value tells nobody anything.
     let found = match symbols.function_at(found.wrapping_sub(1)) {
         Some(_) => symbols.name_of_return(found),

@@ -146,9 +146,8 @@ impl Observer for Run<'_> {
         let is_gone = |activation: &Activation| {
             // It had pushed nothing yet.
             let is_bare = activation.parent.as_ref().is_some_and(|parent| parent.cfa == activation.cfa);
-            let call = activation.pc().lookup();
-            is_bare
-                && self.gone.iter().any(|function| (function.address..function.address + function.size).contains(&call))
+            let waits = activation.place().function(&self.prepared.guest.symbols);
+            is_bare && waits.is_some_and(|waits| self.gone.iter().any(|function| function.address == waits.address))
         };
         let mut waiting = self.oracle.truth().activations();
         let caller = waiting.find(|activation| !is_gone(activation)).filter(is_caller);

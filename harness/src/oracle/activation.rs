@@ -3,9 +3,8 @@
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
-use kunwind::CodeAddress;
-
 use crate::arch::MAX_CALLEE_SAVED;
+use crate::guest::{Symbol, Symbols, name_in};
 
 /// No CPU has more link registers: riscv64 has two.
 pub const MAX_LINKS: usize = 2;
@@ -34,13 +33,10 @@ pub struct Activation {
 }
 
 impl Activation {
-    /// Where it will go on, and whether that is behind a call.
+    /// Where it will go on.
     #[must_use]
-    pub const fn pc(&self) -> CodeAddress {
-        match self.cause {
-            Cause::Call => CodeAddress::Return(self.resume),
-            Cause::Exception | Cause::UserException => CodeAddress::Interrupted(self.resume),
-        }
+    pub fn place(&self) -> Place {
+        Place { address: self.resume, is_interrupted: self.cause != Cause::Call }
     }
 
     /// What makes two activations the same. Parents are compared by identity: they are shared already.
@@ -60,6 +56,30 @@ impl Eq for Activation {}
 impl Hash for Activation {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.key().hash(state);
+    }
+}
+
+/// Where an activation goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The address.
+    pub address: u64,
+    /// Whether an exception was taken, and no call made: the instruction may be the first one of its function.
+    pub is_interrupted: bool,
+}
+
+impl Place {
+    /// The function that waits. Behind a system call that ends its function nothing begins.
+    #[must_use]
+    pub fn function(self, symbols: &Symbols) -> Option<&Symbol> {
+        let begins = self.is_interrupted.then(|| symbols.function_at(self.address)).flatten();
+        begins.or_else(|| symbols.function_at(self.address.wrapping_sub(1)))
+    }
+
+    /// As `symbol+0x10`.
+    #[must_use]
+    pub fn name(self, symbols: &Symbols) -> String {
+        name_in(self.function(symbols), self.address)
     }
 }
 

@@ -16,7 +16,7 @@ mod witness;
 
 use std::rc::Rc;
 
-use kunwind::{CodeAddress, Register};
+use kunwind::Register;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::arch::{Flow, Linkage, MAX_CALLEE_SAVED};
@@ -26,7 +26,7 @@ use crate::machine::{Interrupt, Previous, RegisterSet};
 
 use redirect::Redirects;
 
-pub use activation::{Activation, Activations, Cause, MAX_LINKS, Truth};
+pub use activation::{Activation, Activations, Cause, MAX_LINKS, Place, Truth};
 pub use location::{LiveWords, Sight, Whereabouts, displaced};
 pub use witness::{Event, Future, Ledger, Transfer, Witness};
 
@@ -56,7 +56,7 @@ pub struct Testimony {
     /// Why nothing of the run may be believed.
     pub contradiction: Option<String>,
     /// Where activations wait that never went on, with how many of each, by address.
-    pub unwitnessed: Vec<(CodeAddress, usize)>,
+    pub unwitnessed: Vec<(Place, usize)>,
 }
 
 /// Follows a run and knows the truth at each point of it.
@@ -82,7 +82,7 @@ pub struct Oracle<'g> {
     /// The truths of tasks that are switched out.
     others: FxHashMap<u64, Truth>,
     shared: FxHashSet<Rc<Activation>>,
-    abandoned: Vec<CodeAddress>,
+    abandoned: Vec<Place>,
     contradiction: Option<String>,
 }
 
@@ -286,7 +286,7 @@ impl<'g> Oracle<'g> {
             } else if is_it {
                 self.compare_saved(at, &activation);
             } else {
-                self.abandoned.push(activation.pc());
+                self.abandoned.push(activation.place());
             }
             self.forget(&activation);
             if is_it {
@@ -304,7 +304,7 @@ impl<'g> Oracle<'g> {
         let changed = registers.iter().zip(activation.saved.iter().zip(&now)).find(|(_, (then, now))| then != now);
         if let Some((register, (then, now))) = changed {
             let name = self.guest.arch.abi().register_name(*register);
-            let place = self.guest.symbols.name_of(activation.pc());
+            let place = activation.place().name(&self.guest.symbols);
             self.contradict(
                 at.pc,
                 &format!("callee-saved {name} was {then:#x} at the call and is {now:#x} when {place} goes on"),
@@ -339,22 +339,22 @@ impl<'g> Oracle<'g> {
     #[must_use]
     pub fn finish(self, never_resumes: &[String]) -> Testimony {
         let truths = self.others.values().chain([&self.truth]);
-        let places = truths.flat_map(Truth::activations).map(Activation::pc).chain(self.abandoned.iter().copied());
-        let mut unwitnessed: Vec<(CodeAddress, usize)> = Vec::new();
+        let places = truths.flat_map(Truth::activations).map(Activation::place).chain(self.abandoned.iter().copied());
+        let mut unwitnessed: Vec<(Place, usize)> = Vec::new();
         for place in places {
             match unwitnessed.iter_mut().find(|(known, _)| *known == place) {
                 Some((_, count)) => *count += 1,
                 None => unwitnessed.push((place, 1)),
             }
         }
-        unwitnessed.sort_unstable_by_key(|(pc, count)| (pc.value(), *pc, *count));
-        let is_declared = |pc| {
-            let function = self.guest.symbols.function_of(pc);
+        unwitnessed.sort_unstable();
+        let is_declared = |place: Place| {
+            let function = place.function(&self.guest.symbols);
             function.is_some_and(|function| never_resumes.contains(&function.name))
         };
         let contradiction = self.contradiction.or_else(|| {
             let (place, count) = unwitnessed.iter().find(|(place, _)| !is_declared(*place))?;
-            let name = self.guest.symbols.name_of(*place);
+            let name = place.name(&self.guest.symbols);
             Some(format!("{name} never went on ({count} times); if that is meant, list its function in never-resumes"))
         });
         Testimony { contradiction, unwitnessed }

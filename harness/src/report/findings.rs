@@ -54,8 +54,8 @@ fn write_designs(rows: &[&Row], out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(
         out,
         "In short: the most unsound unwinder with the code of Linux (F0), and the best one with each design; the share is that of the \
-         points from which the whole trace is right and claimed. A reliable walk without unwind rows refuses every exception, so that \
-         little is left to riscv64 but tasks that were switched out.\n"
+         points from which the whole trace is right and claimed. A reliable walk that has no unwind rows refuses every \
+         exception: what is left to it is tasks that were switched out.\n"
     )?;
     writeln!(out, "| fix | {} |", Vec::from_iter(cpus.iter().copied()).join(" | "))?;
     writeln!(out, "|---|{}", "---|".repeat(cpus.len()))?;

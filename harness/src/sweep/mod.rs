@@ -21,7 +21,7 @@ use crate::guest::Guest;
 use crate::layout::{Layout, Poison};
 use crate::listing::Listing;
 use crate::machine::{Action, Interrupt, Machine, Observer};
-use crate::oracle::{Oracle, Testimony, Witnesses};
+use crate::oracle::{Oracle, Place, Testimony, Witnesses};
 use crate::report::Section;
 use crate::scenario::{Cpu, Kind, Scenario, Text, Variant};
 use crate::subject::Subject;
@@ -118,7 +118,7 @@ const NOWHERE: Frame = Frame { pc: CodeAddress::Interrupted(0), regs: Regs::none
 
 /// Fills in what the witnesses of the truth have to say of the run.
 fn with_testimony(mut section: Section, testimony: Testimony, scenario: &Scenario, guest: &Guest) -> Section {
-    let name_of = |(pc, count): &(CodeAddress, usize)| (guest.symbols.name_of(*pc), *count);
+    let name_of = |(place, count): &(Place, usize)| (place.name(&guest.symbols), *count);
     section.unwitnessed = testimony.unwitnessed.iter().map(name_of).collect();
     section.void_is_meant = testimony.contradiction.as_ref().is_some_and(|reason| scenario.means_void(reason));
     section.void = testimony.contradiction;

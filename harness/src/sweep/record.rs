@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use kunwind::{CodeAddress, Frame};
+use kunwind::Frame;
 
 use super::{Points, Prepared, Trial};
 use crate::explain::Teller;
@@ -143,7 +143,7 @@ impl<'p> Recorder<'p> {
     /// Whether this is a call of a trampoline that never returns, which a trace may leave out: it made room for an address.
     pub(super) fn is_gone(&self, activation: &Activation) -> bool {
         let Points { omissible, never_resumes, .. } = self.points;
-        let function = self.prepared.guest.symbols.function_of(activation.pc());
+        let function = activation.place().function(&self.prepared.guest.symbols);
         function.is_some_and(|it| omissible.contains(&it.name) && never_resumes.contains(&it.name))
     }
 
@@ -151,9 +151,10 @@ impl<'p> Recorder<'p> {
     pub(super) fn locates(&mut self, site: usize, found: &Whereabouts, truth: &Truth) {
         let guest = &self.prepared.guest;
         let Some(Site { pc, visits, addresses, .. }) = self.sites.get_mut(site) else { return };
-        let trampoline = |pc| trampoline(&guest.symbols.function_of(pc)?.name);
-        let younger = truth.activations().take(found.index).map(Activation::pc);
-        let trampoline = [CodeAddress::Interrupted(*pc)].into_iter().chain(younger).find_map(trampoline);
+        let here = guest.symbols.function_at(*pc);
+        let younger =
+            truth.activations().take(found.index).map(|activation| activation.place().function(&guest.symbols));
+        let trampoline = [here].into_iter().chain(younger).flatten().find_map(|function| trampoline(&function.name));
         let (places, lost, visit) = (found.describe(guest.arch), found.is_lost(), *visits);
         let now = Displaced { places, lost, trampoline, first: visit, last: visit };
         match addresses.last_mut() {
@@ -238,7 +239,7 @@ impl<'p> Recorder<'p> {
             self.firsts.entry((column, *pc, verdict, reachable)).or_insert_with(|| First {
                 visit,
                 within: self.within.clone(),
-                expected: truth.activations().map(|activation| symbols.name_of(activation.pc())).collect(),
+                expected: truth.activations().map(|activation| activation.place().name(symbols)).collect(),
                 got: trial.walk(start, target, &mut self.buffer).frames[1..]
                     .iter()
                     .map(|frame| symbols.name_of(frame.pc))

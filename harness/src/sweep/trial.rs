@@ -83,7 +83,7 @@ impl Trial<'_> {
         let guest = &self.prepared.guest;
         let omissible = |activation: &Activation| {
             let is_listed = |function: &Symbol| self.omissible.contains(&function.name);
-            !self.omissible.is_empty() && guest.symbols.function_of(activation.pc()).is_some_and(is_listed)
+            !self.omissible.is_empty() && activation.place().function(&guest.symbols).is_some_and(is_listed)
         };
         work(&Rules {
             compares: self.subject.compares,
