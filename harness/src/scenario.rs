@@ -493,9 +493,7 @@ pub fn load_all(root: &Path) -> Result<Vec<Scenario>, Error> {
         let mut paths: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
         paths.sort();
-        for path in paths {
-            scenarios.push(Scenario::load(&path)?);
-        }
+        scenarios.extend(paths.iter().map(|path| Scenario::load(path)).collect::<Result<Vec<_>, _>>()?);
     }
     Ok(scenarios)
 }
