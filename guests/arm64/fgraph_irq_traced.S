@@ -4,6 +4,7 @@
 //@ build fgraph_irq_traced-F4: -DDESIGN=4
 //@ build fgraph_irq_traced-F5: -DDESIGN=5
 //@ build fgraph_irq_return-F0: -DDESIGN=0 -DONE_RETURN
+//@ build fgraph_irq_return_cookie-F0: -DDESIGN=0 -DONE_RETURN -DCOOKIE_FIRST
 //@ build fgraph_irq_return-F3: -DDESIGN=3 -DONE_RETURN
 //@ build fgraph_irq_return-F4: -DDESIGN=4 -DONE_RETURN
 //@ build fgraph_irq_return-F5: -DDESIGN=5 -DONE_RETURN

@@ -3,7 +3,8 @@
 // FGRAPH_DATA a second tracer keeps data words on the ret_stack; with FGRAPH_RESCHED the callbacks ask for the CPU to
 // be given away, so that the task is switched out at the next point where that is allowed, without an exception. With
 // UNDEFINED_RA, unwind data say of return_to_handler that it has no return address, and nothing else. With FGRAPH_EXIT_CALL, a
-// function of the guest, exit callbacks call it.
+// function of the guest, exit callbacks call it. With COOKIE_FIRST, an entry has its cookie before its return address, and both
+// before the index is raised.
 
 #ifndef DESIGN
 #define DESIGN	0
@@ -211,11 +212,19 @@ FUNC function_graph_enter
 	mov	x10, #CONTROL_RESERVED
 	str	x10, [x25, #ENTRY_CONTROL]
 	str	x19, [x25]
+#ifdef COOKIE_FIRST
+	stp	x21, x22, [x25, #ENTRY_FP]
+#endif
 	add	x9, x9, #5
 	str	x9, [x24]				// interrupts push above it from here on; what it holds they may have clobbered
 	str	x10, [x25, #ENTRY_CONTROL]
+#ifdef COOKIE_FIRST
+	stp	x21, x22, [x25, #ENTRY_FP]
+	stp	x19, x20, [x25]
+#else
 	stp	x19, x20, [x25]
 	stp	x21, x22, [x25, #ENTRY_FP]
+#endif
 	mov	x0, x20
 	bl	trace_entry
 #ifdef FGRAPH_DATA
