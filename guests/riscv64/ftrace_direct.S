@@ -4,7 +4,8 @@
 //@ build ftrace_direct-records: -DMETADATA -DRECORDS
 // Direct calls: a traced function's call ends in a trampoline of somebody's own. One is named by the operation, so ftrace_caller
 // jumps there at once; one is found only by a callback, so ftrace_caller jumps there at its end; neither builds a frame record.
-// A third one, as a JIT compiler makes it, builds two: one for the traced function's caller, one for the traced function.
+// A third one, as a JIT compiler makes it, builds two: one for the traced function's caller, one for the traced function. A fourth
+// only goes on.
 #define FGRAPH
 #define DIRECT
 #include "kernel.S"
@@ -13,6 +14,7 @@
 OPS early_ops, 0, plain_trampoline
 OPS late_ops, call_direct_funcs
 OPS records_ops, 0, records_trampoline
+OPS stub_ops, 0, ftrace_stub_direct_tramp
 
 FUNC guest_main
 						// CFA=sp RA=ra
@@ -28,6 +30,7 @@ FUNC parent
 	call	traced_early
 	call	traced_late
 	call	traced_records
+	call	traced_stub
 	LEAVE	16
 END parent
 
@@ -52,6 +55,13 @@ TRACED traced_records, records_ops
 	LEAVE	16
 END traced_records
 
+TRACED traced_stub, stub_ops
+						// CFA=sp RA=ra
+	ENTER	16
+	xori	a0, a0, 4
+	LEAVE	16
+END traced_stub
+
 // a3: struct ftrace_regs. Says where ftrace_caller goes on.
 FUNC call_direct_funcs
 						// CFA=sp RA=ra
@@ -60,6 +70,12 @@ FUNC call_direct_funcs
 	sd	t0, FREGS_DIRECT(a3)
 	LEAVE	16
 END call_direct_funcs
+
+// What a direct call ends in while nobody has claimed it.
+CODE ftrace_stub_direct_tramp
+						// CFA=sp RA=t0; its caller's is ra
+	jr	t0
+END_CODE ftrace_stub_direct_tramp
 
 // From a traced function, with t0 and ra as ftrace_caller has them.
 CODE plain_trampoline

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use kunwind::kernel::{Form, UnwindFrame};
 use kunwind::{
-    Claim, CodeAddress, End, Error, Format, Frame, OrcTable, Regs, RetStack, RewriteKind, Source, StackBounds, Table,
-    Target, Task, Trampoline, WalkState, abi, walk,
+    Claim, CodeAddress, End, Error, Format, Frame, OrcTable, Regs, RetStack, RewriteCursor, RewriteKind, Source,
+    StackBounds, Table, Target, Task, Trampoline, WalkState, abi, walk,
 };
 
 const LOW: u64 = 0xffff_8000_1000_0000;
@@ -119,6 +119,17 @@ fn a_rethook_that_nobody_remembers_ends_the_walk() {
     assert_eq!(Stack::new(RETHOOK, &node(SLOT)).walk(Form::Reliable), good);
     let lost = (vec![], End::Error(Error::Unrecovered(RETHOOK)), Claim::Unreliable);
     assert_eq!(Stack::new(RETHOOK, &node(SLOT + 8)).walk(Form::Reliable), lost);
+}
+
+#[test]
+fn the_tracer_is_asked_before_the_rethooks_and_each_once() {
+    let node = |ret| [(LIST, NODE), (NODE, 0), (NODE + 8, ret), (NODE + 16, SLOT)];
+    // Hooked first, traced then.
+    let hooked = Stack::new(0, &node(TEXT + 1)).with_entry(RETHOOK, SLOT);
+    assert_eq!(RewriteCursor::default().recover(RETURN_TO_HANDLER, SLOT, &hooked), Ok(TEXT + 1));
+    // Traced first, hooked then: the tracer is not asked again.
+    let traced = Stack::new(0, &node(RETURN_TO_HANDLER)).with_entry(TEXT + 1, SLOT);
+    assert_eq!(RewriteCursor::default().recover(RETHOOK, SLOT, &traced), Ok(RETURN_TO_HANDLER));
 }
 
 #[test]

@@ -190,7 +190,8 @@ pub fn displaced(truth: &Truth, sight: &Sight<'_>) -> Option<Whereabouts> {
             continue;
         }
         let address = activation.resume;
-        let in_frame = in_frame(sight, below, activation.cfa, address);
+        let is_oldest = index + 1 == activations.len();
+        let in_frame = in_frame(sight, below, activation.cfa, address, is_oldest);
         let is_youngest = !activations[state.since..index].iter().any(|younger| younger.resume == address);
         let in_link = is_youngest && state.links.contains(&address);
         if !in_frame && !in_link && !(sight.is_gone)(activation) {
@@ -211,8 +212,9 @@ fn links(arch: &dyn Arch) -> &'static [Register] {
 }
 
 /// Whether the frame that lies between these addresses holds the return address where a call, or a prologue, leaves it: the word
-/// that the call pushed, or one with a frame pointer below it. Elsewhere it would be somebody's data.
-fn in_frame(sight: &Sight<'_>, low: u64, cfa: u64, address: u64) -> bool {
+/// that the call pushed, or one with a frame pointer below it, which the oldest caller may not have. Elsewhere it would be somebody's
+/// data.
+fn in_frame(sight: &Sight<'_>, low: u64, cfa: u64, address: u64, is_oldest: bool) -> bool {
     let is_there = |at: u64| sight.live.is_live(at) && sight.memory.read_u64(at) == Some(address);
     match sight.arch.linkage() {
         Linkage::Push => is_there(cfa.wrapping_sub(8)),
@@ -220,7 +222,7 @@ fn in_frame(sight: &Sight<'_>, low: u64, cfa: u64, address: u64) -> bool {
             let fp = sight.memory.read_u64(at.wrapping_sub(8));
             is_there(at)
                 && sight.live.is_live(at.wrapping_sub(8))
-                && fp.is_some_and(|fp| sight.layout.stack_of(fp).is_some())
+                && fp.is_some_and(|fp| sight.layout.stack_of(fp).is_some() || (is_oldest && fp == 0))
         }),
     }
 }
