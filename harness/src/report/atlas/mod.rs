@@ -37,6 +37,8 @@ pub enum State {
     Skipped,
     /// It says that it may be wrong, or stops.
     Flagged,
+    /// It claims to be right, and leaves nothing out, but something in it is false.
+    Overstated,
     /// The whole trace is right.
     Recovered,
 }
@@ -46,6 +48,7 @@ impl State {
         match verdict {
             Verdict::Unsound(_) => Self::Unsound,
             Verdict::WrongFlagged(Kind::Skipped | Kind::Truncated | Kind::Substituted) if !lost => Self::Skipped,
+            Verdict::Overstated(_) => Self::Overstated,
             Verdict::Exact => Self::Recovered,
             _ => Self::Flagged,
         }
@@ -58,6 +61,7 @@ impl State {
             Self::Unsound => "unsound",
             Self::Skipped => "skipped",
             Self::Flagged => "flagged",
+            Self::Overstated => "overstated",
             Self::Recovered => "recovered",
         }
     }
@@ -130,7 +134,7 @@ pub struct Row {
     pub points: u64,
     /// Those of them at which no rule can find the address.
     pub unrecoverable: u64,
-    /// By what the unwinder does; the four add up to `points`.
+    /// By what the unwinder does; they add up to `points`.
     pub states: BTreeMap<State, u64>,
     /// Those unsound ones that can really happen.
     pub unsound_reachable: u64,
@@ -142,8 +146,8 @@ impl Row {
     /// The heads of what tells rows apart.
     pub const NAMES: [&'static str; 4] = ["cpu", "rewriter", "fix", "unwinder"];
     /// The heads of the counters, in the order of [`Row::counters`].
-    pub const COUNTERS: [&'static str; 7] =
-        ["points", "unrecoverable", "skipped", "flagged", "recovered", "unsound", "reachable"];
+    pub const COUNTERS: [&'static str; 8] =
+        ["points", "unrecoverable", "skipped", "flagged", "overstated", "recovered", "unsound", "reachable"];
 
     /// What tells this row apart.
     #[must_use]
@@ -153,11 +157,11 @@ impl Row {
 
     /// The counters: the last two must be 0 for a design that closes its windows.
     #[must_use]
-    pub fn counters(&self) -> [u64; 7] {
-        let count = |state| self.count(state);
-        let [skipped, flagged] = [count(State::Skipped), count(State::Flagged)];
-        let [recovered, unsound] = [count(State::Recovered), count(State::Unsound)];
-        [self.points, self.unrecoverable, skipped, flagged, recovered, unsound, self.unsound_reachable]
+    pub fn counters(&self) -> [u64; 8] {
+        let [skipped, flagged, overstated, recovered, unsound] =
+            [State::Skipped, State::Flagged, State::Overstated, State::Recovered, State::Unsound]
+                .map(|it| self.count(it));
+        [self.points, self.unrecoverable, skipped, flagged, overstated, recovered, unsound, self.unsound_reachable]
     }
 
     /// The command that shows this row with its intervals.

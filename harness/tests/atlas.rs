@@ -1,0 +1,106 @@
+//! The atlas: its counters add up, its intervals are its counters, its page holds together, and it says what it was made to say.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn atlas(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_unwind-harness"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .arg("atlas")
+        .args(arguments)
+        .output()
+        .expect("the program starts")
+}
+
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
+}
+
+/// The rows of a run of these scenarios.
+fn rows(name: &str, arguments: &[&str]) -> Vec<Value> {
+    let path = file(name);
+    let output = atlas(&[&["--json", path.to_str().expect("a path of text")], arguments].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let document: Value =
+        serde_json::from_str(&std::fs::read_to_string(path).expect("it was written")).expect("it is JSON");
+    assert_eq!(document["schema"], 1);
+    document["rows"].as_array().expect("a list").clone()
+}
+
+fn count(row: &Value, field: &str) -> u64 {
+    row[field].as_u64().unwrap_or_else(|| panic!("{field} is a number in {row}"))
+}
+
+#[test]
+fn counters_add_up_and_intervals_are_what_they_count() {
+    let rows = rows("sums.json", &["fgraph_voluntary", "klp_redirect", "rethook"]);
+    assert!(rows.len() > 20, "{}", rows.len());
+    for row in &rows {
+        let states = ["skipped", "flagged", "overstated", "recovered", "unsound"];
+        assert_eq!(states.iter().map(|state| count(row, state)).sum::<u64>(), count(row, "points"), "{row}");
+        let intervals = row["intervals"].as_array().expect("a list");
+        let walks = |wanted: &dyn Fn(&Value) -> bool| -> u64 {
+            intervals.iter().filter(|interval| wanted(interval)).map(|interval| count(interval, "walks")).sum()
+        };
+        for state in states {
+            assert_eq!(walks(&|interval| interval["state"] == state), count(row, state), "{state}: {row}");
+        }
+        assert_eq!(walks(&|interval| interval["unrecoverable"] == true), count(row, "unrecoverable"), "{row}");
+        let is_reached = |interval: &Value| interval["state"] == "unsound" && interval["reachable"] == true;
+        assert_eq!(walks(&is_reached), count(row, "unsound_reachable"), "{row}");
+    }
+}
+
+#[test]
+fn an_interrupted_callee_of_return_to_handler_hides_the_parent() {
+    let rows = rows("callee.json", &["arm64/fgraph", "--rewriter", "fgraph"]);
+    let row = |fix: &str, unwinder: &str| {
+        let is_it = |row: &&Value| row["fix"] == fix && row["unwinder"] == unwinder;
+        rows.iter().find(is_it).unwrap_or_else(|| panic!("there is a row {fix} {unwinder}"))
+    };
+    let is_callee = |interval: &Value| {
+        interval["range"].as_str().is_some_and(|range| range.starts_with("trace_return+"))
+            && interval["state"] == "unsound"
+            && interval["unrecoverable"] == false
+    };
+    let plain = row("F0", "arm64-sframe");
+    assert!(plain["intervals"].as_array().expect("a list").iter().any(is_callee), "{plain}");
+    for (fix, unwinder) in [("range", "arm64-sframe-refuse"), ("F1", "arm64-sframe-detect"), ("F3", "arm64-sframe-detect")] {
+        assert_eq!(count(row(fix, unwinder), "unsound"), 0, "{fix}");
+    }
+    // Nothing is lost where the address is restored before the entry is taken off, and every walk is right.
+    let best = row("F3", "arm64-sframe-detect");
+    assert_eq!((count(best, "unrecoverable"), count(best, "recovered")), (0, count(best, "points")));
+}
+
+#[test]
+fn rows_can_be_asked_for() {
+    let text = |arguments: &[&str]| String::from_utf8(atlas(arguments).stdout).expect("text");
+    let one = text(&["arm64/fgraph_voluntary", "--fix", "F3", "--unwinder", "arm64-kunwind", "--rewriter", "fgraph"]);
+    assert_eq!(one.lines().count(), 2, "{one}");
+    assert!(one.lines().last().expect("a row").starts_with("arm64  fgraph    F3"), "{one}");
+    for refused in [["arm64/fgraph_voluntary", "--fix", "F9"], ["arm64/leaf", "--fix", "F0"]] {
+        assert_eq!(atlas(&refused).status.code(), Some(2), "{refused:?}");
+    }
+}
+
+#[test]
+fn the_page_needs_nothing_else_and_every_link_leads_somewhere() {
+    let path = file("atlas.html");
+    let output = atlas(&["riscv64/fgraph_voluntary", "x86_64/rethook", "--html", path.to_str().expect("a path of text")]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let page = std::fs::read_to_string(path).expect("it was written");
+    let values = |attribute: &str| -> Vec<String> {
+        page.split(&format!("{attribute}=\"")).skip(1).filter_map(|rest| rest.split('"').next()).map(str::to_owned).collect()
+    };
+    let ids = values("id");
+    let links = values("href");
+    assert!(links.len() > 10, "{}", links.len());
+    for link in links {
+        let target = link.strip_prefix('#').unwrap_or_else(|| panic!("{link} leads out of the page"));
+        assert!(ids.iter().any(|id| id == target), "{link} leads nowhere");
+    }
+    assert!(!page.contains("src="), "nothing is fetched");
+}
