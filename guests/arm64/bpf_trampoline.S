@@ -20,12 +20,7 @@ late_ops:
 #define BPF_RETVAL	16
 #define BPF_FRAME	32
 
-FUNC guest_main
-							// CFA=sp RA=x30
-	ENTER
-	bl	parent
-	LEAVE
-END guest_main
+#include "guest_main.S"
 
 FUNC parent
 							// CFA=sp RA=x30

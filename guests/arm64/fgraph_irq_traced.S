@@ -17,10 +17,7 @@
 
 // x0: pt_regs.
 TRACED irq_work
-	stp	x29, x30, [sp, #-32]!			// CFA=sp+32 RA=[cfa-24], the trampoline's address
-	.cfi_def_cfa_offset 32; .cfi_offset x29, -32; .cfi_offset x30, -24
-	mov	x29, sp					// CFA=x29+32
-	.cfi_def_cfa x29, 32
+	ENTER	32						// RA is the trampoline's address
 	str	x19, [sp, #16]
 	.cfi_offset x19, -16
 #ifndef ONE_RETURN
@@ -30,44 +27,23 @@ TRACED irq_work
 #endif
 	bl	handle
 	ldr	x19, [sp, #16]
-	ldp	x29, x30, [sp], #32			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x19; .cfi_restore x29; .cfi_restore x30
-	ret
+	.cfi_restore x19
+	LEAVE	32
 END irq_work
 
-FUNC guest_main
-							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
-	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
-	mov	x29, sp					// CFA=x29+16
-	.cfi_def_cfa x29, 16
-	bl	parent
-	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
-	ret
-END guest_main
+#include "guest_main.S"
 
 FUNC parent
 							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
-	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
-	mov	x29, sp					// CFA=x29+16
-	.cfi_def_cfa x29, 16
+	ENTER
 	bl	traced
-	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
-	ret
+	LEAVE
 END parent
 
 TRACED traced
-	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8], the trampoline's address
-	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
-	mov	x29, sp					// CFA=x29+16
-	.cfi_def_cfa x29, 16
+	ENTER						// RA is the trampoline's address
 	bl	traced_leaf
-	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
-	ret
+	LEAVE
 END traced
 
 TRACED traced_leaf

@@ -16,10 +16,7 @@ klp_ops:
 // x0: the patched call, x1: the return address of the traced function, x2: ops, x3: fregs.
 FUNC klp_ftrace_handler
 							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-32]!			// CFA=sp+32 RA=[cfa-24]
-	.cfi_def_cfa_offset 32; .cfi_offset x29, -32; .cfi_offset x30, -24
-	mov	x29, sp					// CFA=x29+32
-	.cfi_def_cfa x29, 32
+	ENTER	32
 	str	x19, [sp, #16]
 	.cfi_offset x19, -16
 	RECURSION_TRYLOCK x19, 1f
@@ -35,34 +32,18 @@ FUNC klp_ftrace_handler
 redirect_old_function:
 	RECURSION_UNLOCK x19
 1:	ldr	x19, [sp, #16]
-	ldp	x29, x30, [sp], #32			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x19; .cfi_restore x29; .cfi_restore x30
-	ret
+	.cfi_restore x19
+	LEAVE	32
 END klp_ftrace_handler
 
-FUNC guest_main
-							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
-	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
-	mov	x29, sp					// CFA=x29+16
-	.cfi_def_cfa x29, 16
-	bl	parent
-	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
-	ret
-END guest_main
+#include "guest_main.S"
 
 FUNC parent
 							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
-	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
-	mov	x29, sp					// CFA=x29+16
-	.cfi_def_cfa x29, 16
+	ENTER
 	mov	x0, #1
 	bl	old_function
-	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
-	ret
+	LEAVE
 END parent
 
 TRACED old_function, klp_ops
@@ -74,14 +55,9 @@ FUNC new_function
 							// CFA=sp RA=x30
 	nop						// where its own call of a tracer would be
 	nop
-	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
-	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
-	mov	x29, sp					// CFA=x29+16
-	.cfi_def_cfa x29, 16
+	ENTER
 	bl	new_leaf
-	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
-	ret
+	LEAVE
 END new_function
 
 FUNC new_leaf

@@ -7,111 +7,21 @@
 #include "kernel.S"
 #include "kernel_fgraph.S"
 
-// An instance: next, return address, frame pointer.
-WORD rethooks_boot
-WORD rethooks_other
-WORD kretprobe_instances, 96
-WORD free_instance
+#include "kernel_kretprobe.S"
 
-	.data
-	.p2align 3
-kprobe_ops:
-	.quad kprobe_ftrace_handler, 0
-
-// x0: the patched call, x1: the return address of the probed function, x2: ops, x3: fregs.
-FUNC kprobe_ftrace_handler
-							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
-	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
-	mov	x29, sp					// CFA=x29+16
-	.cfi_def_cfa x29, 16
-	adr	x9, free_instance
-	ldr	x10, [x9]
-	add	x11, x10, #24
-	str	x11, [x9]
-	adr	x11, kretprobe_instances
-	add	x10, x10, x11
-	ldr	x11, [x3, #FREGS_LR]
-	str	x11, [x10, #8]
-	ldr	x11, [x3, #FREGS_FP]
-	str	x11, [x10, #16]
-	adr	x11, __kretprobe_trampoline
-	str	x11, [x3, #FREGS_LR]
-	adr	x9, rethooks_boot
-	ldr	x11, [x9]
-	str	x11, [x10]
-	str	x10, [x9]
-	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
-	ret
-END kprobe_ftrace_handler
-
-// x0: pt_regs.
-FUNC kretprobe_brk_handler
-							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-32]!			// CFA=sp+32 RA=[cfa-24]
-	.cfi_def_cfa_offset 32; .cfi_offset x29, -32; .cfi_offset x30, -24
-	mov	x29, sp					// CFA=x29+32
-	.cfi_def_cfa x29, 32
-	stp	x19, x20, [sp, #16]
-	.cfi_offset x19, -16; .cfi_offset x20, -8
-	adr	x19, rethooks_boot
-	ldr	x20, [x19]
-	ldr	x9, [x20, #8]
-	str	x9, [x0, #PT_PC]			// from here on it is there and on the list
-	mov	x0, x20
-	bl	trace_return
-	ldr	x9, [x20]
-	str	x9, [x19]				// from here on it is there only
-	adr	x9, kretprobe_instances
-	sub	x20, x20, x9
-	adr	x9, free_instance
-	str	x20, [x9]
-	ldp	x19, x20, [sp, #16]
-	ldp	x29, x30, [sp], #32			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x19; .cfi_restore x20; .cfi_restore x29; .cfi_restore x30
-	ret
-END kretprobe_brk_handler
-
-	nop						// no code ends where the trampoline begins
-// Where probed functions return to: SP and all registers but x30 are as behind the call.
-CODE __kretprobe_trampoline
-	brk	#6
-END_CODE __kretprobe_trampoline
-
-FUNC guest_main
-							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
-	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
-	mov	x29, sp					// CFA=x29+16
-	.cfi_def_cfa x29, 16
-	bl	parent
-	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
-	ret
-END guest_main
+#include "guest_main.S"
 
 FUNC parent
 							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
-	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
-	mov	x29, sp					// CFA=x29+16
-	.cfi_def_cfa x29, 16
+	ENTER
 	bl	probed
-	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
-	ret
+	LEAVE
 END parent
 
 TRACED probed, kprobe_ops
-	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8], the trampoline's address
-	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
-	mov	x29, sp					// CFA=x29+16
-	.cfi_def_cfa x29, 16
+	ENTER						// RA is the trampoline's address
 	bl	probed_leaf
-	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
-	ret
+	LEAVE
 END probed
 
 TRACED probed_leaf, kprobe_ops

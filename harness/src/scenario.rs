@@ -331,9 +331,9 @@ fn each_known<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<K
         let variants = text.variant.map_or_else(|| vec![None], |names| names.0.into_iter().map(Some).collect());
         for verdict in &text.verdict.0 {
             let verdict = verdict.parse().map_err(serde::de::Error::custom)?;
-            let all_at = |name| text.at.0.iter().map(move |at| (name, at));
-            for (unwinder, at) in text.unwinder.0.iter().flat_map(all_at) {
-                all.extend(variants.iter().map(|variant| Known {
+            for (unwinder, variant) in text.unwinder.0.iter().flat_map(|name| variants.iter().map(move |of| (name, of)))
+            {
+                all.extend(text.at.0.iter().map(|at| Known {
                     unwinder: unwinder.clone(),
                     at: at.clone(),
                     verdict,
@@ -440,8 +440,9 @@ impl Scenario {
                 return Err(format!("variant {}: cfa-mod32 must be 0 or 16", variant.name));
             }
         }
-        let is_one = |name: &String| text.variant.iter().any(|variant| variant.name == *name);
-        if let Some(name) = text.known.iter().filter_map(|known| known.variant.as_ref()).find(|name| !is_one(name)) {
+        let is_variant = |name: &&String| text.variant.iter().any(|variant| variant.name == **name);
+        if let Some(name) = text.known.iter().filter_map(|known| known.variant.as_ref()).find(|name| !is_variant(name))
+        {
             return Err(format!("known: there is no variant {name:?}"));
         }
         Ok(())
@@ -492,9 +493,7 @@ pub fn load_all(root: &Path) -> Result<Vec<Scenario>, Error> {
         let mut paths: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
         paths.sort();
-        for path in paths {
-            scenarios.push(Scenario::load(&path)?);
-        }
+        scenarios.extend(paths.iter().map(|path| Scenario::load(path)).collect::<Result<Vec<_>, _>>()?);
     }
     Ok(scenarios)
 }

@@ -6,6 +6,7 @@
 // (IRQ_ACTION, which calls `handle`) or a breakpoint instruction (BRK_HANDLER) does. Nothing of that may change once the
 // kernel runs: an exception can switch tasks at once.
 #include "guest.h"
+#include "frame.S"
 
 #ifndef OTHER_FN
 #define OTHER_FN	checker
@@ -112,17 +113,12 @@ FUNC setup_other
 #ifndef OTHER_PC
 	b	copy_thread
 #else
-	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
-	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
-	mov	x29, sp					// CFA=x29+16
-	.cfi_def_cfa x29, 16
+	ENTER
 	bl	copy_thread
 	adr	x0, task_other
 	adr	x1, OTHER_PC
 	str	x1, [x0, #TASK_PC]
-	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
-	ret
+	LEAVE
 #endif
 END setup_other
 
@@ -159,10 +155,7 @@ FUNC call_on_irq_stack
 nest_to_scs:						// a nested call would save the wrong x18, from here
 	ldr	x18, [x18]
 #endif
-	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
-	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
-	mov	x29, sp					// CFA=x29+16
-	.cfi_def_cfa x29, 16
+	ENTER
 	adr	x10, __stack_irq_high
 	ldr	x10, [x10]
 	mov	sp, x10					// SP on the irq stack; CFA, RA and x29 on the old stack
@@ -192,10 +185,7 @@ END call_on_irq_stack
 // x0: pt_regs, x1: the handler. Calls it on the irq stack, unless the task stack has already been left.
 FUNC do_interrupt_handler
 							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
-	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
-	mov	x29, sp					// CFA=x29+16
-	.cfi_def_cfa x29, 16
+	ENTER
 	mrs	x2, sp_el0
 	ldr	x2, [x2, #TASK_LOW]
 	eor	x2, x2, x29
@@ -204,18 +194,13 @@ FUNC do_interrupt_handler
 	bl	call_on_irq_stack
 	b	2f
 1:	blr	x1
-2:	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
-	ret
+2:	LEAVE
 END do_interrupt_handler
 
 // The C of an interrupt that arrived in the kernel. D and A are open while it is handled, I and F closed.
 FUNC el1_interrupt_handler
 							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-32]!			// CFA=sp+32 RA=[cfa-24]
-	.cfi_def_cfa_offset 32; .cfi_offset x29, -32; .cfi_offset x30, -24
-	mov	x29, sp					// CFA=x29+32
-	.cfi_def_cfa x29, 32
+	ENTER	32
 	str	x19, [sp, #16]
 	mov	x19, x0
 	msr	daifclr, #12
@@ -248,32 +233,22 @@ FUNC el1_interrupt_handler
 	str	xzr, [x0]
 	bl	preempt_schedule_irq
 1:	ldr	x19, [sp, #16]
-	ldp	x29, x30, [sp], #32			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
-	ret
+	LEAVE	32
 END el1_interrupt_handler
 
 // The C of an NMI that arrived in the kernel: everything stays masked.
 FUNC el1_nmi_handler
 							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
-	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
-	mov	x29, sp					// CFA=x29+16
-	.cfi_def_cfa x29, 16
+	ENTER
 	adr	x1, do_nmi
 	bl	do_interrupt_handler
-	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
-	ret
+	LEAVE
 END el1_nmi_handler
 
 // The C of a fault that arrived in the kernel: what the interrupted code allowed is allowed again.
 FUNC el1_sync_handler
 							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
-	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
-	mov	x29, sp					// CFA=x29+16
-	.cfi_def_cfa x29, 16
+	ENTER
 #ifdef BRK_HANDLER
 	mrs	x1, esr_el1
 	lsr	x1, x1, #26
@@ -291,87 +266,57 @@ FUNC el1_sync_handler
 #ifdef BRK_HANDLER
 2:
 #endif
-	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
-	ret
+	LEAVE
 END el1_sync_handler
 
 // The C of an SError that arrived in the kernel: only D is open.
 FUNC el1_error_handler
 							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
-	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
-	mov	x29, sp					// CFA=x29+16
-	.cfi_def_cfa x29, 16
+	ENTER
 	msr	daifclr, #8
 	bl	handle
 	msr	daifset, #15
-	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
-	ret
+	LEAVE
 END el1_error_handler
 
 FUNC do_irq
 							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
-	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
-	mov	x29, sp					// CFA=x29+16
-	.cfi_def_cfa x29, 16
+	ENTER
 #ifdef IRQ_ACTION
 	bl	IRQ_ACTION
 #else
 	bl	handle
 #endif
-	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
-	ret
+	LEAVE
 END do_irq
 
 FUNC do_nmi
 							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
-	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
-	mov	x29, sp					// CFA=x29+16
-	.cfi_def_cfa x29, 16
+	ENTER
 	bl	handle
-	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
-	ret
+	LEAVE
 END do_nmi
 
 // x0: pt_regs. What every handler comes to in the end.
 FUNC handle
 							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
-	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
-	mov	x29, sp					// CFA=x29+16
-	.cfi_def_cfa x29, 16
+	ENTER
 	bl	walk_here
-	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
-	ret
+	LEAVE
 END handle
 
 // x0: pt_regs on the overflow stack.
 FUNC handle_bad_stack
 							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
-	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
-	mov	x29, sp					// CFA=x29+16
-	.cfi_def_cfa x29, 16
+	ENTER
 	bl	handle
-	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
-	ret
+	LEAVE
 END handle_bad_stack
 
 // From task context, with its interrupts off: the softirqs run on the irq stack.
 FUNC do_softirq_own_stack
 							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-32]!			// CFA=sp+32 RA=[cfa-24]
-	.cfi_def_cfa_offset 32; .cfi_offset x29, -32; .cfi_offset x30, -24
-	mov	x29, sp					// CFA=x29+32
-	.cfi_def_cfa x29, 32
+	ENTER	32
 	str	x19, [sp, #16]
 	mrs	x19, daif
 	msr	daifset, #3
@@ -380,26 +325,19 @@ FUNC do_softirq_own_stack
 	bl	call_on_irq_stack
 	msr	daif, x19
 	ldr	x19, [sp, #16]
-	ldp	x29, x30, [sp], #32			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
-	ret
+	LEAVE	32
 END do_softirq_own_stack
 
 // On the irq stack. An action runs with interrupts on.
 FUNC do_softirq
 							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
-	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
-	mov	x29, sp					// CFA=x29+16
-	.cfi_def_cfa x29, 16
+	ENTER
 	msr	daifclr, #3
 #ifdef SOFTIRQ_ACTION
 	bl	SOFTIRQ_ACTION
 #endif
 	msr	daifset, #3
-	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
-	ret
+	LEAVE
 END do_softirq
 
 #include "kernel_entry.S"

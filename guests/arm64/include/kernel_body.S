@@ -2,10 +2,7 @@
 // Returns in x0 what the path computed.
 FUNC body
 							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-32]!			// CFA=sp+32 RA=[cfa-24]
-	.cfi_def_cfa_offset 32; .cfi_offset x29, -32; .cfi_offset x30, -24
-	mov	x29, sp					// CFA=x29+32
-	.cfi_def_cfa x29, 32
+	ENTER	32
 	str	x19, [sp, #16]
 	mov	x19, #5
 	mov	x0, x19
@@ -13,9 +10,7 @@ FUNC body
 	add	x0, x0, x19
 	bl	leaf
 	ldr	x19, [sp, #16]
-	ldp	x29, x30, [sp], #32			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
-	ret
+	LEAVE	32
 END body
 
 FUNC late

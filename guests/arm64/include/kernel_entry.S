@@ -229,10 +229,7 @@ END_CODE __bad_stack
 // The C of an exception that arrived in user mode. ESR_EL1 tells a system call from a fault.
 FUNC el0_sync_handler
 							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
-	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
-	mov	x29, sp					// CFA=x29+16
-	.cfi_def_cfa x29, 16
+	ENTER
 	mrs	x1, esr_el1
 nest_from_esr:
 	lsr	x1, x1, #26
@@ -244,63 +241,43 @@ nest_from_esr:
 1:	bl	handle
 2:	EXIT_TO_USER_MODE
 	msr	daifset, #15
-	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
-	ret
+	LEAVE
 END el0_sync_handler
 
 FUNC el0_interrupt_handler
 							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
-	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
-	mov	x29, sp					// CFA=x29+16
-	.cfi_def_cfa x29, 16
+	ENTER
 	msr	daifclr, #12
 	adr	x1, do_irq
 	bl	do_interrupt_handler
 	EXIT_TO_USER_MODE
 	msr	daifset, #15
-	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
-	ret
+	LEAVE
 END el0_interrupt_handler
 
 FUNC el0_nmi_handler
 							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
-	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
-	mov	x29, sp					// CFA=x29+16
-	.cfi_def_cfa x29, 16
+	ENTER
 	adr	x1, do_nmi
 	bl	do_interrupt_handler
 	EXIT_TO_USER_MODE
-	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
-	ret
+	LEAVE
 END el0_nmi_handler
 
 FUNC el0_error_handler
 							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
-	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
-	mov	x29, sp					// CFA=x29+16
-	.cfi_def_cfa x29, 16
+	ENTER
 	msr	daifclr, #8
 	bl	handle
 	EXIT_TO_USER_MODE
 	msr	daifset, #15
-	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
-	ret
+	LEAVE
 END el0_error_handler
 
 // x0: pt_regs. Number 93 ends the task; any other walks, calls SYS_CALL, and returns its result.
 FUNC do_syscall
 							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-32]!			// CFA=sp+32 RA=[cfa-24]
-	.cfi_def_cfa_offset 32; .cfi_offset x29, -32; .cfi_offset x30, -24
-	mov	x29, sp					// CFA=x29+32
-	.cfi_def_cfa x29, 32
+	ENTER	32
 	str	x19, [sp, #16]
 	mov	x19, x0
 	ldr	x1, [x0, #0]
@@ -317,7 +294,5 @@ FUNC do_syscall
 #endif
 	str	x0, [x19, #0]
 	ldr	x19, [sp, #16]
-	ldp	x29, x30, [sp], #32			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
-	ret
+	LEAVE	32
 END do_syscall

@@ -2,7 +2,8 @@
 // PREEMPT_COUNT, includes kernel.S, and then this file. DESIGN is 0, 2, 3, 4 or 5 (1 is the code of 0). With
 // FGRAPH_DATA a second tracer keeps data words on the ret_stack; with FGRAPH_RESCHED the callbacks ask for the CPU to
 // be given away, so that the task is switched out at the next point where that is allowed, without an exception. With
-// UNDEFINED_RA, unwind data say of return_to_handler that it has no return address, and nothing else.
+// UNDEFINED_RA, unwind data say of return_to_handler that it has no return address, and nothing else. With FGRAPH_EXIT_CALL, a
+// function of the guest, exit callbacks call it.
 
 #ifndef DESIGN
 #define DESIGN	0
@@ -24,8 +25,6 @@
 #define CONTROL_RESERVED	4			// the structure begins 4 words further down
 #define CONTROL_BITMAP	(4 | 1 << 10)
 #define CONTROL_DATA	(6 | 2 << 10)			// behind a bitmap and one word of data
-
-#include "frame.S"
 
 // struct ftrace_ops.
 #define OPS_FUNC	0
@@ -159,28 +158,20 @@ END_CODE ftrace_caller
 // From code in which preemption has just been enabled again, unless interrupts are off. No pt_regs are on the stack.
 FUNC preempt_schedule_notrace
 							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
-	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
-	mov	x29, sp					// CFA=x29+16
-	.cfi_def_cfa x29, 16
+	ENTER
 	mrs	x9, daif
 	tbnz	x9, #7, 1f
 	adr	x9, need_resched
 	str	xzr, [x9]
 	bl	schedule
-1:	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
-	ret
+1:	LEAVE
 END preempt_schedule_notrace
 
 // x0: the patched call, x1: the return address of the traced function, x2: ops, x3: fregs. Puts the trampoline in the
 // return address's place, in fregs.
 FUNC ftrace_graph_func
 							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-32]!			// CFA=sp+32 RA=[cfa-24]
-	.cfi_def_cfa_offset 32; .cfi_offset x29, -32; .cfi_offset x30, -24
-	mov	x29, sp					// CFA=x29+32
-	.cfi_def_cfa x29, 32
+	ENTER	32
 	str	x19, [sp, #16]
 	.cfi_offset x19, -16
 	mov	x19, x3
@@ -193,18 +184,14 @@ FUNC ftrace_graph_func
 	adr	x0, return_to_handler
 	str	x0, [x19, #FREGS_LR]
 1:	ldr	x19, [sp, #16]
-	ldp	x29, x30, [sp], #32			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x19; .cfi_restore x29; .cfi_restore x30
-	ret
+	.cfi_restore x19
+	LEAVE	32
 END ftrace_graph_func
 
 // x0: return address, x1: function, x2: frame pointer, x3: cookie. Returns 0 if the return is to be traced.
 FUNC function_graph_enter
 							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-80]!			// CFA=sp+80 RA=[cfa-72]
-	.cfi_def_cfa_offset 80; .cfi_offset x29, -80; .cfi_offset x30, -72
-	mov	x29, sp					// CFA=x29+80
-	.cfi_def_cfa x29, 80
+	ENTER	80
 	stp	x19, x20, [sp, #16]
 	stp	x21, x22, [sp, #32]
 	stp	x23, x24, [sp, #48]
@@ -247,11 +234,9 @@ FUNC function_graph_enter
 	ldp	x21, x22, [sp, #32]
 	ldp	x23, x24, [sp, #48]
 	ldr	x25, [sp, #64]
-	ldp	x29, x30, [sp], #80			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	.cfi_restore x19; .cfi_restore x20; .cfi_restore x21; .cfi_restore x22
 	.cfi_restore x23; .cfi_restore x24; .cfi_restore x25
-	ret
+	LEAVE	80
 END function_graph_enter
 
 // Counts in the word that x9 names; with FGRAPH_RESCHED, asks for the CPU to be given away.
@@ -269,27 +254,20 @@ END function_graph_enter
 // The entry callback of a tracer.
 FUNC trace_entry
 							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
-	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
-	mov	x29, sp					// CFA=x29+16
-	.cfi_def_cfa x29, 16
+	ENTER
 	COUNT	trace_calls
-	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
-	ret
+	LEAVE
 END trace_entry
 
 // The exit callback of a tracer. x0: the entry.
 FUNC trace_return
 							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
-	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
-	mov	x29, sp					// CFA=x29+16
-	.cfi_def_cfa x29, 16
+	ENTER
 	COUNT	trace_returns
-	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
-	ret
+#ifdef FGRAPH_EXIT_CALL
+	bl	FGRAPH_EXIT_CALL
+#endif
+	LEAVE
 END trace_return
 
 #ifdef FGRAPH_DATA
@@ -315,10 +293,7 @@ END trace_entry_data
 // 5 have it taken off by ftrace_graph_pop.
 FUNC ftrace_return_to_handler
 							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-64]!			// CFA=sp+64 RA=[cfa-56]
-	.cfi_def_cfa_offset 64; .cfi_offset x29, -64; .cfi_offset x30, -56
-	mov	x29, sp					// CFA=x29+64
-	.cfi_def_cfa x29, 64
+	ENTER	64
 	stp	x19, x20, [sp, #16]
 	stp	x21, x22, [sp, #32]
 	stp	x23, x24, [sp, #48]
@@ -358,10 +333,8 @@ FUNC ftrace_return_to_handler
 	ldp	x19, x20, [sp, #16]
 	ldp	x21, x22, [sp, #32]
 	ldp	x23, x24, [sp, #48]
-	ldp	x29, x30, [sp], #64			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	.cfi_restore x19; .cfi_restore x20; .cfi_restore x21; .cfi_restore x22; .cfi_restore x23; .cfi_restore x24
-	ret
+	LEAVE	64
 3:	b	.					// a function has returned twice, or not at all
 END ftrace_return_to_handler
 
@@ -369,10 +342,7 @@ END ftrace_return_to_handler
 // Takes the entry off.
 FUNC ftrace_graph_pop
 							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
-	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
-	mov	x29, sp					// CFA=x29+16
-	.cfi_def_cfa x29, 16
+	ENTER
 	RET_STACK x0
 	ldr	x1, [x0]
 	sub	x1, x1, #1
@@ -381,9 +351,7 @@ FUNC ftrace_graph_pop
 	and	x3, x3, #0x3ff
 	sub	x1, x1, x3
 	str	x1, [x0]
-	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
-	ret
+	LEAVE
 END ftrace_graph_pop
 #endif
 

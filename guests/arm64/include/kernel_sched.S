@@ -33,23 +33,15 @@ END_CODE cpu_switch_to
 
 FUNC context_switch
 							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
-	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
-	mov	x29, sp					// CFA=x29+16
-	.cfi_def_cfa x29, 16
+	ENTER
 	bl	cpu_switch_to
-	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
-	ret
+	LEAVE
 END context_switch
 
 // To the task that is not running. Interrupts are off from the choice until it has been switched to.
 FUNC schedule
 							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-32]!			// CFA=sp+32 RA=[cfa-24]
-	.cfi_def_cfa_offset 32; .cfi_offset x29, -32; .cfi_offset x30, -24
-	mov	x29, sp					// CFA=x29+32
-	.cfi_def_cfa x29, 32
+	ENTER	32
 	str	x19, [sp, #16]
 	mrs	x19, daif
 	msr	daifset, #3
@@ -61,24 +53,17 @@ FUNC schedule
 	bl	context_switch
 	msr	daif, x19
 	ldr	x19, [sp, #16]
-	ldp	x29, x30, [sp], #32			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
-	ret
+	LEAVE	32
 END schedule
 
 // From the end of an interrupt, before its registers are restored.
 FUNC preempt_schedule_irq
 							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
-	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
-	mov	x29, sp					// CFA=x29+16
-	.cfi_def_cfa x29, 16
+	ENTER
 	msr	daifclr, #15
 	bl	schedule
 	msr	daifset, #15
-	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
-	ret
+	LEAVE
 END preempt_schedule_irq
 
 // x0: function, x1: its argument. Makes task_other a kernel thread that has not run: its pt_regs are zero but for a
@@ -120,23 +105,15 @@ END_CODE ret_from_fork
 // What `schedule` does behind the switch, for a task that did not come through it.
 FUNC schedule_tail
 							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
-	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
-	mov	x29, sp					// CFA=x29+16
-	.cfi_def_cfa x29, 16
+	ENTER
 	msr	daifclr, #15
-	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
-	ret
+	LEAVE
 END schedule_tail
 
 // x0: the other task. For ever: walks it, which was switched out, and switches back.
 FUNC checker
 							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-32]!			// CFA=sp+32 RA=[cfa-24]
-	.cfi_def_cfa_offset 32; .cfi_offset x29, -32; .cfi_offset x30, -24
-	mov	x29, sp					// CFA=x29+32
-	.cfi_def_cfa x29, 32
+	ENTER	32
 	str	x19, [sp, #16]
 	mov	x19, x0
 1:	mov	x0, x19
@@ -148,10 +125,7 @@ END checker
 // The end of task_other: it never returns.
 FUNC do_exit
 							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
-	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
-	mov	x29, sp					// CFA=x29+16
-	.cfi_def_cfa x29, 16
+	ENTER
 	adr	x0, other_done
 	mov	x1, #1
 	str	x1, [x0]
@@ -162,17 +136,12 @@ END do_exit
 // The boot task has nothing to do until task_other has ended. Each time that it runs, it walks task_other.
 FUNC wait_for_other
 							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]
-	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
-	mov	x29, sp					// CFA=x29+16
-	.cfi_def_cfa x29, 16
+	ENTER
 1:	bl	schedule
 	adr	x0, task_other
 	bl	walk_task
 	adr	x0, other_done
 	ldr	x0, [x0]
 	cbz	x0, 1b
-	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
-	ret
+	LEAVE
 END wait_for_other

@@ -79,10 +79,7 @@ END_CODE sdei_entry
 // The C of an event. x0: the registered event. What the firmware keeps of x0..x3 completes its pt_regs.
 FUNC do_sdei_event
 							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-32]!			// CFA=sp+32 RA=[cfa-24]
-	.cfi_def_cfa_offset 32; .cfi_offset x29, -32; .cfi_offset x30, -24
-	mov	x29, sp					// CFA=x29+32
-	.cfi_def_cfa x29, 32
+	ENTER	32
 	stp	x19, x20, [sp, #16]
 	mov	x19, x0
 	mov	x20, xzr
@@ -97,7 +94,5 @@ FUNC do_sdei_event
 	mov	x0, x19
 	bl	handle
 	ldp	x19, x20, [sp, #16]
-	ldp	x29, x30, [sp], #32			// CFA=sp RA=x30
-	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
-	ret
+	LEAVE	32
 END do_sdei_event

@@ -101,6 +101,12 @@ pub trait Arch: Sync {
         Exception::Nmi
     }
 
+    /// From the interrupted SP to where entry code saves the interrupted pc, in guests whose handlers may change it there
+    /// (guests/KERNEL.md).
+    fn saved_pc(&self) -> Option<i64> {
+        None
+    }
+
     /// The register of a function's first argument.
     fn first_argument(&self) -> Register;
 

@@ -91,7 +91,7 @@ pub struct Sight<'a> {
     pub ret_stack: Option<(u64, u64)>,
     /// The word with its first node.
     pub rethooks: Option<u64>,
-    /// Whether nobody will return to this activation: a trampoline's call that only makes room for an address.
+    /// Whether nobody will return to this activation: a trampoline's call that only makes room for an address, or breakpoint.
     pub is_gone: &'a dyn Fn(&Activation) -> bool,
 }
 
@@ -116,6 +116,8 @@ pub struct Whereabouts {
     pub callee_saved: Option<Register>,
     /// In another register.
     pub register: Option<Register>,
+    /// In the pt_regs of an exception, as the pc to which it will return.
+    pub pt_regs: bool,
     /// In a live word of the stack that is no record.
     pub stack: bool,
     /// In memory that nothing protects: below SP, or above the index of the ret_stack.
@@ -126,7 +128,7 @@ impl Whereabouts {
     /// Whether only places are left that no rule of an unwinder may trust.
     #[must_use]
     pub const fn is_lost(&self) -> bool {
-        !(self.ret_stack || self.node || self.record)
+        !(self.ret_stack || self.node || self.record || self.pt_regs)
     }
 
     /// The places, for a listing.
@@ -134,8 +136,9 @@ impl Whereabouts {
     pub fn describe(&self, arch: &dyn Arch) -> String {
         let name = |register: &Register| arch.abi().register_name(*register).to_owned();
         let mut places: Vec<String> = Vec::new();
-        let flags = [(self.ret_stack, "ret_stack"), (self.node, "node"), (self.record, "record")];
-        places.extend(flags.iter().filter(|(is, _)| *is).map(|(_, place)| (*place).to_owned()));
+        let trusted =
+            [(self.ret_stack, "ret_stack"), (self.node, "node"), (self.record, "record"), (self.pt_regs, "pt_regs")];
+        places.extend(trusted.iter().filter(|(is, _)| *is).map(|(_, place)| (*place).to_owned()));
         places.extend(self.callee_saved.as_ref().map(name));
         places.extend(self.register.as_ref().map(name));
         places.extend(self.stack.then(|| "stack".to_owned()));
@@ -180,7 +183,10 @@ pub fn displaced(truth: &Truth, sight: &Sight<'_>) -> Option<Whereabouts> {
         // An exception's address is in pt_regs, and in no frame; and so are the link registers that it interrupted.
         if activation.cause != super::Cause::Call {
             below = activation.cfa;
-            state = State::interrupted(sight, activation, index);
+            // A breakpoint that its handler has taken for something else may be behind us.
+            if !(sight.is_gone)(activation) {
+                state = State::interrupted(sight, activation, index);
+            }
             continue;
         }
         let address = activation.resume;
@@ -189,7 +195,9 @@ pub fn displaced(truth: &Truth, sight: &Sight<'_>) -> Option<Whereabouts> {
         let is_youngest = !activations[state.since..index].iter().any(|younger| younger.resume == address);
         let in_link = is_youngest && state.links.contains(&address);
         if !in_frame && !in_link && !(sight.is_gone)(activation) {
-            return Some(Whereabouts { index, ..look(sight, address, &state, activation.cfa) });
+            let pt_regs = activations[..index].iter().any(|by| in_pt_regs(sight, by, address));
+            let found = look(sight, address, &state, activation.cfa);
+            return Some(Whereabouts { index, pt_regs, stack: found.stack && !pt_regs, ..found });
         }
         below = activation.cfa;
     }
@@ -217,6 +225,13 @@ fn in_frame(sight: &Sight<'_>, low: u64, cfa: u64, address: u64, is_oldest: bool
                 && fp.is_some_and(|fp| sight.layout.stack_of(fp).is_some() || (is_oldest && fp == 0))
         }),
     }
+}
+
+/// Whether this is an exception whose handler has made it return to the address.
+fn in_pt_regs(sight: &Sight<'_>, by: &Activation, address: u64) -> bool {
+    let at = sight.arch.saved_pc().filter(|_| by.cause == super::Cause::Exception);
+    let at = at.map(|saved_pc| by.cfa.wrapping_add_signed(saved_pc));
+    at.is_some_and(|at| sight.live.is_live(at) && sight.memory.read_u64(at) == Some(address))
 }
 
 /// Whether one of the live words from `low` to `high` holds the address.

@@ -180,6 +180,10 @@ impl Arch for Arm64 {
         Some((read(12)?, regs))
     }
 
+    fn saved_pc(&self) -> Option<i64> {
+        Some(256 - 320) // PT_PC and PT_SIZE of guests/arm64/include/kernel.S
+    }
+
     fn first_argument(&self) -> Register {
         Register(0)
     }
