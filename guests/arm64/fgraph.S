@@ -5,7 +5,6 @@
 //@ build fgraph-F3: -DDESIGN=3
 //@ build fgraph-F4: -DDESIGN=4
 //@ build fgraph-F5: -DDESIGN=5
-//@ build fgraph_data-F0: -DDESIGN=0 -DFGRAPH_DATA
 //@ build fgraph_voluntary-F0: -DDESIGN=0 -DFGRAPH_RESCHED
 //@ build fgraph_voluntary-undefined: -DDESIGN=0 -DFGRAPH_RESCHED -DUNDEFINED_RA
 //@ build fgraph_voluntary-F3: -DDESIGN=3 -DFGRAPH_RESCHED

@@ -1,6 +1,5 @@
 //@ start none
 //@ build fgraph_nested-F0: -DDESIGN=0
-//@ build fgraph_nested-undefined: -DDESIGN=0 -DUNDEFINED_RA
 //@ build fgraph_nested-F2: -DDESIGN=2
 //@ build fgraph_nested-F3: -DDESIGN=3
 //@ build fgraph_nested-F4: -DDESIGN=4
