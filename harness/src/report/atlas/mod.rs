@@ -7,7 +7,7 @@ pub mod text;
 
 use std::collections::BTreeMap;
 
-use kunwind::Claims;
+use kunwind::{Claims, Inside};
 
 use super::{Function, Instruction, Report, Run, Section, Start};
 use crate::design;
@@ -133,6 +133,8 @@ pub struct Row {
     pub fix: String,
     /// The unwinder.
     pub unwinder: String,
+    /// The unwinder's own design.
+    pub inside: Inside,
     /// Walks from points at which a return address is displaced, or a trampoline runs.
     pub points: u64,
     /// Those of them at which no rule can find the address.
@@ -208,6 +210,7 @@ pub fn rows(report: &Report) -> Vec<Row> {
                     rewriter: rewriter.to_owned(),
                     fix: fix.to_owned(),
                     unwinder: subject.name.clone(),
+                    inside: subject.inside,
                     points: 0,
                     unrecoverable: 0,
                     states: BTreeMap::new(),
