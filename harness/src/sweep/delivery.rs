@@ -8,7 +8,7 @@ use kunwind::{CodeAddress, Frame, Register, Regs, Source};
 use super::marker::Markers;
 use super::nesting::Nesting;
 use super::record::{Arrival, Column, Recorder};
-use super::task::Registers;
+use super::task::{live_words, locate};
 use super::user::{self, Deferred};
 use super::{Points, Prepared};
 use crate::Error;
@@ -93,8 +93,6 @@ impl<'p> Delivery<'p> {
             Kind::Nested => Points { max_visits: u64::MAX, ..points },
             _ => points,
         };
-        let rewrites =
-            ["ret_stack_boot", "rethooks_boot"].iter().any(|list| prepared.guest.symbols.address(list).is_some());
         let abi = arch.abi();
         let at_markers = [arch.sp(), abi.fp, arch.first_argument()].into_iter().chain(abi.ra);
         Ok(Self {
@@ -115,7 +113,7 @@ impl<'p> Delivery<'p> {
             all_registers: RegisterSet::all(arch),
             began: None,
             delivered: Vec::new(),
-            live: rewrites.then(|| LiveWords::new(&prepared.layout)),
+            live: live_words(prepared),
             deferred: Deferred::new(prepared),
             contradiction: None,
         })
@@ -200,15 +198,6 @@ impl<'p> Delivery<'p> {
                     ));
                 }
             }
-        }
-    }
-
-    /// Notes where the youngest displaced return address is, in guests that rewrite some.
-    fn locate(&mut self, site: usize, memory: &Memory, task: u64, truth: &Truth, regs: Registers<'_>) {
-        if let Some(live) = &self.live
-            && let Some(found) = super::task::displaced_in(&self.recorder, live, memory, task, truth, regs)
-        {
-            self.recorder.locates(site, &found, truth);
         }
     }
 
@@ -353,7 +342,8 @@ impl<'p> Delivery<'p> {
         let Some(point) = point else { return };
         if self.delivered.is_empty() {
             // It was not interrupted, it waits in a call of its own.
-            self.locate(point.site, at.memory, address, &truth.without(1), &|register| regs.get(register));
+            let regs = |register| regs.get(register);
+            locate(&mut self.recorder, self.live.as_ref(), point.site, at.memory, address, &truth.without(1), &regs);
         }
         let start = Frame { pc: CodeAddress::Return(pc), regs, source: Source::Start };
         let stacks = super::task::offered(self.recorder.prepared, at.memory, task, false);
@@ -458,7 +448,7 @@ impl Observer for Delivery<'_> {
         self.recorder.tell_machine(site, at);
         let snapshot = self.snapshot(at, Arrival { site, reachable });
         let value = |register: Register| snapshot.registers.get(usize::from(register.0)).copied();
-        self.locate(site, at.memory, snapshot.task, &snapshot.truth, &value);
+        locate(&mut self.recorder, self.live.as_ref(), site, at.memory, snapshot.task, &snapshot.truth, &value);
         let layout = &self.recorder.prepared.layout;
         let fp = usize::from(self.recorder.prepared.guest.arch.abi().fp.0);
         let of_fp = snapshot.registers.get(fp).and_then(|fp| layout.stack_of(*fp));

@@ -1,11 +1,13 @@
-//! The probe: walks start from the live registers at the point, and nothing is disturbed.
+//! The probe: walks start from the live registers at the point, and nothing is disturbed. In a kernel guest they are told of the
+//! running task, as a walk from an ideal NMI on a stack of its own would be.
 
 use kunwind::{CodeAddress, Frame, Regs, Source};
 
 use super::record::{Arrival, Column, Recorder};
+use super::task::{live_words, locate, offered, task};
 use super::{Points, Prepared};
 use crate::machine::{Action, Interrupt, Observer, RegisterSet};
-use crate::oracle::{Oracle, Witnesses};
+use crate::oracle::{LiveWords, Oracle, Witnesses};
 use crate::report::{Section, Start};
 use crate::scenario::{Kind, Scenario, Variant};
 use crate::subject::{Live, Subject};
@@ -15,6 +17,9 @@ use crate::subject::{Live, Subject};
 pub struct Sweep<'p> {
     oracle: Oracle<'p>,
     registers: RegisterSet,
+    sp: RegisterSet,
+    /// Where return addresses are rewritten: which stack words mean something.
+    live: Option<LiveWords>,
     pub(super) recorder: Recorder<'p>,
 }
 
@@ -30,9 +35,14 @@ impl<'p> Sweep<'p> {
     pub fn new(prepared: &'p Prepared, subjects: &[&'p Subject], points: Points<'p>, witnesses: Witnesses) -> Self {
         let needed = subjects.iter().flat_map(|subject| subject.registers.iter().copied());
         let columns = subjects.iter().map(|subject| Column { subject, start: Start::Live }).collect();
+        let arch = prepared.guest.arch;
+        let live = live_words(prepared);
+        let registers = if live.is_some() { RegisterSet::all(arch) } else { RegisterSet::new(arch, needed) };
         Self {
             oracle: prepared.oracle(witnesses),
-            registers: RegisterSet::new(prepared.guest.arch, needed),
+            registers,
+            sp: RegisterSet::new(arch, [arch.sp()]),
+            live,
             recorder: Recorder::new(prepared, columns, points),
         }
     }
@@ -43,9 +53,19 @@ impl<'p> Sweep<'p> {
         at.read(&self.registers, &mut regs);
         let start = Frame { pc: CodeAddress::Interrupted(at.pc), regs, source: Source::Start };
         let prepared = self.recorder.prepared;
-        let target = Live::new(prepared, at.memory, &prepared.bounds, None);
+        let truth = self.oracle.truth();
         // A probe stands for an ideal NMI, which can arrive anywhere.
-        self.recorder.judge_all(Arrival { site, reachable: true }, start, &target, self.oracle.truth());
+        let point = Arrival { site, reachable: true };
+        let running = self.oracle.task();
+        let Some(task) = task(prepared, at.memory, running).filter(|_| running != 0) else {
+            let target = Live::new(prepared, at.memory, &prepared.bounds, None);
+            return self.recorder.judge_all(point, start, &target, truth);
+        };
+        let stacks = offered(prepared, at.memory, task, true);
+        let target = Live::new(prepared, at.memory, &stacks, Some(task));
+        self.recorder.judge_all(point, start, &target, &truth.of_kernel());
+        let register = |register| regs.get(register);
+        locate(&mut self.recorder, self.live.as_ref(), site, at.memory, running, truth, &register);
     }
 
     /// The plain data of the finished run.
@@ -59,7 +79,22 @@ impl<'p> Sweep<'p> {
 }
 
 impl Observer for Sweep<'_> {
+    fn wants_stores(&self) -> bool {
+        self.live.is_some()
+    }
+
+    fn stored(&mut self, address: u64, size: usize) {
+        if let Some(live) = &mut self.live {
+            live.store(address, size);
+        }
+    }
+
     fn interrupted(&mut self, at: &Interrupt<'_>) -> Action {
+        if let Some(live) = &mut self.live {
+            let mut sp = [0];
+            at.read_values(&self.sp, &mut sp);
+            live.follow(sp[0], &self.recorder.prepared.layout);
+        }
         self.oracle.observe(at);
         if self.oracle.is_void() {
             return Action::Stop;

@@ -5,7 +5,7 @@ use kunwind::{Register, RetStack, StackBounds, Task};
 use super::Prepared;
 use super::record::Recorder;
 use crate::machine::Memory;
-use crate::oracle::{LiveWords, Sight, Truth, Whereabouts, displaced};
+use crate::oracle::{LiveWords, Sight, Truth, displaced};
 
 /// Where a new task begins (guests/KERNEL.md).
 const FORK_ENTRY: &str = "ret_from_fork_asm";
@@ -43,17 +43,25 @@ pub(super) fn task(prepared: &Prepared, memory: &Memory, address: u64) -> Option
 /// The registers of a task, as far as they are known.
 pub(super) type Registers<'a> = &'a dyn Fn(Register) -> Option<u64>;
 
-/// Where the youngest return address of a task is that is neither in its frame nor in a link register; nothing if all are.
-pub(super) fn displaced_in(
-    recorder: &Recorder<'_>,
-    live: &LiveWords,
+/// What is to be known of stack words in a guest that rewrites return addresses; nothing in others.
+pub(super) fn live_words(prepared: &Prepared) -> Option<LiveWords> {
+    let rewrites = |list: &&str| prepared.guest.symbols.address(list).is_some();
+    ["ret_stack_boot", "rethooks_boot"].iter().any(|list| rewrites(&list)).then(|| LiveWords::new(&prepared.layout))
+}
+
+/// Notes at a site's last arrival where the youngest return address of a task is that is neither in its frame nor in a link
+/// register, in guests that rewrite some.
+pub(super) fn locate(
+    recorder: &mut Recorder<'_>,
+    live: Option<&LiveWords>,
+    site: usize,
     memory: &Memory,
     address: u64,
     truth: &Truth,
     register: Registers<'_>,
-) -> Option<Whereabouts> {
+) {
     let prepared = recorder.prepared;
-    let task = task(prepared, memory, address)?;
+    let Some((live, task)) = live.zip(task(prepared, memory, address)) else { return };
     let abi = prepared.guest.arch.abi();
     let sight = Sight {
         arch: prepared.guest.arch,
@@ -67,5 +75,7 @@ pub(super) fn displaced_in(
         rethooks: task.rethooks,
         is_gone: &|activation| recorder.is_gone(activation),
     };
-    displaced(truth, &sight)
+    if let Some(found) = displaced(truth, &sight) {
+        recorder.locates(site, &found, truth);
+    }
 }
