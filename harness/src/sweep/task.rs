@@ -45,8 +45,8 @@ pub(super) type Registers<'a> = &'a dyn Fn(Register) -> Option<u64>;
 
 /// What is to be known of stack words in a guest that rewrites return addresses; nothing in others.
 pub(super) fn live_words(prepared: &Prepared) -> Option<LiveWords> {
-    let rewrites = |list: &&str| prepared.guest.symbols.address(list).is_some();
-    ["ret_stack_boot", "rethooks_boot"].iter().any(|list| rewrites(&list)).then(|| LiveWords::new(&prepared.layout))
+    let has_list = |list: &&str| prepared.guest.symbols.address(list).is_some();
+    ["ret_stack_boot", "rethooks_boot"].iter().any(has_list).then(|| LiveWords::new(&prepared.layout))
 }
 
 /// Notes at a site's last arrival where the youngest return address of a task is that is neither in its frame nor in a link
