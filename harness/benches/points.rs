@@ -14,8 +14,9 @@ use divan::counter::ItemsCount;
 use unwind_harness::arch::{self, Arch};
 use unwind_harness::guest::Guest;
 use unwind_harness::oracle::Witnesses;
+use unwind_harness::prepared::Prepared;
 use unwind_harness::subject::Subject;
-use unwind_harness::sweep::{Points, Prepared, Sweep};
+use unwind_harness::sweep::{Points, Sweep};
 
 /// How a run is watched.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::arch::{self, Arch};
 use crate::claim::Claims;
+use crate::error::printed;
 use crate::explain::Point;
 use crate::report::{self, Report, Section, json, snapshot, text};
 use crate::scenario::{Kind, Scenario, Variant, load_all};
@@ -180,10 +181,6 @@ impl Cli {
 fn default_root() -> PathBuf {
     let here = PathBuf::from(".");
     if here.join("scenarios").is_dir() { here } else { PathBuf::from(env!("CARGO_MANIFEST_DIR")) }
-}
-
-pub(crate) fn printed(result: std::io::Result<()>) -> Result<(), Error> {
-    result.map_err(|source| Error::File { path: "standard output".into(), source })
 }
 
 /// The scenarios that were asked for; none is an error, because it is a typing mistake.

@@ -74,3 +74,8 @@ pub enum Error {
     #[error("{0}")]
     Usage(String),
 }
+
+/// What came of writing to standard output.
+pub(crate) fn printed(result: std::io::Result<()>) -> Result<(), Error> {
+    result.map_err(|source| Error::File { path: "standard output".into(), source })
+}

@@ -10,10 +10,11 @@ use kunwind::{
 use crate::Error;
 use crate::machine::{Interrupt, RegisterSet};
 use crate::oracle::Truth;
+use crate::prepared::Prepared;
 use crate::scenario::parse_place;
 use crate::subject::Live;
 use crate::subject::MAX_FRAMES;
-use crate::sweep::{Prepared, Trial};
+use crate::sweep::Trial;
 
 /// How many instructions are shown on each side of the point.
 const CONTEXT: usize = 5;

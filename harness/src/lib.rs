@@ -17,6 +17,7 @@ pub mod layout;
 pub mod listing;
 pub mod machine;
 pub mod oracle;
+pub mod prepared;
 pub mod report;
 pub mod scenario;
 pub mod sframe;

@@ -11,8 +11,8 @@ use crate::arch::Arch;
 use crate::design::{self, Rewriter};
 use crate::guest::{Guest, Symbol};
 use crate::machine::Memory;
+use crate::prepared::Prepared;
 use crate::scenario::Kind;
-use crate::sweep::Prepared;
 use crate::tables::Tables;
 use crate::verdict::Compares;
 

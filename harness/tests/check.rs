@@ -6,8 +6,8 @@ use std::process::Command;
 use kunwind::Format;
 use unwind_harness::check::{self, FORMATS, Function, Guest, Leaf, Part, TableResult};
 use unwind_harness::guest;
+use unwind_harness::prepared::Prepared;
 use unwind_harness::scenario::{Scenario, WrongRows, load_all};
-use unwind_harness::sweep::Prepared;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

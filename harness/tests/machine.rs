@@ -6,7 +6,7 @@ use rstest::rstest;
 use unwind_harness::arch::{self, Arch};
 use unwind_harness::guest::Guest;
 use unwind_harness::machine::{Action, Ended, Interrupt, Observer};
-use unwind_harness::sweep::Prepared;
+use unwind_harness::prepared::Prepared;
 
 fn path(cpu: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("guests").join(cpu).join("leaf.elf")

@@ -9,10 +9,11 @@ use rstest::rstest;
 use unwind_harness::arch::{self, Exception};
 use unwind_harness::guest::Guest;
 use unwind_harness::machine::{Action, Interrupt, Observer, RegisterSet};
+use unwind_harness::prepared::Prepared;
 use unwind_harness::report::Section;
 use unwind_harness::scenario::{Kind, Scenario};
 use unwind_harness::subject::{self, Live};
-use unwind_harness::sweep::{Job, Prepared};
+use unwind_harness::sweep::Job;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -5,8 +5,8 @@ use std::path::Path;
 use rstest::rstest;
 use unwind_harness::machine::{Action, Interrupt, Observer};
 use unwind_harness::oracle::{Oracle, Witnesses};
+use unwind_harness::prepared::Prepared;
 use unwind_harness::scenario::Scenario;
-use unwind_harness::sweep::Prepared;
 
 struct Watch<'p> {
     oracle: Oracle<'p>,

@@ -13,8 +13,8 @@ use kunwind::Format;
 
 use crate::Error;
 use crate::oracle::Witnesses;
+use crate::prepared::Prepared;
 use crate::scenario::{Scenario, Variant};
-use crate::sweep::Prepared;
 
 pub use claim::Leaf;
 

@@ -11,9 +11,9 @@ use crate::arch::Linkage;
 use crate::guest::Symbol;
 use crate::machine::{Action, Interrupt, Memory, Observer, RegisterSet};
 use crate::oracle::{Activation, Oracle, Witnesses};
+use crate::prepared::Prepared;
 use crate::scenario::Text;
 use crate::subject::Live;
-use crate::sweep::Prepared;
 
 /// What a table says of one instruction, and how it stood the test.
 #[derive(Debug, Default)]

@@ -10,7 +10,7 @@ use super::append::{self, Plan};
 use super::cfi_file::{Elf, OwnedCfi};
 use super::refuse;
 use crate::Error;
-use crate::cli::printed;
+use crate::error::printed;
 
 /// What to encode.
 #[derive(Debug, Args)]

@@ -15,7 +15,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use kunwind::sframe::{ErrorKind, Profile, Section, Severity, Surroundings, Version, validate};
 
 use crate::Error;
-use crate::cli::printed;
+use crate::error::printed;
 use elf::{Input, Table};
 
 const EXIT_STATUS: &str = "\

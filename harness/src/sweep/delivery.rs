@@ -5,16 +5,17 @@
 
 use kunwind::{CodeAddress, Frame, Register, Regs, Source};
 
+use super::Points;
 use super::marker::Markers;
 use super::nesting::Nesting;
 use super::record::{Arrival, Column, Recorder};
 use super::task::{live_words, locate};
 use super::user::{self, Deferred};
-use super::{Points, Prepared};
 use crate::Error;
 use crate::arch::{Exception, Linkage};
 use crate::machine::{Action, Interrupt, Memory, Observer, RegisterSet};
 use crate::oracle::{Cause, LiveWords, Oracle, Truth, Witnesses};
+use crate::prepared::Prepared;
 use crate::report::{Section, Start};
 use crate::scenario::{Inner, Kind, Scenario, Variant};
 use crate::subject::{Live, Scope, Subject};

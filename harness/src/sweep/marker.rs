@@ -1,7 +1,7 @@
 //! The functions and words of a kernel guest that deliveries look for.
 
-use super::Prepared;
 use crate::Error;
+use crate::prepared::Prepared;
 
 /// The function whose instructions, and whose callees', are interrupted.
 const SUBJECT_FUNCTION: &str = "guest_main";

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{Points, Prepared};
+use super::Points;
 use crate::guest::{CodeMap, Symbol};
 use crate::oracle::Truth;
+use crate::prepared::Prepared;
 
 /// The outer exceptions of a nested run.
 pub(super) struct Nesting<'p> {

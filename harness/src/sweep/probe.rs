@@ -3,11 +3,12 @@
 
 use kunwind::{CodeAddress, Frame, Regs, Source};
 
+use super::Points;
 use super::record::{Arrival, Column, Recorder};
 use super::task::{live_words, locate, offered, task};
-use super::{Points, Prepared};
 use crate::machine::{Action, Interrupt, Observer, RegisterSet};
 use crate::oracle::{LiveWords, Oracle, Witnesses};
+use crate::prepared::Prepared;
 use crate::report::{Section, Start};
 use crate::scenario::{Kind, Scenario, Variant};
 use crate::subject::{Live, Subject};

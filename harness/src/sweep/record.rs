@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 
 use kunwind::Frame;
 
-use super::{Points, Prepared, Trial};
+use super::{Points, Trial};
 use crate::explain::Teller;
 use crate::guest::{CodeMap, Guest};
 use crate::machine::Interrupt;
 use crate::oracle::{Activation, Truth, Whereabouts};
+use crate::prepared::Prepared;
 use crate::report::atlas::trampoline;
 use crate::report::{Counters, Displaced, Finding, Function, Instruction, Run, Section, Start, SubjectResult};
 use crate::scenario::{Kind, Scenario, Variant};

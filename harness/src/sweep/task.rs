@@ -2,10 +2,10 @@
 
 use kunwind::{Register, RetStack, StackBounds, Task};
 
-use super::Prepared;
 use super::record::Recorder;
 use crate::machine::Memory;
 use crate::oracle::{LiveWords, Sight, Truth, displaced};
+use crate::prepared::Prepared;
 
 /// Where a new task begins (guests/KERNEL.md).
 const FORK_ENTRY: &str = "ret_from_fork_asm";

@@ -4,9 +4,9 @@ use std::ops::ControlFlow;
 
 use kunwind::{Frame, Target, Unwinder, Walk, WalkState};
 
-use super::Prepared;
 use crate::guest::Symbol;
 use crate::oracle::{Activation, Truth};
+use crate::prepared::Prepared;
 use crate::subject::{Live, Subject};
 use crate::verdict::{Rules, Verdict};
 

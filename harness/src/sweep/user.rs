@@ -3,10 +3,10 @@
 
 use kunwind::{CodeAddress, Frame, Regs, Source, StackBounds};
 
-use super::Prepared;
 use super::record::{Arrival, Recorder};
 use crate::machine::{Interrupt, Memory, RegisterSet};
 use crate::oracle::Truth;
+use crate::prepared::Prepared;
 use crate::report::Start;
 use crate::subject::Live;
 
