@@ -10,10 +10,17 @@
 //@ build fgraph_voluntary-F3: -DDESIGN=3 -DFGRAPH_RESCHED
 //@ build fgraph_voluntary-F4: -DDESIGN=4 -DFGRAPH_RESCHED
 //@ build fgraph_voluntary-F5: -DDESIGN=5 -DFGRAPH_RESCHED
+//@ build fgraph_sdei-F0: -DDESIGN=0 -DSDEI
+//@ build fgraph_sdei-F3: -DDESIGN=3 -DSDEI
+//@ build fgraph_sdei-F4: -DDESIGN=4 -DSDEI
+//@ build fgraph_sdei-F5: -DDESIGN=5 -DSDEI
 // The function graph tracer: two functions whose return addresses it replaces, one with a frame record and one without.
 // While a return is traced, the original address moves from the ret_stack through registers into the link register.
 #define PREEMPT_COUNT
 #include "kernel.S"
+#ifdef SDEI
+#include "kernel_sdei.S"
+#endif
 #include "kernel_fgraph.S"
 
 #include "guest_main.S"
