@@ -1,16 +1,18 @@
 //! Scenarios: which guest, which points, and what is demanded of whom. One TOML file each.
 
+mod known;
+
 use std::collections::BTreeMap;
-use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use serde::de::{IntoDeserializer, SeqAccess, Visitor};
 
 use crate::Error;
 use crate::arch::{self, Arch};
 use crate::design::{PLAIN, Rewriter};
 use crate::verdict::Verdict;
+
+pub use known::Known;
 
 /// A scenario as its TOML says it, with its name.
 pub struct Scenario {
@@ -91,7 +93,7 @@ pub struct Text {
     #[serde(default)]
     pub wrong_rows: Vec<WrongRows>,
     /// Deviations with reasons.
-    #[serde(default, deserialize_with = "each_known")]
+    #[serde(default, deserialize_with = "known::each")]
     pub known: Vec<Known>,
 }
 
@@ -262,91 +264,6 @@ impl Level {
     }
 }
 
-/// A deviation that is expected, where and why. One that no longer happens is an error.
-#[derive(Debug, Clone)]
-pub struct Known {
-    /// The subject.
-    pub unwinder: String,
-    /// The instructions, inclusive.
-    pub at: Range,
-    /// The verdict.
-    pub verdict: Verdict,
-    /// The variant; without it, all.
-    pub variant: Option<String>,
-    /// The kind of interruption; without it, all.
-    pub interrupt: Option<Kind>,
-    /// The reason.
-    pub because: String,
-}
-
-/// `[[known]]` as it is written: several subjects, ranges, verdicts and variants may share a reason.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct KnownText {
-    unwinder: OneOrMany<String>,
-    at: OneOrMany<Range>,
-    verdict: OneOrMany<String>,
-    variant: Option<OneOrMany<String>>,
-    interrupt: Option<Kind>,
-    because: String,
-}
-
-/// One value, or a list of them.
-struct OneOrMany<T>(Vec<T>);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        /// Serde's untagged enums would lose the reason why a value is refused.
-        struct Values<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Values<T> {
-            type Value = OneOrMany<T>;
-
-            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                formatter.write_str("a string or a list of strings")
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
-                T::deserialize(text.into_deserializer()).map(|value| OneOrMany(vec![value]))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
-                let mut values = Vec::new();
-                while let Some(value) = sequence.next_element()? {
-                    values.push(value);
-                }
-                if values.is_empty() {
-                    return Err(serde::de::Error::custom("an empty list stands for nothing"));
-                }
-                Ok(OneOrMany(values))
-            }
-        }
-        deserializer.deserialize_any(Values(PhantomData))
-    }
-}
-
-/// Every combination of subject, range, verdict and variant is a deviation of its own, and each must happen.
-fn each_known<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Known>, D::Error> {
-    let mut all = Vec::new();
-    for text in Vec::<KnownText>::deserialize(deserializer)? {
-        let variants = text.variant.map_or_else(|| vec![None], |names| names.0.into_iter().map(Some).collect());
-        for verdict in &text.verdict.0 {
-            let verdict = verdict.parse().map_err(serde::de::Error::custom)?;
-            for (unwinder, variant) in text.unwinder.0.iter().flat_map(|name| variants.iter().map(move |of| (name, of)))
-            {
-                all.extend(text.at.0.iter().map(|at| Known {
-                    unwinder: unwinder.clone(),
-                    at: at.clone(),
-                    verdict,
-                    variant: variant.clone(),
-                    interrupt: text.interrupt,
-                    because: text.because.clone(),
-                }));
-            }
-        }
-    }
-    Ok(all)
-}
-
 /// Instructions of one function: `leaf+0x0..leaf+0xc`, both included, or one `leaf+0x8`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
@@ -493,7 +410,9 @@ pub fn load_all(root: &Path) -> Result<Vec<Scenario>, Error> {
         let mut paths: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
         paths.sort();
-        scenarios.extend(paths.iter().map(|path| Scenario::load(path)).collect::<Result<Vec<_>, _>>()?);
+        for path in paths {
+            scenarios.push(Scenario::load(&path)?);
+        }
     }
     Ok(scenarios)
 }

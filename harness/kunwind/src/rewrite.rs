@@ -23,6 +23,13 @@ pub struct Trampoline {
     pub end: u64,
 }
 
+impl Trampoline {
+    /// The trampoline whose address is exactly this one: where it stands for another.
+    pub(crate) fn exactly(address: u64, target: &dyn Target) -> Option<Self> {
+        target.trampoline(address).filter(|trampoline| trampoline.start == address)
+    }
+}
+
 /// What an unwinder does with a pc strictly inside of `return_to_handler`. Its handler takes the original address off the
 /// ret_stack, and until the trampoline has put it into its place there is none that a walk comes by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -168,16 +175,15 @@ impl RewriteCursor {
     ///
     /// As [`RewriteCursor::fgraph`].
     pub fn recover(&mut self, pc: u64, cookie: u64, target: &dyn Target) -> Result<u64, Error> {
-        let exactly = |pc| target.trampoline(pc).filter(|trampoline| trampoline.start == pc);
         // Without a ret_stack nobody traces, and the address is what it is.
         let is_traced = || target.task().is_some_and(|task| task.ret_stack.is_some());
-        let pc = match exactly(pc) {
+        let pc = match Trampoline::exactly(pc, target) {
             Some(trampoline) if trampoline.kind == RewriteKind::Fgraph && is_traced() => {
                 self.fgraph(&trampoline, cookie, target)?
             }
             _ => pc,
         };
-        match exactly(pc) {
+        match Trampoline::exactly(pc, target) {
             Some(trampoline) if trampoline.kind == RewriteKind::Rethook => self.rethook(&trampoline, cookie, target),
             _ => Ok(pc),
         }

@@ -15,8 +15,7 @@ static METADATA: Layout = Layout {
 /// The proposal of the S4 series: metadata records as on arm64, found from a frame pointer that points above them.
 #[must_use]
 pub const fn riscv_metadata(form: Form) -> MetadataUnwinder {
-    let names = ["riscv-metadata", "riscv-metadata:best-effort"];
-    MetadataUnwinder { layout: &METADATA, names, form, boundary: Boundary::FramePointer, inside: Inside::Ignore }
+    with_design(["riscv-metadata", "riscv-metadata:best-effort"], form, Inside::Ignore)
 }
 
 /// [`riscv_metadata`] with a design that closes the windows of `return_to_handler`.

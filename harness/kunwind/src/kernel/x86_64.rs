@@ -19,8 +19,8 @@ const RETURN_TO_HANDLER_SAVED: u64 = PT_REGS_SIZE;
 
 /// `ftrace_graph_ret_addr`: what an address in this slot stands for. One that nobody remembers stays what it is.
 fn recover_fgraph(pc: u64, slot: u64, state: &mut WalkState, target: &dyn Target) -> u64 {
-    match target.trampoline(pc) {
-        Some(trampoline) if trampoline.start == pc && trampoline.kind == RewriteKind::Fgraph => {
+    match Trampoline::exactly(pc, target) {
+        Some(trampoline) if trampoline.kind == RewriteKind::Fgraph => {
             state.rewritten.fgraph(&trampoline, slot, target).unwrap_or(pc)
         }
         _ => pc,
@@ -29,8 +29,8 @@ fn recover_fgraph(pc: u64, slot: u64, state: &mut WalkState, target: &dyn Target
 
 /// `unwind_recover_rethook` (arch/x86/include/asm/unwind.h): the same of rethooks, but what nobody remembers ends the walk.
 pub(super) fn recover_rethook(pc: u64, slot: u64, state: &mut WalkState, target: &dyn Target) -> Result<u64, Error> {
-    match target.trampoline(pc) {
-        Some(trampoline) if trampoline.start == pc && trampoline.kind == RewriteKind::Rethook => {
+    match Trampoline::exactly(pc, target) {
+        Some(trampoline) if trampoline.kind == RewriteKind::Rethook => {
             state.rewritten.rethook(&trampoline, slot, target)
         }
         _ => Ok(pc),
@@ -48,7 +48,7 @@ pub(super) fn recover(pc: u64, slot: u64, state: &mut WalkState, target: &dyn Ta
 pub(super) fn recover_or_refuse(pc: u64, slot: u64, state: &mut WalkState, target: &dyn Target) -> Result<u64, Error> {
     let mut pc = pc;
     for _ in 0..2 {
-        pc = match target.trampoline(pc).filter(|trampoline| trampoline.start == pc) {
+        pc = match Trampoline::exactly(pc, target) {
             None => return Ok(pc),
             Some(trampoline) if trampoline.kind == RewriteKind::Fgraph => {
                 state.rewritten.fgraph_complete(&trampoline, slot, target)?
@@ -56,8 +56,7 @@ pub(super) fn recover_or_refuse(pc: u64, slot: u64, state: &mut WalkState, targe
             Some(trampoline) => state.rewritten.rethook(&trampoline, slot, target)?,
         };
     }
-    let is_trampoline = target.trampoline(pc).is_some_and(|trampoline| trampoline.start == pc);
-    if is_trampoline { Err(Error::Unrecovered(pc)) } else { Ok(pc) }
+    if Trampoline::exactly(pc, target).is_some() { Err(Error::Unrecovered(pc)) } else { Ok(pc) }
 }
 
 /// `return_to_handler`, if this pc is strictly inside of it.

@@ -1,0 +1,95 @@
+//! `[[known]]`: deviations that are expected.
+
+use std::marker::PhantomData;
+
+use serde::Deserialize;
+use serde::de::{IntoDeserializer, SeqAccess, Visitor};
+
+use super::{Kind, Range};
+use crate::verdict::Verdict;
+
+/// A deviation that is expected, where and why. One that no longer happens is an error.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// The subject.
+    pub unwinder: String,
+    /// The instructions, inclusive.
+    pub at: Range,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The variant; without it, all.
+    pub variant: Option<String>,
+    /// The kind of interruption; without it, all.
+    pub interrupt: Option<Kind>,
+    /// The reason.
+    pub because: String,
+}
+
+/// `[[known]]` as it is written: several subjects, ranges, verdicts and variants may share a reason.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct KnownText {
+    unwinder: OneOrMany<String>,
+    at: OneOrMany<Range>,
+    verdict: OneOrMany<String>,
+    variant: Option<OneOrMany<String>>,
+    interrupt: Option<Kind>,
+    because: String,
+}
+
+/// One value, or a list of them.
+struct OneOrMany<T>(Vec<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// Serde's untagged enums would lose the reason why a value is refused.
+        struct Values<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Values<T> {
+            type Value = OneOrMany<T>;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("a string or a list of strings")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                T::deserialize(text.into_deserializer()).map(|value| OneOrMany(vec![value]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
+                let mut values = Vec::new();
+                while let Some(value) = sequence.next_element()? {
+                    values.push(value);
+                }
+                if values.is_empty() {
+                    return Err(serde::de::Error::custom("an empty list stands for nothing"));
+                }
+                Ok(OneOrMany(values))
+            }
+        }
+        deserializer.deserialize_any(Values(PhantomData))
+    }
+}
+
+/// Every combination of subject, range, verdict and variant is a deviation of its own, and each must happen.
+pub(super) fn each<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Known>, D::Error> {
+    let mut all = Vec::new();
+    for text in Vec::<KnownText>::deserialize(deserializer)? {
+        let variants = text.variant.map_or_else(|| vec![None], |names| names.0.into_iter().map(Some).collect());
+        for verdict in &text.verdict.0 {
+            let verdict = verdict.parse().map_err(serde::de::Error::custom)?;
+            for unwinder in &text.unwinder.0 {
+                for variant in &variants {
+                    all.extend(text.at.0.iter().map(|at| Known {
+                        unwinder: unwinder.clone(),
+                        at: at.clone(),
+                        verdict,
+                        variant: variant.clone(),
+                        interrupt: text.interrupt,
+                        because: text.because.clone(),
+                    }));
+                }
+            }
+        }
+    }
+    Ok(all)
+}
