@@ -70,6 +70,16 @@ pub enum Error {
         /// Unicorn's answer.
         reason: String,
     },
+    /// A log does not fit what is made of it, or is malformed.
+    #[error("log of {run}: event at byte {at}: {reason}")]
+    Log {
+        /// Which run.
+        run: String,
+        /// Where among its events, in bytes.
+        at: usize,
+        /// What is wrong.
+        reason: String,
+    },
     /// The command line asks for something that does not exist.
     #[error("{0}")]
     Usage(String),

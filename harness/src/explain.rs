@@ -1,20 +1,17 @@
-//! One point, told in full: registers, code, truth, and each walk with the memory words that gave each of its frames.
+//! Explains one point in full: registers, code, truth, and each walk with the memory words that gave each of its entries.
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
 
-use kunwind::{
-    Claims, End, Format, Frame, Regs, StackBounds, Step, Table, Target, Task, Trampoline, Unwinder, WalkState,
-};
-
 use crate::Error;
-use crate::machine::{Interrupt, RegisterSet};
+use crate::cpu::Regs;
+use crate::experiment::{Arrival, Column, Visit};
+use crate::guest::Program;
 use crate::oracle::Truth;
-use crate::prepared::Prepared;
 use crate::scenario::parse_place;
-use crate::subject::Live;
-use crate::subject::MAX_FRAMES;
-use crate::sweep::Trial;
+use crate::subject::{End, GuestTarget, Question, Reads};
+use crate::trace::{Point, RegisterSet};
+use crate::verdict::Judge;
 
 /// How many instructions are shown on each side of the point.
 const CONTEXT: usize = 5;
@@ -22,7 +19,7 @@ const CONTEXT: usize = 5;
 /// The name of a point: `leaf+0x8#1`; without an offset the function's first instruction, without a number the first
 /// arrival.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Point {
+pub struct PointName {
     /// The function.
     pub function: String,
     /// From its start, in bytes.
@@ -31,266 +28,192 @@ pub struct Point {
     pub visit: u64,
 }
 
-impl std::str::FromStr for Point {
+impl std::str::FromStr for PointName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        // Of a nested point the second exception's part names it; what stands behind a colon is its kind and start.
+        // The second exception's part names a nested point; kind and start follow a colon.
         let inner = text.rsplit('/').next().unwrap_or(text);
         let inner = inner.split(':').next().unwrap_or(inner);
         let (place, visit) = inner.split_once('#').unwrap_or((inner, "1"));
         let (function, offset) = parse_place(place)?;
         match visit.parse() {
             Ok(visit) if visit > 0 => Ok(Self { function, offset, visit }),
-            _ => Err(format!("{text:?}: the arrival behind # counts from 1")),
+            _ => Err(format!("{text:?}: the arrival after # counts from 1")),
         }
     }
 }
 
-impl std::fmt::Display for Point {
+impl std::fmt::Display for PointName {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "{}+{:#x}#{}", self.function, self.offset, self.visit)
     }
 }
 
-/// One point while it is told: the point that was asked for, and what has been written of it.
+/// Waits for one point of an experiment and writes down all that can be said of it.
 #[derive(Debug)]
-pub(crate) struct Teller {
+pub struct Explainer<'p> {
+    program: &'p Program,
+    judge: Judge<'p>,
     address: u64,
     visit: u64,
     text: String,
 }
 
-impl Teller {
-    /// Waits for a point.
+impl<'p> Explainer<'p> {
+    /// Waits for a point; a trace may leave out the functions `omissible`.
     ///
     /// # Errors
     ///
     /// [`Error::MissingSymbol`] without its function, [`Error::Usage`] when it is inside an instruction.
-    pub(crate) fn new(prepared: &Prepared, point: &Point) -> Result<Self, Error> {
-        let function = prepared.guest.function(&point.function)?;
+    pub fn new(program: &'p Program, point: &PointName, omissible: &'p [String]) -> Result<Self, Error> {
+        let function = program.guest.function(&point.function)?;
         let address = function.address.saturating_add(point.offset);
-        if point.offset >= function.size || prepared.listing.line(address).is_none() {
+        if point.offset >= function.size || program.listing.line(address).is_none() {
             return Err(Error::Usage(format!("{point} is not the start of an instruction of {}", function.name)));
         }
-        Ok(Self { address, visit: point.visit, text: String::new() })
-    }
-
-    /// Whether this is the point.
-    pub(crate) fn wants(&self, address: u64, visit: u64) -> bool {
-        (self.address, self.visit) == (address, visit)
+        let judge = Judge::new(program.guest.cpu, &program.guest.symbols, omissible);
+        Ok(Self { program, judge, address, visit: point.visit, text: String::new() })
     }
 
     /// What has been written; nothing if the point never came.
-    pub(crate) fn finish(self) -> Option<String> {
+    #[must_use]
+    pub fn finish(self) -> Option<String> {
         (!self.text.is_empty()).then_some(self.text)
     }
 
-    /// Tells how the machine stands: once for each point.
-    pub(crate) fn machine(&mut self, prepared: &Prepared, at: &Interrupt<'_>) {
-        let writer = Writer { prepared };
-        let mut regs = Regs::none();
-        at.read(&RegisterSet::all(prepared.guest.arch), &mut regs);
-        writer.registers(&mut self.text, &regs);
-        writer.code(&mut self.text, at.pc);
+    fn wants(&self, at: Arrival) -> bool {
+        (self.address, self.visit) == (at.pc, at.visit)
     }
 
-    /// Tells one walk beside the truth.
-    pub(crate) fn walk(&mut self, label: &str, trial: &Trial<'_>, start: Frame, live: &Live<'_>, truth: &Truth) {
-        let writer = Writer { prepared: trial.prepared };
-        writer.truth(&mut self.text, truth);
-        writer.damage(&mut self.text, live);
-        writer.walk(&mut self.text, label, trial, start, live, truth);
-    }
-}
-
-/// Writes about one guest.
-struct Writer<'p> {
-    prepared: &'p Prepared,
-}
-
-impl Writer<'_> {
-    fn registers(&self, text: &mut String, regs: &Regs) {
-        let abi = self.prepared.guest.arch.abi();
-        let _ = writeln!(text, "\nregisters");
+    fn registers(&mut self, regs: &Regs) {
+        let abi = self.program.guest.cpu.abi;
+        let _ = writeln!(self.text, "\nregisters");
         let known: Vec<_> = regs.iter().collect();
         for row in known.chunks(4) {
             for (register, value) in row {
-                let _ = write!(text, "  {:>4} {value:#018x}", abi.register_name(*register));
+                let _ = write!(self.text, "  {:>4} {value:#018x}", abi.register_name(*register));
             }
-            text.push('\n');
+            self.text.push('\n');
         }
     }
 
-    fn code(&self, text: &mut String, pc: u64) {
-        let symbols = &self.prepared.guest.symbols;
-        let _ = writeln!(text, "\ncode");
+    fn code(&mut self, pc: u64) {
+        let symbols = &self.program.guest.symbols;
+        let _ = writeln!(self.text, "\ncode");
         let Some(function) = symbols.function_at(pc) else { return };
-        let lines: Vec<_> = self.prepared.listing.range(function.address..function.address + function.size).collect();
+        let lines = self.program.listing.of(function);
         let here = lines.iter().position(|line| line.address == pc).unwrap_or(0);
         for line in &lines[here.saturating_sub(CONTEXT)..lines.len().min(here + CONTEXT + 1)] {
             let mark = if line.address == pc { "->" } else { "  " };
-            let _ = writeln!(text, "  {mark} {:<24} {}", symbols.name(line.address), line.text);
+            let _ = writeln!(self.text, "  {mark} {:<24} {}", symbols.name(line.address), line.text);
         }
     }
 
-    /// A stack address relative to its stack, which says more than the number.
-    fn place(&self, address: u64) -> String {
-        let stacks = &self.prepared.layout.stacks;
-        match self.prepared.layout.stack_of(address) {
-            Some(index) => {
-                format!("{address:#x} ({} stack top-{:#x})", stacks[index].name, stacks[index].bounds.high - address)
-            }
-            None => format!("{address:#x}"),
-        }
-    }
-
-    fn truth(&self, text: &mut String, truth: &Truth) {
-        let guest = &self.prepared.guest;
-        let fp = guest.arch.callee_saved().iter().position(|register| *register == guest.arch.abi().fp);
-        let _ = writeln!(text, "\ntruth, youngest activation first");
+    fn truth(&mut self, truth: &Truth) {
+        let Program { guest, layout, .. } = self.program;
+        let fp = guest.cpu.fp_index();
+        let _ = writeln!(self.text, "\ntruth, youngest activation first");
         for (number, entry) in (1..).zip(truth.activations()) {
             let name = entry.place().name(&guest.symbols);
-            let _ = write!(text, "  {number:>3}  {name:<28} cfa {}", self.place(entry.cfa));
+            let _ = write!(self.text, "  {number:>3}  {name:<28} cfa {}", layout.name(entry.cfa));
             if let Some(value) = fp.and_then(|index| entry.saved.get(index)) {
-                let _ =
-                    write!(text, "  {} {}", guest.arch.abi().register_name(guest.arch.abi().fp), self.place(*value));
+                let _ = write!(
+                    self.text,
+                    "  {} {}",
+                    guest.cpu.abi.register_name(guest.cpu.abi.fp),
+                    layout.name(*value)
+                );
             }
-            text.push('\n');
+            self.text.push('\n');
         }
         if truth.activations().next().is_none() {
-            let _ = writeln!(text, "  (none: the interrupted function is the outermost)");
+            let _ = writeln!(self.text, "  (none: the interrupted function is the outermost)");
         }
     }
 
     /// What the walk reads differently than it is.
-    fn damage(&self, text: &mut String, live: &Live<'_>) {
-        for (address, value) in live.changed {
-            let real = live.memory.read_u64(*address).map_or("unreadable".to_owned(), |real| self.place(real));
-            let _ = writeln!(text, "damaged: {} reads {}, and is {real}", self.place(*address), self.place(*value));
+    fn damage(&mut self, target: &GuestTarget<'_>) {
+        let layout = &self.program.layout;
+        for (address, value) in target.changed {
+            let real = target.memory.read_u64(*address).map_or("unreadable".to_owned(), |real| layout.name(real));
+            let (at, value) = (layout.name(*address), layout.name(*value));
+            let _ = writeln!(self.text, "damaged: {at} reads {value}, and is {real}");
         }
     }
 
-    fn walk(&self, text: &mut String, label: &str, trial: &Trial<'_>, start: Frame, live: &Live<'_>, truth: &Truth) {
-        let guest = &self.prepared.guest;
-        let mut buffer = vec![start; MAX_FRAMES];
-        let recorded = Recorded { unwinder: &*trial.subject.unwinder, live, steps: RefCell::default() };
-        let walk = trial.walk_with(&recorded, start, &recorded, &mut buffer);
-        let verdict = trial.judge(truth, &walk);
-        let _ = writeln!(text, "\n{label}: {verdict} ({}, end: {})", walk.claim, walk.end);
-        let steps = recorded.steps.borrow();
-        for (number, frame) in walk.frames.iter().enumerate() {
-            let name = guest.symbols.name_of(frame.pc);
-            let _ = write!(text, "  {number:>3}  {name:<28} {}", frame.source);
-            let abi = guest.arch.abi();
-            // A start may know them all, and the machine's registers are told once already.
+    fn asked(&mut self, column: &Column<'_>, question: &Question<'_>, truth: &Truth) {
+        let Program { guest, layout, .. } = self.program;
+        let abi = guest.cpu.abi;
+        let (reads, why) = (Reads::default(), RefCell::default());
+        let target = question.target.with_reads(&reads);
+        let question = Question { target: &target, why: Some(&why), ..*question };
+        let mut entries = String::new();
+        let mut number = 0;
+        let words = |text: &mut String| {
+            for (address, value) in reads.borrow_mut().drain(..) {
+                let value = value.map_or("unreadable".to_owned(), |value| format!("{value:#x}"));
+                let _ = writeln!(text, "         read {} = {value}", layout.name(address));
+            }
+        };
+        let (verdict, walk) = self.judge.walk(column.subject, &question, truth, &mut |entry| {
+            let _ = write!(entries, "  {number:>3}  {:<28} {}", guest.symbols.name_of(entry.pc), entry.source);
+            // A start may know all registers, and those of the machine are printed already.
             for register in [Some(abi.fp), abi.ra, Some(abi.sp)].into_iter().flatten() {
-                if let Some(value) = frame.regs.get(register) {
-                    let _ = write!(text, "  {}={}", abi.register_name(register), self.place(value));
+                if let Some(value) = entry.regs.get(register) {
+                    let _ = write!(entries, "  {}={}", abi.register_name(register), layout.name(value));
                 }
             }
-            text.push('\n');
-            if number > 0 {
-                self.words(text, steps.get(number - 1));
-            }
+            entries.push('\n');
+            words(&mut entries);
+            number += 1;
+        });
+        let outcome = walk.outcome;
+        let why = why.into_inner();
+        if outcome.end != End::Full {
+            let _ = writeln!(entries, "  then {why}");
+            words(&mut entries);
         }
-        if walk.end != End::Full && steps.len() == walk.frames.len() {
-            let _ = writeln!(text, "  then {}", walk.end);
-            self.words(text, steps.last());
-        }
-    }
-
-    fn words(&self, text: &mut String, step: Option<&Vec<Read>>) {
-        for (address, value) in step.into_iter().flatten() {
-            let value = value.map_or("unreadable".to_owned(), |value| format!("{value:#x}"));
-            let _ = writeln!(text, "         read {} = {value}", self.place(*address));
-        }
+        let _ = write!(
+            self.text,
+            "\n{}: {verdict} ({}, end: {why})\n{entries}",
+            column.label(),
+            outcome.claim
+        );
     }
 }
 
-/// An address that was read, and the word there, if it could be.
-type Read = (u64, Option<u64>);
-
-/// An unwinder and its target, with every read of every step written down.
-struct Recorded<'a> {
-    unwinder: &'a dyn Unwinder,
-    live: &'a Live<'a>,
-    steps: RefCell<Vec<Vec<Read>>>,
-}
-
-impl Unwinder for Recorded<'_> {
-    fn name(&self) -> &'static str {
-        self.unwinder.name()
-    }
-
-    fn claims(&self) -> Claims {
-        self.unwinder.claims()
-    }
-
-    fn needs(&self) -> Option<kunwind::Format> {
-        self.unwinder.needs()
-    }
-
-    fn inside(&self) -> kunwind::Inside {
-        self.unwinder.inside()
-    }
-
-    fn step(&self, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<Step, kunwind::Error> {
-        self.steps.borrow_mut().push(Vec::new());
-        self.unwinder.step(frame, state, target)
-    }
-}
-
-impl Target for Recorded<'_> {
-    fn read_u64(&self, address: u64) -> Option<u64> {
-        let value = self.live.read_u64(address);
-        if let Some(step) = self.steps.borrow_mut().last_mut() {
-            step.push((address, value));
+impl Visit for Explainer<'_> {
+    fn point(&mut self, at: Arrival, _: Option<&str>, machine: &Point<'_>) {
+        if self.wants(at) {
+            let mut regs = Regs::none();
+            machine.read(&RegisterSet::all(self.program.guest.cpu), &mut regs);
+            self.registers(&regs);
+            self.code(at.pc);
         }
-        value
     }
 
-    fn stacks(&self) -> &[StackBounds] {
-        self.live.stacks()
-    }
-
-    fn is_text(&self, address: u64) -> bool {
-        self.live.is_text(address)
-    }
-
-    fn is_exception_entry(&self, address: u64) -> bool {
-        self.live.is_exception_entry(address)
-    }
-
-    fn task(&self) -> Option<Task> {
-        self.live.task()
-    }
-
-    fn table(&self, format: Format) -> Option<&dyn Table> {
-        self.live.table(format)
-    }
-
-    fn orc(&self) -> Option<kunwind::OrcTable<'_>> {
-        self.live.orc()
-    }
-
-    fn trampoline(&self, address: u64) -> Option<Trampoline> {
-        self.live.trampoline(address)
+    fn walk(&mut self, at: Arrival, _: Option<&str>, column: &Column<'_>, question: &Question<'_>, truth: &Truth) {
+        if self.wants(at) {
+            self.truth(truth);
+            self.damage(question.target);
+            self.asked(column, question, truth);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Point;
+    use super::PointName;
 
     #[test]
     fn a_point_has_defaults() {
-        let point = |text: &str| text.parse::<Point>();
-        assert_eq!(point("leaf+0x8#2"), Ok(Point { function: "leaf".into(), offset: 8, visit: 2 }));
-        assert_eq!(point("leaf"), Ok(Point { function: "leaf".into(), offset: 0, visit: 1 }));
-        assert_eq!(point("leaf+12"), Ok(Point { function: "leaf".into(), offset: 12, visit: 1 }));
+        let point = |text: &str| text.parse::<PointName>();
+        assert_eq!(point("leaf+0x8#2"), Ok(PointName { function: "leaf".into(), offset: 8, visit: 2 }));
+        assert_eq!(point("leaf"), Ok(PointName { function: "leaf".into(), offset: 0, visit: 1 }));
+        assert_eq!(point("leaf+12"), Ok(PointName { function: "leaf".into(), offset: 12, visit: 1 }));
         let nested = point("leaf+0x8#1:irq/el1h_irq+0x14#3:nmi@regs");
-        assert_eq!(nested, Ok(Point { function: "el1h_irq".into(), offset: 0x14, visit: 3 }));
+        assert_eq!(nested, Ok(PointName { function: "el1h_irq".into(), offset: 0x14, visit: 3 }));
         assert!(point("leaf#0").is_err());
         assert!(point("+0x8").is_err());
         assert!(point("leaf+0xzz").is_err());

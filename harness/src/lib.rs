@@ -1,29 +1,26 @@
-//! Runs small guests under a CPU emulator, interrupts them before every instruction, lets stack unwinders walk at every
-//! point, and compares each walk with a truth that reads no unwind information.
+//! Runs guests under a CPU emulator, interrupts them before every instruction, lets stack unwinders walk at every point, and compares
+//! each walk with a truth that reads no unwind information.
 //!
-//! Data flows one way: guest, machine, { oracle, subject }, verdict, sweep, report. ARCHITECTURE.md draws the map and
+//! Data flows one way: guest, run, { oracle, subject }, verdict, experiment, recording, report. ARCHITECTURE.md draws the map and
 //! lists the lines that must not be crossed.
 
-pub mod arch;
-pub mod check;
-pub mod claim;
+pub mod analysis;
 pub mod cli;
-pub mod design;
+pub mod cpu;
 pub mod error;
+pub mod experiment;
 pub mod explain;
-pub mod gate;
 pub mod guest;
-pub mod layout;
-pub mod listing;
 pub mod machine;
 pub mod oracle;
-pub mod prepared;
+pub mod recording;
 pub mod report;
+pub mod rows;
 pub mod scenario;
 pub mod sframe;
 pub mod subject;
-pub mod sweep;
-pub mod tables;
+pub mod suite;
+pub mod trace;
 pub mod verdict;
 
 pub use error::Error;

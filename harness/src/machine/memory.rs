@@ -1,20 +1,24 @@
-//! Guest memory: it belongs to the harness and is lent to the emulator.
+//! Guest memory: the harness owns it and lends it to the emulator.
 
+use std::cell::RefCell;
 use std::ops::Range;
 use std::ptr::NonNull;
 
 use unicorn_engine::Prot;
 
+use crate::guest::layout::Stack;
 use crate::guest::{Guest, PAGE, Segment};
-use crate::layout::Stack;
+use crate::trace::Memory;
 
 /// Guest memory. The emulator writes to it while the guest runs; the harness reads it while the guest stands still.
 #[derive(Debug)]
-pub struct Memory {
+pub struct GuestMemory {
     /// Writable regions first: stacks are read most.
     pub(super) regions: Vec<Region>,
-    /// The pages between stacks: mapped, and nobody's.
+    /// The pages between stacks: mapped, but no access is allowed.
     guards: Vec<Range<u64>>,
+    /// The addresses of words that the harness has written since somebody asked.
+    writes: RefCell<Vec<u64>>,
 }
 
 /// A mapped range of guest memory.
@@ -65,11 +69,11 @@ impl Drop for Region {
     }
 }
 
-impl Memory {
+impl GuestMemory {
     pub(super) fn new(guest: &Guest) -> Self {
         let mut regions: Vec<_> = guest.segments.iter().map(Region::new).collect();
         regions.sort_by_key(|region| region.permission & Prot::WRITE == Prot::NONE);
-        Self { regions, guards: Vec::new() }
+        Self { regions, guards: Vec::new(), writes: RefCell::default() }
     }
 
     /// Makes guard pages of whatever whole pages lie between the stacks, which are in ascending order. Below the lowest
@@ -86,18 +90,6 @@ impl Memory {
         self.guards.iter().any(|range| range.contains(&address))
     }
 
-    /// The word at a guest address, if all its bytes are mapped. Guests are little-endian.
-    #[must_use]
-    pub fn read_u64(&self, address: u64) -> Option<u64> {
-        self.regions.iter().find_map(|region| {
-            let offset = region.offset(address, 8)?;
-            // SAFETY: the eight bytes are inside the allocation. The guest, which alone writes to it during a run, stands
-            // still while anybody can call this: it runs on this thread, inside `Machine::run`.
-            let bytes = unsafe { region.bytes.add(offset).cast::<[u8; 8]>().read() };
-            Some(u64::from_le_bytes(bytes))
-        })
-    }
-
     /// Writes a word while the guest stands still: before its start, or as hardware does when it takes an exception. False
     /// when it is not mapped, or in a guard page.
     pub fn write_u64(&self, address: u64, value: u64) -> bool {
@@ -107,16 +99,38 @@ impl Memory {
                 // SAFETY: the eight bytes are inside the allocation, which Rust code reaches only through raw pointers, and the
                 // guest stands still, as for `read_u64`.
                 unsafe { region.bytes.add(offset).cast::<[u8; 8]>().write(value.to_le_bytes()) };
+                self.writes.borrow_mut().push(address);
                 true
             })
+    }
+
+    /// Which words the harness has written since this was called last.
+    pub(super) fn take_writes(&self) -> Vec<u64> {
+        self.writes.take()
     }
 
     pub(super) fn region(&self, address: u64) -> Option<&Region> {
         self.regions.iter().find(|region| region.offset(address, 1).is_some())
     }
+}
 
-    /// Appends the words from `low` up to `high` to a vector: a copy of a stack's live part.
-    pub fn copy_words(&self, low: u64, high: u64, words: &mut Vec<u64>) {
-        words.extend((low & !7..high).step_by(8).map(|address| self.read_u64(address).unwrap_or_default()));
+impl Memory for GuestMemory {
+    fn read(&self, address: u64, bytes: &mut [u8]) -> bool {
+        self.regions.iter().any(|region| {
+            let Some(offset) = region.offset(address, bytes.len()) else { return false };
+            // SAFETY: all the bytes are inside the allocation, as for `read_u64`; `bytes` is Rust's own memory.
+            unsafe { region.bytes.add(offset).copy_to_nonoverlapping(NonNull::from(&mut *bytes).cast(), bytes.len()) };
+            true
+        })
+    }
+
+    fn read_u64(&self, address: u64) -> Option<u64> {
+        self.regions.iter().find_map(|region| {
+            let offset = region.offset(address, 8)?;
+            // SAFETY: the eight bytes are inside the allocation. The guest, which alone writes to it during a run, stands
+            // still while this can be called: it runs on this thread, inside `Machine::drive`.
+            let bytes = unsafe { region.bytes.add(offset).cast::<[u8; 8]>().read() };
+            Some(u64::from_le_bytes(bytes))
+        })
     }
 }

@@ -8,168 +8,78 @@
 //! store on a slow path). The `until` address is translated into the code around it, so it never changes and has a page of
 //! its own. A panic inside a hook would abort the process, so hooks do not panic.
 
+mod core;
 mod memory;
 
 use std::ffi::c_void;
 
-use kunwind::{Register, Regs};
 use unicorn_engine::{HookType, MemType, Prot, TlbEntry, TlbType, Unicorn, uc_engine, uc_error, uc_reg_read};
 
 use crate::Error;
-use crate::arch::{Arch, Exception};
-use crate::guest::{Guest, PAGE};
-use crate::layout::{self, Layout, Poison};
+use crate::cpu::{Cpu, Exception, Register, Regs};
+use crate::guest::conventions::Vectors;
+use crate::guest::{Guest, PAGE, Program, layout};
+use crate::trace::{Action, Ended, Memory, Observer, Point, Previous, RegisterSet, Registers, Run, Unobserved};
 
-pub use memory::Memory;
+use self::core::Core;
+pub use memory::GuestMemory;
 
-/// Watches a run.
-pub trait Observer {
-    /// Called before each instruction; says what happens next.
-    fn interrupted(&mut self, at: &Interrupt<'_>) -> Action;
-
-    /// Called when the instruction, which has been seen already, touches a guard page: the CPU takes a fault now.
-    fn faulted(&mut self, _: &Interrupt<'_>) {}
-
-    /// Whether it wants to be told of every store. That costs time.
-    fn wants_stores(&self) -> bool {
-        false
-    }
-
-    /// The guest has written so many bytes at this address.
-    fn stored(&mut self, address: u64, size: usize) {
-        let _ = (address, size);
-    }
-}
-
-/// What happens next, at an instruction that has not run yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// It runs.
-    Continue,
-    /// The run ends here.
-    Stop,
-    /// The CPU takes an exception instead; the instruction runs when the guest's handler has returned to it.
-    Deliver(Exception),
-}
-
-/// How the machine came to an instruction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Previous {
-    /// This instruction ran.
-    Retired {
-        /// Its address.
-        pc: u64,
-        /// Its size in bytes.
-        size: u32,
-    },
-    /// An exception was delivered instead of this instruction.
-    Delivered {
-        /// The address of the instruction, which is still to run.
-        pc: u64,
-        /// SP at that moment.
-        sp: u64,
-        /// Whether the CPU was in user mode.
-        from_user: bool,
-    },
-}
-
-/// The machine before an instruction retires.
-#[derive(Debug)]
-pub struct Interrupt<'a> {
-    /// The instruction that would run next.
-    pub pc: u64,
-    /// Its size in bytes.
-    pub size: u32,
-    /// How the machine came here; nothing at the entry.
-    pub previous: Option<Previous>,
-    /// Guest memory as it is now.
-    pub memory: &'a Memory,
+/// The registers of a live engine, inside of one of its hooks.
+struct EngineRegisters {
     engine: *mut uc_engine,
+    core: &'static dyn Core,
+    ids: &'static [i32],
 }
 
-impl Interrupt<'_> {
-    /// Reads registers into `regs`, which keeps what else it knows.
-    pub fn read(&self, set: &RegisterSet, regs: &mut Regs) {
-        for (register, id) in set.registers.iter().zip(&set.ids) {
-            regs.set(*register, self.register(*id));
-        }
-    }
-
-    /// Reads registers in the order of the set, as far as `values` reaches.
-    pub fn read_values(&self, set: &RegisterSet, values: &mut [u64]) {
-        for (value, id) in values.iter_mut().zip(&set.ids) {
-            *value = self.register(*id);
-        }
-    }
-
-    /// Whether this exception can really arrive here, by the interrupt mask as it is now.
-    #[must_use]
-    pub fn can_arrive(&self, arch: &dyn Arch, exception: Exception) -> bool {
-        // No kernel runs user mode with its interrupts masked.
-        self.is_user(arch) || arch.can_arrive(exception, self.register(arch.status_id()))
-    }
-
-    /// The register with the interrupt mask and the flags, as far as an exception brings it back.
-    #[must_use]
-    pub fn status(&self, arch: &dyn Arch) -> u64 {
-        // Of user mode the kernel's register says nothing, and on riscv64 it cannot even be read.
-        if self.is_user(arch) { 0 } else { self.register(arch.status_id()) & arch.status_mask() }
-    }
-
-    /// Whether the CPU is in user mode.
-    #[must_use]
-    pub fn is_user(&self, arch: &dyn Arch) -> bool {
-        arch.is_user(&|id| self.register(id))
-    }
-
+impl EngineRegisters {
     /// One by one: Unicorn's batch costs as much, and wants arrays of pointers.
     fn register(&self, id: i32) -> u64 {
         let mut value = 0_u64;
-        // SAFETY: the engine lives as long as this value, which is lent to observers inside its hook only. The ids of a
-        // `RegisterSet` are of general registers, of which Unicorn writes 64 bits. It fails for no such id.
+        // SAFETY: the engine lives as long as this value, which is lent to observers inside its hook only. The ids are of
+        // registers of which Unicorn writes at most 64 bits. It fails for no such id.
         unsafe { uc_reg_read(self.engine, id, std::ptr::from_mut(&mut value).cast::<c_void>()) };
         value
     }
 }
 
-/// Registers that are read together.
-#[derive(Debug, Clone)]
-pub struct RegisterSet {
-    registers: Vec<Register>,
-    ids: Vec<i32>,
-}
-
-impl RegisterSet {
-    /// The set of these registers, in this order; what the CPU does not have is left out.
-    #[must_use]
-    pub fn new(arch: &dyn Arch, registers: impl IntoIterator<Item = Register>) -> Self {
-        let mut registers: Vec<_> = registers.into_iter().collect();
-        registers.retain(|register| usize::from(register.0) < arch.register_ids().len().min(Regs::LEN));
-        let ids = registers.iter().map(|register| arch.register_ids()[usize::from(register.0)]).collect();
-        Self { registers, ids }
+impl Registers for EngineRegisters {
+    fn read(&self, set: &RegisterSet, values: &mut [u64]) {
+        for (value, register) in values.iter_mut().zip(set.registers()) {
+            *value = self.register(self.ids[usize::from(register.0)]);
+        }
     }
 
-    /// All registers of a CPU.
-    #[must_use]
-    pub fn all(arch: &dyn Arch) -> Self {
-        Self::new(arch, (0..arch.register_ids().len() as u8).map(Register))
+    fn read_regs(&self, set: &RegisterSet, regs: &mut Regs) {
+        for register in set.registers() {
+            regs.set(*register, self.register(self.ids[usize::from(register.0)]));
+        }
+    }
+
+    fn is_user(&self) -> bool {
+        self.core.is_user(&|id| self.register(id))
+    }
+
+    fn status(&self) -> u64 {
+        if self.is_user() { 0 } else { self.register(self.core.status_id()) }
     }
 }
 
 /// What the emulator's hooks share during a run.
 pub struct Context<'a> {
     observer: &'a mut dyn Observer,
-    memory: &'a Memory,
+    memory: &'a GuestMemory,
     previous: Option<Previous>,
-    arch: &'static dyn Arch,
-    vectors: &'a [Option<u64>],
+    cpu: &'static Cpu,
+    core: &'static dyn Core,
+    ids: &'static [i32],
+    vectors: &'a Vectors,
     executed: u64,
     budget: u64,
     stop: Option<Stop>,
     /// What the firmware keeps of the code that it interrupted; empty while it has interrupted none.
-    pub(crate) firmware: Vec<u64>,
+    firmware: Vec<u64>,
     /// A state of the CPU in kernel mode, for a CPU that needs one to get back there.
-    pub(crate) kernel_mode: Option<unicorn_engine::Context>,
+    kernel_mode: Option<unicorn_engine::Context>,
 }
 
 impl std::fmt::Debug for Context<'_> {
@@ -195,41 +105,34 @@ enum Stop {
     Undeliverable { exception: Exception, reason: String },
 }
 
-/// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ended {
-    /// How many instructions were started.
-    pub executed: u64,
-    /// Whether the guest reached its sentinel; otherwise the observer broke off.
-    pub complete: bool,
-    /// How long the emulator ran, without setting it up.
-    pub ran_for: std::time::Duration,
-}
-
 /// A guest in memory, ready for one run.
 #[derive(Debug)]
 pub struct Machine<'g> {
     guest: &'g Guest,
-    memory: Memory,
+    core: &'static dyn Core,
+    memory: GuestMemory,
     entry: u64,
     sentinel: u64,
     sp: u64,
-    /// The addresses of [`Arch::vector_symbols`], as far as the guest has them.
-    vectors: Vec<Option<u64>>,
+    vectors: Vectors,
+    budget: u64,
     max_cpu: bool,
 }
 
 impl<'g> Machine<'g> {
-    /// Loads a guest, places and poisons its stacks.
+    /// Loads a program, places and poisons its stacks. The run will start at the function `entry`, and start at most `budget`
+    /// instructions.
     ///
     /// # Errors
     ///
     /// [`Error::MissingSymbol`] when the guest lacks `entry` or the sentinel.
-    pub fn new(guest: &'g Guest, entry: &str, layout: &Layout, poison: &Poison) -> Result<Self, Error> {
+    pub fn new(program: &'g Program, entry: &str, budget: u64) -> Result<Self, Error> {
+        let Program { guest, conventions, layout, poison, .. } = program;
         let entry = guest.function(entry)?.address;
-        let sentinel =
-            guest.require("__sentinel", "a run ends where the guest jumps to it; guests/guest.ld defines it")?;
-        let mut memory = Memory::new(guest);
+        let sentinel = conventions.sentinel.ok_or_else(|| {
+            guest.missing("__sentinel", "a run ends where the guest jumps to it; guests/guest.ld defines it")
+        })?;
+        let mut memory = GuestMemory::new(guest);
         memory.guard(&layout.stacks);
         for stack in &layout.stacks {
             for address in (stack.bounds.low..stack.bounds.high).step_by(8) {
@@ -239,8 +142,9 @@ impl<'g> Machine<'g> {
         for (address, value) in &layout.words {
             memory.write_u64(*address, *value);
         }
-        let vectors = guest.arch.vector_symbols().iter().map(|symbol| guest.symbols.address(symbol)).collect();
-        Ok(Self { guest, memory, entry, sentinel, sp: layout.sp, vectors, max_cpu: false })
+        memory.take_writes();
+        let core = self::core::of(guest.cpu);
+        Ok(Self { guest, core, memory, entry, sentinel, sp: layout.sp, vectors: conventions.vectors, budget, max_cpu: false })
     }
 
     /// Takes the CPU model with everything that the emulator can do.
@@ -248,21 +152,85 @@ impl<'g> Machine<'g> {
         self.max_cpu = true;
     }
 
-    /// Its memory.
-    #[must_use]
-    pub const fn memory(&self) -> &Memory {
-        &self.memory
-    }
-
-    /// Runs the guest to its sentinel, or until the observer breaks, or until `budget` instructions have started.
+    /// Runs the guest to its sentinel without watching it: with a hook that does nothing before each instruction, or with
+    /// none. The yardsticks of the benches; there is no budget.
     ///
     /// # Errors
     ///
-    /// [`Error::Run`] when the guest touches what it may not, executes what is no instruction, takes an exception that
-    /// nobody handles, or exhausts the budget; [`Error::Emulator`] when Unicorn refuses a request.
-    pub fn run(&mut self, observer: &mut dyn Observer, budget: u64) -> Result<Ended, Error> {
+    /// [`Error::Emulator`] when Unicorn refuses a request or the guest does not end well.
+    pub fn run_unwatched(&mut self, empty_hook: bool) -> Result<std::time::Duration, Error> {
+        let mut nobody = Unobserved;
+        let context = self.context(&mut nobody, u64::MAX);
+        let mut engine = self.engine(context)?;
+        if empty_hook {
+            engine.add_code_hook(1, 0, |_, _, _| ()).map_err(|error| refused("add the code hook", error))?;
+        }
+        let start = std::time::Instant::now();
+        engine.emu_start(self.entry, self.sentinel, 0, 0).map_err(|error| refused("run the guest", error))?;
+        Ok(start.elapsed())
+    }
+
+    fn context<'a>(&'a self, observer: &'a mut dyn Observer, budget: u64) -> Context<'a> {
+        Context {
+            observer,
+            memory: &self.memory,
+            previous: None,
+            cpu: self.guest.cpu,
+            core: self.core,
+            ids: self.core.register_ids(),
+            vectors: &self.vectors,
+            executed: 0,
+            budget,
+            stop: None,
+            firmware: Vec::new(),
+            kernel_mode: None,
+        }
+    }
+
+    /// A page with what is mapped there.
+    fn describe(&self, page: u64) -> String {
+        match self.memory.region(page) {
+            _ if self.memory.is_guard(page) => format!("page {page:#x} between stacks"),
+            None => format!("unmapped page {page:#x}"),
+            Some(region) if region.permission & Prot::EXEC != Prot::NONE => format!("page {page:#x} of code"),
+            Some(region) if region.permission & Prot::WRITE != Prot::NONE => format!("page {page:#x} of data"),
+            Some(_) => format!("page {page:#x} of constants"),
+        }
+    }
+
+    /// A new engine with the guest's memory, hooks and registers.
+    fn engine<'a>(&'a self, context: Context<'a>) -> Result<Unicorn<'a, Context<'a>>, Error> {
+        let Self { core, guest, .. } = self;
+        let parameters = core.engine(self.max_cpu);
+        let mut engine = Unicorn::new_with_data(parameters.arch, parameters.mode, context)
+            .map_err(|error| refused("open an engine", error))?;
+        if let Some(model) = parameters.model {
+            engine.ctl_set_cpu_model(model).map_err(|error| refused("choose the CPU model", error))?;
+        }
+        engine.ctl_set_tlb_type(TlbType::VIRTUAL).map_err(|error| refused("set the TLB type", error))?;
+        engine.add_tlb_hook(1, 0, fill_tlb).map_err(|error| refused("add the TLB hook", error))?;
+        for region in &self.memory.regions {
+            // SAFETY: the region outlives the engine, which borrows `self`, and is a whole number of pages.
+            unsafe { engine.mem_map_ptr(region.address, region.size as u64, Prot::ALL, region.bytes.as_ptr().cast()) }
+                .map_err(|error| refused("map guest memory", error))?;
+        }
+        core.boot(&mut engine, &self.vectors, self.max_cpu).map_err(|error| refused("boot the CPU", error))?;
+        for (number, id) in (0..).zip(core.register_ids()) {
+            let value = if Register(number) == guest.cpu.sp { self.sp } else { layout::planted(number) };
+            engine.reg_write(*id, value).map_err(|error| refused("set a register", error))?;
+        }
+        engine.add_intr_hook(exception).map_err(|error| refused("add the exception hook", error))?;
+        engine
+            .add_insn_invalid_hook(undefined)
+            .map_err(|error| refused("add the undefined-instruction hook", error))?;
+        Ok(engine)
+    }
+}
+
+impl Run for Machine<'_> {
+    fn drive(&mut self, observer: &mut dyn Observer) -> Result<Ended, Error> {
         let wants_stores = observer.wants_stores();
-        let context = self.context(observer, budget);
+        let context = self.context(observer, self.budget);
         let mut engine = self.engine(context)?;
         engine.add_code_hook(1, 0, before_instruction).map_err(|error| refused("add the code hook", error))?;
         if wants_stores {
@@ -292,16 +260,16 @@ impl<'g> Machine<'g> {
         let reason = match stop {
             None => return Ok(Ended { executed, complete: true, ran_for }),
             Some(Stop::Observer) => return Ok(Ended { executed, complete: false, ran_for }),
-            Some(Stop::Budget) => format!("no end within the budget of {budget} instructions"),
+            Some(Stop::Budget) => format!("no end within the budget of {} instructions", self.budget),
             Some(Stop::Access { kind, page }) => format!("{kind} in {}", self.describe(page)),
             Some(Stop::Undefined) => "undefined instruction".to_owned(),
             Some(Stop::Undeliverable { exception, reason }) => {
                 format!("{} cannot be delivered: {reason}", exception.name())
             }
             Some(Stop::Firmware(reason)) => reason,
-            Some(Stop::Halted) => "it waits for an interrupt for ever".to_owned(),
+            Some(Stop::Halted) => "it waits forever for an interrupt".to_owned(),
             Some(Stop::Exception(number)) => {
-                format!("unhandled exception {number} ({})", self.guest.arch.exception_name(number))
+                format!("unhandled exception {number} ({})", self.core.exception_name(number))
             }
         };
         let at = context.previous.map_or(self.entry, |previous| match previous {
@@ -310,82 +278,8 @@ impl<'g> Machine<'g> {
         Err(Error::Run { guest: self.guest.name.clone(), reason, at: self.guest.symbols.name(at), executed })
     }
 
-    /// Runs the guest to its sentinel without watching it: with a hook that does nothing before each instruction, or with
-    /// none. The yardsticks of the benches; there is no budget.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Emulator`] when Unicorn refuses a request or the guest does not end well.
-    pub fn run_unwatched(&mut self, empty_hook: bool) -> Result<std::time::Duration, Error> {
-        struct Nobody;
-        impl Observer for Nobody {
-            fn interrupted(&mut self, _: &Interrupt<'_>) -> Action {
-                Action::Continue
-            }
-        }
-        let mut nobody = Nobody;
-        let context = self.context(&mut nobody, u64::MAX);
-        let mut engine = self.engine(context)?;
-        if empty_hook {
-            engine.add_code_hook(1, 0, |_, _, _| ()).map_err(|error| refused("add the code hook", error))?;
-        }
-        let start = std::time::Instant::now();
-        engine.emu_start(self.entry, self.sentinel, 0, 0).map_err(|error| refused("run the guest", error))?;
-        Ok(start.elapsed())
-    }
-
-    fn context<'a>(&'a self, observer: &'a mut dyn Observer, budget: u64) -> Context<'a> {
-        Context {
-            observer,
-            memory: &self.memory,
-            previous: None,
-            arch: self.guest.arch,
-            vectors: &self.vectors,
-            executed: 0,
-            budget,
-            stop: None,
-            firmware: Vec::new(),
-            kernel_mode: None,
-        }
-    }
-
-    /// A page with what is mapped there.
-    fn describe(&self, page: u64) -> String {
-        match self.memory.region(page) {
-            _ if self.memory.is_guard(page) => format!("page {page:#x} between stacks"),
-            None => format!("unmapped page {page:#x}"),
-            Some(region) if region.permission & Prot::EXEC != Prot::NONE => format!("page {page:#x} of code"),
-            Some(region) if region.permission & Prot::WRITE != Prot::NONE => format!("page {page:#x} of data"),
-            Some(_) => format!("page {page:#x} of constants"),
-        }
-    }
-
-    /// A new engine with the guest's memory, hooks and registers.
-    fn engine<'a>(&'a self, context: Context<'a>) -> Result<Unicorn<'a, Context<'a>>, Error> {
-        let arch = self.guest.arch;
-        let parameters = arch.engine(self.max_cpu);
-        let mut engine = Unicorn::new_with_data(parameters.arch, parameters.mode, context)
-            .map_err(|error| refused("open an engine", error))?;
-        if let Some(model) = parameters.model {
-            engine.ctl_set_cpu_model(model).map_err(|error| refused("choose the CPU model", error))?;
-        }
-        engine.ctl_set_tlb_type(TlbType::VIRTUAL).map_err(|error| refused("set the TLB type", error))?;
-        engine.add_tlb_hook(1, 0, fill_tlb).map_err(|error| refused("add the TLB hook", error))?;
-        for region in &self.memory.regions {
-            // SAFETY: the region outlives the engine, which borrows `self`, and is a whole number of pages.
-            unsafe { engine.mem_map_ptr(region.address, region.size as u64, Prot::ALL, region.bytes.as_ptr().cast()) }
-                .map_err(|error| refused("map guest memory", error))?;
-        }
-        arch.boot(&mut engine, &self.vectors, self.max_cpu).map_err(|error| refused("boot the CPU", error))?;
-        for (number, id) in (0..).zip(arch.register_ids()) {
-            let value = if Register(number) == arch.sp() { self.sp } else { layout::planted(number) };
-            engine.reg_write(*id, value).map_err(|error| refused("set a register", error))?;
-        }
-        engine.add_intr_hook(exception).map_err(|error| refused("add the exception hook", error))?;
-        engine
-            .add_insn_invalid_hook(undefined)
-            .map_err(|error| refused("add the undefined-instruction hook", error))?;
-        Ok(engine)
+    fn memory(&self) -> &dyn Memory {
+        &self.memory
     }
 }
 
@@ -404,11 +298,17 @@ fn before_instruction(engine: &mut Unicorn<'_, Context<'_>>, pc: u64, size: u32)
         } else {
             context.executed += 1;
             let previous = context.previous.replace(Previous::Retired { pc, size });
-            let at = Interrupt { pc, size, previous, memory: context.memory, engine: handle };
-            match context.observer.interrupted(&at) {
+            let regs = EngineRegisters { engine: handle, core: context.core, ids: context.ids };
+            let at = Point { pc, size, previous, regs: &regs, memory: context.memory };
+            match context.observer.point(&at) {
                 Action::Continue => {}
                 Action::Stop => context.stop = Some(Stop::Observer),
-                Action::Deliver(exception) => deliver(engine, exception, pc, pc),
+                Action::Deliver { exception, write } => {
+                    if let Some((address, value)) = write {
+                        context.memory.write_u64(address, value);
+                    }
+                    deliver(engine, exception, pc, pc);
+                }
             }
         }
     }
@@ -417,34 +317,37 @@ fn before_instruction(engine: &mut Unicorn<'_, Context<'_>>, pc: u64, size: u32)
     }
 }
 
-/// Lets the CPU take an exception, with `pc` as the address that it saves; the interrupted code will go on at `resume`.
+/// Lets the CPU take an exception, with `pc` as the address that it saves; the interrupted code will resume at `resume`.
 fn deliver(engine: &mut Unicorn<'_, Context<'_>>, exception: Exception, pc: u64, resume: u64) {
-    let Context { arch, memory, vectors, .. } = *engine.get_data();
-    let sp = engine.reg_read(arch.register_ids()[usize::from(arch.sp().0)]).unwrap_or_default();
-    let from_user = arch.is_user(&|id| engine.reg_read(id).unwrap_or_default());
-    let taken = arch.take_exception(engine, memory, vectors, exception, pc);
+    let Context { cpu, core, memory, vectors, .. } = *engine.get_data();
+    let sp = engine.reg_read(core.register_ids()[usize::from(cpu.sp.0)]).unwrap_or_default();
+    let from_user = core.is_user(&|id| engine.reg_read(id).unwrap_or_default());
+    let taken = core.take_exception(engine, memory, vectors, exception, pc);
     let context = engine.get_data_mut();
+    for address in memory.take_writes() {
+        context.observer.hardware_stored(address, 8);
+    }
     context.previous = Some(Previous::Delivered { pc: resume, sp, from_user });
     if let Err(reason) = taken {
         context.stop = Some(Stop::Undeliverable { exception, reason });
     }
 }
 
-/// A kernel guest that touches a guard page takes a fault, and goes on in its handler: at the pc that this gives. Unicorn has
+/// A kernel guest that touches a guard page takes a fault, and resumes in its handler: at the pc that this gives. Unicorn has
 /// stopped before the instruction changed anything.
 fn fault_on_guard(engine: &mut Unicorn<'_, Context<'_>>) -> Option<u64> {
     let handle = engine.get_handle();
     let context = engine.get_data_mut();
-    let is_kernel = context.vectors.first().copied().flatten().is_some();
     let previous = context.previous;
     let (Some(Stop::Access { page, .. }), Some(Previous::Retired { pc, size })) = (&context.stop, previous) else {
         return None;
     };
-    if !is_kernel || !context.memory.is_guard(*page) {
+    if !context.vectors.is_kernel() || !context.memory.is_guard(*page) {
         return None;
     }
     context.stop = None;
-    context.observer.faulted(&Interrupt { pc, size, previous, memory: context.memory, engine: handle });
+    let regs = EngineRegisters { engine: handle, core: context.core, ids: context.ids };
+    context.observer.faulted(&Point { pc, size, previous, regs: &regs, memory: context.memory });
     deliver(engine, Exception::Fault, pc, pc);
     if engine.get_data().stop.is_some() { None } else { engine.pc_read().ok() }
 }
@@ -472,14 +375,14 @@ fn fill_tlb(engine: &mut Unicorn<'_, Context<'_>>, address: u64, kind: MemType) 
 
 /// The exception hook: a system call enters the guest's own kernel, if it has one, and a call of the firmware is answered;
 /// nothing else may happen.
-pub(crate) fn exception(engine: &mut Unicorn<'_, Context<'_>>, number: u32) {
-    let Context { arch, vectors, .. } = *engine.get_data();
+fn exception(engine: &mut Unicorn<'_, Context<'_>>, number: u32) {
+    let Context { core, vectors, .. } = *engine.get_data();
     let pc = engine.pc_read().unwrap_or_default();
-    if let Some((saved, resume)) = arch.syscall(number, pc)
-        && vectors.first().copied().flatten().is_some()
+    if let Some((saved, resume)) = core.syscall(number, pc)
+        && vectors.is_kernel()
     {
         deliver(engine, Exception::Syscall, saved, resume);
-    } else if let Some(done) = arch.firmware_call(engine, number, pc) {
+    } else if let Some(done) = core.firmware_call(engine, number, pc) {
         if let Err(reason) = done {
             engine.get_data_mut().stop.get_or_insert(Stop::Firmware(reason));
         }

@@ -3,7 +3,7 @@
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
-use crate::arch::MAX_CALLEE_SAVED;
+use crate::cpu::MAX_CALLEE_SAVED;
 use crate::guest::{Symbol, Symbols, name_in};
 
 /// No CPU has more link registers: riscv64 has two.
@@ -19,9 +19,9 @@ pub struct Activation {
     pub resume: u64,
     /// SP at the call site: the CFA of the function that was called.
     pub cfa: u64,
-    /// The callee-saved registers at the call, in the order of [`crate::arch::Arch::callee_saved`]; zero behind the last.
+    /// The callee-saved registers at the call, in the order of [`crate::cpu::Cpu::callee_saved`]; zero behind the last.
     pub saved: [u64; MAX_CALLEE_SAVED],
-    /// The link registers that an exception interrupted, in the order of [`crate::arch::Arch::linkage`]: pt_regs have them. Zero
+    /// The link registers that an exception interrupted, in the order of [`crate::cpu::Cpu::links`]: pt_regs have them. Zero
     /// where a call was made, which writes one itself.
     pub links: [u64; MAX_LINKS],
     /// The stack that `cfa` lies in, as an index into the layout.

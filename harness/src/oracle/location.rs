@@ -6,12 +6,10 @@
 
 use std::fmt;
 
-use kunwind::Register;
-
 use super::activation::{Activation, Truth};
-use crate::arch::{Arch, Linkage};
-use crate::layout::Layout;
-use crate::machine::Memory;
+use crate::cpu::{Cpu, Linkage, Register};
+use crate::guest::Layout;
+use crate::trace::Memory;
 
 /// How far below SP a copy is looked for that nothing protects any more, in bytes.
 const BELOW_SP: u64 = 1024;
@@ -72,17 +70,19 @@ impl LiveWords {
 }
 
 /// What can be seen of the machine at a point.
-pub struct Sight<'a> {
+pub struct MachineView<'a> {
     /// The CPU.
-    pub arch: &'a dyn Arch,
+    pub cpu: &'static Cpu,
     /// Where the stacks are.
     pub layout: &'a Layout,
     /// Memory.
-    pub memory: &'a Memory,
+    pub memory: &'a dyn Memory,
     /// Which words of the stacks mean something.
     pub live: &'a LiveWords,
     /// The registers, as far as they are known.
     pub register: &'a dyn Fn(Register) -> Option<u64>,
+    /// From the interrupted SP to where entry code saves the interrupted pc, where handlers may change it there.
+    pub saved_pc: Option<i64>,
     /// The frame pointer's register.
     pub fp: Register,
     /// From the frame pointer to its record.
@@ -95,15 +95,15 @@ pub struct Sight<'a> {
     pub is_gone: &'a dyn Fn(&Activation) -> bool,
 }
 
-impl fmt::Debug for Sight<'_> {
+impl fmt::Debug for MachineView<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Sight").field("ret_stack", &self.ret_stack).finish_non_exhaustive()
+        formatter.debug_struct("MachineView").field("ret_stack", &self.ret_stack).finish_non_exhaustive()
     }
 }
 
 /// Where the return address of an activation is that is not where a call or an ordinary frame leaves it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Whereabouts {
+pub struct AddressPlaces {
     /// Whose it is: the place of the activation in the truth, from 0 for the youngest.
     pub index: usize,
     /// On the ret_stack, below its index.
@@ -124,7 +124,7 @@ pub struct Whereabouts {
     pub stale: bool,
 }
 
-impl Whereabouts {
+impl AddressPlaces {
     /// Whether only places are left that no rule of an unwinder may trust.
     #[must_use]
     pub const fn is_lost(&self) -> bool {
@@ -133,8 +133,8 @@ impl Whereabouts {
 
     /// The places, for a listing.
     #[must_use]
-    pub fn describe(&self, arch: &dyn Arch) -> String {
-        let name = |register: &Register| arch.abi().register_name(*register).to_owned();
+    pub fn describe(&self, cpu: &Cpu) -> String {
+        let name = |register: &Register| cpu.abi.register_name(*register).to_owned();
         let mut places: Vec<String> = Vec::new();
         let trusted =
             [(self.ret_stack, "ret_stack"), (self.node, "node"), (self.record, "record"), (self.pt_regs, "pt_regs")];
@@ -160,23 +160,23 @@ struct State {
 }
 
 impl State {
-    fn interrupted(sight: &Sight<'_>, by: &Activation, index: usize) -> Self {
-        let fp = sight.arch.callee_saved().iter().position(|register| *register == sight.fp);
-        let links = by.links[..links(sight.arch).len()].to_vec();
+    fn interrupted(view: &MachineView<'_>, by: &Activation, index: usize) -> Self {
+        let fp = view.cpu.callee_saved.iter().position(|register| *register == view.fp);
+        let links = by.links[..view.cpu.links().len()].to_vec();
         Self { fp: fp.map(|fp| by.saved[fp]), links, since: index + 1 }
     }
 }
 
 /// The whereabouts of the youngest return address that is neither in its frame nor in a link register; nothing if all are.
 #[must_use]
-pub fn displaced(truth: &Truth, sight: &Sight<'_>) -> Option<Whereabouts> {
+pub fn displaced(truth: &Truth, view: &MachineView<'_>) -> Option<AddressPlaces> {
     let in_kernel = truth.of_kernel();
     let activations: Vec<&Activation> = in_kernel.activations().collect();
-    let sp = (sight.register)(sight.arch.sp())?;
+    let sp = (view.register)(view.cpu.sp)?;
     let mut below = sp;
     let mut state = State {
-        fp: (sight.register)(sight.fp),
-        links: links(sight.arch).iter().filter_map(|link| (sight.register)(*link)).collect(),
+        fp: (view.register)(view.fp),
+        links: view.cpu.links().iter().filter_map(|link| (view.register)(*link)).collect(),
         since: 0,
     };
     for (index, activation) in activations.iter().enumerate() {
@@ -184,83 +184,76 @@ pub fn displaced(truth: &Truth, sight: &Sight<'_>) -> Option<Whereabouts> {
         if activation.cause != super::Cause::Call {
             below = activation.cfa;
             // A breakpoint that its handler has taken for something else may be behind us.
-            if !(sight.is_gone)(activation) {
-                state = State::interrupted(sight, activation, index);
+            if !(view.is_gone)(activation) {
+                state = State::interrupted(view, activation, index);
             }
             continue;
         }
         let address = activation.resume;
         let is_oldest = index + 1 == activations.len();
-        let in_frame = in_frame(sight, below, activation.cfa, address, is_oldest);
+        let in_frame = in_frame(view, below, activation.cfa, address, is_oldest);
         let is_youngest = !activations[state.since..index].iter().any(|younger| younger.resume == address);
         let in_link = is_youngest && state.links.contains(&address);
-        if !in_frame && !in_link && !(sight.is_gone)(activation) {
-            let pt_regs = activations[..index].iter().any(|by| in_pt_regs(sight, by, address));
-            let found = look(sight, address, &state, activation.cfa);
-            return Some(Whereabouts { index, pt_regs, stack: found.stack && !pt_regs, ..found });
+        if !in_frame && !in_link && !(view.is_gone)(activation) {
+            let pt_regs = activations[..index].iter().any(|by| in_pt_regs(view, by, address));
+            let found = look(view, address, &state, activation.cfa);
+            return Some(AddressPlaces { index, pt_regs, stack: found.stack && !pt_regs, ..found });
         }
         below = activation.cfa;
     }
     None
 }
 
-fn links(arch: &dyn Arch) -> &'static [Register] {
-    match arch.linkage() {
-        Linkage::Register(links) => links,
-        Linkage::Push => &[],
-    }
-}
-
 /// Whether the frame that lies between these addresses holds the return address where a call, or a prologue, leaves it: the word
 /// that the call pushed, or one with a frame pointer below it, which the oldest caller may not have. Elsewhere it would be somebody's
 /// data.
-fn in_frame(sight: &Sight<'_>, low: u64, cfa: u64, address: u64, is_oldest: bool) -> bool {
-    let is_there = |at: u64| sight.live.is_live(at) && sight.memory.read_u64(at) == Some(address);
-    match sight.arch.linkage() {
+fn in_frame(view: &MachineView<'_>, low: u64, cfa: u64, address: u64, is_oldest: bool) -> bool {
+    let is_there = |at: u64| view.live.is_live(at) && view.memory.read_u64(at) == Some(address);
+    match view.cpu.linkage {
         Linkage::Push => is_there(cfa.wrapping_sub(8)),
-        Linkage::Register(_) => words_of(sight, low, cfa).any(|at| {
-            let fp = sight.memory.read_u64(at.wrapping_sub(8));
+        Linkage::Register(_) => words_of(view, low, cfa).any(|at| {
+            let fp = view.memory.read_u64(at.wrapping_sub(8));
             is_there(at)
-                && sight.live.is_live(at.wrapping_sub(8))
-                && fp.is_some_and(|fp| sight.layout.stack_of(fp).is_some() || (is_oldest && fp == 0))
+                && view.live.is_live(at.wrapping_sub(8))
+                && fp.is_some_and(|fp| view.layout.stack_of(fp).is_some() || (is_oldest && fp == 0))
         }),
     }
 }
 
 /// Whether this is an exception whose handler has made it return to the address.
-fn in_pt_regs(sight: &Sight<'_>, by: &Activation, address: u64) -> bool {
-    let at = sight.arch.saved_pc().filter(|_| by.cause == super::Cause::Exception);
+fn in_pt_regs(view: &MachineView<'_>, by: &Activation, address: u64) -> bool {
+    let at = view.saved_pc.filter(|_| by.cause == super::Cause::Exception);
     let at = at.map(|saved_pc| by.cfa.wrapping_add_signed(saved_pc));
-    at.is_some_and(|at| sight.live.is_live(at) && sight.memory.read_u64(at) == Some(address))
+    at.is_some_and(|at| view.live.is_live(at) && view.memory.read_u64(at) == Some(address))
 }
 
 /// Whether one of the live words from `low` to `high` holds the address.
-fn in_words(sight: &Sight<'_>, low: u64, high: u64, address: u64) -> bool {
-    words_of(sight, low, high).any(|at| sight.live.is_live(at) && sight.memory.read_u64(at) == Some(address))
+fn in_words(view: &MachineView<'_>, low: u64, high: u64, address: u64) -> bool {
+    words_of(view, low, high).any(|at| view.live.is_live(at) && view.memory.read_u64(at) == Some(address))
 }
 
 /// The words from `low` to `high`, where both are on one stack.
-fn words_of(sight: &Sight<'_>, low: u64, high: u64) -> impl Iterator<Item = u64> {
+fn words_of(view: &MachineView<'_>, low: u64, high: u64) -> impl Iterator<Item = u64> {
     /// More than what the code that switches stacks leaves on the older one.
     const AT_SWITCH: u64 = 64;
-    let stack = sight.layout.stack_of(high.wrapping_sub(1));
+    let stack = view.layout.stack_of(high.wrapping_sub(1));
     // A frame that spans two stacks has its words on the older one: what lies there below is somebody else's, or nobody's.
-    let low = if stack.is_some() && stack == sight.layout.stack_of(low) { low } else { high.saturating_sub(AT_SWITCH) };
+    let low = if stack.is_some() && stack == view.layout.stack_of(low) { low } else { high.saturating_sub(AT_SWITCH) };
     (low & !7..high).step_by(8)
 }
 
 /// Looks in every place.
-fn look(sight: &Sight<'_>, address: u64, state: &State, cfa: u64) -> Whereabouts {
-    let mut found = Whereabouts::default();
-    let sp = (sight.register)(sight.arch.sp()).unwrap_or(cfa);
-    let read = |at: u64| sight.memory.read_u64(at);
-    if let Some((words, index)) = sight.ret_stack {
+fn look(view: &MachineView<'_>, address: u64, state: &State, cfa: u64) -> AddressPlaces {
+    let mut found = AddressPlaces::default();
+    let sp = (view.register)(view.cpu.sp).unwrap_or(cfa);
+    let read = |at: u64| view.memory.read_u64(at);
+    if let Some((words, index)) = view.ret_stack {
         let index = index.min(RET_STACK_WORDS);
         let holds = |mut range: std::ops::Range<u64>| range.any(|word| read(words + word * 8) == Some(address));
         found.ret_stack = holds(0..index);
         found.stale |= holds(index..RET_STACK_WORDS);
     }
-    let mut node = sight.rethooks.and_then(read).unwrap_or(0);
+    let mut node = view.rethooks.and_then(read).unwrap_or(0);
     for _ in 0..MAX_NODES {
         if node == 0 {
             break;
@@ -268,37 +261,37 @@ fn look(sight: &Sight<'_>, address: u64, state: &State, cfa: u64) -> Whereabouts
         found.node |= read(node + 8) == Some(address);
         node = read(node).unwrap_or(0);
     }
-    found.record = in_chain(sight, address, state, cfa);
-    let general = (0..sight.arch.register_ids().len() as u8).map(Register);
-    for register in general.filter(|register| (sight.register)(*register) == Some(address)) {
-        if sight.arch.callee_saved().contains(&register) {
+    found.record = in_chain(view, address, state, cfa);
+    let general = (0..view.cpu.registers).map(Register);
+    for register in general.filter(|register| (view.register)(*register) == Some(address)) {
+        if view.cpu.callee_saved.contains(&register) {
             found.callee_saved.get_or_insert(register);
         } else {
             found.register.get_or_insert(register);
         }
     }
     // What was interrupted on another stack has left its pt_regs there, and what came after them.
-    let others = sight.layout.stack_of(cfa.wrapping_sub(1)).filter(|stack| sight.layout.stack_of(sp) != Some(*stack));
-    let low = others.filter(|_| state.since > 0).map_or(sp, |stack| sight.layout.stacks[stack].bounds.low);
-    found.stack = !found.record && in_words(sight, low, cfa, address);
+    let others = view.layout.stack_of(cfa.wrapping_sub(1)).filter(|stack| view.layout.stack_of(sp) != Some(*stack));
+    let low = others.filter(|_| state.since > 0).map_or(sp, |stack| view.layout.stacks[stack].bounds.low);
+    found.stack = !found.record && in_words(view, low, cfa, address);
     // Below SP, and in frames that have not written there.
     let left_behind = (sp.saturating_sub(BELOW_SP) & !7..cfa.max(sp)).step_by(8);
-    found.stale |= left_behind.filter(|at| *at < sp || !sight.live.is_live(*at)).any(|at| read(at) == Some(address));
+    found.stale |= left_behind.filter(|at| *at < sp || !view.live.is_live(*at)).any(|at| read(at) == Some(address));
     found
 }
 
 /// Whether the chain of frame records holds the address before it leaves the frame that it belongs to.
-fn in_chain(sight: &Sight<'_>, address: u64, state: &State, cfa: u64) -> bool {
+fn in_chain(view: &MachineView<'_>, address: u64, state: &State, cfa: u64) -> bool {
     /// A chain that does not end has been overwritten.
     const MAX_RECORDS: usize = 64;
     let Some(mut fp) = state.fp else { return false };
     for _ in 0..MAX_RECORDS {
-        let at = fp.wrapping_add_signed(sight.record);
-        let (Some(next), Some(return_address)) = (sight.memory.read_u64(at), sight.memory.read_u64(at.wrapping_add(8)))
+        let at = fp.wrapping_add_signed(view.record);
+        let (Some(next), Some(return_address)) = (view.memory.read_u64(at), view.memory.read_u64(at.wrapping_add(8)))
         else {
             return false;
         };
-        if return_address == address && at < cfa && sight.live.is_live(at.wrapping_add(8)) {
+        if return_address == address && at < cfa && view.live.is_live(at.wrapping_add(8)) {
             return true;
         }
         if next <= fp {

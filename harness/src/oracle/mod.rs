@@ -16,18 +16,16 @@ mod witness;
 
 use std::rc::Rc;
 
-use kunwind::Register;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::arch::{Flow, Linkage, MAX_CALLEE_SAVED};
-use crate::guest::{CodeMap, Guest};
-use crate::layout::{Layout, Poison};
-use crate::machine::{Interrupt, Previous, RegisterSet};
+use crate::cpu::{Flow, Linkage, MAX_CALLEE_SAVED, Register};
+use crate::guest::{CodeMap, Conventions, Guest, Layout, Poison, Program};
+use crate::trace::{Point, Previous, RegisterSet};
 
-use redirect::Redirects;
+use redirect::PendingRedirect;
 
 pub use activation::{Activation, Activations, Cause, MAX_LINKS, Place, Truth};
-pub use location::{LiveWords, Sight, Whereabouts, displaced};
+pub use location::{AddressPlaces, LiveWords, MachineView, displaced};
 pub use witness::{Event, Future, Ledger, Transfer, Witness};
 
 /// The two witnesses of a run. Tests plant wrong ones.
@@ -62,6 +60,7 @@ pub struct Testimony {
 /// Follows a run and knows the truth at each point of it.
 pub struct Oracle<'g> {
     guest: &'g Guest,
+    conventions: &'g Conventions,
     layout: &'g Layout,
     poison: &'g Poison,
     witnesses: Witnesses,
@@ -70,10 +69,8 @@ pub struct Oracle<'g> {
     /// SP, then the link registers.
     transfer_set: RegisterSet,
     saved_set: RegisterSet,
-    /// Where the guest declares (`moved_return_*`) that a return may arrive with another SP than that of its call, and with
-    /// other registers: entry code that builds pt_regs on its caller's stack.
-    moved_returns: Vec<u64>,
-    redirects: Redirects,
+    /// Calls that have been redirected and have not resumed yet.
+    pending_redirects: Vec<PendingRedirect>,
     transfers: u64,
     /// The word that holds the running task, in guests that have tasks.
     current: Option<u64>,
@@ -93,26 +90,23 @@ impl std::fmt::Debug for Oracle<'_> {
 }
 
 impl<'g> Oracle<'g> {
-    /// An oracle for one run of a guest.
+    /// An oracle for one run of a program.
     #[must_use]
-    pub fn new(guest: &'g Guest, layout: &'g Layout, poison: &'g Poison, witnesses: Witnesses) -> Self {
-        let arch = guest.arch;
-        let links = match arch.linkage() {
-            Linkage::Register(registers) => registers,
-            Linkage::Push => &[],
-        };
+    pub fn new(program: &'g Program, witnesses: Witnesses) -> Self {
+        let Program { guest, conventions, layout, poison, .. } = program;
+        let cpu = guest.cpu;
         Self {
             guest,
+            conventions,
             layout,
             poison,
             witnesses,
             flows: CodeMap::new(guest, None),
-            transfer_set: RegisterSet::new(arch, [arch.sp()].into_iter().chain(links.iter().copied())),
-            saved_set: RegisterSet::new(arch, arch.callee_saved().iter().copied()),
-            moved_returns: guest.symbols.addresses_of_prefix("moved_return_"),
-            redirects: Redirects::new(guest),
+            transfer_set: RegisterSet::new(cpu, [cpu.sp].into_iter().chain(cpu.links().iter().copied())),
+            saved_set: RegisterSet::new(cpu, cpu.callee_saved.iter().copied()),
+            pending_redirects: Vec::new(),
             transfers: 0,
-            current: guest.symbols.address("__current"),
+            current: conventions.kernel.as_ref().map(|kernel| kernel.current),
             task: 0,
             truth: Truth::default(),
             others: FxHashMap::default(),
@@ -147,7 +141,7 @@ impl<'g> Oracle<'g> {
     }
 
     /// Takes note of how the machine came to this point.
-    pub fn observe(&mut self, at: &Interrupt<'_>) {
+    pub fn observe(&mut self, at: &Point<'_>) {
         let (next, delivered) = match at.previous {
             None => return,
             Some(Previous::Retired { pc, size }) => (pc.wrapping_add(u64::from(size)), None),
@@ -158,17 +152,17 @@ impl<'g> Oracle<'g> {
         }
         // The word may be written between two transfers, and the truth is asked for at each instruction.
         self.switch_task(at);
-        if self.redirects.is_mark(at.pc) {
-            self.redirect(at);
+        if let Some(redirects) = self.conventions.redirects.as_ref().filter(|redirects| redirects.marks.contains(&at.pc)) {
+            self.redirect(at, redirects);
         }
         if at.pc == next && delivered.is_none() {
             return;
         }
-        let arch = self.guest.arch;
+        let cpu = self.guest.cpu;
         let mut values = [0; 1 + MAX_LINKS];
         at.read_values(&self.transfer_set, &mut values);
         let [sp, links @ ..] = values;
-        let linked = match arch.linkage() {
+        let linked = match cpu.linkage {
             Linkage::Register(registers) => links[..registers.len()].contains(&next),
             Linkage::Push => at.memory.read_u64(sp) == Some(next),
         };
@@ -181,8 +175,8 @@ impl<'g> Oracle<'g> {
             next,
             to: at.pc,
             sp,
-            call_sp: delivered.unwrap_or_else(|| sp.wrapping_add(arch.linkage().pushed())),
-            may_move: self.moved_returns.contains(&at.pc),
+            call_sp: delivered.unwrap_or_else(|| sp.wrapping_add(cpu.linkage.pushed())),
+            may_move: self.conventions.moved_returns.contains(&at.pc),
             is_exception: delivered.is_some(),
             number: self.transfers,
             flow,
@@ -207,7 +201,7 @@ impl<'g> Oracle<'g> {
     }
 
     /// Each task has a stack of activations of its own.
-    fn switch_task(&mut self, at: &Interrupt<'_>) {
+    fn switch_task(&mut self, at: &Point<'_>) {
         let Some(task) = self.current.and_then(|word| at.memory.read_u64(word)) else { return };
         if task != self.task {
             let next = self.others.remove(&task).unwrap_or_default();
@@ -222,11 +216,11 @@ impl<'g> Oracle<'g> {
     }
 
     fn flow(&mut self, address: u64) -> Flow {
-        let classify = || self.guest.arch.flow(address, self.guest.bytes_at(address));
+        let classify = || self.guest.cpu.flow(address, self.guest.bytes_at(address));
         self.flows.get_mut(address).map_or(Flow::SEQUENTIAL, |flow| *flow.get_or_insert_with(classify))
     }
 
-    fn called(&mut self, at: &Interrupt<'_>, resume: u64, cfa: u64) {
+    fn called(&mut self, at: &Point<'_>, resume: u64, cfa: u64) {
         let cause = match at.previous {
             Some(Previous::Delivered { from_user: true, .. }) => Cause::UserException,
             Some(Previous::Delivered { .. }) => Cause::Exception,
@@ -277,11 +271,11 @@ impl<'g> Oracle<'g> {
         }
     }
 
-    fn resumed(&mut self, at: &Interrupt<'_>, resume: u64, cfa: u64) {
+    fn resumed(&mut self, at: &Point<'_>, resume: u64, cfa: u64) {
         while let Some(activation) = self.truth.youngest.take() {
             self.truth.youngest.clone_from(&activation.parent);
             let is_it = (activation.resume, activation.cfa) == (resume, cfa);
-            if is_it && self.moved_returns.contains(&at.pc) {
+            if is_it && self.conventions.moved_returns.contains(&at.pc) {
                 // Entry code: it has saved the registers in pt_regs, and uses them.
             } else if is_it {
                 self.compare_saved(at, &activation);
@@ -298,12 +292,12 @@ impl<'g> Oracle<'g> {
     }
 
     /// The register witness: a function must bring back what the ABI says that it brings back.
-    fn compare_saved(&mut self, at: &Interrupt<'_>, activation: &Activation) {
+    fn compare_saved(&mut self, at: &Point<'_>, activation: &Activation) {
         let now = self.callee_saved(at);
-        let registers: &[Register] = self.guest.arch.callee_saved();
+        let registers: &[Register] = self.guest.cpu.callee_saved;
         let changed = registers.iter().zip(activation.saved.iter().zip(&now)).find(|(_, (then, now))| then != now);
         if let Some((register, (then, now))) = changed {
-            let name = self.guest.arch.abi().register_name(*register);
+            let name = self.guest.cpu.abi.register_name(*register);
             let place = activation.place().name(&self.guest.symbols);
             self.contradict(
                 at.pc,
@@ -312,7 +306,7 @@ impl<'g> Oracle<'g> {
         }
     }
 
-    fn callee_saved(&self, at: &Interrupt<'_>) -> [u64; MAX_CALLEE_SAVED] {
+    fn callee_saved(&self, at: &Point<'_>) -> [u64; MAX_CALLEE_SAVED] {
         let mut values = [0; MAX_CALLEE_SAVED];
         at.read_values(&self.saved_set, &mut values);
         values

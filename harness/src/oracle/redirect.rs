@@ -8,42 +8,28 @@
 use std::rc::Rc;
 
 use super::{Activation, Cause, Oracle};
-use crate::guest::Guest;
-use crate::machine::Interrupt;
+use crate::guest::conventions::Redirects;
+use crate::trace::Point;
 
-/// What a guest declares, and which calls have been redirected and not gone on yet.
-#[derive(Debug)]
-pub(super) struct Redirects {
-    /// The labels. Without the words there is nothing that they could tell.
-    marks: Vec<u64>,
-    from: u64,
-    to: u64,
-    /// The task, and where the call will go on now, with which SP.
-    pending: Vec<(u64, u64, u64)>,
-}
-
-impl Redirects {
-    pub(super) fn new(guest: &Guest) -> Self {
-        let words = guest.symbols.address("__redirect_from").zip(guest.symbols.address("__redirect_to"));
-        let marks = words.map(|_| guest.symbols.addresses_of_prefix("redirect_"));
-        let (from, to) = words.unwrap_or_default();
-        Self { marks: marks.unwrap_or_default(), from, to, pending: Vec::new() }
-    }
-
-    pub(super) fn is_mark(&self, pc: u64) -> bool {
-        self.marks.contains(&pc)
-    }
+/// A call that has been redirected and has not resumed yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PendingRedirect {
+    task: u64,
+    /// Where the call will resume now.
+    resume: u64,
+    /// With which SP.
+    cfa: u64,
 }
 
 impl Oracle<'_> {
     /// The guest says that a call has just been redirected.
-    pub(super) fn redirect(&mut self, at: &Interrupt<'_>) {
-        let words = at.memory.read_u64(self.redirects.from).zip(at.memory.read_u64(self.redirects.to));
+    pub(super) fn redirect(&mut self, at: &Point<'_>, redirects: &Redirects) {
+        let words = at.memory.read_u64(redirects.from).zip(at.memory.read_u64(redirects.to));
         let Some((from, to)) = words else { return };
         let is_it = |activation: &Activation| activation.resume == from && activation.cause == Cause::Call;
         let Some(index) = self.truth.activations().position(is_it) else {
             // An exception at the label has returned: it was said before.
-            let is_done = self.redirects.pending.iter().any(|(task, resume, _)| (*task, *resume) == (self.task, to));
+            let is_done = self.pending_redirects.iter().any(|pending| (pending.task, pending.resume) == (self.task, to));
             if !is_done {
                 let place = self.guest.symbols.name_of_return(from);
                 self.contradict(at.pc, &format!("the guest redirects {place}, but no activation waits there"));
@@ -61,7 +47,7 @@ impl Oracle<'_> {
             let parent = self.truth.youngest.take();
             let Activation { cfa, saved, links, stack, cause, .. } = **activation;
             if number == index {
-                self.redirects.pending.push((self.task, resume, cfa));
+                self.pending_redirects.push(PendingRedirect { task: self.task, resume, cfa });
             }
             self.truth.youngest =
                 Some(self.shared_with(Activation { resume, cfa, saved, links, stack, cause, parent }));
@@ -72,13 +58,13 @@ impl Oracle<'_> {
     }
 
     /// A transfer that is neither a call nor a return may be where a redirected call goes on.
-    pub(super) fn arrive_redirected(&mut self, at: &Interrupt<'_>, sp: u64) {
+    pub(super) fn arrive_redirected(&mut self, at: &Point<'_>, sp: u64) {
         let Some(activation) = self.truth.youngest.as_ref().filter(|activation| activation.resume == at.pc) else {
             return;
         };
-        let key = (self.task, at.pc, sp);
-        let Some(index) = self.redirects.pending.iter().position(|pending| *pending == key) else { return };
-        self.redirects.pending.swap_remove(index);
+        let key = PendingRedirect { task: self.task, resume: at.pc, cfa: sp };
+        let Some(index) = self.pending_redirects.iter().position(|pending| *pending == key) else { return };
+        self.pending_redirects.swap_remove(index);
         let activation = Rc::clone(activation);
         self.truth.youngest.clone_from(&activation.parent);
         self.compare_saved(at, &activation);

@@ -2,7 +2,7 @@
 
 use rustc_hash::FxHashMap;
 
-use crate::arch::{Flow, FlowKind};
+use crate::cpu::{Flow, FlowKind};
 
 /// A transfer of control that has happened: the last instruction did not go on behind itself, or an exception was taken.
 #[derive(Debug, Clone, Copy)]

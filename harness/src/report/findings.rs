@@ -4,11 +4,13 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::io::Write;
 
-use kunwind::Inside;
 
-use super::atlas::{Row, State};
-use super::{Report, Section, Start};
-use crate::claim::{Claims, Outcome};
+use crate::analysis::atlas::{self, Row, State};
+use crate::analysis::claims::{Claims, Outcome};
+use crate::guest::return_hook::Fix;
+use crate::recording::{Recording, Section};
+use crate::scenario::Interruption;
+use crate::subject::Start;
 use crate::verdict::Verdict;
 
 /// Writes the page.
@@ -16,18 +18,18 @@ use crate::verdict::Verdict;
 /// # Errors
 ///
 /// Those of `out`.
-pub fn write(report: &Report, claims: &Claims, out: &mut dyn Write) -> std::io::Result<()> {
+pub fn write(recording: &Recording, claims: &Claims, out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(out, "# Findings\n")?;
     writeln!(out, "Generated: `unwind-harness findings > docs/findings.md`. Do not edit.\n")?;
-    write_rewritten(report, out)?;
-    write_claims(report, claims, out)?;
-    write_split(report, out)?;
-    write_strays(report, out)?;
-    write_refusals(report, out)
+    write_rewritten(recording, out)?;
+    write_claims(recording, claims, out)?;
+    write_split(recording, out)?;
+    write_reads_outside(recording, out)?;
+    write_refusals(recording, out)
 }
 
 /// While `return_to_handler` runs, is the original return address anywhere, and who notices? (Thread S2.)
-fn write_rewritten(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
+fn write_rewritten(recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(out, "## Rewritten return addresses\n")?;
     writeln!(
         out,
@@ -35,8 +37,8 @@ fn write_rewritten(report: &Report, out: &mut dyn Write) -> std::io::Result<()> 
          stack is nowhere. They have them too; what differs is who notices. Points are walks from interruptions at which such an \
          address is displaced; docs/atlas.md tells the columns and the designs. The command shows each row's places.\n"
     )?;
-    let rows = super::atlas::rows(report);
-    let (tracer, others): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.rewriter.starts_with("fgraph"));
+    let rows = atlas::rows(recording);
+    let (tracer, others): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.return_hook.starts_with("fgraph"));
     write_designs(&tracer, out)?;
     write_rows(&tracer, out)?;
     writeln!(
@@ -50,7 +52,7 @@ fn write_rewritten(report: &Report, out: &mut dyn Write) -> std::io::Result<()> 
 /// One line for each design: on each CPU, the best of the unwinders that are made for it; where there are none, the one that is
 /// unsound most often.
 fn write_designs(rows: &[&Row], out: &mut dyn Write) -> std::io::Result<()> {
-    let rows: Vec<_> = rows.iter().filter(|row| row.rewriter == "fgraph").collect();
+    let rows: Vec<_> = rows.iter().filter(|row| row.return_hook == "fgraph").collect();
     let cpus: BTreeSet<&str> = rows.iter().map(|row| row.cpu.as_str()).collect();
     let fixes: BTreeSet<&str> = rows.iter().map(|row| row.fix.as_str()).collect();
     writeln!(
@@ -65,7 +67,7 @@ fn write_designs(rows: &[&Row], out: &mut dyn Write) -> std::io::Result<()> {
         let cell = |cpu: &&str| {
             let rows: Vec<_> = rows.iter().filter(|row| row.cpu == **cpu && row.fix == fix).collect();
             let (unsound, recovered) = (|row: &Row| row.count(State::Unsound), |row: &Row| row.count(State::Recovered));
-            let own = rows.iter().filter(|row| row.inside != Inside::Ignore);
+            let own = rows.iter().filter(|row| row.unwinder_fix != Fix::None);
             let best = own.min_by_key(|row| (unsound(row), Reverse(recovered(row))));
             let row = best.or_else(|| rows.iter().rev().max_by_key(|row| (unsound(row), recovered(row))));
             row.map_or("-".to_owned(), |row| {
@@ -85,16 +87,16 @@ fn share(row: &Row) -> String {
 fn write_rows(rows: &[&Row], out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(
         out,
-        "| cpu | rewriter | fix | unwinder | points | unrecoverable | recovered | share | unsound | really reachable | to see it |\n\
+        "| cpu | return hook | fix | unwinder | points | unrecoverable | recovered | share | unsound | really reachable | to see it |\n\
          |---|---|---|---|---:|---:|---:|---:|---:|---:|---|"
     )?;
     for row in rows {
-        let Row { cpu, rewriter, fix, unwinder, points, unrecoverable, unsound_reachable, .. } = row;
+        let Row { cpu, return_hook, fix, unwinder, points, unrecoverable, unsound_reachable, .. } = row;
         let (recovered, unsound) = (row.count(State::Recovered), row.count(State::Unsound));
         let share = share(row);
         writeln!(
             out,
-            "| {cpu} | {rewriter} | {fix} | `{unwinder}` | {points} | {unrecoverable} | {recovered} | {share} | {unsound} | \
+            "| {cpu} | {return_hook} | {fix} | `{unwinder}` | {points} | {unrecoverable} | {recovered} | {share} | {unsound} | \
              {unsound_reachable} | `{}` |",
             row.command()
         )?;
@@ -102,10 +104,10 @@ fn write_rows(rows: &[&Row], out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(out)
 }
 
-fn write_claims(report: &Report, claims: &Claims, out: &mut dyn Write) -> std::io::Result<()> {
+fn write_claims(recording: &Recording, claims: &Claims, out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(out, "## Open claims\n")?;
     for claim in &claims.claim {
-        let outcome = claim.outcome(report);
+        let outcome = claim.outcome(recording);
         let mark = match outcome {
             Outcome::Confirmed(_) => "confirmed",
             Outcome::Refuted => "refuted",
@@ -121,7 +123,7 @@ fn write_claims(report: &Report, claims: &Claims, out: &mut dyn Write) -> std::i
                 writeln!(
                     out,
                     "    unwind-harness explain {} {point} --interrupt {}{variant} --unwinder {unwinder}\n",
-                    by.scenario, by.interrupt
+                    by.scenario, by.interrupt.name()
                 )?;
             }
             (_, Some(by)) => writeln!(
@@ -136,14 +138,14 @@ fn write_claims(report: &Report, claims: &Claims, out: &mut dyn Write) -> std::i
 }
 
 /// The instructions at which the two registers are on different stacks, and who survives them.
-fn write_split(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
+fn write_split(recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(out, "## SP and the frame pointer on different stacks\n")?;
     writeln!(
         out,
         "Interrupted there, as `unwind-harness run irq_on_irq_stack --listing` shows it; the worst verdict of each.\n"
     )?;
-    for section in report.sections.iter().filter(|section| section.scenario.ends_with("/irq_on_irq_stack")) {
-        let kinds_of_interest = section.interrupt == "irq";
+    for section in recording.sections.iter().filter(|section| section.scenario.ends_with("/irq_on_irq_stack")) {
+        let kinds_of_interest = section.interrupt == Interruption::Irq;
         let instructions = section
             .functions
             .iter()
@@ -154,7 +156,7 @@ fn write_split(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
         }
         writeln!(out, "{}:\n", section.title())?;
         for (function, instruction) in instructions {
-            let verdicts = section.subjects.iter().zip(&instruction.runs).filter_map(|(subject, runs)| {
+            let verdicts = section.columns.iter().zip(&instruction.runs).filter_map(|(subject, runs)| {
                 let worst = runs.iter().map(|run| run.verdict).min()?;
                 Some(format!("{} {worst}", subject.label()))
             });
@@ -168,37 +170,37 @@ fn write_split(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
 }
 
 /// Who reads what he was not offered.
-fn write_strays(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
+fn write_reads_outside(recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(out, "## Reads outside of the offered stacks\n")?;
     let mut nobody = true;
-    for section in report.sections.iter().filter(|section| section.void.is_none()) {
-        for subject in section.subjects.iter().filter(|subject| subject.strays > 0) {
+    for section in recording.sections.iter().filter(|section| section.void.is_none()) {
+        for subject in section.columns.iter().filter(|subject| subject.reads_outside_stacks > 0) {
             nobody = false;
-            let (label, strays) = (subject.label(), subject.strays);
-            writeln!(out, "* {label} in {}: {strays} of {} walks", section.title(), subject.counters.walks)?;
+            let (label, count) = (subject.label(), subject.reads_outside_stacks);
+            writeln!(out, "* {label} in {}: {count} of {} walks", section.title(), subject.counters.walks)?;
         }
     }
     writeln!(out, "{}", if nobody { "Nobody.\n" } else { "" })
 }
 
 /// How often a reliable form refuses where the best-effort form of the same unwinder is right.
-fn write_refusals(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
+fn write_refusals(recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(out, "## What the reliable forms refuse needlessly\n")?;
     writeln!(out, "Walks that the best-effort form gets right, and how many of them the reliable form claims.\n")?;
     writeln!(out, "| unwinder | interruption | start | right | claimed |\n|---|---|---|---:|---:|")?;
     let mut rows: Vec<(String, &'static str, Start, u64, u64)> = Vec::new();
-    for section in report.sections.iter().filter(|section| section.void.is_none()) {
+    for section in recording.sections.iter().filter(|section| section.void.is_none()) {
         for (best_effort, reliable) in pairs(section) {
             let (right, claimed) = compare(section, best_effort, reliable);
-            let subject = &section.subjects[reliable];
+            let subject = &section.columns[reliable];
             let same =
-                rows.iter_mut().find(|row| (&row.0, row.1, row.2) == (&subject.name, section.interrupt, subject.start));
+                rows.iter_mut().find(|row| (&row.0, row.1, row.2) == (&subject.name, section.interrupt.name(), subject.start));
             match same {
                 Some(row) => {
                     row.3 += right;
                     row.4 += claimed;
                 }
-                None => rows.push((subject.name.clone(), section.interrupt, subject.start, right, claimed)),
+                None => rows.push((subject.name.clone(), section.interrupt.name(), subject.start, right, claimed)),
             }
         }
     }
@@ -211,10 +213,10 @@ fn write_refusals(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
 
 /// The columns of both forms of the unwinders that have both.
 fn pairs(section: &Section) -> impl Iterator<Item = (usize, usize)> + '_ {
-    section.subjects.iter().enumerate().filter_map(|(reliable, subject)| {
+    section.columns.iter().enumerate().filter_map(|(reliable, subject)| {
         let sibling = format!("{}:best-effort", subject.name);
         let best_effort =
-            section.subjects.iter().position(|other| other.name == sibling && other.start == subject.start)?;
+            section.columns.iter().position(|other| other.name == sibling && other.start == subject.start)?;
         Some((best_effort, reliable))
     })
 }

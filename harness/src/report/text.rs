@@ -3,9 +3,9 @@
 use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
-use kunwind::Claims;
 
-use super::{Counters, Report, Section, SubjectResult};
+use crate::recording::{Counters, Failure, Recording, Section};
+use crate::subject::Claims;
 
 const BAD: Style = AnsiColor::Red.on_default().bold();
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -17,39 +17,39 @@ const DIM: Style = Style::new().dimmed();
 /// # Errors
 ///
 /// Those of `out`.
-pub fn write(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
-    let title = report.sections.iter().map(|section| section.title().len()).max().unwrap_or(0).max(8);
-    let names = report.sections.iter().flat_map(|section| &section.subjects);
+pub fn write(recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> {
+    let title = recording.sections.iter().map(|section| section.title().len()).max().unwrap_or(0).max(8);
+    let names = recording.sections.iter().flat_map(|section| &section.columns);
     let subject = names.map(|subject| subject.label().len()).max().unwrap_or(0).max(9);
     writeln!(
         out,
         "{DIM}{:<title$}  {:<subject$}  {:>7}  {:>12}  {:>8}{DIM:#}",
         "scenario", "unwinder", "walks", "soundness", "complete"
     )?;
-    for section in &report.sections {
+    for section in &recording.sections {
         if let Some(reason) = &section.void {
             let (style, mark) = if section.void_is_meant { (GOOD, "void as it must be") } else { (BAD, "void") };
             writeln!(out, "{:<title$}  {style}{mark}{style:#}: {reason}", section.title())?;
             continue;
         }
-        for result in &section.subjects {
+        for result in &section.columns {
             write!(out, "{:<title$}  ", section.title())?;
             row(out, &result.label(), subject, &result.counters, result.claims)?;
         }
     }
     writeln!(out)?;
-    for (name, counters) in totals(report) {
+    for (name, counters) in &recording.totals.subjects {
         write!(out, "{:<title$}  ", "all")?;
-        let mut results = report.sections.iter().filter_map(|section| section.subject(name));
+        let mut results = recording.sections.iter().filter_map(|section| section.column(name));
         let claims = results.next().map_or(Claims::Never, |result| result.claims);
-        row(out, name, subject, &counters, claims)?;
+        row(out, name, subject, counters, claims)?;
     }
-    let broken: Vec<(&Section, &super::Broken)> =
-        report.sections.iter().flat_map(|section| section.broken.iter().map(move |broken| (section, broken))).collect();
-    for (section, broken) in &broken {
-        writeln!(out, "{BAD}gate broken{BAD:#}: {}: {}", section.title(), broken.message)?;
+    let failures: Vec<(&Section, &Failure)> =
+        recording.sections.iter().flat_map(|section| section.failures.iter().map(move |failure| (section, failure))).collect();
+    for (section, failure) in &failures {
+        writeln!(out, "{BAD}gate broken{BAD:#}: {}: {}", section.title(), failure.message)?;
     }
-    if broken.is_empty() {
+    if failures.is_empty() {
         writeln!(out, "{GOOD}all gates hold{GOOD:#}")?;
     }
     Ok(())
@@ -62,27 +62,8 @@ fn row(out: &mut dyn Write, name: &str, width: usize, counters: &Counters, claim
         0 => (GOOD, "sound".to_owned()),
         unsound => (BAD, format!("{unsound} unsound")),
     };
-    let hypothetical = counters.unsound - counters.unsound_reachable;
-    let note = if hypothetical > 0 { format!("  {hypothetical} of them hypothetical") } else { String::new() };
+    let masked = counters.unsound - counters.unsound_reachable;
+    let note = if masked > 0 { format!("  {masked} of them masked") } else { String::new() };
     let share = 100.0 * counters.exact as f64 / counters.walks.max(1) as f64;
     writeln!(out, "{name:<width$}  {:>7}  {style}{soundness:>12}{style:#}  {share:>7.1}%{note}", counters.walks)
-}
-
-/// The counters of each subject over all sections that are not void, in the order of first appearance.
-#[must_use]
-pub fn totals(report: &Report) -> Vec<(&str, Counters)> {
-    let sections = report.sections.iter().filter(|section| section.void.is_none());
-    by_subject(sections.flat_map(|section| &section.subjects))
-}
-
-/// Adds up the starts of each subject.
-pub(super) fn by_subject<'a>(results: impl IntoIterator<Item = &'a SubjectResult>) -> Vec<(&'a str, Counters)> {
-    let mut sums: Vec<(&str, Counters)> = Vec::new();
-    for result in results {
-        match sums.iter_mut().find(|(name, _)| *name == result.name) {
-            Some((_, counters)) => counters.merge(&result.counters),
-            None => sums.push((&result.name, result.counters)),
-        }
-    }
-    sums
 }

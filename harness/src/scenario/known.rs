@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use serde::Deserialize;
 use serde::de::{IntoDeserializer, SeqAccess, Visitor};
 
-use super::{Kind, Range};
+use super::{Interruption, Range};
 use crate::verdict::Verdict;
 
 /// A deviation that is expected, where and why. One that no longer happens is an error.
@@ -20,7 +20,7 @@ pub struct Known {
     /// The variant; without it, all.
     pub variant: Option<String>,
     /// The kind of interruption; without it, all.
-    pub interrupt: Option<Kind>,
+    pub interrupt: Option<Interruption>,
     /// The reason.
     pub because: String,
 }
@@ -33,7 +33,7 @@ struct KnownText {
     at: OneOrMany<Range>,
     verdict: OneOrMany<String>,
     variant: Option<OneOrMany<String>>,
-    interrupt: Option<Kind>,
+    interrupt: Option<Interruption>,
     because: String,
 }
 

@@ -2,11 +2,10 @@
 
 use std::rc::Rc;
 
-use kunwind::{Claim, CodeAddress, End, Error, Frame, Register, Regs, Source, Walk};
-
-use super::{Compares, Kind, Rules, Verdict};
-use crate::arch::MAX_CALLEE_SAVED;
+use super::{Deviation, Rules, Verdict, Walk, WalkEntry};
+use crate::cpu::{CodeAddress, MAX_CALLEE_SAVED, Register, Regs};
 use crate::oracle::{Activation, Cause, MAX_LINKS, Truth};
+use crate::subject::{Claim, Compares, End, Outcome};
 
 const SP: Register = Register(31);
 const FP: Register = Register(29);
@@ -41,11 +40,11 @@ fn truth(entries: &[Entry]) -> Truth {
     Truth::new(youngest)
 }
 
-fn frame((pc, cfa, fp): Entry) -> Frame {
+fn frame((pc, cfa, fp): Entry) -> WalkEntry {
     let mut regs = Regs::none();
     regs.set(SP, cfa);
     regs.set(FP, fp);
-    Frame { pc: CodeAddress::Return(pc), regs, source: Source::Start }
+    WalkEntry { pc: CodeAddress::Return(pc), regs }
 }
 
 const ALL: Compares = Compares { cfa: true, fp: true, callee_saved: true };
@@ -54,7 +53,7 @@ fn judge_with(
     compares: Compares,
     trampoline: Option<u64>,
     true_entries: &[Entry],
-    frames: &[Frame],
+    frames: &[WalkEntry],
     end: End,
     claim: Claim,
 ) -> Verdict {
@@ -63,17 +62,18 @@ fn judge_with(
     let omissible = |activation: &Activation| Some(activation.resume) == trampoline;
     let rules = Rules { compares, sp: SP, fp: FP, callee_saved: &[SAVED, FP], omissible: &omissible };
     let truth = truth(true_entries);
-    let verdict = rules.judge(&truth, &Walk { frames: &walked, end, claim });
-    // Judged as it goes, a walk gets the same verdict, or none.
+    let outcome = Outcome { end, claim };
+    let verdict = rules.judge(&truth, &Walk { entries: &walked, outcome });
+    // Judged while its entries arrive, a walk gets the same verdict, or none.
     let mut follower = rules.follow(&truth);
-    if frames.iter().all(|frame| follower.takes(frame)) {
-        assert_eq!(follower.verdict(end, claim), verdict, "the follower disagrees");
+    if frames.iter().all(|frame| follower.takes(frame.pc.value(), &frame.regs)) {
+        assert_eq!(follower.verdict(outcome), verdict, "the follower disagrees");
     }
     verdict
 }
 
 fn judge(true_entries: &[Entry], walked: &[Entry], end: End, claim: Claim) -> Verdict {
-    let frames: Vec<Frame> = walked.iter().copied().map(frame).collect();
+    let frames: Vec<WalkEntry> = walked.iter().copied().map(frame).collect();
     judge_with(ALL, None, true_entries, &frames, end, claim)
 }
 
@@ -93,7 +93,7 @@ fn claimed(true_entries: &[Entry], walked: &[Entry], verdict: &str) {
     }
 }
 
-const STOPPED: End = End::Error(Error::OutsideStacks(0));
+const STOPPED: End = End::Stopped;
 
 #[test]
 fn an_exact_trace() {
@@ -133,10 +133,10 @@ fn a_truncated_trace_that_says_so_is_incomplete() {
 
 #[test]
 fn a_wrong_entry_is_not_made_good_by_stopping() {
-    assert_eq!(judge(&[A, B, C], &[STRANGER], STOPPED, Claim::Unreliable), Verdict::WrongFlagged(Kind::Substituted));
-    assert_eq!(judge(&[A, B, C], &[B], STOPPED, Claim::Unreliable), Verdict::WrongFlagged(Kind::Skipped));
+    assert_eq!(judge(&[A, B, C], &[STRANGER], STOPPED, Claim::Unreliable), Verdict::WrongFlagged(Deviation::Substituted));
+    assert_eq!(judge(&[A, B, C], &[B], STOPPED, Claim::Unreliable), Verdict::WrongFlagged(Deviation::Skipped));
     let wrong_cfa = (A.0, A.1 + 8, A.2);
-    assert_eq!(judge(&[A, B, C], &[wrong_cfa], STOPPED, Claim::Unreliable), Verdict::WrongFlagged(Kind::Truncated));
+    assert_eq!(judge(&[A, B, C], &[wrong_cfa], STOPPED, Claim::Unreliable), Verdict::WrongFlagged(Deviation::Truncated));
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn a_wrong_callee_saved_register_is_seen_only_where_it_is_compared() {
     let mut wrong = frame(A);
     wrong.regs.set(SAVED, 8);
     let verdict = |compares| judge_with(compares, None, &[A], &[wrong], End::Outermost, Claim::Reliable);
-    assert_eq!(verdict(ALL), Verdict::Overstated(Kind::State));
+    assert_eq!(verdict(ALL), Verdict::Overstated(Deviation::State));
     assert_eq!(verdict(Compares { callee_saved: false, ..ALL }), Verdict::Exact);
     wrong.regs.set(SAVED, 7);
     assert_eq!(judge_with(ALL, None, &[A], &[wrong], End::Outermost, Claim::Reliable), Verdict::Exact);
@@ -192,18 +192,18 @@ fn what_a_walk_does_not_know_is_not_held_against_it() {
 
 #[test]
 fn without_a_cfa_the_frame_pointer_tells_activations_apart() {
-    let mut frames: Vec<Frame> = [A, B2, C].into_iter().map(frame).collect();
+    let mut frames: Vec<WalkEntry> = [A, B2, C].into_iter().map(frame).collect();
     for frame in &mut frames {
         frame.regs.forget(SP);
     }
     let verdict = judge_with(ALL, None, &[A, B, B2, C], &frames, End::Outermost, Claim::Reliable);
-    assert_eq!(verdict, Verdict::Unsound(Kind::Skipped));
+    assert_eq!(verdict, Verdict::Unsound(Deviation::Skipped));
 }
 
 #[test]
 fn an_omissible_function_may_be_left_out_or_named() {
     let verdict = |walked: &[Entry]| {
-        let frames: Vec<Frame> = walked.iter().copied().map(frame).collect();
+        let frames: Vec<WalkEntry> = walked.iter().copied().map(frame).collect();
         judge_with(ALL, Some(TRAMPOLINE), &[A, B, C], &frames, End::Outermost, Claim::Reliable).to_string()
     };
     assert_eq!(verdict(&[A, C]), "=");
@@ -231,9 +231,9 @@ fn the_youngest_omission_gives_the_kind() {
 #[test]
 fn verdicts_are_ordered_from_worst_to_best() {
     let order = [
-        Verdict::Unsound(Kind::Skipped),
-        Verdict::Overstated(Kind::State),
-        Verdict::WrongFlagged(Kind::Skipped),
+        Verdict::Unsound(Deviation::Skipped),
+        Verdict::Overstated(Deviation::State),
+        Verdict::WrongFlagged(Deviation::Skipped),
         Verdict::Incomplete(3),
         Verdict::Cautious,
         Verdict::Exact,

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 
-use super::{Row, State};
-use crate::report::{Report, snapshot};
+use crate::analysis::atlas::{Row, State};
+use crate::recording::Recording;
+use crate::report::page;
 
 const STYLE: &str = "body{font:14px system-ui,sans-serif;margin:2em;max-width:120em}table{border-collapse:collapse}\
 th,td{padding:.2em .7em;text-align:right;border-bottom:1px solid #ddd}th{position:sticky;top:0;background:#fff}\
@@ -22,15 +23,15 @@ if(it){it.open=true;it.scrollIntoView()}}addEventListener('hashchange',unfold);a
 /// # Errors
 ///
 /// Those of `out`.
-pub fn write(rows: &[Row], report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
+pub fn write(rows: &[Row], recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(
         out,
-        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>Rewritten return addresses</title>"
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>Hooked return addresses</title>"
     )?;
-    writeln!(out, "<style>{STYLE}</style>\n<h1>Rewritten return addresses</h1>")?;
+    writeln!(out, "<style>{STYLE}</style>\n<h1>Hooked return addresses</h1>")?;
     writeln!(
         out,
-        "<p>One row for each CPU, rewriter, design and unwinder. A point is a walk from an interruption at which a return address \
+        "<p>One row for each CPU, return hook, fix and unwinder. A point is a walk from an interruption at which a return address \
          is displaced, or a trampoline runs. Unrecoverable: no place is left that a rule may trust.</p>"
     )?;
     write!(out, "<table>\n<tr>")?;
@@ -48,7 +49,7 @@ pub fn write(rows: &[Row], report: &Report, out: &mut dyn Write) -> std::io::Res
     for (index, row) in rows.iter().enumerate() {
         write_intervals(row, index, out)?;
     }
-    write_listings(report, out)?;
+    write_listings(recording, out)?;
     writeln!(out, "<script>{SCRIPT}</script>\n</html>")
 }
 
@@ -81,16 +82,16 @@ fn write_intervals(row: &Row, index: usize, out: &mut dyn Write) -> std::io::Res
     for interval in &row.intervals {
         let class = if interval.state == State::Unsound { "bad" } else { "dim" };
         let places = if interval.places.is_empty() { "in its place" } else { &interval.places };
-        let hypothetical = if interval.reachable { "" } else { " (hypothetical)" };
+        let masked = if interval.reachable { "" } else { " (masked)" };
         writeln!(
             out,
             "<tr><td class=\"name {class}\">{}</td><td class=\"name\"><a href=\"#{}\"><code>{}</code></a></td>\
-             <td class=\"name\">{}@{}{hypothetical}</td><td>{}</td><td class=\"name\">{}</td>\
+             <td class=\"name\">{}@{}{masked}</td><td>{}</td><td class=\"name\">{}</td>\
              <td class=\"name\"><code>{}</code></td></tr>",
             interval.state.name(),
-            anchor(&interval.scenario, interval.variant.as_deref(), interval.interrupt),
+            anchor(&interval.scenario, interval.variant.as_deref(), interval.interrupt.name()),
             escape(&interval.range()),
-            interval.interrupt,
+            interval.interrupt.name(),
             interval.start.name(),
             interval.walks,
             escape(places),
@@ -100,16 +101,16 @@ fn write_intervals(row: &Row, index: usize, out: &mut dyn Write) -> std::io::Res
     writeln!(out, "</table></details>")
 }
 
-fn write_listings(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
+fn write_listings(recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(out, "<h2>Listings</h2>")?;
     let mut seen = BTreeSet::new();
-    for section in report.sections.iter().filter(|section| section.rewriter.is_some()) {
-        let anchor = anchor(&section.scenario, section.variant.as_deref(), section.interrupt);
+    for section in recording.sections.iter().filter(|section| section.return_hook.is_some()) {
+        let anchor = anchor(&section.scenario, section.variant.as_deref(), section.interrupt.name());
         if !seen.insert(anchor.clone()) {
             continue;
         }
         let mut listing = Vec::new();
-        snapshot::write(section, &mut listing)?;
+        page::write(section, &mut listing)?;
         let listing = String::from_utf8_lossy(&listing);
         writeln!(out, "<details id=\"{anchor}\"><summary>{}</summary>\n<pre>", escape(&section.title()))?;
         writeln!(out, "{}</pre></details>", escape(&listing))?;

@@ -1,10 +1,10 @@
-//! The atlas for machines: schema 1, described in docs/atlas.md.
+//! The atlas for machines: schema 2, described in docs/atlas.md.
 
 use std::io::Write;
 
 use serde::Serialize;
 
-use super::{Row, State};
+use crate::analysis::atlas::{self, Row, State};
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -15,12 +15,12 @@ struct Document<'a> {
 #[derive(Serialize)]
 struct Line<'a> {
     cpu: &'a str,
-    rewriter: &'a str,
+    return_hook: &'a str,
     fix: &'a str,
     unwinder: &'a str,
     points: u64,
     unrecoverable: u64,
-    skipped: u64,
+    not_claimed: u64,
     recovered: u64,
     flagged: u64,
     overstated: u64,
@@ -52,12 +52,12 @@ struct Interval<'a> {
 pub fn write(rows: &[Row], out: &mut dyn Write) -> std::io::Result<()> {
     let lines = rows.iter().map(|row| Line {
         cpu: &row.cpu,
-        rewriter: &row.rewriter,
+        return_hook: &row.return_hook,
         fix: &row.fix,
         unwinder: &row.unwinder,
         points: row.points,
         unrecoverable: row.unrecoverable,
-        skipped: row.count(State::Skipped),
+        not_claimed: row.count(State::NotClaimed),
         recovered: row.count(State::Recovered),
         flagged: row.count(State::Flagged),
         overstated: row.count(State::Overstated),
@@ -65,15 +65,15 @@ pub fn write(rows: &[Row], out: &mut dyn Write) -> std::io::Result<()> {
         unsound_reachable: row.unsound_reachable,
         intervals: row.intervals.iter().map(line).collect(),
     });
-    serde_json::to_writer_pretty(&mut *out, &Document { schema: 1, rows: lines.collect() })?;
+    serde_json::to_writer_pretty(&mut *out, &Document { schema: 2, rows: lines.collect() })?;
     writeln!(out)
 }
 
-fn line(interval: &super::Interval) -> Interval<'_> {
+fn line(interval: &atlas::Interval) -> Interval<'_> {
     Interval {
         scenario: &interval.scenario,
         variant: interval.variant.as_deref(),
-        interrupt: interval.interrupt,
+        interrupt: interval.interrupt.name(),
         start: interval.start.name(),
         range: interval.range(),
         state: interval.state.name(),

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
 
-use super::{Row, State};
+use crate::analysis::atlas::{Row, State};
 
 const BAD: Style = AnsiColor::Red.on_default().bold();
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -51,14 +51,14 @@ fn write_intervals(row: &Row, out: &mut dyn Write) -> std::io::Result<()> {
     let shown = row.intervals.iter().filter(|interval| interval.state != State::Recovered || interval.lost);
     for interval in shown {
         let lost = if interval.lost { ", unrecoverable" } else { "" };
-        let hypothetical = if interval.reachable { "" } else { ", hypothetical" };
+        let masked = if interval.reachable { "" } else { ", masked" };
         let places = if interval.places.is_empty() { "in its place" } else { &interval.places };
         writeln!(
             out,
-            "    {:<9}  {}  {}@{}  {} walks{lost}{hypothetical}  address: {places}",
+            "    {:<11}  {}  {}@{}  {} walks{lost}{masked}  address: {places}",
             interval.state.name(),
             interval.range(),
-            interval.interrupt,
+            interval.interrupt.name(),
             interval.start.name(),
             interval.walks
         )?;

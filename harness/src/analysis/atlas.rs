@@ -1,0 +1,318 @@
+//! The atlas of rewritten return addresses: for each CPU, return_hook, design and unwinder, at which points the original address can
+//! be found, and what the unwinder says there.
+
+use std::collections::BTreeMap;
+
+use crate::guest::return_hook::{Fix, together};
+use crate::recording::{ListedFunction, ListedInstruction, Recording, Run, Section};
+use crate::scenario::Interruption;
+use crate::subject::{Claims, Start};
+use crate::verdict::{Deviation, Verdict};
+
+/// What an unwinder does at a point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// It claims to be right, and is not.
+    Unsound,
+    /// The address could be found; the walk leaves its owner out, and does not claim to be right.
+    NotClaimed,
+    /// It says that it may be wrong, or stops.
+    Flagged,
+    /// It claims to be right, and leaves nothing out, but something in it is false.
+    Overstated,
+    /// The whole trace is right.
+    Recovered,
+}
+
+impl State {
+    fn of(verdict: Verdict, lost: bool) -> Self {
+        match verdict {
+            Verdict::Unsound(_) => Self::Unsound,
+            Verdict::WrongFlagged(Deviation::Skipped | Deviation::Truncated | Deviation::Substituted) if !lost => Self::NotClaimed,
+            Verdict::Overstated(_) => Self::Overstated,
+            Verdict::Exact => Self::Recovered,
+            _ => Self::Flagged,
+        }
+    }
+
+    /// The name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unsound => "unsound",
+            Self::NotClaimed => "not claimed",
+            Self::Flagged => "flagged",
+            Self::Overstated => "overstated",
+            Self::Recovered => "recovered",
+        }
+    }
+}
+
+/// Neighbouring instructions at which the same holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interval {
+    /// The scenario, with its variant.
+    pub scenario: String,
+    /// The variant, if it has a name.
+    pub variant: Option<String>,
+    /// How the points were interrupted.
+    pub interrupt: Interruption,
+    /// Where the walks started.
+    pub start: Start,
+    /// The function.
+    pub function: String,
+    /// The first instruction's offset.
+    pub first: u64,
+    /// The last instruction's offset.
+    pub last: u64,
+    /// What the unwinder does.
+    pub state: State,
+    /// Whether no rule can find the address.
+    pub lost: bool,
+    /// Where the address is.
+    pub places: String,
+    /// Whether the interruption can really arrive there.
+    pub reachable: bool,
+    /// The first arrival.
+    pub visit: u64,
+    /// How many walks.
+    pub walks: u64,
+}
+
+impl Interval {
+    /// `leaf+0x0..leaf+0xc`, or one instruction.
+    #[must_use]
+    pub fn range(&self) -> String {
+        let (function, first, last) = (&self.function, self.first, self.last);
+        if first == last {
+            format!("{function}+{first:#x}")
+        } else {
+            format!("{function}+{first:#x}..{function}+{last:#x}")
+        }
+    }
+
+    /// The command that tells its first point in full.
+    #[must_use]
+    pub fn command(&self) -> String {
+        let Self { scenario, function, first, visit, interrupt, .. } = self;
+        let variant = self.variant.as_ref().map(|name| format!(" --variant {name}")).unwrap_or_default();
+        format!("unwind-harness explain {scenario} {function}+{first:#x}#{visit} --interrupt {}{variant}", interrupt.name())
+    }
+}
+
+/// One CPU, return_hook, design and unwinder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// The CPU.
+    pub cpu: String,
+    /// Who rewrites.
+    pub return_hook: String,
+    /// The design: that of the guest, with that of the unwinder.
+    pub fix: String,
+    /// The unwinder.
+    pub unwinder: String,
+    /// The unwinder's own design.
+    pub unwinder_fix: Fix,
+    /// Walks from points at which a return address is displaced, or a trampoline runs.
+    pub points: u64,
+    /// Those of them at which no rule can find the address.
+    pub unrecoverable: u64,
+    /// By what the unwinder does; they add up to `points`.
+    pub states: BTreeMap<State, u64>,
+    /// Those unsound ones that can really happen.
+    pub unsound_reachable: u64,
+    /// Where.
+    pub intervals: Vec<Interval>,
+}
+
+impl Row {
+    /// The heads of what tells rows apart.
+    pub const NAMES: [&'static str; 4] = ["cpu", "return hook", "fix", "unwinder"];
+    /// The heads of the counters, in the order of [`Row::counters`].
+    pub const COUNTERS: [&'static str; 8] =
+        ["points", "unrecoverable", "not claimed", "flagged", "overstated", "recovered", "unsound", "reachable"];
+
+    /// What tells this row apart.
+    #[must_use]
+    pub fn names(&self) -> [&str; 4] {
+        [&self.cpu, &self.return_hook, &self.fix, &self.unwinder]
+    }
+
+    /// The counters: the last two must be 0 for a design that closes its windows.
+    #[must_use]
+    pub fn counters(&self) -> [u64; 8] {
+        let [not_claimed, flagged, overstated, recovered, unsound] =
+            [State::NotClaimed, State::Flagged, State::Overstated, State::Recovered, State::Unsound]
+                .map(|it| self.count(it));
+        [self.points, self.unrecoverable, not_claimed, flagged, overstated, recovered, unsound, self.unsound_reachable]
+    }
+
+    /// The command that shows this row with its intervals.
+    #[must_use]
+    pub fn command(&self) -> String {
+        let Self { cpu, return_hook, fix, unwinder, .. } = self;
+        let return_hook = if return_hook.contains(' ') { format!("'{return_hook}'") } else { return_hook.clone() };
+        format!("unwind-harness atlas --arch {cpu} --return-hook {return_hook} --fix {fix} --unwinder {unwinder} --intervals")
+    }
+
+    /// How many walks ended like this.
+    #[must_use]
+    pub fn count(&self, state: State) -> u64 {
+        self.states.get(&state).copied().unwrap_or(0)
+    }
+}
+
+/// The rows of all scenarios that rewrite return addresses.
+#[must_use]
+pub fn rows(recording: &Recording) -> Vec<Row> {
+    // In the order of columns. Not all sections have all of them.
+    let mut names: Vec<&str> = Vec::new();
+    for subject in recording.sections.iter().flat_map(|section| &section.columns) {
+        if !names.contains(&subject.name.as_str()) {
+            names.push(&subject.name);
+        }
+    }
+    let mut rows: BTreeMap<(String, String, String, Option<usize>), Row> = BTreeMap::new();
+    for section in recording.sections.iter().filter(|section| section.void.is_none()) {
+        let Some(hook) = &section.return_hook else { continue };
+        let cpu = section.scenario.split('/').next().unwrap_or_default().to_owned();
+        for (column, subject) in section.columns.iter().enumerate() {
+            let claims = matches!(subject.claims, Claims::Explicit | Claims::ByFlag);
+            let fix = together(&hook.build, subject.fix).filter(|_| claims);
+            let Some(fix) = fix else { continue };
+            let order = names.iter().position(|name| *name == subject.name);
+            let mut row_of = |return_hook: &str, add: &mut dyn FnMut(&mut Row)| {
+                let key = (cpu.clone(), return_hook.to_owned(), fix.to_owned(), order);
+                add(rows.entry(key).or_insert_with(|| Row {
+                    cpu: cpu.clone(),
+                    return_hook: return_hook.to_owned(),
+                    fix: fix.to_owned(),
+                    unwinder: subject.name.clone(),
+                    unwinder_fix: subject.fix,
+                    points: 0,
+                    unrecoverable: 0,
+                    states: BTreeMap::new(),
+                    unsound_reachable: 0,
+                    intervals: Vec::new(),
+                }));
+            };
+            for function in &section.functions {
+                let mut open = BTreeMap::new();
+                for instruction in &function.instructions {
+                    let here = Here { section, column, function, instruction };
+                    open = here.add(&hook.name, &open, &mut row_of);
+                }
+            }
+        }
+    }
+    rows.into_values().collect()
+}
+
+/// Which return hook a point counts for, by the trampoline that runs or waits. A special case of the scenario, after a comma,
+/// stays.
+fn hook_of(trampoline_of: Option<&str>, of_scenario: &str) -> String {
+    let Some(name) = trampoline_of else { return of_scenario.to_owned() };
+    let special_case = of_scenario.split_once(',').map_or("", |(_, special_case)| special_case);
+    if special_case.is_empty() { name.to_owned() } else { format!("{name},{special_case}") }
+}
+
+/// Finds, or makes, the row of a return_hook, and does something with it.
+type WithRow<'a> = &'a mut dyn FnMut(&str, &mut dyn FnMut(&mut Row));
+
+/// The intervals that an instruction is part of, in the row of each return_hook.
+type Open = BTreeMap<String, Vec<usize>>;
+
+/// One instruction in one column.
+struct Here<'a> {
+    section: &'a Section,
+    column: usize,
+    function: &'a ListedFunction,
+    instruction: &'a ListedInstruction,
+}
+
+impl Here<'_> {
+    /// Adds its points to their rows. `before` are the intervals that the instruction before was part of.
+    fn add(&self, of_scenario: &str, before: &Open, with_row: WithRow<'_>) -> Open {
+        let mut here = Open::new();
+        for run in self.instruction.runs.get(self.column).into_iter().flatten() {
+            for piece in pieces(self.instruction, run) {
+                let running = self.function.trampoline_of.as_deref();
+                if piece.places.is_empty() && running.is_none() {
+                    continue;
+                }
+                let return_hook = hook_of(running.or(piece.trampoline_of), of_scenario);
+                with_row(&return_hook, &mut |row| {
+                    let open = here.entry(return_hook.clone()).or_default();
+                    self.add_piece(row, run, &piece, open, before.get(&return_hook).map_or(&[], Vec::as_slice));
+                });
+            }
+        }
+        here
+    }
+
+    fn add_piece(&self, row: &mut Row, run: &Run, piece: &Piece<'_>, open: &mut Vec<usize>, before: &[usize]) {
+        let Self { section, column, function, instruction } = self;
+        let state = State::of(run.verdict, piece.lost);
+        row.points += piece.walks;
+        row.unrecoverable += if piece.lost { piece.walks } else { 0 };
+        *row.states.entry(state).or_default() += piece.walks;
+        if state == State::Unsound && run.reachable {
+            row.unsound_reachable += piece.walks;
+        }
+        let goes_on = |index: &usize| {
+            let interval = &row.intervals[*index];
+            (interval.state, interval.lost, interval.reachable) == (state, piece.lost, run.reachable)
+                && interval.places == piece.places
+        };
+        let same = open.iter().chain(before).copied().find(goes_on);
+        let index = same.unwrap_or_else(|| {
+            row.intervals.push(Interval {
+                scenario: section.scenario.clone(),
+                variant: section.variant.clone(),
+                interrupt: section.interrupt,
+                start: section.columns[*column].start,
+                function: function.name.clone(),
+                first: instruction.offset,
+                last: instruction.offset,
+                state,
+                lost: piece.lost,
+                places: piece.places.to_owned(),
+                reachable: run.reachable,
+                visit: piece.first,
+                walks: 0,
+            });
+            row.intervals.len() - 1
+        });
+        row.intervals[index].last = instruction.offset;
+        row.intervals[index].walks += piece.walks;
+        if !open.contains(&index) {
+            open.push(index);
+        }
+    }
+}
+
+/// Arrivals of a run at which the address is in the same places; `places` is empty where none is displaced.
+struct Piece<'i> {
+    first: u64,
+    walks: u64,
+    places: &'i str,
+    lost: bool,
+    trampoline_of: Option<&'i str>,
+}
+
+/// Splits a run of verdicts where the address moves.
+fn pieces<'i>(instruction: &'i ListedInstruction, run: &Run) -> Vec<Piece<'i>> {
+    let mut pieces = Vec::new();
+    let mut first = run.first;
+    while first <= run.last {
+        let displaced = instruction.displaced(first);
+        let next = instruction.addresses.iter().map(|address| address.first).filter(|start| *start > first).min();
+        let until = displaced.map_or_else(|| next.map_or(run.last, |next| next - 1), |address| address.last);
+        let last = until.min(run.last);
+        let (places, lost) = displaced.map_or(("", false), |address| (address.places.as_str(), address.lost));
+        let trampoline_of = displaced.and_then(|address| address.trampoline_of.as_deref());
+        pieces.push(Piece { first, walks: last - first + 1, places, lost, trampoline_of });
+        first = last + 1;
+    }
+    pieces
+}

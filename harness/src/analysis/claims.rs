@@ -1,0 +1,118 @@
+//! Open claims (docs/claims.toml) and what a run says of them.
+
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::Error;
+use crate::recording::{Recording, Section};
+use crate::scenario::Interruption;
+use crate::verdict::Verdict;
+
+/// The file of claims.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claims {
+    /// In the order of the file.
+    pub claim: Vec<Claim>,
+}
+
+/// One claim.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claim {
+    /// Its name in scenarios.
+    pub id: String,
+    /// What is claimed.
+    pub says: String,
+    /// The finding that decides it.
+    pub by: Option<By>,
+    /// Why nothing decides it.
+    pub undecided: Option<String>,
+}
+
+/// A finding that confirms a claim if it happens.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct By {
+    /// `<cpu>/<name>`.
+    pub scenario: String,
+    /// The variant, if the scenario has any.
+    pub variant: Option<String>,
+    /// The kind of interruption.
+    pub interrupt: Interruption,
+    /// The subject, with its start: `name@regs`.
+    pub unwinder: String,
+    /// In which function.
+    pub function: String,
+    /// At which offset in it; without it, anywhere.
+    pub offset: Option<u64>,
+    /// What.
+    pub verdict: Verdict,
+}
+
+impl By {
+    /// Whether this is the run that decides.
+    #[must_use]
+    pub fn is_of(&self, section: &Section) -> bool {
+        section.scenario == self.scenario && section.variant == self.variant && section.interrupt == self.interrupt
+    }
+}
+
+/// What a run says of a claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The finding happened, first at this point.
+    Confirmed(String),
+    /// It did not happen.
+    Refuted,
+    /// Nothing decides it, for this reason.
+    Undecided(String),
+}
+
+impl Claims {
+    /// Reads `docs/claims.toml` below `root`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`] and [`Error::Scenario`], with line and column where it is malformed.
+    pub fn load(root: &Path) -> Result<Self, Error> {
+        let path = root.join("docs").join("claims.toml");
+        let text = std::fs::read_to_string(&path).map_err(|source| Error::File { path: path.clone(), source })?;
+        toml::from_str(&text).map_err(|error| Error::Scenario { path, reason: error.to_string().trim_end().to_owned() })
+    }
+}
+
+impl Claim {
+    /// What a run says of the claim.
+    #[must_use]
+    pub fn outcome(&self, recording: &Recording) -> Outcome {
+        let Some(by) = &self.by else { return Outcome::Undecided(self.undecided.clone().unwrap_or_default()) };
+        let sections = || recording.sections.iter().filter(|section| by.is_of(section) && section.void.is_none());
+        let is_judged = sections().any(|section| {
+            let column = section.columns.iter().position(|column| column.label() == by.unwinder);
+            let functions = section.functions.iter().filter(|function| function.name == by.function);
+            let mut lines = functions.flat_map(|function| &function.instructions);
+            column.is_some_and(|column| lines.any(|line| line.runs.get(column).is_some_and(|runs| !runs.is_empty())))
+        });
+        if !is_judged {
+            let By { scenario, unwinder, function, .. } = by;
+            return Outcome::Undecided(format!(
+                "{unwinder} makes no walk in {function} of {scenario}: correct the claim"
+            ));
+        }
+        let mut findings = sections().flat_map(|section| &section.findings);
+        let shown = findings.find(|finding| {
+            finding.label() == by.unwinder
+                && finding.range.function == by.function
+                && finding.verdict == by.verdict
+                && by.offset.is_none_or(|offset| (finding.range.first..=finding.range.last).contains(&offset))
+        });
+        shown.map_or(Outcome::Refuted, |finding| match by.offset {
+            Some(offset) if offset != finding.range.first => {
+                Outcome::Confirmed(format!("{}+{offset:#x}#1", by.function))
+            }
+            _ => Outcome::Confirmed(format!("{}+{:#x}#{}", finding.range.function, finding.range.first, finding.first.visit)),
+        })
+    }
+}

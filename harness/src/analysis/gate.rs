@@ -1,0 +1,182 @@
+//! What a scenario demands, held against what a run found. Accepting a snapshot cannot relax this.
+
+use crate::cpu::ALL;
+use crate::recording::{Failure, Finding, Section};
+use crate::scenario::{Interruption, Known, Level, Scenario};
+use crate::verdict::Verdict;
+
+/// Fills in [`Section::failures`] for all sections of one scenario. `known_subjects` are the CPU's; unless all of them were run,
+/// demands on those that were not are passed over.
+pub fn check(scenario: &Scenario, sections: &mut [Section], known_subjects: &[String], run_all: bool) {
+    let mut used = vec![false; scenario.text.known.len()];
+    let mut failures: Vec<Vec<Failure>> =
+        sections.iter().map(|section| of_section(scenario, section, &mut used)).collect();
+    let was_void = sections.iter().any(|section| section.void.is_some());
+    let label_exists = |label: &str| known_subjects.iter().any(|name| name == bare(label));
+    let walks = |label: &str| {
+        let results = sections.iter().flat_map(|section| &section.columns);
+        results
+            .filter(|column| column.name == label || column.label() == label)
+            .map(|column| column.counters.walks)
+            .sum::<u64>()
+    };
+    let was_run =
+        |label: &str| sections.iter().flat_map(|section| &section.columns).any(|column| column.name == bare(label));
+    if let Some(first) = failures.first_mut() {
+        for (known, used) in scenario.text.known.iter().zip(used) {
+            if !label_exists(&known.unwinder) {
+                first.push(Failure::other(format!("[[known]] names {:?}, which is no subject here", known.unwinder)));
+            } else if (was_run(&known.unwinder) || run_all) && !used && !was_void {
+                first.push(Failure::other(stale(scenario, known)));
+            }
+        }
+        for (subject, level) in &scenario.text.must {
+            let exists = label_exists(subject);
+            let somewhere = ALL.iter().flat_map(|cpu| crate::subject::all(cpu));
+            let message = match level {
+                Level::Absent if exists => Some("is absent, but it exists on this CPU"),
+                Level::Absent if !somewhere.into_iter().any(|other| other.about().name == bare(subject)) => {
+                    Some("is absent, but there is no such subject on any CPU")
+                }
+                Level::Absent => None,
+                _ if !exists => Some("is demanded something of, but is no subject here"),
+                _ if run_all && !was_void && walks(subject) == 0 => {
+                    Some("is demanded something of, but makes no walk here")
+                }
+                _ => None,
+            };
+            first.extend(message.map(|message| Failure::other(format!("[must]: {subject} {message}"))));
+        }
+        if sections.iter().any(|section| section.points == 0 && section.void.is_none()) {
+            first.push(Failure::other("a run without a single point demands nothing of anybody".to_owned()));
+        }
+    }
+    for (section, failures) in sections.iter_mut().zip(failures) {
+        section.failures = failures;
+    }
+}
+
+/// A subject without its start.
+fn bare(label: &str) -> &str {
+    label.split_once('@').map_or(label, |(name, _)| name)
+}
+
+fn of_section(scenario: &Scenario, section: &Section, used: &mut [bool]) -> Vec<Failure> {
+    if let Some(expected) = &scenario.text.void
+        && !section.void_is_meant
+    {
+        let found = section.void.as_deref().unwrap_or("the run is not void");
+        return vec![Failure::other(format!("the run must be void because of {expected:?}, but: {found}"))];
+    }
+    if section.void.is_some() {
+        return Vec::new(); // there are no verdicts to hold against a gate; the report says that the run is void
+    }
+    // Of each subject, start and verdict the first finding is told, and how many more there are.
+    let mut failures: Vec<((String, Verdict), Failure, usize)> = Vec::new();
+    for finding in &section.findings {
+        let must = &scenario.text.must;
+        let level = must.get(&finding.label()).or_else(|| must.get(&finding.subject)).copied().unwrap_or(Level::Sound);
+        // A finding spans neighbours; [[known]] may end in the middle of it, so each instruction is asked for.
+        let offsets = section.offsets(finding);
+        let mut first_open = None;
+        for offset in offsets {
+            let mut is_known = false;
+            for (known, used) in scenario.text.known.iter().zip(used.iter_mut()) {
+                if covers(known, section, finding, offset) {
+                    is_known = true;
+                    *used |= ends_are_real(known, section);
+                }
+            }
+            if !is_known && !level.allows(finding.verdict) {
+                first_open.get_or_insert(offset);
+            }
+        }
+        let Some(offset) = first_open else { continue };
+        if let Some((_, _, more)) = failures.iter_mut().find(|(key, _, _)| *key == (finding.label(), finding.verdict)) {
+            *more += 1;
+        } else {
+            let told = told(section, finding, level, offset);
+            failures.push(((finding.label(), finding.verdict), told, 0));
+        }
+    }
+    let level_of = |label: &str, name: &str| {
+        let must = &scenario.text.must;
+        must.get(label).or_else(|| must.get(name)).copied().unwrap_or(Level::Sound)
+    };
+    for subject in section.columns.iter().filter(|column| column.reads_outside_stacks > 0) {
+        if level_of(&subject.label(), &subject.name) != Level::Any {
+            let told = format!(
+                "{} read outside of the stacks that it was offered, in {} walks",
+                subject.label(),
+                subject.reads_outside_stacks
+            );
+            failures.push(((subject.label(), Verdict::Exact), Failure::other(told), 0));
+        }
+    }
+    let tell = |(_, mut told, more): (_, Failure, usize)| {
+        if more > 0 {
+            told.message += &format!("\n    and {more} more findings of this kind");
+        }
+        told
+    };
+    failures.into_iter().map(tell).collect()
+}
+
+/// A finding that a demand does not allow, with the command that shows it.
+fn told(section: &Section, finding: &Finding, level: Level, offset: u64) -> Failure {
+    let visit = if offset == finding.range.first { finding.first.visit } else { 1 };
+    let mut command = format!("{} {}+{offset:#x}#{visit}", section.scenario, finding.range.function);
+    if section.interrupt != Interruption::Probe {
+        command += &format!(" --interrupt {}", section.interrupt.name());
+    }
+    if let Some(variant) = &section.variant {
+        command += &format!(" --variant {variant}");
+    }
+    let (label, level, verdict, range) = (finding.label(), name(level), finding.verdict, &finding.range);
+    Failure {
+        message: format!("{label} must be {level}, but is {verdict} at {range}\n    unwind-harness explain {command}"),
+        is_unsound: matches!(finding.verdict, Verdict::Unsound(_)),
+    }
+}
+
+const fn name(level: Level) -> &'static str {
+    match level {
+        Level::Exact => "exact",
+        Level::Sound => "sound",
+        Level::Any => "any",
+        Level::Absent => "absent",
+    }
+}
+
+fn covers(known: &Known, section: &Section, finding: &Finding, offset: u64) -> bool {
+    (known.unwinder == finding.subject || known.unwinder == finding.label())
+        && known.verdict == finding.verdict
+        && known.at.function == finding.range.function
+        && (known.at.first..=known.at.last).contains(&offset)
+        && known.interrupt.is_none_or(|kind| kind == section.interrupt)
+        && known.variant.as_ref().is_none_or(|name| section.variant.as_ref() == Some(name))
+}
+
+/// Whether both ends of a known range show the deviation: a range must not be wider than what happens.
+fn ends_are_real(known: &Known, section: &Section) -> bool {
+    let shows = |offset: u64| {
+        section
+            .findings
+            .iter()
+            .any(|other| covers(known, section, other, offset) && section.offsets(other).any(|found| found == offset))
+    };
+    shows(known.at.first) && shows(known.at.last)
+}
+
+fn stale(scenario: &Scenario, known: &Known) -> String {
+    format!(
+        "{}: [[known]] {} {} at {}+{:#x}..{}+{:#x} does not happen at both of its ends any more: correct or remove it",
+        scenario.path.display(),
+        known.unwinder,
+        known.verdict,
+        known.at.function,
+        known.at.first,
+        known.at.function,
+        known.at.last
+    )
+}

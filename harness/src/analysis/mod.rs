@@ -1,0 +1,5 @@
+//! What follows from recordings: gates, claims, the atlas. Pure functions; nothing in here runs or judges anything.
+
+pub mod atlas;
+pub mod claims;
+pub mod gate;

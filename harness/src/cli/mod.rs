@@ -1,0 +1,106 @@
+//! The command line: what can be asked, and the exit status of the answer. A file for each command.
+
+mod atlas;
+mod check;
+mod explain;
+mod findings;
+mod judge;
+mod list;
+mod output;
+mod run;
+mod selection;
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::{Error, sframe};
+
+/// Interrupts small guests before every instruction and judges stack unwinders against a truth that reads no unwind data.
+///
+/// Without a command: run everything and print one table.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXIT_STATUS, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: run::Arguments,
+    /// The folder that holds `scenarios` and `guests` [default: the current one, else where this program was built]
+    #[arg(long, global = true, value_name = "DIR")]
+    root: Option<PathBuf>,
+}
+
+const EXIT_STATUS: &str = "\
+Exit status:
+  0  every gate holds
+  1  a gate is broken
+  2  wrong usage or input
+  3  a run is void: the witnesses of the truth contradict each other";
+
+const CHECK_STATUS: &str = "\
+Exit status:
+  0  every wrong row is listed with its reason ([[wrong-rows]] of a scenario)
+  1  one is not, or a listed one is right
+  2  wrong usage or input
+  3  a run is void: the witnesses of the truth contradict each other";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run scenarios and print one table
+    #[command(after_help = EXIT_STATUS)]
+    Run(run::Arguments),
+    /// Judge recorded runs again (`run --log`), without emulation, and print the same table
+    #[command(after_help = EXIT_STATUS)]
+    Judge(judge::Arguments),
+    /// Hold the unwind data of guests against the truth, function by function, without any walk
+    #[command(after_help = CHECK_STATUS)]
+    Check(check::Arguments),
+    /// List the scenarios, their variants and their unwinders
+    List(selection::Selection),
+    /// Run what hooks return addresses, and print where the originals can be found and what unwinders make of it
+    Atlas(atlas::Arguments),
+    /// Run everything and print what it says of the open claims (docs/claims.toml), as Markdown
+    Findings,
+    /// Explain one point in full: registers, code, truth, and each walk with the words it read
+    Explain(explain::Arguments),
+    /// Read the SFrame section of a file
+    Sframe(sframe::Arguments),
+}
+
+/// Every gate holds.
+const HOLDS: u8 = 0;
+/// A gate is broken.
+const BROKEN: u8 = 1;
+/// Wrong usage or input; clap uses the same.
+pub const USAGE: u8 = 2;
+/// A run is void.
+const VOID: u8 = 3;
+
+impl Cli {
+    /// Does what was asked and gives the exit status. Results go to `out`; progress goes to the terminal, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the work from being done; its exit status is [`USAGE`].
+    pub fn execute(&self, out: &mut dyn Write) -> Result<u8, Error> {
+        let root = self.root.clone().unwrap_or_else(default_root);
+        match &self.command {
+            None => run::execute(&root, &self.run, out),
+            Some(Command::Run(arguments)) => run::execute(&root, arguments, out),
+            Some(Command::Judge(arguments)) => judge::execute(arguments, out),
+            Some(Command::Check(arguments)) => check::execute(&root, arguments, out),
+            Some(Command::List(selection)) => list::execute(&root, selection, out),
+            Some(Command::Atlas(arguments)) => atlas::execute(&root, arguments, out),
+            Some(Command::Findings) => findings::execute(&root, out),
+            Some(Command::Explain(arguments)) => explain::execute(&root, arguments, out),
+            Some(Command::Sframe(arguments)) => sframe::execute(arguments, out),
+        }
+    }
+}
+
+fn default_root() -> PathBuf {
+    let here = PathBuf::from(".");
+    if here.join("scenarios").is_dir() { here } else { PathBuf::from(env!("CARGO_MANIFEST_DIR")) }
+}

@@ -1,0 +1,98 @@
+//! 64-bit Arm, little endian.
+
+use capstone::Capstone;
+use capstone::arch::BuildsCapstone as _;
+
+use super::{Cpu, Exception, Flow, Linkage, Register};
+
+/// 64-bit Arm.
+pub(super) static CPU: Cpu = Cpu {
+    name: "arm64",
+    abi: &kunwind::abi::ARM64,
+    elf_machine: 183, // EM_AARCH64
+    registers: 32,    // x0..x30, SP
+    sp: Register(31),
+    callee_saved: &CALLEE_SAVED,
+    linkage: Linkage::Register(&[Register(30)]), // Arm ARM C6.2: BL and BLR write X30
+    first_argument: Register(0),
+    nested_exception: Exception::Nmi,
+    status_mask: u64::MAX,
+    flow,
+    can_arrive,
+    disassembler,
+};
+
+/// AAPCS64 6.1.1: x19..x28 and the frame pointer x29.
+const CALLEE_SAVED: [Register; 11] = {
+    let mut list = [Register(19); 11];
+    let mut index = 0;
+    while index < list.len() {
+        list[index] = Register(19 + index as u8);
+        index += 1;
+    }
+    list
+};
+
+/// Instructions that enter or leave an exception, for which capstone 5 has no group.
+const EXCEPTIONS: &[&str] = &["eret", "eretaa", "eretab", "svc", "hvc", "smc", "brk", "hlt", "udf"];
+
+fn flow(address: u64, bytes: &[u8]) -> Flow {
+    thread_local!(static CAPSTONE: Option<Capstone> = disassembler().ok());
+    CAPSTONE.with(|capstone| match capstone {
+        Some(capstone) => super::flow_by_group(capstone, address, bytes, EXCEPTIONS),
+        None => Flow::SEQUENTIAL,
+    })
+}
+
+/// By the masks in PSTATE.
+const fn can_arrive(exception: Exception, status: u64) -> bool {
+    match exception {
+        Exception::Irq => status & 1 << 7 == 0, // PSTATE.I
+        // FIQ plays the NMI. A pseudo-NMI of Linux is an interrupt that a priority mask lets through: not in entry code,
+        // which sets PSTATE.I and F. So PSTATE.F is its mask here.
+        Exception::Nmi => status & 1 << 6 == 0,
+        Exception::Debug => status & 1 << 9 == 0, // PSTATE.D masks hardware breakpoints, but not BRK
+        Exception::SError => status & 1 << 8 == 0, // PSTATE.A
+        // Not even the masks of the most privileged code stop an event of the firmware.
+        Exception::Fault | Exception::Syscall | Exception::Sdei => true,
+    }
+}
+
+fn disassembler() -> Result<Capstone, capstone::Error> {
+    Capstone::new().arm64().mode(capstone::arch::arm64::ArchMode::Arm).detail(true).build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CPU;
+    use crate::cpu::{Exception, Flow, FlowKind};
+
+    #[test]
+    fn each_mask_stops_its_own_exception() {
+        use Exception::{Fault, Irq, Nmi, SError, Sdei, Syscall};
+        let arrive = |status| [Irq, Nmi, SError].map(|exception| CPU.can_arrive(exception, status));
+        assert_eq!(arrive(0x05), [true; 3]); // EL1h
+        assert_eq!(arrive(0x85), [false, true, true]); // PSTATE.I
+        assert_eq!(arrive(0x45), [true, false, true]); // PSTATE.F
+        assert_eq!(arrive(0x105), [true, true, false]); // PSTATE.A
+        assert!([Fault, Syscall, Sdei].iter().all(|exception| CPU.can_arrive(*exception, 0x3c5)));
+    }
+
+    #[test]
+    fn transfers_are_told_apart() {
+        for (word, kind, target) in [
+            (0xd503_201f_u32, FlowKind::Sequential, None), // nop
+            (0x9400_0004, FlowKind::Call, Some(0x1010)),   // bl .+16
+            (0xd63f_0020, FlowKind::Call, None),           // blr x1
+            (0x1400_0002, FlowKind::Jump, Some(0x1008)),   // b .+8
+            (0xb400_0040, FlowKind::Jump, Some(0x1008)),   // cbz x0, .+8
+            (0xd61f_0200, FlowKind::Jump, None),           // br x16
+            (0xd65f_03c0, FlowKind::Return, None),         // ret
+            (0xd65f_0120, FlowKind::Return, None),         // ret x9
+            (0xd69f_03e0, FlowKind::Exception, None),      // eret
+            (0xd400_0001, FlowKind::Exception, None),      // svc #0
+        ] {
+            assert_eq!(CPU.flow(0x1000, &word.to_le_bytes()), Flow { kind, target }, "{word:#010x}");
+        }
+    }
+}

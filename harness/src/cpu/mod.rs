@@ -1,0 +1,237 @@
+//! Facts of a CPU, and the decoding of its instructions. Nothing in here knows the emulator: what Unicorn needs of a CPU is
+//! `machine/core`.
+
+mod arm64;
+mod riscv64;
+mod x86_64;
+
+use capstone::Capstone;
+use kunwind::Abi;
+
+/// Code addresses and registers by DWARF number: the only part of kunwind that all of the harness shares.
+pub use kunwind::{CodeAddress, Register, Regs};
+
+/// Every CPU, in the order of reports.
+pub static ALL: [&Cpu; 3] = [&arm64::CPU, &riscv64::CPU, &x86_64::CPU];
+
+/// No CPU has more callee-saved registers, SP apart: riscv64 has 12.
+pub const MAX_CALLEE_SAVED: usize = 12;
+
+/// One CPU, as data.
+pub struct Cpu {
+    /// The name of its folders.
+    pub name: &'static str,
+    /// What unwinders know of it. The oracle does not look at this.
+    pub abi: &'static Abi,
+    /// `e_machine` in its ELF files (System V gABI, chapter 4).
+    pub elf_machine: u16,
+    /// How many registers have a DWARF number below this one: 0 is the first.
+    pub registers: u8,
+    /// The stack pointer.
+    pub sp: Register,
+    /// What a called function must preserve, SP apart; at most [`MAX_CALLEE_SAVED`].
+    pub callee_saved: &'static [Register],
+    /// Where a call leaves the return address.
+    pub linkage: Linkage,
+    /// The register of a function's first argument.
+    pub first_argument: Register,
+    /// The exception that can arrive inside the entry, handler and exit of an interrupt.
+    pub nested_exception: Exception,
+    /// The bits of the status register (interrupt masks and flags) that an exception restores.
+    pub status_mask: u64,
+    flow: fn(u64, &[u8]) -> Flow,
+    can_arrive: fn(Exception, u64) -> bool,
+    disassembler: fn() -> Result<Capstone, capstone::Error>,
+}
+
+impl Cpu {
+    /// What the instruction at this address does to the flow of control. `bytes` may reach beyond the instruction.
+    #[must_use]
+    pub fn flow(&self, address: u64, bytes: &[u8]) -> Flow {
+        (self.flow)(address, bytes)
+    }
+
+    /// Whether this exception can really arrive in kernel mode while the status register has this value.
+    ///
+    /// A fault always can: a breakpoint may be planted on any instruction. What the emulator lacks (priorities of NMIs) is
+    /// modelled, and the implementation says how.
+    #[must_use]
+    pub fn can_arrive(&self, exception: Exception, status: u64) -> bool {
+        (self.can_arrive)(exception, status)
+    }
+
+    /// A disassembler for listings.
+    ///
+    /// # Errors
+    ///
+    /// Capstone's, when it was built without this CPU.
+    pub fn disassembler(&self) -> Result<Capstone, capstone::Error> {
+        (self.disassembler)()
+    }
+
+    /// The registers that a call may leave the return address in; none where it pushes it.
+    #[must_use]
+    pub const fn links(&self) -> &'static [Register] {
+        match self.linkage {
+            Linkage::Register(links) => links,
+            Linkage::Push => &[],
+        }
+    }
+
+    /// The place of the frame pointer in [`Cpu::callee_saved`].
+    #[must_use]
+    pub fn fp_index(&self) -> Option<usize> {
+        self.callee_saved.iter().position(|register| *register == self.abi.fp)
+    }
+}
+
+impl std::fmt::Debug for Cpu {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Cpu").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// An exception that the harness delivers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Exception {
+    /// A maskable interrupt.
+    Irq,
+    /// An interrupt that the usual mask does not stop.
+    Nmi,
+    /// A synchronous fault of the instruction, after which it is tried again.
+    Fault,
+    /// A hardware breakpoint on the instruction.
+    Debug,
+    /// The guest's own trap: a system call from user mode; from an arm64 kernel, a breakpoint instruction.
+    Syscall,
+    /// arm64: an asynchronous error of the system.
+    SError,
+    /// arm64: an event that the firmware hands to the kernel (SDEI).
+    Sdei,
+}
+
+impl Exception {
+    /// The name in scenarios and reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Irq => "irq",
+            Self::Nmi => "nmi",
+            Self::Fault => "fault",
+            Self::Debug => "debug",
+            Self::Syscall => "syscall",
+            Self::SError => "serror",
+            Self::Sdei => "sdei",
+        }
+    }
+}
+
+/// Where a call leaves the return address, by the ISA's definition of its call instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Linkage {
+    /// In one of these registers; SP does not change.
+    Register(&'static [Register]),
+    /// On the stack, in the word that SP then points at.
+    Push,
+}
+
+impl Linkage {
+    /// How many bytes a call pushes: at the first instruction of the called function, SP is this much below the CFA.
+    #[must_use]
+    pub const fn pushed(self) -> u64 {
+        match self {
+            Self::Register(_) => 0,
+            Self::Push => 8,
+        }
+    }
+}
+
+/// What an instruction does to the flow of control.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flow {
+    /// The kind of transfer.
+    pub kind: FlowKind,
+    /// The target, where the instruction encodes it.
+    pub target: Option<u64>,
+}
+
+/// The kinds of transfer. The oracle acts on [`FlowKind::Call`] alone: it recognises a return by where it lands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FlowKind {
+    /// The next instruction follows.
+    Sequential,
+    /// A branch, conditional or not, direct or not.
+    Jump,
+    /// A call: it leaves a return address.
+    Call,
+    /// The ISA's idiom of a return.
+    Return,
+    /// Enters or leaves an exception.
+    Exception,
+}
+
+impl Flow {
+    /// An instruction that is followed by the next one.
+    pub const SEQUENTIAL: Self = Self { kind: FlowKind::Sequential, target: None };
+}
+
+/// The CPU of this name.
+#[must_use]
+pub fn by_name(name: &str) -> Option<&'static Cpu> {
+    ALL.iter().copied().find(|cpu| cpu.name == name)
+}
+
+/// The names of all CPUs, for messages.
+#[must_use]
+pub fn names() -> String {
+    ALL.iter().map(|cpu| cpu.name).collect::<Vec<_>>().join(", ")
+}
+
+/// Classifies by capstone's groups, where those are right. CALL is asked first: capstone puts arm64's `bl` in JUMP too.
+fn flow_by_group(capstone: &Capstone, address: u64, bytes: &[u8], exceptions: &[&str]) -> Flow {
+    use capstone::InsnGroupType::{CS_GRP_CALL, CS_GRP_INT, CS_GRP_IRET, CS_GRP_JUMP, CS_GRP_RET};
+
+    let Ok(instructions) = capstone.disasm_count(bytes, address, 1) else { return Flow::SEQUENTIAL };
+    let Some(instruction) = instructions.first() else { return Flow::SEQUENTIAL };
+    let Ok(detail) = capstone.insn_detail(instruction) else { return Flow::SEQUENTIAL };
+    let is = |group: u32| detail.groups().iter().any(|found| u32::from(found.0) == group);
+    let mnemonic = instruction.mnemonic().unwrap_or_default();
+    let kind = if is(CS_GRP_CALL) {
+        FlowKind::Call
+    } else if is(CS_GRP_RET) {
+        FlowKind::Return
+    } else if is(CS_GRP_INT) || is(CS_GRP_IRET) || exceptions.contains(&mnemonic) {
+        FlowKind::Exception
+    } else if is(CS_GRP_JUMP) {
+        FlowKind::Jump
+    } else {
+        FlowKind::Sequential
+    };
+    let is_direct = matches!(kind, FlowKind::Call | FlowKind::Jump);
+    let target = is_direct.then(|| direct_target(instruction.op_str().unwrap_or_default())).flatten();
+    Flow { kind, target }
+}
+
+/// The absolute target that capstone prints as the last operand of a direct branch (`#0x1000`, `x0, #0x1000`, `0x1000`).
+/// An indirect one (`*%rax`, `0x10(%rip)`, `x0`) has none.
+fn direct_target(operands: &str) -> Option<u64> {
+    let last = operands.rsplit(", ").next()?.trim();
+    let digits = last.strip_prefix('#').unwrap_or(last).strip_prefix("0x")?;
+    u64::from_str_radix(digits, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::direct_target;
+
+    #[test]
+    fn only_an_immediate_is_a_direct_target() {
+        assert_eq!(direct_target("#0x1000"), Some(0x1000));
+        assert_eq!(direct_target("w0, #3, #0xffff800080000010"), Some(0xffff_8000_8000_0010));
+        assert_eq!(direct_target("0xffffffff81000000"), Some(0xffff_ffff_8100_0000));
+        assert_eq!(direct_target("*0x10(%rip)"), None);
+        assert_eq!(direct_target("*%rax"), None);
+        assert_eq!(direct_target("x9"), None);
+        assert_eq!(direct_target(""), None);
+    }
+}

@@ -1,0 +1,50 @@
+//! 64-bit RISC-V.
+
+mod flow;
+
+use capstone::Capstone;
+use capstone::arch::{BuildsCapstone as _, BuildsCapstoneExtraMode as _};
+
+use super::{Cpu, Exception, Linkage, Register};
+
+/// 64-bit RISC-V.
+pub(super) static CPU: Cpu = Cpu {
+    name: "riscv64",
+    abi: &kunwind::abi::RISCV64,
+    elf_machine: 243, // EM_RISCV
+    registers: 32,
+    sp: Register(2),
+    callee_saved: &CALLEE_SAVED,
+    linkage: Linkage::Register(&[Register(1), Register(5)]), // unprivileged ISA 2.5.1: link registers are x1 (ra) and x5 (t0)
+    first_argument: Register(10),
+    nested_exception: Exception::Fault, // there is no NMI; entry code can fault
+    status_mask: !(1 << 8 | 1 << 5),    // sret itself changes sstatus.SPP and SPIE
+    flow: flow::decode,
+    can_arrive,
+    disassembler,
+};
+
+/// psABI, integer register convention: s0..s11 = x8, x9, x18..x27.
+#[rustfmt::skip]
+const CALLEE_SAVED: [Register; 12] = [
+    Register(8), Register(9), Register(18), Register(19), Register(20), Register(21), Register(22), Register(23),
+    Register(24), Register(25), Register(26), Register(27),
+];
+
+const fn can_arrive(exception: Exception, status: u64) -> bool {
+    match exception {
+        Exception::Irq => status & 1 << 1 != 0, // sstatus.SIE
+        Exception::Nmi | Exception::SError | Exception::Sdei => false,
+        Exception::Fault | Exception::Debug | Exception::Syscall => true,
+    }
+}
+
+fn disassembler() -> Result<Capstone, capstone::Error> {
+    use capstone::arch::riscv::{ArchExtraMode, ArchMode};
+    Capstone::new()
+        .riscv()
+        .mode(ArchMode::RiscV64)
+        .extra_mode(std::iter::once(ArchExtraMode::RiscVC))
+        .detail(true)
+        .build()
+}

@@ -1,0 +1,88 @@
+//! x86-64 in long mode.
+
+use capstone::Capstone;
+use capstone::arch::BuildsCapstone as _;
+use capstone::arch::BuildsCapstoneSyntax as _;
+
+use super::{Cpu, Exception, Flow, FlowKind, Linkage, Register};
+
+/// x86-64.
+pub(super) static CPU: Cpu = Cpu {
+    name: "x86_64",
+    abi: &kunwind::abi::X86_64,
+    elf_machine: 62, // EM_X86_64
+    registers: 17,   // the sixteen general registers, RIP
+    sp: Register(7),
+    callee_saved: &CALLEE_SAVED,
+    linkage: Linkage::Push, // SDM volume 2, CALL
+    first_argument: Register(5),
+    nested_exception: Exception::Nmi,
+    status_mask: u64::MAX,
+    flow,
+    can_arrive,
+    disassembler,
+};
+
+/// psABI 3.2.1: rbx, rbp, r12..r15.
+const CALLEE_SAVED: [Register; 6] = [Register(3), Register(6), Register(12), Register(13), Register(14), Register(15)];
+
+/// Instructions that enter or leave an exception and that capstone 5 puts in no such group.
+const EXCEPTIONS: &[&str] = &["syscall", "sysret", "sysretq", "ud2", "ud2b"];
+
+fn flow(address: u64, bytes: &[u8]) -> Flow {
+    thread_local!(static CAPSTONE: Option<Capstone> = disassembler().ok());
+    let flow = CAPSTONE.with(|capstone| match capstone {
+        Some(capstone) => super::flow_by_group(capstone, address, bytes, EXCEPTIONS),
+        None => Flow::SEQUENTIAL,
+    });
+    // LOOP, LOOPE, LOOPNE (SDM volume 2: E0..E2 cb) are in no group of capstone 5.
+    match bytes {
+        [0xe0..=0xe2, displacement, ..] => Flow {
+            kind: FlowKind::Jump,
+            target: Some(address.wrapping_add(2).wrapping_add_signed(i64::from(displacement.cast_signed()))),
+        },
+        _ => flow,
+    }
+}
+
+const fn can_arrive(exception: Exception, status: u64) -> bool {
+    match exception {
+        Exception::Irq => status & 1 << 9 != 0, // RFLAGS.IF
+        Exception::Nmi | Exception::Debug | Exception::Fault | Exception::Syscall => true,
+        Exception::SError | Exception::Sdei => false,
+    }
+}
+
+fn disassembler() -> Result<Capstone, capstone::Error> {
+    use capstone::arch::x86::{ArchMode, ArchSyntax};
+    Capstone::new().x86().mode(ArchMode::Mode64).syntax(ArchSyntax::Att).detail(true).build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CPU;
+    use crate::cpu::FlowKind::{Call, Exception, Jump, Return, Sequential};
+
+    #[test]
+    fn transfers_are_told_apart() {
+        for (bytes, kind, target) in [
+            (&[0x90_u8][..], Sequential, None),           // nop
+            (&[0xe8, 0x0b, 0, 0, 0], Call, Some(0x1010)), // call .+16
+            (&[0xff, 0xd0], Call, None),                  // call *%rax
+            (&[0xff, 0x15, 0, 0, 0, 0], Call, None),      // call *0(%rip)
+            (&[0xeb, 0x0e], Jump, Some(0x1010)),          // jmp .+16
+            (&[0x74, 0x0e], Jump, Some(0x1010)),          // je .+16
+            (&[0xe2, 0xfe], Jump, Some(0x1000)),          // loop .
+            (&[0x41, 0xff, 0xe3], Jump, None),            // jmp *%r11
+            (&[0xc3], Return, None),                      // ret
+            (&[0xc2, 0x10, 0], Return, None),             // ret $16
+            (&[0x48, 0xcf], Exception, None),             // iretq
+            (&[0x0f, 0x05], Exception, None),             // syscall
+            (&[0xcc], Exception, None),                   // int3
+            (&[0x0f, 0x0b], Exception, None),             // ud2
+        ] {
+            let flow = CPU.flow(0x1000, bytes);
+            assert_eq!((flow.kind, flow.target), (kind, target), "{bytes:02x?}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Every point of a run, every subject at each: the experiment drives a run, keeps the truth, and shows a [`Visit`] each walk that is
+//! to be made. What comes of the walks is the visit's affair.
+
+mod arrival;
+mod corrupt;
+mod delivery;
+mod nesting;
+mod probe;
+mod task;
+mod user;
+
+use std::time::Duration;
+
+use crate::Error;
+use crate::guest::Program;
+use crate::oracle::{AddressPlaces, Testimony, Truth, Witnesses};
+use crate::scenario::{Interruption, Text};
+use crate::subject::{Question, Scope, Start, Subject, label};
+use crate::trace::{Memory, Point, Run};
+
+use delivery::Delivery;
+use probe::Probe;
+
+pub use arrival::{Arrival, PointFilter, Site};
+
+/// One subject with one start: a column of the listing.
+#[derive(Clone, Copy)]
+pub struct Column<'p> {
+    /// Its place among the columns.
+    pub index: usize,
+    /// Who is asked.
+    pub subject: &'p dyn Subject,
+    /// Where the walks start.
+    pub start: Start,
+}
+
+impl std::fmt::Debug for Column<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Column").field("label", &self.label()).finish_non_exhaustive()
+    }
+}
+
+impl Column<'_> {
+    /// The head of the column.
+    #[must_use]
+    pub fn label(&self) -> String {
+        label(&self.subject.about().name, self.start)
+    }
+}
+
+/// The columns of a run that is interrupted like this, for these subjects.
+#[must_use]
+pub fn columns<'p>(subjects: &[&'p dyn Subject], kind: Interruption) -> Vec<Column<'p>> {
+    let starts = |subject: &dyn Subject| -> &[Start] {
+        match (kind, subject.about().scope) {
+            (Interruption::Probe, _) => &[Start::Live],
+            (_, Scope::User) => &[Start::User],
+            _ if kind.walks_task() => &[Start::Task],
+            _ => &[Start::Current, Start::Regs],
+        }
+    };
+    let pairs = subjects.iter().flat_map(|subject| starts(*subject).iter().map(move |start| (*subject, *start)));
+    pairs.enumerate().map(|(index, (subject, start))| Column { index, subject, start }).collect()
+}
+
+/// Sees what happens in an experiment. `within` names the outer exception of a nested point.
+pub trait Visit {
+    /// The machine stands at a point.
+    fn point(&mut self, at: Arrival, within: Option<&str>, machine: &Point<'_>) {
+        let _ = (at, within, machine);
+    }
+
+    /// A walk of one column is to be made now: the answer to the question should be the truth.
+    fn walk(
+        &mut self,
+        at: Arrival,
+        within: Option<&str>,
+        column: &Column<'_>,
+        question: &Question<'_>,
+        truth: &Truth,
+    );
+
+    /// The youngest return address that is not where a call or an ordinary frame leaves it is in these places.
+    fn places(&mut self, at: Arrival, found: &AddressPlaces, truth: &Truth) {
+        let _ = (at, found, truth);
+    }
+
+    /// SP and the frame pointer are on different stacks.
+    fn split(&mut self, at: Arrival) {
+        let _ = at;
+    }
+
+    /// The arrival was no point after all: no walk was made.
+    fn cancelled(&mut self, at: Arrival) {
+        let _ = at;
+    }
+}
+
+/// What is run, and what of it is interrupted how.
+#[derive(Debug)]
+pub struct Experiment<'p> {
+    /// The guest.
+    pub program: &'p Program,
+    /// The scenario.
+    pub text: &'p Text,
+    /// The kind of interruption.
+    pub kind: Interruption,
+    /// Who is asked, from where.
+    pub columns: &'p [Column<'p>],
+    /// How many arrivals at one instruction are judged.
+    pub max_visits: u64,
+}
+
+/// What an experiment found besides the walks.
+#[derive(Debug)]
+pub struct Found {
+    /// What the witnesses of the truth say.
+    pub testimony: Testimony,
+    /// The instructions that were points.
+    pub sites: Vec<Site>,
+    /// Of nested exceptions: how many outer ones there were, and into how many of them something was nested.
+    pub outer: Option<(u64, u64)>,
+    /// How long the run took.
+    pub ran_for: Duration,
+}
+
+impl Experiment<'_> {
+    /// Drives a run to its end. `undisturbed` are [`lasting_words`] at the end of a run in which nothing was delivered; a probe
+    /// delivers nothing, and needs none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Run::drive`]. A void run is not an error: the testimony says so.
+    pub fn drive(
+        &self,
+        run: &mut dyn Run,
+        undisturbed: &[u64],
+        witnesses: Witnesses,
+        visit: &mut dyn Visit,
+    ) -> Result<Found, Error> {
+        let Self { program, text, kind, columns, max_visits } = *self;
+        let filter = PointFilter { within: &text.within, outer: &text.outer, max_visits };
+        if kind == Interruption::Probe {
+            let mut probe = Probe::new(program, text, columns, filter, witnesses, visit);
+            let ended = run.drive(&mut probe)?;
+            let (testimony, sites) = probe.finish(text);
+            return Ok(Found { testimony, sites, outer: None, ran_for: ended.ran_for });
+        }
+        let mut delivery = Delivery::new(program, columns, kind, text, filter, witnesses, visit)?;
+        let ended = run.drive(&mut delivery)?;
+        let (mut testimony, outer, sites) = delivery.finish(text);
+        if ended.complete && testimony.contradiction.is_none() {
+            testimony.contradiction = changed(program, undisturbed, run.memory());
+        }
+        Ok(Found { testimony, sites, outer, ran_for: ended.ran_for })
+    }
+}
+
+/// The words that an interrupted run must leave as an undisturbed one does, in the order of [`Program::lasting_words`].
+#[must_use]
+pub fn lasting_words(program: &Program, memory: &dyn Memory) -> Vec<u64> {
+    program.lasting_words().map(|address| memory.read_u64(address).unwrap_or_default()).collect()
+}
+
+/// Why the run is void, if the exceptions left a mark.
+fn changed(program: &Program, before: &[u64], memory: &dyn Memory) -> Option<String> {
+    let (address, then, now) = program
+        .lasting_words()
+        .zip(before)
+        .map(|(address, then)| (address, *then, memory.read_u64(address).unwrap_or_default()))
+        .find(|(_, then, now)| then != now)?;
+    let name = program.guest.symbols.name_of_data(address);
+    Some(format!("the exceptions changed {name} for good: {now:#x} instead of {then:#x}; is it missing from .scratch?"))
+}

@@ -1,0 +1,110 @@
+//! The probe: walks start from the live registers at the point, and nothing is disturbed. In a kernel guest they are given the
+//! running task, as a walk from an ideal NMI on a stack of its own would be.
+
+use super::arrival::{Site, Sites};
+use super::task::{Locator, offered, task};
+use super::{Column, PointFilter, Visit};
+use crate::cpu::{CodeAddress, Regs};
+use crate::guest::Program;
+use crate::oracle::{Oracle, Testimony, Witnesses};
+use crate::scenario::Text;
+use crate::subject::{GuestTarget, Question};
+use crate::trace::{Action, Observer, Point, RegisterSet};
+
+/// Watches a run and asks every subject at every point. What it keeps grows with the code, not with the number of points.
+pub(super) struct Probe<'p, 'v> {
+    program: &'p Program,
+    oracle: Oracle<'p>,
+    sites: Sites<'p>,
+    columns: &'p [Column<'p>],
+    visit: &'v mut dyn Visit,
+    registers: RegisterSet,
+    /// Of guests that rewrite return addresses.
+    locator: Option<Locator<'p>>,
+}
+
+impl<'p, 'v> Probe<'p, 'v> {
+    /// A probe of one run.
+    pub(super) fn new(
+        program: &'p Program,
+        text: &Text,
+        columns: &'p [Column<'p>],
+        filter: PointFilter<'p>,
+        witnesses: Witnesses,
+        visit: &'v mut dyn Visit,
+    ) -> Self {
+        let needed = columns.iter().flat_map(|column| column.subject.about().registers.iter().copied());
+        let cpu = program.guest.cpu;
+        let locator = Locator::new(program, text);
+        let registers = if locator.is_some() { RegisterSet::all(cpu) } else { RegisterSet::new(cpu, needed) };
+        Self {
+            program,
+            oracle: Oracle::new(program, witnesses),
+            sites: Sites::new(&program.guest, filter),
+            columns,
+            visit,
+            registers,
+            locator,
+        }
+    }
+
+    fn ask_all(&mut self, at: &Point<'_>) {
+        // A probe stands for an ideal NMI, which can arrive anywhere.
+        let Some(arrival) = self.sites.arrive(at.pc) else { return };
+        self.visit.point(arrival, None, at);
+        let mut regs = Regs::none();
+        at.read(&self.registers, &mut regs);
+        let truth = self.oracle.truth();
+        let running = self.oracle.task();
+        let task = if running == 0 { None } else { task(self.program, at.memory, running) };
+        let stacks = task.map(|task| offered(self.program, at.memory, task, true));
+        let stacks = stacks.as_ref().unwrap_or(&self.program.bounds);
+        let target = GuestTarget::new(self.program, at.memory, stacks, task);
+        let question =
+            Question { pc: CodeAddress::Interrupted(at.pc), regs, pt_regs: None, target: &target, why: None };
+        if task.is_none() {
+            for column in self.columns {
+                self.visit.walk(arrival, None, column, &question, truth);
+            }
+            return;
+        }
+        let of_kernel = truth.of_kernel();
+        for column in self.columns {
+            self.visit.walk(arrival, None, column, &question, &of_kernel);
+        }
+        let register = |register| regs.get(register);
+        let locator = self.locator.as_ref();
+        if let Some(found) = locator.and_then(|locator| locator.locate(at.memory, running, truth, &register)) {
+            self.visit.places(arrival, &found, truth);
+        }
+    }
+
+    /// What the witnesses of the finished run say, and which instructions were points.
+    pub(super) fn finish(self, text: &Text) -> (Testimony, Vec<Site>) {
+        (self.oracle.finish(&text.never_resumes), self.sites.finish())
+    }
+}
+
+impl Observer for Probe<'_, '_> {
+    fn wants_stores(&self) -> bool {
+        self.locator.is_some()
+    }
+
+    fn stored(&mut self, address: u64, size: usize) {
+        if let Some(locator) = &mut self.locator {
+            locator.store(address, size);
+        }
+    }
+
+    fn point(&mut self, at: &Point<'_>) -> Action {
+        if let Some(locator) = &mut self.locator {
+            locator.follow(at);
+        }
+        self.oracle.observe(at);
+        if self.oracle.is_void() {
+            return Action::Stop;
+        }
+        self.ask_all(at);
+        Action::Continue
+    }
+}

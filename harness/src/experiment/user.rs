@@ -1,0 +1,98 @@
+//! Walks of the user's stack that are put off: a walk that is asked for in an interrupt is made when the kernel is about to return
+//! to user mode, because only there it may wait for user memory. So all that ask during one stay in the kernel get the same.
+
+use kunwind::StackBounds;
+
+use super::{Arrival, Column, Visit};
+use crate::cpu::{CodeAddress, Regs};
+use crate::guest::Program;
+use crate::guest::conventions::StackRole;
+use crate::oracle::Truth;
+use crate::subject::{GuestTarget, Question, Start};
+use crate::trace::{Memory, Point, RegisterSet};
+
+/// The requests of one run.
+pub(super) struct Deferred {
+    /// The marker function, where a guest has one.
+    pub(super) walk_user: Option<u64>,
+    requests: Vec<Request>,
+}
+
+/// A point in the kernel, and what had entered it there.
+struct Request {
+    point: Arrival,
+    user: Truth,
+}
+
+impl Deferred {
+    pub(super) fn new(program: &Program) -> Self {
+        Self { walk_user: program.conventions.walk_user(), requests: Vec::new() }
+    }
+
+    /// An exception has returned to kernel code, or to user mode: then there was nothing to put off.
+    pub(super) fn request(&mut self, point: Arrival, truth: &Truth) {
+        if self.walk_user.is_some()
+            && let Some(user) = truth.of_user()
+        {
+            self.requests.push(Request { point, user });
+        }
+    }
+
+    /// The kernel is at its marker: walks for all points since the entry from user mode. `interrupted` is the exception that
+    /// was the entry, if it was one that was delivered, with the truth before it.
+    ///
+    /// An error says why the run is void.
+    pub(super) fn walk(
+        &mut self,
+        program: &Program,
+        visit: &mut dyn Visit,
+        columns: &[Column<'_>],
+        at: &Point<'_>,
+        truth: &Truth,
+        interrupted: Option<(Arrival, &Truth)>,
+    ) -> Result<(), String> {
+        // A task that enters user mode for the first time has no stack there.
+        let Some(entry) = truth.of_user() else { return Ok(()) };
+        let older = entry.without(1);
+        let (pc, regs, pt_regs) = start(program, at, &entry)?;
+        let users = program.layout.stacks.iter().filter(|stack| stack.role == StackRole::User);
+        let stacks: Vec<StackBounds> = users.map(|stack| stack.bounds).collect();
+        let target = GuestTarget::of_user(program, at.memory, &stacks);
+        // What was asked for too late, after the walk, was dropped with its stay in the kernel.
+        let asked = self.requests.drain(..).filter(|request| request.user.is_same(&entry));
+        let mut points: Vec<_> = asked.map(|request| request.point).collect();
+        let entered = interrupted.filter(|(_, before)| before.is_same(&older));
+        points.extend(entered.map(|(point, _)| point));
+        let question = Question { pc, regs, pt_regs: Some(pt_regs), target: &target, why: None };
+        for point in points {
+            for column in columns.iter().filter(|column| column.start == Start::User) {
+                visit.walk(point, None, column, &question, &older);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The user's registers as the kernel holds them, which must be what they were; and the address of the pt_regs.
+fn start(program: &Program, at: &Point<'_>, entry: &Truth) -> Result<(CodeAddress, Regs, u64), String> {
+    let cpu = program.guest.cpu;
+    let mut live = Regs::none();
+    at.read(&RegisterSet::new(cpu, [cpu.first_argument]), &mut live);
+    let address = live.get(cpu.first_argument).unwrap_or_default();
+    let (pc, regs) = saved(program, at.memory, address).ok_or("walk_user was given no pt_regs")?;
+    let left = entry.activations().next().map(|activation| (activation.resume, activation.cfa));
+    if left != Some((pc, regs.get(cpu.sp).unwrap_or_default())) {
+        return Err("the pt_regs that walk_user was given do not hold the user's pc and SP".to_owned());
+    }
+    Ok((CodeAddress::Interrupted(pc), regs, address))
+}
+
+/// The pc and the registers in the pt_regs at this address.
+pub(super) fn saved(program: &Program, memory: &dyn Memory, address: u64) -> Option<(u64, Regs)> {
+    let layout = program.conventions.kernel.as_ref()?.pt_regs;
+    let mut regs = Regs::none();
+    for (register, offset) in layout.registers {
+        regs.set(*register, memory.read_u64(address.wrapping_add(*offset))?);
+    }
+    Some((memory.read_u64(address.wrapping_add(layout.pc))?, regs))
+}

@@ -1,0 +1,322 @@
+//! What a KIND of guest means: where its stacks are declared, which word names the running task, where an exception enters, which
+//! functions mark the places for walks, what stands in for return addresses. Resolved once, into addresses: nobody else knows a
+//! symbol of a guest by its name.
+//!
+//! The mimics (guests/README.md, guests/KERNEL.md) are one kind; [`mimic`] finds their conventions by symbols. Another kind fills
+//! the same fields from wherever it knows them.
+
+mod mimic;
+
+use std::ops::Range;
+
+use kunwind::{PtRegs, RewriteKind, StackBounds};
+
+use super::Guest;
+use crate::Error;
+use crate::cpu::{Register, Regs};
+
+pub use mimic::{TRAMPOLINES, mimic, trampoline_of};
+
+/// What the harness must know of a guest that its memory and its instructions do not say.
+#[derive(Debug, Clone, Default)]
+pub struct Conventions {
+    /// Where a run ends: nothing is executed there.
+    pub sentinel: Option<u64>,
+    /// The stacks that it declares, by name.
+    pub stacks: Vec<DeclaredStack>,
+    /// Where the declared stacks are placed.
+    pub arena: Option<Range<u64>>,
+    /// Memory that an exception may change for good: counters, lists of tracers.
+    pub scratch: Option<Range<u64>>,
+    /// Where the CPU enters the guest at an exception.
+    pub vectors: Vectors,
+    /// The kernel, in a guest that has one.
+    pub kernel: Option<Kernel>,
+    /// Functions of user mode: no kernel text.
+    pub user_text: Vec<Range<u64>>,
+    /// Functions that enter and leave exceptions, for unwinders that know them by their addresses.
+    pub exception_text: Vec<Range<u64>>,
+    /// Code whose address stands in for return addresses.
+    pub trampolines: Vec<Trampoline>,
+    /// From here on code was generated at run time: ORC has no entry there but what hints say.
+    pub generated_text: Option<u64>,
+    /// Where a return may arrive with another SP than that of its call, and with other registers: entry code that builds pt_regs
+    /// on its caller's stack.
+    pub moved_returns: Vec<u64>,
+    /// Calls that live patching redirects.
+    pub redirects: Option<Redirects>,
+    /// From which address on a second exception can be nested (true) and from which on it would destroy the first one's state,
+    /// by address.
+    pub nesting: Vec<(u64, bool)>,
+}
+
+/// A stack that a guest declares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeclaredStack {
+    /// Its name in scenarios.
+    pub name: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// The word that will hold its lowest address.
+    pub low_word: u64,
+    /// The word that will hold the address after its last byte.
+    pub high_word: u64,
+    /// Whose it is.
+    pub role: StackRole,
+}
+
+/// Whose a stack is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StackRole {
+    /// The run begins on it.
+    First,
+    /// User mode's.
+    User,
+    /// A task's or the CPU's.
+    Kernel,
+}
+
+/// A kernel with tasks.
+#[derive(Debug, Clone)]
+pub struct Kernel {
+    /// The word that holds the address of the running task's structure.
+    pub current: u64,
+    /// Where a task's structure holds {low, high} of its stack: offsets in bytes.
+    pub stack_words: (u64, u64),
+    /// The tasks that there are.
+    pub tasks: Vec<TaskPlace>,
+    /// The first instruction of a new task, to which no call returns.
+    pub fork_entry: Option<u64>,
+    /// Where a task that is switched out keeps its registers.
+    pub context: SavedContext,
+    /// How entry code lays out pt_regs.
+    pub pt_regs: PtRegs,
+    /// From the interrupted SP to the word with the interrupted pc, in bytes, where handlers may change that word.
+    pub saved_pc: Option<i64>,
+    /// What marks the places for walks, and the request to reschedule.
+    pub symbols: KernelSymbols,
+}
+
+/// The addresses of a kernel that deliveries look for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct KernelSymbols {
+    /// The function whose instructions, and whose callees', are interrupted.
+    pub subject: Option<u64>,
+    /// Called by handlers where a kernel takes a backtrace of itself; its first argument is the address of the pt_regs.
+    pub walk_here: Option<u64>,
+    /// Its first argument is a task that is switched out.
+    pub walk_task: Option<u64>,
+    /// Called before the kernel returns to user mode; its first argument is the address of the pt_regs of the entry.
+    pub walk_user: Option<u64>,
+    /// The word that makes an exception's exit path schedule.
+    pub need_resched: Option<u64>,
+}
+
+/// A task, by the address of its structure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TaskPlace {
+    /// The structure.
+    pub address: u64,
+    /// The word with the index of its ret_stack; the ret_stack's words follow it.
+    pub ret_stack: Option<u64>,
+    /// The word with the address of its first rethook node.
+    pub rethooks: Option<u64>,
+}
+
+/// Where a task that is switched out keeps what it will resume with.
+#[derive(Debug, Clone, Copy)]
+pub enum SavedContext {
+    /// All of it in the task's structure, at these offsets in bytes.
+    InTask {
+        /// The pc.
+        pc: u64,
+        /// The registers.
+        registers: &'static [(Register, u64)],
+    },
+    /// SP in the task's structure, the rest on the stack from there on.
+    OnStack {
+        /// The offset of SP in the structure.
+        sp: u64,
+        /// The offset of the pc from SP.
+        pc: u64,
+        /// The registers, by their offsets from SP.
+        registers: &'static [(Register, u64)],
+        /// The size of what lies there: SP when the task resumes is as much higher.
+        size: u64,
+        /// The stack pointer.
+        sp_register: Register,
+    },
+}
+
+impl SavedContext {
+    /// The pc and the registers of the task whose structure is at this address; nothing where a word cannot be read.
+    pub fn read(&self, task: u64, read: &dyn Fn(u64) -> Option<u64>) -> Option<(u64, Regs)> {
+        let mut regs = Regs::none();
+        match *self {
+            Self::InTask { pc, registers } => {
+                for (register, offset) in registers {
+                    regs.set(*register, read(task.wrapping_add(*offset))?);
+                }
+                Some((read(task.wrapping_add(pc))?, regs))
+            }
+            Self::OnStack { sp, pc, registers, size, sp_register } => {
+                let sp = read(task.wrapping_add(sp))?;
+                for (register, offset) in registers {
+                    regs.set(*register, read(sp.wrapping_add(*offset))?);
+                }
+                regs.set(sp_register, sp.wrapping_add(size));
+                Some((read(sp.wrapping_add(pc))?, regs))
+            }
+        }
+    }
+}
+
+/// Code whose first address stands in for return addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trampoline {
+    /// Whose it is.
+    pub kind: RewriteKind,
+    /// The address that stands in for others: that of the first instruction.
+    pub start: u64,
+    /// The address after the last instruction.
+    pub end: u64,
+}
+
+/// How a guest announces that it has redirected a call.
+#[derive(Debug, Clone)]
+pub struct Redirects {
+    /// The instructions at which it has just been done.
+    pub marks: Vec<u64>,
+    /// The word that holds where the call was to resume.
+    pub from: u64,
+    /// The word that holds where it will resume.
+    pub to: u64,
+}
+
+/// Where, and with what, the CPU enters a guest at an exception. Which of them a CPU needs is said in `machine/core`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Vector {
+    /// arm64's vector table (VBAR_EL1), riscv64's trap entry (stvec).
+    Table,
+    /// The handler of SDEI events that the firmware was told.
+    SdeiHandler,
+    /// The argument that it was told with it.
+    SdeiArgument,
+    /// The gate of interrupts.
+    Irq,
+    /// The gate of page faults.
+    Fault,
+    /// The gate of NMIs.
+    Nmi,
+    /// The gate of debug exceptions.
+    Debug,
+    /// The gate of double faults.
+    DoubleFault,
+    /// The entry of system calls (LSTAR).
+    Syscall,
+    /// The word with the top of the stack for entries from user mode (RSP0).
+    EntryStack,
+    /// The word with the top of the NMI's stack.
+    NmiStack,
+    /// The word with the top of the debug exception's stack.
+    DebugStack,
+    /// The word with the top of the double fault's stack.
+    DoubleFaultStack,
+    /// The global descriptor table.
+    Gdt,
+}
+
+/// The [`Vector`]s that a guest has.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Vectors {
+    addresses: [Option<u64>; Self::COUNT],
+    names: [&'static str; Self::COUNT],
+}
+
+impl Vectors {
+    const COUNT: usize = Vector::Gdt as usize + 1;
+
+    /// Sets a vector, or says by `name` what a guest without it lacks.
+    pub fn set(&mut self, vector: Vector, name: &'static str, address: Option<u64>) {
+        self.names[vector as usize] = name;
+        self.addresses[vector as usize] = address;
+    }
+
+    /// The address of a vector.
+    ///
+    /// # Errors
+    ///
+    /// What the guest lacks.
+    pub fn get(&self, vector: Vector) -> Result<u64, String> {
+        self.addresses[vector as usize].ok_or_else(|| {
+            let name = self.names[vector as usize];
+            if name.is_empty() { format!("the guest has no {vector:?}") } else { format!("the guest has no symbol `{name}`") }
+        })
+    }
+
+    /// Whether the guest is one that exceptions enter.
+    #[must_use]
+    pub fn is_kernel(&self) -> bool {
+        self.addresses[Vector::Table as usize].is_some() || self.addresses[Vector::Irq as usize].is_some()
+    }
+}
+
+impl Conventions {
+    /// The task at this address: its stack, and where its lists are.
+    #[must_use]
+    pub fn task_place(&self, address: u64) -> Option<TaskPlace> {
+        self.kernel.as_ref()?.tasks.iter().find(|task| task.address == address).copied()
+    }
+
+    /// The stack of the task at this address, as its structure has it.
+    pub fn task_stack(&self, address: u64, read: &dyn Fn(u64) -> Option<u64>) -> Option<StackBounds> {
+        let (low, high) = self.kernel.as_ref()?.stack_words;
+        Some(StackBounds { low: read(address.wrapping_add(low))?, high: read(address.wrapping_add(high))? })
+    }
+
+    /// Whether return addresses are rewritten in this guest.
+    #[must_use]
+    pub fn rewrites_returns(&self) -> bool {
+        let has_lists = |task: &TaskPlace| task.ret_stack.is_some() || task.rethooks.is_some();
+        self.kernel.as_ref().is_some_and(|kernel| kernel.tasks.iter().any(has_lists))
+    }
+
+    /// The marker that the kernel calls before it returns to user mode.
+    #[must_use]
+    pub fn walk_user(&self) -> Option<u64> {
+        self.kernel.as_ref().and_then(|kernel| kernel.symbols.walk_user)
+    }
+
+    /// What deliveries need of a kernel.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingSymbol`] for what the guest lacks.
+    pub fn require_kernel(&self, guest: &Guest) -> Result<Deliverable, Error> {
+        let missing = |name| guest.missing(name, "guests/KERNEL.md lists what a kernel guest defines");
+        let kernel = self.kernel.as_ref().ok_or_else(|| missing(mimic::CURRENT))?;
+        let KernelSymbols { subject, walk_here, walk_task, need_resched, .. } = kernel.symbols;
+        Ok(Deliverable {
+            subject: subject.ok_or_else(|| missing(mimic::SUBJECT))?,
+            walk_here: walk_here.ok_or_else(|| missing(mimic::WALK_HERE))?,
+            walk_task: walk_task.ok_or_else(|| missing(mimic::WALK_TASK))?,
+            need_resched: need_resched.ok_or_else(|| missing(mimic::NEED_RESCHED))?,
+            current: kernel.current,
+        })
+    }
+}
+
+/// A kernel's addresses without which no exception can be delivered and walked from.
+#[derive(Debug, Clone, Copy)]
+pub struct Deliverable {
+    /// As [`KernelSymbols::subject`].
+    pub subject: u64,
+    /// As [`KernelSymbols::walk_here`].
+    pub walk_here: u64,
+    /// As [`KernelSymbols::walk_task`].
+    pub walk_task: u64,
+    /// As [`KernelSymbols::need_resched`].
+    pub need_resched: u64,
+    /// As [`Kernel::current`].
+    pub current: u64,
+}

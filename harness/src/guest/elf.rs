@@ -1,0 +1,136 @@
+//! ELF files as guests. The only module of the harness that reads ELF for running.
+
+use std::path::Path;
+
+use object::elf::{self, FileHeader64};
+use object::endian::LittleEndian;
+use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _, Sym as _};
+use sha2::{Digest as _, Sha256};
+
+use super::image::{MAX_MEMORY, whole_pages};
+use super::{Guest, Segment, Symbol, Symbols};
+use crate::cpu::{self, Cpu};
+
+/// The sections of an ELF file that hold unwind data; absent, or empty, where there are none.
+#[derive(Debug, Clone, Default)]
+pub struct UnwindSections {
+    /// `.sframe`.
+    pub sframe: Option<LoadedSection>,
+    /// `.debug_frame`.
+    pub debug_frame: Option<LoadedSection>,
+    /// `.eh_frame`.
+    pub eh_frame: Option<LoadedSection>,
+    /// `.orc_hints`: what hand-written code says of itself to ORC (guests/x86_64/include/orc.S).
+    pub orc_hints: Option<LoadedSection>,
+}
+
+/// The bytes of a section, and where they are loaded.
+#[derive(Debug, Clone)]
+pub struct LoadedSection {
+    /// The address of the first byte; 0 for a section that is not loaded.
+    pub address: u64,
+    /// The contents.
+    pub data: Vec<u8>,
+}
+
+/// Reads a guest. An error says what is wrong with the file.
+pub(super) fn parse(name: String, path: &Path, data: &[u8], cpu: &'static Cpu) -> Result<Guest, String> {
+    let endian = LittleEndian;
+    let header = FileHeader64::<LittleEndian>::parse(data).map_err(|error| error.to_string())?;
+    let machine = header.e_machine(endian).0;
+    if machine != cpu.elf_machine {
+        let is = cpu::ALL.iter().find(|other| other.elf_machine == machine);
+        let is = is.map_or_else(|| format!("e_machine {machine}"), |other| other.name.to_owned());
+        return Err(format!("it is for {is}, but {} was asked for", cpu.name));
+    }
+    if header.e_type(endian) != elf::ET_EXEC {
+        return Err(format!("e_type is {}, not ET_EXEC: link it to fixed addresses", header.e_type(endian).0));
+    }
+    let segments = segments(header, data)?;
+    let symbols = Symbols::new(symbols(header, data)?);
+    let unwind = unwind_sections(header, data)?;
+    let hash = Sha256::digest(data).iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(Guest { name, path: path.to_path_buf(), hash, cpu, segments, symbols, unwind })
+}
+
+/// What is loaded, by address.
+fn segments(header: &FileHeader64<LittleEndian>, data: &[u8]) -> Result<Vec<Segment>, String> {
+    let endian = LittleEndian;
+    let mut segments = Vec::new();
+    for segment in header.program_headers(endian, data).map_err(|error| error.to_string())? {
+        if segment.p_type(endian) != elf::PT_LOAD || segment.p_memsz(endian) == 0 {
+            continue;
+        }
+        let address = segment.p_vaddr(endian);
+        let bytes = segment.data(endian, data).map_err(|()| {
+            format!("the segment at {address:#x} reaches beyond the end of the file: truncated?")
+        })?;
+        let flags = segment.p_flags(endian);
+        let piece = Segment {
+            address,
+            data: bytes.to_vec(),
+            executable: flags.contains(elf::PF_X),
+            writable: flags.contains(elf::PF_W),
+        };
+        segments.push(whole_pages(piece, segment.p_memsz(endian))?);
+    }
+    segments.sort_by_key(|segment| segment.address);
+    if segments.is_empty() {
+        return Err("it has nothing to load".to_owned());
+    }
+    if segments.iter().map(|segment| segment.data.len() as u64).sum::<u64>() > MAX_MEMORY {
+        return Err(format!("its segments need more than {MAX_MEMORY:#x} bytes of memory"));
+    }
+    match segments.windows(2).find(|pair| pair[0].end() > pair[1].address) {
+        Some(pair) => Err(format!("two segments share the page at {:#x}", pair[1].address)),
+        None => Ok(segments),
+    }
+}
+
+/// The defined symbols of an ELF file that name a place in memory.
+fn symbols(header: &FileHeader64<LittleEndian>, data: &[u8]) -> Result<Vec<Symbol>, String> {
+    let endian = LittleEndian;
+    let sections = header.sections(endian, data).map_err(|error| error.to_string())?;
+    let table = sections.symbols(endian, data, elf::SHT_SYMTAB).map_err(|error| error.to_string())?;
+    let mut symbols = Vec::new();
+    for symbol in table.iter() {
+        let name = symbol.name(endian, table.strings()).map_err(|error| error.to_string())?;
+        // `$x` and the like are the assembler's marks of code and data, not names.
+        let is_place = !symbol.is_undefined(endian) && symbol.st_shndx(endian) != elf::SHN_ABS;
+        if is_place && !name.is_empty() && !name.starts_with(b"$") {
+            let (value, size) = (symbol.st_value(endian), symbol.st_size(endian));
+            if size > MAX_MEMORY || value.checked_add(size).is_none() {
+                let name = String::from_utf8_lossy(name);
+                return Err(format!("symbol {name} at {value:#x} has an impossible size of {size:#x}"));
+            }
+            symbols.push(Symbol {
+                name: String::from_utf8_lossy(name).into_owned(),
+                address: value,
+                size,
+                is_function: symbol.st_type() == elf::STT_FUNC,
+                is_global: symbol.st_bind() != elf::STB_LOCAL,
+            });
+        }
+    }
+    Ok(symbols)
+}
+
+/// The unwind data of an ELF file, as they stand there.
+fn unwind_sections(header: &FileHeader64<LittleEndian>, data: &[u8]) -> Result<UnwindSections, String> {
+    let endian = LittleEndian;
+    let sections = header.sections(endian, data).map_err(|error| error.to_string())?;
+    let read = |name: &str| {
+        let Some((_, section)) = sections.section_by_name(endian, name.as_bytes()) else { return Ok(None) };
+        let bytes = section
+            .data(endian, data)
+            .map_err(|_| format!("the section {name} reaches beyond the end of the file: truncated?"))?;
+        let address = section.sh_addr(endian);
+        Ok::<_, String>((!bytes.is_empty()).then(|| LoadedSection { address, data: bytes.to_vec() }))
+    };
+    Ok(UnwindSections {
+        sframe: read(".sframe")?,
+        debug_frame: read(".debug_frame")?,
+        eh_frame: read(".eh_frame")?,
+        orc_hints: read(".orc_hints")?,
+    })
+}

@@ -1,0 +1,148 @@
+//! Symbol-relative disassembly: the page on which verdicts are written. A function is disassembled when it is first asked for.
+
+use std::cell::OnceCell;
+use std::sync::Arc;
+
+use capstone::Capstone;
+
+use super::{Guest, Symbol};
+use crate::Error;
+use crate::cpu::Flow;
+
+/// One instruction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// Its address.
+    pub address: u64,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Mnemonic and operands; addresses of the guest as symbol+offset, so that a listing survives relinking.
+    pub text: String,
+    /// What it does to the flow of control.
+    pub flow: Flow,
+}
+
+/// The functions of a guest, disassembled as far as somebody has looked at them.
+pub struct Listing {
+    guest: Arc<Guest>,
+    capstone: Capstone,
+    /// By the place of the function in [`super::Symbols::functions`].
+    functions: Vec<OnceCell<Vec<Line>>>,
+}
+
+impl std::fmt::Debug for Listing {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Listing").field("guest", &self.guest.name).finish_non_exhaustive()
+    }
+}
+
+impl Listing {
+    /// Disassembles nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Emulator`] when capstone cannot be set up.
+    pub fn new(guest: Arc<Guest>) -> Result<Self, Error> {
+        let refused =
+            |error: capstone::Error| Error::Emulator { doing: "open the disassembler", reason: error.to_string() };
+        let mut capstone = guest.cpu.disassembler().map_err(refused)?;
+        capstone.set_detail(false).map_err(refused)?;
+        let functions = vec![OnceCell::new(); guest.symbols.functions().len()];
+        Ok(Self { guest, capstone, functions })
+    }
+
+    /// The instructions of the function at this place in [`super::Symbols::functions`]. Bytes that are no instruction appear
+    /// as `.byte`.
+    fn of_index(&self, index: usize) -> &[Line] {
+        self.functions[index].get_or_init(|| {
+            let functions = self.guest.symbols.functions();
+            let function = &functions[index];
+            // Where functions overlap, the bytes belong to the one that begins last.
+            let next = functions.get(index + 1).map_or(u64::MAX, |next| next.address);
+            let code = self.guest.bytes_at(function.address);
+            let code = &code[..code.len().min(function.size.min(next - function.address) as usize)];
+            let mut decoded = Vec::new();
+            let mut offset = 0;
+            while offset < code.len() {
+                let address = function.address + offset as u64;
+                let instruction = decode(&self.guest, &self.capstone, address, &code[offset..]);
+                offset += instruction.size as usize;
+                decoded.push(instruction);
+            }
+            let column = decoded.iter().map(|instruction| instruction.mnemonic.len()).max().unwrap_or(0);
+            let line = |decoded: Decoded| {
+                let Decoded { address, size, mnemonic, operands, flow } = decoded;
+                let text = format!("{mnemonic:<column$}  {operands}").trim_end().to_owned();
+                Line { address, size, text, flow }
+            };
+            decoded.into_iter().map(line).collect()
+        })
+    }
+
+    /// The instructions of a function.
+    #[must_use]
+    pub fn of(&self, function: &Symbol) -> &[Line] {
+        self.guest.symbols.index_at(function.address).map_or(&[], |index| self.of_index(index))
+    }
+
+    /// The instruction at an address.
+    #[must_use]
+    pub fn line(&self, address: u64) -> Option<&Line> {
+        let lines = self.of_index(self.guest.symbols.index_at(address)?);
+        lines.binary_search_by_key(&address, |line| line.address).ok().map(|index| &lines[index])
+    }
+
+    /// The instructions of all functions, by address. Disassembles each function when the iterator comes to it.
+    pub fn lines(&self) -> impl Iterator<Item = &Line> {
+        (0..self.functions.len()).flat_map(|index| self.of_index(index))
+    }
+}
+
+/// An instruction before its columns are known.
+struct Decoded {
+    address: u64,
+    size: u64,
+    mnemonic: String,
+    operands: String,
+    flow: Flow,
+}
+
+fn decode(guest: &Guest, capstone: &Capstone, address: u64, bytes: &[u8]) -> Decoded {
+    let decoded = capstone.disasm_count(bytes, address, 1).ok();
+    let Some(instruction) = decoded.as_ref().and_then(|instructions| instructions.first()) else {
+        let (mnemonic, operands) = (".byte".to_owned(), format!("{:#04x}", bytes[0]));
+        return Decoded { address, size: 1, mnemonic, operands, flow: Flow::SEQUENTIAL };
+    };
+    let flow = guest.cpu.flow(address, bytes);
+    let mnemonic = instruction.mnemonic().unwrap_or_default().to_owned();
+    let operands = symbolic(guest, flow.target, instruction.op_str().unwrap_or_default());
+    Decoded { address, size: instruction.len() as u64, mnemonic, operands, flow }
+}
+
+/// Replaces guest addresses in operands by names: the target of a direct transfer (which some disassemblers print as an
+/// offset), and any number that is an address in the image.
+fn symbolic(guest: &Guest, target: Option<u64>, operands: &str) -> String {
+    let mut parts: Vec<String> = operands.split(", ").map(str::to_owned).collect();
+    let count = parts.len();
+    for (index, part) in parts.iter_mut().enumerate() {
+        let digits = part.trim_start_matches(['#', '$']);
+        let number = digits.strip_prefix("0x").and_then(|digits| u64::from_str_radix(digits, 16).ok());
+        let address = match target {
+            Some(target) if index + 1 == count => Some(target),
+            _ => number.filter(|number| !guest.bytes_at(*number).is_empty()),
+        };
+        if let Some(address) = address {
+            *part = data_name(guest, address);
+        }
+    }
+    parts.join(", ")
+}
+
+/// A function with an offset, or the nearest symbol of data.
+fn data_name(guest: &Guest, address: u64) -> String {
+    match guest.symbols.function_at(address) {
+        Some(function) if function.address == address => function.name.clone(),
+        Some(_) => guest.symbols.name(address),
+        None => guest.symbols.name_of_data(address),
+    }
+}

@@ -1,0 +1,68 @@
+//! A guest with everything that is derived of it once.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use kunwind::StackBounds;
+
+use super::conventions::{self, Conventions};
+use super::{Guest, Layout, Listing, Poison, Tables};
+use crate::Error;
+use crate::cpu::Cpu;
+
+/// A guest that is ready to run, with everything that is derived of it once.
+#[derive(Debug)]
+pub struct Program {
+    /// The guest.
+    pub guest: Arc<Guest>,
+    /// What its kind of guest means.
+    pub conventions: Conventions,
+    /// Its disassembly.
+    pub listing: Listing,
+    /// Where its stacks lie.
+    pub layout: Layout,
+    /// What they are filled with.
+    pub poison: Poison,
+    /// Their bounds alone, for walks.
+    pub bounds: Vec<StackBounds>,
+    /// Its unwind data.
+    pub tables: Tables,
+}
+
+impl Program {
+    /// Loads a guest of this repository: [`conventions::mimic`] says what it means.
+    ///
+    /// # Errors
+    ///
+    /// As [`Guest::load`] and [`Program::new`].
+    pub fn load(path: &Path, cpu: &'static Cpu, stacks: &[String], cfa_mod32: u64) -> Result<Self, Error> {
+        let guest = Guest::load(path, cpu)?;
+        let conventions = conventions::mimic(&guest);
+        Self::new(guest, conventions, stacks, cfa_mod32)
+    }
+
+    /// Derives what a run needs of a loaded guest.
+    ///
+    /// # Errors
+    ///
+    /// As [`Listing::new`], [`Layout::new`] and [`Tables::new`].
+    pub fn new(guest: Guest, conventions: Conventions, stacks: &[String], cfa_mod32: u64) -> Result<Self, Error> {
+        let guest = Arc::new(guest);
+        let listing = Listing::new(Arc::clone(&guest))?;
+        let layout = Layout::new(&guest, &conventions, stacks, cfa_mod32)?;
+        let poison = Poison::new(&listing, &layout.stacks);
+        let bounds = layout.stacks.iter().map(|stack| stack.bounds).collect();
+        let tables = Tables::new(&guest, &conventions)?;
+        Ok(Self { guest, conventions, listing, layout, poison, bounds, tables })
+    }
+
+    /// The writable words that an interrupted run must leave as an undisturbed one does: all but the stacks and what the
+    /// conventions call scratch.
+    pub fn lasting_words(&self) -> impl Iterator<Item = u64> + '_ {
+        let left_out = [self.conventions.scratch.clone(), self.conventions.arena.clone()];
+        let segments = self.guest.segments.iter().filter(|segment| segment.writable);
+        segments
+            .flat_map(|segment| (segment.address..segment.end()).step_by(8))
+            .filter(move |address| !left_out.iter().flatten().any(|range| range.contains(address)))
+    }
+}

@@ -1,0 +1,53 @@
+//! Return hooks: who puts trampolines in the place of return addresses, and the fixes for the windows that this leaves. A fix is
+//! made by a build of the guest and an unwinder together. The builds are described in guests/KERNEL.md, the fixes in
+//! docs/atlas.md.
+
+/// The build of a guest that does as Linux does.
+pub const PLAIN: &str = "F0";
+
+/// What an unwinder does with a pc strictly inside of `return_to_handler`. Its handler takes the original address off the
+/// ret_stack, and until the trampoline has restored it there is none that a walk comes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fix {
+    /// Nothing, as in Linux: the walk continues as from any other code.
+    None,
+    /// The walk ends in an error, whatever the ret_stack still knows.
+    Refuse,
+    /// The ret_stack is asked; if its entry is gone, and no unwind row helps, the walk ends in an error.
+    RetStack,
+    /// The same, but where the entry is gone, the trampoline has a frame record with the original address.
+    Record,
+    /// The same, but the record is a metadata record of a type of its own.
+    Pending,
+}
+
+/// The return hook at work in a guest, and what its build does about the windows that this leaves.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ReturnHook {
+    /// `fgraph`, `rethook`, ...; a special case follows after a comma.
+    pub name: String,
+    /// The build: `F0` is Linux.
+    pub build: String,
+}
+
+impl ReturnHook {
+    /// Whether it is the function graph tracer.
+    #[must_use]
+    pub fn is_tracer(&self) -> bool {
+        self.name.split(',').next() == Some("fgraph")
+    }
+}
+
+/// The name of the fix that a guest's build and an unwinder make together; nothing if they do not belong together. An unwinder
+/// without a fix of its own is shown with every build.
+#[must_use]
+pub fn together(build: &str, fix: Fix) -> Option<&str> {
+    match (fix, build) {
+        (Fix::None, _) => Some(build),
+        (Fix::Refuse, PLAIN) => Some("range"),
+        (Fix::RetStack, PLAIN) => Some("F1"),
+        (Fix::RetStack, "F2" | "F3") | (Fix::Record, "F4") | (Fix::Pending, "F5") => Some(build),
+        _ => None,
+    }
+}

@@ -1,0 +1,149 @@
+//! The unwind data of a guest as tables: CFI from its sections, SFrame from its own section or made of its CFI, and
+//! ORC made of CFI and hints.
+
+mod orc;
+
+use kunwind::OrcTable;
+use kunwind::dwarf::{Cfi, CfiSection, Columns, Storage, Unsupported, hide_letters};
+use kunwind::sframe;
+use kunwind::sframe::write::{Placement, from_cfi};
+use kunwind::{Abi, Entry, Error as WalkError, Format, Table};
+
+use crate::Error;
+use super::{Conventions, Guest, LoadedSection};
+
+/// The unwind data of one guest.
+#[derive(Debug, Default)]
+pub struct Tables {
+    sframe: Option<SFrameTable>,
+    dwarf: Option<DwarfTable>,
+    orc: Option<orc::Orc>,
+}
+
+impl Tables {
+    /// Reads what a guest has.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Elf`] when a section cannot be read at all. A function that cannot be read, or not be said in SFrame, is a hole
+    /// in its table.
+    pub fn new(guest: &Guest, conventions: &Conventions) -> Result<Self, Error> {
+        let reject = |reason: String| Error::Elf { path: guest.path.clone(), reason };
+        let abi = guest.cpu.abi;
+        let debug = guest.unwind.debug_frame.as_ref().map(|section| (CfiSection::DebugFrame, section));
+        let eh = guest.unwind.eh_frame.as_ref().map(|section| (CfiSection::EhFrame, section));
+        let mut tables = Self::default();
+        if let (Some((kind, section)), Some(columns)) = (debug.or(eh), columns(abi)) {
+            let mut readable = section.data.clone();
+            hide_letters(kind, &mut readable, false);
+            let (bytes, readable, address) = (&*section.data, &*readable, section.address);
+            let cfi = Cfi { section: kind, bytes, readable, address, columns };
+            tables.dwarf = Some(DwarfTable::new(&cfi));
+            if let Some(abi) = abi.sframe {
+                // Any address will do, as long as 64 bits reach from there to the code.
+                let address = guest.segments.first().map_or(0, |segment| segment.address);
+                let made =
+                    from_cfi(&cfi, abi, Placement::Linked(address)).map_err(|error| reject(error.to_string()))?;
+                tables.sframe = Some(SFrameTable(LoadedSection { address, data: made.written.bytes }));
+            }
+        }
+        if let Some(section) = &guest.unwind.sframe {
+            sframe::Section::parse(&section.data, section.address)
+                .map_err(|error| reject(format!(".sframe: {error}")))?;
+            tables.sframe = Some(SFrameTable(section.clone()));
+        }
+        if let (Some(hints), Some(dwarf)) = (&guest.unwind.orc_hints, &tables.dwarf) {
+            let orc = orc::Orc::new(guest, conventions, dwarf, hints);
+            tables.orc = Some(orc.map_err(|reason| reject(format!(".orc_hints: {reason}")))?);
+        }
+        Ok(tables)
+    }
+
+    /// The table of a format.
+    #[must_use]
+    pub fn get(&self, format: Format) -> Option<&dyn Table> {
+        match format {
+            Format::SFrame => self.sframe.as_ref().map(|table| table as &dyn Table),
+            Format::Dwarf => self.dwarf.as_ref().map(|table| table as &dyn Table),
+            Format::Orc => None,
+        }
+    }
+
+    /// The ORC table, which only guests with hints have.
+    #[must_use]
+    pub fn orc(&self) -> Option<OrcTable<'_>> {
+        self.orc.as_ref().and_then(orc::Orc::table)
+    }
+
+    /// Whether there are unwind data of a format.
+    #[must_use]
+    pub fn has(&self, format: Format) -> bool {
+        self.get(format).is_some() || (format == Format::Orc && self.orc.is_some())
+    }
+}
+
+/// The registers of which CFI of this CPU speaks. Where SFrame does not know the CPU, the return address has the column of the
+/// link register.
+fn columns(abi: &Abi) -> Option<Columns> {
+    let plain =
+        |ra| Columns { sp: abi.sp, fp: abi.fp, ra, sp_from_cfa: 0, has_sign_state: false, is_big_endian: false };
+    abi.sframe.map(Columns::from).or_else(|| abi.ra.map(plain))
+}
+
+/// An SFrame section. It is asked as a kernel asks it, from its bytes.
+#[derive(Debug)]
+struct SFrameTable(LoadedSection);
+
+impl Table for SFrameTable {
+    fn entry(&self, pc: u64) -> Result<Option<Entry>, WalkError> {
+        let section = sframe::Section::parse(&self.0.data, self.0.address);
+        section.and_then(|section| section.lookup(pc)).map_err(|_| WalkError::BadTable(pc))
+    }
+}
+
+/// The rows of every function that CFI describes, by address.
+#[derive(Debug)]
+struct DwarfTable {
+    functions: Vec<Rows>,
+}
+
+#[derive(Debug)]
+struct Rows {
+    start: u64,
+    size: u64,
+    /// By offset from the start. Behind a row that cannot be read there is none.
+    rows: Vec<(u64, Result<Entry, Unsupported>)>,
+}
+
+impl DwarfTable {
+    fn new(cfi: &Cfi<'_>) -> Self {
+        let mut storage = Storage::new();
+        let read = |function: kunwind::dwarf::Function| {
+            let mut rows = Vec::new();
+            let end = cfi.each_row(&function, &mut storage, &mut |offset, entry| rows.push((offset, entry)));
+            if let Err(reason) = end {
+                rows.push((rows.last().map_or(0, |(offset, _)| offset + 1), Err(reason)));
+            }
+            Rows { start: function.start, size: function.size, rows }
+        };
+        let mut functions: Vec<Rows> = cfi.functions().flatten().map(read).collect();
+        functions.sort_by_key(|function| function.start);
+        Self { functions }
+    }
+}
+
+impl Table for DwarfTable {
+    fn entry(&self, pc: u64) -> Result<Option<Entry>, WalkError> {
+        let behind = self.functions.partition_point(|function| function.start <= pc);
+        let Some(function) = self.functions[..behind].last() else { return Ok(None) };
+        let offset = pc - function.start;
+        if offset >= function.size {
+            return Ok(None);
+        }
+        let behind = function.rows.partition_point(|(start, _)| *start <= offset);
+        match function.rows[..behind].last() {
+            Some((_, entry)) => entry.map(Some).map_err(|_| WalkError::Unrepresentable(pc)),
+            None => Ok(Some(Entry::NoRow { signal: false })),
+        }
+    }
+}

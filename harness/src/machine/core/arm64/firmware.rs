@@ -1,0 +1,80 @@
+//! The firmware's part of SDEI (Arm DEN 0054, Software Delegated Exception Interface): it hands events to the kernel, at any
+//! instruction and whatever PSTATE masks, and goes back to the interrupted code when the kernel says that it is done.
+//!
+//! The interrupted ELR_EL1, SPSR_EL1 and stack pointers stay where they are; the handler must leave them as they are. One
+//! event is handled at a time: events of critical priority, which could interrupt another event's handler, are not modelled.
+
+use unicorn_engine::{RegisterARM64 as R, Unicorn, uc_error};
+
+use super::IDS;
+use super::exception::{from_el1, to_el1};
+use crate::guest::conventions::{Vector, Vectors};
+use crate::machine::Context;
+
+/// DEN 0054, 5.1.6: SDEI_EVENT_CONTEXT, an interrupted x0..x17 by its number.
+const EVENT_CONTEXT: u64 = 0xc400_0024;
+/// DEN 0054, 5.1.7: SDEI_EVENT_COMPLETE, back to the interrupted code.
+const EVENT_COMPLETE: u64 = 0xc400_0025;
+/// DEN 0054, 4.4: the firmware preserves x0..x17; the handler all others.
+const PRESERVED: usize = 18;
+/// The number of the event: software-signalled, which every implementation has (DEN 0054, 4.1).
+const EVENT: u64 = 0;
+
+/// Enters the handler: x0 the number of the event, x1 what the kernel registered with it, x2 the interrupted pc, x3 the
+/// interrupted PSTATE; EL1h, everything masked.
+pub(super) fn deliver(
+    engine: &mut Unicorn<'_, Context<'_>>,
+    vectors: &Vectors,
+    pc: u64,
+) -> Result<(), String> {
+    let (handler, argument) = (vectors.get(Vector::SdeiHandler)?, vectors.get(Vector::SdeiArgument)?);
+    if !engine.get_data().firmware.is_empty() {
+        return Err("the handler of another event has not completed it".to_owned());
+    }
+    enter(engine, handler, argument, pc).map_err(|error| format!("{error:?}"))
+}
+
+fn enter(engine: &mut Unicorn<'_, Context<'_>>, handler: u64, argument: u64, pc: u64) -> Result<(), uc_error> {
+    let pstate = engine.reg_read(R::PSTATE)?;
+    let mut kept = Vec::with_capacity(PRESERVED + 2);
+    for id in &IDS[..PRESERVED] {
+        kept.push(engine.reg_read(*id)?);
+    }
+    kept.extend([pc, pstate]);
+    engine.get_data_mut().firmware = kept;
+    for (id, value) in IDS.iter().zip([EVENT, argument, pc, pstate]) {
+        engine.reg_write(*id, value)?;
+    }
+    to_el1(engine, pstate)?;
+    engine.reg_write(R::PC, handler)
+}
+
+/// What the firmware does for the kernel's `smc`, behind which the kernel goes on at `next`.
+pub(super) fn call(engine: &mut Unicorn<'_, Context<'_>>, next: u64) -> Result<(), String> {
+    let refused = |error: uc_error| format!("{error:?}");
+    let number = engine.reg_read(R::X0).map_err(refused)?;
+    if engine.get_data().firmware.is_empty() {
+        return Err(format!("firmware call {number:#x} while no event is handled"));
+    }
+    match number {
+        EVENT_CONTEXT => {
+            let index = engine.reg_read(R::X1).map_err(refused)?;
+            let kept = &engine.get_data().firmware;
+            let value = usize::try_from(index).ok().filter(|index| *index < PRESERVED).map(|index| kept[index]);
+            let value = value.ok_or_else(|| format!("the firmware keeps no x{index}"))?;
+            engine.reg_write(R::X0, value).and_then(|()| engine.reg_write(R::PC, next)).map_err(refused)
+        }
+        EVENT_COMPLETE => complete(engine).map_err(refused),
+        _ => Err(format!("the firmware does not know call {number:#x}")),
+    }
+}
+
+fn complete(engine: &mut Unicorn<'_, Context<'_>>) -> Result<(), uc_error> {
+    let kept = std::mem::take(&mut engine.get_data_mut().firmware);
+    for (id, value) in IDS.iter().zip(&kept[..PRESERVED]) {
+        engine.reg_write(*id, *value)?;
+    }
+    let (pc, pstate) = (kept[PRESERVED], kept[PRESERVED + 1]);
+    from_el1(engine, pstate)?;
+    engine.reg_write(R::PC, pc)
+}

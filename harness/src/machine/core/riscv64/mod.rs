@@ -1,0 +1,75 @@
+//! 64-bit RISC-V under Unicorn.
+
+mod exception;
+
+use unicorn_engine::{RegisterRISCV as R, Unicorn, uc_error};
+
+use super::{Core, Engine};
+use crate::cpu::Exception;
+use crate::guest::conventions::Vectors;
+use crate::machine::{Context, GuestMemory};
+
+#[derive(Debug)]
+pub(super) struct Riscv64;
+
+/// By DWARF number: x0..x31, whose ids follow each other.
+const IDS: [i32; 32] = {
+    let mut ids = [0; 32];
+    let mut number = 0;
+    while number < ids.len() {
+        ids[number] = R::X0 as i32 + number as i32;
+        number += 1;
+    }
+    ids
+};
+
+impl Core for Riscv64 {
+    fn engine(&self, _: bool) -> Engine {
+        Engine { arch: unicorn_engine::Arch::RISCV, mode: unicorn_engine::Mode::RISCV64, model: None }
+    }
+
+    fn boot(&self, engine: &mut Unicorn<'_, Context<'_>>, _: &Vectors, _: bool) -> Result<(), uc_error> {
+        exception::boot(engine)
+    }
+
+    fn register_ids(&self) -> &'static [i32] {
+        &IDS
+    }
+
+    fn take_exception(
+        &self,
+        engine: &mut Unicorn<'_, Context<'_>>,
+        memory: &GuestMemory,
+        vectors: &Vectors,
+        exception: Exception,
+        pc: u64,
+    ) -> Result<(), String> {
+        exception::take(engine, memory, vectors, exception, pc)
+    }
+
+    fn syscall(&self, number: u32, pc: u64) -> Option<(u64, u64)> {
+        // sepc is the ecall; Unicorn has gone on, as the kernel will.
+        matches!(number, 8 | 9).then(|| (pc.wrapping_sub(4), pc))
+    }
+
+    fn is_user(&self, read: &dyn Fn(i32) -> u64) -> bool {
+        read(R::PRIV as i32) == 0
+    }
+
+    fn status_id(&self) -> i32 {
+        R::SSTATUS as i32
+    }
+
+    /// Privileged ISA, table "mcause values after trap".
+    fn exception_name(&self, number: u32) -> &'static str {
+        match number {
+            0 => "instruction address misaligned",
+            2 => "illegal instruction",
+            3 => "breakpoint",
+            4 => "load address misaligned",
+            6 => "store address misaligned",
+            8..=11 => "ecall",
+            _ => "unknown",
+        }
+    }
+}

@@ -1,0 +1,388 @@
+//! What was found: the one document. A run's verdicts, the walks of its findings, gates, rows of unwind data. Plain data: gates,
+//! claims, the atlas and every report are functions of it, and need neither guest nor emulator. As JSON it is schema 2
+//! (docs/report.md).
+
+mod recorder;
+pub mod rows;
+mod text;
+
+use serde::{Deserialize, Serialize};
+
+use crate::guest::return_hook::{Fix, ReturnHook};
+use crate::scenario::{Interruption, Range};
+use crate::subject::{Claims, Start, label};
+use crate::verdict::Verdict;
+
+pub use recorder::Recorder;
+
+/// The version of the JSON form.
+pub const SCHEMA: u32 = 2;
+
+/// All that was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recording {
+    /// The version of this form.
+    pub schema: u32,
+    /// The version of the program that made it.
+    pub tool: String,
+    /// One for each scenario, variant and kind of interruption, in order.
+    #[serde(rename = "scenarios")]
+    pub sections: Vec<Section>,
+    /// Rows of unwind data, held against the truth; one for each guest that was checked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rows: Vec<rows::GuestRows>,
+    /// Demands on rows that are not met.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub row_failures: Vec<String>,
+    /// Sums over all sections that are not void.
+    pub totals: Totals,
+}
+
+impl Default for Recording {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
+}
+
+impl Recording {
+    /// A recording of these sections.
+    #[must_use]
+    pub fn new(sections: Vec<Section>) -> Self {
+        let is_valid = |section: &&Section| section.void.is_none();
+        let totals = Totals {
+            points: sections.iter().filter(is_valid).map(|section| section.points).sum(),
+            void: sections.iter().filter(|section| section.void.is_some()).count() as u64,
+            subjects: by_subject(sections.iter().filter(is_valid).flat_map(|section| &section.columns)),
+        };
+        let tool = env!("CARGO_PKG_VERSION").to_owned();
+        Self { schema: SCHEMA, tool, sections, rows: Vec::new(), row_failures: Vec::new(), totals }
+    }
+
+    /// Whether a run is void that is not meant to be.
+    #[must_use]
+    pub fn is_void(&self) -> bool {
+        self.sections.iter().any(|section| section.void.is_some() && !section.void_is_meant)
+            || self.rows.iter().any(|guest| guest.void.is_some() && !guest.void_is_meant)
+    }
+}
+
+/// Sums over sections.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Points that were judged.
+    pub points: u64,
+    /// Sections that are void.
+    pub void: u64,
+    /// For each subject, over all its starts.
+    #[serde(with = "text::ordered")]
+    pub subjects: Vec<(String, Counters)>,
+}
+
+/// One variant of one scenario, interrupted in one way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Section {
+    /// `<cpu>/<name>`.
+    #[serde(rename = "name")]
+    pub scenario: String,
+    /// The variant's name, if the scenario has any.
+    pub variant: Option<String>,
+    /// The kind of interruption.
+    pub interrupt: Interruption,
+    /// The guest.
+    pub guest: GuestRef,
+    /// How many points were judged.
+    pub points: u64,
+    /// How many instructions had a point.
+    pub distinct_pcs: usize,
+    /// Of nested exceptions: how many outer ones there were, and into how many of them something was nested.
+    pub outer: Option<(u64, u64)>,
+    /// Activations that never resumed: where they wait, and how many.
+    pub unwitnessed: Vec<(String, usize)>,
+    /// Why nothing of this may be believed.
+    pub void: Option<String>,
+    /// Whether the scenario demands that the run be void, for just that reason.
+    pub void_is_meant: bool,
+    /// The open claims that the scenario decides.
+    pub claims: Vec<String>,
+    /// The return hook at work.
+    pub return_hook: Option<ReturnHook>,
+    /// For each subject, over all its starts.
+    #[serde(with = "text::ordered")]
+    pub subjects: Vec<(String, Counters)>,
+    /// Each subject from each of its starts, in the order of columns.
+    pub columns: Vec<ColumnResult>,
+    /// What is not exact, grouped.
+    pub findings: Vec<Finding>,
+    /// Which demands of the scenario are not met.
+    pub failures: Vec<Failure>,
+    /// The listing.
+    pub functions: Vec<ListedFunction>,
+}
+
+/// Which file a section is about.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuestRef {
+    /// The file's stem.
+    pub name: String,
+    /// SHA-256 of the file.
+    pub sha256: String,
+}
+
+impl Section {
+    /// The result of a subject's first start.
+    #[must_use]
+    pub fn column(&self, subject: &str) -> Option<&ColumnResult> {
+        self.columns.iter().find(|column| column.name == subject)
+    }
+
+    /// The offsets of a finding's instructions.
+    pub fn offsets<'a>(&'a self, finding: &'a Finding) -> impl Iterator<Item = u64> + 'a {
+        let Range { function, first, last } = &finding.range;
+        self.functions
+            .iter()
+            .filter(move |listed| listed.name == *function)
+            .flat_map(|listed| &listed.instructions)
+            .map(|instruction| instruction.offset)
+            .filter(move |offset| (*first..=*last).contains(offset))
+    }
+
+    /// Scenario, variant and kind in one line.
+    #[must_use]
+    pub fn title(&self) -> String {
+        match &self.variant {
+            Some(variant) => format!("{} [{variant}] {}", self.scenario, self.interrupt.name()),
+            None => format!("{} {}", self.scenario, self.interrupt.name()),
+        }
+    }
+}
+
+/// A demand that is not met.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What and where, with the command that shows it.
+    pub message: String,
+    /// Whether it is an unsound verdict.
+    pub is_unsound: bool,
+}
+
+impl Failure {
+    /// A demand that has nothing to do with soundness.
+    #[must_use]
+    pub const fn other(message: String) -> Self {
+        Self { message, is_unsound: false }
+    }
+}
+
+/// How one subject fared from one start: a column of the listing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColumnResult {
+    /// Its name.
+    pub name: String,
+    /// Where its walks started.
+    pub start: Start,
+    /// How its walks claim: soundness means nothing of those that never do.
+    pub claims: Claims,
+    /// Its fix for the windows of `return_to_handler`.
+    pub fix: Fix,
+    /// Its verdicts, counted.
+    pub counters: Counters,
+    /// How many of its walks read outside of the stacks that they were offered.
+    pub reads_outside_stacks: u64,
+}
+
+impl ColumnResult {
+    /// The head of its column: the start is named where there can be more than one.
+    #[must_use]
+    pub fn label(&self) -> String {
+        label(&self.name, self.start)
+    }
+}
+
+/// Adds up the starts of each subject, in the order of first appearance.
+#[must_use]
+pub fn by_subject<'a>(columns: impl IntoIterator<Item = &'a ColumnResult>) -> Vec<(String, Counters)> {
+    let mut sums: Vec<(String, Counters)> = Vec::new();
+    for column in columns {
+        match sums.iter_mut().find(|(name, _)| *name == column.name) {
+            Some((_, counters)) => counters.merge(&column.counters),
+            None => sums.push((column.name.clone(), column.counters)),
+        }
+    }
+    sums
+}
+
+/// How many walks had which verdict.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// All walks.
+    pub walks: u64,
+    /// `=`
+    pub exact: u64,
+    /// `~`
+    pub cautious: u64,
+    /// `<n`
+    pub incomplete: u64,
+    /// `?kind`
+    pub wrong_flagged: u64,
+    /// `+kind`
+    pub overstated: u64,
+    /// `!kind`
+    pub unsound: u64,
+    /// The unsound ones at points where the interruption can really arrive. A probe stands for an ideal NMI, which can arrive
+    /// anywhere.
+    pub unsound_reachable: u64,
+    /// All walks at points where an interrupt mask keeps the interruption out.
+    pub masked: u64,
+}
+
+impl Counters {
+    /// Counts `walks` walks with this verdict, at points that can really be reached or not.
+    pub const fn add(&mut self, verdict: Verdict, reachable: bool, walks: u64) {
+        self.walks += walks;
+        self.masked += if reachable { 0 } else { walks };
+        match verdict {
+            Verdict::Exact => self.exact += walks,
+            Verdict::Cautious => self.cautious += walks,
+            Verdict::Incomplete(_) => self.incomplete += walks,
+            Verdict::WrongFlagged(_) => self.wrong_flagged += walks,
+            Verdict::Overstated(_) => self.overstated += walks,
+            Verdict::Unsound(_) => {
+                self.unsound += walks;
+                self.unsound_reachable += if reachable { walks } else { 0 };
+            }
+        }
+    }
+
+    /// Adds another count to this one.
+    pub const fn merge(&mut self, other: &Self) {
+        self.walks += other.walks;
+        self.exact += other.exact;
+        self.cautious += other.cautious;
+        self.incomplete += other.incomplete;
+        self.wrong_flagged += other.wrong_flagged;
+        self.overstated += other.overstated;
+        self.unsound += other.unsound;
+        self.unsound_reachable += other.unsound_reachable;
+        self.masked += other.masked;
+    }
+}
+
+/// The annotated disassembly of a function.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedFunction {
+    /// Its name.
+    pub name: String,
+    /// The return hook, or the tracer of entries, that puts it between a function and its caller.
+    pub trampoline_of: Option<String>,
+    /// All its instructions, also those that never ran.
+    pub instructions: Vec<ListedInstruction>,
+}
+
+/// One line of a listing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedInstruction {
+    /// From the start of the function, in bytes.
+    pub offset: u64,
+    /// The disassembly.
+    pub text: String,
+    /// How often it ran.
+    pub visits: u64,
+    /// Whether SP and the frame pointer were on different stacks when it was interrupted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub split: bool,
+    /// Where the youngest return address is that is not where a call or an ordinary frame leaves it, by arrival.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<Displaced>,
+    /// For each column, the verdicts by arrival; empty if no point was judged here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "text::runs")]
+    pub runs: Vec<Vec<Run>>,
+}
+
+impl ListedInstruction {
+    /// What is known of the displaced return address at an arrival, if there is one.
+    #[must_use]
+    pub fn displaced(&self, arrival: u64) -> Option<&Displaced> {
+        self.addresses.iter().find(|run| (run.first..=run.last).contains(&arrival))
+    }
+}
+
+/// Arrivals in a row at which the youngest displaced return address is in the same places.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Displaced {
+    /// The places.
+    pub places: String,
+    /// Whether none of them is one that a rule may trust: no unwinder can find the address.
+    pub lost: bool,
+    /// Whose trampoline runs, or waits, above the activation whose address it is.
+    pub trampoline_of: Option<String>,
+    /// The first arrival, from 1.
+    pub first: u64,
+    /// The last arrival.
+    pub last: u64,
+}
+
+/// Arrivals in a row with one verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Whether the interruption can really arrive there; if not, it is masked.
+    pub reachable: bool,
+    /// The first arrival, from 1.
+    pub first: u64,
+    /// The last arrival.
+    pub last: u64,
+}
+
+/// Neighbouring instructions with the same verdict of the same subject.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The subject.
+    pub subject: String,
+    /// Where its walks started.
+    pub start: Start,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The instructions.
+    pub range: Range,
+    /// How many walks.
+    pub count: u64,
+    /// Whether the interruption can really arrive there; if not, it is masked.
+    pub reachable: bool,
+    /// The walk that showed it first, at the first instruction.
+    pub first: FirstWalk,
+}
+
+/// A walk with a verdict that is not exact, beside the truth.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FirstWalk {
+    /// The name of the point.
+    pub point: String,
+    /// The arrival at the instruction.
+    pub visit: u64,
+    /// The true trace, without the interrupted instruction.
+    pub expected: Vec<String>,
+    /// The walk's trace, without its start.
+    pub got: Vec<String>,
+    /// The words that the walk read, in order.
+    pub words: Vec<WordRead>,
+}
+
+/// A word that a walk read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WordRead {
+    /// How many entries it had shown before.
+    pub entries: u64,
+    /// Its address, relative to the top of its stack where it is on one.
+    pub at: String,
+    /// Its value; nothing if it could not be read.
+    pub value: Option<String>,
+}
+
+impl Finding {
+    /// The subject, with its start where there can be more than one.
+    #[must_use]
+    pub fn label(&self) -> String {
+        label(&self.subject, self.start)
+    }
+}

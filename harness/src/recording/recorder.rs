@@ -1,0 +1,294 @@
+//! Judges the walks of an experiment and records the verdicts.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use super::{
+    ColumnResult, Counters, Displaced, Finding, FirstWalk, GuestRef, ListedFunction, ListedInstruction, Run, Section,
+    WordRead, by_subject,
+};
+use crate::experiment::{Arrival, Column, Found, Site, Visit};
+use crate::guest::Program;
+use crate::guest::conventions::trampoline_of;
+use crate::oracle::{AddressPlaces, Place, Truth};
+use crate::scenario::{Interruption, Range, Scenario, Variant};
+use crate::subject::{Question, Reads};
+use crate::verdict::{Judge, Verdict};
+
+/// What was found at one instruction.
+#[derive(Debug, Clone, Default)]
+struct Record {
+    /// Whether SP and the frame pointer were ever on different stacks here.
+    split: bool,
+    /// Of the arrivals at which a return address is displaced.
+    addresses: Vec<Displaced>,
+    /// For each column.
+    runs: Vec<Vec<Run>>,
+}
+
+/// What sets the walks of a finding apart: the column, the instruction's address, the verdict, whether it is reachable.
+type FindingKey = (usize, u64, Verdict, bool);
+
+/// Judges walks, and records the verdicts. What it keeps grows with the code and with what is found, not with the number of points.
+#[derive(Debug)]
+pub struct Recorder<'p> {
+    program: &'p Program,
+    columns: &'p [Column<'p>],
+    judge: Judge<'p>,
+    /// By the place of the instruction among the experiment's sites.
+    records: Vec<Record>,
+    firsts: BTreeMap<FindingKey, FirstWalk>,
+    /// For each column, how many walks read outside of the stacks that they were offered.
+    reads_outside_stacks: Vec<u64>,
+}
+
+impl<'p> Recorder<'p> {
+    /// A recorder of one run; a trace may leave out the functions `omissible`.
+    #[must_use]
+    pub fn new(program: &'p Program, columns: &'p [Column<'p>], omissible: &'p [String]) -> Self {
+        Self {
+            program,
+            columns,
+            judge: Judge::new(program.guest.cpu, &program.guest.symbols, omissible),
+            records: Vec::new(),
+            firsts: BTreeMap::new(),
+            reads_outside_stacks: vec![0; columns.len()],
+        }
+    }
+
+    fn record(&mut self, site: usize) -> &mut Record {
+        if self.records.len() <= site {
+            let empty = Record { runs: vec![Vec::new(); self.columns.len()], ..Record::default() };
+            self.records.resize(site + 1, empty);
+        }
+        &mut self.records[site]
+    }
+
+    /// Walks again, and keeps what the finding is told by.
+    fn first_walk(
+        &mut self,
+        at: Arrival,
+        within: Option<&str>,
+        column: &Column<'_>,
+        question: &Question<'_>,
+        truth: &Truth,
+    ) -> FirstWalk {
+        let symbols = &self.program.guest.symbols;
+        let reads = Reads::default();
+        let target = question.target.with_reads(&reads);
+        let again = Question { target: &target, ..*question };
+        let entries = RefCell::new(Vec::new());
+        let mut words: Vec<WordRead> = Vec::new();
+        let mut drain = |entries: u64| {
+            words.extend(reads.borrow_mut().drain(..).map(|(address, value)| WordRead {
+                entries,
+                at: self.program.layout.name(address),
+                value: value.map(|value| format!("{value:#x}")),
+            }));
+        };
+        self.judge.walk(column.subject, &again, truth, &mut |entry| {
+            drain(entries.borrow().len() as u64);
+            entries.borrow_mut().push(symbols.name_of(entry.pc));
+        });
+        drain(entries.borrow().len() as u64);
+        let outer = within.map(|outer| format!("{outer}/")).unwrap_or_default();
+        FirstWalk {
+            point: format!("{outer}{}#{}", symbols.name(at.pc), at.visit),
+            visit: at.visit,
+            expected: truth.activations().map(|activation| activation.place().name(symbols)).collect(),
+            got: entries.into_inner().into_iter().skip(1).collect(),
+            words,
+        }
+    }
+
+    /// The plain data of the finished run.
+    #[must_use]
+    pub fn finish(mut self, scenario: &Scenario, variant: &Variant, kind: Interruption, found: &Found) -> Section {
+        if let Some(last) = found.sites.len().checked_sub(1) {
+            self.record(last); // those that were no point in the end
+        }
+        let columns: Vec<ColumnResult> = self.columns.iter().map(|column| self.column(column)).collect();
+        let guest = &self.program.guest;
+        let name_of = |(place, count): &(Place, usize)| (place.name(&guest.symbols), *count);
+        let void = found.testimony.contradiction.clone();
+        let mut section = Section {
+            scenario: scenario.name.clone(),
+            variant: (!variant.name.is_empty()).then(|| variant.name.clone()),
+            interrupt: kind,
+            guest: GuestRef { name: guest.name.clone(), sha256: guest.hash.clone() },
+            points: found.sites.iter().map(|site| site.visits).sum(),
+            distinct_pcs: found.sites.iter().filter(|site| site.visits > 0).count(),
+            outer: found.outer,
+            unwitnessed: found.testimony.unwitnessed.iter().map(name_of).collect(),
+            void_is_meant: void.as_ref().is_some_and(|reason| scenario.means_void(reason)),
+            void,
+            claims: scenario.text.claims.clone(),
+            return_hook: scenario.return_hook(variant),
+            subjects: by_subject(&columns),
+            columns,
+            functions: self.functions(&found.sites),
+            findings: Vec::new(),
+            failures: Vec::new(),
+        };
+        section.findings = self.findings(&section);
+        section
+    }
+
+    fn column(&self, column: &Column<'_>) -> ColumnResult {
+        let about = column.subject.about();
+        let mut counters = Counters::default();
+        for run in self.records.iter().flat_map(|record| &record.runs[column.index]) {
+            counters.add(run.verdict, run.reachable, run.last - run.first + 1);
+        }
+        ColumnResult {
+            name: about.name.clone(),
+            start: column.start,
+            claims: about.claims,
+            fix: about.fix,
+            counters,
+            reads_outside_stacks: self.reads_outside_stacks[column.index],
+        }
+    }
+
+    /// The listings of the functions in which something was judged.
+    fn functions(&self, sites: &[Site]) -> Vec<ListedFunction> {
+        let guest = &self.program.guest;
+        let mut by_address: Vec<(&Site, &Record)> = sites.iter().zip(&self.records).collect();
+        by_address.sort_by_key(|(site, _)| site.pc);
+        let mut functions: Vec<ListedFunction> = Vec::new();
+        let mut rest = by_address.as_slice();
+        while let Some((first, _)) = rest.first() {
+            let Some(function) = guest.symbols.function_at(first.pc) else { break };
+            let end = rest.partition_point(|(site, _)| site.pc - function.address < function.size);
+            let (here, others) = rest.split_at(end);
+            rest = others;
+            let instructions = self.program.listing.of(function).iter().map(|line| {
+                let found = here.binary_search_by_key(&line.address, |(site, _)| site.pc).ok().map(|index| here[index]);
+                let (site, record) = found.unzip();
+                ListedInstruction {
+                    offset: line.address - function.address,
+                    text: line.text.clone(),
+                    visits: site.map_or(0, |site| site.arrivals.max(site.visits)),
+                    split: record.is_some_and(|record| record.split),
+                    addresses: record.map(|record| record.addresses.clone()).unwrap_or_default(),
+                    runs: record.map(|record| record.runs.clone()).unwrap_or_default(),
+                }
+            });
+            functions.push(ListedFunction {
+                name: function.name.clone(),
+                trampoline_of: trampoline_of(&function.name).map(str::to_owned),
+                instructions: instructions.collect(),
+            });
+        }
+        functions
+    }
+
+    /// Groups what is not exact: neighbouring instructions of a function with the same verdict of the same column.
+    fn findings(&self, section: &Section) -> Vec<Finding> {
+        let mut findings: Vec<Finding> = Vec::new();
+        for (index, column) in section.columns.iter().enumerate() {
+            for function in &section.functions {
+                let address = self.program.guest.symbols.function_named(&function.name).map_or(0, |symbol| symbol.address);
+                // Findings that the instruction before was part of, by verdict.
+                let mut open: BTreeMap<(Verdict, bool), usize> = BTreeMap::new();
+                for instruction in &function.instructions {
+                    let mut still_open = BTreeMap::new();
+                    for ((verdict, reachable), count) in deviations(instruction, index) {
+                        let offset = instruction.offset;
+                        let finding = *open.entry((verdict, reachable)).or_insert_with(|| {
+                            let first = self.firsts.get(&(index, address + offset, verdict, reachable));
+                            findings.push(Finding {
+                                subject: column.name.clone(),
+                                start: column.start,
+                                verdict,
+                                range: Range { function: function.name.clone(), first: offset, last: offset },
+                                count: 0,
+                                reachable,
+                                first: first.cloned().unwrap_or_default(),
+                            });
+                            findings.len() - 1
+                        });
+                        findings[finding].range.last = offset;
+                        findings[finding].count += count;
+                        still_open.insert((verdict, reachable), finding);
+                    }
+                    open = still_open;
+                }
+            }
+        }
+        findings
+    }
+}
+
+/// How many walks of a column are not exact at an instruction, by verdict and by whether they are reachable.
+fn deviations(instruction: &ListedInstruction, column: usize) -> BTreeMap<(Verdict, bool), u64> {
+    let mut here = BTreeMap::new();
+    for run in instruction.runs.get(column).into_iter().flatten().filter(|run| run.verdict != Verdict::Exact) {
+        *here.entry((run.verdict, run.reachable)).or_default() += run.last - run.first + 1;
+    }
+    here
+}
+
+impl Visit for Recorder<'_> {
+    fn walk(
+        &mut self,
+        at: Arrival,
+        within: Option<&str>,
+        column: &Column<'_>,
+        question: &Question<'_>,
+        truth: &Truth,
+    ) {
+        let outside = &question.target.read_outside_stacks;
+        outside.set(false);
+        let verdict = self.judge.verdict(column.subject, question, truth);
+        if outside.get() && !column.subject.about().may_read_all {
+            self.reads_outside_stacks[column.index] += 1;
+        }
+        let Arrival { site, pc, visit, reachable } = at;
+        let runs = &mut self.record(site).runs[column.index];
+        match runs.last_mut() {
+            Some(run) if (run.verdict, run.reachable, run.last + 1) == (verdict, reachable, visit) => {
+                run.last = visit;
+                return;
+            }
+            _ => runs.push(Run { verdict, reachable, first: visit, last: visit }),
+        }
+        let key = (column.index, pc, verdict, reachable);
+        if verdict != Verdict::Exact && !self.firsts.contains_key(&key) {
+            let first = self.first_walk(at, within, column, question, truth);
+            self.firsts.insert(key, first);
+        }
+    }
+
+    fn places(&mut self, at: Arrival, found: &AddressPlaces, truth: &Truth) {
+        let guest = &self.program.guest;
+        let here = guest.symbols.function_at(at.pc);
+        let younger =
+            truth.activations().take(found.index).map(|activation| activation.place().function(&guest.symbols));
+        let mut functions = [here].into_iter().chain(younger).flatten();
+        let hook = functions.find_map(|function| trampoline_of(&function.name)).map(str::to_owned);
+        let (places, lost, visit) = (found.describe(guest.cpu), found.is_lost(), at.visit);
+        let now = Displaced { places, lost, trampoline_of: hook, first: visit, last: visit };
+        let addresses = &mut self.record(at.site).addresses;
+        match addresses.last_mut() {
+            Some(run) if run.last + 1 == visit && (Displaced { first: visit, last: visit, ..run.clone() }) == now => {
+                run.last = visit;
+            }
+            _ => addresses.push(now),
+        }
+    }
+
+    fn split(&mut self, at: Arrival) {
+        self.record(at.site).split = true;
+    }
+
+    fn cancelled(&mut self, at: Arrival) {
+        let addresses = &mut self.record(at.site).addresses;
+        if let Some(run) = addresses.last_mut().filter(|run| run.last == at.visit) {
+            run.last -= 1;
+            if run.last < run.first {
+                addresses.pop();
+            }
+        }
+    }
+}

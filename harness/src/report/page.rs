@@ -1,0 +1,191 @@
+//! The annotated listing: the disassembly with one column of verdicts for each subject, so that a changed line of a snapshot
+//! is an instruction.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+
+use crate::recording::{ListedFunction, ListedInstruction, Run, Section};
+use crate::scenario::Interruption;
+use crate::verdict::Verdict;
+
+/// Writes the listing of one section.
+///
+/// # Errors
+///
+/// Those of `out`.
+pub fn write(section: &Section, out: &mut dyn Write) -> std::io::Result<()> {
+    writeln!(out, "{}", section.title())?;
+    if let Some(reason) = &section.void {
+        return writeln!(out, "void: {reason}");
+    }
+    writeln!(out, "{} points at {} instructions", section.points, section.distinct_pcs)?;
+    if let Some((all, folded)) = section.outer {
+        writeln!(
+            out,
+            "nested in {folded} of {all} exceptions: the others have the same pc, SP, frame pointer and true trace"
+        )?;
+    }
+    for (place, count) in &section.unwitnessed {
+        writeln!(out, "unwitnessed: {place} x{count}")?;
+    }
+    for subject in &section.columns {
+        let counters = &subject.counters;
+        let parts = [
+            ("exact", counters.exact),
+            ("cautious", counters.cautious),
+            ("incomplete", counters.incomplete),
+            ("wrong but flagged", counters.wrong_flagged),
+            ("overstated", counters.overstated),
+            ("unsound", counters.unsound),
+        ];
+        let parts: Vec<_> =
+            parts.iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{count} {name}")).collect();
+        let outside = if subject.reads_outside_stacks > 0 {
+            format!(", {} read outside of their stacks", subject.reads_outside_stacks)
+        } else {
+            String::new()
+        };
+        writeln!(out, "{}: {} walks, {}{outside}", subject.label(), counters.walks, parts.join(", "))?;
+    }
+    let columns = Columns::new(section);
+    for function in &section.functions {
+        writeln!(out)?;
+        columns.function(function, out)?;
+    }
+    Ok(())
+}
+
+/// A column: one subject, from one start or from several that say the same everywhere.
+struct Column {
+    /// The first of those that share it, by their index in the section.
+    subject: usize,
+    label: String,
+    width: usize,
+}
+
+/// The columns of a section, and their widths.
+struct Columns {
+    /// Whether cells count verdicts instead of giving them in order.
+    counts: bool,
+    text: usize,
+    arrivals: usize,
+    /// Of the places of displaced return addresses; 0 if there is no such column.
+    address: usize,
+    subjects: Vec<Column>,
+}
+
+impl Columns {
+    fn new(section: &Section) -> Self {
+        let instructions = || section.functions.iter().flat_map(|function| &function.instructions);
+        let text = instructions().map(|instruction| instruction.text.chars().count()).max().unwrap_or(0);
+        let counts_verdicts = section.interrupt == Interruption::Corrupt;
+        let mut subjects: Vec<Column> = Vec::new();
+        for (index, subject) in section.columns.iter().enumerate() {
+            let says_the_same = |column: &&mut Column| {
+                section.columns[column.subject].name == subject.name
+                    && instructions().all(|it| it.runs.get(index) == it.runs.get(column.subject))
+            };
+            if let Some(column) = subjects.iter_mut().find(says_the_same) {
+                column.label += &format!(",{}", subject.start.name());
+                column.width = column.width.max(column.label.len());
+                continue;
+            }
+            let runs = instructions().flat_map(|instruction| instruction.runs.get(index).into_iter().flatten());
+            let widest = if counts_verdicts {
+                let cells = instructions().filter_map(|instruction| instruction.runs.get(index));
+                cells.map(|runs| counts(runs).len()).max().unwrap_or(0)
+            } else {
+                runs.map(|run| run.verdict.to_string().len()).max().unwrap_or(0)
+            };
+            let label = subject.label();
+            subjects.push(Column { subject: index, width: widest.max(label.len()), label });
+        }
+        // The widest is `#10..#12 masked`, or with ` split` in it.
+        let arrivals = if instructions().any(|instruction| instruction.split) { 18 } else { 12 };
+        let places = instructions().flat_map(|instruction| &instruction.addresses).map(|run| run.places.len());
+        let address = places.max().map_or(0, |widest| widest.max("address".len()));
+        Self { counts: counts_verdicts, text, arrivals, address, subjects }
+    }
+
+    fn function(&self, function: &ListedFunction, out: &mut dyn Write) -> std::io::Result<()> {
+        let heading = format!("{}:", function.name);
+        let mut line =
+            format!("{heading:<width$}  {:<arrivals$}", "arrivals", width = self.text + 10, arrivals = self.arrivals);
+        if self.address > 0 {
+            line += &format!("  {:<width$}", "address", width = self.address);
+        }
+        for Column { label, width, .. } in &self.subjects {
+            line += &format!("  {label:<width$}");
+        }
+        writeln!(out, "{}", line.trim_end())?;
+        for instruction in &function.instructions {
+            if self.counts { self.counted(instruction, out)? } else { self.instruction(instruction, out)? }
+        }
+        Ok(())
+    }
+
+    /// Of corrupt stacks there are many to an arrival, in no order that says anything: each cell counts its verdicts.
+    fn counted(&self, instruction: &ListedInstruction, out: &mut dyn Write) -> std::io::Result<()> {
+        let place = format!("  +{:<#6x} {:<width$}", instruction.offset, instruction.text, width = self.text);
+        let walks = instruction.runs.iter().flatten().map(|run| run.last).max();
+        let Some(walks) = walks else { return writeln!(out, "{}", place.trim_end()) };
+        let mut line = format!("{place}  {walks:<width$}", width = self.arrivals);
+        for Column { subject, width, .. } in &self.subjects {
+            line += &format!("  {:<width$}", counts(&instruction.runs[*subject]));
+        }
+        writeln!(out, "{}", line.trim_end())
+    }
+
+    /// One line for each stretch of arrivals in which no subject's verdict changes.
+    fn instruction(&self, instruction: &ListedInstruction, out: &mut dyn Write) -> std::io::Result<()> {
+        let place = format!("  +{:<#6x} {:<width$}", instruction.offset, instruction.text, width = self.text);
+        let is_masked =
+            |arrival: u64| instruction.runs.iter().filter_map(|runs| at(runs, arrival)).any(|run| !run.reachable);
+        // A new line begins with a verdict, and where a displaced address has moved, or is in its place again.
+        let moves = instruction.addresses.iter().flat_map(|run| [run.first, run.last + 1]);
+        let firsts = instruction.runs.iter().flatten().map(|run| run.first);
+        let arrivals = instruction.runs.iter().flatten().map(|run| run.last).max().unwrap_or(0);
+        let starts: BTreeSet<u64> = firsts.chain(moves).filter(|first| *first <= arrivals).collect();
+        let last = instruction.runs.iter().flatten().map(|run| run.last).max();
+        let Some(last) = last else { return writeln!(out, "{}", place.trim_end()) };
+        let starts: Vec<u64> = starts.into_iter().collect();
+        for (index, first) in starts.iter().enumerate() {
+            let until = starts.get(index + 1).map_or(last, |next| next - 1);
+            let arrivals = match (index, starts.len()) {
+                (_, 1) if last < instruction.visits => format!("{last} of {}", instruction.visits),
+                (_, 1) => last.to_string(),
+                _ if *first == until => format!("#{first}"),
+                _ => format!("#{first}..#{until}"),
+            };
+            let arrivals = if instruction.split { format!("{arrivals} split") } else { arrivals };
+            let arrivals = if is_masked(*first) { format!("{arrivals} masked") } else { arrivals };
+            let mut line = if index == 0 { place.clone() } else { " ".repeat(place.chars().count()) };
+            line += &format!("  {arrivals:<width$}", width = self.arrivals);
+            if self.address > 0 {
+                let places = instruction.displaced(*first).map_or("", |run| run.places.as_str());
+                line += &format!("  {places:<width$}", width = self.address);
+            }
+            for Column { subject, width, .. } in &self.subjects {
+                let verdict =
+                    at(&instruction.runs[*subject], *first).map(|run| run.verdict.to_string()).unwrap_or_default();
+                line += &format!("  {verdict:<width$}");
+            }
+            writeln!(out, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// How many walks had which verdict, from the worst to the best.
+fn counts(runs: &[Run]) -> String {
+    let mut counts: BTreeMap<Verdict, u64> = BTreeMap::new();
+    for run in runs {
+        *counts.entry(run.verdict).or_default() += run.last - run.first + 1;
+    }
+    counts.iter().map(|(verdict, count)| format!("{count}{verdict}")).collect::<Vec<_>>().join(" ")
+}
+
+/// The run that holds an arrival.
+fn at(runs: &[Run], arrival: u64) -> Option<&Run> {
+    runs.iter().find(|run| (run.first..=run.last).contains(&arrival))
+}

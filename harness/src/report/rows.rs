@@ -1,0 +1,104 @@
+//! The table for people: one line for each function that ran and each table that the guest has.
+
+use std::io::Write;
+
+use anstyle::{AnsiColor, Style};
+
+use crate::recording::Recording;
+use crate::recording::rows::{Agreement, FunctionRows, GuestRows, Leaf, Part, TableResult};
+
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const GOOD: Style = AnsiColor::Green.on_default();
+const DIM: Style = Style::new().dimmed();
+
+/// Writes the tables, what is not as the scenarios say, and the totals. Styles are ANSI codes; the caller strips them where
+/// they do not belong.
+///
+/// # Errors
+///
+/// Those of `out`.
+pub fn write(report: &Recording, out: &mut dyn Write) -> std::io::Result<()> {
+    let names = report.rows.iter().flat_map(|guest| &guest.functions).filter(|function| function.ran > 0);
+    let width = names.map(|function| function.name.len()).max().unwrap_or(0).max(8);
+    for guest in &report.rows {
+        write_guest(guest, width, out)?;
+    }
+    write_totals(report, out)?;
+    for message in &report.row_failures {
+        writeln!(out, "{BAD}gate broken{BAD:#}: {message}")?;
+    }
+    if report.row_failures.is_empty() {
+        writeln!(out, "{GOOD}every wrong row is listed with its reason{GOOD:#}")?;
+    }
+    Ok(())
+}
+
+fn write_guest(guest: &GuestRows, width: usize, out: &mut dyn Write) -> std::io::Result<()> {
+    if let Some(reason) = &guest.void {
+        let (style, mark) = if guest.void_is_meant { (GOOD, "void as it must be") } else { (BAD, "void") };
+        return writeln!(out, "{}: {style}{mark}{style:#}: {reason}\n", guest.name);
+    }
+    writeln!(
+        out,
+        "{}\n{DIM}  {:<width$}  {:>8} {:>5} {:>5}  {:<6} {:>7} {:>7} {:>7} {:>7}  {:<8}  {:<5}  first wrong{DIM:#}",
+        guest.name, "function", "points", "instr", "ran", "table", "covered", "cfa", "ra", "fp", "leaf", "agree"
+    )?;
+    for function in guest.functions.iter().filter(|function| function.ran > 0) {
+        for table in &function.tables {
+            let FunctionRows { name, points, instructions, ran, .. } = function;
+            write!(out, "  {name:<width$}  {points:>8} {instructions:>5} {ran:>5}  ")?;
+            write_table(function, table, out)?;
+        }
+    }
+    writeln!(out)
+}
+
+fn write_table(function: &FunctionRows, table: &TableResult, out: &mut dyn Write) -> std::io::Result<()> {
+    write!(out, "{:<6} {:>7} ", table.format, table.covered)?;
+    for part in Part::ALL.map(|part| table.part(part)) {
+        let style = if part.right == part.judged { Style::new() } else { BAD };
+        let cell = format!("{}/{}", part.right, part.judged);
+        write!(out, "{style}{cell:>7}{style:#} ")?;
+    }
+    let style = match table.leaf {
+        Leaf::Refuted(_) => BAD,
+        Leaf::Holds => GOOD,
+        Leaf::NotClaimed | Leaf::Untested => Style::new(),
+    };
+    write!(out, " {style}{:<8}{style:#}", table.leaf.name())?;
+    let mut end = match function.agreement {
+        Agreement::None => "-".to_owned(),
+        Agreement::Same => "yes".to_owned(),
+        Agreement::Differ(offset) => format!("+{offset:#x}"),
+    };
+    if let Some(offset) = table.first_wrong() {
+        let place = format!("{}+{offset:#x}", function.name);
+        let here = table.wrong.iter().filter(|wrong| wrong.offset == offset);
+        let told: Vec<String> = here.map(|wrong| format!("{} {}", wrong.part.name(), wrong.detail)).collect();
+        end = format!("{end:<5}  {place}: {}", told.join("; "));
+    }
+    writeln!(out, "  {end}")
+}
+
+fn write_totals(report: &Recording, out: &mut dyn Write) -> std::io::Result<()> {
+    for format in ["sframe", "dwarf"] {
+        let functions = report.rows.iter().flat_map(|guest| &guest.functions);
+        let tables: Vec<&TableResult> = functions
+            .flat_map(|function| &function.tables)
+            .filter(|table| table.format == format && table.covered > 0)
+            .collect();
+        let sum = |count: fn(&TableResult) -> usize| tables.iter().map(|table| count(table)).sum::<usize>();
+        let (functions, instructions) = (tables.len(), sum(|table| table.covered));
+        let (judged, right) = (sum(|table| table.cfa.judged), sum(|table| table.cfa.right));
+        let wrong = tables.iter().filter(|table| table.is_wrong()).count();
+        let claims = sum(|table| usize::from(table.leaf != Leaf::NotClaimed));
+        let refuted = sum(|table| usize::from(matches!(table.leaf, Leaf::Refuted(_))));
+        writeln!(
+            out,
+            "{}: {functions} functions, {instructions} instructions; the CFA is right at {right} of {judged} that ran; \
+             {wrong} functions with something wrong; {refuted} of {claims} leaf claims false",
+            format
+        )?;
+    }
+    Ok(())
+}

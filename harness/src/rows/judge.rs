@@ -1,0 +1,98 @@
+//! One entry of a table at one point, held against the youngest activation.
+
+use kunwind::{Abi, Entry, Error, Place, Target as _, UnwindRow};
+
+use crate::cpu::Regs;
+use crate::oracle::Activation;
+use crate::recording::rows::Part;
+use crate::subject::GuestTarget;
+
+/// For each part: nothing if there is nothing to compare, or what is wrong with it.
+pub(super) type Judgement = [Option<Result<(), String>>; Part::ALL.len()];
+
+/// Judges what a table says of the running function. `caller` is the youngest activation; there is none in a function that was
+/// entered by a jump at the bottom of a stack. Of a row there nothing can be said: what it calls the return address is that of
+/// nobody.
+pub(super) fn judge(entry: &Entry, regs: &Regs, target: &GuestTarget<'_>, caller: Option<&Activation>) -> Judgement {
+    match (entry, caller) {
+        (Entry::Row(row), Some(caller)) => by_row(row, regs, target, caller),
+        (Entry::Outermost, Some(caller)) => {
+            let name = caller.place().name(&target.program.guest.symbols);
+            [None, Some(Err(format!("says that there is no caller, but it is {name}"))), None]
+        }
+        (Entry::Outermost, None) => [None, Some(Ok(())), None],
+        (Entry::Row(_), None) | (Entry::NoRow { .. }, _) => [None, None, None],
+    }
+}
+
+fn by_row(row: &UnwindRow, regs: &Regs, target: &GuestTarget<'_>, caller: &Activation) -> Judgement {
+    let abi = target.program.guest.cpu.abi;
+    let read = |at: u64| target.memory.read_u64(at).ok_or(Error::Unreadable(at));
+    let cfa = match row.cfa_of(regs, read) {
+        Ok(cfa) => cfa,
+        Err(error) => return Part::ALL.map(|_| Some(Err(format!("has no CFA: {error}")))),
+    };
+    [Some(same_cfa(cfa, caller.cfa)), same_ra(row, cfa, regs, target, caller), same_fp(row, cfa, regs, target, caller, abi)]
+}
+
+fn same_cfa(cfa: u64, truth: u64) -> Result<(), String> {
+    match cfa.wrapping_sub(truth).cast_signed() {
+        0 => Ok(()),
+        off if off < 0 => Err(format!("is {:#x} too low", off.unsigned_abs())),
+        off => Err(format!("is {off:#x} too high")),
+    }
+}
+
+/// The value that a rule comes to.
+fn value(place: Option<Place>, retained: Option<u64>, target: &GuestTarget<'_>) -> Result<u64, String> {
+    match place {
+        None => retained.ok_or_else(|| "is in no register".to_owned()),
+        Some(Place::Value(value)) => Ok(value),
+        Some(Place::Memory(at)) => target.memory.read_u64(at).ok_or_else(|| "is where nothing is mapped".to_owned()),
+    }
+}
+
+fn same_ra(row: &UnwindRow, cfa: u64, regs: &Regs, target: &GuestTarget<'_>, caller: &Activation) -> Option<Result<(), String>> {
+    let abi = target.program.guest.cpu.abi;
+    let place = row.ra.place(cfa, regs).map_err(|error| error.to_string());
+    let found = place.and_then(|place| value(place, abi.ra.and_then(|link| regs.get(link)), target));
+    let found = match found {
+        Ok(found) if row.mangled_ra => abi.strip(found),
+        Ok(found) => found,
+        Err(error) => return Some(Err(error)),
+    };
+    // A tracer's trampoline stands there: of the place that is as it should be, and the address is somewhere else.
+    if target.trampoline(found).is_some_and(|trampoline| trampoline.start == found) {
+        return None;
+    }
+    if found == caller.resume {
+        return Some(Ok(()));
+    }
+    let symbols = &target.program.guest.symbols;
+    let truth = caller.place().name(symbols);
+    // Whatever is no code is poison, or data: its value tells nobody anything.
+    let found = match symbols.function_at(found.wrapping_sub(1)) {
+        Some(_) => symbols.name_of_return(found),
+        None => "no address in a function".to_owned(),
+    };
+    Some(Err(format!("is {found}, not {truth}")))
+}
+
+fn same_fp(
+    row: &UnwindRow,
+    cfa: u64,
+    regs: &Regs,
+    target: &GuestTarget<'_>,
+    caller: &Activation,
+    abi: &Abi,
+) -> Option<Result<(), String>> {
+    let saved = target.program.guest.cpu.fp_index()?;
+    let truth = caller.saved[saved];
+    let place = row.fp.place(cfa, regs).map_err(|error| error.to_string());
+    Some(match place.and_then(|place| value(place, regs.get(abi.fp), target)) {
+        Ok(found) if found == truth => Ok(()),
+        Ok(found) if regs.get(abi.fp) == Some(found) => Err("is the function's own, not its caller's".to_owned()),
+        Ok(_) => Err("is not its caller's".to_owned()),
+        Err(error) => Err(error),
+    })
+}

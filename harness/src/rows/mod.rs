@@ -1,0 +1,135 @@
+//! Unwind rows, held against the truth: each guest runs once, undisturbed, and before each instruction every table is asked for
+//! the way from the running function to its caller. No walk is made, so a wrong row cannot hide behind a right one.
+
+mod judge;
+mod leaf;
+mod run;
+
+use std::path::Path;
+
+use kunwind::Format;
+
+use crate::Error;
+use crate::guest::Program;
+use crate::machine::Machine;
+use crate::oracle::Witnesses;
+use crate::recording::Recording;
+use crate::recording::rows::{GuestRows, TableResult};
+use crate::scenario::{Model, Scenario, Variant};
+use crate::trace::Run as _;
+
+/// The tables that are held against the truth, in the order of reports.
+pub const FORMATS: [Format; 2] = [Format::SFrame, Format::Dwarf];
+
+/// One guest, as one scenario runs it.
+struct Job<'a> {
+    scenario: &'a Scenario,
+    variant: Variant,
+    name: String,
+}
+
+/// The guest of a scenario's variant: `<cpu>/<file's stem>`.
+fn name_of(scenario: &Scenario, variant: &Variant) -> String {
+    format!("{}/{}", scenario.cpu.name, variant.guest.as_ref().unwrap_or(&scenario.text.guest))
+}
+
+/// The guests of these scenarios, each once.
+fn jobs(scenarios: &[Scenario]) -> Vec<Job<'_>> {
+    let mut jobs: Vec<Job<'_>> = Vec::new();
+    for scenario in scenarios {
+        for variant in scenario.variants() {
+            let name = name_of(scenario, &variant);
+            if !jobs.iter().any(|job| job.name == name) {
+                jobs.push(Job { scenario, variant, name });
+            }
+        }
+    }
+    jobs
+}
+
+/// Checks the guests of these scenarios, each once; guests without unwind data are left out. `all` are the scenarios whose
+/// lists of wrong rows excuse a guest.
+///
+/// # Errors
+///
+/// Whatever keeps a guest from being loaded or from running to its end.
+pub fn run_all(root: &Path, scenarios: &[Scenario], all: &[Scenario]) -> Result<Recording, Error> {
+    let mut report = Recording::default();
+    for job in jobs(scenarios) {
+        let program = job.scenario.program(root, &job.variant)?;
+        if FORMATS.iter().any(|format| program.tables.get(*format).is_some()) {
+            report.rows.push(check(&program, job.scenario, &job.name)?);
+        }
+    }
+    report.row_failures = unlisted(&report, all);
+    report.row_failures.extend(stale(&report, scenarios));
+    Ok(report)
+}
+
+/// Checks the tables of one guest that is ready to run, without a look at any list.
+///
+/// # Errors
+///
+/// Whatever keeps it from running to its end.
+pub fn check(program: &Program, scenario: &Scenario, name: &str) -> Result<GuestRows, Error> {
+    let text = &scenario.text;
+    let mut run = run::Run::new(program, text, Witnesses::default());
+    let mut machine = Machine::new(program, &text.entry, text.budget)?;
+    if text.cpu == Model::Max {
+        machine.use_max_cpu();
+    }
+    machine.drive(&mut run)?;
+    let (void, functions) = run.finish(&text.never_resumes);
+    Ok(GuestRows {
+        name: name.to_owned(),
+        scenario: scenario.name.clone(),
+        void_is_meant: void.as_ref().is_some_and(|reason| scenario.means_void(reason)),
+        functions: if void.is_some() { Vec::new() } else { functions },
+        void,
+    })
+}
+
+/// Whether a scenario has this guest.
+fn has(scenario: &Scenario, guest: &GuestRows) -> bool {
+    scenario.variants().iter().any(|variant| name_of(scenario, variant) == guest.name)
+}
+
+/// Wrong rows of which no scenario of the guest gives the reason.
+fn unlisted(report: &Recording, scenarios: &[Scenario]) -> Vec<String> {
+    let mut broken = Vec::new();
+    for guest in &report.rows {
+        let lists =
+            scenarios.iter().filter(|scenario| has(scenario, guest)).flat_map(|scenario| &scenario.text.wrong_rows);
+        let listed: Vec<&String> = lists.flat_map(|list| &list.functions).collect();
+        for function in guest.functions.iter().filter(|function| !listed.contains(&&function.name)) {
+            let wrong = function.tables.iter().find_map(|table| Some((table, table.first_wrong()?)));
+            if let Some((table, offset)) = wrong {
+                let (format, name) = (&table.format, &function.name);
+                broken.push(format!(
+                    "{}: {format} is wrong at {name}+{offset:#x}; mend it, or give the reason in [[wrong-rows]] of {}",
+                    guest.name, guest.scenario
+                ));
+            }
+        }
+    }
+    broken
+}
+
+/// Lists of rows that are right in every guest of their scenario.
+fn stale(report: &Recording, scenarios: &[Scenario]) -> Vec<String> {
+    let mut broken = Vec::new();
+    for scenario in scenarios {
+        let guests = || report.rows.iter().filter(|guest| has(scenario, guest));
+        if guests().any(|guest| guest.void.is_some()) {
+            continue;
+        }
+        for name in scenario.text.wrong_rows.iter().flat_map(|list| &list.functions) {
+            let mut functions = guests().flat_map(|guest| &guest.functions).filter(|function| function.name == *name);
+            if !functions.any(|function| function.tables.iter().any(TableResult::is_wrong)) {
+                let path = scenario.path.display();
+                broken.push(format!("{path}: [[wrong-rows]] lists {name}, whose rows are not wrong: remove it"));
+            }
+        }
+    }
+    broken
+}

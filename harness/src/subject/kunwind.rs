@@ -1,0 +1,193 @@
+//! The unwinders of crate kunwind as subjects.
+
+use std::ops::ControlFlow;
+
+use kunwind::{Format, Frame, FrameRecordUnwinder, Source, TableUnwinder, UnwindUser, Unwinder, WalkState};
+
+use super::{About, Claim, Claims, Compares, End, Entry, MAX_ENTRIES, Outcome, Question, Scope, Subject};
+use crate::cpu::{Cpu, Register};
+use crate::guest::return_hook::Fix;
+
+/// What live patching offers to a reliable walk: MAX_STACK_ENTRIES in Linux kernel/livepatch/transition.c.
+const LIVEPATCH_ENTRIES: usize = 100;
+
+/// An unwinder of kunwind.
+pub struct KunwindSubject {
+    about: About,
+    unwinder: Box<dyn Unwinder + Send + Sync>,
+}
+
+impl std::fmt::Debug for KunwindSubject {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("KunwindSubject").field("name", &self.about.name).finish_non_exhaustive()
+    }
+}
+
+impl Subject for KunwindSubject {
+    fn about(&self) -> &About {
+        &self.about
+    }
+
+    fn walk(&self, question: &Question<'_>, each: &mut dyn FnMut(&Entry<'_>) -> ControlFlow<()>) -> Outcome {
+        let source = question.pt_regs.map_or(Source::Start, |at| Source::PtRegs { at });
+        let start = Frame { pc: question.pc, regs: question.regs, source };
+        let mut state = WalkState::new(question.target.stacks);
+        let show = |frame: &Frame| each(&Entry { pc: frame.pc, regs: &frame.regs, source: &frame.source });
+        let (end, claim) = kunwind::walk_each(&*self.unwinder, start, question.target, &mut state, show);
+        if let Some(why) = question.why {
+            *why.borrow_mut() = end.to_string();
+        }
+        Outcome {
+            end: match end {
+                kunwind::End::Outermost => End::Outermost,
+                kunwind::End::Error(_) => End::Stopped,
+                kunwind::End::Full => End::Full,
+            },
+            claim: match claim {
+                kunwind::Claim::Reliable => Claim::Reliable,
+                kunwind::Claim::Unreliable => Claim::Unreliable,
+                kunwind::Claim::None => Claim::None,
+            },
+        }
+    }
+}
+
+impl KunwindSubject {
+    /// The bare walk along frame records.
+    #[must_use]
+    pub fn frame_record(cpu: &'static Cpu) -> Self {
+        Self::new(Box::new(FrameRecordUnwinder::new(cpu.abi)), |about| {
+            about.registers = vec![cpu.abi.fp];
+        })
+    }
+
+    /// A walk by tables of this format, in every frame.
+    fn table(cpu: &'static Cpu, format: Format) -> Self {
+        Self::new(Box::new(TableUnwinder::new(cpu.abi, format)), |about| {
+            about.registers = all_registers(cpu);
+            about.scope = Scope::Program;
+            about.needs = Some(format);
+        })
+    }
+
+    /// A kernel's walk of a user stack. Its CFAs and frame pointers are its own bookkeeping, as in all kernels.
+    fn user(cpu: &'static Cpu, unwinder: UnwindUser) -> Self {
+        Self::new(Box::new(unwinder), |about| {
+            about.registers = all_registers(cpu);
+            about.compares = Compares { cfa: false, fp: false, callee_saved: false };
+            about.scope = Scope::User;
+            about.may_read_all = true;
+        })
+    }
+
+    /// A kernel's walk of its own stacks.
+    fn kernel(cpu: &'static Cpu, unwinder: Box<dyn Unwinder + Send + Sync>) -> Self {
+        Self::new(unwinder, |about| {
+            // Kernels report pcs; what they keep of SP is their own bookkeeping.
+            about.compares = Compares { cfa: false, fp: true, callee_saved: false };
+            about.registers = [cpu.abi.fp, cpu.abi.sp].into_iter().chain(cpu.abi.ra).collect();
+            about.limit = if about.claims == Claims::Never { MAX_ENTRIES } else { LIVEPATCH_ENTRIES };
+            about.scope = if about.fix == Fix::None { Scope::Kernel } else { Scope::Tracer };
+        })
+    }
+
+    /// An unwinder, with what sets it apart from the walk along frame records.
+    fn new(unwinder: Box<dyn Unwinder + Send + Sync>, differs: impl FnOnce(&mut About)) -> Self {
+        let mut about = About {
+            name: unwinder.name().to_owned(),
+            claims: match unwinder.claims() {
+                kunwind::Claims::Explicit => Claims::Explicit,
+                kunwind::Claims::ByEnd => Claims::ByEnd,
+                kunwind::Claims::ByFlag => Claims::ByFlag,
+                kunwind::Claims::Never => Claims::Never,
+            },
+            compares: Compares { cfa: true, fp: true, callee_saved: false },
+            registers: Vec::new(),
+            limit: MAX_ENTRIES,
+            scope: Scope::Any,
+            needs: unwinder.needs(),
+            fix: match unwinder.inside() {
+                kunwind::Inside::Ignore => Fix::None,
+                kunwind::Inside::Refuse => Fix::Refuse,
+                kunwind::Inside::Detect => Fix::RetStack,
+                kunwind::Inside::Record => Fix::Record,
+                kunwind::Inside::Pending => Fix::Pending,
+            },
+            may_read_all: false,
+        };
+        differs(&mut about);
+        Self { about, unwinder }
+    }
+}
+
+fn all_registers(cpu: &Cpu) -> Vec<Register> {
+    (0..cpu.registers).map(Register).collect()
+}
+
+/// Every unwinder of kunwind for a CPU, in the order of columns.
+pub(super) fn all(cpu: &'static Cpu) -> Vec<KunwindSubject> {
+    let mut subjects = vec![KunwindSubject::frame_record(cpu)];
+    if cpu.abi.sframe.is_some() {
+        subjects.push(KunwindSubject::table(cpu, Format::SFrame));
+    }
+    subjects.push(KunwindSubject::table(cpu, Format::Dwarf));
+    if cpu.abi.sframe.is_some() {
+        subjects.push(KunwindSubject::user(cpu, UnwindUser::new(cpu.abi)));
+        subjects.push(KunwindSubject::user(cpu, UnwindUser::by_frame_pointer(cpu.abi)));
+    }
+    subjects.extend(kernel_unwinders(cpu).into_iter().map(|unwinder| KunwindSubject::kernel(cpu, unwinder)));
+    subjects
+}
+
+/// The unwinders of kernels on this CPU.
+fn kernel_unwinders(cpu: &Cpu) -> Vec<Box<dyn Unwinder + Send + Sync>> {
+    match cpu.name {
+        "arm64" => {
+        use kunwind::kernel::{
+            Form, arm64_kunwind, arm64_sframe, arm64_sframe_detect, arm64_sframe_pending, arm64_sframe_record,
+            arm64_sframe_refuse, arm64_sframe_v5, arm64_sframe_v6,
+        };
+        vec![
+            Box::new(arm64_kunwind(Form::Reliable)),
+            Box::new(arm64_kunwind(Form::BestEffort)),
+            Box::new(arm64_sframe(Form::Reliable)),
+            Box::new(arm64_sframe(Form::BestEffort)),
+            Box::new(arm64_sframe_v5()),
+            Box::new(arm64_sframe_v6()),
+            Box::new(arm64_sframe_refuse()),
+            Box::new(arm64_sframe_detect()),
+            Box::new(arm64_sframe_record()),
+            Box::new(arm64_sframe_pending()),
+        ]
+        }
+        "riscv64" => {
+        use kunwind::kernel::{
+            Form, WalkStackframe, riscv_metadata, riscv_metadata_detect, riscv_metadata_pending, riscv_metadata_record,
+            riscv_metadata_refuse,
+        };
+        vec![
+            Box::new(WalkStackframe),
+            Box::new(riscv_metadata(Form::Reliable)),
+            Box::new(riscv_metadata(Form::BestEffort)),
+            Box::new(riscv_metadata_refuse()),
+            Box::new(riscv_metadata_detect(Form::Reliable)),
+            Box::new(riscv_metadata_detect(Form::BestEffort)),
+            Box::new(riscv_metadata_record(Form::Reliable)),
+            Box::new(riscv_metadata_record(Form::BestEffort)),
+            Box::new(riscv_metadata_pending(Form::Reliable)),
+            Box::new(riscv_metadata_pending(Form::BestEffort)),
+        ]
+        }
+        _ => {
+        use kunwind::kernel::{Form, UnwindFrame, UnwindOrc};
+        vec![
+            Box::new(UnwindFrame::new(Form::Reliable)),
+            Box::new(UnwindFrame::new(Form::BestEffort)),
+            Box::new(UnwindOrc::new(Form::Reliable)),
+            Box::new(UnwindOrc::new(Form::BestEffort)),
+            Box::new(UnwindFrame::detect()),
+            Box::new(UnwindOrc::detect()),
+        ]
+        }
+    }
+}

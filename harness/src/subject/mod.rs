@@ -1,0 +1,236 @@
+//! Whatever can be judged: something that is asked for a trace at a point, and streams its entries. This module knows nothing of
+//! who answers; [`kunwind`] is one of them.
+
+mod kunwind;
+mod target;
+
+use std::cell::RefCell;
+use std::fmt;
+use std::ops::ControlFlow;
+
+use ::kunwind::{Format, StackBounds};
+
+use crate::cpu::{CodeAddress, Cpu, Register, Regs};
+use crate::guest::Program;
+use crate::guest::return_hook::{Fix, ReturnHook, together};
+
+pub use self::kunwind::KunwindSubject;
+pub use target::{GuestTarget, Reads};
+
+/// How many entries a trace may have where a subject has no limit of its own. Deeper than any guest's stack, so that a trace of
+/// this length has gone wild.
+pub const MAX_ENTRIES: usize = 512;
+
+/// What a subject is, needs and promises. Columns, blanks and verdict rules derive from it.
+#[derive(Debug, Clone)]
+pub struct About {
+    /// The name in scenarios, reports and on the command line.
+    pub name: String,
+    /// How it claims that a trace may be believed as a whole.
+    pub claims: Claims,
+    /// What its traces are judged by, beyond pcs.
+    pub compares: Compares,
+    /// The registers that it starts with, the pc apart.
+    pub registers: Vec<Register>,
+    /// How many entries a trace may have. As in the kernel, a buffer is full when its last slot is taken, even if the trace
+    /// were complete.
+    pub limit: usize,
+    /// In which guests it is asked.
+    pub scope: Scope,
+    /// The unwind data without which it is not asked.
+    pub needs: Option<Format>,
+    /// Its fix for the windows of `return_to_handler`.
+    pub fix: Fix,
+    /// Whether it may read all memory, and not only the stacks that it is offered.
+    pub may_read_all: bool,
+}
+
+impl About {
+    /// Whether it is asked in this program, in which this return hook is at work. `walks_user` says whether walks of a user
+    /// stack can be asked for.
+    #[must_use]
+    pub fn fits(&self, program: &Program, hook: Option<&ReturnHook>, walks_user: bool) -> bool {
+        let has_tasks = program.conventions.kernel.is_some();
+        let in_scope = match self.scope {
+            Scope::Any => true,
+            Scope::Kernel => has_tasks,
+            Scope::Tracer => hook.is_some_and(|hook| hook.is_tracer() && together(&hook.build, self.fix).is_some()),
+            Scope::Program => !has_tasks,
+            Scope::User => !has_tasks || (program.conventions.walk_user().is_some() && walks_user),
+        };
+        in_scope && self.needs.is_none_or(|format| program.tables.has(format))
+    }
+}
+
+/// How a subject says that a trace may be believed as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Claims {
+    /// Trace by trace: it reached the end, and flagged no step as doubtful.
+    Explicit,
+    /// Reaching the end of the chain is the claim.
+    ByEnd,
+    /// However the walk ended: unless an entry followed a step that it flagged as doubtful.
+    ByFlag,
+    /// Never: it is made for people and profilers.
+    Never,
+}
+
+/// What a trace says beyond pcs, and is judged by where it says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Compares {
+    /// The CFA: SP of each entry.
+    pub cfa: bool,
+    /// The frame pointer.
+    pub fp: bool,
+    /// All callee-saved registers, the frame pointer included.
+    pub callee_saved: bool,
+}
+
+/// In which guests a subject is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// In all.
+    Any,
+    /// Where there is a kernel with tasks: it walks from handlers and of tasks.
+    Kernel,
+    /// Where the function graph tracer runs in a build for which its fix is made; elsewhere it is like its plain form.
+    Tracer,
+    /// Where there is no kernel: it knows nothing of exceptions.
+    Program,
+    /// The same, and where a kernel walks the stacks of user mode.
+    User,
+}
+
+/// Something whose traces can be judged.
+pub trait Subject: Sync {
+    /// What it is, needs and promises.
+    fn about(&self) -> &About;
+
+    /// Answers a question: shows each entry of its trace, the start included, until it ends or `each` breaks.
+    fn walk(&self, question: &Question<'_>, each: &mut dyn FnMut(&Entry<'_>) -> ControlFlow<()>) -> Outcome;
+}
+
+/// What a subject is asked: for the trace from here.
+#[derive(Debug)]
+pub struct Question<'a> {
+    /// Where the trace starts.
+    pub pc: CodeAddress,
+    /// The registers there, as far as the subject is told.
+    pub regs: Regs,
+    /// The address of the pt_regs that the registers come from, where they do.
+    pub pt_regs: Option<u64>,
+    /// The guest as it stands.
+    pub target: &'a GuestTarget<'a>,
+    /// Where the subject says in words why its trace ended, if somebody wants to know.
+    pub why: Option<&'a RefCell<String>>,
+}
+
+/// One entry of a trace, while it is shown.
+#[derive(Clone, Copy)]
+pub struct Entry<'e> {
+    /// Where the function was interrupted, or where it will resume.
+    pub pc: CodeAddress,
+    /// The registers as they will be when the function resumes, as far as the subject knows them; SP is the CFA of the entry
+    /// before.
+    pub regs: &'e Regs,
+    /// How the entry was found.
+    pub source: &'e dyn fmt::Display,
+}
+
+impl fmt::Debug for Entry<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Entry").field("pc", &self.pc).finish_non_exhaustive()
+    }
+}
+
+/// How a walk ended, and what the subject says of it as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// Why the trace is not longer.
+    pub end: End,
+    /// Whether it may be believed.
+    pub claim: Claim,
+}
+
+/// How a walk ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The subject says that the last entry has no caller.
+    Outermost,
+    /// It could not go on.
+    Stopped,
+    /// Whoever was shown the entries did not want more.
+    Full,
+}
+
+/// Whether a trace may be believed as a whole, as the subject says itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// It claims to be complete and right.
+    Reliable,
+    /// It says that it may not be.
+    Unreliable,
+    /// The subject never says.
+    None,
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Reliable => "claimed reliable",
+            Self::Unreliable => "flagged unreliable",
+            Self::None => "makes no claim",
+        })
+    }
+}
+
+/// Where a walk starts.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Start {
+    /// From the live registers at the point.
+    Live,
+    /// In the handler: from its own frame.
+    Current,
+    /// In the handler: from the pt_regs of the exception.
+    Regs,
+    /// From the saved context of a task that is switched out.
+    Task,
+    /// From the registers with which user mode was left, when the kernel is about to return there.
+    User,
+}
+
+impl Start {
+    /// The name in reports, and after `@` in scenarios.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Current => "current",
+            Self::Regs => "regs",
+            Self::Task => "task",
+            Self::User => "user",
+        }
+    }
+}
+
+/// A subject's name, with its start where there can be more than one.
+#[must_use]
+pub fn label(subject: &str, start: Start) -> String {
+    match start {
+        Start::Live => subject.to_owned(),
+        start => format!("{subject}@{}", start.name()),
+    }
+}
+
+/// Every subject of a CPU, in the order of columns.
+#[must_use]
+pub fn all(cpu: &'static Cpu) -> Vec<Box<dyn Subject + Send>> {
+    self::kunwind::all(cpu).into_iter().map(|subject| Box::new(subject) as Box<dyn Subject + Send>).collect()
+}
+
+/// The stacks that a walk is offered.
+pub type Stacks<'a> = &'a [StackBounds];

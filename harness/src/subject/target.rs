@@ -1,0 +1,131 @@
+//! The guest as it stands at a point, as subjects may see it.
+
+use std::cell::{Cell, RefCell};
+
+use kunwind::{Format, OrcTable, StackBounds, Table, Target, Task, Trampoline};
+
+use crate::guest::Program;
+use crate::trace::Memory;
+
+/// The words that a walk has read: address, and the value if it could be read.
+pub type Reads = RefCell<Vec<(u64, Option<u64>)>>;
+
+/// The guest as it stands at a point.
+#[derive(Clone)]
+pub struct GuestTarget<'a> {
+    /// What it is.
+    pub program: &'a Program,
+    /// Its memory.
+    pub memory: &'a dyn Memory,
+    /// Words that read differently than they are: a corrupt stack, without touching the real one.
+    pub changed: &'a [(u64, u64)],
+    /// The stacks that may be walked.
+    pub stacks: &'a [StackBounds],
+    /// The task whose stack is walked, where there are tasks.
+    pub task: Option<Task>,
+    /// Whether nothing else can be read: to a kernel that reads user memory, other addresses are a fault.
+    pub is_user: bool,
+    /// Set when something outside of those stacks is read: an unwinder may not.
+    pub read_outside_stacks: Cell<bool>,
+    /// Where reads are noted, if somebody wants to know them.
+    pub reads: Option<&'a Reads>,
+}
+
+impl std::fmt::Debug for GuestTarget<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("GuestTarget").field("stacks", &self.stacks).field("task", &self.task).finish_non_exhaustive()
+    }
+}
+
+impl<'a> GuestTarget<'a> {
+    /// The guest as it is, with the stacks and the task that a walk is offered.
+    #[must_use]
+    pub const fn new(
+        program: &'a Program,
+        memory: &'a dyn Memory,
+        stacks: &'a [StackBounds],
+        task: Option<Task>,
+    ) -> Self {
+        let read_outside_stacks = Cell::new(false);
+        Self { program, memory, changed: &[], stacks, task, is_user: false, read_outside_stacks, reads: None }
+    }
+
+    /// The guest with the stack of user mode, as a kernel reads it.
+    #[must_use]
+    pub const fn of_user(program: &'a Program, memory: &'a dyn Memory, stacks: &'a [StackBounds]) -> Self {
+        Self { is_user: true, ..Self::new(program, memory, stacks, None) }
+    }
+
+    /// The same with words that read differently than they are.
+    #[must_use]
+    pub fn with_changed(&self, changed: &'a [(u64, u64)]) -> Self {
+        Self { changed, read_outside_stacks: Cell::new(false), ..self.clone() }
+    }
+
+    /// The same, with all reads noted.
+    #[must_use]
+    pub fn with_reads(&self, reads: &'a Reads) -> Self {
+        Self { reads: Some(reads), read_outside_stacks: Cell::new(false), ..self.clone() }
+    }
+
+    /// Whether a kernel's walk reads this word besides the stacks: the task's return addresses that a hook has taken. Guests keep
+    /// them in what their conventions call scratch.
+    fn is_kernel_data(&self, address: u64) -> bool {
+        self.task.is_some_and(|task| task.ret_stack.is_some() || task.rethooks.is_some())
+            && self.program.conventions.scratch.as_ref().is_some_and(|scratch| scratch.contains(&address))
+    }
+
+    fn value(&self, address: u64) -> Option<u64> {
+        if !self.stacks.iter().any(|stack| stack.contains(address, 8)) && !self.is_kernel_data(address) {
+            if self.is_user {
+                return None;
+            }
+            self.read_outside_stacks.set(true);
+        }
+        if let Some((_, value)) = self.changed.iter().find(|(changed, _)| *changed == address) {
+            return Some(*value);
+        }
+        self.memory.read_u64(address)
+    }
+}
+
+impl Target for GuestTarget<'_> {
+    fn read_u64(&self, address: u64) -> Option<u64> {
+        let value = self.value(address);
+        if let Some(reads) = self.reads {
+            reads.borrow_mut().push((address, value));
+        }
+        value
+    }
+
+    fn stacks(&self) -> &[StackBounds] {
+        self.stacks
+    }
+
+    fn is_text(&self, address: u64) -> bool {
+        self.program.guest.text().any(|text| text.contains(&address))
+            && !self.program.conventions.user_text.iter().any(|text| text.contains(&address))
+    }
+
+    fn is_exception_entry(&self, address: u64) -> bool {
+        self.program.conventions.exception_text.iter().any(|text| text.contains(&address))
+    }
+
+    fn task(&self) -> Option<Task> {
+        self.task
+    }
+
+    fn table(&self, format: Format) -> Option<&dyn Table> {
+        self.program.tables.get(format)
+    }
+
+    fn orc(&self) -> Option<OrcTable<'_>> {
+        self.program.tables.orc()
+    }
+
+    fn trampoline(&self, address: u64) -> Option<Trampoline> {
+        let trampolines = &self.program.conventions.trampolines;
+        let found = trampolines.iter().find(|trampoline| (trampoline.start..trampoline.end).contains(&address))?;
+        Some(Trampoline { kind: found.kind, start: found.start, end: found.end })
+    }
+}

@@ -1,0 +1,386 @@
+//! Jobs: each variant of each scenario, interrupted in each way, on as many threads as there are; the recording is the same for any
+//! number of them.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::Error;
+use crate::analysis::gate;
+use crate::cpu::Cpu;
+use crate::experiment::{self, Experiment, Found, Visit, columns, lasting_words};
+use crate::explain::{Explainer, PointName};
+use crate::guest::conventions::mimic;
+use crate::guest::{Guest, Program};
+use crate::machine::Machine;
+use crate::oracle::Witnesses;
+use crate::recording::{Recorder, Recording, Section};
+use crate::scenario::{Interruption, Model, Scenario, Text, Variant};
+use crate::subject::{self, Subject};
+use crate::trace::log::{Head, Log, LogWriter, Logged, Replay};
+use crate::trace::{Run, Unobserved};
+
+/// One run: which scenario, which of its variants, interrupted how.
+#[derive(Debug, Clone, Copy)]
+pub struct Job<'a> {
+    /// The folder with `guests`.
+    pub root: &'a Path,
+    /// The scenario.
+    pub scenario: &'a Scenario,
+    /// The variant.
+    pub variant: &'a Variant,
+    /// The kind of interruption.
+    pub kind: Interruption,
+}
+
+/// What came of a job.
+#[derive(Debug)]
+pub struct Done {
+    /// What was found.
+    pub section: Section,
+    /// The point that was asked for, explained in full.
+    pub explained: Option<String>,
+    /// How long the run took, without setting anything up.
+    pub ran_for: Duration,
+}
+
+/// The subjects of a CPU that were asked for.
+pub type Subjects = Vec<Box<dyn Subject + Send>>;
+
+impl Job<'_> {
+    /// Runs, and judges the subjects at every point.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the guest from being loaded or from running to its end. A void run is not an error but a section that
+    /// says so.
+    pub fn run(self, subjects: &[Box<dyn Subject + Send>]) -> Result<Section, Error> {
+        self.run_with(subjects, Witnesses::default())
+    }
+
+    /// Like [`Job::run`], with other witnesses: to show that wrong ones void the run.
+    ///
+    /// # Errors
+    ///
+    /// As [`Job::run`].
+    pub fn run_with(self, subjects: &[Box<dyn Subject + Send>], witnesses: Witnesses) -> Result<Section, Error> {
+        Ok(self.execute(subjects, witnesses, None)?.section)
+    }
+
+    /// Like [`Job::run`], with the time that the emulator ran, without setting anything up. For benches.
+    ///
+    /// # Errors
+    ///
+    /// As [`Job::run`].
+    pub fn timed(self, subjects: &[Box<dyn Subject + Send>]) -> Result<(Section, Duration), Error> {
+        self.execute(subjects, Witnesses::default(), None).map(|done| (done.section, done.ran_for))
+    }
+
+    /// How long the emulator runs the guest from its entry to its end with an empty observer: the yardstick of the naive way
+    /// to interrupt it, which runs it once for each point.
+    ///
+    /// # Errors
+    ///
+    /// As [`Job::run`].
+    pub fn timed_undisturbed(self) -> Result<Duration, Error> {
+        let program = self.scenario.program(self.root, self.variant)?;
+        machine(&program, &self.scenario.text)?.drive(&mut Unobserved).map(|ended| ended.ran_for)
+    }
+
+    /// Runs, and explains one point in full.
+    ///
+    /// # Errors
+    ///
+    /// As [`Job::run`], and [`Error::Usage`] when the guest never arrives at the point.
+    pub fn explain(self, subjects: &[Box<dyn Subject + Send>], point: &PointName) -> Result<String, Error> {
+        let Done { section, explained, .. } = self.execute(subjects, Witnesses::default(), Some(point))?;
+        let Some(body) = explained else {
+            let instructions = section.functions.iter().filter(|function| function.name == point.function);
+            let there = instructions.flat_map(|function| &function.instructions).find(|one| one.offset == point.offset);
+            let arrivals = there.map_or(0, |instruction| instruction.visits);
+            let scenario = &self.scenario.name;
+            return Err(Error::Usage(format!("{scenario}: the guest arrives {arrivals} times at {point}")));
+        };
+        let verdict = match &section.void {
+            Some(reason) => format!("the run is void: {reason}"),
+            None => "the run is not void: the witnesses of the truth agree to its end".to_owned(),
+        };
+        Ok(format!("{} {point}\n{verdict}\n{body}", section.title()))
+    }
+
+    /// Runs, judges, and writes the run down: the section is what [`judge_log`] makes of the log again.
+    ///
+    /// # Errors
+    ///
+    /// As [`Job::run`].
+    pub fn run_logged(self, subjects: &[Box<dyn Subject + Send>]) -> Result<(Section, Vec<u8>), Error> {
+        let program = self.scenario.program(self.root, self.variant)?;
+        let undisturbed = self.undisturbed(&program)?;
+        let mut machine = machine(&program, &self.scenario.text)?;
+        let guest = self.scenario.guest_path(self.root, self.variant);
+        let file = std::fs::read(&guest).map_err(|source| Error::File { path: guest, source })?;
+        let Self { scenario, variant, kind, .. } = self;
+        let head = Head {
+            scenario: scenario.name.clone(),
+            source: scenario.source.clone(),
+            variant: variant.name.clone(),
+            interrupt: kind.name().to_owned(),
+            guest: program.guest.name.clone(),
+            file,
+        };
+        let mut writer = LogWriter::new(&head, &program, &undisturbed, machine.memory());
+        let mut logged = Logged::new(&mut machine, &mut writer);
+        let done = self.over(&program, &mut logged, &undisturbed, subjects, Witnesses::default(), None)?;
+        Ok((done.section, writer.finish()))
+    }
+
+    fn undisturbed(self, program: &Program) -> Result<Vec<u64>, Error> {
+        if self.kind == Interruption::Probe {
+            return Ok(Vec::new());
+        }
+        let mut machine = machine(program, &self.scenario.text)?;
+        machine.drive(&mut Unobserved)?;
+        Ok(lasting_words(program, machine.memory()))
+    }
+
+    fn execute(
+        self,
+        subjects: &[Box<dyn Subject + Send>],
+        witnesses: Witnesses,
+        point: Option<&PointName>,
+    ) -> Result<Done, Error> {
+        let program = self.scenario.program(self.root, self.variant)?;
+        let undisturbed = self.undisturbed(&program)?;
+        let mut machine = machine(&program, &self.scenario.text)?;
+        self.over(&program, &mut machine, &undisturbed, subjects, witnesses, point)
+    }
+
+    /// Judges the subjects over a run of the program, wherever that comes from.
+    ///
+    /// # Errors
+    ///
+    /// As [`Job::run`].
+    pub fn over(
+        self,
+        program: &Program,
+        run: &mut dyn Run,
+        undisturbed: &[u64],
+        subjects: &[Box<dyn Subject + Send>],
+        witnesses: Witnesses,
+        point: Option<&PointName>,
+    ) -> Result<Done, Error> {
+        let Self { scenario, variant, kind, .. } = self;
+        let text = &scenario.text;
+        for name in text.within.iter().chain(&text.outer).chain(&text.omissible).chain(&text.never_resumes) {
+            program.guest.function(name)?;
+        }
+        let hook = scenario.return_hook(variant);
+        let fitting: Vec<&dyn Subject> = subjects
+            .iter()
+            .map(|subject| -> &dyn Subject { &**subject })
+            .filter(|subject| subject.about().fits(program, hook.as_ref(), kind.walks_user()))
+            .collect();
+        let columns = columns(&fitting, kind);
+        // A later arrival than the scenario judges can be asked for; of nested points all are judged as it is.
+        let wanted = point.filter(|_| kind != Interruption::Nested).map_or(0, |point| point.visit);
+        let max_visits = text.max_visits.max(wanted);
+        let experiment = Experiment { program, text, kind, columns: &columns, max_visits };
+        let mut recorder = Recorder::new(program, &columns, &text.omissible);
+        let mut explainer = point.map(|point| Explainer::new(program, point, &text.omissible)).transpose()?;
+        let found = match &mut explainer {
+            None => experiment.drive(run, undisturbed, witnesses, &mut recorder)?,
+            Some(explainer) => {
+                let mut both = Both { recorder: &mut recorder, explainer };
+                experiment.drive(run, undisturbed, witnesses, &mut both)?
+            }
+        };
+        let Found { ran_for, .. } = found;
+        let section = recorder.finish(scenario, variant, kind, &found);
+        Ok(Done { section, explained: explainer.and_then(Explainer::finish), ran_for })
+    }
+}
+
+/// A recorder and an explainer at once.
+struct Both<'a, 'p> {
+    recorder: &'a mut Recorder<'p>,
+    explainer: &'a mut Explainer<'p>,
+}
+
+impl Visit for Both<'_, '_> {
+    fn point(&mut self, at: experiment::Arrival, within: Option<&str>, machine: &crate::trace::Point<'_>) {
+        self.recorder.point(at, within, machine);
+        self.explainer.point(at, within, machine);
+    }
+
+    fn walk(
+        &mut self,
+        at: experiment::Arrival,
+        within: Option<&str>,
+        column: &experiment::Column<'_>,
+        question: &subject::Question<'_>,
+        truth: &crate::oracle::Truth,
+    ) {
+        self.recorder.walk(at, within, column, question, truth);
+        self.explainer.walk(at, within, column, question, truth);
+    }
+
+    fn places(
+        &mut self,
+        at: experiment::Arrival,
+        found: &crate::oracle::AddressPlaces,
+        truth: &crate::oracle::Truth,
+    ) {
+        self.recorder.places(at, found, truth);
+    }
+
+    fn split(&mut self, at: experiment::Arrival) {
+        self.recorder.split(at);
+    }
+
+    fn cancelled(&mut self, at: experiment::Arrival) {
+        self.recorder.cancelled(at);
+    }
+}
+
+/// A machine for one run of a program, as its scenario wants it.
+///
+/// # Errors
+///
+/// As [`Machine::new`].
+pub fn machine<'p>(program: &'p Program, text: &Text) -> Result<Machine<'p>, Error> {
+    let mut machine = Machine::new(program, &text.entry, text.budget)?;
+    if text.cpu == Model::Max {
+        machine.use_max_cpu();
+    }
+    Ok(machine)
+}
+
+/// The subjects of a CPU, or those of them that were named.
+#[must_use]
+pub fn subjects(cpu: &'static Cpu, names: &[String]) -> Subjects {
+    let mut subjects = subject::all(cpu);
+    subjects.retain(|subject| names.is_empty() || names.contains(&subject.about().name));
+    subjects
+}
+
+/// How a suite is run.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The unwinders; none: all.
+    pub unwinders: Vec<String>,
+    /// How many runs at a time; without it, as many as there are CPUs.
+    pub threads: Option<usize>,
+    /// Whether each run is written down.
+    pub log: bool,
+}
+
+/// Runs scenarios on several threads.
+///
+/// # Errors
+///
+/// The first error, in the order of jobs.
+pub fn run_all(root: &Path, scenarios: &[Scenario], options: &Options) -> Result<(Recording, Vec<Vec<u8>>), Error> {
+    let jobs: Vec<(&Scenario, Variant, Interruption)> = scenarios
+        .iter()
+        .flat_map(|scenario| {
+            scenario.variants().into_iter().flat_map(move |variant| {
+                let kinds = scenario.text.interrupt.iter();
+                kinds.map(move |kind| (scenario, variant.clone(), *kind))
+            })
+        })
+        .collect();
+    let results = in_parallel(&jobs, options.threads, |(scenario, variant, kind)| {
+        let subjects = subjects(scenario.cpu, &options.unwinders);
+        let job = Job { root, scenario, variant, kind: *kind };
+        if options.log { job.run_logged(&subjects) } else { job.run(&subjects).map(|section| (section, Vec::new())) }
+    });
+    let (mut sections, logs): (Vec<_>, Vec<_>) = results.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+    hold_gates(scenarios, &mut sections, options.unwinders.is_empty());
+    Ok((Recording::new(sections), logs))
+}
+
+/// Judges recorded runs again, without emulation.
+///
+/// # Errors
+///
+/// The first error, in the order of runs: as [`judge_log`].
+pub fn judge_all(logs: &[Log], options: &Options) -> Result<Recording, Error> {
+    let mut scenarios: Vec<Scenario> = Vec::new();
+    for log in logs {
+        if !scenarios.iter().any(|scenario| scenario.name == log.head.scenario) {
+            scenarios.push(scenario_of(log)?);
+        }
+    }
+    let results = in_parallel(logs, options.threads, |log| judge_log(log, &options.unwinders));
+    let mut sections = results.into_iter().collect::<Result<Vec<_>, _>>()?;
+    hold_gates(&scenarios, &mut sections, options.unwinders.is_empty());
+    Ok(Recording::new(sections))
+}
+
+/// Judges subjects over a log: the section is that of the run.
+///
+/// # Errors
+///
+/// [`Error::Log`] when the log does not fit what its scenario makes of it, else what keeps its guest from being loaded.
+pub fn judge_log(log: &Log, unwinders: &[String]) -> Result<Section, Error> {
+    let scenario = scenario_of(log)?;
+    let misfit = |reason: &str| Error::Log { run: log.head.scenario.clone(), at: 0, reason: reason.to_owned() };
+    let variant = scenario.variants().into_iter().find(|variant| variant.name == log.head.variant);
+    let variant = variant.ok_or_else(|| misfit("its scenario has no such variant"))?;
+    let kind = scenario.text.interrupt.iter().copied().find(|kind| kind.name() == log.head.interrupt);
+    let kind = kind.ok_or_else(|| misfit("its scenario is not interrupted like that"))?;
+    let path = scenario.guest_path(Path::new(""), &variant);
+    let guest = Guest::parse(log.head.guest.clone(), &path, &log.head.file, scenario.cpu)?;
+    let conventions = mimic(&guest);
+    let program = Program::new(guest, conventions, &variant.stacks, variant.cfa_mod32)?;
+    let mut replay = Replay::new(log, &program.guest)?;
+    let subjects = subjects(scenario.cpu, unwinders);
+    let job = Job { root: Path::new(""), scenario: &scenario, variant: &variant, kind };
+    let done = job.over(&program, &mut replay, &log.undisturbed, &subjects, Witnesses::default(), None)?;
+    Ok(done.section)
+}
+
+/// The scenario that a log holds.
+fn scenario_of(log: &Log) -> Result<Scenario, Error> {
+    Scenario::parse(&Path::new("scenarios").join(format!("{}.toml", log.head.scenario)), &log.head.source)
+}
+
+/// Holds the sections of each scenario against what it demands. Unless `run_all`, demands on subjects that were not run are passed
+/// over.
+fn hold_gates<'s>(scenarios: impl IntoIterator<Item = &'s Scenario>, sections: &mut [Section], run_all: bool) {
+    for scenario in scenarios {
+        let all: Vec<String> = subject::all(scenario.cpu).iter().map(|subject| subject.about().name.clone()).collect();
+        let Some(first) = sections.iter().position(|section| section.scenario == scenario.name) else { continue };
+        let count = sections[first..].iter().take_while(|section| section.scenario == scenario.name).count();
+        gate::check(scenario, &mut sections[first..first + count], &all, run_all);
+    }
+}
+
+/// Works on several threads; the results are in the order of the jobs.
+fn in_parallel<J: Sync, T: Send>(jobs: &[J], threads: Option<usize>, work: impl Fn(&J) -> T + Sync) -> Vec<T> {
+    let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into));
+    let bar = ProgressBar::new(jobs.len() as u64);
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len}") {
+        bar.set_style(style);
+    }
+    let next = AtomicUsize::new(0);
+    let results: Mutex<Vec<Option<T>>> = Mutex::new((0..jobs.len()).map(|_| None).collect());
+    std::thread::scope(|scope| {
+        for _ in 0..threads.min(jobs.len()) {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(job) = jobs.get(index) else { break };
+                    let result = work(job);
+                    results.lock().unwrap_or_else(PoisonError::into_inner)[index] = Some(result);
+                    bar.inc(1);
+                }
+            });
+        }
+    });
+    bar.finish_and_clear();
+    results.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().flatten().collect()
+}

@@ -1,0 +1,174 @@
+//! Reads the file of a log, whatever it holds.
+
+use super::{Head, MAGIC};
+use crate::guest::PAGE;
+
+/// The bytes of a log, read from front to back.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bytes<'a> {
+    pub(super) all: &'a [u8],
+    pub(super) at: usize,
+}
+
+impl<'a> Bytes<'a> {
+    pub(super) fn byte(&mut self) -> Result<u8, String> {
+        let byte = self.all.get(self.at).copied().ok_or_else(|| self.cut_off())?;
+        self.at += 1;
+        Ok(byte)
+    }
+
+    pub(super) fn take(&mut self, size: u64) -> Result<&'a [u8], String> {
+        let end = usize::try_from(size).ok().and_then(|size| self.at.checked_add(size));
+        let taken = end.and_then(|end| self.all.get(self.at..end)).ok_or_else(|| self.cut_off())?;
+        self.at += taken.len();
+        Ok(taken)
+    }
+
+    pub(super) fn number(&mut self) -> Result<u64, String> {
+        let mut value = 0_u64;
+        for shift in (0..70).step_by(7) {
+            let byte = self.byte()?;
+            let bits = u64::from(byte & 0x7f);
+            if shift == 63 && bits > 1 {
+                break;
+            }
+            value |= bits << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(format!("the number before byte {} has more than 64 bits", self.at))
+    }
+
+    /// A number that is given by its difference from another.
+    pub(super) fn relative(&mut self, from: u64) -> Result<u64, String> {
+        let zigzag = self.number()?;
+        let difference = (zigzag >> 1).cast_signed() ^ -((zigzag & 1).cast_signed());
+        Ok(from.wrapping_add_signed(difference))
+    }
+
+    pub(super) fn array(&mut self) -> Result<&'a [u8], String> {
+        let size = self.number()?;
+        self.take(size)
+    }
+
+    fn text(&mut self) -> Result<String, String> {
+        let at = self.at;
+        String::from_utf8(self.array()?.to_vec()).map_err(|_| format!("the text at byte {at} is not UTF-8"))
+    }
+
+    pub(super) fn pages(&mut self) -> Result<Vec<(u64, &'a [u8])>, String> {
+        let count = self.number()?;
+        let mut pages = Vec::new();
+        for _ in 0..count {
+            let address = self.number()?;
+            if !address.is_multiple_of(PAGE) {
+                return Err(format!("the page before byte {} has the address {address:#x}", self.at));
+            }
+            pages.push((address, self.take(PAGE)?));
+        }
+        Ok(pages)
+    }
+
+    fn cut_off(&self) -> String {
+        format!("it ends at byte {}, in the middle of something", self.all.len())
+    }
+}
+
+/// The state before an event in the middle of a run.
+#[derive(Debug, Clone)]
+pub(super) struct Keyframe {
+    /// How many points came before.
+    pub(super) points: u64,
+    /// Where the next event is among the events.
+    pub(super) event: usize,
+    pub(super) pc: u64,
+    pub(super) store: u64,
+    pub(super) is_user: bool,
+    pub(super) status: u64,
+    pub(super) values: Vec<u64>,
+    /// Every page that had been written.
+    pub(super) pages: Vec<(u64, Vec<u8>)>,
+}
+
+/// A recorded run.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// What it is of.
+    pub head: Head,
+    /// The words that an undisturbed run leaves.
+    pub undisturbed: Vec<u64>,
+    /// The writable pages at the start.
+    pub(super) pages: Vec<(u64, Vec<u8>)>,
+    pub(super) events: Vec<u8>,
+    pub(super) keyframes: Vec<Keyframe>,
+}
+
+impl Log {
+    /// The logs in the bytes of a file.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, and where.
+    pub fn read_all(file: &[u8]) -> Result<Vec<Self>, String> {
+        let rest = file.strip_prefix(MAGIC).ok_or_else(|| {
+            let expected = String::from_utf8_lossy(MAGIC);
+            format!("it does not begin with {expected}: no log, or one of another version")
+        })?;
+        let mut bytes = Bytes { all: rest, at: 0 };
+        let mut logs = Vec::new();
+        while bytes.at < rest.len() {
+            let at = bytes.at + MAGIC.len();
+            let size = bytes.take(8)?.try_into().map(u64::from_le_bytes).unwrap_or_default();
+            let run = bytes.take(size)?;
+            logs.push(Self::read(run).map_err(|reason| format!("the run at byte {at}: {reason}"))?);
+        }
+        Ok(logs)
+    }
+
+    /// The bytes of a file with these logs, each as [`super::LogWriter::finish`] gave it.
+    #[must_use]
+    pub fn file(logs: &[Vec<u8>]) -> Vec<u8> {
+        let mut file = MAGIC.to_vec();
+        for log in logs {
+            file.extend((log.len() as u64).to_le_bytes());
+            file.extend_from_slice(log);
+        }
+        file
+    }
+
+    fn read(run: &[u8]) -> Result<Self, String> {
+        let mut bytes = Bytes { all: run, at: 0 };
+        let [scenario, source, variant, interrupt, guest] =
+            [bytes.text()?, bytes.text()?, bytes.text()?, bytes.text()?, bytes.text()?];
+        let head = Head { scenario, source, variant, interrupt, guest, file: bytes.array()?.to_vec() };
+        let words = bytes.number()?;
+        let words = bytes.take(words.saturating_mul(8))?.chunks_exact(8);
+        let undisturbed = words.map(|word| word.try_into().map(u64::from_le_bytes).unwrap_or_default()).collect();
+        let pages = owned(bytes.pages()?);
+        let events = bytes.array()?.to_vec();
+        let mut keyframes = Vec::new();
+        for _ in 0..bytes.number()? {
+            keyframes.push(keyframe(&mut bytes)?);
+        }
+        if bytes.at != run.len() {
+            return Err(format!("something follows its end at byte {}", bytes.at));
+        }
+        Ok(Self { head, undisturbed, pages, events, keyframes })
+    }
+}
+
+fn owned(pages: Vec<(u64, &[u8])>) -> Vec<(u64, Vec<u8>)> {
+    pages.into_iter().map(|(address, bytes)| (address, bytes.to_vec())).collect()
+}
+
+fn keyframe(bytes: &mut Bytes<'_>) -> Result<Keyframe, String> {
+    let (points, event, pc) = (bytes.number()?, bytes.number()?, bytes.number()?);
+    let (store, is_user, status) = (bytes.number()?, bytes.number()? != 0, bytes.number()?);
+    let mut values = Vec::new();
+    for _ in 0..bytes.number()? {
+        values.push(bytes.number()?);
+    }
+    let event = usize::try_from(event).map_err(|_| "a keyframe lies beyond the events".to_owned())?;
+    Ok(Keyframe { points, event, pc, store, is_user, status, values, pages: owned(bytes.pages()?) })
+}

@@ -1,0 +1,258 @@
+//! Finds for each entry of a walk the activation that it stands for, and derives the verdict from what is left over.
+
+use std::fmt;
+
+use super::{Deviation, Verdict};
+use crate::cpu::{CodeAddress, Register, Regs};
+use crate::oracle::{Activation, Activations, Truth};
+use crate::subject::{Claim, Compares, End, Outcome};
+
+/// One entry of a walk that is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WalkEntry {
+    /// Where the function was interrupted, or where it will resume.
+    pub pc: CodeAddress,
+    /// The registers, as far as the walk knows them.
+    pub regs: Regs,
+}
+
+/// A finished walk.
+#[derive(Debug, Clone, Copy)]
+pub struct Walk<'b> {
+    /// The trace, youngest first; entry 0 is the start.
+    pub entries: &'b [WalkEntry],
+    /// How it ended, and what the subject says of it.
+    pub outcome: Outcome,
+}
+
+/// The rules by which one subject's walks are judged on one CPU.
+pub struct Rules<'a> {
+    /// What is compared.
+    pub compares: Compares,
+    /// The register that holds the CFA in a frame.
+    pub sp: Register,
+    /// The frame pointer.
+    pub fp: Register,
+    /// In the order of [`Activation::saved`].
+    pub callee_saved: &'a [Register],
+    /// Whether this activation may be left out.
+    pub omissible: &'a dyn Fn(&Activation) -> bool,
+}
+
+impl fmt::Debug for Rules<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Rules").field("compares", &self.compares).finish_non_exhaustive()
+    }
+}
+
+impl Rules<'_> {
+    /// Judges a walk by the truth.
+    #[must_use]
+    pub fn judge(&self, truth: &Truth, walk: &Walk<'_>) -> Verdict {
+        let entries = walk.entries.get(1..).unwrap_or_default();
+        verdict(self.aligner().align(truth, entries), entries.len(), walk.outcome)
+    }
+
+    /// Judges a walk while its entries arrive.
+    #[must_use]
+    pub fn follow<'t>(&'t self, truth: &'t Truth) -> Follower<'t> {
+        Follower { aligner: self.aligner(), next: truth.activations(), entries: 0, findings: Findings::default() }
+    }
+
+    fn aligner(&self) -> Aligner<'_> {
+        let fp_index = self.callee_saved.iter().position(|saved| *saved == self.fp);
+        Aligner { rules: self, fp_index }
+    }
+}
+
+/// What follows from the findings, the number of entries, and what the walk says of itself.
+fn verdict(findings: Findings, entries: usize, outcome: Outcome) -> Verdict {
+    let Outcome { end, claim } = outcome;
+    let claimed = claim == Claim::Reliable;
+    let stopped = end != End::Outermost;
+    match findings {
+        Findings { omission: Some(kind), .. } if claimed => Verdict::Unsound(kind),
+        Findings { omission: Some(Deviation::Truncated), falsehood: None } if stopped => {
+            Verdict::Incomplete(u16::try_from(entries).unwrap_or(u16::MAX))
+        }
+        Findings { omission: Some(kind), .. } => Verdict::WrongFlagged(kind),
+        Findings { falsehood: Some(kind), .. } if claimed => Verdict::Overstated(kind),
+        Findings { falsehood: Some(kind), .. } => Verdict::WrongFlagged(kind),
+        _ if claimed || (claim == Claim::None && !stopped) => Verdict::Exact,
+        _ => Verdict::Cautious,
+    }
+}
+
+/// Judges a walk entry by entry, without keeping it: as long as each entry stands for an activation that is not younger than
+/// those before it. Gives up on all others, which only [`Rules::judge`] can tell apart.
+pub struct Follower<'t> {
+    aligner: Aligner<'t>,
+    next: Activations<'t>,
+    entries: usize,
+    findings: Findings,
+}
+
+impl Follower<'_> {
+    /// Takes the next entry, the start apart. False if the walk must be judged as a whole.
+    pub fn takes(&mut self, pc: u64, regs: &Regs) -> bool {
+        self.entries += 1;
+        let mut skipped = false;
+        for activation in self.next.by_ref() {
+            if self.aligner.is_same(pc, regs, activation) {
+                if skipped {
+                    self.findings.omits(Deviation::Skipped);
+                }
+                if !self.aligner.same_state(regs, activation) {
+                    self.findings.falsifies(Deviation::State);
+                }
+                return true;
+            }
+            skipped |= !(self.aligner.rules.omissible)(activation);
+        }
+        false
+    }
+
+    /// The verdict, when every entry was taken.
+    #[must_use]
+    pub fn verdict(mut self, outcome: Outcome) -> Verdict {
+        if self.next.by_ref().any(|activation| !(self.aligner.rules.omissible)(activation)) {
+            self.findings.omits(Deviation::Truncated);
+        }
+        verdict(self.findings, self.entries, outcome)
+    }
+}
+
+impl fmt::Debug for Follower<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Follower").field("findings", &self.findings).finish_non_exhaustive()
+    }
+}
+
+/// Finds for each entry of a walk the activation that it stands for.
+struct Aligner<'r> {
+    rules: &'r Rules<'r>,
+    /// Where the frame pointer is among the saved registers.
+    fp_index: Option<usize>,
+}
+
+impl Aligner<'_> {
+    /// Whether everything that the entry says of registers and that is compared agrees with the activation.
+    fn same_state(&self, regs: &Regs, activation: &Activation) -> bool {
+        let Compares { fp, callee_saved, .. } = self.rules.compares;
+        self.agrees_on_cfa(regs, activation) != Some(false)
+            && (!fp || self.agrees_on_fp(regs, activation) != Some(false))
+            && (!callee_saved
+                || self
+                    .rules
+                    .callee_saved
+                    .iter()
+                    .zip(&activation.saved)
+                    .all(|(register, value)| regs.get(*register).is_none_or(|found| found == *value)))
+    }
+
+    /// Nothing, if the entry knows no CFA, or none that it is judged by.
+    fn agrees_on_cfa(&self, regs: &Regs, activation: &Activation) -> Option<bool> {
+        if !self.rules.compares.cfa {
+            return None;
+        }
+        regs.get(self.rules.sp).map(|cfa| cfa == activation.cfa)
+    }
+
+    /// Nothing, if the entry knows no frame pointer.
+    fn agrees_on_fp(&self, regs: &Regs, activation: &Activation) -> Option<bool> {
+        let truth = activation.saved[self.fp_index?];
+        regs.get(self.rules.fp).map(|fp| fp == truth)
+    }
+
+    /// Whether the entry stands for this very activation: the same pc, and the same CFA or else the same frame pointer.
+    fn is_same(&self, pc: u64, regs: &Regs, activation: &Activation) -> bool {
+        pc == activation.resume
+            && self.agrees_on_cfa(regs, activation).or_else(|| self.agrees_on_fp(regs, activation)).unwrap_or(true)
+    }
+
+    /// The activation that an entry stands for, `next` being the youngest that no entry stands for yet.
+    fn place(&self, entry: &WalkEntry, activations: &[&Activation], next: usize) -> Place {
+        let mut open = next..activations.len();
+        if let Some(index) = open.clone().find(|index| self.is_same(entry.pc.value(), &entry.regs, activations[*index])) {
+            return Place::At(index);
+        }
+        if activations[..next].iter().any(|activation| self.is_same(entry.pc.value(), &entry.regs, activation)) {
+            return Place::Earlier;
+        }
+        // The right pc with a key of its own: the right entry with a wrong state. The youngest will do.
+        match open.find(|index| activations[*index].resume == entry.pc.value()) {
+            Some(index) => Place::At(index),
+            None => Place::Nowhere,
+        }
+    }
+
+    /// Aligns a walk that deviates, and says how: the youngest omission and the youngest falsehood.
+    fn align(&self, truth: &Truth, entries: &[WalkEntry]) -> Findings {
+        let activations: Vec<&Activation> = truth.activations().collect();
+        let is_required = |range: std::ops::Range<usize>| {
+            activations[range].iter().any(|activation| !(self.rules.omissible)(activation))
+        };
+        let mut findings = Findings::default();
+        let mut next = 0;
+        let mut strangers = false; // entries that stand for nothing since the last match
+        for (index, entry) in entries.iter().enumerate() {
+            match self.place(entry, &activations, next) {
+                Place::At(found) => {
+                    if is_required(next..found) {
+                        findings.omits(if strangers { Deviation::Substituted } else { Deviation::Skipped });
+                    } else if strangers {
+                        findings.falsifies(Deviation::Invented);
+                    }
+                    if !self.same_state(&entry.regs, activations[found]) {
+                        findings.falsifies(Deviation::State);
+                    }
+                    strangers = false;
+                    next = found + 1;
+                }
+                Place::Earlier => findings.falsifies(Deviation::Repeated),
+                Place::Nowhere if self.repeats(entry, &entries[..index]) => findings.falsifies(Deviation::Repeated),
+                Place::Nowhere => strangers = true,
+            }
+        }
+        if is_required(next..activations.len()) {
+            findings.omits(if strangers { Deviation::Substituted } else { Deviation::Truncated });
+        } else if strangers {
+            findings.falsifies(Deviation::Invented);
+        }
+        findings
+    }
+
+    /// Whether an entry before this one had the same pc and the same known CFA.
+    fn repeats(&self, entry: &WalkEntry, before: &[WalkEntry]) -> bool {
+        let Some(cfa) = entry.regs.get(self.rules.sp) else { return false };
+        before.iter().any(|other| other.pc == entry.pc && other.regs.get(self.rules.sp) == Some(cfa))
+    }
+}
+
+/// Where an entry of a walk belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// It stands for this activation.
+    At(usize),
+    /// It stands for one that an entry before it stood for.
+    Earlier,
+    /// It stands for none.
+    Nowhere,
+}
+
+/// The youngest omission and the youngest falsehood of a walk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Findings {
+    omission: Option<Deviation>,
+    falsehood: Option<Deviation>,
+}
+
+impl Findings {
+    fn omits(&mut self, kind: Deviation) {
+        self.omission.get_or_insert(kind);
+    }
+
+    fn falsifies(&mut self, kind: Deviation) {
+        self.falsehood.get_or_insert(kind);
+    }
+}

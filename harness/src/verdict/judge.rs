@@ -1,0 +1,85 @@
+//! One subject, one question: walks, and judges.
+
+use std::ops::ControlFlow;
+
+use super::{Rules, Verdict, Walk, WalkEntry};
+use crate::cpu::{CodeAddress, Cpu, Regs};
+use crate::guest::Symbols;
+use crate::oracle::{Activation, Truth};
+use crate::subject::{About, Entry, MAX_ENTRIES, Question, Subject};
+
+/// Judges the walks of one run.
+#[derive(Debug)]
+pub struct Judge<'p> {
+    cpu: &'static Cpu,
+    symbols: &'p Symbols,
+    /// Functions that a trace may leave out.
+    omissible: &'p [String],
+    buffer: Vec<WalkEntry>,
+}
+
+impl<'p> Judge<'p> {
+    /// A judge for a guest with these symbols; a trace may leave out the functions `omissible`.
+    #[must_use]
+    pub fn new(cpu: &'static Cpu, symbols: &'p Symbols, omissible: &'p [String]) -> Self {
+        let nowhere = WalkEntry { pc: CodeAddress::Interrupted(0), regs: Regs::none() };
+        Self { cpu, symbols, omissible, buffer: vec![nowhere; MAX_ENTRIES] }
+    }
+
+    /// Asks and judges. Most walks are judged while their entries arrive, and not kept.
+    pub fn verdict(&mut self, subject: &dyn Subject, question: &Question<'_>, truth: &Truth) -> Verdict {
+        let about = subject.about();
+        let followed = self.with_rules(about, |rules| {
+            let mut follower = rules.follow(truth);
+            let mut entries = 0;
+            let mut is_followed = true;
+            let outcome = subject.walk(question, &mut |entry| {
+                is_followed = entries == 0 || follower.takes(entry.pc.value(), entry.regs);
+                entries += 1;
+                if is_followed && entries < about.limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            });
+            is_followed.then(|| follower.verdict(outcome))
+        });
+        followed.unwrap_or_else(|| self.walk(subject, question, truth, &mut |_| ()).0)
+    }
+
+    /// Asks, keeps the whole walk, and judges. The guest stands still, so it is the same walk each time. `each` sees every entry
+    /// as well.
+    pub fn walk(
+        &mut self,
+        subject: &dyn Subject,
+        question: &Question<'_>,
+        truth: &Truth,
+        each: &mut dyn FnMut(&Entry<'_>),
+    ) -> (Verdict, Walk<'_>) {
+        let about = subject.about();
+        let mut entries = 0;
+        let outcome = subject.walk(question, &mut |entry| {
+            let Some(slot) = self.buffer.get_mut(entries) else { return ControlFlow::Break(()) };
+            *slot = WalkEntry { pc: entry.pc, regs: *entry.regs };
+            each(entry);
+            entries += 1;
+            if entries < about.limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        let walk = Walk { entries: &self.buffer[..entries], outcome };
+        let verdict = self.with_rules(about, |rules| rules.judge(truth, &walk));
+        (verdict, walk)
+    }
+
+    fn with_rules<T>(&self, about: &About, work: impl FnOnce(&Rules<'_>) -> T) -> T {
+        let omissible = |activation: &Activation| {
+            !self.omissible.is_empty()
+                && activation
+                    .place()
+                    .function(self.symbols)
+                    .is_some_and(|function| self.omissible.contains(&function.name))
+        };
+        work(&Rules {
+            compares: about.compares,
+            sp: self.cpu.sp,
+            fp: self.cpu.abi.fp,
+            callee_saved: self.cpu.callee_saved,
+            omissible: &omissible,
+        })
+    }
+}

@@ -1,0 +1,119 @@
+//! Truth and walk in, verdict out.
+//!
+//! The two are aligned entry by entry, by pc and by the CFA (or the frame pointer, where a walk knows no CFA), skipping only
+//! functions that the scenario calls omissible. The interrupted instruction is entry 0 of the walk: the start gave it, so it
+//! earns nothing.
+
+mod align;
+mod judge;
+
+use std::fmt;
+use std::str::FromStr;
+
+pub use align::{Follower, Rules, Walk, WalkEntry};
+pub use judge::Judge;
+
+/// What is wrong with a walk, named by its youngest deviation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Deviation {
+    /// An activation is left out, and older ones follow.
+    Skipped,
+    /// The oldest activations are left out.
+    Truncated,
+    /// Another pc stands in an activation's place.
+    Substituted,
+    /// An entry that stands for no activation, with nothing left out.
+    Invented,
+    /// An activation twice (the same CFA; recursion is legal).
+    Repeated,
+    /// All pcs are right, but a CFA or a register is not.
+    State,
+}
+
+impl Deviation {
+    const ALL: [Self; 6] =
+        [Self::Skipped, Self::Truncated, Self::Substituted, Self::Invented, Self::Repeated, Self::State];
+
+    /// Whether an activation is missing: what a live patch dies of.
+    #[must_use]
+    pub const fn is_omission(self) -> bool {
+        matches!(self, Self::Skipped | Self::Truncated | Self::Substituted)
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Skipped => "skipped",
+            Self::Truncated => "truncated",
+            Self::Substituted => "substituted",
+            Self::Invented => "invented",
+            Self::Repeated => "repeated",
+            Self::State => "state",
+        }
+    }
+}
+
+/// The judgement of one walk. The order is from worst to best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Verdict {
+    /// Claimed reliable, and an activation is omitted or replaced.
+    Unsound(Deviation),
+    /// Claimed reliable, nothing omitted, but something false is there.
+    Overstated(Deviation),
+    /// Something is wrong, and the walk says that it may be, or says nothing.
+    WrongFlagged(Deviation),
+    /// So many right entries, and then it stopped and said so.
+    Incomplete(u16),
+    /// Right, but flagged unreliable, or without a proven end.
+    Cautious,
+    /// Right and claimed; for a subject that never claims: right.
+    Exact,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unsound(kind) => formatter.pad(&format!("!{}", kind.name())),
+            Self::Overstated(kind) => formatter.pad(&format!("+{}", kind.name())),
+            Self::WrongFlagged(kind) => formatter.pad(&format!("?{}", kind.name())),
+            Self::Incomplete(right) => formatter.pad(&format!("<{right}")),
+            Self::Cautious => formatter.pad("~"),
+            Self::Exact => formatter.pad("="),
+        }
+    }
+}
+
+impl serde::Serialize for Verdict {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Verdict {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl FromStr for Verdict {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let unknown =
+            || format!("{text:?} is no verdict: !skipped, +state, ?truncated, <2, ~ and = are of the right form");
+        let kind = |name: &str| Deviation::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(unknown);
+        let first = text.chars().next().ok_or_else(unknown)?;
+        let rest = &text[first.len_utf8()..];
+        match first {
+            '!' => kind(rest).ok().filter(|kind| kind.is_omission()).map(Self::Unsound).ok_or_else(unknown),
+            '+' => kind(rest).ok().filter(|kind| !kind.is_omission()).map(Self::Overstated).ok_or_else(unknown),
+            '?' => kind(rest).map(Self::WrongFlagged),
+            '<' => rest.parse().map(Self::Incomplete).map_err(|_| unknown()),
+            '~' if rest.is_empty() => Ok(Self::Cautious),
+            '=' if rest.is_empty() => Ok(Self::Exact),
+            _ => Err(unknown()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
