@@ -11,10 +11,10 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use divan::Bencher;
-use unwind_harness::arch;
-use unwind_harness::scenario::{Kind, Scenario};
-use unwind_harness::subject::{self, Subject};
-use unwind_harness::sweep::Job;
+use unwind_harness::cpu::{self, ALL};
+use unwind_harness::scenario::{Interruption, Scenario};
+use unwind_harness::subject;
+use unwind_harness::suite::Job;
 
 /// How the points of a scenario are gone through.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,10 +57,10 @@ static FASTEST: Mutex<BTreeMap<Case, (f64, u64)>> = Mutex::new(BTreeMap::new());
 fn cases() -> Vec<Case> {
     let scenarios = [("irq_on_task", true), ("irq_in_softirq", true), ("fault_in_irq", false)];
     let mut cases = Vec::new();
-    for arch in arch::ALL {
+    for cpu in ALL {
         for (scenario, naive) in scenarios {
             let ways = [Way::Bare, Way::Judged].into_iter().chain(naive.then_some(Way::Naive));
-            cases.extend(ways.map(|way| Case { cpu: arch.name(), scenario, way }));
+            cases.extend(ways.map(|way| Case { cpu: cpu.name, scenario, way }));
         }
     }
     cases
@@ -72,10 +72,10 @@ fn delivery(bencher: Bencher<'_, '_>, case: &Case) {
     let path = root.join("scenarios").join(case.cpu).join(format!("{}.toml", case.scenario));
     let scenario = Scenario::load(&path).expect("the scenario is there");
     let variants = scenario.variants();
-    let kind = scenario.text.interrupt.first().copied().unwrap_or(Kind::Irq);
+    let kind = scenario.text.interrupt.first().copied().unwrap_or(Interruption::Irq);
     let job = Job { root, scenario: &scenario, variant: &variants[0], kind };
-    let all = subject::all(arch::by_name(case.cpu).expect("a CPU"));
-    let none: Vec<Subject> = Vec::new();
+    let all = subject::all(cpu::by_name(case.cpu).expect("a CPU"));
+    let none = Vec::new();
     let points = job.run(&none).expect("the guest runs").points;
     bencher.bench_local(|| {
         let time = match case.way {

@@ -11,12 +11,15 @@ use std::time::Duration;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use unwind_harness::arch::{self, Arch};
+use unwind_harness::cpu::{self, ALL, Cpu};
 use unwind_harness::guest::Guest;
 use unwind_harness::oracle::Witnesses;
-use unwind_harness::prepared::Prepared;
-use unwind_harness::subject::Subject;
-use unwind_harness::sweep::{Points, Sweep};
+use unwind_harness::guest::Program;
+use unwind_harness::experiment::{Experiment, columns};
+use unwind_harness::machine::Machine;
+use unwind_harness::recording::Recorder;
+use unwind_harness::scenario::{Interruption, Scenario};
+use unwind_harness::subject::{KunwindSubject, Subject};
 
 /// How a run is watched.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,8 +70,8 @@ const WATCHES: [Watch; 4] = [Watch::NoHook, Watch::EmptyHook, Watch::Probe, Watc
 
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for arch in arch::ALL {
-        let cpu = arch.name();
+    for cpu in ALL {
+        let cpu = cpu.name;
         cases.extend(WATCHES.map(|watch| Case { cpu, depth: DEPTHS[0], instructions: LENGTHS[1], watch }));
         for depth in &DEPTHS[1..] {
             cases.push(Case { cpu, depth: *depth, instructions: LENGTHS[1], watch: Watch::Judged });
@@ -81,52 +84,59 @@ fn cases() -> Vec<Case> {
 }
 
 /// `deep_loop` with this many activations below `work` (`_start`, `guest_main`, dives, `spin`) and this many rounds.
-fn guest_of_rounds(arch: &'static dyn Arch, depth: u64, rounds: u64) -> Prepared {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests").join(arch.name()).join("deep_loop.elf");
-    let mut guest = Guest::load(&path, arch).expect("the guest is checked in");
+fn guest_of_rounds(cpu: &'static Cpu, depth: u64, rounds: u64) -> Program {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests").join(cpu.name).join("deep_loop.elf");
+    let mut guest = Guest::load(&path, cpu).expect("the guest is checked in");
     for (symbol, value) in [("depth", depth - 3), ("rounds", rounds)] {
-        let address = guest.require(symbol, "the benches set it").expect("the guest has it");
+        let address = guest.symbols.address(symbol).expect("the guest has it");
         let segment = guest.segments.iter_mut().find(|segment| segment.writable).expect("data");
         let offset = (address - segment.address) as usize;
         segment.data[offset..offset + 8].copy_from_slice(&value.to_le_bytes());
     }
-    Prepared::new(guest, &[], 0).expect("a sound guest")
+    Program::mimic(guest, &[], 0).expect("a sound guest")
 }
 
 /// `deep_loop` of this depth, running about this many instructions.
-fn guest(arch: &'static dyn Arch, depth: u64, instructions: u64) -> Prepared {
-    let executed = |rounds| run(&guest_of_rounds(arch, depth, rounds), &[], Watch::Probe).1;
+fn guest(cpu: &'static Cpu, depth: u64, instructions: u64) -> Program {
+    let executed = |rounds| run(&guest_of_rounds(cpu, depth, rounds), None, Watch::Probe).1;
     let (few, more) = (executed(100), executed(200));
     let in_a_round = (more - few) / 100;
-    guest_of_rounds(arch, depth, instructions.saturating_sub(few - 100 * in_a_round) / in_a_round)
+    guest_of_rounds(cpu, depth, instructions.saturating_sub(few - 100 * in_a_round) / in_a_round)
 }
 
 /// One run; the time and the number of instructions.
-fn run(prepared: &Prepared, subjects: &[Subject], watch: Watch) -> (Duration, u64) {
-    let mut machine = prepared.machine("_start").expect("a machine");
+fn run(program: &Program, subject: Option<&dyn Subject>, watch: Watch) -> (Duration, u64) {
+    let mut machine = Machine::new(program, "_start", u64::MAX).expect("a machine");
     match watch {
         Watch::NoHook | Watch::EmptyHook => {
             let time = machine.run_unwatched(watch == Watch::EmptyHook).expect("the guest ends");
             (time, 0)
         }
         Watch::Probe | Watch::Judged => {
-            let points = Points { within: &[], outer: &[], max_visits: u64::MAX, omissible: &[], never_resumes: &[] };
-            let subjects: Vec<&Subject> = if watch == Watch::Judged { subjects.iter().collect() } else { Vec::new() };
-            let mut sweep = Sweep::new(prepared, &subjects, points, Witnesses::default());
-            let ended = machine.run(&mut sweep, u64::MAX).expect("the guest ends");
-            (ended.ran_for, ended.executed)
+            // Every arrival is judged.
+            let source = "guest = \"deep_loop\"\nmax-visits = 9223372036854775807";
+            let path = Path::new(program.guest.cpu.name).join("deep_loop.toml");
+            let text = Scenario::parse(&path, source).expect("a sound scenario").text;
+            let subjects: Vec<&dyn Subject> = subject.filter(|_| watch == Watch::Judged).into_iter().collect();
+            let columns = columns(&subjects, Interruption::Probe);
+            let (max_visits, kind) = (u64::MAX, Interruption::Probe);
+            let experiment = Experiment { program, text: &text, kind, columns: &columns, max_visits };
+            let mut recorder = Recorder::new(program, &columns, &[]);
+            let found = experiment.drive(&mut machine, &[], Witnesses::default(), &mut recorder);
+            let found = found.expect("the guest ends");
+            (found.ran_for, found.sites.iter().map(|site| site.arrivals).sum())
         }
     }
 }
 
 #[divan::bench(args = cases(), sample_count = 12, sample_size = 1)]
 fn points(bencher: Bencher<'_, '_>, case: &Case) {
-    let arch = arch::by_name(case.cpu).expect("a CPU");
-    let prepared = guest(arch, case.depth, case.instructions);
-    let subjects = [Subject::frame_record(arch)];
-    let (_, executed) = run(&prepared, &subjects, Watch::Probe);
+    let cpu = cpu::by_name(case.cpu).expect("a CPU");
+    let program = guest(cpu, case.depth, case.instructions);
+    let subject = KunwindSubject::frame_record(cpu);
+    let (_, executed) = run(&program, Some(&subject), Watch::Probe);
     bencher.counter(ItemsCount::new(executed)).bench_local(|| {
-        let (time, _) = run(&prepared, &subjects, case.watch);
+        let (time, _) = run(&program, Some(&subject), case.watch);
         let each = time.as_nanos() as f64 / executed as f64;
         let mut fastest = FASTEST.lock().expect("nobody panics");
         fastest.entry(*case).and_modify(|known| *known = known.min(each)).or_insert(each);

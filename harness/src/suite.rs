@@ -13,7 +13,6 @@ use crate::analysis::gate;
 use crate::cpu::Cpu;
 use crate::experiment::{self, Experiment, Found, Visit, columns, lasting_words};
 use crate::explain::{Explainer, PointName};
-use crate::guest::conventions::mimic;
 use crate::guest::{Guest, Program};
 use crate::machine::Machine;
 use crate::oracle::Witnesses;
@@ -334,8 +333,7 @@ pub fn judge_log(log: &Log, unwinders: &[String]) -> Result<Section, Error> {
     let kind = kind.ok_or_else(|| misfit("its scenario is not interrupted like that"))?;
     let path = scenario.guest_path(Path::new(""), &variant);
     let guest = Guest::parse(log.head.guest.clone(), &path, &log.head.file, scenario.cpu)?;
-    let conventions = mimic(&guest);
-    let program = Program::new(guest, conventions, &variant.stacks, variant.cfa_mod32)?;
+    let program = Program::mimic(guest, &variant.stacks, variant.cfa_mod32)?;
     let mut replay = Replay::new(log, &program.guest)?;
     let subjects = subjects(scenario.cpu, unwinders);
     let job = Job { root: Path::new(""), scenario: &scenario, variant: &variant, kind };

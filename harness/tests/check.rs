@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::process::Command;
 
-use kunwind::Format;
-use unwind_harness::check::{self, FORMATS, Function, Guest, Leaf, Part, TableResult};
+use unwind_harness::recording::rows::{Agreement, FunctionRows as Function, GuestRows as Guest, Leaf, Part, TableResult};
+use unwind_harness::rows::{self, FORMATS};
 use unwind_harness::guest;
-use unwind_harness::prepared::Prepared;
+use unwind_harness::guest::Program;
 use unwind_harness::scenario::{Scenario, WrongRows, load_all};
 
 fn root() -> &'static Path {
@@ -18,12 +18,12 @@ fn scenario(name: &str) -> Scenario {
 }
 
 fn load(scenario: &Scenario) -> guest::Guest {
-    guest::Guest::load(&scenario.guest_path(root(), &scenario.variants()[0]), scenario.arch).expect("the guest loads")
+    guest::Guest::load(&scenario.guest_path(root(), &scenario.variants()[0]), scenario.cpu).expect("the guest loads")
 }
 
 fn checked(scenario: &Scenario, guest: guest::Guest) -> Guest {
-    let prepared = Prepared::new(guest, &[], 0).expect("the guest is good");
-    check::check(&prepared, scenario, "planted").expect("it runs")
+    let program = Program::mimic(guest, &[], 0).expect("the guest is good");
+    rows::check(&program, scenario, "planted").expect("it runs")
 }
 
 fn function<'g>(guest: &'g Guest, name: &str) -> &'g Function {
@@ -61,7 +61,7 @@ fn one_wrong_row_is_caught_at_its_instruction_and_nowhere_else() {
         assert_eq!((table.wrong[0].part, &*table.wrong[0].detail), (Part::Cfa, "is 0x10 too high"));
         // The registers' places are counted from the CFA.
         assert_eq!(table.wrong.len(), 3, "{:?}", table.wrong);
-        assert_eq!(table.parts[0].right + 1, table.parts[0].judged);
+        assert_eq!(table.cfa.right + 1, table.cfa.judged);
     }
     assert_eq!(caller.tables.len(), FORMATS.len());
 }
@@ -77,7 +77,7 @@ fn a_wrong_place_of_the_return_address_is_caught() {
     for table in &function(&guest, "caller").tables {
         assert!(!table.wrong.is_empty() && table.wrong.iter().all(|wrong| wrong.part == Part::Ra), "{:?}", table.wrong);
         assert_eq!(table.first_wrong(), Some(4));
-        assert_eq!(table.parts[0].right, table.parts[0].judged);
+        assert_eq!(table.cfa.right, table.cfa.judged);
     }
 }
 
@@ -94,27 +94,28 @@ fn tables_that_differ_are_told_with_the_place() {
     let scenario = scenario("arm64/leaf");
     let mut guest = load(&scenario);
     // A section of right rows beside wrong CFI.
-    let right = Prepared::new(load(&scenario), &[], 0).expect("the guest is good");
+    let right = Program::mimic(load(&scenario), &[], 0).expect("the guest is good");
     let made = kunwind::sframe::write::from_cfi(
         &kunwind::dwarf::Cfi {
             section: kunwind::dwarf::CfiSection::DebugFrame,
             bytes: &right.guest.unwind.debug_frame.as_ref().expect("CFI").data,
             readable: &right.guest.unwind.debug_frame.as_ref().expect("CFI").data,
             address: 0,
-            columns: kunwind::dwarf::Columns::from(scenario.arch.abi().sframe.expect("arm64 has an SFrame ABI")),
+            columns: kunwind::dwarf::Columns::from(scenario.cpu.abi.sframe.expect("arm64 has an SFrame ABI")),
         },
-        scenario.arch.abi().sframe.expect("arm64 has an SFrame ABI"),
+        scenario.cpu.abi.sframe.expect("arm64 has an SFrame ABI"),
         kunwind::sframe::write::Placement::Linked(right.guest.segments[0].address),
     )
     .expect("the CFI can be said in SFrame");
-    guest.unwind.sframe = Some(guest::Section { address: right.guest.segments[0].address, data: made.written.bytes });
+    guest.unwind.sframe = Some(guest::LoadedSection { address: right.guest.segments[0].address, data: made.written.bytes });
     patch(&mut guest, &[0x0e, 0x20], &[0x0e, 0x30]);
     let guest = checked(&scenario, guest);
     let caller = function(&guest, "caller");
-    assert_eq!(caller.agreement, check::Agreement::Differ(4));
-    let wrong: Vec<(Format, bool)> = caller.tables.iter().map(|table| (table.format, table.is_wrong())).collect();
-    assert_eq!(wrong, [(Format::SFrame, false), (Format::Dwarf, true)]);
-    assert_eq!(function(&guest, "leaf").agreement, check::Agreement::Same);
+    assert_eq!(caller.agreement, Agreement::Differ(4));
+    let wrong: Vec<(&str, bool)> =
+        caller.tables.iter().map(|table| (&*table.format, table.is_wrong())).collect();
+    assert_eq!(wrong, [("sframe", false), ("dwarf", true)]);
+    assert_eq!(function(&guest, "leaf").agreement, Agreement::Same);
 }
 
 /// Whether a guest is compiled: its file is made of a source in `guests/any`.
@@ -132,10 +133,10 @@ fn is_compiled(guest: &Guest) -> bool {
 #[test]
 fn hand_written_rows_are_right_and_those_of_the_compiler_are_not() {
     let all = load_all(root()).expect("the scenarios load");
-    let report = check::run_all(root(), &all, &all).expect("everything runs");
-    assert_eq!(report.broken, [""; 0]);
+    let report = rows::run_all(root(), &all, &all).expect("everything runs");
+    assert_eq!(report.row_failures, [""; 0]);
     let mut compiled = 0;
-    for guest in &report.guests {
+    for guest in &report.rows {
         assert!(guest.void.is_none() || guest.void_is_meant, "{}: {:?}", guest.name, guest.void);
         let wrong = wrong_functions(guest);
         if guest.name.ends_with("/outermost") {
@@ -157,7 +158,7 @@ fn hand_written_rows_are_right_and_those_of_the_compiler_are_not() {
         }
         // What a table says of a whole function is judged wherever it ran and has a caller.
         for table in guest.functions.iter().flat_map(|function| &function.tables) {
-            assert!(table.parts.iter().all(|part| part.right <= part.judged && part.judged <= table.covered));
+            assert!(Part::ALL.map(|part| table.part(part)).iter().all(|part| part.right <= part.judged && part.judged <= table.covered));
         }
     }
     assert_eq!(compiled, 16);
@@ -199,8 +200,8 @@ fn a_leaf_is_one_if_its_rows_say_so_and_are_right() {
 #[test]
 fn what_lies_between_functions_has_no_row() {
     let scenario = scenario("arm64/leaf_annotated");
-    let prepared = Prepared::new(load(&scenario), &[], 0).expect("the guest is good");
-    let symbols = &prepared.guest.symbols;
+    let program = Program::mimic(load(&scenario), &[], 0).expect("the guest is good");
+    let symbols = &program.guest.symbols;
     let address = |name| symbols.address(name).expect("the symbol is there");
     let end = |name| symbols.function_named(name).map(|function| function.address + function.size).expect("a function");
     let literal = address("literal_before_memcpy_leaf");
@@ -209,7 +210,7 @@ fn what_lies_between_functions_has_no_row() {
     let gaps = [literal, literal + 7, address("pool_behind_checksum_leaf"), end("memcmp_leaf"), end("guest_main")];
     let code = [address("memcpy_leaf"), end("memcmp_leaf") - 4, end("checksum_leaf") - 1, end("guest_main") - 4];
     for format in FORMATS {
-        let table = prepared.tables.get(format).expect("the table is there");
+        let table = program.tables.get(format).expect("the table is there");
         for gap in gaps {
             assert_eq!(table.entry(gap), Ok(None), "{} at {}", format.name(), symbols.name_of_data(gap));
         }
@@ -222,8 +223,8 @@ fn what_lies_between_functions_has_no_row() {
 #[test]
 fn wrong_rows_need_a_reason_and_a_reason_needs_wrong_rows() {
     let named = |scenario: &Scenario| {
-        let report = check::run_all(root(), std::slice::from_ref(scenario), std::slice::from_ref(scenario));
-        report.expect("it runs").broken
+        let report = rows::run_all(root(), std::slice::from_ref(scenario), std::slice::from_ref(scenario));
+        report.expect("it runs").row_failures
     };
     let mut scenario = scenario("arm64/leaf_misannotated");
     assert_eq!(named(&scenario), [""; 0]);

@@ -4,21 +4,21 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use rstest::rstest;
-use unwind_harness::arch;
+use unwind_harness::cpu;
 use unwind_harness::guest::Guest;
-use unwind_harness::report::Section;
-use unwind_harness::scenario::{Kind, Scenario};
+use unwind_harness::recording::Section;
+use unwind_harness::scenario::{Interruption, Scenario};
 use unwind_harness::subject;
-use unwind_harness::sweep::Job;
+use unwind_harness::suite::Job;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn run(root: &Path, name: &str, kind: Kind) -> Section {
+fn run(root: &Path, name: &str, kind: Interruption) -> Section {
     let scenario = Scenario::load(&root.join("scenarios").join(format!("{name}.toml"))).expect("the scenario is there");
     let variants = scenario.variants();
-    let subjects = subject::all(scenario.arch);
+    let subjects = subject::all(scenario.cpu);
     let job = Job { root, scenario: &scenario, variant: &variants[0], kind };
     job.run(&subjects).expect("the guest runs")
 }
@@ -42,9 +42,9 @@ fn every_instruction_that_runs_is_a_point(
     name: &str,
 ) {
     let name = format!("{cpu}/{name}");
-    let interrupted = places(&run(root(), &name, Kind::Irq), true);
+    let interrupted = places(&run(root(), &name, Interruption::Irq), true);
     let functions: BTreeSet<&String> = interrupted.iter().map(|(function, _)| function).collect();
-    let ran = places(&run(root(), &name, Kind::Probe), false);
+    let ran = places(&run(root(), &name, Interruption::Probe), false);
     let missed: Vec<_> =
         ran.iter().filter(|place| functions.contains(&place.0) && !interrupted.contains(*place)).collect();
     assert!(missed.is_empty(), "{name}: {missed:?}");
@@ -55,7 +55,7 @@ fn every_instruction_that_runs_is_a_point(
 fn every_interrupt_switches_back_and_forth_with_the_task() {
     // Both sides of the context switch, more than once: the point after the switch is on the other task's stack.
     for (cpu, function) in [("arm64", "cpu_switch_to"), ("riscv64", "__switch_to"), ("x86_64", "__switch_to_asm")] {
-        let kind = if cpu == "riscv64" { Kind::Fault } else { Kind::Nmi };
+        let kind = if cpu == "riscv64" { Interruption::Fault } else { Interruption::Nmi };
         let section = run(root(), &format!("{cpu}/switch_each_insn"), kind);
         let switch = section.functions.iter().find(|one| one.name == function).expect("the switch ran");
         for line in &switch.instructions {
@@ -84,7 +84,7 @@ fn patched_guest(
     }
     let elf = format!("guests/arm64/{stem}.elf");
     let toml = format!("scenarios/arm64/{stem}.toml");
-    let guest = Guest::load(&root().join(&elf), arch::by_name("arm64").expect("a CPU")).expect("the guest loads");
+    let guest = Guest::load(&root().join(&elf), cpu::by_name("arm64").expect("a CPU")).expect("the guest loads");
     let address = guest.function(function).expect("a function").address + offset(&guest);
     let mut data = std::fs::read(root().join(&elf)).expect("the guest is there");
     // Code is found in the file by what stands around it.
@@ -98,7 +98,7 @@ fn patched_guest(
 
 /// The offset of the first instruction of a function whose disassembly begins like this.
 fn offset_of(function: &str, text: &str) -> u64 {
-    let section = run(root(), "arm64/nested_irq_nmi", Kind::Nested);
+    let section = run(root(), "arm64/nested_irq_nmi", Interruption::Nested);
     let function = section.functions.iter().find(|one| one.name == function).expect("the function ran");
     let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
     let line = function.instructions.iter().find(|line| words(&line.text).starts_with(text));
@@ -111,7 +111,7 @@ const NOP: u32 = 0xd503_201f;
 fn a_register_that_does_not_come_back_voids_the_run() {
     let offset = offset_of("ret_to_kernel", "ldp x0, x1");
     let folder = patched("register", "ret_to_kernel", offset, |_, _| NOP);
-    let reason = run(&folder, "arm64/irq_on_task", Kind::Irq).void.expect("the run is void");
+    let reason = run(&folder, "arm64/irq_on_task", Interruption::Irq).void.expect("the run is void");
     assert!(reason.contains("x0 was") || reason.contains("x1 was"), "{reason}");
 }
 
@@ -119,7 +119,7 @@ fn a_register_that_does_not_come_back_voids_the_run() {
 fn a_live_stack_word_that_is_overwritten_voids_the_run() {
     // str xzr, [x0, #344] in `handle`, where x0 is pt_regs: 24 bytes above the interrupted SP.
     let folder = patched("stack", "handle", offset_of("handle", "mov x29, sp"), |_, _| 0xf900_ac1f);
-    let reason = run(&folder, "arm64/irq_on_task", Kind::Irq).void.expect("the run is void");
+    let reason = run(&folder, "arm64/irq_on_task", Interruption::Irq).void.expect("the run is void");
     assert!(reason.contains("the live stack word at"), "{reason}");
 }
 
@@ -131,7 +131,7 @@ fn flags_that_do_not_come_back_void_the_run() {
     });
     let scenario = Scenario::load(&folder.join("scenarios/arm64/irq_on_task.toml")).expect("the scenario is there");
     let variants = scenario.variants();
-    let job = Job { root: &folder, scenario: &scenario, variant: &variants[0], kind: Kind::Irq };
+    let job = Job { root: &folder, scenario: &scenario, variant: &variants[0], kind: Interruption::Irq };
     // It goes on in user mode, on another stack: an error of the guest or a void run, but nothing that counts.
     if let Ok(section) = job.run(&[]) {
         assert!(section.void.is_some(), "nobody noticed");
@@ -141,18 +141,18 @@ fn flags_that_do_not_come_back_void_the_run() {
 #[test]
 fn an_exception_that_never_returns_voids_the_run() {
     let folder = patched("parked", "ret_to_kernel", offset_of("ret_to_kernel", "eret"), |address, guest| {
-        let sentinel = guest.require("__sentinel", "it is there").expect("a sentinel");
+        let sentinel = guest.symbols.address("__sentinel").expect("a sentinel");
         let words = (sentinel.wrapping_sub(address).cast_signed() / 4) as u32;
         0x1400_0000 | words & 0x03ff_ffff // b __sentinel
     });
-    let reason = run(&folder, "arm64/irq_on_task", Kind::Irq).void.expect("the run is void");
+    let reason = run(&folder, "arm64/irq_on_task", Interruption::Irq).void.expect("the run is void");
     assert!(reason.contains("never"), "{reason}");
 }
 
 #[test]
 fn a_handler_that_is_never_walked_voids_the_run() {
     let folder = patched("unwalked", "handle", offset_of("handle", "bl walk_here"), |_, _| NOP);
-    let reason = run(&folder, "arm64/irq_on_task", Kind::Irq).void.expect("the run is void");
+    let reason = run(&folder, "arm64/irq_on_task", Interruption::Irq).void.expect("the run is void");
     assert!(reason.contains("without calling its marker"), "{reason}");
 }
 
@@ -166,7 +166,7 @@ fn patched_sdei(name: &str, from: u32, to: impl Fn(u64, &Guest) -> u32) -> Resul
     let folder = patched_guest("sdei", name, "sdei_entry", find, to);
     let scenario = Scenario::load(&folder.join("scenarios/arm64/sdei.toml")).expect("the scenario is there");
     let variants = scenario.variants();
-    Job { root: &folder, scenario: &scenario, variant: &variants[0], kind: Kind::Sdei }.run(&[])
+    Job { root: &folder, scenario: &scenario, variant: &variants[0], kind: Interruption::Sdei }.run(&[])
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn a_register_that_the_handler_of_an_event_keeps_voids_the_run() {
 #[test]
 fn an_event_that_is_not_completed_voids_the_run() {
     let section = patched_sdei("event-parked", 0xd400_0003, |address, guest| {
-        let sentinel = guest.require("__sentinel", "it is there").expect("a sentinel");
+        let sentinel = guest.symbols.address("__sentinel").expect("a sentinel");
         let words = (sentinel.wrapping_sub(address).cast_signed() / 4) as u32;
         0x1400_0000 | words & 0x03ff_ffff // b __sentinel
     });
@@ -197,7 +197,7 @@ fn the_firmware_refuses_calls_that_it_does_not_know() {
 
 #[test]
 fn an_event_hits_what_no_other_exception_may() {
-    let section = run(root(), "arm64/sdei_in_irq", Kind::Nested);
+    let section = run(root(), "arm64/sdei_in_irq", Interruption::Nested);
     for name in ["vectors", "el1h_64_irq", "ret_to_kernel"] {
         let function = section.functions.iter().find(|one| one.name == name).expect("the function ran");
         let judged = function.instructions.iter().filter(|line| line.runs.iter().any(|runs| !runs.is_empty()));
@@ -205,6 +205,6 @@ fn an_event_hits_what_no_other_exception_may() {
         let all = if name == "vectors" { 7 } else { function.instructions.len() };
         assert_eq!(judged.count(), all, "{name}");
     }
-    let other = run(root(), "arm64/nested_irq_nmi", Kind::Nested);
+    let other = run(root(), "arm64/nested_irq_nmi", Interruption::Nested);
     assert!(other.functions.iter().all(|function| function.name != "vectors"));
 }

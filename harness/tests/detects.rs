@@ -8,13 +8,12 @@ use std::path::Path;
 use kunwind::{
     Abi, Claims, CodeAddress, Error, Frame, FrameRecordUnwinder, Regs, Source, Step, Target, Unwinder, WalkState,
 };
-use unwind_harness::arch;
+use unwind_harness::cpu::{self, ALL};
 use unwind_harness::oracle::{Event, Future, Ledger, Transfer, Witness, Witnesses};
-use unwind_harness::report::Section;
-use unwind_harness::scenario::{Kind, Scenario};
-use unwind_harness::subject::{MAX_FRAMES, Subject};
-use unwind_harness::sweep::Job;
-use unwind_harness::verdict::Compares;
+use unwind_harness::recording::Section;
+use unwind_harness::scenario::{Interruption, Scenario};
+use unwind_harness::subject::{KunwindSubject, Subject};
+use unwind_harness::suite::Job;
 
 /// The caller's frame; nothing if the frame is the outermost.
 type Caller = Result<Option<Frame>, Error>;
@@ -82,29 +81,24 @@ fn scenario(name: &str) -> Scenario {
     Scenario::load(&root().join("scenarios").join(format!("{name}.toml"))).expect("the scenario is there")
 }
 
-fn run_with(name: &str, subjects: &[Subject], witnesses: Witnesses) -> Section {
+fn run_with(name: &str, subjects: Vec<KunwindSubject>, witnesses: Witnesses) -> Section {
     let scenario = scenario(name);
     let variants = scenario.variants();
-    let job = Job { root: root(), scenario: &scenario, variant: &variants[0], kind: Kind::Probe };
-    job.run_with(subjects, witnesses).expect("the guest runs to its end")
+    let job = Job { root: root(), scenario: &scenario, variant: &variants[0], kind: Interruption::Probe };
+    let subjects: Vec<Box<dyn Subject + Send>> = subjects.into_iter().map(|it| Box::new(it) as _).collect();
+    job.run_with(&subjects, witnesses).expect("the guest runs to its end")
 }
 
 /// The verdict of a planted unwinder at one instruction, which must be the same at each arrival.
 fn verdict(name: &str, place: (&str, u64), leaf_first: bool, claims: Claims, twist: Twist) -> String {
     let (cpu, _) = name.split_once('/').expect("a scenario's name is <cpu>/<name>");
-    let abi = arch::by_name(cpu).expect("a CPU").abi();
+    let abi = cpu::by_name(cpu).expect("a CPU").abi;
     let right = Right { abi, records: FrameRecordUnwinder::new(abi), leaf_first };
-    let subject = Subject {
-        name: "planted".to_owned(),
-        compares: Compares { cfa: true, fp: true, callee_saved: false },
-        registers: [abi.sp, abi.fp].into_iter().chain(abi.ra).collect(),
-        limit: MAX_FRAMES,
-        scope: unwind_harness::subject::Scope::Any,
-        needs: None,
-        roams: false,
-        unwinder: Box::new(Planted { right, claims, twist }),
-    };
-    let section = run_with(name, &[subject], Witnesses::default());
+    let unwinder = Box::new(Planted { right, claims, twist });
+    let subject = KunwindSubject::new(unwinder, |about| {
+        about.registers = [abi.sp, abi.fp].into_iter().chain(abi.ra).collect();
+    });
+    let section = run_with(name, vec![subject], Witnesses::default());
     assert_eq!(section.void, None);
     let function = section.functions.iter().find(|function| function.name == place.0).expect("the function ran");
     let instruction = function.instructions.iter().find(|one| one.offset == place.1).expect("an instruction");
@@ -344,22 +338,22 @@ fn a_right_walk_that_is_flagged_is_cautious() {
 
 #[test]
 fn an_overwritten_record_is_caught_at_exactly_three_instructions() {
-    for arch in arch::ALL {
-        let name = format!("{}/overwritten_record", arch.name());
-        let section = run_with(&name, &[Subject::frame_record(*arch)], Witnesses::default());
+    for cpu in ALL {
+        let name = format!("{}/overwritten_record", cpu.name);
+        let section = run_with(&name, vec![KunwindSubject::frame_record(cpu)], Witnesses::default());
         let substituted: Vec<_> =
             section.findings.iter().filter(|finding| finding.verdict.to_string() == "!substituted").collect();
         let [finding] = substituted.as_slice() else { panic!("{name}: {substituted:?}") };
-        assert_eq!((finding.function.as_str(), finding.count), ("victim", 3), "{name}");
-        assert!(finding.got[0].starts_with("bystander+"), "{name}: {:?}", finding.got);
+        assert_eq!((finding.range.function.as_str(), finding.count), ("victim", 3), "{name}");
+        assert!(finding.first.got[0].starts_with("bystander+"), "{name}: {:?}", finding.first.got);
     }
 }
 
 #[test]
 fn a_clobbered_callee_saved_register_voids_the_run() {
-    for arch in arch::ALL {
-        let name = format!("{}/clobbered_callee_saved", arch.name());
-        let section = run_with(&name, &[], Witnesses::default());
+    for cpu in ALL {
+        let name = format!("{}/clobbered_callee_saved", cpu.name);
+        let section = run_with(&name, Vec::new(), Witnesses::default());
         let reason = section.void.unwrap_or_else(|| panic!("{name} is not void"));
         assert!(reason.contains("callee-saved") && reason.contains("caller+"), "{name}: {reason}");
     }
@@ -399,16 +393,16 @@ fn a_wrong_witness_voids_the_run() {
             other => other,
         },
     ];
-    for arch in arch::ALL {
-        let name = format!("{}/leaf", arch.name());
-        assert_eq!(run_with(&name, &[], Witnesses::default()).void, None, "{name}");
+    for cpu in ALL {
+        let name = format!("{}/leaf", cpu.name);
+        assert_eq!(run_with(&name, Vec::new(), Witnesses::default()).void, None, "{name}");
         for (number, fault) in faults.into_iter().enumerate() {
             let ledger = Wrong { witness: Ledger::default(), events: 0, fault };
             let witnesses = Witnesses { ledger: Box::new(ledger), ..Witnesses::default() };
-            assert!(is_contradiction(&run_with(&name, &[], witnesses)), "{name}: ledger, fault {number}");
+            assert!(is_contradiction(&run_with(&name, Vec::new(), witnesses)), "{name}: ledger, fault {number}");
             let future = Wrong { witness: Future::default(), events: 0, fault };
             let witnesses = Witnesses { future: Box::new(future), ..Witnesses::default() };
-            assert!(is_contradiction(&run_with(&name, &[], witnesses)), "{name}: future, fault {number}");
+            assert!(is_contradiction(&run_with(&name, Vec::new(), witnesses)), "{name}: future, fault {number}");
         }
     }
 }

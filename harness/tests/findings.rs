@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use unwind_harness::claim::{Claims, Outcome};
-use unwind_harness::cli::run_all;
+use unwind_harness::analysis::claims::{Claims, Outcome};
 use unwind_harness::report::findings;
 use unwind_harness::scenario::load_all;
+use unwind_harness::suite::{Options, run_all};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -33,7 +33,7 @@ fn every_claim_is_decided_by_the_scenario_that_names_it_or_has_a_reason() {
 #[test]
 fn the_page_is_what_a_run_says() {
     let scenarios = load_all(root()).expect("the scenarios load");
-    let report = run_all(root(), &scenarios, &[], None).expect("everything runs");
+    let (report, _) = run_all(root(), &scenarios, &Options::default()).expect("everything runs");
     let claims = Claims::load(root()).expect("the claims load");
     for claim in claims.claim.iter().filter(|claim| claim.by.is_some()) {
         let outcome = claim.outcome(&report);

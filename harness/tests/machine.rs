@@ -3,24 +3,25 @@
 use std::path::{Path, PathBuf};
 
 use rstest::rstest;
-use unwind_harness::arch::{self, Arch};
+use unwind_harness::cpu::{self, ALL, Cpu};
 use unwind_harness::guest::Guest;
-use unwind_harness::machine::{Action, Ended, Interrupt, Observer};
-use unwind_harness::prepared::Prepared;
+use unwind_harness::trace::{Action, Ended, Observer, Point, Run as _};
+use unwind_harness::machine::Machine;
+use unwind_harness::guest::Program;
 
 fn path(cpu: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("guests").join(cpu).join("leaf.elf")
 }
 
-fn cpu(name: &str) -> &'static dyn Arch {
-    arch::by_name(name).expect("a CPU")
+fn cpu(name: &str) -> &'static Cpu {
+    cpu::by_name(name).expect("a CPU")
 }
 
 /// Sees nothing, or breaks at an address.
 struct BreakAt(Option<u64>);
 
 impl Observer for BreakAt {
-    fn interrupted(&mut self, at: &Interrupt<'_>) -> Action {
+    fn point(&mut self, at: &Point<'_>) -> Action {
         if self.0 == Some(at.pc) { Action::Stop } else { Action::Continue }
     }
 }
@@ -32,8 +33,8 @@ fn run_patched(name: &str, code: &[u8]) -> String {
     let segment = guest.segments.iter_mut().find(|segment| segment.executable).expect("code");
     let offset = (address - segment.address) as usize;
     segment.data[offset..offset + code.len()].copy_from_slice(code);
-    let prepared = Prepared::new(guest, &[], 0).expect("the guest is sound otherwise");
-    let outcome = prepared.machine("_start").expect("a machine").run(&mut BreakAt(None), 10_000);
+    let program = Program::mimic(guest, &[], 0).expect("the guest is sound otherwise");
+    let outcome = Machine::new(&program, "_start", 10_000).expect("a machine").drive(&mut BreakAt(None));
     outcome.expect_err("the guest must not get away with it").to_string()
 }
 
@@ -47,9 +48,9 @@ fn run_patched(name: &str, code: &[u8]) -> String {
 #[case("arm64", &[0x20, 0x03, 0x1f, 0xd6], "execution in unmapped page 0x")] // br x25
 #[case("arm64", &[0xe0, 0x03, 0x1f, 0xd6], "execution in unmapped page 0x0 at")] // br xzr
 #[case("arm64", &[0x01, 0x00, 0x00, 0xd4], "unhandled exception 2 (svc) at leaf+0x0")] // svc #0
-#[case("arm64", &[0x7f, 0x20, 0x03, 0xd5], "it waits for an interrupt for ever at leaf+0x0")] // wfi
+#[case("arm64", &[0x7f, 0x20, 0x03, 0xd5], "it waits forever for an interrupt at leaf+0x0")] // wfi
 // riscv64
-#[case("riscv64", &[0x73, 0x00, 0x50, 0x10], "it waits for an interrupt for ever at leaf+0x0")] // wfi
+#[case("riscv64", &[0x73, 0x00, 0x50, 0x10], "it waits forever for an interrupt at leaf+0x0")] // wfi
 #[case("riscv64", &[0x00, 0x00], "(illegal instruction) at leaf+0x0")] // c.unimp
 #[case("riscv64", &[0x01, 0xa0], "no end within the budget of 10000 instructions at leaf+0x0")] // c.j .
 #[case("riscv64", &[0x03, 0xb5, 0x0c, 0x00], "read in unmapped page 0x")] // ld a0, 0(s9)
@@ -58,7 +59,7 @@ fn run_patched(name: &str, code: &[u8]) -> String {
 #[case("riscv64", &[0x67, 0x80, 0x0c, 0x00], "execution in unmapped page 0x")] // jr s9
 #[case("riscv64", &[0x73, 0x00, 0x00, 0x00], "(ecall) at leaf+0x0")] // ecall
 // x86-64
-#[case("x86_64", &[0xf4], "it waits for an interrupt for ever at leaf+0x0")] // hlt
+#[case("x86_64", &[0xf4], "it waits forever for an interrupt at leaf+0x0")] // hlt
 #[case("x86_64", &[0x0f, 0x0b], "undefined instruction at leaf+0x0")] // ud2
 #[case("x86_64", &[0xeb, 0xfe], "no end within the budget of 10000 instructions at leaf+0x0")] // jmp .
 #[case("x86_64", &[0x49, 0x8b, 0x04, 0x24], "read in unmapped page 0x")] // mov (%r12), %rax
@@ -76,14 +77,14 @@ fn a_guest_that_goes_wrong_is_stopped(#[case] cpu: &str, #[case] code: &[u8], #[
 
 #[test]
 fn a_run_can_be_broken_off() {
-    for arch in arch::ALL {
-        let guest = Guest::load(&path(arch.name()), *arch).expect("the guest loads");
+    for cpu in ALL {
+        let guest = Guest::load(&path(cpu.name), cpu).expect("the guest loads");
         let address = guest.function("leaf").expect("a function").address;
-        let prepared = Prepared::new(guest, &[], 0).expect("a sound guest");
-        let ended = prepared.machine("_start").expect("a machine").run(&mut BreakAt(Some(address)), 10_000);
-        assert!(matches!(ended, Ok(Ended { complete: false, .. })), "{}: {ended:?}", arch.name());
-        let ended = prepared.machine("_start").expect("a machine").run(&mut BreakAt(None), 10_000);
-        assert!(matches!(ended, Ok(Ended { complete: true, .. })), "{}: {ended:?}", arch.name());
+        let program = Program::mimic(guest, &[], 0).expect("a sound guest");
+        let ended = Machine::new(&program, "_start", 10_000).expect("a machine").drive(&mut BreakAt(Some(address)));
+        assert!(matches!(ended, Ok(Ended { complete: false, .. })), "{}: {ended:?}", cpu.name);
+        let ended = Machine::new(&program, "_start", 10_000).expect("a machine").drive(&mut BreakAt(None));
+        assert!(matches!(ended, Ok(Ended { complete: true, .. })), "{}: {ended:?}", cpu.name);
     }
 }
 
@@ -106,8 +107,8 @@ fn a_missing_symbol_is_named(#[case] from: &str, #[case] to: &str) {
     let data = std::fs::read(path("arm64")).expect("the guest is there");
     let guest = Guest::parse("leaf".into(), Path::new("leaf.elf"), &rename(&data, from, to), cpu("arm64"));
     let outcome = guest
-        .and_then(|guest| Prepared::new(guest, &[], 0))
-        .and_then(|prepared| prepared.machine("_start").map(|_| ()));
+        .and_then(|guest| Program::mimic(guest, &[], 0))
+        .and_then(|program| Machine::new(&program, "_start", 10_000).map(|_| ()));
     let error = outcome.expect_err("the symbol is missing").to_string();
     // Without its high word a stack is not declared at all, which is told by what is left of it.
     let named = if from == "__stack_task_high" { "__stack_task_low" } else { from };
@@ -122,11 +123,11 @@ fn a_guest_for_another_cpu_is_refused() {
 
 #[test]
 fn a_truncated_file_is_refused_wherever_it_ends() {
-    for arch in arch::ALL {
-        let data = std::fs::read(path(arch.name())).expect("the guest is there");
+    for cpu in ALL {
+        let data = std::fs::read(path(cpu.name)).expect("the guest is there");
         for len in (0..data.len()).step_by(7) {
-            let name = || format!("{} cut to {len} of {} bytes", arch.name(), data.len());
-            let outcome = Guest::parse("cut".into(), Path::new("cut.elf"), &data[..len], *arch);
+            let name = || format!("{} cut to {len} of {} bytes", cpu.name, data.len());
+            let outcome = Guest::parse("cut".into(), Path::new("cut.elf"), &data[..len], cpu);
             assert!(outcome.is_err(), "{}", name());
         }
     }
@@ -136,14 +137,14 @@ fn a_truncated_file_is_refused_wherever_it_ends() {
 fn corrupt_headers_are_refused_or_harmless() {
     // Each byte of the ELF header and of the program headers, flipped: an error or a guest, never a panic or a huge
     // allocation.
-    for arch in arch::ALL {
-        let data = std::fs::read(path(arch.name())).expect("the guest is there");
+    for cpu in ALL {
+        let data = std::fs::read(path(cpu.name)).expect("the guest is there");
         for at in 0..64 + 4 * 56 {
             for value in [0x00, 0x7f, 0xff] {
                 let mut data = data.clone();
                 data[at] = value;
-                if let Ok(guest) = Guest::parse("bent".into(), Path::new("bent.elf"), &data, *arch) {
-                    let _ = Prepared::new(guest, &[], 0);
+                if let Ok(guest) = Guest::parse("bent".into(), Path::new("bent.elf"), &data, cpu) {
+                    let _ = Program::mimic(guest, &[], 0);
                 }
             }
         }
@@ -171,15 +172,15 @@ fn stacks_are_laid_out_in_the_order_asked_for() {
     let prepare = |order: &[&str], cfa_mod32| {
         let guest = Guest::load(&path, cpu("arm64")).expect("the guest loads");
         let order: Vec<String> = order.iter().map(|name| (*name).to_owned()).collect();
-        Prepared::new(guest, &order, cfa_mod32)
+        Program::mimic(guest, &order, cfa_mod32)
     };
     for (order, cfa_mod32) in [(["irq", "task"], 0), (["irq", "task"], 16), (["task", "irq"], 0), (["task", "irq"], 16)]
     {
-        let prepared = prepare(&order, cfa_mod32).expect("a permutation of the declared stacks");
-        let stacks = &prepared.layout.stacks;
+        let program = prepare(&order, cfa_mod32).expect("a permutation of the declared stacks");
+        let stacks = &program.layout.stacks;
         assert_eq!(stacks.iter().map(|stack| stack.name.as_str()).collect::<Vec<_>>(), order);
         assert!(stacks[0].bounds.high < stacks[1].bounds.low, "low to high, and never adjacent");
-        assert_eq!(prepared.layout.sp % 32, cfa_mod32);
+        assert_eq!(program.layout.sp % 32, cfa_mod32);
         for stack in stacks {
             let size = stack.bounds.high - stack.bounds.low;
             assert_eq!(stack.bounds.low % (2 * size), 0, "one bit of SP tells an overflow");
@@ -193,23 +194,23 @@ fn stacks_are_laid_out_in_the_order_asked_for() {
 
 #[test]
 fn poison_is_never_a_return_address_and_never_the_same_everywhere() {
-    for arch in arch::ALL {
-        let guest = Guest::load(&path(arch.name()), *arch).expect("the guest loads");
-        let prepared = Prepared::new(guest, &[], 0).expect("a sound guest");
-        let bounds = prepared.bounds[0];
+    for cpu in ALL {
+        let guest = Guest::load(&path(cpu.name), cpu).expect("the guest loads");
+        let program = Program::mimic(guest, &[], 0).expect("a sound guest");
+        let bounds = program.bounds[0];
         let words: Vec<u64> =
-            (bounds.low..bounds.high).step_by(8).map(|address| prepared.poison.word(address)).collect();
+            (bounds.low..bounds.high).step_by(8).map(|address| program.poison.word(address)).collect();
         let count = |is: &dyn Fn(u64) -> bool| words.iter().filter(|word| is(**word)).count();
         for small in 0..3 {
-            assert!(count(&|word| word == small) > words.len() / 20, "{}: {small}", arch.name());
+            assert!(count(&|word| word == small) > words.len() / 20, "{}: {small}", cpu.name);
         }
-        assert!(count(&|word| bounds.contains(word, 8)) > words.len() / 10, "{}: stack addresses", arch.name());
-        let text = count(&|word| prepared.guest.symbols.function_at(word).is_some());
-        assert!(text > words.len() / 10, "{}: text addresses", arch.name());
+        assert!(count(&|word| bounds.contains(word, 8)) > words.len() / 10, "{}: stack addresses", cpu.name);
+        let text = count(&|word| program.guest.symbols.function_at(word).is_some());
+        assert!(text > words.len() / 10, "{}: text addresses", cpu.name);
         let mut previous = None;
-        for line in prepared.listing.lines() {
-            let follows_a_call = previous.is_some_and(|kind| kind == arch::FlowKind::Call);
-            assert!(!(follows_a_call && prepared.poison.may_be(line.address)), "{}: {}", arch.name(), line.text);
+        for line in program.listing.lines() {
+            let follows_a_call = previous.is_some_and(|kind| kind == cpu::FlowKind::Call);
+            assert!(!(follows_a_call && program.poison.may_be(line.address)), "{}: {}", cpu.name, line.text);
             previous = Some(line.flow.kind);
         }
     }

@@ -4,13 +4,13 @@ use std::path::Path;
 
 use kunwind::Format;
 use kunwind::orc::{OrcBase, OrcEntry, OrcType};
-use unwind_harness::arch;
-use unwind_harness::guest::{Guest, Section};
-use unwind_harness::tables::Tables;
+use unwind_harness::cpu;
+use unwind_harness::guest::conventions::mimic;
+use unwind_harness::guest::{Guest, LoadedSection, Tables};
 
 fn guest(cpu: &str, name: &str) -> Guest {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("guests/{cpu}/{name}.elf"));
-    Guest::load(&path, arch::by_name(cpu).expect("a CPU of the harness")).expect("a checked-in guest")
+    Guest::load(&path, cpu::by_name(cpu).expect("a CPU of the harness")).expect("a checked-in guest")
 }
 
 /// The entry at a place of the guest.
@@ -27,7 +27,7 @@ const RECORD: OrcEntry = OrcEntry { bp: OrcBase::PrevSp, bp_offset: -16, ..OrcEn
 #[test]
 fn hints_speak_where_cfi_do_not_and_the_rest_is_undefined() {
     let guest = guest("x86_64", "irq_on_task");
-    let tables = Tables::new(&guest).expect("the guest's unwind data can be read");
+    let tables = Tables::new(&guest, &mimic(&guest)).expect("the guest's unwind data can be read");
     let at = |function, offset| entry(&guest, &tables, function, offset);
     // cld; push $-1; call; mov %rax, %rsp; ...
     assert_eq!([at("idt_irq", 0), at("idt_irq", 1)], [IRET; 2]);
@@ -58,12 +58,12 @@ fn hints_speak_where_cfi_do_not_and_the_rest_is_undefined() {
 
 #[test]
 fn only_guests_with_hints_have_a_table_and_bad_hints_are_an_error() {
-    let has_orc = |guest: &Guest| Tables::new(guest).map(|tables| (tables.orc().is_some(), tables.has(Format::Orc)));
+    let has_orc = |guest: &Guest| Tables::new(guest, &mimic(guest)).map(|tables| (tables.orc().is_some(), tables.has(Format::Orc)));
     assert_eq!(has_orc(&guest("arm64", "irq_on_task")).ok(), Some((false, false)));
     assert_eq!(has_orc(&guest("x86_64", "leaf")).ok(), Some((false, false)));
     let mut guest = guest("x86_64", "irq_on_task");
     assert_eq!(has_orc(&guest).ok(), Some((true, true)));
-    let hint = |bytes: &[u8]| Some(Section { address: 0, data: bytes.to_vec() });
+    let hint = |bytes: &[u8]| Some(LoadedSection { address: 0, data: bytes.to_vec() });
     for (bytes, message) in [
         (&[0; 15][..], "it is cut off"),
         (&[0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 5, 0, 6, 0], "there is no type 6"),

@@ -6,23 +6,24 @@ use std::path::{Path, PathBuf};
 
 use kunwind::Target as _;
 use rstest::rstest;
-use unwind_harness::arch::{self, Exception};
+use unwind_harness::cpu::{self, Exception};
 use unwind_harness::guest::Guest;
-use unwind_harness::machine::{Action, Interrupt, Observer, RegisterSet};
-use unwind_harness::prepared::Prepared;
-use unwind_harness::report::Section;
-use unwind_harness::scenario::{Kind, Scenario};
-use unwind_harness::subject::{self, Live};
-use unwind_harness::sweep::Job;
+use unwind_harness::trace::{Action, Observer, Point, RegisterSet, Run as _};
+use unwind_harness::machine::Machine;
+use unwind_harness::guest::Program;
+use unwind_harness::recording::Section;
+use unwind_harness::scenario::{Interruption, Scenario};
+use unwind_harness::subject::{self, GuestTarget};
+use unwind_harness::suite::Job;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn run(root: &Path, name: &str, kind: Kind) -> Section {
+fn run(root: &Path, name: &str, kind: Interruption) -> Section {
     let scenario = Scenario::load(&root.join("scenarios").join(format!("{name}.toml"))).expect("the scenario is there");
     let variants = scenario.variants();
-    let subjects = subject::all(scenario.arch);
+    let subjects = subject::all(scenario.cpu);
     let job = Job { root, scenario: &scenario, variant: &variants[0], kind };
     job.run(&subjects).expect("the guest runs")
 }
@@ -46,7 +47,7 @@ fn patched(name: &str, scenario: &str, function: &str, offset: u64, code: &[u8])
         std::fs::create_dir_all(folder.join(part).join(cpu)).expect("a new folder");
     }
     let (toml, elf) = (format!("scenarios/{cpu}/{stem}.toml"), format!("guests/{cpu}/{stem}.elf"));
-    let guest = Guest::load(&root().join(&elf), arch::by_name(cpu).expect("a CPU")).expect("the guest loads");
+    let guest = Guest::load(&root().join(&elf), cpu::by_name(cpu).expect("a CPU")).expect("the guest loads");
     let address = guest.function(function).expect("a function").address + offset;
     let mut data = std::fs::read(root().join(&elf)).expect("the guest is there");
     // Code is found in the file by what stands around it.
@@ -61,14 +62,14 @@ fn patched(name: &str, scenario: &str, function: &str, offset: u64, code: &[u8])
 /// The exits of an x86-64 guest, each by a path of its own: from user mode, from a system call, from a breakpoint, from a double
 /// fault. A pop into rcx instead of rbp or r12 must be noticed, which it is only where the path is really taken.
 #[rstest]
-#[case::user("user_entry", Kind::Irq, "return_to_user", &[0x41, 0x5c], "r12 ")]
-#[case::syscall("syscall", Kind::Nmi, "return_to_user", &[0x5d], "rbp ")]
-#[case::debug_in_user("user_entry", Kind::Debug, "return_to_user", &[0x41, 0x5c], "r12 ")]
-#[case::debug("irq_on_task", Kind::Debug, "idt_debug", &[0x41, 0x5c], "r12 ")]
-#[case::double_fault("overflow", Kind::Irq, "idt_double_fault", &[0x5d], "rbp ")]
+#[case::user("user_entry", Interruption::Irq, "return_to_user", &[0x41, 0x5c], "r12 ")]
+#[case::syscall("syscall", Interruption::Nmi, "return_to_user", &[0x5d], "rbp ")]
+#[case::debug_in_user("user_entry", Interruption::Debug, "return_to_user", &[0x41, 0x5c], "r12 ")]
+#[case::debug("irq_on_task", Interruption::Debug, "idt_debug", &[0x41, 0x5c], "r12 ")]
+#[case::double_fault("overflow", Interruption::Irq, "idt_double_fault", &[0x5d], "rbp ")]
 fn a_register_that_an_x86_exit_loses_voids_the_run(
     #[case] guest: &str,
-    #[case] kind: Kind,
+    #[case] kind: Interruption,
     #[case] function: &str,
     #[case] pop: &[u8],
     #[case] register: &str,
@@ -76,7 +77,7 @@ fn a_register_that_an_x86_exit_loses_voids_the_run(
     let scenario = format!("x86_64/{guest}");
     assert_eq!(run(root(), &scenario, kind).void, None, "without the fault");
     let elf = root().join(format!("guests/{scenario}.elf"));
-    let loaded = Guest::load(&elf, arch::by_name("x86_64").expect("a CPU")).expect("the guest loads");
+    let loaded = Guest::load(&elf, cpu::by_name("x86_64").expect("a CPU")).expect("the guest loads");
     let whole = loaded.function(function).expect("a function");
     let code = &loaded.bytes_at(whole.address)[..whole.size as usize];
     // The last one: entries and exits from and to user mode stand first.
@@ -91,7 +92,7 @@ fn a_register_that_an_x86_exit_loses_voids_the_run(
 fn breakpoints_arrive_wherever_interrupts_do() {
     for cpu in ["arm64", "riscv64", "x86_64"] {
         let name = format!("{cpu}/irq_on_task");
-        let (irq, debug) = (run(root(), &name, Kind::Irq), run(root(), &name, Kind::Debug));
+        let (irq, debug) = (run(root(), &name, Interruption::Irq), run(root(), &name, Interruption::Debug));
         assert_eq!((irq.void.as_ref(), debug.void.as_ref()), (None, None), "{name}");
         assert_eq!(places(&irq, true), places(&debug, true), "{name}");
     }
@@ -106,8 +107,8 @@ fn nmis_nest_in_the_entry_from_user_mode() {
     scenario.text.max_visits = 1;
     scenario.text.budget = 100_000_000;
     let variants = scenario.variants();
-    let job = Job { root: root(), scenario: &scenario, variant: &variants[0], kind: Kind::Nested };
-    let section = job.run(&subject::all(scenario.arch)).expect("the guest runs");
+    let job = Job { root: root(), scenario: &scenario, variant: &variants[0], kind: Interruption::Nested };
+    let section = job.run(&subject::all(scenario.cpu)).expect("the guest runs");
     assert_eq!(section.void, None);
     let points: BTreeSet<String> = places(&section, true).into_iter().map(|(function, _)| function).collect();
     assert_eq!(points, entry.map(str::to_owned).into(), "sync_regs and return_to_user run for user mode alone");
@@ -124,7 +125,7 @@ struct DeliverOnce {
 }
 
 impl Observer for DeliverOnce {
-    fn interrupted(&mut self, at: &Interrupt<'_>) -> Action {
+    fn point(&mut self, at: &Point<'_>) -> Action {
         let mut sp = [0];
         at.read_values(&self.sp, &mut sp);
         if let Some(before) = self.before {
@@ -136,7 +137,7 @@ impl Observer for DeliverOnce {
             return Action::Continue;
         }
         self.before = Some(sp[0]);
-        Action::Deliver(self.exception)
+        Action::Deliver { exception: self.exception, write: None }
     }
 }
 
@@ -156,15 +157,15 @@ fn an_x86_exception_frame_lies_where_the_cpu_puts_it(
     #[case] stack: &str,
     #[case] error_code: Option<u64>,
 ) {
-    let cpu = arch::by_name("x86_64").expect("a CPU");
+    let cpu = cpu::by_name("x86_64").expect("a CPU");
     let guest = Guest::load(&root().join(format!("guests/x86_64/{name}.elf")), cpu).expect("the guest loads");
     let at = guest.function(function).expect("a function").address;
-    let prepared = Prepared::new(guest, &[], 0).expect("a sound guest");
-    let sp = RegisterSet::new(cpu, [cpu.sp()]);
+    let program = Program::mimic(guest, &[], 0).expect("a sound guest");
+    let sp = RegisterSet::new(cpu, [cpu.sp]);
     let mut observer = DeliverOnce { at, exception, sp, seen: None, before: None };
-    prepared.machine("_start").expect("a machine").run(&mut observer, 100_000).expect("it stops at the entry");
+    Machine::new(&program, "_start", 100_000).expect("a machine").drive(&mut observer).expect("it stops at the entry");
     let (before, sp, words) = observer.seen.expect("the exception was taken");
-    let top = prepared.layout.stacks.iter().find(|one| one.name == stack).expect("a stack").bounds.high;
+    let top = program.layout.stacks.iter().find(|one| one.name == stack).expect("a stack").bounds.high;
     assert_eq!(sp, top - 40 - 8 * error_code.iter().count() as u64);
     let frame = match error_code {
         Some(code) => {
@@ -179,18 +180,18 @@ fn an_x86_exception_frame_lies_where_the_cpu_puts_it(
 
 #[test]
 fn a_deferred_walk_that_is_given_other_registers_voids_the_run() {
-    assert_eq!(run(root(), "x86_64/syscall", Kind::Nmi).void, None, "without the fault");
+    assert_eq!(run(root(), "x86_64/syscall", Interruption::Nmi).void, None, "without the fault");
     // xorl %edi, %edi; nop, instead of the load of the argument.
     let load = 0x17;
     let folder = patched("walk_user", "x86_64/syscall", "do_syscall_64", load, &[0x31, 0xff, 0x90]);
-    let reason = run(&folder, "x86_64/syscall", Kind::Nmi).void.expect("a void run");
+    let reason = run(&folder, "x86_64/syscall", Interruption::Nmi).void.expect("a void run");
     assert!(reason.contains("walk_user was given"), "{reason}");
 }
 
 #[test]
 fn a_deferred_walk_is_made_only_where_it_was_asked_for_before_it() {
-    let section = run(root(), "x86_64/syscall", Kind::Nmi);
-    let column = section.subjects.iter().position(|subject| subject.name == "unwind-user").expect("a column");
+    let section = run(root(), "x86_64/syscall", Interruption::Nmi);
+    let column = section.columns.iter().position(|column| column.name == "unwind-user").expect("a column");
     let exit = section.functions.iter().find(|function| function.name == "exit_to_user_mode").expect("it runs");
     let walks: Vec<(u64, bool)> = exit
         .instructions
@@ -207,13 +208,13 @@ fn a_deferred_walk_is_made_only_where_it_was_asked_for_before_it() {
 fn of_user_memory_a_kernel_reads_nothing_else() {
     let path = root().join("scenarios/x86_64/syscall.toml");
     let scenario = Scenario::load(&path).expect("the scenario is there");
-    let prepared = Prepared::load(root(), &scenario, &scenario.variants()[0]).expect("the guest loads");
-    let machine = prepared.machine("_start").expect("a machine");
-    let user = prepared.layout.stacks.iter().find(|stack| stack.name == "user").expect("its stack").bounds;
+    let program = scenario.program(root(), &scenario.variants()[0]).expect("the guest loads");
+    let machine = Machine::new(&program, "_start", 100_000).expect("a machine");
+    let user = program.layout.stacks.iter().find(|stack| stack.name == "user").expect("its stack").bounds;
     let stacks = [user];
-    let target = Live::of_user(&prepared, machine.memory(), &stacks);
+    let target = GuestTarget::of_user(&program, machine.memory(), &stacks);
     assert!(target.read_u64(user.low).is_some() && target.read_u64(user.high - 8).is_some());
-    for of_kernel in [user.high, user.low - 8, user.low - 4, prepared.guest.segments[0].address] {
+    for of_kernel in [user.high, user.low - 8, user.low - 4, program.guest.segments[0].address] {
         assert_eq!(target.read_u64(of_kernel), None, "{of_kernel:#x}");
     }
 }

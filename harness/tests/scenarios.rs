@@ -3,16 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use rstest::rstest;
-use unwind_harness::cli::run_all;
-use unwind_harness::report::snapshot;
+use unwind_harness::report::page as snapshot;
 use unwind_harness::scenario::Scenario;
+use unwind_harness::suite::{Options, run_all};
 
 #[rstest]
 fn scenario(#[files("scenarios/*/*.toml")] path: PathBuf) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let scenario = Scenario::load(&path).unwrap_or_else(|error| panic!("{error}"));
     let scenarios = [scenario];
-    let report = run_all(root, &scenarios, &[], Some(1)).unwrap_or_else(|error| panic!("{error}"));
+    let (report, _) = run_all(root, &scenarios, &Options { threads: Some(1), ..Options::default() }).unwrap_or_else(|error| panic!("{error}"));
     let [scenario] = scenarios;
 
     let mut problems = Vec::new();
@@ -25,7 +25,7 @@ fn scenario(#[files("scenarios/*/*.toml")] path: PathBuf) {
         if let (Some(reason), false) = (&section.void, section.void_is_meant) {
             problems.push(format!("{}: void: {reason}", section.title()));
         }
-        problems.extend(section.broken.iter().map(|broken| format!("{}: {}", section.title(), broken.message)));
+        problems.extend(section.failures.iter().map(|broken| format!("{}: {}", section.title(), broken.message)));
     }
     let listing = String::from_utf8(listing).expect("listings are text");
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
-use unwind_harness::arch;
+use unwind_harness::cpu::{self, ALL};
 use unwind_harness::scenario::{Scenario, load_all};
 
 /// No file is longer, unless it is listed with its reason.
@@ -169,21 +169,21 @@ fn a_scenario_exists_for_every_cpu_or_somebody_says_why_not() {
     }
     let mut problems = Vec::new();
     for (name, scenarios) in &by_name {
-        for arch in arch::ALL {
-            let exists = scenarios.iter().any(|scenario| scenario.arch.name() == arch.name());
+        for cpu in ALL {
+            let exists = scenarios.iter().any(|scenario| scenario.cpu.name == cpu.name);
             let only = scenarios.iter().map(|scenario| &scenario.text.only).find(|only| !only.is_empty());
-            let is_meant = only.is_none_or(|only| only.iter().any(|cpu| cpu == arch.name()));
-            let reason = absences.absent.iter().find(|absent| absent.scenario == *name && absent.cpu == arch.name());
+            let is_meant = only.is_none_or(|only| only.iter().any(|name| name == cpu.name));
+            let reason = absences.absent.iter().find(|absent| absent.scenario == *name && absent.cpu == cpu.name);
             if exists == reason.is_some() && is_meant {
-                problems.push(format!("{}/{name}: missing without a reason, or there in spite of one", arch.name()));
+                problems.push(format!("{}/{name}: missing without a reason, or there in spite of one", cpu.name));
             }
             if exists && !is_meant {
-                problems.push(format!("{}/{name}: another CPU's file says `only`, and not for this one", arch.name()));
+                problems.push(format!("{}/{name}: another CPU's file says `only`, and not for this one", cpu.name));
             }
         }
     }
     for absent in &absences.absent {
-        if !by_name.contains_key(&absent.scenario) || arch::by_name(&absent.cpu).is_none() {
+        if !by_name.contains_key(&absent.scenario) || cpu::by_name(&absent.cpu).is_none() {
             problems.push(format!("ABSENT.toml: {}/{} is no scenario anywhere", absent.cpu, absent.scenario));
         }
         if absent.because.trim().is_empty() {

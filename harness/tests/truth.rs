@@ -3,23 +3,24 @@
 use std::path::Path;
 
 use rstest::rstest;
-use unwind_harness::machine::{Action, Interrupt, Observer};
+use unwind_harness::trace::{Action, Observer, Point, Run as _};
+use unwind_harness::machine::Machine;
 use unwind_harness::oracle::{Oracle, Witnesses};
-use unwind_harness::prepared::Prepared;
+use unwind_harness::guest::Program;
 use unwind_harness::scenario::Scenario;
 
 struct Watch<'p> {
     oracle: Oracle<'p>,
-    prepared: &'p Prepared,
+    program: &'p Program,
     address: u64,
     found: Vec<Vec<String>>,
 }
 
 impl Observer for Watch<'_> {
-    fn interrupted(&mut self, at: &Interrupt<'_>) -> Action {
+    fn point(&mut self, at: &Point<'_>) -> Action {
         self.oracle.observe(at);
         if at.pc == self.address {
-            let symbols = &self.prepared.guest.symbols;
+            let symbols = &self.program.guest.symbols;
             let truth = self.oracle.truth();
             self.found.push(truth.activations().map(|entry| symbols.name_of_return(entry.resume)).collect());
         }
@@ -31,11 +32,11 @@ impl Observer for Watch<'_> {
 fn truths(name: &str, function: &str, offset: u64) -> Vec<Vec<String>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let scenario = Scenario::load(&root.join("scenarios").join(format!("{name}.toml"))).expect("the scenario is there");
-    let prepared = Prepared::load(root, &scenario, &scenario.variants()[0]).expect("the guest loads");
-    let address = prepared.guest.function(function).expect("a function").address + offset;
-    let oracle = prepared.oracle(Witnesses::default());
-    let mut watch = Watch { oracle, prepared: &prepared, address, found: Vec::new() };
-    prepared.machine("_start").expect("a machine").run(&mut watch, 1_000_000).expect("the guest ends");
+    let program = scenario.program(root, &scenario.variants()[0]).expect("the guest loads");
+    let address = program.guest.function(function).expect("a function").address + offset;
+    let oracle = Oracle::new(&program, Witnesses::default());
+    let mut watch = Watch { oracle, program: &program, address, found: Vec::new() };
+    Machine::new(&program, "_start", 1_000_000).expect("a machine").drive(&mut watch).expect("the guest ends");
     let testimony = watch.oracle.finish(&[]);
     assert_eq!((testimony.contradiction, testimony.unwitnessed), (None, vec![]));
     watch.found

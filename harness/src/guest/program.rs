@@ -36,7 +36,15 @@ impl Program {
     ///
     /// As [`Guest::load`] and [`Program::new`].
     pub fn load(path: &Path, cpu: &'static Cpu, stacks: &[String], cfa_mod32: u64) -> Result<Self, Error> {
-        let guest = Guest::load(path, cpu)?;
+        Self::mimic(Guest::load(path, cpu)?, stacks, cfa_mod32)
+    }
+
+    /// Derives what a run needs of a loaded guest of this repository.
+    ///
+    /// # Errors
+    ///
+    /// As [`Program::new`].
+    pub fn mimic(guest: Guest, stacks: &[String], cfa_mod32: u64) -> Result<Self, Error> {
         let conventions = conventions::mimic(&guest);
         Self::new(guest, conventions, stacks, cfa_mod32)
     }

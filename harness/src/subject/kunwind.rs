@@ -92,7 +92,8 @@ impl KunwindSubject {
     }
 
     /// An unwinder, with what sets it apart from the walk along frame records.
-    fn new(unwinder: Box<dyn Unwinder + Send + Sync>, differs: impl FnOnce(&mut About)) -> Self {
+    #[must_use]
+    pub fn new(unwinder: Box<dyn Unwinder + Send + Sync>, differs: impl FnOnce(&mut About)) -> Self {
         let mut about = About {
             name: unwinder.name().to_owned(),
             claims: match unwinder.claims() {
