@@ -36,7 +36,7 @@ END parent
 #define CALLS(trampoline)	trampoline
 #endif
 
-// Its own call never comes back: the trampoline calls it behind that, and returns for it.
+// Its own call never returns: the trampoline calls it behind that, and returns for it.
 TRACED traced_call, CALLS(bpf_trampoline_call)
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER

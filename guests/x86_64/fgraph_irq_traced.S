@@ -34,7 +34,7 @@ TRACED traced
 	LEAVE
 END traced
 
-// rdi: pt_regs. What the handler calls: the walk begins in here, behind a rewritten return address on the irq stack.
+// rdi: pt_regs. What the handler calls: the walk begins in here, behind a rewritten return address on the IRQ stack.
 TRACED traced_handler
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER

@@ -84,7 +84,7 @@ WORD cpu_user_rsp				// for the three instructions in which a system call has no
 	.globl hardirq_stack_ptr
 	.type hardirq_stack_ptr, @object
 	.size hardirq_stack_ptr, 8
-hardirq_stack_ptr:				// the top-most word of the irq stack
+hardirq_stack_ptr:				// the top-most word of the IRQ stack
 	.quad 0
 
 	.globl __gdt

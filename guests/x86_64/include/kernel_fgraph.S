@@ -111,7 +111,7 @@ FUNC ftrace_graph_func
 	testl	%eax, %eax
 	jnz	.Lnot_graphed
 	leaq	return_to_handler(%rip), %rax
-	movq	%rax, (%rbx)			// from here on the address is in the ret_stack alone
+	movq	%rax, (%rbx)			// from here on the address is only on the ret_stack
 .Lnot_graphed:
 	popq	%rbx
 	LEAVE
@@ -188,7 +188,7 @@ FUNC graph_return
 END graph_return
 
 // rdi: struct ftrace_regs. Gives the address that the youngest entry keeps, after the tracer was called. In the
-// designs 0 and 2 it takes the entry off.
+// designs 0 and 2 it pops the entry.
 FUNC ftrace_return_to_handler
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
@@ -271,12 +271,12 @@ CODE return_to_handler
 #if DESIGN == 2
 	ORC_UNDEFINED
 #endif
-	movq	%rax, %rdi			// RA=rdi; since its entry was taken off it was in registers alone
+	movq	%rax, %rdi			// RA=rdi; since its entry was popped it was only in registers
 	movq	FREGS_RDX(%rsp), %rdx
 	movq	FREGS_RAX(%rsp), %rax
 	addq	$176, %rsp			// RA=rdi
 	HINT ORC_ADJUST -176
-	call	.Ldo_rop			// takes the slot again; never comes back
+	call	.Ldo_rop			// takes the slot again; never returns
 	ORC_UNDEFINED
 	int3
 .Ldo_rop:
@@ -312,7 +312,7 @@ CODE return_to_handler
 	movq	%rdi, FREGS_RSP(%rsp)
 	movq	%rsp, %rdi
 	call	ftrace_return_to_handler
-	movq	%rax, FREGS_SIZE(%rsp)		// RA=[cfa-8], and in the ret_stack
+	movq	%rax, FREGS_SIZE(%rsp)		// RA=[cfa-8], and on the ret_stack
 	RET_STACK_POP				// RA=[cfa-8]
 	movq	FREGS_RDX(%rsp), %rdx
 	movq	FREGS_RAX(%rsp), %rax

@@ -174,7 +174,7 @@ FUNC ftrace_regs_caller
 	popfq					// CFA=rsp+16; at rsp is the address to jump to
 	.cfi_def_cfa_offset 16
 	ORC_FUNC				// the kernel's hint: takes that address for the return address
-	call	.Lftrace_rebalance		// never comes back
+	call	.Lftrace_rebalance		// never returns
 	int3
 .Lftrace_rebalance:				// CFA=rsp+8 RA=[cfa-8], the call's own
 	.cfi_def_cfa_offset 8

@@ -20,7 +20,7 @@ FUNC walk_user
 END walk_user
 #endif
 
-// rdi: pt_regs. An interrupt of kernel code is handled on the irq stack, unless that is in use.
+// rdi: pt_regs. An interrupt of kernel code is handled on the IRQ stack, unless that is in use.
 FUNC common_interrupt
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
@@ -36,7 +36,7 @@ FUNC common_interrupt
 	movq	$1, hardirq_stack_inuse(%rip)
 	movq	hardirq_stack_ptr(%rip), %rax
 	movq	%rsp, (%rax)			// the way back
-	movq	%rax, %rsp			// rsp on the irq stack; CFA, RA and rbp on the other one
+	movq	%rax, %rsp			// rsp on the IRQ stack; CFA, RA and rbp on the other one
 	ORC_SP_INDIRECT 24, -16
 	call	irq_enter_rcu
 	movq	%rbx, %rdi
@@ -247,7 +247,7 @@ FUNC do_syscall_64
 	ret
 .Lexit_task:					// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16; .cfi_offset %rbp, -16
-	call	do_exit				// never comes back
+	call	do_exit				// never returns
 	ud2
 END do_syscall_64
 
@@ -267,7 +267,7 @@ FUNC sys_walk
 	ret
 END sys_walk
 
-// Runs the function in rdi with the argument in rsi on the irq stack, as a softirq.
+// Runs the function in rdi with the argument in rsi on the IRQ stack, as a softirq.
 FUNC do_softirq_own_stack
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
@@ -278,7 +278,7 @@ FUNC do_softirq_own_stack
 	movq	$1, hardirq_stack_inuse(%rip)
 	movq	hardirq_stack_ptr(%rip), %rax
 	movq	%rsp, (%rax)			// the way back
-	movq	%rax, %rsp			// rsp on the irq stack; CFA, RA and rbp on the task stack
+	movq	%rax, %rsp			// rsp on the IRQ stack; CFA, RA and rbp on the task stack
 	ORC_SP_INDIRECT 16, -16
 	call	__do_softirq
 	popq	%rsp				// back; CFA=rsp+16 too
@@ -294,7 +294,7 @@ END do_softirq_own_stack
 
 FUNC __do_softirq
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16; will link the irq stack to the task stack
+	pushq	%rbp				// CFA=rsp+16; will link the IRQ stack to the task stack
 	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16

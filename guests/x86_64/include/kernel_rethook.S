@@ -1,5 +1,5 @@
 // Rethooks, for guests that hook the return of functions: included after kernel_fgraph.S, whose FTRACE_CALLBACK is rethook_hook.
-// KERNEL.md, "Rewritten return addresses", has the names.
+// KERNEL.md, "Hooked return addresses", has the names.
 //
 // Mainline's order of things: the trampoline pushes its own address into the slot that the return has left, and pt_regs below
 // it, with an encoded frame pointer. Handlers run while the node is in the list; then the real address is written into the
@@ -43,7 +43,7 @@ FUNC rethook_hook
 	movq	%rax, NODE_NEXT(%rdx)
 	movq	%rdx, (%rdi)
 	leaq	arch_rethook_trampoline(%rip), %rax
-	movq	%rax, (%rcx)			// from here on the address is in the node alone
+	movq	%rax, (%rcx)			// from here on the address is only in the node
 	PREEMPT_ENABLE
 	LEAVE
 END rethook_hook

@@ -59,7 +59,7 @@ FUNC preempt_schedule_irq
 	.cfi_def_cfa %rbp, 16
 .Lpreempt_again:
 	addq	$COUNT_PREEMPT, preempt_count(%rip)
-	call	__schedule			// comes back with interrupts on
+	call	__schedule			// returns with interrupts on
 	cli
 	subq	$COUNT_PREEMPT, preempt_count(%rip)
 	cmpq	$0, need_resched(%rip)

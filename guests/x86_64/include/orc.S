@@ -78,7 +78,7 @@
 	ORC_HINT ORC_TYPE_REGS_PARTIAL, \base, \offset, 0, 1
 .endm
 
-// rsp is on the irq stack and points at a saved rsp; what was called has its return address at that + offset - 8.
+// rsp is on the IRQ stack and points at a saved rsp; what was called has its return address at that + offset - 8.
 .macro ORC_SP_INDIRECT offset, bp=0
 	ORC_HINT ORC_TYPE_CALL, ORC_REG_SP_INDIRECT, \offset, \bp
 .endm
@@ -88,7 +88,7 @@
 	ORC_HINT ORC_TYPE_CFI
 .endm
 
-// As before, but rsp is lower by so many bytes.
+// As before, but rsp is lower by that many bytes.
 .macro ORC_ADJUST bytes
 	.set	.Lorc_sp_offset, .Lorc_sp_offset + \bytes
 	ORC_WRITE
