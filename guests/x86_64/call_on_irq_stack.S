@@ -1,7 +1,7 @@
-// A second stack: `call_on_irq_stack` stores rsp in the top-most word of the IRQ stack, makes rsp point at that word,
-// calls a function and returns with `pop %rsp`. Two ways lead back from the IRQ stack: that word, and rbp with the
-// frame record on the task stack. (As in a kernel, the one word leaves rsp 8 bytes off the usual 16-byte alignment at
-// that call; the functions on the IRQ stack allow for it.)
+// A second stack: `call_on_irq_stack` stores rsp in the topmost word of the IRQ stack, makes rsp point at that word, calls
+// a function and returns with `pop %rsp`. Two ways lead back from the IRQ stack: that word, and rbp with the frame record
+// on the task stack. (As in a kernel, the one word leaves rsp 8 bytes off the usual 16-byte alignment at that call; the
+// functions on the IRQ stack allow for it.)
 #include "guest.h"
 
 STACK irq, 0x4000

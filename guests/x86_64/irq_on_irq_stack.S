@@ -1,5 +1,5 @@
 // Interrupts while the IRQ stack is in use: their handler stays on the IRQ stack, below the work that was there already.
-// Beside the frame records, the word at the top of the IRQ stack leads back to the task stack.
+// Besides the frame records, the word at the top of the IRQ stack leads back to the task stack.
 //@ start none
 #include "kernel.S"
 
@@ -17,7 +17,7 @@ FUNC guest_main
 	ret
 END guest_main
 
-// As if an interrupt did it: calls the function in rdi with the argument in rsi on the IRQ stack.
+// As an interrupt would do it: calls the function in rdi with the argument in rsi on the IRQ stack.
 FUNC run_on_irq_stack
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
