@@ -1,10 +1,10 @@
-// Macros of the guests in assembly, for every CPU. See guests/README.md for the conventions.
+// Macros for guests in assembly, for every CPU. See guests/README.md for the conventions.
 
-// Unwind data are not loaded: the harness reads them from the file, and the guest's layout does not depend on them.
+// Unwind data is not loaded: the harness reads it from the file, and the guest's layout does not depend on it.
 	.cfi_sections .debug_frame
 
-// CODE name ... END_CODE name: global code with its symbol's size, of which no unwind data speak. What enters and leaves
-// exceptions, starts tasks and switches stacks in assembly.
+// CODE name ... END_CODE name: global code with a sized symbol, but without unwind data: assembly that enters and leaves
+// exceptions, starts tasks and switches stacks.
 .macro CODE name
 	.text
 	.p2align 4
@@ -17,7 +17,7 @@
 	.size \name, . - \name
 .endm
 
-// FUNC name ... END name: the same with unwind data, as a compiler gives them to every function and an annotation to
+// FUNC name ... END name: the same with unwind data, as a compiler gives every function and an annotation gives
 // hand-written ones. Each change of CFA, RA and FP needs its directive.
 .macro FUNC name
 	CODE \name

@@ -1,8 +1,8 @@
-// An `.sframe` section (V3) written by hand, for rows that no CFI gives. The harness takes it instead of one made of the CFI.
-// The layout is the SFrame specification's, version 3. Functions go in the order of their addresses; after a change,
-// `unwind-harness sframe validate` says whether the counts are right.
+// A hand-written `.sframe` section (V3), for rows that no CFI can give. The harness uses it instead of one made from the CFI.
+// The layout is that of the SFrame specification, version 3. Functions are listed in the order of their addresses; after a
+// change, `unwind-harness sframe validate` says whether the counts are right.
 
-// SFRAME rows ... SFRAME_FUNCTION ... SFRAME_ROWS ... SFRAME_ROWS_OF, SFRAME_ROW ... SFRAME_END. `rows`: how many in all.
+// SFRAME rows ... SFRAME_FUNCTION ... SFRAME_ROWS ... SFRAME_ROWS_OF, SFRAME_ROW ... SFRAME_END. `rows`: their total number.
 .macro SFRAME rows
 	.pushsection .sframe, "a"
 	.p2align 3
@@ -26,7 +26,7 @@
 .Lsframe_rows:
 .endm
 
-// `info`: bits 0 to 3 the size of starts (0: a byte), bit 4 that the rows repeat with every `block` bytes.
+// `info`: bits 0 to 3: the size of starts (0: a byte); bit 4: the rows repeat every `block` bytes.
 .macro SFRAME_ROWS_OF of, count, info=0, block=0
 .Lrows_\of:
 	.2byte \count

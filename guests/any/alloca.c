@@ -1,6 +1,6 @@
 //@ build alloca: -O2
-// SP moves inside the body by amounts known at run time only, while the function calls others: no rule relative to SP
-// can give the CFA there, only one relative to the frame pointer.
+// SP moves inside the body by amounts known only at run time, and the function makes calls meanwhile: no rule relative to
+// SP can give the CFA there, only one relative to the frame pointer.
 
 #define OPAQUE(x) __asm__ volatile("" : "+r"(x))
 #define noinline __attribute__((noinline))
@@ -35,7 +35,7 @@ noinline long grow_once(long words)
 	return total;
 }
 
-// Each turn moves SP further; nothing is given back before the return.
+// Each iteration moves SP further; nothing is released before the return.
 noinline long grow_in_a_loop(long turns)
 {
 	long total = 0;

@@ -1,7 +1,7 @@
 //@ build call_chain-O0: -O0
 //@ build call_chain-O2: -O2
-// Eight functions deep, each with an ordinary compiler-made frame, and none of the calls is a tail call: the plain
-// case that every unwinder must get right, once as an unoptimised and once as an optimised build has it.
+// Eight functions deep, each with an ordinary compiled frame, and no call a tail call: the plain case that every unwinder
+// must get right, once in an unoptimised and once in an optimised build.
 
 // The compiler must not know the value of `x`, nor what happens between two instructions.
 #define OPAQUE(x) __asm__ volatile("" : "+r"(x))

@@ -1,6 +1,6 @@
 //@ build indirect_call: -O2
-// Calls whose target no disassembly shows: through a constant table of function pointers, and through a callback
-// argument.
+// Calls whose target does not appear in the disassembly: through a constant table of function pointers, and through a
+// callback argument.
 
 #define OPAQUE(x) __asm__ volatile("" : "+r"(x))
 #define noinline __attribute__((noinline))

@@ -1,6 +1,6 @@
 //@ build loop: -O2
-// The same instructions with different stacks: `helper` runs 48 times, from two callers and with four different chains
-// above it (two, three, three and four functions). An answer remembered for an address alone is wrong here.
+// The same instructions on different stacks: `helper` runs 48 times, from two callers and with four different chains above
+// it (two, three, three and four functions). An answer cached by address alone is wrong here.
 
 #define OPAQUE(x) __asm__ volatile("" : "+r"(x))
 #define noinline __attribute__((noinline))

@@ -1,7 +1,7 @@
 //@ build shrink_wrap: -O2 -mllvm -enable-shrink-wrap=true
-// A frame on one path only: `guarded` returns early without ever making a frame record, and on its slow path makes one
-// (with callee-saved registers) behind the test. "This function has a frame record" is true or false by instruction,
-// not by function. (The -mllvm option is for riscv64, where clang 14 leaves shrink wrapping off; it changes nothing
+// A frame on one path only: `guarded` returns early without ever building a frame record, and builds one (with callee-saved
+// registers) on its slow path, after the test. Whether the function has a frame record depends on the instruction, not on
+// the function. (The -mllvm option is for riscv64, where clang 14 leaves shrink wrapping off; it changes nothing
 // elsewhere.)
 
 #define OPAQUE(x) __asm__ volatile("" : "+r"(x))
@@ -17,8 +17,8 @@ noinline long work(long x)
 	return x + 2;
 }
 
-// The shape matters. clang 14 makes the frame at the entry after all if the early path touches memory, or if a value
-// that is known before the test is needed behind the first call.
+// The shape matters. clang 14 builds the frame at the entry after all if the early path touches memory, or if a value known
+// before the test is needed after the first call.
 noinline long guarded(long x)
 {
 	if (__builtin_expect(x <= 0, 1)) {

@@ -1,6 +1,6 @@
 //@ start none
-// A task that gives up the CPU of its own will is walked from its saved pc and fp: one call deep, two calls deep, and
-// from a function that holds values in each callee-saved register.
+// A task that gives up the CPU voluntarily is walked from its saved pc and fp: one call deep, two calls deep, and from a
+// function that holds values in every callee-saved register.
 #include "kernel.S"
 
 FUNC guest_main

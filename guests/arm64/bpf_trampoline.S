@@ -1,9 +1,9 @@
 //@ start none
-// Trampolines as a JIT compiler makes them for BPF programs: called from a traced function's entry, with frame records for that
-// function's caller and for itself, and without unwind data. One calls a program and goes on in the function; one calls a
-// program, the function behind its patched entry, and another program, and returns to the caller: a call that the first patches
-// in, that ftrace_caller's shortcut makes, and that is late, behind the graph tracer. Then the caller whose address the
-// trampoline keeps is return_to_handler. The programs at exits sleep.
+// Trampolines as a JIT compiler makes them for BPF programs: called from a traced function's entry, with frame records for
+// that function's caller and for the function itself, and without unwind data. One calls a program and continues into the
+// function. The other calls a program, the function after its patched entry, and another program, and returns to the
+// caller. They are called directly from the patched site, through ftrace_caller's shortcut, and late, after the graph
+// tracer: then the caller whose address the trampoline keeps is return_to_handler. The programs at exits sleep.
 #define PREEMPT_COUNT
 #include "kernel.S"
 #include "kernel_fgraph.S"
@@ -15,7 +15,7 @@ exit_ops:
 late_ops:
 	.quad graph_then_bpf, 0
 
-// What a trampoline keeps below its records.
+// What a trampoline stores below its records.
 #define BPF_ARGS	0
 #define BPF_RETVAL	16
 #define BPF_FRAME	32
@@ -32,7 +32,7 @@ FUNC parent
 	LEAVE
 END parent
 
-// Its call is not ftrace_caller's.
+// Its call does not go to ftrace_caller.
 FUNC traced_entry
 							// CFA=sp RA=x30
 	mov	x9, x30
@@ -54,7 +54,7 @@ TRACED traced_late, late_ops
 	LEAVE
 END traced_late
 
-// As ftrace_graph_func; then ftrace_caller goes on in the trampoline, with what the tracer has put into lr.
+// As ftrace_graph_func; then ftrace_caller continues in the trampoline, with lr as the tracer has set it.
 FUNC graph_then_bpf
 							// CFA=sp RA=x30
 	ENTER	32
@@ -69,8 +69,8 @@ FUNC graph_then_bpf
 	LEAVE	32
 END graph_then_bpf
 
-// x9: the return address of the traced function; x30: behind its call. Both records are linked, the arguments saved, and the
-// program called.
+// x9: the traced function's return address; x30: the address after its call. Links both records, saves the arguments, and
+// calls the program.
 .macro BPF_PROLOGUE program
 	bti	c
 	stp	x29, x9, [sp, #-16]!			// the caller of the traced function
@@ -84,7 +84,7 @@ END graph_then_bpf
 	ldp	x0, x1, [sp, #BPF_ARGS]
 .endm
 
-// The records are gone; x30 is the traced function's, x9 its caller's.
+// Unlinks the records; x30 is the traced function's resume address again, x9 its caller's.
 .macro BPF_EPILOGUE
 	mov	sp, x29
 	ldp	x29, x30, [sp], #16
@@ -102,7 +102,7 @@ END_CODE bpf_trampoline_entry
 CODE bpf_trampoline_exit
 	BPF_PROLOGUE bpf_entry_program
 	ldr	x10, [x29, #8]
-	blr	x10					// the function: where its own call was to go on nobody will go now
+	blr	x10					// the function: its own call will never be returned to now
 	str	x0, [sp, #BPF_RETVAL]
 	mov	x0, sp
 	bl	bpf_exit_program

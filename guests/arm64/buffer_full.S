@@ -1,6 +1,6 @@
 //@ start none
-// Chains of records that a live patch's buffer has room for, and of more than it has: the task sleeps below 80 calls, and
-// below 110. A walk that stops because the buffer is full must not be taken for one that has arrived.
+// Chains of records that fit live patching's buffer and chains that do not: the task sleeps below 80 calls, and below 110.
+// A walk that stops because the buffer is full must not pass for one that has reached the end.
 #include "kernel.S"
 
 FUNC guest_main

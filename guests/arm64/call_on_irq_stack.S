@@ -1,6 +1,6 @@
-// A second stack: `call_on_irq_stack` leaves a frame record on the task stack, points x29 at it, and calls a function
-// with SP at the high end of the irq stack. Between the two switches SP and x29 are on different stacks, and x29 alone
-// leads back.
+// A second stack: `call_on_irq_stack` leaves a frame record on the task stack, points x29 at it, and calls a function with
+// SP at the high end of the IRQ stack. Between the two switches SP and x29 are on different stacks, and only x29 leads
+// back.
 #include "guest.h"
 
 STACK irq, 0x4000
@@ -46,7 +46,7 @@ FUNC call_on_irq_stack
 	.cfi_def_cfa x29, 16
 	adrp	x2, __stack_irq_high
 	ldr	x2, [x2, :lo12:__stack_irq_high]
-	mov	sp, x2				// SP on the irq stack; CFA, RA and x29 on the task stack
+	mov	sp, x2				// SP on the IRQ stack; CFA, RA and x29 on the task stack
 	blr	x1
 	mov	sp, x29				// back; CFA=sp+16 too
 	.cfi_def_cfa sp, 16
@@ -57,7 +57,7 @@ END call_on_irq_stack
 
 FUNC first_handler
 						// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-16]!		// CFA=sp+16 RA=[cfa-8]; links the irq stack to the task stack
+	stp	x29, x30, [sp, #-16]!		// CFA=sp+16 RA=[cfa-8]; links the IRQ stack to the task stack
 	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
 	mov	x29, sp				// CFA=x29+16
 	.cfi_def_cfa x29, 16

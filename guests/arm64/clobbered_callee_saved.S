@@ -1,7 +1,7 @@
-// BROKEN ON PURPOSE. `clobber` overwrites x19 without saving it on the stack: it keeps the old value in x9 and returns
-// with the wrong one; `caller` puts it back with the third instruction after the return. Every return address is in
-// order, so no comparison of return addresses can see it. What must catch it is the oracle's register witness: x19 at
-// the return of `clobber` is not what it was at the call. No other return of this guest is wrong.
+// BROKEN ON PURPOSE. `clobber` overwrites x19 without saving it on the stack: it keeps the old value in x9 and returns with
+// the wrong one; `caller` restores it with the third instruction after the return. Every return address is in order, so no
+// comparison of return addresses can detect it. The oracle's register witness must: x19 at the return of `clobber` is not
+// what it was at the call. No other return of this guest is wrong.
 #include "guest.h"
 
 FUNC guest_main
@@ -25,7 +25,7 @@ FUNC caller
 	.cfi_def_cfa x29, 32
 	str	x19, [sp, #16]
 	mov	x19, #7
-	bl	clobber				// comes back with the wrong x19
+	bl	clobber				// returns with the wrong x19
 	add	x0, x0, #1
 	lsl	x0, x0, #1
 	mov	x19, x9				// x19 is right again

@@ -1,7 +1,7 @@
 //@ start none
-// Records beside words that look like metadata: each function keeps {0, 0, N} right below its frame record, and N, 0,
-// 0, N right above it, for N of the outermost record, of pt_regs, and of nothing known. Whoever reads the word behind an
-// ordinary record as a type, or misses a record by a word, finds a lie there.
+// Records next to words that look like metadata: each function keeps {0, 0, N} right below its frame record, and N, 0, 0, N
+// right above it, for N of the outermost record, of pt_regs, and of no known type. A walk that reads the word after an
+// ordinary record as a type, or misses a record by a word, finds a false type there.
 #include "kernel.S"
 
 FUNC guest_main

@@ -14,8 +14,9 @@
 //@ build fgraph_sdei-F3: -DDESIGN=3 -DSDEI
 //@ build fgraph_sdei-F4: -DDESIGN=4 -DSDEI
 //@ build fgraph_sdei-F5: -DDESIGN=5 -DSDEI
-// The function graph tracer: two functions whose return addresses it replaces, one with a frame record and one without.
-// While a return is traced, the original address moves from the ret_stack through registers into the link register.
+// The function graph tracer: two traced functions whose return addresses it replaces, one with a frame record and one
+// without. While a return is traced, the original address moves from the ret_stack through registers into the link
+// register.
 #define PREEMPT_COUNT
 #include "kernel.S"
 #ifdef SDEI
@@ -25,7 +26,7 @@
 
 #include "guest_main.S"
 
-// The function that is missing in a trace from the wrong place.
+// The function that a walk from the wrong place leaves out.
 FUNC parent
 							// CFA=sp RA=x30
 	ENTER	32

@@ -8,8 +8,8 @@
 //@ build fgraph_irq_return-F4: -DDESIGN=4 -DONE_RETURN
 //@ build fgraph_irq_return-F5: -DDESIGN=5 -DONE_RETURN
 // An interrupt whose handler is traced, while a traced function is entered or left: its entries go where the interrupted
-// tracer is about to write one, or has just taken one off. The first traced call of the handler is over when the backtrace
-// is taken, and what it wrote lies above the index; the second is still under way. With ONE_RETURN there is the second alone.
+// tracer is about to push one, or has just popped one. When the backtrace is taken, the handler's first traced call is
+// over, and what it wrote lies above the index; the second is still active. With ONE_RETURN there is only the second.
 #define PREEMPT_COUNT
 #define IRQ_ACTION	irq_work
 #include "kernel.S"

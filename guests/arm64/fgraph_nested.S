@@ -8,9 +8,9 @@
 //@ build fgraph_equal_fp-F3: -DDESIGN=3 -DEQUAL_FP
 //@ build fgraph_equal_fp-F4: -DDESIGN=4 -DEQUAL_FP
 //@ build fgraph_equal_fp-F5: -DDESIGN=5 -DEQUAL_FP
-// Several entries on the ret_stack at once: a traced function calls another and itself; one is left by a tail call to
-// another, so that two entries belong to one call and the younger one's return address is the trampoline. With EQUAL_FP, a
-// traced function without a frame record calls itself: entries of calls that are different have the same frame pointer.
+// Several entries on the ret_stack at once: a traced function calls another one and itself; one is left by a tail call to
+// another, so that two entries belong to one call, and the younger one's return address is the trampoline. With EQUAL_FP, a
+// traced function without a frame record calls itself: entries of different calls have the same frame pointer.
 #define PREEMPT_COUNT
 #include "kernel.S"
 #include "kernel_fgraph.S"

@@ -3,8 +3,8 @@
 //@ build fgraph_tracers-F3: -DDESIGN=3
 //@ build fgraph_tracers-F4: -DDESIGN=4
 //@ build fgraph_tracers-F5: -DDESIGN=5
-// Two tracers, one of which keeps a word of its own with each entry; at each return both call a function that is traced itself.
-// The recursion lock keeps that out: it gets no entry, and returns to its caller.
+// Two tracers, one of which keeps a data word of its own with each entry; at each return both call a function that is
+// itself traced. The recursion lock keeps that function out: it gets no entry, and returns to its caller.
 #define PREEMPT_COUNT
 #define FGRAPH_DATA
 #define FGRAPH_EXIT_CALL	traced_by_tracer
@@ -32,7 +32,7 @@ TRACED inner
 	LEAVE
 END inner
 
-// Called with the lock taken: the task is switched out where that is given back.
+// Called with the lock held: the task is switched out where the lock is released.
 TRACED traced_by_tracer
 	ENTER						// RA is the caller's: there is no entry
 	adr	x9, need_resched

@@ -1,6 +1,6 @@
 //@ start none
-// Direct calls of a tracer's own trampoline, of the kind that BPF programs have: at once, and after another tracer has
-// asked for one. The trampolines have no unwind data; the one that calls a program has two records, as ftrace_caller.
+// Direct calls of a trampoline as BPF programs have them: at once, and after another tracer has requested one. The
+// trampolines have no unwind data; the one that calls a program has two records, as ftrace_caller has.
 #define PREEMPT_COUNT
 #include "kernel.S"
 #include "kernel_fgraph.S"
@@ -12,11 +12,11 @@ direct_ops:
 late_ops:
 	.quad late_func, 0
 
-// x9: the return address of the traced function; x30: behind its call.
+// x9: the traced function's return address; x30: the address after its call.
 CODE direct_tramp
-	stp	x29, x9, [sp, #-16]!			// a record of the caller of the traced function
+	stp	x29, x9, [sp, #-16]!			// a record for the traced function's caller
 	mov	x29, sp
-	stp	x29, x30, [sp, #-16]!			// and one of the traced function
+	stp	x29, x30, [sp, #-16]!			// and one for the traced function
 	mov	x29, sp
 	sub	sp, sp, #16
 	str	x0, [sp]
@@ -30,7 +30,7 @@ CODE direct_tramp
 	ret	x10
 END_CODE direct_tramp
 
-// Does nothing but to go on in the traced function.
+// Does nothing but continue in the traced function.
 CODE ftrace_stub_direct_tramp
 	mov	x10, x30
 	mov	x30, x9
@@ -44,7 +44,7 @@ FUNC direct_prog
 	LEAVE
 END direct_prog
 
-// A tracer that asks for a direct call. x3: fregs.
+// A tracer that requests a direct call. x3: fregs.
 FUNC late_func
 							// CFA=sp RA=x30
 	adr	x9, ftrace_stub_direct_tramp

@@ -1,6 +1,6 @@
 //@ start none
-// The boot task as the idle task of the first CPU: nothing entered the kernel on its behalf, and still its walk ends at
-// an outermost record, which boot code put at the end of its stack.
+// The boot task as the idle task of the first CPU: nothing entered the kernel on its behalf, and still its walk ends at an
+// outermost record, which boot code put at the end of its stack.
 #include "kernel.S"
 
 FUNC guest_main

@@ -1,6 +1,6 @@
 //@ start none
-// The idle task of another CPU: `secondary_entry` writes the outermost record and goes straight to C with x29 at it,
-// without any ordinary record between. Here the "other CPU" is the other task, and the boot task "powers it on" by
+// The idle task of another CPU: `secondary_entry` writes the outermost record and goes straight to C with x29 pointing at
+// it, without any ordinary record between. Here the "other CPU" is the other task, and the boot task "powers it on" by
 // switching to it.
 #define OTHER_PC secondary_entry
 #include "kernel.S"
@@ -17,7 +17,7 @@ FUNC guest_main
 	ret
 END guest_main
 
-// Masked, with SP where pt_regs would be: what a CPU does that has just got its stack.
+// Masked, with SP where pt_regs would be: the state of a CPU that has just been given its stack.
 CODE secondary_entry
 	stp	xzr, xzr, [sp, #PT_RECORD]
 	mov	x0, #TYPE_FINAL

@@ -1,6 +1,6 @@
 //@ start none
-// Softirqs run on the irq stack without any pt_regs behind them: `do_softirq_own_stack` calls with pt_regs 0, and from
-// the action that is interrupted the walk goes by ordinary records to the task stack.
+// Softirqs run on the IRQ stack without any pt_regs: `do_softirq_own_stack` calls with pt_regs 0, and from the interrupted
+// action the walk follows ordinary records to the task stack.
 #define SOFTIRQ_ACTION action
 #include "kernel.S"
 #include "kernel_body.S"

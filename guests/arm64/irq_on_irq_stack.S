@@ -1,8 +1,8 @@
 //@ start none
 //@ build irq_on_irq_stack
 //@ build irq_on_irq_stack_scs: -DSCS
-// Code on the irq stack that is interrupted: the handler stays there, and only the record that the interrupted code left
-// on the task stack leads off it. With SCS, `call_on_irq_stack` also switches the shadow call stack (x18).
+// Interrupted code on the IRQ stack: the handler stays there, and only the record that the interrupted code left on the
+// task stack leads off it. With SCS, `call_on_irq_stack` also switches the shadow call stack (x18).
 #include "kernel.S"
 #include "kernel_body.S"
 
@@ -22,7 +22,7 @@ END guest_main
 
 FUNC work
 							// CFA=sp RA=x30
-	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]; links the irq stack to the task stack
+	stp	x29, x30, [sp, #-16]!			// CFA=sp+16 RA=[cfa-8]; links the IRQ stack to the task stack
 	.cfi_def_cfa_offset 16; .cfi_offset x29, -16; .cfi_offset x30, -8
 	mov	x29, sp					// CFA=x29+16
 	.cfi_def_cfa x29, 16

@@ -1,6 +1,5 @@
 //@ start none
-// Code on the task stack that is interrupted: the handler runs on the irq stack, and the metadata record in pt_regs
-// leads back.
+// Interrupted code on the task stack: the handler runs on the IRQ stack, and the metadata record in pt_regs leads back.
 #include "kernel.S"
 #include "kernel_body.S"
 

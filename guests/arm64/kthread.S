@@ -1,6 +1,6 @@
 //@ start none
-// A kernel thread: its walk ends behind the function that `ret_from_fork` called, at a record that no exception made. It
-// works, gives up the CPU in the middle, and works again; its last call does not return.
+// A kernel thread: its walk ends after the function that `ret_from_fork` called, at a record that no exception built. It
+// works, gives up the CPU halfway, and works again; its last call does not return.
 #define OTHER_FN thread
 #define OTHER_ARG __current
 #include "kernel.S"

@@ -1,5 +1,6 @@
 // Every instruction of a prologue and an epilogue matters: between the entry of `late` and the instruction that makes x29
-// point at its record, and again between the reload of x29 and the return, a walk by frame records alone skips the caller.
+// point at its record, and again between the reload of x29 and the return, a walk along frame records alone leaves out the
+// caller.
 #include "guest.h"
 
 FUNC guest_main
@@ -37,7 +38,7 @@ FUNC late
 	.cfi_def_cfa_offset 48
 	add	x0, x0, #1
 	stp	x19, x20, [sp]
-	stp	x29, x30, [sp, #32]		// RA=[cfa-8]; x29 is still the caller's
+	stp	x29, x30, [sp, #32]		// RA=[cfa-8]; x29 still holds the caller's value
 	.cfi_offset x29, -16; .cfi_offset x30, -8
 	mov	x19, x0
 	add	x29, sp, #32			// CFA=x29+16: the record is linked

@@ -1,6 +1,6 @@
-// A function without any frame: through the whole of `leaf` the return address is in x30 only and x29 is the caller's,
-// so a walk by frame records alone skips `caller`. Two calls, so that the same instruction has two different right
-// answers.
+// A function without any frame: throughout `leaf` the return address is only in x30 and x29 holds the caller's value, so a
+// walk along frame records alone leaves out `caller`. `leaf` is called twice, so the same instruction has two different
+// right answers.
 #include "guest.h"
 
 FUNC guest_main

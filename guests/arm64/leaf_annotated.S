@@ -2,8 +2,8 @@
 //@ build leaf_annotated
 //@ build leaf_unannotated: -DUNANNOTATED
 // String and checksum routines as kernels write them in assembly: no frame, SP untouched, x30 never written, several
-// returns. The annotation is true of all of them. Between them lie words that are no code: the literal of a tracer before
-// a function, a literal pool behind one, padding. No row may cover those.
+// returns. The annotation is true for all of them. Between them lie words that are not code: a tracer's literal before a
+// function, a literal pool after one, padding. No row may cover those.
 #include "kernel.S"
 #include "annotation.S"
 
@@ -51,7 +51,7 @@ FUNC guest_main
 END guest_main
 	.ltorg						// the pool of guest_main: no code, no row
 
-// The length of the string at x0. Every function of a kernel with landing pads begins with one.
+// The length of the string at x0. In a kernel with landing pads every function begins with one.
 LEAF strlen_leaf
 							// CFA=sp RA=x30
 	hint	#34					// bti c
@@ -63,7 +63,7 @@ LEAF strlen_leaf
 	ret
 END_LEAF strlen_leaf
 
-// The difference of the first bytes that differ, of x2 bytes at x0 and x1. Two returns, and code behind the first.
+// The difference of the first differing bytes among x2 bytes at x0 and x1. Two returns, with code after the first.
 LEAF memcmp_leaf
 							// CFA=sp RA=x30
 	hint	#34
@@ -86,7 +86,7 @@ END_LEAF memcmp_leaf
 literal_before_memcpy_leaf:
 	.quad	memcmp_leaf
 
-// Copies x2 bytes from x1 to x0: pairs of words first. All that a compiler would spill is in x6 to x17.
+// Copies x2 bytes from x1 to x0, pairs of words first. Everything that a compiler would spill is in x6 to x17.
 	.globl	memcpy_leaf
 	.type	memcpy_leaf, %function
 memcpy_leaf:
@@ -111,7 +111,7 @@ memcpy_leaf:
 4:	ret
 END_LEAF memcpy_leaf
 
-// Mixes x1 words at x0 with a constant from a pool behind the function.
+// Mixes x1 words at x0 with a constant from a pool after the function.
 LEAF checksum_leaf
 							// CFA=sp RA=x30
 	hint	#34

@@ -1,7 +1,7 @@
 //@ start none
-// Functions that are annotated as leaves, and call. In shape they are the block cipher modes of arm64 in Linux: a loop
-// around an internal function. The one row says CFA=sp, RA=x30, x29 the caller's for all of it; the truth is in the
-// comments.
+// Functions that are annotated as leaves, but make calls. They have the shape of the block cipher modes of arm64 Linux: a
+// loop around an internal function. Their one row says CFA=sp, RA=x30, x29 retained throughout; the comments give the
+// truth.
 #include "kernel.S"
 #include "annotation.S"
 
@@ -70,8 +70,8 @@ LEAF encrypt_sub_sp
 	ret
 END_LEAF encrypt_sub_sp
 
-// Only x30 is saved. No function of Linux that is annotated looks like this: it would be no good for frame records either,
-// whatever unwind data say.
+// Only x30 is saved. No annotated function in Linux looks like this: a walk along frame records could not handle it either,
+// whatever the unwind data say.
 LEAF encrypt_push_lr
 							// CFA=sp RA=x30
 	hint	#34

@@ -1,7 +1,7 @@
 //@ start none
-// A string function that leaves by a branch to its generic form, as an alternative makes it on a CPU without the
-// instructions of the special form. From the branch on the function is over: only its caller waits, and a trace that does
-// not name it is right.
+// A string function that ends in a branch to its generic form, as alternatives patch it on a CPU without the instructions
+// of the special form. From the branch on the function is over: only its caller waits, and a trace that does not name the
+// function is right.
 #include "kernel.S"
 #include "annotation.S"
 
@@ -30,8 +30,8 @@ FUNC guest_main
 	ret
 END guest_main
 
-// x0: where, w1: which byte, x2: how many. The alternative has been patched to the branch; what stands behind it belongs
-// to other CPUs, up to the instructions that the emulator does not know.
+// x0: where, w1: which byte, x2: how many. The alternative is patched to the branch; the code after it is for other CPUs,
+// up to the instructions that the emulator does not know.
 LEAF memset
 							// CFA=sp RA=x30
 	hint	#34					// bti c

@@ -1,5 +1,5 @@
-// Frames less aligned than the ABI promises, which the CPU does not mind until something is loaded or stored by sp: it is
-// 8 mod 16 at one call, and 4 mod 8 at another.
+// Frames less aligned than the ABI promises, which the CPU only minds in loads and stores by sp: it is 8 mod 16 at one
+// call, and 4 mod 8 at another.
 #include "guest.h"
 
 FUNC guest_main

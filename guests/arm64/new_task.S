@@ -1,6 +1,6 @@
 //@ start none
-// The first run of a task: nothing called it, it starts in `ret_from_fork` with x29 at its outermost record, which lies
-// in pt_regs that nothing has entered through.
+// The first run of a task: nothing called it; it starts in `ret_from_fork` with x29 pointing at its outermost record, which
+// lies in a pt_regs that no exception saved.
 #define OTHER_FN child
 #define OTHER_ARG __current
 #include "kernel.S"

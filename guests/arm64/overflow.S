@@ -1,7 +1,8 @@
 //@ start none
-// The end of the task stack: `recurse` goes on as long as another frame fits. At the deepest call, pt_regs no longer fit;
-// whatever arrives there finds the overflow stack, walks from it back into the task stack, and ends the run. Nothing is
-// lost where pt_regs still fit: one frame higher there is room for them and for a handler, but not for a nested one.
+// The end of the task stack: `recurse` calls itself as long as another frame fits. At the deepest call pt_regs no longer
+// fits; any exception taken there uses the overflow stack, is walked from there back into the task stack, and ends the run.
+// Nothing is lost where pt_regs still fits: one frame higher there is room for it and for a handler, but not for a nested
+// one.
 #include "kernel.S"
 
 FUNC guest_main
@@ -17,7 +18,7 @@ FUNC guest_main
 	ret
 END guest_main
 
-// 256 bytes for each call. In the deepest one, 176 bytes are left (160 where boot started 16 bytes lower).
+// 256 bytes for each call. In the deepest one 176 bytes are left (160 if boot started 16 bytes lower).
 FUNC recurse
 							// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-256]!			// CFA=sp+256 RA=[cfa-248]

@@ -1,7 +1,7 @@
 //@ start none
 //@ build pac_signed: -march=armv8.3-a
-// Signed return addresses: between `paciasp` and `autiasp` bits 48 to 54 and 56 to 63 of x30 and of what the record holds
-// are no address. Without a CPU that signs, both instructions do nothing.
+// Signed return addresses: between `paciasp` and `autiasp`, bits 48 to 54 and 56 to 63 of x30 and of the record's word are
+// not part of the address. On a CPU without pointer authentication, both instructions do nothing.
 #include "kernel.S"
 
 FUNC guest_main

@@ -1,7 +1,7 @@
 //@ start none
-// Kretprobes: the trampoline in place of a return address is a breakpoint instruction. Its handler puts the real address
-// into pt_regs first, then runs what was asked for, and takes the instance off the list last. (The instance is put on the
-// list by a tracer's callback here; in Linux, by a breakpoint at the function's entry.)
+// Kretprobes: the trampoline in place of a return address is a breakpoint instruction. Its handler first puts the real
+// address into pt_regs, then runs the probe's handler, and unlinks the instance last. (Here a tracer's callback links the
+// instance; in Linux, a breakpoint at the function's entry does.)
 #define PREEMPT_COUNT
 #define BRK_HANDLER	kretprobe_brk_handler
 #include "kernel.S"

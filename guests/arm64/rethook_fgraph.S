@@ -1,8 +1,8 @@
 //@ start none
 //@ build rethook_fgraph-F0: -DDESIGN=0
 //@ build rethook_fgraph-F3: -DDESIGN=3
-// Returns that are both probed and traced. Who comes second at the entry keeps the first one's trampoline as the return address,
-// and comes first at the return. The functions sleep.
+// Returns that are both probed and traced. Whichever hooks second at the entry keeps the first one's trampoline as the
+// return address, and runs first at the return. The functions sleep.
 #define PREEMPT_COUNT
 #define BRK_HANDLER	kretprobe_brk_handler
 #include "kernel.S"
@@ -26,7 +26,7 @@ FUNC parent
 	LEAVE
 END parent
 
-// With an SP of its own: the first breakpoint was never gone back to, and the second shall not pass for that.
+// With an SP of its own: the first breakpoint has not been returned from, and the second must not pass for that return.
 FUNC other_parent
 							// CFA=sp RA=x30
 	ENTER
@@ -34,7 +34,7 @@ FUNC other_parent
 	LEAVE
 END other_parent
 
-// Returns to the kretprobe's trampoline, which goes on in return_to_handler.
+// Returns to the kretprobe's trampoline, which continues in return_to_handler.
 TRACED graph_first, graph_first_ops
 	ENTER
 	bl	schedule
@@ -48,7 +48,7 @@ TRACED probe_first, probe_first_ops
 	LEAVE
 END probe_first
 
-// x0: the patched call, x1: the return address of the traced function, x2: ops, x3: fregs.
+// x0: the patched call, x1: the traced function's return address, x2: ops, x3: fregs.
 FUNC graph_then_probe
 							// CFA=sp RA=x30
 	ENTER	32

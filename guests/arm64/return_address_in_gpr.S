@@ -1,6 +1,6 @@
-// The return address lives in a register other than x30. `kept_in_x9` holds it in x9 across a call and moves it back;
-// `returns_by_x9` does the same and returns with `ret x9`; `x30_is_scratch` calls nothing and computes in x30, which
-// then is a number and no address. None of the three has a frame record.
+// The return address is in a register other than x30. `kept_in_x9` holds it in x9 across a call and moves it back;
+// `returns_by_x9` does the same and returns with `ret x9`; `x30_is_scratch` calls nothing and computes in x30, which then
+// holds a number and not an address. None of the three has a frame record.
 #include "guest.h"
 
 FUNC guest_main

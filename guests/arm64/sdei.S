@@ -1,7 +1,7 @@
 //@ start none
 //@ build sdei
 //@ build sdei_scs: -DSCS
-// Events of the firmware: they stop at no mask, so they hit entry code as well as the code that it interrupted, and the
+// Firmware events (SDEI): no mask stops them, so they hit entry code as well as the code that it interrupted, and the
 // handler runs on a stack of its own. With SCS it has a shadow call stack (x18) of its own, too.
 #include "kernel.S"
 #include "kernel_sdei.S"

@@ -1,6 +1,6 @@
-// Tail calls in the shape of memset -> memset_generic: `fill` has no frame and branches to `fill_generic`;
-// `fill_framed` had a frame, takes it down and then branches. `fill_generic` returns straight to `caller`: until the
-// branch `fill` or `fill_framed` belongs in the trace, after it the function is rightly gone.
+// Tail calls in the shape of memset -> memset_generic: `fill` has no frame and branches to `fill_generic`; `fill_framed`
+// had a frame, removes it and then branches. `fill_generic` returns straight to `caller`: until the branch, `fill` or
+// `fill_framed` belongs in the trace; after it the function is rightly gone.
 #include "guest.h"
 
 FUNC guest_main
@@ -43,12 +43,12 @@ END caller
 FUNC fill
 						// CFA=sp RA=x30
 	cbz	x2, 1f
-	b	fill_generic			// no call: `fill` is gone
+	b	fill_generic			// not a call: `fill` is gone
 1:
 	ret
 END fill
 
-// As `fill`, but asks a function first.
+// As `fill`, but makes a call first.
 FUNC fill_framed
 						// CFA=sp RA=x30
 	stp	x29, x30, [sp, #-48]!		// CFA=sp+48 RA=[cfa-40]
@@ -62,7 +62,7 @@ FUNC fill_framed
 	ldp	x0, x1, [sp, #16]
 	ldp	x29, x30, [sp], #48		// CFA=sp RA=x30
 	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
-	b	fill_generic			// no call: `fill_framed` is gone
+	b	fill_generic			// not a call: `fill_framed` is gone
 END fill_framed
 
 // x0: address, x1: unused, x2: bytes. Returns the bytes, rounded down to a multiple of 8.

@@ -1,8 +1,8 @@
 //@ start none
 //@ build user_entry
 //@ build sdei_user: -DSDEI
-// Exceptions in user mode: the pt_regs are at the end of the stack of the task, their record is the outermost one, and no
-// value of the user's, least of all its x29, may lead any further. With SDEI, events of the firmware can be exceptions, too.
+// Exceptions in user mode: pt_regs is at the end of the task's stack, its record is the outermost one, and no value from
+// user mode, least of all x29, may lead any further. With SDEI, firmware events can be exceptions too.
 #define OTHER_FN become_user
 #define OTHER_ARG user_main
 #ifndef SDEI
@@ -56,7 +56,7 @@ FUNC user_caller
 	ret
 END user_caller
 
-// x29 is a plain number here, as in programs built without frame pointers.
+// x29 holds a plain number here, as in programs built without frame pointers.
 FUNC user_leaf
 							// CFA=sp RA=x30
 	mov	x9, x29

@@ -1,8 +1,8 @@
 //@ start none
 //@ build blocked_task:
 //@ build blocked_task-metadata: -DMETADATA
-// A task that gives up the CPU by itself, three times: from the function that boot calls, from one below it, and from
-// one that keeps values in callee-saved registers. The second task has it walked each time.
+// A task that gives up the CPU voluntarily, three times: from the function that boot calls, from one below it, and from one
+// that keeps values in callee-saved registers. The second task has it walked each time.
 #include "kernel.S"
 
 FUNC guest_main

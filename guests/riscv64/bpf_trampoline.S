@@ -1,16 +1,17 @@
 //@ start none
 //@ build bpf_trampoline:
 //@ build bpf_trampoline-metadata: -DMETADATA
-// Trampolines as a JIT compiler makes them for BPF programs: called from a traced function's entry, with frame records for that
-// function's caller and for itself, and without unwind data. One calls a program and goes on in the function; one calls a
-// program, the function behind its patched entry, and another program, and returns to the caller. At a third function the
-// graph tracer was first: the caller whose address the trampoline keeps is return_to_handler. The programs at exits sleep.
+// Trampolines as a JIT compiler makes them for BPF programs: called from a traced function's entry, with frame records for
+// that function's caller and for the function itself, and without unwind data. One calls a program and continues into the
+// function; the other calls a program, the function after its patched entry, and another program, and returns to the
+// caller. At a third function the graph tracer came first: the caller whose address the trampoline keeps is
+// return_to_handler. The programs at exits sleep.
 #define FGRAPH
 #define DIRECT
 #include "kernel.S"
 #include "kernel_fgraph.S"
 
-// What a trampoline keeps below its own record, and that record; the caller's is above.
+// What a trampoline stores below its own record, and that record; the caller's is above.
 #define BPF_ARGS	0
 #define BPF_RETVAL	16
 #define BPF_RECORD	32
@@ -56,7 +57,7 @@ TRACED traced_both, both_ops
 	LEAVE	16
 END traced_both
 
-// As ftrace_graph_func; then ftrace_caller goes on in the trampoline, with what the tracer has put into ra.
+// As ftrace_graph_func; then ftrace_caller continues in the trampoline, with ra as the tracer has set it.
 FUNC graph_then_bpf
 						// CFA=sp RA=ra
 	ENTER	32
@@ -69,7 +70,7 @@ FUNC graph_then_bpf
 	LEAVE	32
 END graph_then_bpf
 
-// Both records are linked, the arguments saved, and the program called.
+// Links both records, saves the arguments, and calls the program.
 .macro BPF_PROLOGUE program
 						// CFA=sp RA=t0; its caller's is ra
 	addi	sp, sp, -16			// CFA=sp+16
@@ -88,7 +89,7 @@ END graph_then_bpf
 	ld	a1, (BPF_ARGS + 8)(sp)
 .endm
 
-// Both records are gone, and ra is the caller's.
+// Both records are unlinked, and ra holds the caller's resume address.
 .macro BPF_EPILOGUE
 	ld	s0, BPF_FRAME(sp)		// unlinked: CFA=sp+64
 	ld	ra, (BPF_FRAME + 8)(sp)
@@ -105,12 +106,12 @@ END_CODE bpf_trampoline_entry
 CODE bpf_trampoline_exit
 	BPF_PROLOGUE bpf_entry_program
 	ld	t0, (BPF_RECORD + 8)(sp)
-	jalr	t0				// the function: where its call was to go on nobody will go now
+	jalr	t0				// the function: its own call will never be returned to now
 	sd	a0, BPF_RETVAL(sp)
 	mv	a0, sp
 	call	bpf_exit_program
 	ld	a0, BPF_RETVAL(sp)
-	BPF_EPILOGUE				// RA=ra: the caller, which the function has returned to in effect
+	BPF_EPILOGUE				// RA=ra: the caller, to which the function has in effect returned
 	ret
 END_CODE bpf_trampoline_exit
 

@@ -1,7 +1,8 @@
 //@ start none
 //@ build buffer_full:
 //@ build buffer_full-metadata: -DMETADATA
-// Fewer and more functions than the 100 entries that a live patch has room for: the task sleeps below 80 calls, and below 110.
+// Fewer and more functions than the 100 entries that live patching has room for: the task sleeps below 80 calls, and below
+// 110.
 #include "kernel.S"
 
 FUNC guest_main

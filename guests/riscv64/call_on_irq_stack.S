@@ -1,6 +1,6 @@
-// A second stack: `call_on_irq_stack` leaves a frame record on the task stack, points s0 at its end, and calls a
-// function with sp at the high end of the irq stack. Between the two switches sp and s0 are on different stacks, and
-// s0 alone leads back.
+// A second stack: `call_on_irq_stack` leaves a frame record on the task stack, points s0 at its end, and calls a function
+// with sp at the high end of the IRQ stack. Between the two switches sp and s0 are on different stacks, and only s0 leads
+// back.
 #include "guest.h"
 
 STACK irq, 0x4000
@@ -65,7 +65,7 @@ FUNC call_on_irq_stack
 	addi	s0, sp, 16			// CFA=s0
 	.cfi_def_cfa s0, 0
 	ld	t0, __stack_irq_high		// two instructions
-	mv	sp, t0				// sp on the irq stack; CFA, RA and s0 on the task stack
+	mv	sp, t0				// sp on the IRQ stack; CFA, RA and s0 on the task stack
 	jalr	a1
 	addi	sp, s0, -16			// back; CFA=sp+16 too
 	.cfi_def_cfa sp, 16
@@ -84,7 +84,7 @@ FUNC first_handler
 	.cfi_def_cfa_offset 16
 	sd	ra, 8(sp)			// RA=[cfa-8]
 	.cfi_offset ra, -8
-	sd	s0, 0(sp)			// will link the irq stack to the task stack
+	sd	s0, 0(sp)			// will link the IRQ stack to the task stack
 	.cfi_offset s0, -16
 	addi	s0, sp, 16			// CFA=s0
 	.cfi_def_cfa s0, 0

@@ -1,7 +1,7 @@
-// BROKEN ON PURPOSE. `clobber` overwrites s1 without saving it on the stack: it keeps the old value in t1 and returns
-// with the wrong one; `caller` puts it back with the third instruction after the return. Every return address is in
-// order, so no comparison of return addresses can see it. What must catch it is the oracle's register witness: s1 at
-// the return of `clobber` is not what it was at the call. No other return of this guest is wrong.
+// BROKEN ON PURPOSE. `clobber` overwrites s1 without saving it on the stack: it keeps the old value in t1 and returns with
+// the wrong one; `caller` restores it with the third instruction after the return. Every return address is in order, so no
+// comparison of return addresses can detect it. The oracle's register witness must: s1 at the return of `clobber` is not
+// what it was at the call. No other return of this guest is wrong.
 #include "guest.h"
 
 FUNC guest_main
@@ -37,7 +37,7 @@ FUNC caller
 	addi	s0, sp, 32			// CFA=s0
 	.cfi_def_cfa s0, 0
 	li	s1, 7
-	call	clobber				// comes back with the wrong s1
+	call	clobber				// returns with the wrong s1
 	addi	a0, a0, 1
 	slli	a0, a0, 1
 	mv	s1, t1				// s1 is right again

@@ -1,7 +1,7 @@
 //@ start none
 //@ build corrupt_stack:
 //@ build corrupt_stack-metadata: -DMETADATA
-// A plain chain, six deep with a leaf: the harness breaks its frame records before it has it walked.
+// A plain chain, six deep with a leaf: the harness damages its frame records before it has the task walked.
 #include "kernel.S"
 
 FUNC guest_main

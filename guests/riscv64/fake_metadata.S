@@ -1,8 +1,8 @@
 //@ start none
 //@ build fake_metadata:
 //@ build fake_metadata-metadata: -DMETADATA
-// Locals that look like metadata: above each frame record, where a metadata record has its type, lies 1, 2 or 3, and
-// {0, 0, type} lies between records. None of it is metadata, for the records themselves are not zero.
+// Locals that look like metadata: above each frame record, where a metadata record has its type, lies 1, 2 or 3, and {0, 0,
+// type} lies between records. None of it is metadata, because the records themselves are not zero.
 #include "kernel.S"
 
 FUNC guest_main

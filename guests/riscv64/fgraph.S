@@ -5,8 +5,8 @@
 //@ build fgraph-F3: -DMETADATA -DDESIGN=3
 //@ build fgraph-F4: -DMETADATA -DDESIGN=4
 //@ build fgraph-F5: -DMETADATA -DDESIGN=5
-// Functions that the function graph tracer traces: one with a frame record, and a leaf without. Interrupted from their first
-// instruction until their caller goes on.
+// Functions traced by the function graph tracer: one with a frame record, and a leaf without. Interrupted from their first
+// instruction until their caller resumes.
 #define FGRAPH
 #include "kernel.S"
 #include "kernel_fgraph.S"
@@ -23,7 +23,7 @@ FUNC parent
 	ENTER	32
 	sd	s1, 8(sp)
 	li	a0, 5
-	li	a6, 6				// the seventh and the eighth argument: nobody takes them
+	li	a6, 6				// the seventh and eighth arguments, which are not used
 	li	a7, 7
 	call	traced
 	mv	s1, a0

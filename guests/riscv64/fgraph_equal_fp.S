@@ -3,8 +3,8 @@
 //@ build fgraph_equal_fp-F3: -DMETADATA -DDESIGN=3
 //@ build fgraph_equal_fp-F4: -DMETADATA -DDESIGN=4
 //@ build fgraph_equal_fp-F5: -DMETADATA -DDESIGN=5
-// A traced assembly function without a frame record calls a traced one, and itself once more: entries of the ret_stack with the
-// same frame pointer, and each with an address of its own.
+// A traced assembly function without a frame record calls a traced one, and itself once more: entries of the ret_stack with
+// the same frame pointer, but different addresses.
 #define FGRAPH
 #include "kernel.S"
 #include "kernel_fgraph.S"
@@ -24,7 +24,7 @@ FUNC parent
 	LEAVE	16
 END parent
 
-// a0: how often it calls itself. Assembly: s0 stays its caller's.
+// a0: how often it calls itself. Assembly: s0 keeps its caller's value.
 TRACED bare
 						// CFA=sp RA=ra
 	addi	sp, sp, -16			// CFA=sp+16

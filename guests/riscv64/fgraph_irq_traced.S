@@ -4,7 +4,7 @@
 //@ build fgraph_irq_traced-F3: -DMETADATA -DDESIGN=3
 //@ build fgraph_irq_traced-F4: -DMETADATA -DDESIGN=4
 //@ build fgraph_irq_traced-F5: -DMETADATA -DDESIGN=5
-// The interrupt's handler is traced as well: it puts an entry on the same ret_stack, over what lies above the index.
+// The interrupt's handler is traced as well: it pushes an entry on the same ret_stack, over what lies above the index.
 #define FGRAPH
 #define IRQ_TRACED
 #include "kernel.S"
@@ -32,7 +32,7 @@ TRACED traced
 	LEAVE	16
 END traced
 
-// a0: pt_regs. What the handler calls: the walk begins in here, behind a rewritten return address on the IRQ stack.
+// a0: pt_regs. What the handler calls: the walk starts in here, after a hooked return address on the IRQ stack.
 TRACED traced_handler
 						// CFA=sp RA=ra
 	ENTER	16

@@ -3,9 +3,9 @@
 //@ build fgraph_nested-F3: -DMETADATA -DDESIGN=3
 //@ build fgraph_nested-F4: -DMETADATA -DDESIGN=4
 //@ build fgraph_nested-F5: -DMETADATA -DDESIGN=5
-// Several entries on the ret_stack at once: traced functions that call traced functions, with words of the tracer between
-// the entries; a traced function that jumps to itself and to another, so that entries have the same frame pointer and
-// keep the trampoline's own address.
+// Several entries on the ret_stack at once: traced functions that call traced functions, with data words of the tracer
+// between the entries; a traced function that jumps to itself and to another, so that entries have the same frame pointer
+// and keep the trampoline's own address.
 #define FGRAPH
 #define FGRAPH_DATA	2
 #include "kernel.S"

@@ -4,10 +4,10 @@
 //@ build fgraph_stale_record-F3: -DMETADATA -DDESIGN=3
 //@ build fgraph_stale_record-F4: -DMETADATA -DDESIGN=4
 //@ build fgraph_stale_record-F5: -DMETADATA -DDESIGN=5
-// What lies in the two words above which mainline's return_to_handler puts s0, at a voluntary switch in the middle of it: the
-// record of the traced function that has just returned, or the seventh and the eighth argument of one that had none. The
-// arguments are a frame pointer and an address in the kernel, as a caller hands them on to those who report it; then nothing,
-// with a word above that looks like the type of a metadata record.
+// What lies in the two words above which mainline's return_to_handler puts s0, at a voluntary switch in the middle of it:
+// the record of the traced function that has just returned, or the seventh and eighth arguments of one that had none. The
+// arguments are a frame pointer and an address in the kernel, as a caller passes them to a function that reports them; then
+// nothing, with a word above that looks like the type of a metadata record.
 #define FGRAPH
 #include "kernel.S"
 #include "kernel_fgraph.S"
@@ -23,15 +23,15 @@ FUNC caller
 						// CFA=sp RA=ra
 	ENTER	32
 	call	traced
-	mv	a6, s0				// its own frame, and where it will go on itself
+	mv	a6, s0				// its own frame, and where it will resume itself
 	ld	a7, -8(s0)
 	call	note
 	li	a6, 0
 	li	a7, 0
-	li	t0, 1				// what FINAL is
+	li	t0, 1				// the value of FINAL
 	sd	t0, 0(sp)
 	call	note
-	li	t0, 2				// what PT_REGS is
+	li	t0, 2				// the value of PT_REGS
 	sd	t0, 0(sp)
 	call	note
 	LEAVE	32

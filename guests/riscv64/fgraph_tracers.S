@@ -2,8 +2,8 @@
 //@ build fgraph_tracers:
 //@ build fgraph_tracers-metadata: -DMETADATA
 //@ build fgraph_tracers-F3: -DMETADATA -DDESIGN=3
-// Two tracers, one of which keeps words of its own with each entry; at each return both call a function that is traced itself.
-// The recursion lock keeps that out: it gets no entry, and returns to its caller.
+// Two tracers, one of which keeps data words of its own with each entry; at each return both call a function that is itself
+// traced. The recursion lock keeps that function out: it gets no entry, and returns to its caller.
 #define FGRAPH
 #define FGRAPH_DATA	2
 #define EXIT_TRACED
@@ -38,7 +38,7 @@ TRACED inner
 	LEAVE	16
 END inner
 
-// Called with the lock taken: the task is switched out where that is given back.
+// Called with the lock held: the task is switched out where the lock is released.
 TRACED traced_by_tracer
 						// CFA=sp RA=ra
 	ENTER	16

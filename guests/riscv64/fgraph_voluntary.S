@@ -6,7 +6,7 @@
 //@ build fgraph_voluntary-F5: -DMETADATA -DDESIGN=5
 //@ build fgraph_voluntary-entry: -DMETADATA -DENTRY
 //@ build fgraph_voluntary-entry-records: -DMETADATA -DENTRY -DRECORDS
-// The task is switched out where the tracer gives its recursion lock back, with no pt_regs on its stack: at the returns of a
+// The task is switched out where the tracer releases its recursion lock, with no pt_regs on its stack: at the returns of a
 // function with a frame record and of a leaf without; with ENTRY, at their entries.
 #define FGRAPH
 #define KTHREAD		insistent_checker
@@ -20,7 +20,7 @@
 #endif
 .endm
 
-// DESIGN 4 and 5 have a second unlock, behind the one where the entry is taken off.
+// DESIGN 4 and 5 have a second unlock: that of ftrace_graph_pop, which pops the entry.
 .macro RESCHED_AT_RETURN
 #ifndef ENTRY
 	RESCHED	2
@@ -39,7 +39,7 @@ FUNC parent
 	ENTER	32
 	sd	s1, 8(sp)
 	li	a0, 5
-	li	a6, 6				// the seventh and the eighth argument: nobody takes them
+	li	a6, 6				// the seventh and eighth arguments, which are not used
 	li	a7, 7
 	RESCHED_AT_ENTRY
 	call	traced

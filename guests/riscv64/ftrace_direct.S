@@ -2,10 +2,10 @@
 //@ build ftrace_direct:
 //@ build ftrace_direct-metadata: -DMETADATA
 //@ build ftrace_direct-records: -DMETADATA -DRECORDS
-// Direct calls: a traced function's call ends in a trampoline of somebody's own. One is named by the operation, so ftrace_caller
-// jumps there at once; one is found only by a callback, so ftrace_caller jumps there at its end; neither builds a frame record.
-// A third one, as a JIT compiler makes it, builds two: one for the traced function's caller, one for the traced function. A fourth
-// only goes on.
+// Direct calls: a traced function's call ends in a trampoline of the tracer's own. One is named by the operation, so
+// ftrace_caller jumps there at once; one is found only by a callback, so ftrace_caller jumps there at its end; neither
+// builds a frame record. A third one, as a JIT compiler makes it, builds two: one for the traced function's caller, one for
+// the traced function. A fourth only continues in the traced function.
 #define FGRAPH
 #define DIRECT
 #include "kernel.S"
@@ -62,7 +62,7 @@ TRACED traced_stub, stub_ops
 	LEAVE	16
 END traced_stub
 
-// a3: struct ftrace_regs. Says where ftrace_caller goes on.
+// a3: struct ftrace_regs. Sets where ftrace_caller continues.
 FUNC call_direct_funcs
 						// CFA=sp RA=ra
 	ENTER	16
@@ -71,7 +71,7 @@ FUNC call_direct_funcs
 	LEAVE	16
 END call_direct_funcs
 
-// What a direct call ends in while nobody has claimed it.
+// Where a direct call ends as long as no trampoline has been set.
 CODE ftrace_stub_direct_tramp
 						// CFA=sp RA=t0; its caller's is ra
 	jr	t0

@@ -1,8 +1,8 @@
 //@ start none
 //@ build idle_primary:
 //@ build idle_primary-metadata: -DMETADATA
-// The idle task of the boot CPU: the whole chain of boot is below it. `guest_main` (start_kernel) was reached by a
-// jump; the return address in its frame is left over from an earlier call, and nothing returns there.
+// The idle task of the boot CPU, with the whole boot chain above it. `guest_main` (start_kernel) was reached by a jump; the
+// return address in its frame is left over from an earlier call, and nothing returns there.
 #define BOOT_PRIMARY
 #include "kernel.S"
 

@@ -2,7 +2,7 @@
 //@ build idle_secondary:
 //@ build idle_secondary-metadata: -DMETADATA
 // The idle task of a secondary CPU: `guest_main` (smp_callin) is called with s0 as the CPU came up, unless the metadata
-// form points it at the FINAL record that fork made.
+// form points it at the FINAL record that fork built.
 #define BOOT_SECONDARY
 #include "kernel.S"
 

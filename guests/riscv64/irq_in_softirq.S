@@ -1,7 +1,7 @@
 //@ start none
 //@ build irq_in_softirq:
 //@ build irq_in_softirq-metadata: -DMETADATA
-// Interrupted while a softirq runs on the IRQ stack, called from task context: the handlers stay on the IRQ stack, the
+// Interrupted while a softirq runs on the IRQ stack, called from task context: the handlers stay on the IRQ stack, and the
 // interrupted chain leads from there to the task stack.
 #include "kernel.S"
 

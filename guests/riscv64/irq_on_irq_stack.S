@@ -1,8 +1,8 @@
 //@ start none
 //@ build irq_on_irq_stack:
 //@ build irq_on_irq_stack-metadata: -DMETADATA
-// Interrupted on the IRQ stack already: the handlers stay there, below what they interrupted. Around the switch of
-// stacks, sp and s0 of the interrupted code are on different stacks.
+// Interrupted while already on the IRQ stack: the handlers stay there, below what they interrupted. Around the stack
+// switch, sp and s0 of the interrupted code are on different stacks.
 #include "kernel.S"
 
 FUNC guest_main
@@ -15,7 +15,7 @@ FUNC guest_main
 	.cfi_offset s0, -16
 	addi	s0, sp, 16			// CFA=s0
 	.cfi_def_cfa s0, 0
-	csrci	sstatus, SR_SIE			// as the callers of call_on_irq_stack have it
+	csrci	sstatus, SR_SIE			// as the callers of call_on_irq_stack leave it
 	li	a0, 0
 	lla	a1, work
 	call	call_on_irq_stack

@@ -1,8 +1,8 @@
 //@ start none
 //@ build irq_on_task:
 //@ build irq_on_task-metadata: -DMETADATA
-// Interrupted on its task's stack: a function with a frame record, a leaf without one, callee-saved registers in use.
-// Every handler runs on the IRQ stack, and pt_regs on the task stack is what leads back.
+// Interrupted on its task's stack: a function with a frame record, a leaf without one, callee-saved registers in use. Every
+// handler runs on the IRQ stack, and pt_regs on the task stack leads back.
 #include "kernel.S"
 
 FUNC guest_main

@@ -2,15 +2,15 @@
 //@ build klp_redirect:
 //@ build klp_redirect-metadata: -DMETADATA
 //@ build klp_redirect-records: -DMETADATA -DRECORDS
-// A live-patched function: the handler of its call to ftrace_caller puts the replacement's address where ftrace_caller goes on,
-// and gives its lock back. Switched out behind that, the task will never run the old function again, but goes on in the new one.
-// The label redirect_call and the two words tell the harness so.
+// A live-patched function: the handler of its call to ftrace_caller stores the replacement's address where ftrace_caller
+// will continue, and releases its lock. A task that is switched out after that will never run the old function again, but
+// resumes in the new one. The label redirect_call and the two words are for the harness (guests/KERNEL.md).
 #define FGRAPH
 #include "kernel.S"
 #include "kernel_fgraph.S"
 
 OPS klp_ops, klp_ftrace_handler
-WORD __redirect_from, 0				// where the call that is redirected was to go on
+WORD __redirect_from, 0				// where the redirected call was to continue
 WORD __redirect_to, 0				// and where it will
 
 FUNC guest_main
@@ -56,7 +56,7 @@ FUNC klp_ftrace_handler
 	sd	t1, 0(t2)
 	lla	t2, __redirect_to
 	sd	t0, 0(t2)
-	sd	t0, FREGS_EPC(a3)		// from here on old_function is not what goes on
+	sd	t0, FREGS_EPC(a3)		// from here on old_function will not resume
 redirect_call:
 	RECURSION_UNLOCK
 	LEAVE	16

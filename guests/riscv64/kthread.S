@@ -1,7 +1,7 @@
 //@ start none
 //@ build kthread:
 //@ build kthread-metadata: -DMETADATA
-// Interrupted in a kernel thread, whose chain begins where fork left it. In the mainline form s0 is the thread's
+// Interrupted in a kernel thread, whose chain begins where fork left it. In the mainline form s0 holds the thread's
 // function until the first frame is built; in the metadata form it leads to the FINAL record.
 #define KTHREAD	kthread_work
 #include "kernel.S"

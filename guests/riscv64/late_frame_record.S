@@ -1,6 +1,6 @@
-// Every instruction of a prologue and an epilogue matters: between the entry of `late` and the instruction that makes
-// s0 point at the end of its record, and again between the reload of s0 and the return, a walk by frame records alone
-// skips the caller.
+// Every instruction of a prologue and an epilogue matters: between the entry of `late` and the instruction that makes s0
+// point at the end of its record, and again between the reload of s0 and the return, a walk along frame records alone
+// leaves out the caller.
 #include "guest.h"
 
 FUNC guest_main
@@ -57,7 +57,7 @@ FUNC late
 	sd	s2, 8(sp)
 	sd	s0, 32(sp)
 	.cfi_offset s0, -16
-	sd	ra, 40(sp)			// RA=[cfa-8]; s0 is still the caller's
+	sd	ra, 40(sp)			// RA=[cfa-8]; s0 still holds the caller's value
 	.cfi_offset ra, -8
 	mv	s1, a0
 	addi	s0, sp, 48			// CFA=s0: the record is linked

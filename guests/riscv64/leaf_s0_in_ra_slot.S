@@ -1,8 +1,8 @@
 //@ start none
 //@ build leaf_s0_in_ra_slot:
 //@ build leaf_s0_in_ra_slot-metadata: -DMETADATA
-// gcc's shape of a leaf with a frame pointer: it saves s0 alone, where others have the return address, and the word
-// below may be a local. s0 looks like a frame pointer, and there is no record.
+// gcc's shape of a leaf with a frame pointer: it saves only s0, where other functions save the return address, and the word
+// below may be a local. s0 looks like a frame pointer, but there is no record.
 #include "kernel.S"
 
 FUNC guest_main
@@ -76,7 +76,7 @@ FUNC leaf_with_local
 	.cfi_offset s0, -8
 	addi	s0, sp, 32			// CFA=s0
 	.cfi_def_cfa s0, 0
-	sd	a0, -16(s0)			// a local where a record has the caller's s0
+	sd	a0, -16(s0)			// a local, where a record has the caller's s0
 	sd	a0, -24(s0)
 	ld	a1, -16(s0)
 	ld	a0, -24(s0)

@@ -1,8 +1,8 @@
 //@ start none
 //@ build new_task:
 //@ build new_task-metadata: -DMETADATA
-// A task that was forked and has not run yet is walked; then it runs for the first time, and interrupts find it in its
-// first instructions.
+// A task that was forked and has not run yet is walked; then it runs for the first time, and interrupts arrive at its first
+// instructions.
 #include "kernel.S"
 
 FUNC guest_main

@@ -1,8 +1,8 @@
 //@ start none
 //@ build overflow:
 //@ build overflow-metadata: -DMETADATA
-// An exception for which the stack has no room: the entry goes to the overflow stack, without a metadata record in
-// either form, and does not come back. Above that point of the chain exceptions are as ever.
+// An exception for which the stack has no room: the entry goes to the overflow stack, without a metadata record in either
+// form, and does not return. Further up the chain exceptions are taken as usual.
 #include "kernel.S"
 
 FUNC guest_main
@@ -26,7 +26,7 @@ FUNC guest_main
 	ret
 END guest_main
 
-// a0: how many more of these.
+// a0: how many more of these calls.
 FUNC recurse
 						// CFA=sp RA=ra
 	addi	sp, sp, -64			// CFA=sp+64
@@ -52,8 +52,8 @@ FUNC recurse
 	ret
 END recurse
 
-// Takes sp to 192 bytes above the end of the stack in one step: no exception finds sp where pt_regs still fits but what
-// the handlers push does not.
+// Takes sp to 192 bytes above the end of the stack in one step, so that no exception finds sp where pt_regs still fits but
+// what the handlers push does not.
 FUNC deep
 						// CFA=sp RA=ra
 	addi	sp, sp, -16			// CFA=sp+16
@@ -66,7 +66,7 @@ FUNC deep
 	.cfi_def_cfa s0, 0
 	ld	t0, __stack_task_low		// two instructions
 	addi	t0, t0, 192
-	mv	sp, t0				// from here on, pt_regs does not fit
+	mv	sp, t0				// from here on pt_regs does not fit
 	call	last
 	addi	sp, s0, -16			// CFA=sp+16 too; it fits again
 	.cfi_def_cfa sp, 16

@@ -1,8 +1,8 @@
-// BROKEN ON PURPOSE. `victim` overwrites both words of its own linked frame record and puts them back. At exactly
-// three instructions the RA word in memory points into `bystander` (behind a call there, so it looks like any return
-// address), and at the middle one of the three the FP word also skips the record of `caller`. `bystander` never runs:
-// a walk by frame records must lie about it at these three instructions and at no other. (What such a walk leaves out
-// in prologues, epilogues and leaves is another matter.) The return itself is in order.
+// BROKEN ON PURPOSE. `victim` overwrites both words of its own linked frame record and restores them. At exactly three
+// instructions the RA word in memory points into `bystander` (right after a call there, so it looks like any return
+// address), and at the middle one of the three the FP word also skips the record of `caller`. `bystander` never runs: a
+// walk along frame records must be wrong about it at these three instructions and at no others. (What such a walk leaves
+// out in prologues, epilogues and leaves is another matter.) The return itself is in order.
 #include "guest.h"
 
 FUNC guest_main

@@ -2,8 +2,8 @@
 //@ build rethook:
 //@ build rethook-metadata: -DMETADATA
 //@ build rethook-record: -DMETADATA -DRETHOOK_RECORD
-// A function whose return is hooked by a rethook. Its trampoline saves pt_regs and calls handlers; the task can be switched out
-// behind that, when the node is gone already.
+// A function whose return is hooked by a rethook. Its trampoline saves pt_regs and calls handlers; the task can be switched
+// out after that, when the node is already unlinked.
 #define FGRAPH
 #include "kernel.S"
 #include "kernel_fgraph.S"

@@ -2,8 +2,8 @@
 //@ build rethook_fgraph:
 //@ build rethook_fgraph-metadata: -DMETADATA
 //@ build rethook_fgraph-F3: -DMETADATA -DDESIGN=3 -DRETHOOK_RECORD
-// Returns that are hooked by a rethook and traced by the function graph tracer. Who comes second at the entry keeps the first
-// one's trampoline as the return address, and comes first at the return.
+// Returns that are hooked by a rethook and traced by the function graph tracer. Whichever hooks second at the entry keeps
+// the first one's trampoline as the return address, and runs first at the return.
 #define FGRAPH
 #define KTHREAD		insistent_checker
 #include "kernel.S"

@@ -1,6 +1,6 @@
-// The return address lives in a register other than ra. `move_two` calls the sub-routine `move_word` with `jal t0`:
-// while it runs, its return address is in t0 and that of `move_two` in ra. `kept_in_t6` holds its return address in t6
-// across an ordinary call. None of the three has a frame record.
+// The return address is in a register other than ra. `move_two` calls the subroutine `move_word` with `jal t0`: while it
+// runs, its return address is in t0 and that of `move_two` in ra. `kept_in_t6` holds its return address in t6 across an
+// ordinary call. None of the three has a frame record.
 #include "guest.h"
 
 FUNC guest_main
@@ -61,7 +61,7 @@ FUNC move_two
 	ret
 END move_two
 
-// A sub-routine with t0 as its link register; must not touch ra.
+// A subroutine with t0 as its link register; must not touch ra.
 FUNC move_word
 						// CFA=sp RA=t0
 	.cfi_register ra, t0
@@ -76,7 +76,7 @@ FUNC kept_in_t6
 	addi	a0, a0, 1
 	mv	t6, ra				// RA=t6 (ra holds it too until the call)
 	.cfi_register ra, t6
-	call	helper				// two instructions, and the first already puts another address into ra
+	call	helper				// two instructions, and the first already puts another address in ra
 	addi	a0, a0, 2
 	mv	ra, t6				// RA=ra
 	.cfi_restore ra

@@ -1,8 +1,8 @@
 //@ start none
 //@ build switch_each_insn:
 //@ build switch_each_insn-metadata: -DMETADATA
-// Interrupted at every instruction of the context switch, in either direction, while every callee-saved register holds
-// a value of its own that must survive.
+// Interrupted at every instruction of the context switch, in either direction, while every callee-saved register holds a
+// value that must survive.
 #include "kernel.S"
 
 FUNC guest_main

@@ -2,7 +2,7 @@
 //@ build syscall:
 //@ build syscall-metadata: -DMETADATA
 // System calls from user mode: an ecall after some arithmetic, one from a function below, and one that ends the run.
-// Interrupts find user code, and kernel code that runs for it.
+// Interrupts find user code, and kernel code that runs on its behalf.
 #include "kernel.S"
 #include "kernel_user.S"
 

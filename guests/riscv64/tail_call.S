@@ -1,6 +1,6 @@
-// Tail calls in the shape of memset -> memset_generic: `fill` has no frame and jumps to `fill_generic`; `fill_framed`
-// had a frame, takes it down and then jumps. `fill_generic` returns straight to `caller`: until the jump `fill` or
-// `fill_framed` belongs in the trace, after it the function is rightly gone.
+// Tail calls in the shape of memset -> memset_generic: `fill` has no frame and jumps to `fill_generic`; `fill_framed` had a
+// frame, removes it and then jumps. `fill_generic` returns straight to `caller`: until the jump, `fill` or `fill_framed`
+// belongs in the trace; after it the function is rightly gone.
 #include "guest.h"
 
 FUNC guest_main
@@ -59,12 +59,12 @@ END caller
 FUNC fill
 						// CFA=sp RA=ra
 	beqz	a2, 1f
-	j	fill_generic			// no call: `fill` is gone
+	j	fill_generic			// not a call: `fill` is gone
 1:
 	ret
 END fill
 
-// As `fill`, but asks a function first.
+// As `fill`, but makes a call first.
 FUNC fill_framed
 						// CFA=sp RA=ra
 	addi	sp, sp, -48			// CFA=sp+48
@@ -88,7 +88,7 @@ FUNC fill_framed
 	.cfi_def_cfa sp, 48; .cfi_restore s0
 	addi	sp, sp, 48			// CFA=sp
 	.cfi_def_cfa_offset 0
-	tail	fill_generic			// two instructions through t1; after the second `fill_framed` is gone
+	tail	fill_generic			// two instructions through t1; after the second one `fill_framed` is gone
 END fill_framed
 
 // a0: bytes. Returns them, rounded down to a multiple of 8.

@@ -1,7 +1,7 @@
 //@ start none
 //@ build user_entry:
 //@ build user_entry-metadata: -DMETADATA
-// Interrupted in user mode: pt_regs lies at the high end of the task stack, and the chain of the handlers ends there.
+// Interrupted in user mode: pt_regs lies at the high end of the task stack, and the handlers' chain ends there.
 // `guest_main` sends the task to user mode as a fork sends a new process; a system call ends the run.
 #include "kernel.S"
 #include "kernel_user.S"

@@ -1,5 +1,6 @@
-// A task that gives up the CPU by itself: from its first function, from one deeper, and from one whose callee-saved registers
-// are all in use. The checker walks it each time; where it sleeps is the return address that __switch_to_asm will pop.
+// A task that gives up the CPU voluntarily: from its first function, from one deeper, and from one whose callee-saved
+// registers are all in use. The checker has it walked each time; it sleeps at the return address that __switch_to_asm will
+// pop.
 //@ start none
 #include "kernel.S"
 

@@ -2,11 +2,11 @@
 //@ build bpf_trampoline:
 //@ build bpf_trampoline-records: -DRECORDS_KNOWN
 //@ build bpf_trampoline-fgraph: -DRECORDS_KNOWN -DWITH_FGRAPH
-// Trampolines that a JIT compiler generates for programs at the entry and at the return of a traced function. One record, for
-// the trampoline itself: between it and the traced function's caller's lies the slot of that call, which no record has.
-// RECORDS_KNOWN: the compiler has told ORC from where to where rbp points at a record. Programs sleep in what they call. In the
-// last build the function graph tracer is on the same calls, and what goes to the trampolines is the direct-call exit of
-// ftrace_regs_caller.
+// Trampolines that a JIT compiler generates for programs at the entry and at the return of a traced function. They build
+// one record, for the trampoline itself: between it and the record of the traced function's caller lies the slot of that
+// call, which is in no record. RECORDS_KNOWN: the compiler has given ORC the range in which rbp points at a record.
+// Programs sleep in what they call. In the last build the function graph tracer is on the same calls, and the direct-call
+// exit of ftrace_regs_caller leads to the trampolines.
 #ifdef WITH_FGRAPH
 #define FTRACE_REGS_CALLBACK	graph_then_direct
 #endif
@@ -36,7 +36,7 @@ END parent
 #define CALLS(trampoline)	trampoline
 #endif
 
-// Its own call never comes back: the trampoline calls it behind that, and returns for it.
+// Its own call never returns: the trampoline calls the code after it, and returns in its place.
 TRACED traced_call, CALLS(bpf_trampoline_call)
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
@@ -74,7 +74,7 @@ FUNC program_helper
 	LEAVE
 END program_helper
 
-// Generated code, behind all other. JIT name ... END_CODE name: a function with a record.
+// Generated code, after all other code. JIT name ... END_CODE name: a function with a record.
 .macro JIT name
 CODE \name
 						// CFA=rsp+8 RA=[cfa-8]

@@ -1,5 +1,5 @@
-// Chains of calls that a live patch's buffer of 100 entries has room for, and of more: the task sleeps below 80 calls, and
-// below 110.
+// Chains of calls that fit live patching's buffer of 100 entries and chains that do not: the task sleeps below 80 calls,
+// and below 110.
 //@ start none
 #include "kernel.S"
 

@@ -1,7 +1,7 @@
-// A second stack: `call_on_irq_stack` stores rsp in the top-most word of the irq stack, makes rsp point at that word,
-// calls a function and comes back with `pop %rsp`. Two ways lead back from the irq stack: that word, and rbp with the
-// frame record on the task stack. (As in a kernel, the one word leaves rsp 8 bytes off the usual 16-byte alignment at
-// that call; the functions on the irq stack allow for it.)
+// A second stack: `call_on_irq_stack` stores rsp in the topmost word of the IRQ stack, makes rsp point at that word, calls
+// a function and returns with `pop %rsp`. Two ways lead back from the IRQ stack: that word, and rbp with the frame record
+// on the task stack. (As in a kernel, the one word leaves rsp 8 bytes off the usual 16-byte alignment at that call; the
+// functions on the IRQ stack allow for it.)
 #include "guest.h"
 
 STACK irq, 0x4000
@@ -50,7 +50,7 @@ FUNC call_on_irq_stack
 	.cfi_def_cfa %rbp, 16
 	movq	__stack_irq_high(%rip), %rax
 	movq	%rsp, -8(%rax)			// the way back
-	leaq	-8(%rax), %rsp			// rsp on the irq stack; CFA, RA and rbp on the task stack
+	leaq	-8(%rax), %rsp			// rsp on the IRQ stack; CFA, RA and rbp on the task stack
 	call	*%rsi				// the one call with rsp not 16-byte aligned (see above)
 	popq	%rsp				// back; CFA=rsp+16 too
 	.cfi_def_cfa %rsp, 16
@@ -61,7 +61,7 @@ END call_on_irq_stack
 
 FUNC first_handler
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16; will link the irq stack to the task stack
+	pushq	%rbp				// CFA=rsp+16; will link the IRQ stack to the task stack
 	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16

@@ -1,5 +1,5 @@
-// Another stack, as of a coroutine: the CFA of the function that switched lies on the old one, which may be the lower one.
-// `by_rbp` finds its CFA by rbp, `by_rbx` by a register that only the youngest frame has.
+// Another stack, as for a coroutine: the CFA of the function that switched stacks lies on the old one, which may be the
+// lower one. `by_rbp` finds its CFA by rbp, `by_rbx` by a register that only the youngest frame has.
 #include "guest.h"
 
 STACK coroutine, 0x1000

@@ -1,7 +1,7 @@
-// BROKEN ON PURPOSE. `clobber` overwrites rbx without saving it on the stack: it keeps the old value in r11 and
-// returns with the wrong one; `caller` puts it back with the third instruction after the return. Every return address
-// is in order, so no comparison of return addresses can see it. What must catch it is the oracle's register witness:
-// rbx at the return of `clobber` is not what it was at the call. No other return of this guest is wrong.
+// BROKEN ON PURPOSE. `clobber` overwrites rbx without saving it on the stack: it keeps the old value in r11 and returns
+// with the wrong one; `caller` restores it with the third instruction after the return. Every return address is in order,
+// so no comparison of return addresses can detect it. The oracle's register witness must: rbx at the return of `clobber` is
+// not what it was at the call. No other return of this guest is wrong.
 #include "guest.h"
 
 FUNC guest_main
@@ -26,7 +26,7 @@ FUNC caller
 	pushq	%rbx
 	subq	$8, %rsp			// aligns rsp
 	movl	$7, %ebx
-	call	clobber				// comes back with the wrong rbx
+	call	clobber				// returns with the wrong rbx
 	addq	$1, %rax
 	shlq	$1, %rax
 	movq	%r11, %rbx			// rbx is right again

@@ -1,6 +1,6 @@
-// A function that aligns its frame to more than the ABI promises keeps its CFA in a register (GCC: the DRAP) and then in its
-// frame: CFA=r10, and once r10 is on the stack CFA=[rbp-8], which only an expression can say. Called with both values of
-// rsp mod 32, so that the distance from rbp to the CFA is not always the same.
+// A function that aligns its frame to more than the ABI promises keeps its CFA in a register (GCC calls it the DRAP) and
+// then in its frame: CFA=r10, and once r10 is on the stack CFA=[rbp-8], which only an expression can give. Called with both
+// values of rsp mod 32, so that the distance from rbp to the CFA varies.
 #include "guest.h"
 
 FUNC guest_main
@@ -37,7 +37,7 @@ FUNC realigned
 	leaq	8(%rsp), %r10			// CFA=r10
 	.cfi_def_cfa %r10, 0
 	andq	$-32, %rsp
-	pushq	-8(%r10)			// a copy of the return address, for those who look beside rbp
+	pushq	-8(%r10)			// a copy of the return address, for walks that look next to rbp
 	pushq	%rbp
 	movq	%rsp, %rbp			// the caller's rbp: [rbp], at no fixed distance from the CFA
 	.cfi_escape 0x10, 6, 2, 0x76, 0		// DW_CFA_expression rbp: breg6 0

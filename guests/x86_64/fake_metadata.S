@@ -1,5 +1,5 @@
-// Stack words that look like what marks an exception or the end: zero pairs with 1, 2 or 3 behind them, as locals and as saved
-// registers, and odd stack addresses like the encoded frame pointer of a pt_regs. None of them is in a record.
+// Stack words that look like what marks an exception boundary or the end: zero pairs followed by 1, 2 or 3, as locals and
+// as saved registers, and odd stack addresses like the encoded frame pointer of a pt_regs. None of them is in a record.
 //@ start none
 #include "kernel.S"
 

@@ -7,9 +7,9 @@
 //@ build fgraph-F3: -DDESIGN=3
 //@ build fgraph_no_padding-F3: -DDESIGN=3 -DBY8 -DNO_PADDING
 //@ build fgraph-F4: -DDESIGN=4
-// Functions that the function graph tracer traces: one with a frame record, and a leaf without. Interrupted from their first
-// instruction until their caller goes on. That one's rsp is a multiple of 16 at its calls, with BY8 it is 8 more. Where it
-// points, in a local variable that nobody has written yet, lies a return address of an earlier call.
+// Functions traced by the function graph tracer: one with a frame record, and a leaf without. Interrupted from their first
+// instruction until their caller resumes. The caller's rsp is a multiple of 16 at its calls, and 8 more with BY8. Where it
+// points, in a local variable that has not been written yet, lies a return address of an earlier call.
 #include "kernel.S"
 #include "kernel_fgraph.S"
 

@@ -3,7 +3,7 @@
 //@ build fgraph_irq_traced_by8-F0: -DDESIGN=0 -DBY8
 //@ build fgraph_irq_traced-F3: -DDESIGN=3 -DBY8
 //@ build fgraph_irq_traced-F4: -DDESIGN=4 -DBY8
-// The interrupt's handler is traced as well: it puts an entry on the same ret_stack, over what lies above the index.
+// The interrupt's handler is traced as well: it pushes an entry on the same ret_stack, over what lies above the index.
 #define IRQ_TRACED
 #include "kernel.S"
 #include "kernel_fgraph.S"
@@ -34,7 +34,7 @@ TRACED traced
 	LEAVE
 END traced
 
-// rdi: pt_regs. What the handler calls: the walk begins in here, behind a rewritten return address on the irq stack.
+// rdi: pt_regs. What the handler calls: the walk starts in here, after a hooked return address on the IRQ stack.
 TRACED traced_handler
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER

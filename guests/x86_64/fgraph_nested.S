@@ -2,9 +2,9 @@
 //@ build fgraph_nested-F0: -DDESIGN=0
 //@ build fgraph_nested-F3: -DDESIGN=3
 //@ build fgraph_nested-F4: -DDESIGN=4
-// Several entries on the ret_stack at once: traced functions that call traced functions, with words of the tracer between
-// the entries; a traced function that jumps to itself and to another, so that entries have the same slot and keep the
-// trampoline's own address.
+// Several entries on the ret_stack at once: traced functions that call traced functions, with data words of the tracer
+// between the entries; a traced function that jumps to itself and to another, so that entries have the same slot and keep
+// the trampoline's own address.
 #include "kernel.S"
 #include "kernel_fgraph.S"
 

@@ -4,9 +4,9 @@
 //@ build fgraph_stale_bp-F2: -DDESIGN=2
 //@ build fgraph_stale_bp-undefined: -DDESIGN=0 -DNO_HINTS
 //@ build fgraph_stale_bp-F3: -DDESIGN=3
-// The last instruction of return_to_handler: its unwind data say that rbp was saved in a word that lies below rsp by then, and
-// into which an interrupt pushes rbx. `parent` has its CFA from rbp, and in rbx the address of its caller's frame record, as
-// it could have that of a structure there.
+// The last instruction of return_to_handler: its unwind data say that rbp was saved in a word that lies below rsp by then,
+// and into which an interrupt pushes rbx. `parent` computes its CFA from rbp, and has the address of its caller's frame
+// record in rbx, as it could have the address of any structure there.
 #include "kernel.S"
 #include "kernel_fgraph.S"
 

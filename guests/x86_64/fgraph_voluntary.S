@@ -4,7 +4,7 @@
 //@ build fgraph_voluntary-F3: -DDESIGN=3
 //@ build fgraph_voluntary-F4: -DDESIGN=4
 //@ build fgraph_voluntary-entry: -DDESIGN=0 -DENTRY
-// The task is switched out where the tracer gives its recursion lock back, with no pt_regs on its stack: at the returns of a
+// The task is switched out where the tracer releases its recursion lock, with no pt_regs on its stack: at the returns of a
 // function with a frame record and of a leaf without; with ENTRY, at their entries.
 #include "kernel.S"
 #include "kernel_fgraph.S"

@@ -1,6 +1,6 @@
 //@ start none
-// Direct calls: a traced function's call ends in a trampoline of somebody's own. One builds no frame record; the other, as a JIT
-// compiler makes it, builds two: for the traced function's caller, and for the traced function.
+// Direct calls: a traced function's call ends in a trampoline of the tracer's own. One builds no frame record; the other,
+// as a JIT compiler makes it, builds two: for the traced function's caller, and for the traced function.
 #include "kernel.S"
 #include "kernel_fgraph.S"
 

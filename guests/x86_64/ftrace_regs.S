@@ -1,9 +1,9 @@
 //@ start none
 //@ build ftrace_regs-orc: -DFTRACE_CALLBACK=ftrace_ops_func -DORC_ONLY
 //@ build ftrace_regs-fp: -DFTRACE_CALLBACK=ftrace_ops_func -DTARGET_NO_PADDING
-// Every instruction of ftrace_caller and ftrace_regs_caller, in a kernel with frame pointers and in one without. Three functions
-// are traced: the outermost of the task, one whose callback wants all registers, and one whose callback asks for a direct call.
-// Each callback sleeps where it gives its lock back.
+// Every instruction of ftrace_caller and ftrace_regs_caller, in a kernel with frame pointers and in one without. Three
+// functions are traced: the outermost of the task, one whose callback wants all registers, and one whose callback requests
+// a direct call. Each callback sleeps where it releases its lock.
 #include "kernel.S"
 #include "kernel_fgraph.S"
 
@@ -53,7 +53,7 @@ FUNC ftrace_ops_func
 	LEAVE
 END ftrace_ops_func
 
-// Never runs. Its last byte, or padding, is what a walk looks up for direct_target's address.
+// Never runs. Its last byte, or padding, is what a walk finds when it looks up direct_target's address.
 FUNC neighbour_of_target
 						// CFA=rsp+8 RA=[cfa-8]
 #ifdef TARGET_NO_PADDING
@@ -62,7 +62,7 @@ FUNC neighbour_of_target
 	ret
 END neighbour_of_target
 
-// Where the direct call goes: as if traced_direct had called it.
+// The target of the direct call: as if traced_direct had called it.
 FUNC direct_target
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rdi				// CFA=rsp+16

@@ -1,5 +1,5 @@
-// The idle task of the CPU that booted: its stack ends in the boot code, and its last record is that of the first function
-// called there. (A kernel idles for ever; this one twice.)
+// The idle task of the boot CPU: its stack ends in boot code, and its last record is that of the first function called
+// there. (A kernel idles for ever; this one twice.)
 //@ start none
 #include "kernel.S"
 

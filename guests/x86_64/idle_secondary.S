@@ -1,5 +1,5 @@
-// The idle task of another CPU: it does not begin in ret_from_fork but in boot code, which takes the empty stack, calls what
-// initial_code says and has no caller.
+// The idle task of another CPU: it does not begin in ret_from_fork but in boot code, which takes the empty stack, calls the
+// function in initial_code, and has no caller.
 //@ start none
 #define OTHER_ENTRY secondary_startup
 #include "kernel.S"

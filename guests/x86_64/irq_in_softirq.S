@@ -1,4 +1,4 @@
-// Interrupts during a softirq, which has the irq stack already: do_softirq_own_stack switches, the handler does not.
+// Interrupts during a softirq, which already has the IRQ stack: do_softirq_own_stack switches, the handler does not.
 //@ start none
 #include "kernel.S"
 

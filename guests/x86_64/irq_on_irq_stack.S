@@ -1,5 +1,5 @@
-// Interrupts while the irq stack is in use: their handler stays on the irq stack, below the work that was there already.
-// Beside the frame records, the word at the top of the irq stack leads back to the task stack.
+// Interrupts while the IRQ stack is in use: their handler stays on the IRQ stack, below the work that was there already.
+// Besides the frame records, the word at the top of the IRQ stack leads back to the task stack.
 //@ start none
 #include "kernel.S"
 
@@ -17,7 +17,7 @@ FUNC guest_main
 	ret
 END guest_main
 
-// As if an interrupt did it: calls the function in rdi with the argument in rsi on the irq stack.
+// As an interrupt would do it: calls the function in rdi with the argument in rsi on the IRQ stack.
 FUNC run_on_irq_stack
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
@@ -31,7 +31,7 @@ FUNC run_on_irq_stack
 	movq	%rsi, %rdi
 	movq	hardirq_stack_ptr(%rip), %rcx
 	movq	%rsp, (%rcx)			// the way back
-	movq	%rcx, %rsp			// rsp on the irq stack; CFA, RA and rbp on the task stack
+	movq	%rcx, %rsp			// rsp on the IRQ stack; CFA, RA and rbp on the task stack
 	ORC_SP_INDIRECT 24, -16
 	call	*%rax
 	popq	%rsp				// back
@@ -49,7 +49,7 @@ END run_on_irq_stack
 
 FUNC work
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16; links the irq stack to the task stack
+	pushq	%rbp				// CFA=rsp+16; links the IRQ stack to the task stack
 	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16

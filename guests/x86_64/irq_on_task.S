@@ -1,5 +1,5 @@
-// Interrupts on the task stack, whose handler runs on the irq stack: the word at the top of the irq stack, frame records and
-// pt_regs lead back.
+// Interrupts on the task stack, whose handler runs on the IRQ stack: the word at the top of the IRQ stack, frame records
+// and pt_regs lead back.
 //@ start none
 #include "kernel.S"
 #include "kernel_body.S"

@@ -1,12 +1,12 @@
 //@ start none
-// A live-patched function: the handler of its call to ftrace_caller puts the replacement's address where ftrace_caller goes on,
-// and gives its lock back. Switched out behind that, the task will never run the old function again, but goes on in the new one.
-// The label redirect_call and the two words tell the harness so.
+// A live-patched function: the handler of its call to ftrace_caller stores the replacement's address where ftrace_caller
+// will continue, and releases its lock. A task that is switched out after that will never run the old function again, but
+// resumes in the new one. The label redirect_call and the two words are for the harness (guests/KERNEL.md).
 #define FTRACE_CALLBACK		klp_ftrace_handler
 #include "kernel.S"
 #include "kernel_fgraph.S"
 
-WORD __redirect_from				// where the call that is redirected was to go on
+WORD __redirect_from				// where the redirected call was to continue
 WORD __redirect_to				// and where it will
 
 FUNC guest_main
@@ -48,7 +48,7 @@ FUNC klp_ftrace_handler
 	movq	%rax, __redirect_from(%rip)
 	leaq	new_function(%rip), %rax
 	movq	%rax, __redirect_to(%rip)
-	movq	%rax, FREGS_RIP(%rcx)		// from here on old_function is not what goes on
+	movq	%rax, FREGS_RIP(%rcx)		// from here on old_function will not resume
 redirect_call:
 	RECURSION_UNLOCK %r8
 .Lbusy:

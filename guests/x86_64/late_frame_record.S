@@ -1,5 +1,5 @@
-// Every instruction of a prologue and an epilogue matters: between the entry of `late` and the instruction that makes
-// rbp point at its record, and again between the reload of rbp and the return, a walk by frame records alone skips the
+// Every instruction of a prologue and an epilogue matters: between the entry of `late` and the instruction that makes rbp
+// point at its record, and again between the reload of rbp and the return, a walk along frame records alone leaves out the
 // caller.
 #include "guest.h"
 
@@ -43,7 +43,7 @@ FUNC late
 	movq	%rbx, (%rsp)
 	movq	%r12, 8(%rsp)
 	movq	%rdi, %rbx
-	movq	%rbp, 32(%rsp)			// the record is complete; rbp is still the caller's
+	movq	%rbp, 32(%rsp)			// the record is complete; rbp still holds the caller's value
 	.cfi_offset %rbp, -16
 	movq	%rdi, %r12
 	leaq	32(%rsp), %rbp			// CFA=rbp+16: the record is linked

@@ -1,5 +1,5 @@
-// Frames less aligned than the ABI promises, which the CPU does not mind: rsp is 8 mod 16 at one call, as in hand-written code
-// without calls of its own kind, and 4 mod 8 at another.
+// Frames less aligned than the ABI promises, which the CPU does not mind: rsp is 8 mod 16 at one call, as in hand-written
+// code that calls only its own kind, and 4 mod 8 at another.
 #include "guest.h"
 
 FUNC guest_main

@@ -1,4 +1,4 @@
-// A task that has never run: nobody has called ret_from_fork_asm, and only the saved frame pointer (pt_regs|1) says that the
+// A task that has never run: ret_from_fork_asm was not called, and only the saved frame pointer (pt_regs|1) says that the
 // stack ends there. Then its first run, and the same task asleep.
 //@ start none
 #include "kernel.S"

@@ -1,6 +1,6 @@
-// Holes of three kinds in an SFrame section: functions that it does not list, one that is listed without a row, and one whose
-// rows cannot be read. All but `bare` keep a frame record, so a walk that falls back to it where nothing is listed comes
-// through; the CFI know all of them.
+// Holes of three kinds in an SFrame section: functions that it does not list, one that is listed without a row, and one
+// whose rows cannot be read. All but `bare` keep a frame record, so a walk that falls back to it where nothing is listed
+// gets through; the CFI covers all of them.
 #include "guest.h"
 #include "sframe.h"
 
@@ -92,7 +92,7 @@ END leaf
 	SFRAME_ROW 31, 8
 	SFRAME_ROWS_OF without_row, 0
 	SFRAME_ROWS_OF corrupt, 1
-	.byte	0, 0x63, 8			// the size of words is 3, which there is not
+	.byte	0, 0x63, 8			// a word size of 3, which does not exist
 	SFRAME_ROWS_OF leaf, 1
 	SFRAME_ROW 0, 8
 	SFRAME_END

@@ -1,4 +1,5 @@
-// No unwind data at all: as most programs are, built with frame pointers. What a walk of user stacks falls back to.
+// No unwind data at all, as in most programs built with frame pointers: the case in which a walk of user stacks falls back
+// to them.
 //@ start none
 #include "guest.h"
 

@@ -1,6 +1,6 @@
-// A call that never returns may be a function's last instruction; its return address then lies behind the function. A walk
-// must look up the byte before it. Behind `padded` lies padding, of which no unwind data speak; behind `flush` begins
-// `bystander`, which has another frame.
+// A call that never returns may be a function's last instruction; its return address then lies after the function, and a
+// walk must look up the byte before it. After `padded` comes padding without unwind data; after `flush` comes `bystander`,
+// which has another frame.
 #include "guest.h"
 
 FUNC guest_main

@@ -1,6 +1,6 @@
-// Where the unwind data say that a function has no caller, the stack ends, whatever rbp holds: here a plain number, so that
-// no frame pointer tells. `_start` calls on from there; `thread`, which nobody called, takes the rest of the run. Between
-// them `liar` **says so and has a caller**: who believes it loses all that is older.
+// Where the unwind data say that a function has no caller, the stack ends, whatever rbp holds: here a plain number, so the
+// frame pointer does not show the end. `_start` makes calls from there; `thread`, which was not called, runs the rest.
+// Between them `liar` **says that it has no caller, but has one**: a walk that believes it loses everything older.
 //@ start none
 #include "guest.h"
 

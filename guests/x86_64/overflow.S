@@ -1,6 +1,6 @@
-// The end of the task stack, twice. `deep` goes there in one step: no exception frame fits, so irqs and faults become double
-// faults, which a stack of their own takes; this kernel comes back from them. Then `recurse_for_ever` pushes until
-// it touches the guard page, by itself or in a handler that it still had room to enter, and the run ends there.
+// The end of the task stack, twice. `deep` goes there in one step: no exception frame fits, so irqs and faults become
+// double faults, taken on a stack of their own, from which this kernel returns. Then `recurse_for_ever` pushes until it
+// touches the guard page, by itself or in a handler that it still had room to enter, and the run ends there.
 //@ start none
 #include "kernel.S"
 
@@ -20,7 +20,7 @@ FUNC guest_main
 	ret
 END guest_main
 
-// rdi: how many more of these.
+// rdi: how many more of these calls.
 FUNC recurse
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
@@ -43,8 +43,8 @@ FUNC recurse
 	ret
 END recurse
 
-// Takes rsp to 32 bytes above the end of the stack in one step: none is interrupted where the frame of an exception fits and
-// what the handlers push does not.
+// Takes rsp to 32 bytes above the end of the stack in one step, so that no instruction is interrupted where the exception
+// frame fits but what the handlers push does not.
 FUNC deep
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
@@ -80,7 +80,7 @@ FUNC leaf
 	ret
 END leaf
 
-// rdi: how deep it is. The pushes, of a word each, and not the step of 1 KiB, arrive at the guard page.
+// rdi: how deep it is. It is the pushes, of a word each, that reach the guard page, not the step of 1 KiB.
 FUNC recurse_for_ever
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16

@@ -1,5 +1,5 @@
 // Calls through a procedure linkage table as linkers make it: 16-byte stubs, bound at the first call. Its rows repeat with
-// every stub (SFrame: PCTYPE_MASK), so the section is written by hand; the second stub's rows are those of the first.
+// every stub (SFrame: PCTYPE_MASK), so the section is hand-written; the second stub's rows are those of the first.
 #include "guest.h"
 #include "sframe.h"
 
@@ -41,7 +41,7 @@ FUNC plt_head
 	pushq	got + 8(%rip)			// CFA=rsp+24
 	.cfi_def_cfa_offset 24
 	jmpq	*got + 16(%rip)
-	.byte	0x0f, 0x1f, 0x40, 0		// nopl: to the size of a stub
+	.byte	0x0f, 0x1f, 0x40, 0		// nopl: pads to the size of a stub
 END plt_head
 
 FUNC plt
@@ -60,7 +60,7 @@ FUNC plt
 	.4byte	plt_head - . - 4
 END plt
 
-// Binds the stub whose number is at 8(%rsp), and goes where it leads.
+// Binds the stub whose number is at 8(%rsp), and goes to its function.
 FUNC resolve
 						// CFA=rsp+24 RA=[cfa-8]
 	.cfi_def_cfa_offset 24

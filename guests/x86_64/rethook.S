@@ -1,6 +1,6 @@
 //@ start none
 // Functions whose return is hooked by a rethook, one called by the other. The task can be switched out when the node is
-// gone and the slot is as it was.
+// unlinked and the slot holds the original address again.
 #define FTRACE_CALLBACK		rethook_hook
 #include "kernel.S"
 #include "kernel_fgraph.S"

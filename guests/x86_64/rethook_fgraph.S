@@ -2,8 +2,8 @@
 //@ build rethook_fgraph-rethook_first:
 //@ build rethook_fgraph-fgraph_first: -DFGRAPH_FIRST
 //@ build rethook_fgraph-no_padding: -DFGRAPH_FIRST -DNO_PADDING -DFRAMELESS
-// A rethook and the function graph tracer on the same call: the second to come takes the first one's trampoline for the return
-// address. The function sleeps, and so do both of what runs at its return, where they let the CPU go.
+// A rethook and the function graph tracer on the same call: whichever hooks second takes the first one's trampoline for the
+// return address. The function sleeps, and so do both handlers that run at its return, where they release the CPU.
 #define FTRACE_CALLBACK		both_func
 #include "kernel.S"
 #include "kernel_fgraph.S"

@@ -1,6 +1,6 @@
-// The return address lives in a register and not on the stack. `kept_in_rdx` pops it, calls a function (whose own
-// return address overwrites the slot) and pushes it again; `returns_by_r11` pops it and returns with an indirect jump;
-// `slot_is_scratch` does so too and meanwhile keeps a number in the slot. None of the three has a frame record.
+// The return address is in a register and not on the stack. `kept_in_rdx` pops it, calls a function (whose own return
+// address overwrites the slot) and pushes it again; `returns_by_r11` pops it and returns with an indirect jump;
+// `slot_is_scratch` does so too, and meanwhile keeps a number in the slot. None of the three has a frame record.
 #include "guest.h"
 
 FUNC guest_main

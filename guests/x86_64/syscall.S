@@ -1,5 +1,5 @@
-// System calls: for some instructions the kernel runs on the user's rsp, and with its rbp until pt_regs are complete; from
-// then on the stack ends there. The user's rbp is a record of its own first, then an odd number.
+// System calls: for some instructions the kernel runs on the user's rsp, and with the user's rbp until pt_regs is complete;
+// from then on the stack ends there. The user's rbp is a record of its own first, then an odd number.
 //@ start none
 #define OTHER_TASK become_user
 #define WALKS_USER
@@ -18,7 +18,7 @@ FUNC guest_main
 	ret
 END guest_main
 
-// The process begins here: nobody called, and rsp is the high end of the user stack.
+// The process begins here: it was not called, and rsp is the high end of the user stack.
 CODE user_main
 	movl	$5, %edi
 	call	user_call

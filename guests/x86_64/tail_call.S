@@ -1,6 +1,6 @@
-// Tail calls in the shape of memset -> memset_generic: `fill` has no frame and jumps to `fill_generic`; `fill_framed`
-// had a frame, takes it down and then jumps. `fill_generic` returns straight to `caller`: until the jump `fill` or
-// `fill_framed` belongs in the trace, after it the function is rightly gone.
+// Tail calls in the shape of memset -> memset_generic: `fill` has no frame and jumps to `fill_generic`; `fill_framed` had a
+// frame, removes it and then jumps. `fill_generic` returns straight to `caller`: until the jump, `fill` or `fill_framed`
+// belongs in the trace; after it the function is rightly gone.
 #include "guest.h"
 
 FUNC guest_main
@@ -47,12 +47,12 @@ FUNC fill
 	movq	%rdi, %rax
 	testq	%rdx, %rdx
 	je	1f
-	jmp	fill_generic			// no call: `fill` is gone
+	jmp	fill_generic			// not a call: `fill` is gone
 1:
 	ret
 END fill
 
-// As `fill`, but asks a function first.
+// As `fill`, but makes a call first.
 FUNC fill_framed
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
@@ -68,7 +68,7 @@ FUNC fill_framed
 	popq	%rdi
 	popq	%rbp				// CFA=rsp+8
 	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	jmp	fill_generic			// no call: `fill_framed` is gone
+	jmp	fill_generic			// not a call: `fill_framed` is gone
 END fill_framed
 
 // rdi: bytes. Returns them, rounded down to a multiple of 8.

@@ -1,5 +1,5 @@
-// Exceptions in user mode: whatever stack the CPU pushed its frame on, pt_regs end up at the high end of the task's stack,
-// and no value of the user's, least of all its rbp, may lead any further.
+// Exceptions in user mode: whatever stack the CPU pushed its frame on, pt_regs ends up at the high end of the task's stack,
+// and no value from user mode, least of all rbp, may lead any further.
 //@ start none
 #define OTHER_TASK become_user
 #define WALKS_USER
@@ -18,7 +18,7 @@ FUNC guest_main
 	ret
 END guest_main
 
-// The process begins here: nobody called, and rsp is the high end of the user stack.
+// The process begins here: it was not called, and rsp is the high end of the user stack.
 CODE user_main
 	movl	$2, %ebx
 .Lagain:
@@ -47,7 +47,7 @@ FUNC user_caller
 	ret
 END user_caller
 
-// rbp is a plain number here, as in programs built without frame pointers; an odd one, as a kernel's encoded pt_regs are.
+// rbp holds a plain number here, as in programs built without frame pointers; an odd one, like a kernel's encoded pt_regs.
 FUNC user_leaf
 						// CFA=rsp+8 RA=[cfa-8]
 	movq	%rbp, %rdx

@@ -1,6 +1,6 @@
-// LEAF name ... END_LEAF name: hand-written code that an annotation declares to be a leaf, in the way of a kernel whose
-// assembly gets unwind data like that: one row for the whole function, CFA=sp, RA=x30, x29 the caller's. Nobody checks it.
-// With UNANNOTATED, the same code without unwind data.
+// LEAF name ... END_LEAF name: hand-written code that an annotation declares to be a leaf, as in a kernel whose assembly
+// gets its unwind data that way: one row for the whole function, CFA=sp, RA=x30, x29 retained. Nothing checks it. With
+// UNANNOTATED, the same code without unwind data.
 #ifdef UNANNOTATED
 .macro LEAF name
 	CODE \name

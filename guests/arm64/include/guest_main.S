@@ -1,4 +1,4 @@
-// What most guests of the small kernel begin with: `parent` is theirs.
+// How most guests of the small kernel begin; they define `parent`.
 FUNC guest_main
 							// CFA=sp RA=x30
 	ENTER

@@ -1,10 +1,10 @@
-// A small kernel for the guests that are really interrupted (guests/KERNEL.md): this file boots, owns the data and the
+// A small kernel for the guests that are really interrupted (guests/KERNEL.md): this file boots, and holds the data and the
 // handlers; kernel_entry.S holds the vectors, kernel_sched.S the tasks. A guest includes it and defines `guest_main`.
-// It may say before that what the second task runs (OTHER_FN, a function, and OTHER_ARG, an address for it), what a
-// softirq does (SOFTIRQ_ACTION), and what a system call does (SYS_CALL); or, with OTHER_PC, that the second task does not
-// start in ret_from_fork; or, with PREEMPT_COUNT, that there is a word that forbids preemption; or what an interrupt
-// (IRQ_ACTION, which calls `handle`) or a breakpoint instruction (BRK_HANDLER) does. Nothing of that may change once the
-// kernel runs: an exception can switch tasks at once.
+// Before that it may define what the second task runs (OTHER_FN, a function, and OTHER_ARG, an address for it), what a
+// softirq does (SOFTIRQ_ACTION), and what a system call does (SYS_CALL); OTHER_PC, if the second task does not start in
+// ret_from_fork; PREEMPT_COUNT, if there is a word that disables preemption; or what an interrupt (IRQ_ACTION, which calls
+// `handle`) or a breakpoint instruction (BRK_HANDLER) does. None of this may change once the kernel runs: an exception can
+// switch tasks at any time.
 #include "guest.h"
 #include "frame.S"
 
@@ -13,7 +13,7 @@
 #define OTHER_ARG	task_boot
 #endif
 
-// pt_regs: x0..x30, then what follows. PT_RECORD is a metadata record {0, 0, type}, to which x29 points in a handler.
+// pt_regs: x0..x30, then the following. PT_RECORD is a metadata record {0, 0, type}, at which x29 points in a handler.
 #define PT_LR		240
 #define PT_SP		248
 #define PT_PC		256
@@ -25,7 +25,7 @@
 #define PT_SIZE		320
 
 #define TYPE_FINAL	1				// the outermost record of a task
-#define TYPE_PT_REGS	2				// behind it lie registers that were interrupted in the kernel
+#define TYPE_PT_REGS	2				// followed by registers that were interrupted in the kernel
 
 // struct task. TASK_CONTEXT is x19..x28, fp, sp, pc.
 #define TASK_LOW	0
@@ -34,7 +34,7 @@
 #define TASK_FP		96
 #define TASK_SP		104
 #define TASK_PC		112
-#define TASK_X18	120				// with SCS, x18 of the task while the irq stack is in use
+#define TASK_X18	120				// with SCS, x18 of the task while the IRQ stack is in use
 #define TASK_SIZE	128
 
 #define STACK_SHIFT	14				// 16 KiB stacks at multiples of 32 KiB: bit 14 of a good SP is 0
@@ -68,8 +68,8 @@ WORD other_done						// set by a task_other that has nothing left to do
 WORD preempt_count					// not 0: an interrupt may not preempt here
 #endif
 
-// Boot. SP becomes the address of the boot task's pt_regs; they lie 16 bytes lower where the harness asks for the other
-// residue of the CFA. The record stays at the end of the stack in both cases, for that is how a walk knows it.
+// Boot. SP becomes the address of the boot task's pt_regs; they lie 16 bytes lower if the harness asks for the other
+// residue of the CFA. The record stays at the end of the stack in both cases, because that is how a walk recognises it.
 CODE _start
 	mov	x30, xzr
 	adr	x0, task_boot
@@ -99,7 +99,7 @@ CODE _start
 	b	__sentinel				// the run ends
 END_CODE _start
 
-// The bounds of the second task, and what it will run.
+// The bounds of the second task's stack, and what it will run.
 FUNC setup_other
 							// CFA=sp RA=x30
 	adr	x0, task_other
@@ -135,15 +135,15 @@ FUNC walk_task
 END walk_task
 
 #ifdef WALKS_USER
-// Here a kernel would take a backtrace of user mode, on the way back to it. x0: the pt_regs of the entry.
+// Here a kernel would take a backtrace of user mode, on its way back to it. x0: the pt_regs of the entry.
 FUNC walk_user
 							// CFA=sp RA=x30
 	ret
 END walk_user
 #endif
 
-// x0: the argument for the function, x1: the function. The record that links the two stacks is on the old one; SP and
-// x29 are on different stacks between the two switches.
+// x0: the argument for the function, x1: the function. The record that links the two stacks is on the old one; between the
+// two switches SP and x29 are on different stacks.
 FUNC call_on_irq_stack
 							// CFA=sp RA=x30
 	mrs	x9, daif
@@ -152,15 +152,15 @@ FUNC call_on_irq_stack
 	mrs	x10, sp_el0
 	str	x18, [x10, #TASK_X18]
 	adr	x18, __stack_scs_irq_low
-nest_to_scs:						// a nested call would save the wrong x18, from here
+nest_to_scs:						// from here on, a nested call would save the wrong x18,
 	ldr	x18, [x18]
 #endif
 	ENTER
 	adr	x10, __stack_irq_high
 	ldr	x10, [x10]
-	mov	sp, x10					// SP on the irq stack; CFA, RA and x29 on the old stack
+	mov	sp, x10					// SP on the IRQ stack; CFA, RA and x29 on the old stack
 #ifdef SCS
-nest_from_scs:						// to here
+nest_from_scs:						// up to here
 #endif
 	msr	daif, x9
 	blr	x1
@@ -169,20 +169,20 @@ nest_from_scs:						// to here
 	mov	sp, x29					// back; CFA=sp+16 too
 	.cfi_def_cfa sp, 16
 #ifdef SCS
-nest_to_scs_back:					// and from here
+nest_to_scs_back:					// and again from here
 #endif
 	ldp	x29, x30, [sp], #16			// CFA=sp RA=x30
 	.cfi_def_cfa_offset 0; .cfi_restore x29; .cfi_restore x30
 #ifdef SCS
 	mrs	x10, sp_el0
 	ldr	x18, [x10, #TASK_X18]
-nest_from_scs_back:					// to here
+nest_from_scs_back:					// up to here
 #endif
 	msr	daif, x9
 	ret
 END call_on_irq_stack
 
-// x0: pt_regs, x1: the handler. Calls it on the irq stack, unless the task stack has already been left.
+// x0: pt_regs, x1: the handler. Calls it on the IRQ stack, unless the interrupted code had already left the task stack.
 FUNC do_interrupt_handler
 							// CFA=sp RA=x30
 	ENTER
@@ -197,7 +197,7 @@ FUNC do_interrupt_handler
 2:	LEAVE
 END do_interrupt_handler
 
-// The C of an interrupt that arrived in the kernel. D and A are open while it is handled, I and F closed.
+// The C code of an interrupt taken in the kernel. While it is handled, D and A are unmasked, I and F masked.
 FUNC el1_interrupt_handler
 							// CFA=sp RA=x30
 	ENTER	32
@@ -221,12 +221,12 @@ FUNC el1_interrupt_handler
 	cbnz	x2, 1f
 #endif
 	ldr	x0, [x19, #PT_PSTATE]
-	tbnz	x0, #7, 1f				// it arrived where interrupts are masked: no place to preempt
+	tbnz	x0, #7, 1f				// interrupts were masked where it arrived: not preemptible
 	mrs	x0, sp_el0
 	ldr	x0, [x0, #TASK_LOW]
 	eor	x0, x0, x29
 	lsr	x0, x0, #STACK_SHIFT
-	cbnz	x0, 1f					// nor is the irq stack
+	cbnz	x0, 1f					// neither is the IRQ stack
 	adr	x0, need_resched
 	ldr	x1, [x0]
 	cbz	x1, 1f
@@ -236,7 +236,7 @@ FUNC el1_interrupt_handler
 	LEAVE	32
 END el1_interrupt_handler
 
-// The C of an NMI that arrived in the kernel: everything stays masked.
+// The C code of an NMI taken in the kernel: everything stays masked.
 FUNC el1_nmi_handler
 							// CFA=sp RA=x30
 	ENTER
@@ -245,7 +245,7 @@ FUNC el1_nmi_handler
 	LEAVE
 END el1_nmi_handler
 
-// The C of a fault that arrived in the kernel: what the interrupted code allowed is allowed again.
+// The C code of a fault taken in the kernel: unmasks what the interrupted code had unmasked.
 FUNC el1_sync_handler
 							// CFA=sp RA=x30
 	ENTER
@@ -269,7 +269,7 @@ FUNC el1_sync_handler
 	LEAVE
 END el1_sync_handler
 
-// The C of an SError that arrived in the kernel: only D is open.
+// The C code of an SError taken in the kernel: only D is unmasked.
 FUNC el1_error_handler
 							// CFA=sp RA=x30
 	ENTER
@@ -297,7 +297,7 @@ FUNC do_nmi
 	LEAVE
 END do_nmi
 
-// x0: pt_regs. What every handler comes to in the end.
+// x0: pt_regs. Every handler ends up here.
 FUNC handle
 							// CFA=sp RA=x30
 	ENTER
@@ -313,7 +313,7 @@ FUNC handle_bad_stack
 	LEAVE
 END handle_bad_stack
 
-// From task context, with its interrupts off: the softirqs run on the irq stack.
+// From task context, with interrupts masked there: the softirqs run on the IRQ stack.
 FUNC do_softirq_own_stack
 							// CFA=sp RA=x30
 	ENTER	32
@@ -328,7 +328,7 @@ FUNC do_softirq_own_stack
 	LEAVE	32
 END do_softirq_own_stack
 
-// On the irq stack. An action runs with interrupts on.
+// On the IRQ stack. An action runs with interrupts unmasked.
 FUNC do_softirq
 							// CFA=sp RA=x30
 	ENTER

@@ -1,5 +1,5 @@
-// Something to interrupt: a caller with a frame record, a function that links its record late, and a leaf without one.
-// Returns in x0 what the path computed.
+// Code to interrupt: a caller with a frame record, a function that links its record late, and a leaf without one. Returns
+// in x0 what the path computed.
 FUNC body
 							// CFA=sp RA=x30
 	ENTER	32

@@ -1,23 +1,23 @@
 // Vectors, entry and exit of the small kernel. Part of kernel.S.
 //
-// Here SP, x29 and x30 say nothing about a caller; the comments say where the interrupted state is. An exception that
-// arrives while ELR_EL1 and SPSR_EL1 hold the only copy of the interrupted pc and status destroys them, on hardware as
-// here. These ranges, the second address of each excluded, cannot nest:
+// In this file SP, x29 and x30 say nothing about a caller; the comments say where the interrupted state is. An exception
+// taken while ELR_EL1 and SPSR_EL1 hold the only copy of the interrupted pc and status destroys them, on hardware as here.
+// No exception can nest in these ranges, the second address of each excluded:
 //
 //   vectors                  .. its end
 //   <entry>, __bad_stack     .. nest_from_<entry>, nest_from_bad_stack
 //   nest_to_kernel           .. the end of ret_to_kernel
 //   nest_to_user             .. the end of ret_to_user
 //
-// Three more concern some exceptions only. Between el0_64_sync and nest_from_esr another synchronous exception overwrites
-// ESR_EL1. Between __bad_stack and nest_from_tpidr another exception overwrites the SP that overflowed, if bit 14 is set
-// in the addresses of the overflow stack. With SCS, another use of the irq stack loses x18 in call_on_irq_stack, from
-// nest_to_scs to nest_from_scs and from nest_to_scs_back to nest_from_scs_back.
+// Three more ranges concern some exceptions only. Between el0_64_sync and nest_from_esr another synchronous exception
+// overwrites ESR_EL1. Between __bad_stack and nest_from_tpidr another exception overwrites the SP that overflowed, if bit
+// 14 is set in the addresses of the overflow stack. With SCS, another use of the IRQ stack loses x18 in call_on_irq_stack,
+// from nest_to_scs to nest_from_scs and from nest_to_scs_back to nest_from_scs_back.
 //
-// Everywhere else entry, handler and exit may be interrupted by whatever ignores the masks. Between nest_from_<entry> and
-// nest_record_<entry> that is survived, but pt_regs are not complete, so no walk by records can get across them.
+// Everywhere else, exceptions that no mask stops may interrupt entry, handler and exit. Between nest_from_<entry> and
+// nest_record_<entry> the interrupted state survives, but pt_regs is not complete, so no walk along records can cross it.
 
-// One slot. Room for pt_regs, and without a spare register the question whether it is still inside of the stack.
+// One slot. Makes room for pt_regs and, without a spare register, tests whether it is still inside the stack.
 .macro SLOT handler
 	.p2align 7
 	sub	sp, sp, #PT_SIZE			// interrupted SP=sp+320, x0 as it was
@@ -27,17 +27,17 @@
 	sub	x0, sp, x0				// x0 is itself again
 	sub	sp, sp, x0				// sp=SP-320
 	b	\handler
-1:	msr	tpidr_el0, x0				// overflow: SP-320 is kept here,
+1:	msr	tpidr_el0, x0				// overflow: SP-320 is saved here,
 	sub	x0, sp, x0
 	msr	tpidrro_el0, x0				// and x0 here
 	adr	x0, __stack_overflow_high
 	ldr	x0, [x0]
 	mov	sp, x0
 	mrs	x0, tpidr_el0
-	sub	x0, sp, x0				// how far below the top of the overflow stack SP-320 is
+	sub	x0, sp, x0				// how far SP-320 is below the top of the overflow stack
 	tst	x0, #~0xfff
 	b.ne	__bad_stack
-	sub	sp, sp, x0				// it was the overflow stack that was interrupted
+	sub	sp, sp, x0				// the overflow stack itself was interrupted
 	mrs	x0, tpidrro_el0
 	b	\handler
 .endm
@@ -47,7 +47,7 @@
 	.globl vectors
 	.type vectors, %function
 vectors:
-nest_to_vectors:				// nothing can nest in here
+nest_to_vectors:				// no exception can nest in here
 	SLOT	bad_mode				// EL1 with SP_EL0
 	SLOT	bad_mode
 	SLOT	bad_mode
@@ -90,7 +90,7 @@ END_CODE bad_mode
 	stp	x28, x29, [sp, #224]
 .endm
 
-// Entry from the kernel. x29 is the interrupted one until it moves, x30 until the handler is called.
+// Entry from the kernel. x29 holds the interrupted value until it moves, x30 until the handler is called.
 .macro KERNEL_ENTRY_1 name
 	SAVE_REGISTERS
 	add	x21, sp, #PT_SIZE			// the interrupted SP
@@ -102,12 +102,13 @@ nest_from_\name:					// interrupted pc=x22, pstate=x23
 	stp	xzr, xzr, [sp, #PT_RECORD]
 	mov	x0, #TYPE_PT_REGS
 	str	x0, [sp, #PT_TYPE]
-	add	x29, sp, #PT_RECORD			// x29 is a record that names pt_regs; their pc is still stale
-	stp	x22, x23, [sp, #PT_PC]			// pt_regs are complete
+	add	x29, sp, #PT_RECORD			// x29 points at a record in pt_regs, whose pc is still stale
+	stp	x22, x23, [sp, #PT_PC]			// pt_regs is complete
 nest_record_\name:
 .endm
 
-// Entry from user mode: SP is the pt_regs at the end of the task's stack. The kernel runs without the user's values.
+// Entry from user mode: SP is the pt_regs at the end of the task's stack. The kernel does not keep any of the user's values
+// in registers.
 .macro KERNEL_ENTRY_0 name
 	SAVE_REGISTERS
 	.irp	n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14
@@ -127,14 +128,14 @@ nest_from_\name:					// interrupted pc=x22, pstate=x23
 	stp	xzr, xzr, [sp, #PT_RECORD]
 	mov	x0, #TYPE_FINAL
 	str	x0, [sp, #PT_TYPE]
-	add	x29, sp, #PT_RECORD			// x29 is the outermost record
-	stp	x22, x23, [sp, #PT_PC]			// pt_regs are complete
+	add	x29, sp, #PT_RECORD			// x29 points at the outermost record
+	stp	x22, x23, [sp, #PT_PC]			// pt_regs is complete
 nest_record_\name:
 	mov	w0, #-1
 	str	w0, [sp, #PT_SYSCALLNO]			// no system call
 .endm
 
-// x0..x30 out of pt_regs at SP, and away.
+// Restores x0..x30 from pt_regs at SP, and returns from the exception.
 .macro RESTORE_REGISTERS
 	ldp	x0, x1, [sp, #0]
 	ldp	x2, x3, [sp, #16]
@@ -150,7 +151,7 @@ nest_record_\name:
 	ldp	x22, x23, [sp, #176]
 	ldp	x24, x25, [sp, #192]
 	ldp	x26, x27, [sp, #208]
-	ldp	x28, x29, [sp, #224]			// x29 is the interrupted one, SP still at pt_regs
+	ldp	x28, x29, [sp, #224]			// x29 holds the interrupted value, SP is still at pt_regs
 	ldr	x30, [sp, #PT_LR]
 	add	sp, sp, #PT_SIZE
 	eret
@@ -204,7 +205,7 @@ nest_to_user:
 	RESTORE_REGISTERS
 END_CODE ret_to_user
 
-// SP: the high end of the overflow stack. SP-320 and x0 of the interrupted code are where the slot kept them.
+// SP: the high end of the overflow stack. SP-320 and x0 of the interrupted code are where the slot saved them.
 CODE __bad_stack
 	sub	sp, sp, #PT_SIZE
 	mrs	x0, tpidrro_el0
@@ -218,7 +219,7 @@ nest_from_tpidr:
 	b	__sentinel				// there is nothing to return to: the run ends
 END_CODE __bad_stack
 
-// The end of such C. The record of each of these functions lies right below pt_regs.
+// The end of these C functions. The record of each lies right below pt_regs.
 .macro EXIT_TO_USER_MODE
 #ifdef WALKS_USER
 	add	x0, x29, #16
@@ -226,7 +227,7 @@ END_CODE __bad_stack
 #endif
 .endm
 
-// The C of an exception that arrived in user mode. ESR_EL1 tells a system call from a fault.
+// The C code of an exception taken in user mode. ESR_EL1 distinguishes a system call from a fault.
 FUNC el0_sync_handler
 							// CFA=sp RA=x30
 	ENTER
@@ -274,7 +275,7 @@ FUNC el0_error_handler
 	LEAVE
 END el0_error_handler
 
-// x0: pt_regs. Number 93 ends the task; any other walks, calls SYS_CALL, and returns its result.
+// x0: pt_regs. Number 93 ends the task; any other takes a walk, calls SYS_CALL, and returns its result.
 FUNC do_syscall
 							// CFA=sp RA=x30
 	ENTER	32

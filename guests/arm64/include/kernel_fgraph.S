@@ -1,9 +1,9 @@
-// The function graph tracer of the small kernel (guests/KERNEL.md, "Rewritten return addresses"). A guest defines
-// PREEMPT_COUNT, includes kernel.S, and then this file. DESIGN is 0, 2, 3, 4 or 5 (1 is the code of 0). With
-// FGRAPH_DATA a second tracer keeps data words on the ret_stack; with FGRAPH_RESCHED the callbacks ask for the CPU to
-// be given away, so that the task is switched out at the next point where that is allowed, without an exception. With
-// UNDEFINED_RA, unwind data say of return_to_handler that it has no return address, and nothing else. With FGRAPH_EXIT_CALL, a
-// function of the guest, exit callbacks call it.
+// The function graph tracer of the small kernel (guests/KERNEL.md, "Hooked return addresses"). A guest defines
+// PREEMPT_COUNT, includes kernel.S, and then this file. DESIGN is the fix: 0, 2, 3, 4 or 5 (1 is the code of 0). With
+// FGRAPH_DATA a second tracer keeps data words on the ret_stack. With FGRAPH_RESCHED the callbacks request a reschedule, so
+// that the task is switched out at the next point that allows it, without an exception. With UNDEFINED_RA, the unwind data
+// give return_to_handler no return address, and say nothing else. With FGRAPH_EXIT_CALL, a function of the guest, exit
+// callbacks call it.
 
 #ifndef DESIGN
 #define DESIGN	0
@@ -24,7 +24,7 @@
 #define ENTRY_CONTROL	32
 #define CONTROL_RESERVED	4			// the structure begins 4 words further down
 #define CONTROL_BITMAP	(4 | 1 << 10)
-#define CONTROL_DATA	(6 | 2 << 10)			// behind a bitmap and one word of data
+#define CONTROL_DATA	(6 | 2 << 10)			// after a bitmap and one data word
 
 // struct ftrace_ops.
 #define OPS_FUNC	0
@@ -41,7 +41,7 @@ WORD trace_returns
 graph_ops:
 	.quad ftrace_graph_func, 0
 
-// TRACED name, ops ... END name: a function with the tracer's call patched in. The word before it is its ops.
+// TRACED name, ops ... END name: a function with a patched call of the tracer. The word before it is its ops.
 .macro TRACED name, ops=graph_ops
 	.text
 	.p2align 4
@@ -54,8 +54,8 @@ FUNC \name
 	bl	ftrace_caller				// x30 may be the trampoline's address from here on
 .endm
 
-// Called by traced functions. x9: their return address; x30: behind the call. No unwind data: by records, the caller of
-// the traced function can be found from +0x4c to +0x80.
+// Called by traced functions. x9: their return address; x30: the address after the call. No unwind data: along records, the
+// traced function's caller can be found from +0x4c to +0x80.
 CODE ftrace_caller
 	bti	c
 	bic	x11, x30, #7
@@ -74,7 +74,7 @@ CODE ftrace_caller
 	str	x9, [sp, #FREGS_LR]
 	str	x10, [sp, #FREGS_SP]
 	str	x30, [sp, #FREGS_PC]
-	stp	x29, x9, [sp, #FREGS_SIZE + 16]		// record A: the caller of the traced function, for good
+	stp	x29, x9, [sp, #FREGS_SIZE + 16]		// record A: the traced function's caller; the tracer never replaces it
 	add	x29, sp, #FREGS_SIZE + 16
 	stp	x29, x30, [sp, #FREGS_SIZE]		// record B: the traced function
 	add	x29, sp, #FREGS_SIZE
@@ -100,12 +100,12 @@ ftrace_caller_direct_late:				// after other tracers
 	ldr	x9, [sp, #FREGS_LR]
 	ldr	x30, [sp, #FREGS_PC]
 	add	sp, sp, #FREGS_SIZE + 32
-ftrace_caller_direct:					// x9: the return address of the traced function; x30: behind its call
+ftrace_caller_direct:					// x9: the traced function's return address; x30: after its call
 	br	x17
 END_CODE ftrace_caller
 
-// Takes the lock of the present context against tracing the tracer: \bit, which stays the caller's. To \busy if it is
-// taken. Interrupts leave the words as they were.
+// Takes the lock against tracing the tracer for the present context: \bit, which belongs to the caller. Goes to \busy if
+// the lock is held. Interrupts leave the words as they were.
 .macro RECURSION_TRYLOCK bit, busy
 	mrs	x9, sp_el0
 	ldr	x9, [x9, #TASK_LOW]
@@ -114,7 +114,7 @@ END_CODE ftrace_caller
 	lsr	x9, x9, #STACK_SHIFT
 	cmp	x9, #0
 	mov	\bit, #1
-	cinc	\bit, \bit, ne				// 2 on the irq stack
+	cinc	\bit, \bit, ne				// 2 on the IRQ stack
 	adr	x9, trace_recursion
 	ldr	x10, [x9]
 	tst	x10, \bit
@@ -127,7 +127,7 @@ END_CODE ftrace_caller
 	str	x10, [x9]
 .endm
 
-// Gives it back. The task can be switched out here.
+// Releases it. The task can be switched out here.
 .macro RECURSION_UNLOCK bit
 	adr	x9, trace_recursion
 	ldr	x10, [x9]
@@ -155,7 +155,7 @@ END_CODE ftrace_caller
 	csel	\to, \to, x11, eq
 .endm
 
-// From code in which preemption has just been enabled again, unless interrupts are off. No pt_regs are on the stack.
+// Called by code that has just enabled preemption again; does nothing if interrupts are masked. No pt_regs is on the stack.
 FUNC preempt_schedule_notrace
 							// CFA=sp RA=x30
 	ENTER
@@ -167,8 +167,8 @@ FUNC preempt_schedule_notrace
 1:	LEAVE
 END preempt_schedule_notrace
 
-// x0: the patched call, x1: the return address of the traced function, x2: ops, x3: fregs. Puts the trampoline in the
-// return address's place, in fregs.
+// x0: the patched call, x1: the traced function's return address, x2: ops, x3: fregs. Replaces the return address in fregs
+// by the trampoline's.
 FUNC ftrace_graph_func
 							// CFA=sp RA=x30
 	ENTER	32
@@ -212,7 +212,7 @@ FUNC function_graph_enter
 	str	x10, [x25, #ENTRY_CONTROL]
 	str	x19, [x25]
 	add	x9, x9, #5
-	str	x9, [x24]				// interrupts push above it from here on; what it holds they may have clobbered
+	str	x9, [x24]				// interrupts may clobber it until here, and push above it after
 	str	x10, [x25, #ENTRY_CONTROL]
 	stp	x19, x20, [x25]
 	stp	x21, x22, [x25, #ENTRY_FP]
@@ -239,7 +239,7 @@ FUNC function_graph_enter
 	LEAVE	80
 END function_graph_enter
 
-// Counts in the word that x9 names; with FGRAPH_RESCHED, asks for the CPU to be given away.
+// Counts in the word that x9 points at; with FGRAPH_RESCHED, requests a reschedule.
 .macro COUNT word
 	adr	x9, \word
 	ldr	x10, [x9]
@@ -271,7 +271,7 @@ FUNC trace_return
 END trace_return
 
 #ifdef FGRAPH_DATA
-// The entry callback of a tracer that keeps a word of data. x0: the ret_stack. The word looks like an entry's address.
+// The entry callback of a tracer that keeps a data word. x0: the ret_stack. The word looks like an entry's address.
 FUNC trace_entry_data
 							// CFA=sp RA=x30
 	ldr	x9, [x0]
@@ -288,9 +288,9 @@ FUNC trace_entry_data
 END trace_entry_data
 #endif
 
-// x0: fregs. Returns the address to which the traced function was to return. Designs 0 to 2 take the entry off; design 3
-// returns in x1 the address of the index and leaves its new value in fregs.x8, from where the trampoline stores it; 4 and
-// 5 have it taken off by ftrace_graph_pop.
+// x0: fregs. Returns the address to which the traced function was to return. Fixes 0 to 2 pop the entry; fix 3 returns the
+// address of the index in x1 and leaves its new value in fregs.x8, from where the trampoline stores it; 4 and 5 have the
+// entry popped by ftrace_graph_pop.
 FUNC ftrace_return_to_handler
 							// CFA=sp RA=x30
 	ENTER	64
@@ -312,7 +312,7 @@ FUNC ftrace_return_to_handler
 	ldr	x10, [x19, #FREGS_FP]
 	cmp	x9, x10
 	b.ne	3f
-	ldr	x23, [x22]				// what the trampoline stands for
+	ldr	x23, [x22]				// the address that the trampoline stands for
 	str	x23, [x19, #FREGS_PC]
 	RECURSION_TRYLOCK x24, 2f
 	mov	x0, x22
@@ -324,7 +324,7 @@ FUNC ftrace_return_to_handler
 	RECURSION_UNLOCK x24
 2:
 #if DESIGN <= 2
-	str	x21, [x20]				// from here on the address is in x23 only, then in x0
+	str	x21, [x20]				// from here on the address is only in x23, then in x0
 #elif DESIGN == 3
 	str	x21, [x19, #FREGS_X8]
 	mov	x1, x20
@@ -335,11 +335,11 @@ FUNC ftrace_return_to_handler
 	ldp	x23, x24, [sp, #48]
 	.cfi_restore x19; .cfi_restore x20; .cfi_restore x21; .cfi_restore x22; .cfi_restore x23; .cfi_restore x24
 	LEAVE	64
-3:	b	.					// a function has returned twice, or not at all
+3:	b	.					// a function has returned twice, or never
 END ftrace_return_to_handler
 
 #if DESIGN >= 4
-// Takes the entry off.
+// Pops the entry.
 FUNC ftrace_graph_pop
 							// CFA=sp RA=x30
 	ENTER
@@ -355,7 +355,7 @@ FUNC ftrace_graph_pop
 END ftrace_graph_pop
 #endif
 
-// What the record of designs 4 and 5 takes up above fregs.
+// The space that the record of fixes 4 and 5 takes above fregs.
 #if DESIGN == 4
 #define RECORD_ROOM	16
 #elif DESIGN == 5
@@ -365,7 +365,7 @@ END ftrace_graph_pop
 #define RECORD_ROOM	0
 #endif
 
-// Where traced functions return to: SP and all registers but x30 are as behind the call. The address is the newest on the
+// Where traced functions return to: SP and all registers but x30 are as after the call. The address is the newest on the
 // ret_stack.
 CODE return_to_handler
 #ifdef UNDEFINED_RA
@@ -389,7 +389,7 @@ CODE return_to_handler
 #endif
 #if DESIGN == 3
 	ldr	x2, [sp, #FREGS_X8]
-	str	x2, [x1]				// the entry is taken off
+	str	x2, [x1]				// the entry is popped
 #endif
 #if DESIGN == 4
 	stp	x29, x0, [sp, #FREGS_SIZE]
@@ -398,7 +398,7 @@ CODE return_to_handler
 	.cfi_offset x30, -8
 	add	x29, sp, #FREGS_SIZE
 	.cfi_offset x29, -16
-	bl	ftrace_graph_pop			// the entry is taken off
+	bl	ftrace_graph_pop			// the entry is popped
 	ldp	x29, x30, [sp, #FREGS_SIZE]		// RA=x30
 	.cfi_restore x29; .cfi_restore x30
 #elif DESIGN == 5
@@ -409,9 +409,9 @@ CODE return_to_handler
 	.cfi_startproc					// CFA=sp+160 RA=[cfa-16]
 	.cfi_def_cfa_offset FREGS_SIZE + RECORD_ROOM
 	.cfi_offset x30, -16
-	add	x29, sp, #FREGS_SIZE			// x29 is a record of metadata
+	add	x29, sp, #FREGS_SIZE			// x29 points at a metadata record
 	.cfi_offset x29, -24
-	bl	ftrace_graph_pop			// the entry is taken off
+	bl	ftrace_graph_pop			// the entry is popped
 	ldp	x29, x30, [sp, #FREGS_SIZE + 24]	// RA=x30
 	.cfi_restore x29; .cfi_restore x30
 #endif

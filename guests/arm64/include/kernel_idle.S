@@ -1,4 +1,4 @@
-// What every CPU's idle task does, for the guests of idle tasks.
+// What every CPU's idle task runs, for the guests with idle tasks.
 FUNC do_idle
 							// CFA=sp RA=x30
 	ENTER

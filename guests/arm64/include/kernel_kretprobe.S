@@ -1,4 +1,4 @@
-// Kretprobes over ftrace, of the boot task alone. A guest says that kretprobe_brk_handler is its BRK_HANDLER, and includes
+// Kretprobes over ftrace, for the boot task only. A guest defines kretprobe_brk_handler as its BRK_HANDLER, and includes
 // kernel.S and kernel_fgraph.S before this file.
 
 // An instance: next, return address, frame pointer.
@@ -12,7 +12,7 @@ WORD free_instance
 kprobe_ops:
 	.quad kprobe_ftrace_handler, 0
 
-// x0: the patched call, x1: the return address of the probed function, x2: ops, x3: fregs.
+// x0: the patched call, x1: the probed function's return address, x2: ops, x3: fregs.
 FUNC kprobe_ftrace_handler
 							// CFA=sp RA=x30
 	ENTER
@@ -44,11 +44,11 @@ FUNC kretprobe_brk_handler
 	adr	x19, rethooks_boot
 	ldr	x20, [x19]
 	ldr	x9, [x20, #8]
-	str	x9, [x0, #PT_PC]			// from here on it is there and on the list
+	str	x9, [x0, #PT_PC]			// from here on the address is there and on the list
 	mov	x0, x20
 	bl	trace_return
 	ldr	x9, [x20]
-	str	x9, [x19]				// from here on it is there only
+	str	x9, [x19]				// from here on it is only there
 	adr	x9, kretprobe_instances
 	sub	x20, x20, x9
 	adr	x9, free_instance
@@ -58,8 +58,8 @@ FUNC kretprobe_brk_handler
 	LEAVE	32
 END kretprobe_brk_handler
 
-	nop						// no code ends where the trampoline begins
-// Where probed functions return to: SP and all registers but x30 are as behind the call.
+	nop						// no code ends right before the trampoline
+// Where probed functions return to: SP and all registers but x30 are as after the call.
 CODE __kretprobe_trampoline
 	brk	#6
 END_CODE __kretprobe_trampoline

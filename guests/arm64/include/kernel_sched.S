@@ -1,7 +1,7 @@
 // Tasks of the small kernel: switching, forking, ending. Part of kernel.S.
 
-// x0: previous task, x1: next task. Returns in the next task, with the previous in x0. The mask travels along: each
-// task comes back to a place that sets its own.
+// x0: previous task, x1: next task. Returns in the next task, with the previous one in x0. The interrupt mask is not
+// switched: each task resumes at a place that sets its own.
 CODE cpu_switch_to
 							// CFA=sp RA=x30
 	mrs	x11, daif
@@ -38,7 +38,7 @@ FUNC context_switch
 	LEAVE
 END context_switch
 
-// To the task that is not running. Interrupts are off from the choice until it has been switched to.
+// Switches to the task that is not running. Interrupts are masked from the choice until the switch is done.
 FUNC schedule
 							// CFA=sp RA=x30
 	ENTER	32
@@ -56,7 +56,7 @@ FUNC schedule
 	LEAVE	32
 END schedule
 
-// From the end of an interrupt, before its registers are restored.
+// Called at the end of an interrupt, before its registers are restored.
 FUNC preempt_schedule_irq
 							// CFA=sp RA=x30
 	ENTER
@@ -66,7 +66,7 @@ FUNC preempt_schedule_irq
 	LEAVE
 END preempt_schedule_irq
 
-// x0: function, x1: its argument. Makes task_other a kernel thread that has not run: its pt_regs are zero but for a
+// x0: function, x1: its argument. Makes task_other a kernel thread that has not run: its pt_regs is zero except for a
 // status that cannot be returned to and the outermost record.
 FUNC copy_thread
 							// CFA=sp RA=x30
@@ -102,7 +102,7 @@ CODE ret_from_fork
 1:	b	ret_to_user				// a thread that has become a user process
 END_CODE ret_from_fork
 
-// What `schedule` does behind the switch, for a task that did not come through it.
+// What `schedule` does after the switch, for a task that did not come through it.
 FUNC schedule_tail
 							// CFA=sp RA=x30
 	ENTER
@@ -110,7 +110,7 @@ FUNC schedule_tail
 	LEAVE
 END schedule_tail
 
-// x0: the other task. For ever: walks it, which was switched out, and switches back.
+// x0: the other task. For ever: has the task walked that was switched out, and switches back.
 FUNC checker
 							// CFA=sp RA=x30
 	ENTER	32
@@ -133,7 +133,7 @@ FUNC do_exit
 	b	1b
 END do_exit
 
-// The boot task has nothing to do until task_other has ended. Each time that it runs, it walks task_other.
+// The boot task has nothing to do until task_other has ended. Each time it runs, it has task_other walked.
 FUNC wait_for_other
 							// CFA=sp RA=x30
 	ENTER

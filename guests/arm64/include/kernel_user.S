@@ -1,9 +1,9 @@
-// A user process on task_other, for the guests that enter the kernel from EL0. The guest says OTHER_FN become_user, and
-// in OTHER_ARG where the process starts.
+// A user process on task_other, for the guests that enter the kernel from EL0. The guest defines OTHER_FN as become_user,
+// and OTHER_ARG as the address at which the process starts.
 STACK user, 0x1000
 
-// A kernel thread's function, x0: where to start in EL0. It fills the pt_regs of its task, whose record stays what it is,
-// and returns to ret_from_fork, which leaves for user mode.
+// A kernel thread's function, x0: where to start in EL0. It fills the pt_regs of its task, leaving the record as it is, and
+// returns to ret_from_fork, which leaves for user mode.
 FUNC become_user
 							// CFA=sp RA=x30
 	ENTER

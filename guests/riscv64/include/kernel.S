@@ -1,11 +1,11 @@
-// A small riscv64 kernel for guests that are really interrupted: guests/KERNEL.md says what it owes the harness. A
-// guest includes it (`#include "kernel.S"`, `//@ start none`) and defines `guest_main`. In two forms:
+// A small riscv64 kernel for guests that are really interrupted: guests/KERNEL.md says what it must provide. A guest
+// includes it (`#include "kernel.S"`, `//@ start none`) and defines `guest_main`. It has two forms:
 //
-// * without METADATA, the mainline form: pt_regs of 288 bytes and no marks on the stack; an exception leaves s0 equal to
-//   the interrupted SP when it calls C, and a new kernel thread starts with its function in s0.
-// * with -DMETADATA, the proposal for reliable stack traces: behind pt_regs lies a record {0, 0, type}, of type FINAL at
-//   the high end of a task's stack (entry from user mode, fork, boot) and of type PT_REGS elsewhere; s0 points above its
-//   first two words, as it points above any frame record.
+// * without METADATA, the mainline form: pt_regs is 288 bytes, and no marks are on the stack; an exception leaves s0 equal
+//   to the interrupted SP when it calls C, and a new kernel thread starts with its function in s0.
+// * with -DMETADATA, the proposal for reliable stack traces (thread S4): after pt_regs lies a record {0, 0, type}, of type
+//   FINAL at the high end of a task's stack (entry from user mode, fork, boot) and of type PT_REGS elsewhere; s0 points
+//   above its first two words, as it does for any frame record.
 //
 // What a guest may define before it includes this file: KTHREAD (the function of the second task, else `checker`), and
 // one of BOOT_PRIMARY and BOOT_SECONDARY (how `guest_main` is reached, see `_start`).
@@ -20,7 +20,7 @@ STACK irq, 0x4000
 STACK overflow, 0x1000
 STACK user, 0x1000
 
-// The overflow test looks at this bit of SP: it is 0 in every stack of 16 KiB, and 1 just below each.
+// The overflow test looks at this bit of SP: it is 0 in every 16 KiB stack, and 1 just below each.
 #define THREAD_SHIFT	14
 
 // pt_regs: epc in place of x0, then x1..x31 by number, then these.
@@ -68,7 +68,7 @@ STACK user, 0x1000
 #define TASK_SUM	144			// the SUM bit of sstatus
 #define TASK_SIZE	152
 
-// WORD name, value / TASK name: what an interrupt may change for good.
+// WORD name, value / TASK name: words that an interrupt may change for good.
 .macro WORD name, value
 	.pushsection .scratch, "aw"
 	.p2align 3
@@ -95,7 +95,7 @@ TASK task_boot
 TASK task_other
 WORD __current, 0
 WORD need_resched, 0
-WORD kernel_gp, 0				// what gp points to in the kernel; no code uses it
+WORD kernel_gp, 0				// the value of gp in the kernel; no code uses it
 
 #ifndef KTHREAD
 #define KTHREAD		checker
@@ -139,8 +139,8 @@ CODE _start
 	call	copy_thread
 	csrsi	sstatus, SR_SIE
 #if defined(BOOT_PRIMARY)
-	// As a primary CPU: guest_main is start_kernel, reached by a jump. The ra that it saves is left over from this call:
-	// it names the next instruction, where nothing returns to. guest_main must not return.
+	// As a primary CPU: guest_main is start_kernel, reached by a jump. The ra that it saves is left over from this
+	// call: it names the next instruction, to which nothing returns. guest_main must not return.
 	call	soc_early_init
 	tail	guest_main
 #elif defined(BOOT_SECONDARY)
@@ -159,9 +159,9 @@ END soc_early_init
 #endif
 
 #ifdef BOOT_SECONDARY
-// As a secondary CPU starts its idle task: the task was made by a fork (so its pt_regs ends with a FINAL record, if there
-// are such records), sp comes with it, and s0 is whatever the CPU came with; only the metadata form sets it.
-// guest_main is smp_callin and must not return.
+// As a secondary CPU starts its idle task: a fork made the task (so its pt_regs ends with a FINAL record, if there are such
+// records), and gives it sp; s0 is whatever the CPU came up with, and only the metadata form sets it. guest_main is
+// smp_callin and must not return.
 CODE secondary_start
 						// no caller: neither CFA nor RA
 #ifdef METADATA

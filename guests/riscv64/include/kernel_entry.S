@@ -1,14 +1,14 @@
 // Trap entry, trap exit, stack overflow. Part of kernel.S.
 //
-// Where an exception cannot nest. riscv has one set of trap CSRs: a second trap overwrites sepc, scause and
-// sstatus.SPP, so it destroys the first wherever those hold what memory does not. sscratch says where a trap comes
-// from, so it also destroys where sscratch is not 0 in the kernel. Real hardware is no better off: no interrupt arrives
-// here (SIE is 0), and a synchronous fault here is fatal. So no nested exception is delivered in S-mode before an
-// instruction whose pc is in
+// Where an exception cannot nest. riscv has one set of trap CSRs: a second trap overwrites sepc, scause and sstatus.SPP, so
+// it destroys the first wherever those hold what memory does not. sscratch says where a trap comes from, so a second trap
+// also destroys the first where sscratch is not 0 in the kernel. Real hardware is no better off: no interrupt arrives here
+// (SIE is 0), and a synchronous fault here is fatal. So in S-mode no nested exception is delivered before an instruction
+// whose pc is in
 //
 //   [handle_exception, nest_from), [nest_user_from, nest_user_to) or [nest_to, ret_from_exception_end),
 //
-// nor wherever sscratch is not 0. Before all other instructions of entry, handlers and exit it may be.
+// or while sscratch is not 0. It may be delivered before all other instructions of entry, handlers and exit.
 //
 // | before the instructions                       | a nested exception destroys                                     |
 // |-----------------------------------------------|-----------------------------------------------------------------|
@@ -26,12 +26,12 @@
 	.globl	nest_from, nest_to, nest_user_from, nest_user_to, ret_from_exception_end
 
 // stvec. The CPU has set sepc, scause, stval and sstatus.{SPP,SPIE}, cleared sstatus.SIE, and switched no register.
-// sscratch is 0 in the kernel, and the task in user mode.
+// sscratch is 0 in the kernel, and the task's address in user mode.
 CODE handle_exception
 						// the interrupted frame is in the CSRs and, step by step, in pt_regs
 	csrrw	tp, sscratch, tp
 	bnez	tp, 1f				// from user mode; tp is the task, sscratch the user's tp
-	csrr	tp, sscratch			// from the kernel: tp as it was; sscratch is not 0 for a while
+	csrr	tp, sscratch			// from the kernel: restores tp; sscratch is not 0 for a while
 	sd	sp, TASK_KERNEL_SP(tp)
 	addi	sp, sp, -PT_SIZE		// no stack pointer for five instructions
 	srli	sp, sp, THREAD_SHIFT
@@ -49,7 +49,7 @@ CODE handle_exception
 	sd	x\n, (8 * \n)(sp)
 	.endr
 	li	t0, SR_SUM | SR_UNITS
-	ld	s0, TASK_USER_SP(tp)		// s0 is no frame pointer from here on: the interrupted sp
+	ld	s0, TASK_USER_SP(tp)		// from here on s0 is no frame pointer, but the interrupted sp
 	csrrc	s1, sstatus, t0
 	csrr	s2, sepc
 	csrr	s3, stval
@@ -68,7 +68,7 @@ CODE handle_exception
 	snez	t0, t0
 	addi	t0, t0, TYPE_FINAL		// FINAL from user mode, PT_REGS from the kernel
 	sd	t0, PT_TYPE(sp)
-	addi	s0, sp, PT_TYPE			// s0 is a frame pointer again: above the record
+	addi	s0, sp, PT_TYPE			// s0 is a frame pointer again: it points above the record
 #endif
 	csrw	sscratch, zero
 nest_from:
@@ -93,7 +93,7 @@ END_CODE handle_exception
 // sp is pt_regs.
 CODE ret_from_exception
 						// the interrupted frame is in pt_regs
-	ld	s0, PT_STATUS(sp)		// s0 is no frame pointer from here on, in either form
+	ld	s0, PT_STATUS(sp)		// from here on s0 is no frame pointer, in either form
 	csrci	sstatus, SR_SIE
 	andi	s0, s0, SR_SPP
 	mv	a0, sp
@@ -110,8 +110,8 @@ nest_user_to:
 2:
 	ld	a0, PT_STATUS(sp)
 	ld	a2, PT_EPC(sp)
-	sc.d	zero, a2, (sp)			// drops an LR reservation; what it might store is there already
-	csrw	sstatus, a0			// SPP is the interrupted one's again
+	sc.d	zero, a2, (sp)			// drops an LR reservation; the word it would store is there already
+	csrw	sstatus, a0			// SPP holds the interrupted value again
 nest_to:
 	csrw	sepc, a2
 	ld	ra, PT_RA(sp)
@@ -119,16 +119,16 @@ nest_to:
 	ld	tp, PT_TP(sp)
 	ld	t0, PT_T0(sp)
 	.irp	n, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31
-	ld	x\n, (8 * \n)(sp)		// s0 is the interrupted one's early among these
+	ld	x\n, (8 * \n)(sp)		// s0 gets the interrupted value early among these
 	.endr
 	ld	sp, PT_SP(sp)
 	sret
 END_CODE ret_from_exception
 ret_from_exception_end:
 
-// The stack pointer was too low for pt_regs. The interrupted sp is in the task; t6 and all others are the interrupted
-// ones. No metadata record is built here in either form (which is a gap of the proposal), so what is behind pt_regs is
-// whatever was there, and s0 is the sp that overflowed.
+// The stack pointer was too low for pt_regs. The interrupted sp is in the task; t6 and all other registers still hold the
+// interrupted values. In neither form is a metadata record built here (a gap of the proposal), so the words after pt_regs
+// are whatever was there, and s0 is the sp that overflowed.
 CODE handle_kernel_stack_overflow
 						// as in handle_exception
 	ld	sp, __stack_overflow_high	// two instructions
@@ -152,7 +152,7 @@ CODE handle_kernel_stack_overflow
 	sd	s4, PT_CAUSE(sp)
 	sd	s5, PT_TP(sp)
 	mv	a0, sp
-	tail	handle_bad_stack		// ra is still the interrupted one
+	tail	handle_bad_stack		// ra still holds the interrupted value
 END_CODE handle_kernel_stack_overflow
 
 // a0: pt_regs. Does not return: a kernel panics here.
@@ -170,7 +170,7 @@ FUNC handle_bad_stack
 	tail	__sentinel			// parked: the run ends
 END handle_bad_stack
 
-// What ret_from_exception may call once s0 holds bits of sstatus: its frame record links to no stack.
+// What ret_from_exception may call while s0 holds bits of sstatus: its frame record links to no stack.
 FUNC noop_c_callee
 						// CFA=sp RA=ra
 	addi	sp, sp, -16			// CFA=sp+16

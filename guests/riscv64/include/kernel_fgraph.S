@@ -1,15 +1,15 @@
-// The function graph tracer: included after kernel.S, by a guest that has defined FGRAPH before that. KERNEL.md, "Rewritten
+// The function graph tracer: included after kernel.S, by a guest that has defined FGRAPH before that. KERNEL.md, "Hooked
 // return addresses", has the names and the layout of the ret_stack.
 //
-// Mainline's order of things: ftrace_caller calls the tracer, which keeps the return address and puts return_to_handler into its
-// place. The traced function returns there; ftrace_return_to_handler calls the tracer again, takes the entry off, and gives back
-// what was kept. The trampoline has no frame record. The cookie by which a walk finds an entry is the address of ra among the
-// saved registers in mainline's form, and the frame pointer in the metadata form.
+// Mainline's order of events: ftrace_caller calls the tracer, which keeps the return address and replaces it by
+// return_to_handler. The traced function returns there; ftrace_return_to_handler calls the tracer again, pops the entry,
+// and returns the original address. The trampoline has no frame record. The cookie by which a walk finds an entry is the
+// address of ra among the saved registers in mainline's form, and the frame pointer in the metadata form.
 //
-// FGRAPH_DATA is how many words a second tracer keeps with each call, none without it. With EXIT_TRACED a tracer calls a
-// traced function at each return, the guest's traced_by_tracer.
+// FGRAPH_DATA is how many words a second tracer keeps with each call; without it there is none. With EXIT_TRACED a tracer
+// calls a traced function at each return, the guest's traced_by_tracer.
 //
-// DESIGN (metadata form only): 0 as in mainline; 3, 4 and 5 are the designs F3 to F5 against the windows of return_to_handler.
+// DESIGN (metadata form only): 0 as in mainline; 3, 4 and 5 are the fixes F3 to F5 for the windows of return_to_handler.
 #include "kernel_ftrace.S"
 
 #ifndef DESIGN
@@ -83,13 +83,13 @@ FUNC ftrace_graph_func
 	call	function_graph_enter
 	bnez	a0, 1f
 	lla	t0, return_to_handler
-	sd	t0, FREGS_RA(s1)		// from here on the address is in the ret_stack alone
+	sd	t0, FREGS_RA(s1)		// from here on the address is only on the ret_stack
 1:	ld	s1, 8(sp)
 	LEAVE	32
 END ftrace_graph_func
 
-// a0: the return address, a1: the function, a2: the frame pointer, a3: the cookie. Puts them on the ret_stack, and gives 0; if
-// the tracer itself has called the function, it does neither.
+// a0: the return address, a1: the function, a2: the frame pointer, a3: the cookie. Pushes them on the ret_stack and returns
+// 0; if the tracer itself has called the function, it does neither.
 FUNC function_graph_enter
 						// CFA=sp RA=ra
 	ENTER	48
@@ -107,7 +107,7 @@ FUNC function_graph_enter
 	sd	a0, RET_RET(s2)
 	addi	t0, t0, RET_WORDS + 1
 	sd	t0, 0(s1)
-	sd	t2, RET_CONTROL(s2)		// again: before, an interrupt could have used these words
+	sd	t2, RET_CONTROL(s2)		// again: an interrupt could have used these words before
 	sd	a0, RET_RET(s2)
 	sd	a1, RET_FUNC(s2)
 	sd	a2, RET_FP(s2)
@@ -139,7 +139,8 @@ FUNC graph_entry
 END graph_entry
 
 #ifdef FGRAPH_DATA
-// a0: the ret_stack. What a tracer with data of its own does: its words lie above the entry's control word, with one more above.
+// a0: the ret_stack. What a tracer with data of its own does: its words lie above the entry's control word, with one more
+// control word above.
 FUNC graph_entry_data
 						// CFA=sp RA=ra
 	ENTER	16
@@ -169,10 +170,11 @@ FUNC graph_return
 	LEAVE	16
 END graph_return
 
-// Where traced functions return to. In design 0, as in mainline, s0 points above two words where a record would be, but none is:
-// they are the slots of a6 and a7, or what the traced function has left there; and the last instruction links, so that ra is not
-// what it was for the traced function's caller. In the others s0 stays that of the caller, which is the cookie; in 3 the address
-// goes back into ra, in 4 and 5 into a record that is linked, and only then is the entry taken off.
+// Where traced functions return to. With DESIGN 0, as in mainline, s0 points above two words where a record would be, but
+// there is none: they are the slots of a6 and a7, or what the traced function has left there; and the last instruction
+// links, so that ra is not what it was for the traced function's caller. In the other fixes s0 keeps the caller's value,
+// which is the cookie; in 3 the address goes back to ra, in 4 and 5 to a record that is linked, and only then is the entry
+// popped.
 #if DESIGN == 5
 #define TYPE_PENDING	3
 #define RECORD		FREGS_SIZE			// {0, 0, type, s0, address}
@@ -183,7 +185,7 @@ END graph_return
 #endif
 
 CODE return_to_handler
-						// CFA=sp RA is in the ret_stack
+						// CFA=sp RA is on the ret_stack
 	addi	sp, sp, -RETURN_FRAME		// CFA=sp+RETURN_FRAME
 	sd	ra, FREGS_RA(sp)
 	sd	s0, FREGS_S0(sp)
@@ -195,13 +197,13 @@ CODE return_to_handler
 	mv	a0, sp
 	call	ftrace_return_to_handler
 #if DESIGN == 0
-	mv	a2, a0				// RA=a2; since its entry was taken off it was in registers alone
+	mv	a2, a0				// RA=a2; since its entry was popped it was only in registers
 	ld	ra, FREGS_RA(sp)
 	ld	s0, FREGS_S0(sp)
 #elif DESIGN == 3
-	mv	ra, a0				// RA=ra, and in the ret_stack
+	mv	ra, a0				// RA=ra, and on the ret_stack
 #elif DESIGN == 4
-	sd	a0, (RECORD + 8)(sp)		// RA=[cfa-8], and in the ret_stack
+	sd	a0, (RECORD + 8)(sp)		// RA=[cfa-8], and on the ret_stack
 	sd	s0, RECORD(sp)
 	addi	s0, sp, RECORD + 16
 	call	ftrace_graph_pop		// RA=[cfa-8]
@@ -213,7 +215,7 @@ CODE return_to_handler
 	li	t0, TYPE_PENDING
 	sd	t0, (RECORD + 16)(sp)
 	sd	s0, (RECORD + 24)(sp)
-	sd	a0, (RECORD + 32)(sp)		// RA=[cfa-16], and in the ret_stack
+	sd	a0, (RECORD + 32)(sp)		// RA=[cfa-16], and on the ret_stack
 	addi	s0, sp, RECORD + 16		// above the zeros, as above any record
 	call	ftrace_graph_pop		// RA=[cfa-16]
 	ld	ra, (RECORD + 32)(sp)		// RA=ra
@@ -237,8 +239,8 @@ CODE return_to_handler
 #endif
 END_CODE return_to_handler
 
-// a0: struct ftrace_regs. Gives the address that the youngest entry keeps, after the tracer was called. In design 0 it takes
-// the entry off.
+// a0: struct ftrace_regs. Returns the address that the youngest entry keeps, after calling the tracer. With DESIGN 0 it
+// pops the entry.
 FUNC ftrace_return_to_handler
 						// CFA=sp RA=ra
 	ENTER	48
@@ -266,7 +268,7 @@ FUNC ftrace_return_to_handler
 	RECURSION_RELEASE s4
 2:
 #if DESIGN == 0
-	sd	s3, 0(s1)			// from here on the address is in registers alone
+	sd	s3, 0(s1)			// from here on the address is only in registers
 #endif
 	mv	a0, s2
 	ld	s4, 0(sp)
@@ -277,7 +279,7 @@ FUNC ftrace_return_to_handler
 END ftrace_return_to_handler
 
 #if DESIGN >= 4
-// Takes the youngest entry off.
+// Pops the youngest entry.
 FUNC ftrace_graph_pop
 						// CFA=sp RA=ra
 	ENTER	16

@@ -1,13 +1,13 @@
-// What calls tracers, for guests that trace their functions: included after kernel.S, by a guest that has defined FGRAPH before
-// that. KERNEL.md, "Rewritten return addresses", has the names.
+// What calls tracers, for guests with traced functions: included after kernel.S, by a guest that has defined FGRAPH before
+// that. KERNEL.md, "Hooked return addresses", has the names.
 //
-// A traced function calls ftrace_caller at its entry. That saves the arguments and calls the function's operation, which may
-// replace the return address, or where the function goes on. In mainline it has no frame record. With RECORDS it has two, as
-// arm64's has: one for the traced function's caller, one for the traced function.
+// A traced function calls ftrace_caller at its entry, which saves the arguments and calls the function's operation. That
+// may replace the return address, or change where the function continues. In mainline ftrace_caller has no frame record.
+// With RECORDS it has two, as arm64's has: one for the traced function's caller, one for the traced function.
 //
-// With DIRECT, an operation can name a trampoline of its own in place of ftrace_caller, from the start or by FREGS_DIRECT.
+// With DIRECT, an operation can name a trampoline of its own instead of ftrace_caller, from the start or by FREGS_DIRECT.
 
-// struct ftrace_regs; only the documented part of it.
+// struct ftrace_regs, its documented part only.
 #define FREGS_EPC	0
 #define FREGS_RA	8
 #define FREGS_SP	16
@@ -26,7 +26,7 @@
 #define CALLER_FRAME	FREGS_SIZE
 #endif
 
-// An operation of ftrace: what is called, and for direct calls what takes its place.
+// An ftrace operation: what is called, and for direct calls what replaces it.
 #define OPS_FUNC	0
 #define OPS_DIRECT	8
 
@@ -44,8 +44,9 @@ WORD trace_recursion, 0				// bit 0: a tracer runs in task context; bit 1: in an
 	.popsection
 .endm
 
-// TRACED name, ops, called: a function that is traced. Its first two instructions, which a compiler leaves as NOPs, are the
-// patched call; the word before them names the operation. t0 is the link register of this call, so ra is still the caller's.
+// TRACED name, ops, called: a traced function. Its first two instructions, which a compiler leaves as NOPs, are the patched
+// call; the word before them names the operation. t0 is the link register of this call, so ra still holds the caller's
+// resume address.
 .macro TRACED name, ops=graph_ops, called=ftrace_caller
 	.text
 	.p2align 4
@@ -58,7 +59,7 @@ WORD trace_recursion, 0				// bit 0: a tracer runs in task context; bit 1: in an
 	call	t0, \called
 .endm
 
-// ENTER size / LEAVE size: a frame with its record, as a compiler makes it; ra and s0 in its highest words.
+// ENTER size / LEAVE size: a frame with its record, as compilers build it; ra and s0 are in its highest words.
 .macro ENTER size
 	addi	sp, sp, -\size			// CFA=sp+size
 	.cfi_def_cfa_offset \size
@@ -80,7 +81,7 @@ WORD trace_recursion, 0				// bit 0: a tracer runs in task context; bit 1: in an
 	ret
 .endm
 
-// No preemption: what a recursion lock is for everybody else. An interrupt has a lock of its own.
+// Disables preemption, as taking a recursion lock does. An interrupt has a lock of its own.
 .macro RECURSION_LOCK
 	lla	t3, preempt_count
 	ld	t4, 0(t3)
@@ -88,7 +89,7 @@ WORD trace_recursion, 0				// bit 0: a tracer runs in task context; bit 1: in an
 	sd	t4, 0(t3)
 .endm
 
-// Where it is given back, the task can be switched out, with no pt_regs on its stack.
+// Enables it again: the task can be switched out here, with no pt_regs on its stack.
 .macro RECURSION_UNLOCK
 	lla	t3, preempt_count
 	ld	t4, 0(t3)
@@ -102,8 +103,8 @@ WORD trace_recursion, 0				// bit 0: a tracer runs in task context; bit 1: in an
 9:
 .endm
 
-// The whole lock of the present context against tracing the tracer: \bit, which stays the caller's. To \busy if it is taken.
-// Interrupts leave the word as it was.
+// The complete lock against tracing the tracer in the present context: \bit, which belongs to the caller. Goes to \busy if
+// it is held. Interrupts leave the word as it was.
 .macro RECURSION_TRYLOCK bit, busy
 	ld	t3, TASK_LOW(tp)
 	sub	t3, sp, t3
@@ -128,8 +129,8 @@ WORD trace_recursion, 0				// bit 0: a tracer runs in task context; bit 1: in an
 	RECURSION_UNLOCK
 .endm
 
-// From a traced function: t0 is where it goes on, ra its caller's. All arguments are kept. ra is the tracer's address for two
-// instructions, and then an address in here, until the end.
+// From a traced function: t0 is where it resumes, ra its caller's resume address. All arguments are preserved. ra holds the
+// tracer's address for two instructions, and after that an address in here, until the end.
 CODE ftrace_caller
 						// CFA=sp RA=t0; its caller's is ra
 #ifdef DIRECT
@@ -149,7 +150,7 @@ CODE ftrace_caller
 	sd	zero, FREGS_DIRECT(sp)
 #ifdef RECORDS
 	sd	s0, RECORD_CALLER(sp)
-	sd	ra, (RECORD_CALLER + 8)(sp)	// for good: the tracer does not replace this one
+	sd	ra, (RECORD_CALLER + 8)(sp)	// for good: the tracer does not replace this copy
 	addi	s0, sp, RECORD_CALLER + 16	// linked: the traced function's caller
 	sd	s0, RECORD_TRACED(sp)
 	sd	t0, (RECORD_TRACED + 8)(sp)
@@ -171,7 +172,7 @@ CODE ftrace_caller
 	addi	sp, sp, CALLER_FRAME		// CFA=sp
 	bnez	t1, 1f
 	jr	t0
-1:	jr	t1				// a direct call: t0 is where it has to return to
+1:	jr	t1				// a direct call: t0 is where it must return to
 END_CODE ftrace_caller
 
 // Lets another task run, unless interrupts are off.

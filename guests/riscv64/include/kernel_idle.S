@@ -1,4 +1,4 @@
-// What every CPU's idle task does, for the guests of idle tasks.
+// What every CPU's idle task runs, for the guests with idle tasks.
 FUNC cpu_startup_entry
 						// CFA=sp RA=ra
 	addi	sp, sp, -32			// CFA=sp+32

@@ -1,4 +1,4 @@
-// What trap entry calls, as C code is compiled with frame pointers, and the IRQ stack. Part of kernel.S.
+// What trap entry calls, in the form of C code compiled with frame pointers, and the IRQ stack. Part of kernel.S.
 
 // a0: pt_regs. Runs the handlers on the IRQ stack, unless the interrupted code was not on its task's stack.
 FUNC do_irq
@@ -83,7 +83,7 @@ FUNC handler
 	ret
 END handler
 
-// a0: pt_regs. A synchronous fault: mended, so the instruction runs again.
+// a0: pt_regs. A synchronous fault: it is repaired, so the instruction runs again.
 FUNC do_fault
 						// CFA=sp RA=ra
 	addi	sp, sp, -32			// CFA=sp+32
@@ -109,7 +109,7 @@ FUNC do_fault
 	ret
 END do_fault
 
-// The system call that ends the run; every other one counts its argument up.
+// The system call that ends the run; every other one increments its argument.
 #define SYSCALL_END	93
 
 // a0: pt_regs. An ecall from user mode.
@@ -126,7 +126,7 @@ FUNC do_syscall
 	.cfi_def_cfa s0, 0
 	mv	s1, a0
 	ld	t0, PT_EPC(s1)
-	addi	t0, t0, 4			// behind the ecall
+	addi	t0, t0, 4			// after the ecall
 	sd	t0, PT_EPC(s1)
 	ld	t0, PT_A0(s1)
 	sd	t0, PT_ORIG_A0(s1)
@@ -154,7 +154,7 @@ FUNC walk_here
 END walk_here
 
 // a0: pt_regs. On the way back to kernel code that could be preempted (it ran on its task's stack, with interrupts on),
-// lets another task run if one should.
+// lets another task run if a reschedule is requested.
 FUNC irqentry_exit
 						// CFA=sp RA=ra
 	addi	sp, sp, -16			// CFA=sp+16
@@ -224,7 +224,7 @@ FUNC call_on_irq_stack
 	addi	s0, sp, 16			// CFA=s0
 	.cfi_def_cfa s0, 0
 	ld	t0, __stack_irq_high		// two instructions
-	mv	sp, t0				// sp on the irq stack; CFA, RA and s0 on the task stack
+	mv	sp, t0				// sp on the IRQ stack; CFA, RA and s0 on the task stack
 	jalr	a1
 	addi	sp, s0, -16			// back; CFA=sp+16 too
 	.cfi_def_cfa sp, 16

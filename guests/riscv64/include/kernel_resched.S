@@ -1,9 +1,9 @@
-// A checker that asks to be scheduled again, for guests in which one call of a function has several preemption points: included
-// after kernel_ftrace.S, by a guest that has defined KTHREAD as insistent_checker before kernel.S.
+// A checker that requests a reschedule itself, for guests in which one call of a function has several preemption points:
+// included after kernel_ftrace.S, by a guest that has defined KTHREAD as insistent_checker before kernel.S.
 
-WORD resched_again, 0				// how often the checker asks to be scheduled once more
+WORD resched_again, 0				// how often the checker requests another reschedule
 
-// RESCHED times: the next unlock of the tracer lets the checker run, and the unlock after that, and so on.
+// RESCHED times: the tracer's next unlock lets the checker run, and so does each of the following ones.
 .macro RESCHED times
 	lla	t3, need_resched
 	li	t4, 1
@@ -13,7 +13,7 @@ WORD resched_again, 0				// how often the checker asks to be scheduled once more
 	sd	t4, 0(t3)
 .endm
 
-// As checker, and asks as often as was said.
+// As checker, but requests a reschedule as often as set.
 FUNC insistent_checker
 						// CFA=sp RA=ra
 	ENTER	16

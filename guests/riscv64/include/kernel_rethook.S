@@ -1,11 +1,11 @@
 // Rethooks, for guests that hook the return of functions: included after kernel_fgraph.S, whose ftrace_caller hooks them.
-// KERNEL.md, "Rewritten return addresses", has the names.
+// KERNEL.md, "Hooked return addresses", has the names.
 //
-// Mainline's order of things: the trampoline saves pt_regs, without a frame record. The handlers run while the node is still in
-// the list; then it is unlinked, and the return address is in registers alone until the trampoline has it in ra.
+// Mainline's order of events: the trampoline saves pt_regs, without a frame record. The handlers run while the node is
+// still in the list; then it is unlinked, and the return address is only in registers until the trampoline has it in ra.
 //
-// With RETHOOK_RECORD the trampoline links a frame record, as that of x86 pushes a slot: first with its own address, which a walk
-// finds in the list of nodes, and before the node is unlinked with the return address.
+// With RETHOOK_RECORD the trampoline links a frame record, as x86's pushes a slot: first with its own address, which a walk
+// finds in the list of nodes, and then, before the node is unlinked, with the return address.
 
 #define NODE_NEXT	0
 #define NODE_RET	8
@@ -14,7 +14,7 @@
 WORD rethooks_boot, 0
 WORD rethooks_other, 0
 
-// What nodes are taken from, the youngest last, and how many of them are taken.
+// Where nodes are allocated from, the youngest last, and how many are in use.
 	.pushsection .scratch, "aw"
 	.p2align 3
 	.type rethook_nodes, @object
@@ -49,7 +49,7 @@ FUNC rethook_hook
 	sd	t2, NODE_NEXT(t0)
 	sd	t0, 0(t1)
 	lla	t2, arch_rethook_trampoline
-	sd	t2, FREGS_RA(a3)		// from here on the address is in the node alone
+	sd	t2, FREGS_RA(a3)		// from here on the address is only in the node
 	RECURSION_UNLOCK
 	LEAVE	16
 END rethook_hook
@@ -73,7 +73,7 @@ CODE arch_rethook_trampoline
 #endif
 	mv	a0, sp
 	call	arch_rethook_trampoline_callback
-	mv	ra, a0				// RA=ra; since the node was unlinked it was in registers and in pt_regs alone
+	mv	ra, a0				// RA=ra; since the node was unlinked it was only in registers and in pt_regs
 	.irp	n, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31
 	ld	x\n, (8 * \n)(sp)
 	.endr
@@ -90,27 +90,27 @@ FUNC arch_rethook_trampoline_callback
 	LEAVE	16
 END arch_rethook_trampoline_callback
 
-// a0: pt_regs, a1: the frame pointer. Gives the return address.
+// a0: pt_regs, a1: the frame pointer. Returns the return address.
 FUNC rethook_trampoline_handler
 						// CFA=sp RA=ra
 	ENTER	32
 	sd	s1, 8(sp)
 	sd	s2, 0(sp)
 	lla	t0, rethooks_boot
-	ld	s2, 0(t0)			// the youngest node is the one: nobody takes tail calls here
+	ld	s2, 0(t0)			// the youngest node is the right one: there are no tail calls here
 	ld	t1, NODE_FRAME(s2)
 	beq	t1, a1, 1f
 	ebreak
 1:	ld	s1, NODE_RET(s2)
-	sd	s1, PT_EPC(a0)			// "restore first": but nobody looks there
+	sd	s1, PT_EPC(a0)			// "restore first": but no walk looks there
 #ifdef RETHOOK_RECORD
-	sd	s1, (PT_SIZE + 8)(a0)		// RA=[cfa-8] of the trampoline: here everybody does
+	sd	s1, (PT_SIZE + 8)(a0)		// RA=[cfa-8] of the trampoline: here every walk looks
 #endif
 	RECURSION_LOCK
 	call	rethook_handler
 	lla	t0, rethooks_boot
 	ld	t1, NODE_NEXT(s2)
-	sd	t1, 0(t0)			// "pop after"; from here on it is in registers and in pt_regs alone
+	sd	t1, 0(t0)			// "pop after"; from here on it is only in registers and in pt_regs
 	lla	t0, rethook_count
 	ld	t1, 0(t0)
 	addi	t1, t1, -1
@@ -122,7 +122,7 @@ FUNC rethook_trampoline_handler
 	LEAVE	32
 END rethook_trampoline_handler
 
-// What somebody does at the hooked return.
+// A handler that runs at the hooked return.
 FUNC rethook_handler
 						// CFA=sp RA=ra
 	ENTER	16

@@ -51,7 +51,7 @@ FUNC context_switch
 	ret
 END context_switch
 
-// a0: the running task, a1: the next one. Returns in the next one, with the task that it came from in a0.
+// a0: the running task, a1: the next one. Returns in the next one, with the previous task in a0.
 CODE __switch_to
 						// CFA=sp RA=ra
 	sd	ra, TASK_RA(a0)
@@ -69,7 +69,7 @@ CODE __switch_to
 	csrc	sstatus, s1
 	csrs	sstatus, s0
 	lla	t0, __current
-	ld	ra, TASK_RA(a1)			// RA is the next task's, CFA still this one's
+	ld	ra, TASK_RA(a1)			// RA is the next task's, the CFA still this one's
 	ld	sp, TASK_SP(a1)			// CFA=sp RA=ra of the next task
 	sd	a1, 0(t0)
 	ld	s0, TASK_S0(a1)			// s0 is the next task's frame pointer
@@ -166,7 +166,7 @@ FUNC schedule_tail
 	ret
 END schedule_tail
 
-// The second task: for ever, has the task walked that it was switched to from.
+// The second task: for ever, has the task walked from which it was switched to.
 FUNC checker
 						// CFA=sp RA=ra
 	addi	sp, sp, -16			// CFA=sp+16

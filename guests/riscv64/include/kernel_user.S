@@ -1,12 +1,12 @@
-// The way to user mode. A guest includes it behind kernel.S.
+// The way to user mode. A guest includes it after kernel.S.
 
-// a0: where user mode begins. Sends the task there as a fork sends a new process: pt_regs at the high end of its stack,
-// s0 and sp as a switch of tasks would load them. Does not return, and drops what is on the stack.
+// a0: where user mode begins. Sends the task there as a fork sends a new process: pt_regs at the high end of its stack, s0
+// and sp as a task switch would load them. Does not return, and drops what is on the stack.
 CODE start_user
 						// CFA=sp RA=ra
 	ld	t1, TASK_HIGH(tp)
 	addi	t1, t1, -PT_SIZE
-	addi	t0, t1, PT_REGS_END		// all but the record of the metadata form: that stays, a fork's is the parent's
+	addi	t0, t1, PT_REGS_END		// all but the metadata form's record, which stays: a fork's is the parent's
 1:	addi	t0, t0, -8
 	sd	zero, 0(t0)
 	bne	t0, t1, 1b
@@ -14,10 +14,10 @@ CODE start_user
 	ld	t0, __stack_user_high
 	sd	t0, PT_SP(t1)
 	ld	t0, __stack_user_low
-	sd	t0, PT_TP(t1)			// thread-local data: not 0, for a 0 in sscratch says "kernel"
+	sd	t0, PT_TP(t1)			// thread-local data: not 0, because 0 in sscratch says "kernel"
 	li	t0, SR_SPIE			// to user mode, with interrupts on
 	sd	t0, PT_STATUS(t1)
-	csrci	sstatus, SR_SIE			// as a switch of tasks has it
+	csrci	sstatus, SR_SIE			// as a task switch leaves it
 #ifdef METADATA
 	addi	s0, t1, PT_TYPE
 #else

@@ -1,14 +1,14 @@
 // A small x86-64 kernel, included by the guests that are really interrupted (guests/KERNEL.md). This file: stacks, words,
-// boot. kernel_entry.S: what the CPU enters, and the way out. kernel_handler.S: what an entry calls, up to the stack walk.
+// boot. kernel_entry.S: the CPU's entry points, and the exit. kernel_handler.S: what an entry calls, up to the stack walk.
 // kernel_sched.S: tasks.
 //
-// A frame pointer build: an entry leaves pt_regs|1 in rbp. As in a kernel, rsp is 8-byte aligned only, nothing is kept
-// below it (no red zone), and RFLAGS.IF is set where a kernel lets interrupts in: guest_main runs with it, entries and the
+// A frame pointer build: an entry leaves pt_regs|1 in rbp. As in a kernel, rsp is only 8-byte aligned, nothing is kept
+// below it (no red zone), and RFLAGS.IF is set where a kernel enables interrupts: guest_main runs with it, entries and the
 // end of exits without. Words that a kernel reaches through gs are reached by their address; swapgs and the GS base are
 // kept right all the same.
 //
-// Beside the comments of README.md, `IRET=rsp+n` says where the five words are that the CPU pushed, and `REGS=rsp+n` where
-// a whole pt_regs is.
+// In addition to the comments described in README.md, `IRET=rsp+n` says where the five words are that the CPU pushed, and
+// `REGS=rsp+n` where a complete pt_regs is.
 #include "guest.h"
 #include "orc.S"
 
@@ -47,7 +47,7 @@ STACK user, 0x1000
 #define COUNT_SOFTIRQ	0x100
 #define COUNT_HARDIRQ	0x10000
 
-// What task_other runs, with 0 as its argument. A guest may define another one before it includes this file.
+// What task_other runs, with 0 as its argument. A guest may define another function before it includes this file.
 #ifndef OTHER_TASK
 #define OTHER_TASK	checker
 #endif
@@ -84,7 +84,7 @@ WORD cpu_user_rsp				// for the three instructions in which a system call has no
 	.globl hardirq_stack_ptr
 	.type hardirq_stack_ptr, @object
 	.size hardirq_stack_ptr, 8
-hardirq_stack_ptr:				// the top-most word of the irq stack
+hardirq_stack_ptr:				// the topmost word of the IRQ stack
 	.quad 0
 
 	.globl __gdt
@@ -115,7 +115,7 @@ CODE _start
 	leaq	__current(%rip), %rax
 	movq	%rax, %rdx
 	shrq	$32, %rdx
-	wrmsr					// negative: a kernel's
+	wrmsr					// negative, as a kernel's is
 	movq	__stack_irq_high(%rip), %rax
 	subq	$8, %rax
 	movq	%rax, hardirq_stack_ptr(%rip)
@@ -127,7 +127,7 @@ CODE _start
 	leaq	task_boot(%rip), %rax
 	movq	%rax, __current(%rip)
 	.rept REGS_SIZE / 8
-	pushq	$0				// what stands for the registers of an entry from user mode
+	pushq	$0				// stands for the registers of an entry from user mode
 	.endr					// REGS=rsp
 	xorl	%ebp, %ebp			// no caller
 	leaq	task_other(%rip), %rdi

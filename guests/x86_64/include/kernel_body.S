@@ -1,5 +1,5 @@
-// What several kernel guests have interrupted: a function with a record (caller), one that links its record late and unlinks
-// it early (late), and one without (leaf).
+// Code that several kernel guests have interrupted: a function with a record (caller), one that links its record late and
+// unlinks it early (late), and one without (leaf).
 FUNC guest_main
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16; the last record: at task_pt_regs - 16

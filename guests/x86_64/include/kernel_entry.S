@@ -1,20 +1,22 @@
-// What the CPU enters, and the way out.
+// The CPU's entry points, and the exit.
 //
-// Which exception cannot arrive where. The guests survive all but the first three.
+// Which exception cannot be taken where. The guests survive all but the first three.
 //
-// | kind         | not here                                                     | because                                    |
-// |--------------|--------------------------------------------------------------|--------------------------------------------|
-// | NMI          | idt_nmi, first instruction to iretq, with all that it calls  | the CPU blocks NMIs up to an iretq; a second frame would go where the first one lies. (That a fault's iretq unblocks them too early, and what a kernel does about it, is left out.) |
-// | debug        | idt_debug, first instruction to iretq, with all that it calls | a second frame would go where the first one lies. A kernel disarms breakpoints there |
-// | double fault | idt_double_fault, likewise                                   | a second frame would go where the first one lies |
-// | irq, preempt | where IF is clear: entries, exits, their handlers            | masked |
-// | irq, fault   | entry_SYSCALL_64 up to the load of rsp                       | irqs are masked and nothing faults: rsp is the user's. Survived while the user stack has room |
+// * NMI, from idt_nmi's first instruction to iretq, with everything that it calls: the CPU blocks NMIs up to an iretq, and
+//   a second frame would overwrite the first. (Left out: a fault's iretq unblocks them too early, and what a kernel does
+//   about it.)
+// * debug, from idt_debug's first instruction to iretq, with everything that it calls: a second frame would overwrite the
+//   first. A kernel disarms breakpoints there.
+// * double fault, likewise in idt_double_fault: a second frame would overwrite the first.
+// * irq and preempt, where IF is clear (entries, exits, their handlers): masked.
+// * irq and fault, in entry_SYSCALL_64 up to the load of rsp: irqs are masked and nothing faults there; rsp is the user's.
+//   Survived while the user stack has room.
 
-// moved_return_*: here a return arrives with another rsp than that of its call, and with other callee-saved registers: the
+// moved_return_*: a return arrives here with another rsp than that of its call, and with other callee-saved registers: the
 // called code has left pt_regs on its caller's stack, and kept nothing in registers.
 
-// A push and a pop as objtool follows them: what was at rsp + n is at rsp + n + 8 and at rsp + n - 8. So pt_regs that are
-// popped word by word are all there for it, partly below rsp, and so is a return address that was overwritten.
+// A push and a pop as objtool follows them: what was at rsp + n is then at rsp + n + 8 or at rsp + n - 8. So for objtool a
+// pt_regs that is popped word by word stays complete, partly below rsp, and so does a return address that was overwritten.
 .macro PUSH what
 	pushq	\what
 	ORC_ADJUST 8
@@ -25,7 +27,7 @@
 	ORC_ADJUST -8
 .endm
 
-// Pushes what of pt_regs lies below orig_ax. \rdx is where rdx is found, \rax what is written as rax.
+// Pushes the part of pt_regs below orig_ax. \rdx is where rdx is found, \rax what is written as rax.
 .macro PUSH_REGS rdx=%rdx, rax=%rax
 	PUSH	%rdi
 	PUSH	%rsi
@@ -35,7 +37,8 @@
 	CLEAR_REGS
 .endm
 
-// The same in a function that was called: the return address lies where rdi belongs, and moves below pt_regs by way of rsi.
+// The same in a function that was called: the return address lies where rdi belongs, and is moved below pt_regs through
+// rsi.
 .macro PUSH_REGS_BELOW_RETURN_ADDRESS
 	PUSH	%rsi				// IRET=rsp+24 RA=[rsp+8]
 	movq	8(%rsp), %rsi			// RA=rsi, and still [rsp+8]
@@ -98,7 +101,7 @@ CODE idt_irq
 	ORC_IRET				// IRET=rsp
 	cld
 	PUSH	$-1				// IRET=rsp+8
-	call	error_entry			// rsp comes back lower than it went: REGS=rsp on this stack, and in rax
+	call	error_entry			// rsp returns lower than it went: REGS=rsp on this stack, and in rax
 moved_return_irq:
 	movq	%rax, %rsp			// REGS=rsp; the hint before this still holds
 	ORC_REGS
@@ -124,8 +127,8 @@ moved_return_fault:
 	jmp	error_return
 END_CODE idt_fault
 
-// Below the CPU's words and orig_ax: pushes the rest of pt_regs. Returns its address in rax: here, or, from user mode, on
-// the task stack.
+// Below the CPU's words and orig_ax: pushes the rest of pt_regs. Returns its address in rax: here, or on the task stack if
+// user mode was interrupted.
 CODE error_entry
 	ORC_FUNC				// IRET=rsp+16 RA=[rsp]
 	PUSH_REGS_BELOW_RETURN_ADDRESS
@@ -140,8 +143,8 @@ CODE error_entry
 	ret					// REGS=rsp
 END_CODE error_entry
 
-// Moves pt_regs from the entry stack (rdi) to its place on the task stack, which is free: user mode was interrupted. It
-// may lie there already.
+// Moves pt_regs from the entry stack (rdi) to its place on the task stack, which is free because user mode was interrupted.
+// It may lie there already.
 FUNC sync_regs
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
@@ -179,8 +182,8 @@ CODE return_to_user
 	iretq
 END_CODE return_to_user
 
-// NMI: on a stack of its own (IST). What lies on it, from the top: the CPU's words, rdx, a word that says that an NMI is
-// being handled, and a copy of the CPU's words, which is the end of pt_regs and what iretq uses.
+// NMI, on a stack of its own (IST). What lies on it, from the top: the CPU's words, rdx, a word that says that an NMI is
+// being handled, and a copy of the CPU's words, which is the end of pt_regs and is what iretq uses.
 CODE idt_nmi
 	ORC_IRET				// IRET=rsp
 	cld
@@ -200,7 +203,7 @@ CODE idt_nmi
 	pushq	8(%rdx)				// IRET=rsp
 	ORC_IRET
 	PUSH	$-1				// IRET=rsp+8
-	PUSH_REGS rdx=(%rdx)			// REGS=rsp; nothing on the nmi stack is needed any more
+	PUSH_REGS rdx=(%rdx)			// REGS=rsp; nothing on the NMI stack is needed any more
 	leaq	1(%rsp), %rbp
 	movq	%rsp, %rdi
 	call	exc_nmi
@@ -227,7 +230,7 @@ moved_return_nmi:
 	iretq
 END_CODE idt_nmi
 
-// Debug: on a stack of its own (IST).
+// Debug, on a stack of its own (IST).
 CODE idt_debug
 	ORC_IRET				// IRET=rsp
 	cld
@@ -249,7 +252,7 @@ moved_return_debug:
 	ORC_IRET 8
 	call	error_entry
 moved_return_debug_from_user:
-	movq	%rax, %rsp			// REGS=rsp; nothing on the db stack is needed any more
+	movq	%rax, %rsp			// REGS=rsp; nothing on the debug stack is needed any more
 	ORC_REGS
 	leaq	1(%rsp), %rbp
 	movq	%rsp, %rdi
@@ -257,8 +260,8 @@ moved_return_debug_from_user:
 	jmp	error_return
 END_CODE idt_debug
 
-// Double fault: an error code, and a stack of its own (IST). A kernel does not come back from it; here it does, and nothing
-// is lost.
+// Double fault: an error code, and a stack of its own (IST). A kernel does not return from it; here it does, and nothing is
+// lost.
 CODE idt_double_fault
 	ORC_IRET 8				// IRET=rsp+8
 	cld
@@ -276,8 +279,8 @@ moved_return_double_fault:
 	iretq
 END_CODE idt_double_fault
 
-// error_entry for exceptions that come at any time, so that CS does not tell whose the GS base is: it is saved in rbx.
-// Stays on the stack.
+// error_entry for exceptions that can be taken at any time, so that CS does not tell whose GS base is loaded: it is saved
+// in rbx. Stays on the stack.
 CODE paranoid_entry
 	ORC_FUNC				// IRET=rsp+16 RA=[rsp]
 	PUSH_REGS_BELOW_RETURN_ADDRESS
@@ -294,7 +297,7 @@ CODE paranoid_entry
 	ret					// REGS=rsp
 END_CODE paranoid_entry
 
-// Gives back the GS base in rax.
+// Restores the GS base from rax.
 CODE paranoid_exit
 	ORC_FUNC				// REGS=rsp+8 RA=[rsp]
 	movl	$MSR_GS_BASE, %ecx

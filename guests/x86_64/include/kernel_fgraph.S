@@ -1,13 +1,13 @@
-// The function graph tracer, for guests that trace their functions: included after kernel.S. KERNEL.md, "Rewritten return
+// The function graph tracer, for guests with traced functions: included after kernel.S. KERNEL.md, "Hooked return
 // addresses", has the names and the layout of the ret_stack.
 //
-// Mainline's order of things: ftrace_caller saves the arguments and calls the tracer, which keeps the return address and puts
-// return_to_handler into its slot. The traced function returns there; ftrace_return_to_handler calls the tracer again, takes
-// the entry off, and gives back what was kept. The cookie by which a walk finds an entry is the address of the slot.
+// Mainline's order of events: ftrace_caller saves the arguments and calls the tracer, which keeps the return address and
+// puts return_to_handler in its slot. The traced function returns there; ftrace_return_to_handler calls the tracer again,
+// pops the entry, and returns the original address. The cookie by which a walk finds an entry is the address of the slot.
 //
-// DESIGN: 0 as in mainline; 2, 3 and 4 are the designs F2 to F4 against the windows of return_to_handler. NO_HINTS: ORC has nothing
-// to say of return_to_handler.
-// NO_PADDING: return_to_handler begins right behind another function, without a gap.
+// DESIGN: 0 as in mainline; 2, 3 and 4 are the fixes F2 to F4 for the windows of return_to_handler.
+// NO_HINTS: ORC has nothing for return_to_handler.
+// NO_PADDING: return_to_handler begins right after another function, without a gap.
 // TRACERS: how many tracers there are. EXIT_CALLBACK: what each calls at a return.
 #ifndef DESIGN
 #define DESIGN		0
@@ -31,7 +31,7 @@ WORD ret_stack_other, 8 + 4096
 WORD tracer_data_words				// how many words each tracer keeps with each call, at most 2
 WORD trace_recursion				// 1: a tracer runs in a task, 2: in an interrupt
 
-// ENTER / LEAVE: a frame record, as a compiler makes it.
+// ENTER / LEAVE: a frame record, as compilers build it.
 .macro ENTER
 	pushq	%rbp				// CFA=rsp+16
 	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
@@ -55,7 +55,7 @@ WORD trace_recursion				// 1: a tracer runs in a task, 2: in an interrupt
 9:
 .endm
 
-// Preemption off, and on again: there the task can be switched out, with no pt_regs on its stack.
+// Disables preemption, and enables it again: there the task can be switched out, with no pt_regs on its stack.
 .macro PREEMPT_DISABLE
 	addq	$COUNT_PREEMPT, preempt_count(%rip)
 .endm
@@ -69,10 +69,10 @@ WORD trace_recursion				// 1: a tracer runs in a task, 2: in an interrupt
 9:
 .endm
 
-// The lock against tracing the tracer: \bit, a register, stands for the present context. To \busy if that has it already.
-// Changes rax. An interrupt leaves the word as it was.
+// The lock against tracing the tracer: \bit, a register, stands for the present context. Goes to \busy if that context
+// already holds it. Changes rax. An interrupt leaves the word as it was.
 .macro RECURSION_TRYLOCK bit, busy
-	movzbl	preempt_count+2(%rip), %eax	// interrupts that are being handled: 0 or 1
+	movzbl	preempt_count+2(%rip), %eax	// interrupts being handled: 0 or 1
 	leaq	1(%rax), \bit
 	testq	\bit, trace_recursion(%rip)
 	jnz	\busy
@@ -85,7 +85,7 @@ WORD trace_recursion				// 1: a tracer runs in a task, 2: in an interrupt
 	PREEMPT_ENABLE
 .endm
 
-// Takes the youngest entry off the ret_stack.
+// Pops the youngest entry of the ret_stack.
 .macro RET_STACK_POP
 	RET_STACK %rdi, %rsi
 	movq	(%rdi), %rax
@@ -111,14 +111,14 @@ FUNC ftrace_graph_func
 	testl	%eax, %eax
 	jnz	.Lnot_graphed
 	leaq	return_to_handler(%rip), %rax
-	movq	%rax, (%rbx)			// from here on the address is in the ret_stack alone
+	movq	%rax, (%rbx)			// from here on the address is only on the ret_stack
 .Lnot_graphed:
 	popq	%rbx
 	LEAVE
 END ftrace_graph_func
 
-// rdi: the return address, rsi: the function, rdx: the cookie. Puts them on the ret_stack, and gives back 0, unless a tracer runs
-// in this context.
+// rdi: the return address, rsi: the function, rdx: the cookie. Pushes them on the ret_stack and returns 0, unless a tracer
+// runs in this context.
 FUNC function_graph_enter
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
@@ -132,7 +132,7 @@ FUNC function_graph_enter
 	movq	%rdi, RET_RET(%rbx)
 	addq	$RET_WORDS + 1, %rax
 	movq	%rax, (%r8)
-	movq	$RET_WORDS, RET_CONTROL(%rbx)	// again: before, an interrupt could have used these words
+	movq	$RET_WORDS, RET_CONTROL(%rbx)	// again: an interrupt could have used these words before
 	movq	%rdi, RET_RET(%rbx)
 	movq	%rsi, RET_FUNC(%rbx)
 	movq	%rdx, RET_RETP(%rbx)
@@ -153,7 +153,8 @@ FUNC function_graph_enter
 	jmp	.Lenter_done
 END function_graph_enter
 
-// rdi: the traced function. What a tracer does at entry: it may keep some words above the control word, with one more above.
+// rdi: the traced function. What a tracer does at entry: it may keep some words above the control word, with one more
+// control word above.
 FUNC graph_entry
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
@@ -164,7 +165,7 @@ FUNC graph_entry
 	movq	(%r8), %rax
 	leaq	8(%r8,%rax,8), %rdx
 	movl	-8(%rdx), %esi
-	andl	$CONTROL_OFFSET, %esi		// how far the structure is from the youngest control word
+	andl	$CONTROL_OFFSET, %esi		// the distance from the youngest control word to the structure
 	leaq	CONTROL_DATA + 1(%rsi,%rcx), %rsi
 	movq	%rsi, (%rdx,%rcx,8)		// the control word of the data
 	leaq	1(%rax,%rcx), %rax
@@ -187,8 +188,8 @@ FUNC graph_return
 	LEAVE
 END graph_return
 
-// rdi: struct ftrace_regs. Gives the address that the youngest entry keeps, after the tracer was called. In the
-// designs 0 and 2 it takes the entry off.
+// rdi: struct ftrace_regs. Returns the address that the youngest entry keeps, after calling the tracer. With DESIGN 0 and 2
+// it pops the entry.
 FUNC ftrace_return_to_handler
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
@@ -211,7 +212,7 @@ FUNC ftrace_return_to_handler
 	RECURSION_UNLOCK %r14
 .Lreturn_busy:
 #if DESIGN == 0 || DESIGN == 2
-	movq	%r13, (%rbx)			// from here on the address is in registers, and in a word that nobody looks at
+	movq	%r13, (%rbx)			// from here on the address is in registers, and in a word that no walk looks at
 #endif
 	movq	%r12, %rax
 	popq	%r14
@@ -235,8 +236,8 @@ FUNC preempt_schedule_notrace
 	LEAVE
 END preempt_schedule_notrace
 
-// Never runs. What a walk looks up for an address that is return_to_handler's first is the byte in front of it: this
-// function's last one, or padding.
+// Never runs. A walk that looks up return_to_handler's first address finds the byte before it: this function's last one, or
+// padding.
 FUNC neighbour
 						// CFA=rsp+8 RA=[cfa-8]
 #ifdef NO_PADDING
@@ -252,8 +253,9 @@ END neighbour
 #endif
 .endm
 
-// As in mainline. The return has moved rsp over the slot, which an interrupt may use until it is taken back. Design 2 differs in
-// the hints for the tail: they say nothing while the address is in a register, and at the end that rbp is where it always was.
+// As in mainline. The return has moved rsp above the slot, which an interrupt may use until the trampoline takes it back.
+// DESIGN 2 differs in the hints for the tail: they say nothing while the address is in a register, and at the end that rbp
+// is where it always was.
 CODE return_to_handler
 	ORC_UNDEFINED
 	movq	%rsp, %rdi
@@ -271,12 +273,12 @@ CODE return_to_handler
 #if DESIGN == 2
 	ORC_UNDEFINED
 #endif
-	movq	%rax, %rdi			// RA=rdi; since its entry was taken off it was in registers alone
+	movq	%rax, %rdi			// RA=rdi; since its entry was popped it was only in registers
 	movq	FREGS_RDX(%rsp), %rdx
 	movq	FREGS_RAX(%rsp), %rax
 	addq	$176, %rsp			// RA=rdi
 	HINT ORC_ADJUST -176
-	call	.Ldo_rop			// takes the slot again; never comes back
+	call	.Ldo_rop			// takes the slot again; never returns
 	ORC_UNDEFINED
 	int3
 .Ldo_rop:
@@ -290,8 +292,9 @@ CODE return_to_handler
 	ret
 END_CODE return_to_handler
 #elif DESIGN == 3 || DESIGN == 4
-// The address goes back into the slot, and only then is the entry taken off. Design 4 has a frame record as well: the slot is
-// its second word, so that a walk along rbp asks the ret_stack about the slot's address, as it does in any traced function.
+// The address goes back to the slot, and only then is the entry popped. DESIGN 4 has a frame record as well: the slot is
+// its second word, so that a walk along rbp looks the slot's address up on the ret_stack, as it does in any traced
+// function.
 CODE return_to_handler
 	ORC_UNDEFINED
 	movq	%rsp, %rdi
@@ -312,7 +315,7 @@ CODE return_to_handler
 	movq	%rdi, FREGS_RSP(%rsp)
 	movq	%rsp, %rdi
 	call	ftrace_return_to_handler
-	movq	%rax, FREGS_SIZE(%rsp)		// RA=[cfa-8], and in the ret_stack
+	movq	%rax, FREGS_SIZE(%rsp)		// RA=[cfa-8], and on the ret_stack
 	RET_STACK_POP				// RA=[cfa-8]
 	movq	FREGS_RDX(%rsp), %rdx
 	movq	FREGS_RAX(%rsp), %rax

@@ -1,8 +1,8 @@
-// What a traced function's first instruction calls: included by kernel_fgraph.S. The arguments are kept in a struct pt_regs, of
-// which ftrace_caller saves only what a called function may use, and ftrace_regs_caller everything.
+// What a traced function's first instruction calls: included by kernel_fgraph.S. The arguments are kept in a struct
+// pt_regs, of which ftrace_caller saves only what a called function may use, and ftrace_regs_caller everything.
 //
-// FTRACE_CALLBACK, FTRACE_REGS_CALLBACK: what they call. rdi: the traced function, rsi: its caller's address, rcx: the registers.
-// ORC_ONLY: a kernel without frame pointers: no records below the registers.
+// FTRACE_CALLBACK, FTRACE_REGS_CALLBACK: what they call. rdi: the traced function, rsi: its caller's address, rcx: the
+// registers. ORC_ONLY: a kernel without frame pointers, with no records below the registers.
 #ifndef FTRACE_CALLBACK
 #define FTRACE_CALLBACK	ftrace_graph_func
 #endif
@@ -25,7 +25,7 @@
 #define FREGS_RDX	96
 #define FREGS_RSI	104
 #define FREGS_RDI	112
-#define FREGS_DIRECT	120			// orig_ax: where a direct call is to go, or 0
+#define FREGS_DIRECT	120			// orig_ax: the target of a direct call, or 0
 #define FREGS_RIP	128
 #define FREGS_CS	136
 #define FREGS_RFLAGS	144
@@ -40,20 +40,20 @@
 #define SAVED_SIZE	(FREGS_SIZE + 40)	// and rbp, and two records
 #endif
 
-// TRACED name, trampoline: a function that is traced. A compiler leaves its first five bytes as a NOP; here they are patched,
-// for a direct call with somebody else's trampoline.
+// TRACED name, trampoline: a traced function. A compiler leaves its first five bytes as a NOP; here they are patched, for a
+// direct call with another trampoline.
 .macro TRACED name, trampoline=ftrace_caller
 FUNC \name
 						// CFA=rsp+8 RA=[cfa-8]
 	call	\trampoline
 .endm
 
-// Below the return address of the patched call lie `extra` bytes. Behind it, rdi and rsi are arguments of the callback.
+// Below the return address of the patched call lie `extra` bytes. Afterwards rdi and rsi are arguments of the callback.
 .macro FTRACE_SAVE extra=0
 #ifndef ORC_ONLY
 	pushq	%rbp				// CFA=rsp+16+extra
 	.cfi_adjust_cfa_offset 8; .cfi_rel_offset %rbp, 0
-	pushq	\extra+16(%rsp)			// CFA=rsp+24+extra; the traced function's caller: stays when its slot is changed
+	pushq	\extra+16(%rsp)			// CFA=rsp+24+extra; the traced function's caller: not hooked
 	.cfi_adjust_cfa_offset 8
 	pushq	%rbp				// CFA=rsp+32+extra
 	.cfi_adjust_cfa_offset 8
@@ -107,15 +107,15 @@ FUNC ftrace_caller
 	movq	%rsp, %rcx
 	call	FTRACE_CALLBACK
 	movq	FREGS_RIP(%rsp), %rax
-	movq	%rax, SAVED_SIZE(%rsp)		// where the traced function goes on
+	movq	%rax, SAVED_SIZE(%rsp)		// where the traced function resumes
 	FTRACE_RESTORE
 	addq	$SAVED_SIZE, %rsp		// CFA=rsp+8
 	.cfi_adjust_cfa_offset -SAVED_SIZE
 	ret
 END ftrace_caller
 
-// For callbacks that want all registers, and may ask for a direct call. That is a jump to the address which is put into the
-// place of the flags: a return that no call was made for. The call before it keeps the CPU's own stack of returns even.
+// For callbacks that want all registers, and may request a direct call. That is a jump to an address stored in place of the
+// flags: a return for which there was no call. The call before it keeps the CPU's own return stack balanced.
 FUNC ftrace_regs_caller
 						// CFA=rsp+8 RA=[cfa-8]
 	pushfq					// CFA=rsp+16
@@ -134,14 +134,14 @@ FUNC ftrace_regs_caller
 	movq	$0x10, FREGS_CS(%rsp)
 	movq	$0, FREGS_DIRECT(%rsp)
 #ifndef ORC_ONLY
-	leaq	1(%rsp), %rbp			// as an exception's: a walk along rbp takes these registers for one's
+	leaq	1(%rsp), %rbp			// encoded, as an exception's: a walk along rbp takes them for one
 #endif
 	movq	%rsp, %rcx
 	call	FTRACE_REGS_CALLBACK
 	movq	FREGS_RFLAGS(%rsp), %rax
 	movq	%rax, SAVED_SIZE(%rsp)
 	movq	FREGS_RIP(%rsp), %rax
-	movq	%rax, SAVED_SIZE + 8(%rsp)	// where the traced function goes on
+	movq	%rax, SAVED_SIZE + 8(%rsp)	// where the traced function resumes
 	movq	FREGS_R15(%rsp), %r15
 	movq	FREGS_R14(%rsp), %r14
 	movq	FREGS_R13(%rsp), %r13
@@ -163,7 +163,7 @@ FUNC ftrace_regs_caller
 	.cfi_restore_state; .cfi_def_cfa_offset SAVED_SIZE + 16
 	movq	SAVED_SIZE(%rsp), %rax
 #ifndef ORC_ONLY
-	.cfi_offset %rbp, FREGS_RBP - SAVED_SIZE - 16	// where rbp was pushed the flags go
+	.cfi_offset %rbp, FREGS_RBP - SAVED_SIZE - 16	// the flags go where rbp was pushed
 #endif
 	movq	%rax, SAVED_SIZE - 8(%rsp)	// one word lower
 	movq	FREGS_DIRECT(%rsp), %rax
@@ -173,8 +173,8 @@ FUNC ftrace_regs_caller
 	.cfi_def_cfa_offset 24
 	popfq					// CFA=rsp+16; at rsp is the address to jump to
 	.cfi_def_cfa_offset 16
-	ORC_FUNC				// the kernel's hint: takes that address for the return address
-	call	.Lftrace_rebalance		// never comes back
+	ORC_FUNC				// the kernel's hint, which takes that address for the return address
+	call	.Lftrace_rebalance		// never returns
 	int3
 .Lftrace_rebalance:				// CFA=rsp+8 RA=[cfa-8], the call's own
 	.cfi_def_cfa_offset 8

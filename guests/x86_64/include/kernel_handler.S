@@ -1,6 +1,6 @@
 // What the entries call, up to the stack walk.
 
-// The harness walks the stack when this is entered. rdi: the innermost pt_regs, or 0.
+// The harness walks the stack when this function is entered. rdi: the innermost pt_regs, or 0.
 FUNC walk_here
 						// CFA=rsp+8 RA=[cfa-8]
 	ret
@@ -13,14 +13,14 @@ FUNC walk_task
 END walk_task
 
 #ifdef WALKS_USER
-// The harness walks the user's stack. rdi: the pt_regs of the entry from user mode.
+// The harness walks the user stack. rdi: the pt_regs of the entry from user mode.
 FUNC walk_user
 						// CFA=rsp+8 RA=[cfa-8]
 	ret
 END walk_user
 #endif
 
-// rdi: pt_regs. An interrupt of kernel code is handled on the irq stack, unless that is in use.
+// rdi: pt_regs. An interrupt of kernel code is handled on the IRQ stack, unless that is in use.
 FUNC common_interrupt
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
@@ -36,7 +36,7 @@ FUNC common_interrupt
 	movq	$1, hardirq_stack_inuse(%rip)
 	movq	hardirq_stack_ptr(%rip), %rax
 	movq	%rsp, (%rax)			// the way back
-	movq	%rax, %rsp			// rsp on the irq stack; CFA, RA and rbp on the other one
+	movq	%rax, %rsp			// rsp on the IRQ stack; CFA, RA and rbp on the other one
 	ORC_SP_INDIRECT 24, -16
 	call	irq_enter_rcu
 	movq	%rbx, %rdi
@@ -88,7 +88,7 @@ FUNC do_irq
 	ret
 END do_irq
 
-// rdi: pt_regs, rsi: the error code. Comes back to the same instruction.
+// rdi: pt_regs, rsi: the error code. Returns to the same instruction.
 FUNC exc_page_fault
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
@@ -146,7 +146,7 @@ FUNC do_\what
 	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16
-	cmpq	$0, %gs:0			// a user's GS base would fault
+	cmpq	$0, %gs:0			// with a user's GS base it would fault
 	call	walk_here
 	popq	%rbp				// CFA=rsp+8
 	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
@@ -157,7 +157,8 @@ END do_\what
 	PARANOID_HANDLER nmi
 	PARANOID_HANDLER debug
 
-// A kernel panics here, as this does once a guest has said so: the instruction that found no room would find none again.
+// A kernel panics here. So does this one once a guest has requested it: the instruction that found no room would find none
+// again.
 FUNC exc_double_fault
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
@@ -172,8 +173,8 @@ FUNC exc_double_fault
 	ret
 END exc_double_fault
 
-// rdi: the pt_regs that will be returned to. Reschedules first, where that is asked for and allowed: always before user
-// mode, in kernel code if it had interrupts on and was not in an interrupt, in a softirq or in the scheduler.
+// rdi: the pt_regs that will be returned to. Reschedules first, where that is requested and allowed: always before user
+// mode; in kernel code if it had interrupts on and was not in an interrupt, in a softirq or in the scheduler.
 FUNC irqentry_exit
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
@@ -223,7 +224,7 @@ FUNC exit_to_user_mode
 	ret
 END exit_to_user_mode
 
-// rdi: pt_regs, rsi: the number. 0 walks the stack and gives back the first argument plus 1; everything else ends the task.
+// rdi: pt_regs, rsi: the number. 0 walks the stack and returns the first argument plus 1; everything else ends the task.
 FUNC do_syscall_64
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
@@ -247,7 +248,7 @@ FUNC do_syscall_64
 	ret
 .Lexit_task:					// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16; .cfi_offset %rbp, -16
-	call	do_exit				// never comes back
+	call	do_exit				// never returns
 	ud2
 END do_syscall_64
 
@@ -267,7 +268,7 @@ FUNC sys_walk
 	ret
 END sys_walk
 
-// Runs the function in rdi with the argument in rsi on the irq stack, as a softirq.
+// Runs the function in rdi with the argument in rsi on the IRQ stack, as a softirq.
 FUNC do_softirq_own_stack
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
@@ -278,7 +279,7 @@ FUNC do_softirq_own_stack
 	movq	$1, hardirq_stack_inuse(%rip)
 	movq	hardirq_stack_ptr(%rip), %rax
 	movq	%rsp, (%rax)			// the way back
-	movq	%rax, %rsp			// rsp on the irq stack; CFA, RA and rbp on the task stack
+	movq	%rax, %rsp			// rsp on the IRQ stack; CFA, RA and rbp on the task stack
 	ORC_SP_INDIRECT 16, -16
 	call	__do_softirq
 	popq	%rsp				// back; CFA=rsp+16 too
@@ -294,7 +295,7 @@ END do_softirq_own_stack
 
 FUNC __do_softirq
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16; will link the irq stack to the task stack
+	pushq	%rbp				// CFA=rsp+16; will link the IRQ stack to the task stack
 	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16

@@ -1,9 +1,9 @@
-// Rethooks, for guests that hook the return of functions: included after kernel_fgraph.S, whose FTRACE_CALLBACK is rethook_hook.
-// KERNEL.md, "Rewritten return addresses", has the names.
+// Rethooks, for guests that hook the return of functions: included after kernel_fgraph.S, whose FTRACE_CALLBACK is
+// rethook_hook. KERNEL.md, "Hooked return addresses", has the names.
 //
-// Mainline's order of things: the trampoline pushes its own address into the slot that the return has left, and pt_regs below
-// it, with an encoded frame pointer. Handlers run while the node is in the list; then the real address is written into the
-// slot, and only then the node is unlinked.
+// Mainline's order of events: the trampoline pushes its own address into the slot that the return has left, and pt_regs
+// below it, with an encoded frame pointer. Handlers run while the node is in the list; then the real address is written to
+// the slot, and only then is the node unlinked.
 
 #define NODE_NEXT	0
 #define NODE_RET	8
@@ -12,8 +12,8 @@
 
 WORD rethooks_boot
 WORD rethooks_other
-WORD rethook_nodes, 8 * NODE_SIZE		// what nodes are taken from
-WORD rethook_used				// how many bytes of them are
+WORD rethook_nodes, 8 * NODE_SIZE		// where nodes are allocated from
+WORD rethook_used				// how many bytes of them are in use
 
 // The running task's list.
 .macro RETHOOKS to, scratch
@@ -43,17 +43,17 @@ FUNC rethook_hook
 	movq	%rax, NODE_NEXT(%rdx)
 	movq	%rdx, (%rdi)
 	leaq	arch_rethook_trampoline(%rip), %rax
-	movq	%rax, (%rcx)			// from here on the address is in the node alone
+	movq	%rax, (%rcx)			// from here on the address is only in the node
 	PREEMPT_ENABLE
 	LEAVE
 END rethook_hook
 
-// At its first instruction ORC has what is true of every function's: that the return address is at rsp.
+// At its first instruction ORC has the row of every function's first instruction: the return address is at rsp.
 CODE arch_rethook_trampoline
 	ORC_FUNC
 	pushq	$arch_rethook_trampoline	// the slot again
 	ORC_FUNC
-	PUSH	$0x18				// ss, which is to hold the flags for popfq
+	PUSH	$0x18				// ss, which will hold the flags for popfq
 	PUSH	%rsp				// two words too low
 	pushfq
 	ORC_ADJUST 8
@@ -104,7 +104,7 @@ FUNC arch_rethook_trampoline_callback
 	LEAVE
 END arch_rethook_trampoline_callback
 
-// rdi: pt_regs, rsi: the slot. Puts the return address back.
+// rdi: pt_regs, rsi: the slot. Restores the return address.
 FUNC rethook_trampoline_handler
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
@@ -112,7 +112,7 @@ FUNC rethook_trampoline_handler
 	pushq	%r12
 	movq	%rsi, %r12
 	RETHOOKS %rax, %rdx
-	movq	(%rax), %rbx			// the youngest node is the one: nobody takes tail calls here
+	movq	(%rax), %rbx			// the youngest node is the right one: there are no tail calls here
 	cmpq	%rsi, NODE_FRAME(%rbx)
 	je	.Lown_node
 	ud2
@@ -122,7 +122,7 @@ FUNC rethook_trampoline_handler
 	PREEMPT_DISABLE
 	call	rethook_handler
 	movq	NODE_RET(%rbx), %rax
-	movq	%rax, (%r12)			// "restore first": the slot is what a walk looks at
+	movq	%rax, (%r12)			// "restore first": walks look at the slot
 	RETHOOKS %rdx, %rcx
 	movq	NODE_NEXT(%rbx), %rax
 	movq	%rax, (%rdx)			// "pop after"
@@ -133,7 +133,7 @@ FUNC rethook_trampoline_handler
 	LEAVE
 END rethook_trampoline_handler
 
-// What somebody does at the hooked return.
+// A handler that runs at the hooked return.
 FUNC rethook_handler
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER

@@ -1,7 +1,7 @@
 // Tasks: switches, the first run of a task, its first return to user mode.
 
-// rdi: the struct task, rsi and rdx: the ends of its stack, rcx: the function that it will run, r8: its argument.
-// Below an empty pt_regs the stack gets what __switch_to_asm pops.
+// rdi: the struct task, rsi and rdx: the ends of its stack, rcx: the function that it will run, r8: its argument. Below an
+// empty pt_regs the stack gets what __switch_to_asm pops.
 FUNC fork_task
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
@@ -50,7 +50,7 @@ FUNC schedule
 	ret
 END schedule
 
-// The same at the end of an interrupt, which has to be finished with interrupts off.
+// The same at the end of an interrupt, which must finish with interrupts off.
 FUNC preempt_schedule_irq
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
@@ -59,7 +59,7 @@ FUNC preempt_schedule_irq
 	.cfi_def_cfa %rbp, 16
 .Lpreempt_again:
 	addq	$COUNT_PREEMPT, preempt_count(%rip)
-	call	__schedule			// comes back with interrupts on
+	call	__schedule			// returns with interrupts on
 	cli
 	subq	$COUNT_PREEMPT, preempt_count(%rip)
 	cmpq	$0, need_resched(%rip)
@@ -69,7 +69,7 @@ FUNC preempt_schedule_irq
 	ret
 END preempt_schedule_irq
 
-// Takes rdi from preempt_count, and makes up for a preemption that was not allowed until now.
+// Subtracts rdi from preempt_count, and makes up for a preemption that was not allowed until now.
 FUNC preempt_enable
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
@@ -107,14 +107,14 @@ FUNC __schedule
 	ret
 END __schedule
 
-// From the task in rdi to the task in rsi.
+// Switches from the task in rdi to the task in rsi.
 FUNC context_switch
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
 	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	movq	%rsp, %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16
-	call	__switch_to_asm			// comes back when this task is switched to
+	call	__switch_to_asm			// returns when this task is switched to
 	popq	%rbp				// CFA=rsp+8
 	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
@@ -153,7 +153,7 @@ FUNC __switch_to_asm
 	jmp	__switch_to
 END __switch_to_asm
 
-// Gives back the task that was switched out.
+// Returns the task that was switched out.
 FUNC __switch_to
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
@@ -168,7 +168,8 @@ FUNC __switch_to
 	ret
 END __switch_to
 
-// The first instructions of a new task. Nobody called: REGS=rsp, rbp=regs|1, rbx: a kthread's function, r12: its argument.
+// The first instructions of a new task, which was not called: REGS=rsp, rbp=regs|1, rbx: a kthread's function, r12: its
+// argument.
 CODE ret_from_fork_asm
 	ORC_END_OF_STACK
 	movq	%rax, %rdi
@@ -218,7 +219,7 @@ FUNC schedule_tail
 	ret
 END schedule_tail
 
-// Walks, for ever, the task that was switched out for this one.
+// For ever: has the task walked that was switched out for this one.
 FUNC checker
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16
@@ -245,7 +246,7 @@ FUNC do_exit
 	jmp	.Lexited
 END do_exit
 
-// Makes the running task's pt_regs say that user mode begins at rdi.
+// Makes the running task's pt_regs start user mode at rdi.
 FUNC start_thread
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16

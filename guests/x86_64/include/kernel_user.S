@@ -1,7 +1,7 @@
-// The way to user mode. A guest includes it behind kernel.S, says `#define OTHER_TASK become_user` before that, and has a
-// user_main, which must end with a system call that is not 0.
+// The way to user mode. A guest includes it after kernel.S, defines OTHER_TASK as become_user before that, and has a
+// user_main, which must end with a system call other than 0.
 
-// Runs on task_other: makes a process of it. ret_from_fork sends it to user mode.
+// Runs on task_other and makes a process of it. ret_from_fork sends it to user mode.
 FUNC become_user
 						// CFA=rsp+8 RA=[cfa-8]
 	pushq	%rbp				// CFA=rsp+16

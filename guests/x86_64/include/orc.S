@@ -1,10 +1,10 @@
-// Hints for the ORC table, where CFI says nothing or nothing that ORC can: what a kernel's annotations of assembly say. Not
-// loaded: the harness makes the table from the CFI and these (README.md, "ORC hints").
+// Hints for the ORC table, where CFI says nothing, or nothing that ORC can express: what a kernel's annotations of assembly
+// say. Not loaded: the harness makes the table from the CFI and these hints (README.md, "ORC hints").
 //
-// A hint holds from its place to the next one or to the end of the function. ORC_ADJUST repeats the last one for an rsp that
-// has moved: there is nobody here who reads instructions and does it by himself.
+// A hint holds from its place to the next one or to the end of the function. ORC_ADJUST repeats the last one for an rsp
+// that has moved: unlike objtool, nothing here reads the instructions to do that.
 
-// Types and registers as in an ORC entry; ORC_TYPE_CFI is none: from here on the CFI hold again.
+// Types and registers as in an ORC entry; ORC_TYPE_CFI is not one of them: from there on the CFI holds again.
 #define ORC_TYPE_UNDEFINED	0
 #define ORC_TYPE_END_OF_STACK	1
 #define ORC_TYPE_CALL		2
@@ -19,7 +19,7 @@
 #define ORC_REG_SP		5
 #define ORC_REG_SP_INDIRECT	9
 
-// Writes the hint that the symbols orc_* hold: 16 bytes.
+// Writes the hint in the symbols orc_*: 16 bytes.
 .macro ORC_WRITE
 .Lorc_hint\@:
 	.pushsection .orc_hints, "", @progbits
@@ -78,17 +78,17 @@
 	ORC_HINT ORC_TYPE_REGS_PARTIAL, \base, \offset, 0, 1
 .endm
 
-// rsp is on the irq stack and points at a saved rsp; what was called has its return address at that + offset - 8.
+// rsp is on the IRQ stack and points at a saved rsp; what was called has its return address at that + offset - 8.
 .macro ORC_SP_INDIRECT offset, bp=0
 	ORC_HINT ORC_TYPE_CALL, ORC_REG_SP_INDIRECT, \offset, \bp
 .endm
 
-// From here on what the CFI say.
+// From here on what the CFI says.
 .macro ORC_CFI
 	ORC_HINT ORC_TYPE_CFI
 .endm
 
-// As before, but rsp is lower by so many bytes.
+// As before, but rsp is lower by that many bytes.
 .macro ORC_ADJUST bytes
 	.set	.Lorc_sp_offset, .Lorc_sp_offset + \bytes
 	ORC_WRITE
