@@ -1,7 +1,7 @@
 //! Designs against the windows of `return_to_handler`: what a build of a guest and an unwinder make together. The builds are
 //! described in guests/KERNEL.md, the designs in docs/atlas.md.
 
-use kunwind::Inside;
+use kunwind::Fix;
 
 /// The design of a guest that does as Linux does.
 pub const PLAIN: &str = "F0";
@@ -26,12 +26,12 @@ impl Rewriter {
 /// The name of the design that a guest's build and an unwinder make together; nothing if they do not belong together. An unwinder
 /// without a design of its own is shown with every build.
 #[must_use]
-pub fn together(guest: &str, inside: Inside) -> Option<&str> {
-    match (inside, guest) {
-        (Inside::Ignore, _) => Some(guest),
-        (Inside::Refuse, PLAIN) => Some("range"),
-        (Inside::Detect, PLAIN) => Some("F1"),
-        (Inside::Detect, "F2" | "F3") | (Inside::Record, "F4") | (Inside::Pending, "F5") => Some(guest),
+pub fn together(guest: &str, fix: Fix) -> Option<&str> {
+    match (fix, guest) {
+        (Fix::None, _) => Some(guest),
+        (Fix::Refuse, PLAIN) => Some("range"),
+        (Fix::RetStack, PLAIN) => Some("F1"),
+        (Fix::RetStack, "F2" | "F3") | (Fix::Record, "F4") | (Fix::Pending, "F5") => Some(guest),
         _ => None,
     }
 }

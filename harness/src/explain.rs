@@ -231,8 +231,8 @@ impl Unwinder for Recorded<'_> {
         self.unwinder.needs()
     }
 
-    fn inside(&self) -> kunwind::Inside {
-        self.unwinder.inside()
+    fn fix(&self) -> kunwind::Fix {
+        self.unwinder.fix()
     }
 
     fn step(&self, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<Step, kunwind::Error> {
@@ -268,10 +268,6 @@ impl Target for Recorded<'_> {
 
     fn table(&self, format: Format) -> Option<&dyn Table> {
         self.live.table(format)
-    }
-
-    fn orc(&self) -> Option<kunwind::OrcTable<'_>> {
-        self.live.orc()
     }
 
     fn trampoline(&self, address: u64) -> Option<Trampoline> {

@@ -2,9 +2,11 @@
 
 use std::cell::Cell;
 
+use kunwind::kernel::KernelUnwinder;
+use kunwind::sframe::SFrameAbi;
 use kunwind::{
-    Claims, Format, FrameRecordUnwinder, Inside, OrcTable, Register, RewriteKind, StackBounds, Table, TableUnwinder,
-    Target, Task, Trampoline, UnwindUser, Unwinder,
+    Claims, Fix, Format, FrameRecordUnwinder, Register, ReturnHook, StackBounds, Table, TableUnwinder, Target, Task,
+    Trampoline, UnwindUser, Unwinder,
 };
 
 use crate::arch::Arch;
@@ -24,10 +26,10 @@ pub const MAX_FRAMES: usize = 512;
 const LIVEPATCH_ENTRIES: usize = 100;
 
 /// The trampolines that stand for return addresses, by their symbols in Linux.
-const TRAMPOLINES: [(&str, RewriteKind); 3] = [
-    ("return_to_handler", RewriteKind::Fgraph),
-    ("arch_rethook_trampoline", RewriteKind::Rethook),
-    ("__kretprobe_trampoline", RewriteKind::Rethook),
+const TRAMPOLINES: [(&str, ReturnHook); 3] = [
+    ("return_to_handler", ReturnHook::Fgraph),
+    ("arch_rethook_trampoline", ReturnHook::Rethook),
+    ("__kretprobe_trampoline", ReturnHook::Rethook),
 ];
 
 /// An unwinder under test, and what it needs and promises.
@@ -124,8 +126,8 @@ impl Subject {
             Scope::Any => true,
             Scope::Kernel => has_tasks,
             Scope::Tracer => {
-                let inside = self.unwinder.inside();
-                rewriter.is_some_and(|it| it.is_tracer() && design::together(&it.design, inside).is_some())
+                let fix = self.unwinder.fix();
+                rewriter.is_some_and(|it| it.is_tracer() && design::together(&it.design, fix).is_some())
             }
             Scope::Program => !has_tasks,
             Scope::User => !has_tasks || (guest.symbols.address("walk_user").is_some() && kind.walks_user()),
@@ -142,24 +144,24 @@ fn all_registers(arch: &dyn Arch) -> Vec<Register> {
 #[must_use]
 pub fn all(arch: &dyn Arch) -> Vec<Subject> {
     let mut subjects = vec![Subject::frame_record(arch)];
-    if arch.abi().sframe.is_some() {
+    if SFrameAbi::of(arch.abi()).is_some() {
         subjects.push(Subject::table(arch, Format::SFrame));
     }
     subjects.push(Subject::table(arch, Format::Dwarf));
-    if arch.abi().sframe.is_some() {
+    if SFrameAbi::of(arch.abi()).is_some() {
         subjects.push(Subject::user(arch, UnwindUser::new(arch.abi())));
         subjects.push(Subject::user(arch, UnwindUser::by_frame_pointer(arch.abi())));
     }
-    subjects.extend(arch.kernel_unwinders().into_iter().map(|unwinder| Subject {
+    subjects.extend(KernelUnwinder::of(arch.abi()).map(|unwinder| Subject {
         name: unwinder.name().to_owned(),
         // Kernels report pcs; what they keep of SP is their own bookkeeping.
         compares: Compares { cfa: false, fp: true, callee_saved: false },
         registers: [arch.abi().fp, arch.abi().sp].into_iter().chain(arch.abi().ra).collect(),
         limit: if unwinder.claims() == Claims::Never { MAX_FRAMES } else { LIVEPATCH_ENTRIES },
-        scope: if unwinder.inside() == Inside::Ignore { Scope::Kernel } else { Scope::Tracer },
+        scope: if unwinder.fix() == Fix::None { Scope::Kernel } else { Scope::Tracer },
         needs: unwinder.needs(),
         roams: false,
-        unwinder,
+        unwinder: Box::new(unwinder),
     }));
     subjects
 }
@@ -261,13 +263,9 @@ impl Target for Live<'_> {
         self.tables.get(format)
     }
 
-    fn orc(&self) -> Option<OrcTable<'_>> {
-        self.tables.orc()
-    }
-
     fn trampoline(&self, address: u64) -> Option<Trampoline> {
         let function = self.guest.symbols.function_at(address)?;
-        let (_, kind) = TRAMPOLINES.iter().find(|(name, _)| *name == function.name)?;
-        Some(Trampoline { kind: *kind, start: function.address, end: function.address + function.size })
+        let (_, hook) = TRAMPOLINES.iter().find(|(name, _)| *name == function.name)?;
+        Some(Trampoline { hook: *hook, start: function.address, end: function.address + function.size })
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use kunwind::Format;
+use kunwind::sframe::SFrameAbi;
 use unwind_harness::check::{self, FORMATS, Function, Guest, Leaf, Part, TableResult};
 use unwind_harness::guest;
 use unwind_harness::prepared::Prepared;
@@ -101,9 +102,11 @@ fn tables_that_differ_are_told_with_the_place() {
             bytes: &right.guest.unwind.debug_frame.as_ref().expect("CFI").data,
             readable: &right.guest.unwind.debug_frame.as_ref().expect("CFI").data,
             address: 0,
-            columns: kunwind::dwarf::Columns::from(scenario.arch.abi().sframe.expect("arm64 has an SFrame ABI")),
+            columns: kunwind::dwarf::Columns::from(
+                SFrameAbi::of(scenario.arch.abi()).expect("arm64 has an SFrame ABI"),
+            ),
         },
-        scenario.arch.abi().sframe.expect("arm64 has an SFrame ABI"),
+        SFrameAbi::of(scenario.arch.abi()).expect("arm64 has an SFrame ABI"),
         kunwind::sframe::write::Placement::Linked(right.guest.segments[0].address),
     )
     .expect("the CFI can be said in SFrame");

@@ -5,7 +5,7 @@ mod riscv64;
 mod x86_64;
 
 use capstone::Capstone;
-use kunwind::{Abi, Register, Regs, Unwinder};
+use kunwind::{Abi, Register, Regs};
 use unicorn_engine::{Unicorn, uc_error};
 
 use crate::machine::{Context, Memory};
@@ -118,9 +118,6 @@ pub trait Arch: Sync {
     /// Where a task that is switched out goes on, and the registers that its `struct task` (guests/KERNEL.md) at this
     /// address holds.
     fn saved_context(&self, memory: &Memory, task: u64) -> Option<(u64, Regs)>;
-
-    /// The unwinders of kernels on this CPU.
-    fn kernel_unwinders(&self) -> Vec<Box<dyn Unwinder + Send + Sync>>;
 
     /// What Unicorn's exception of this number is.
     fn exception_name(&self, number: u32) -> &'static str;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kunwind::{CfaRule, Entry, Register, Regs, Rule, Table};
+use kunwind::{Entry, Register, Regs, Rule, Table};
 
 use super::claim::{Leaf, is_frameless};
 use super::judge::{Judgement, judge};
@@ -121,8 +121,7 @@ fn registers_of(entry: &Entry) -> Vec<Register> {
         Rule::RegOffset(register, _) | Rule::RegOffsetDeref(register, _) => Some(register),
         Rule::Retain | Rule::CfaOffset(_) | Rule::CfaOffsetDeref(_) => None,
     };
-    let (CfaRule::RegOffset(cfa, _) | CfaRule::RegOffsetDeref(cfa, _)) = row.cfa;
-    [Some(cfa), of_rule(row.ra), of_rule(row.fp)].into_iter().flatten().collect()
+    [Some(row.cfa.register()), of_rule(row.ra), of_rule(row.fp)].into_iter().flatten().collect()
 }
 
 impl Observer for Run<'_> {

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::io::Write;
 
-use kunwind::Inside;
+use kunwind::Fix;
 
 use super::atlas::{Row, State};
 use super::{Report, Section, Start};
@@ -65,7 +65,7 @@ fn write_designs(rows: &[&Row], out: &mut dyn Write) -> std::io::Result<()> {
         let cell = |cpu: &&str| {
             let rows: Vec<_> = rows.iter().filter(|row| row.cpu == **cpu && row.fix == fix).collect();
             let (unsound, recovered) = (|row: &Row| row.count(State::Unsound), |row: &Row| row.count(State::Recovered));
-            let own = rows.iter().filter(|row| row.inside != Inside::Ignore);
+            let own = rows.iter().filter(|row| row.inside != Fix::None);
             let best = own.min_by_key(|row| (unsound(row), Reverse(recovered(row))));
             let row = best.or_else(|| rows.iter().rev().max_by_key(|row| (unsound(row), recovered(row))));
             row.map_or("-".to_owned(), |row| {

@@ -6,7 +6,7 @@ pub mod json;
 pub mod snapshot;
 pub mod text;
 
-use kunwind::{Claims, Inside};
+use kunwind::{Claims, Fix};
 
 use crate::design::Rewriter;
 use crate::verdict::Verdict;
@@ -151,7 +151,7 @@ pub struct SubjectResult {
     /// How its walks claim: soundness means nothing of those that never do.
     pub claims: Claims,
     /// Its design against the windows of `return_to_handler`.
-    pub inside: Inside,
+    pub inside: Fix,
     /// Where its walks started.
     pub start: Start,
     /// Its verdicts, counted.

@@ -259,7 +259,7 @@ impl<'p> Recorder<'p> {
             }
             SubjectResult {
                 claims: column.subject.unwinder.claims(),
-                inside: column.subject.unwinder.inside(),
+                inside: column.subject.unwinder.fix(),
                 name: column.subject.name.clone(),
                 start: column.start,
                 counters,

@@ -5,7 +5,7 @@ mod firmware;
 
 use capstone::Capstone;
 use capstone::arch::BuildsCapstone as _;
-use kunwind::{Abi, Register, Regs, Unwinder};
+use kunwind::{Abi, Register, Regs};
 use unicorn_engine::{RegisterARM64 as R, Unicorn, uc_error};
 
 use super::{Arch, Engine, Exception, Flow, Linkage};
@@ -113,25 +113,6 @@ impl Arch for Arm64 {
         pc: u64,
     ) -> Result<(), String> {
         exception::take(engine, memory, vectors, exception, pc)
-    }
-
-    fn kernel_unwinders(&self) -> Vec<Box<dyn Unwinder + Send + Sync>> {
-        use kunwind::kernel::{
-            Form, arm64_kunwind, arm64_sframe, arm64_sframe_detect, arm64_sframe_pending, arm64_sframe_record,
-            arm64_sframe_refuse, arm64_sframe_v5, arm64_sframe_v6,
-        };
-        vec![
-            Box::new(arm64_kunwind(Form::Reliable)),
-            Box::new(arm64_kunwind(Form::BestEffort)),
-            Box::new(arm64_sframe(Form::Reliable)),
-            Box::new(arm64_sframe(Form::BestEffort)),
-            Box::new(arm64_sframe_v5()),
-            Box::new(arm64_sframe_v6()),
-            Box::new(arm64_sframe_refuse()),
-            Box::new(arm64_sframe_detect()),
-            Box::new(arm64_sframe_record()),
-            Box::new(arm64_sframe_pending()),
-        ]
     }
 
     fn syscall(&self, number: u32, pc: u64) -> Option<(u64, u64)> {

@@ -5,7 +5,7 @@ mod flow;
 
 use capstone::Capstone;
 use capstone::arch::{BuildsCapstone as _, BuildsCapstoneExtraMode as _};
-use kunwind::{Abi, Register, Regs, Unwinder};
+use kunwind::{Abi, Register, Regs};
 use unicorn_engine::{RegisterRISCV as R, Unicorn, uc_error};
 
 use super::{Arch, Engine, Exception, Flow, Linkage};
@@ -87,25 +87,6 @@ impl Arch for Riscv64 {
         pc: u64,
     ) -> Result<(), String> {
         exception::take(engine, memory, vectors, exception, pc)
-    }
-
-    fn kernel_unwinders(&self) -> Vec<Box<dyn Unwinder + Send + Sync>> {
-        use kunwind::kernel::{
-            Form, WalkStackframe, riscv_metadata, riscv_metadata_detect, riscv_metadata_pending, riscv_metadata_record,
-            riscv_metadata_refuse,
-        };
-        vec![
-            Box::new(WalkStackframe),
-            Box::new(riscv_metadata(Form::Reliable)),
-            Box::new(riscv_metadata(Form::BestEffort)),
-            Box::new(riscv_metadata_refuse()),
-            Box::new(riscv_metadata_detect(Form::Reliable)),
-            Box::new(riscv_metadata_detect(Form::BestEffort)),
-            Box::new(riscv_metadata_record(Form::Reliable)),
-            Box::new(riscv_metadata_record(Form::BestEffort)),
-            Box::new(riscv_metadata_pending(Form::Reliable)),
-            Box::new(riscv_metadata_pending(Form::BestEffort)),
-        ]
     }
 
     fn exception_functions(&self) -> &'static [&'static str] {

@@ -6,7 +6,7 @@ mod privilege;
 use capstone::Capstone;
 use capstone::arch::BuildsCapstone as _;
 use capstone::arch::BuildsCapstoneSyntax as _;
-use kunwind::{Abi, Register, Regs, Unwinder};
+use kunwind::{Abi, Register, Regs};
 use unicorn_engine::{RegisterX86 as R, Unicorn, uc_error};
 
 use super::{Arch, Engine, Exception, Flow, Linkage};
@@ -96,18 +96,6 @@ impl Arch for X86_64 {
         pc: u64,
     ) -> Result<(), String> {
         exception::take(engine, memory, vectors, exception, pc)
-    }
-
-    fn kernel_unwinders(&self) -> Vec<Box<dyn Unwinder + Send + Sync>> {
-        use kunwind::kernel::{Form, UnwindFrame, UnwindOrc};
-        vec![
-            Box::new(UnwindFrame::new(Form::Reliable)),
-            Box::new(UnwindFrame::new(Form::BestEffort)),
-            Box::new(UnwindOrc::new(Form::Reliable)),
-            Box::new(UnwindOrc::new(Form::BestEffort)),
-            Box::new(UnwindFrame::detect()),
-            Box::new(UnwindOrc::detect()),
-        ]
     }
 
     fn syscall(&self, number: u32, pc: u64) -> Option<(u64, u64)> {

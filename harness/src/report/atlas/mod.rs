@@ -7,7 +7,7 @@ pub mod text;
 
 use std::collections::BTreeMap;
 
-use kunwind::{Claims, Inside};
+use kunwind::{Claims, Fix};
 
 use super::{Function, Instruction, Report, Run, Section, Start};
 use crate::design;
@@ -134,7 +134,7 @@ pub struct Row {
     /// The unwinder.
     pub unwinder: String,
     /// The unwinder's own design.
-    pub inside: Inside,
+    pub inside: Fix,
     /// Walks from points at which a return address is displaced, or a trampoline runs.
     pub points: u64,
     /// Those of them at which no rule can find the address.
