@@ -118,12 +118,8 @@ impl<'p> Explainer<'p> {
             let name = entry.place().name(&guest.symbols);
             let _ = write!(self.text, "  {number:>3}  {name:<28} cfa {}", layout.name(entry.cfa));
             if let Some(value) = fp.and_then(|index| entry.saved.get(index)) {
-                let _ = write!(
-                    self.text,
-                    "  {} {}",
-                    guest.cpu.abi.register_name(guest.cpu.abi.fp),
-                    layout.name(*value)
-                );
+                let _ =
+                    write!(self.text, "  {} {}", guest.cpu.abi.register_name(guest.cpu.abi.fp), layout.name(*value));
             }
             self.text.push('\n');
         }
@@ -174,12 +170,7 @@ impl<'p> Explainer<'p> {
             let _ = writeln!(entries, "  then {why}");
             words(&mut entries);
         }
-        let _ = write!(
-            self.text,
-            "\n{}: {verdict} ({}, end: {why})\n{entries}",
-            column.label(),
-            outcome.claim
-        );
+        let _ = write!(self.text, "\n{}: {verdict} ({}, end: {why})\n{entries}", column.label(), outcome.claim);
     }
 }
 

@@ -226,12 +226,7 @@ impl Visit for Both<'_, '_> {
         self.explainer.walk(at, within, column, question, truth);
     }
 
-    fn places(
-        &mut self,
-        at: experiment::Arrival,
-        found: &crate::oracle::AddressPlaces,
-        truth: &crate::oracle::Truth,
-    ) {
+    fn places(&mut self, at: experiment::Arrival, found: &crate::oracle::AddressPlaces, truth: &crate::oracle::Truth) {
         self.recorder.places(at, found, truth);
     }
 
@@ -296,7 +291,8 @@ pub fn run_all(root: &Path, scenarios: &[Scenario], options: &Options) -> Result
         let job = Job { root, scenario, variant, kind: *kind };
         if options.log { job.run_logged(&subjects) } else { job.run(&subjects).map(|section| (section, Vec::new())) }
     });
-    let (mut sections, logs): (Vec<_>, Vec<_>) = results.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+    let (mut sections, logs): (Vec<_>, Vec<_>) =
+        results.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
     hold_gates(scenarios, &mut sections, options.unwinders.is_empty());
     Ok((Recording::new(sections), logs))
 }

@@ -3,10 +3,13 @@
 use std::path::Path;
 use std::process::Command;
 
-use unwind_harness::recording::rows::{Agreement, FunctionRows as Function, GuestRows as Guest, Leaf, Part, TableResult};
-use unwind_harness::rows::{self, FORMATS};
+use kunwind::sframe::SFrameAbi;
 use unwind_harness::guest;
 use unwind_harness::guest::Program;
+use unwind_harness::recording::rows::{
+    Agreement, FunctionRows as Function, GuestRows as Guest, Leaf, Part, TableResult,
+};
+use unwind_harness::rows::{self, FORMATS};
 use unwind_harness::scenario::{Scenario, WrongRows, load_all};
 
 fn root() -> &'static Path {
@@ -101,19 +104,19 @@ fn tables_that_differ_are_told_with_the_place() {
             bytes: &right.guest.unwind.debug_frame.as_ref().expect("CFI").data,
             readable: &right.guest.unwind.debug_frame.as_ref().expect("CFI").data,
             address: 0,
-            columns: kunwind::dwarf::Columns::from(scenario.cpu.abi.sframe.expect("arm64 has an SFrame ABI")),
+            columns: kunwind::dwarf::Columns::from(SFrameAbi::of(scenario.cpu.abi).expect("arm64 has an SFrame ABI")),
         },
-        scenario.cpu.abi.sframe.expect("arm64 has an SFrame ABI"),
+        SFrameAbi::of(scenario.cpu.abi).expect("arm64 has an SFrame ABI"),
         kunwind::sframe::write::Placement::Linked(right.guest.segments[0].address),
     )
     .expect("the CFI can be said in SFrame");
-    guest.unwind.sframe = Some(guest::LoadedSection { address: right.guest.segments[0].address, data: made.written.bytes });
+    guest.unwind.sframe =
+        Some(guest::LoadedSection { address: right.guest.segments[0].address, data: made.written.bytes });
     patch(&mut guest, &[0x0e, 0x20], &[0x0e, 0x30]);
     let guest = checked(&scenario, guest);
     let caller = function(&guest, "caller");
     assert_eq!(caller.agreement, Agreement::Differ(4));
-    let wrong: Vec<(&str, bool)> =
-        caller.tables.iter().map(|table| (&*table.format, table.is_wrong())).collect();
+    let wrong: Vec<(&str, bool)> = caller.tables.iter().map(|table| (&*table.format, table.is_wrong())).collect();
     assert_eq!(wrong, [("sframe", false), ("dwarf", true)]);
     assert_eq!(function(&guest, "leaf").agreement, Agreement::Same);
 }
@@ -158,7 +161,12 @@ fn hand_written_rows_are_right_and_those_of_the_compiler_are_not() {
         }
         // What a table says of a whole function is judged wherever it ran and has a caller.
         for table in guest.functions.iter().flat_map(|function| &function.tables) {
-            assert!(Part::ALL.map(|part| table.part(part)).iter().all(|part| part.right <= part.judged && part.judged <= table.covered));
+            assert!(
+                Part::ALL
+                    .map(|part| table.part(part))
+                    .iter()
+                    .all(|part| part.right <= part.judged && part.judged <= table.covered)
+            );
         }
     }
     assert_eq!(compiled, 16);

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use rstest::rstest;
 use unwind_harness::cpu::{self, ALL, Cpu};
 use unwind_harness::guest::Guest;
-use unwind_harness::trace::{Action, Ended, Observer, Point, Run as _};
-use unwind_harness::machine::Machine;
 use unwind_harness::guest::Program;
+use unwind_harness::machine::Machine;
+use unwind_harness::trace::{Action, Ended, Observer, Point, Run as _};
 
 fn path(cpu: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("guests").join(cpu).join("leaf.elf")

@@ -58,7 +58,9 @@ fn hints_speak_where_cfi_do_not_and_the_rest_is_undefined() {
 
 #[test]
 fn only_guests_with_hints_have_a_table_and_bad_hints_are_an_error() {
-    let has_orc = |guest: &Guest| Tables::new(guest, &mimic(guest)).map(|tables| (tables.orc().is_some(), tables.has(Format::Orc)));
+    let has_orc = |guest: &Guest| {
+        Tables::new(guest, &mimic(guest)).map(|tables| (tables.orc().is_some(), tables.has(Format::Orc)))
+    };
     assert_eq!(has_orc(&guest("arm64", "irq_on_task")).ok(), Some((false, false)));
     assert_eq!(has_orc(&guest("x86_64", "leaf")).ok(), Some((false, false)));
     let mut guest = guest("x86_64", "irq_on_task");

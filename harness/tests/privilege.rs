@@ -8,13 +8,13 @@ use kunwind::Target as _;
 use rstest::rstest;
 use unwind_harness::cpu::{self, Exception};
 use unwind_harness::guest::Guest;
-use unwind_harness::trace::{Action, Observer, Point, RegisterSet, Run as _};
-use unwind_harness::machine::Machine;
 use unwind_harness::guest::Program;
+use unwind_harness::machine::Machine;
 use unwind_harness::recording::Section;
 use unwind_harness::scenario::{Interruption, Scenario};
 use unwind_harness::subject::{self, GuestTarget};
 use unwind_harness::suite::Job;
+use unwind_harness::trace::{Action, Observer, Point, RegisterSet, Run as _};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

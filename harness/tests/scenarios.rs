@@ -12,7 +12,8 @@ fn scenario(#[files("scenarios/*/*.toml")] path: PathBuf) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let scenario = Scenario::load(&path).unwrap_or_else(|error| panic!("{error}"));
     let scenarios = [scenario];
-    let (report, _) = run_all(root, &scenarios, &Options { threads: Some(1), ..Options::default() }).unwrap_or_else(|error| panic!("{error}"));
+    let (report, _) = run_all(root, &scenarios, &Options { threads: Some(1), ..Options::default() })
+        .unwrap_or_else(|error| panic!("{error}"));
     let [scenario] = scenarios;
 
     let mut problems = Vec::new();

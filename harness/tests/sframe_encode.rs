@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use kunwind::Entry;
 use kunwind::dwarf::{Cfi, CfiSection, Columns, Storage};
-use kunwind::sframe::{SFrameAbi, Section};
+use kunwind::sframe::{SFrameAbi, SFrameSection};
 use object::read::elf::{ElfFile64, ProgramHeader as _};
 use object::{Endianness, Object as _, ObjectSection as _, elf};
 
@@ -72,7 +72,7 @@ fn refused(input: &Path, name: &str, says: &[&str]) {
 fn compare(input: &[u8], copy: &[u8], abi: SFrameAbi) -> usize {
     let (input, copy) = (File::parse(input).expect("an ELF file"), File::parse(copy).expect("an ELF file"));
     let table = copy.section_by_name(".sframe").expect(".sframe");
-    let section = Section::parse(table.data().expect("its bytes"), table.address()).expect("a section");
+    let section = SFrameSection::parse(table.data().expect("its bytes"), table.address()).expect("a section");
     let (name, kind) = match input.section_by_name(".eh_frame") {
         Some(_) => (".eh_frame", CfiSection::EhFrame),
         None => (".debug_frame", CfiSection::DebugFrame),

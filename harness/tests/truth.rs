@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use rstest::rstest;
-use unwind_harness::trace::{Action, Observer, Point, Run as _};
+use unwind_harness::guest::Program;
 use unwind_harness::machine::Machine;
 use unwind_harness::oracle::{Oracle, Witnesses};
-use unwind_harness::guest::Program;
 use unwind_harness::scenario::Scenario;
+use unwind_harness::trace::{Action, Observer, Point, Run as _};
 
 struct Watch<'p> {
     oracle: Oracle<'p>,

@@ -16,10 +16,10 @@ use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
 use framehop::{ExplicitModuleSectionInfo, Module, Unwinder as _};
 use kunwind::abi::X86_64;
 use kunwind::sframe::write::{FunctionRows, Placement, write};
-use kunwind::sframe::{SFrameAbi, Section};
+use kunwind::sframe::{SFrameAbi, SFrameSection, SFrameTable};
 use kunwind::{
-    CfaRule, CodeAddress, Entry, Error, Format, Frame, Regs, Rule, Source, StackBounds, Table, TableUnwinder, Target,
-    Task, Trampoline, UnwindRow, WalkState,
+    CfaRule, CodeAddress, Entry, Format, Frame, Regs, Rule, Source, StackBounds, Table, TableUnwinder, Target, Task,
+    Trampoline, UnwindRow, WalkState,
 };
 
 /// Where the functions are, and how large each is, in bytes.
@@ -114,7 +114,7 @@ fn order(functions: u64, count: u64) -> impl Iterator<Item = u64> {
 struct Stack {
     words: Vec<u64>,
     pc: u64,
-    sframe: Vec<u8>,
+    sframe: SFrameTable<Vec<u8>>,
 }
 
 impl Stack {
@@ -126,7 +126,8 @@ impl Stack {
             words[record] = STACK + (frame + 1) * FRAME;
             words[record + 1] = pcs[frame as usize + 1];
         }
-        Self { words, pc: pcs[0], sframe: sframe(functions) }
+        let sframe = SFrameTable::parse(sframe(functions), SECTION).expect("our own section");
+        Self { words, pc: pcs[0], sframe }
     }
 
     fn read(&self, at: u64) -> Option<u64> {
@@ -135,13 +136,6 @@ impl Stack {
 }
 
 const BOUNDS: [StackBounds; 1] = [StackBounds { low: STACK, high: STACK + DEPTH * FRAME }];
-
-impl Table for Stack {
-    fn entry(&self, pc: u64) -> Result<Option<Entry>, Error> {
-        let section = Section::parse(&self.sframe, SECTION).map_err(|_| Error::BadTable(pc))?;
-        section.lookup(pc).map_err(|_| Error::BadTable(pc))
-    }
-}
 
 impl Target for Stack {
     fn read_u64(&self, address: u64) -> Option<u64> {
@@ -165,11 +159,7 @@ impl Target for Stack {
     }
 
     fn table(&self, _: Format) -> Option<&dyn Table> {
-        Some(self)
-    }
-
-    fn orc(&self) -> Option<kunwind::OrcTable<'_>> {
-        None
+        Some(&self.sframe)
     }
 
     fn trampoline(&self, _: u64) -> Option<Trampoline> {
@@ -182,7 +172,7 @@ const LOOKUPS: u64 = 20_000;
 #[divan::bench(args = COUNTS, sample_count = 15, sample_size = 1)]
 fn lookup_kunwind(bencher: Bencher<'_, '_>, functions: u64) {
     let bytes = sframe(functions);
-    let section = Section::parse(&bytes, SECTION).expect("our own section");
+    let section = SFrameSection::parse(&bytes, SECTION).expect("our own section");
     measure(bencher, "lookup", functions, "kunwind", LOOKUPS, || {
         for index in order(functions, LOOKUPS) {
             let found = section.lookup(black_box(TEXT + index * SIZE + AT));
@@ -275,7 +265,7 @@ fn walk_framehop_cold(bencher: Bencher<'_, '_>, functions: u64) {
 fn decode_kunwind(bencher: Bencher<'_, '_>, functions: u64) {
     let bytes = sframe(functions);
     measure(bencher, "decode, a row", functions, "kunwind", functions * ROWS.len() as u64, || {
-        let section = Section::parse(&bytes, SECTION).expect("our own section");
+        let section = SFrameSection::parse(&bytes, SECTION).expect("our own section");
         let mut rows = 0;
         for function in section.functions() {
             for row in function.expect("it can be read").fres() {

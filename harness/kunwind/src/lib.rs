@@ -1,13 +1,21 @@
 //! Stack unwinders that follow the rules of kernels, as a library without `std`, allocation or `unsafe`.
 //!
 //! An [`Unwinder`] turns one [`Frame`] into its caller's; [`walk_each`] drives it from a start to an [`End`] and says what the
-//! walk [`Claim`]s. All that an unwinder may know of the world is a [`Target`]: reads that may fail, and the bounds of the
-//! stacks that exist. What differs between CPUs is data, in [`abi`].
+//! walk [`Claim`]s. All that an unwinder may know of the world is a [`Target`]: reads that may fail, the bounds of the stacks
+//! that exist, and [`Table`]s of unwind rows. What differs between CPUs is data, in [`abi`]; which unwinders kernels have is
+//! data too, in [`kernel::CATALOGUE`].
 //!
 //! # What this crate does not know
 //!
 //! It runs no code, reads no ELF file and holds no truth: whether a walk was right is for its caller to say. A walk that
 //! ends with [`End::Outermost`] *claims* that it saw the end of the stack; that is a claim and not a proof.
+//!
+//! # Modules
+//!
+//! No two modules import each other, not even by a detour (`tests/imports.rs` checks it). From the bottom up:
+//! `address`, `regs`, `error`, `stack`, [`abi`]; `row` (rows and their executor); `target`; `return_hook`, `state`; `walk`;
+//! and on top of them the formats ([`dwarf`], [`orc`], [`sframe`]) and the unwinders (`unwinder`, [`kernel`]), which do not
+//! know each other.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -23,25 +31,25 @@ pub mod orc;
 pub mod sframe;
 
 mod address;
-mod frame_record;
+mod error;
 mod regs;
-mod rewrite;
+mod return_hook;
 mod row;
 mod stack;
-mod table;
-mod user;
+mod state;
+mod target;
+mod unwinder;
 mod walk;
 
 pub use abi::{Abi, PtRegs};
 pub use address::CodeAddress;
-pub use frame_record::FrameRecordUnwinder;
+pub use error::Error;
 pub use orc::OrcTable;
 pub use regs::{Register, Regs};
-pub use rewrite::{Inside, RetStack, RewriteCursor, RewriteKind, Trampoline};
-pub use row::{CfaRule, Entry, Rule, UnwindRow};
+pub use return_hook::{Fix, ReturnHookCursor};
+pub use row::{Caller, CfaRule, Entry, Found, Place, PtRegsRow, Rule, Slot, UnwindRow};
 pub use stack::{MAX_STACKS, StackBounds, StackWindows};
-pub use table::{Format, Place, Table, TableUnwinder};
-pub use user::UnwindUser;
-pub use walk::{
-    Claim, Claims, End, Error, Frame, Source, Step, Target, Task, Unwinder, Walk, WalkState, walk, walk_each,
-};
+pub use state::WalkState;
+pub use target::{Format, RetStack, ReturnHook, Table, Target, Task, Trampoline};
+pub use unwinder::{FrameRecordUnwinder, TableUnwinder, UnwindUser};
+pub use walk::{Claim, Claims, End, Frame, Source, Step, Unwinder, Walk, walk, walk_each};

@@ -7,7 +7,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Register(pub u8);
 
-/// The values of the registers in one frame. A register that nobody recovered is absent, never zero.
+/// The values of the registers in one frame. A register whose value was not recovered is absent, never zero.
 #[derive(Clone, Copy)]
 pub struct Regs {
     value: [u64; Self::LEN],

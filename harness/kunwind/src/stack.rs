@@ -1,6 +1,6 @@
-//! The bounds of stacks, and what a walk has already used up of them.
+//! The bounds of stacks, and how much of them a walk has used up. Nothing is read here: what lies on a stack is not known.
 
-use crate::walk::Error;
+use crate::error::Error;
 
 /// How many stacks one walk can be offered. Linux on arm64 offers at most six (task, IRQ, overflow, two for SDEI, EFI);
 /// x86-64 has eight (task, IRQ, entry, and one for each of #DF, NMI, #DB, #MC and #VC; the last counted once).
@@ -28,6 +28,12 @@ impl StackBounds {
 /// Stacks are consumed one way (Linux `arch/arm64/include/asm/stacktrace/common.h`): inside a stack only addresses above the
 /// last consumed object are acceptable, and a stack that was left cannot be entered again. So no walk can loop, and none can
 /// read more than the stacks hold.
+///
+/// ```text
+/// low                                           high
+///  | consumed: out of reach | object | acceptable |
+///                                    ^ `low` of what is left, once the object is consumed
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct StackWindows {
     current: Option<StackBounds>,
@@ -35,7 +41,7 @@ pub struct StackWindows {
 }
 
 impl StackWindows {
-    /// Nothing is consumed yet. Stacks beyond [`MAX_STACKS`] are not offered.
+    /// Nothing has been consumed. Stacks beyond [`MAX_STACKS`] are not offered.
     #[must_use]
     pub fn new(stacks: &[StackBounds]) -> Self {
         let mut unused = [None; MAX_STACKS];
@@ -51,12 +57,12 @@ impl StackWindows {
         self.current.iter().chain(self.unused.iter().flatten()).any(|stack| stack.contains(address, size))
     }
 
-    /// Takes `size` bytes at `address`: everything below their end is out of reach from now on.
+    /// Takes `size` bytes at `address`: from now on everything below their end is out of reach.
     ///
     /// # Errors
     ///
-    /// [`Error::OutsideStacks`] when the bytes are not wholly inside the rest of the current stack or inside one that was
-    /// not entered yet. Nothing is consumed then.
+    /// [`Error::OutsideStacks`] when the bytes are not wholly inside the rest of the current stack or inside a stack that has
+    /// not been entered. Nothing is consumed then.
     pub fn consume(&mut self, address: u64, size: u64) -> Result<(), Error> {
         let entered = match self.current {
             Some(current) if current.contains(address, size) => current,
@@ -66,16 +72,16 @@ impl StackWindows {
         Ok(())
     }
 
-    /// The unused stack that holds these bytes; it is not unused any more.
+    /// Takes the unused stack that holds these bytes.
     fn enter(&mut self, address: u64, size: u64) -> Option<StackBounds> {
         let slot = self.unused.iter_mut().find(|slot| slot.is_some_and(|stack| stack.contains(address, size)))?;
         slot.take()
     }
 }
 
-/// The stack that a walk is on, and those that it has entered: what x86-64 uses where arm64 has [`StackWindows`]
-/// (`get_stack_info` and its `visit_mask`, Linux `arch/x86/kernel/dumpstack_64.c`). All of the present stack may be read, in any
-/// order; a stack that was left cannot be entered again.
+/// The stack that a walk is on, and those that it has entered. Linux on x86-64 has this (`get_stack_info` and its
+/// `visit_mask`, `arch/x86/kernel/dumpstack_64.c`) in place of [`StackWindows`]: all of the present stack may be read, in any
+/// order, and a stack that was left cannot be entered again.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct StackVisits {
     current: Option<usize>,
@@ -89,7 +95,7 @@ impl StackVisits {
         self.current
     }
 
-    /// Goes to the stack that holds this address. If there is none, or it was entered before, the walk is on none.
+    /// Moves to the stack that holds this address. If there is none, or it was entered before, the walk is on no stack.
     pub(crate) fn enter(&mut self, stacks: &[StackBounds], address: u64) -> bool {
         let found = stacks.iter().take(u64::BITS as usize).position(|stack| stack.contains(address, 1));
         self.current = found.filter(|index| self.visited >> index & 1 == 0);
@@ -99,12 +105,12 @@ impl StackVisits {
         self.current.is_some()
     }
 
-    /// Whether these bytes lie wholly on the present stack, or on one that could be entered for them.
+    /// Whether these bytes lie wholly on the present stack, or on another, which is entered for them.
     pub(crate) fn access(&mut self, stacks: &[StackBounds], address: u64, size: u64) -> bool {
         self.holds(stacks, address, size) || (self.enter(stacks, address) && self.holds(stacks, address, size))
     }
 
-    /// Whether the word at this address is one of the present stack.
+    /// Whether the word at this address is on the present stack.
     pub(crate) fn is_on_current(&self, stacks: &[StackBounds], address: u64) -> bool {
         self.holds(stacks, address, 8)
     }
@@ -117,7 +123,7 @@ impl StackVisits {
 #[cfg(test)]
 mod tests {
     use super::{StackBounds, StackWindows};
-    use crate::walk::Error;
+    use crate::error::Error;
 
     const TASK: StackBounds = StackBounds { low: 0x1000, high: 0x2000 };
     const IRQ: StackBounds = StackBounds { low: 0x4000, high: 0x5000 };

@@ -1,12 +1,15 @@
-//! The walk: an unwinder applied again and again, within bounds, and what comes of it.
+//! The walk: an unwinder applied again and again, within bounds, and what comes of it. The driver knows no unwinder's rules, and
+//! not whether a walk is right; it only hands on what the unwinder claims.
 
 use core::fmt;
 use core::ops::ControlFlow;
 
-use crate::kernel::OrcState;
-use crate::orc::OrcTable;
-use crate::rewrite::{Inside, RetStack, RewriteCursor, Trampoline};
-use crate::{CodeAddress, Format, Register, Regs, StackBounds, StackWindows, Table};
+use crate::address::CodeAddress;
+use crate::error::Error;
+use crate::regs::Regs;
+use crate::return_hook::Fix;
+use crate::state::WalkState;
+use crate::target::{Format, Target};
 
 /// How a frame was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,9 +21,9 @@ pub enum Source {
         /// Guest address of the record's first word.
         at: u64,
     },
-    /// What a trampoline stands for, from the task's list of rewritten return addresses.
-    Rewritten {
-        /// The trampoline's address that was found in its place.
+    /// From a return hook: the walk came to a trampoline, and the task's hooks hold the original address.
+    ReturnHook {
+        /// The trampoline's address, which stood in place of the original.
         trampoline: u64,
     },
     /// From the registers that an exception saved at this address.
@@ -33,7 +36,7 @@ pub enum Source {
         /// The CFA that the row gave.
         cfa: u64,
     },
-    /// The link register of the interrupted frame, because an unwind row says that the return address still is in it.
+    /// The link register of the interrupted frame, because an unwind row says that it still holds the return address.
     LinkRegister,
 }
 
@@ -43,7 +46,7 @@ impl fmt::Display for Source {
             Self::Start => formatter.write_str("start"),
             Self::FrameRecord { at } => write!(formatter, "frame record at {at:#x}"),
             Self::PtRegs { at } => write!(formatter, "pt_regs at {at:#x}"),
-            Self::Rewritten { trampoline } => write!(formatter, "what {trampoline:#x} stands for"),
+            Self::ReturnHook { trampoline } => write!(formatter, "return hook of {trampoline:#x}"),
             Self::Row { cfa } => write!(formatter, "unwind row, CFA {cfa:#x}"),
             Self::LinkRegister => formatter.write_str("link register"),
         }
@@ -53,165 +56,20 @@ impl fmt::Display for Source {
 /// One entry of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// Where the function was interrupted, or where it will go on.
+    /// Where the function was interrupted, or where it resumes.
     pub pc: CodeAddress,
-    /// The registers as they will be when the function goes on; SP is the CFA of the frame before it.
+    /// The registers as they will be when the function resumes; SP is the CFA of the frame before it.
     pub regs: Regs,
     /// How this frame was found.
     pub source: Source,
 }
 
-/// Why an unwinder could not go on. Small, `Copy`, with guest addresses and without text, so that every step can afford it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Error {
-    /// The frame pointer is not known.
-    NoFramePointer,
-    /// The frame pointer is not aligned as the ABI demands.
-    Misaligned(u64),
-    /// The object at this address is in no stack that may still be read.
-    OutsideStacks(u64),
-    /// Guest memory at this address cannot be read.
-    Unreadable(u64),
-    /// A reliable walk may not cross the exception boundary at this pc.
-    ExceptionBoundary(u64),
-    /// The metadata record at this address is FINAL, but not where the task's outermost record is.
-    StrayFinal(u64),
-    /// The metadata record at this address has a type that does not exist.
-    UnknownMetadata(u64),
-    /// This return address is not in the kernel's text.
-    NotText(u64),
-    /// The target has no tasks, and without one the end of the stack is not known.
-    NoTask,
-    /// The return address is that of a trampoline, and nobody remembers what it stands for.
-    Unrecovered(u64),
-    /// The pc is inside a trampoline, at a place from where there is no way to its caller.
-    InsideTrampoline(u64),
-    /// The target has no unwind data of the format.
-    NoTable,
-    /// The unwind data have no row for this pc.
-    NoRow(u64),
-    /// The unwind data cannot be read at this pc.
-    BadTable(u64),
-    /// The unwind data say something at this pc that no row can.
-    Unrepresentable(u64),
-    /// A rule at this pc cannot be meant: a return address that is computed from the CFA, or one that is left in a register
-    /// that the CPU does not have.
-    UnusableRule(u64),
-    /// The row needs a register that is not known in this frame.
-    NoRegister(Register),
-    /// The row at this pc says that there is no caller, where the stack of a kernel cannot end.
-    OutermostInKernel(u64),
-    /// The CFA is not aligned as the unwinder demands.
-    MisalignedCfa(u64),
-    /// The CFA is not above SP.
-    CfaNotAbove(u64),
-    /// The frame pointer is below SP.
-    FramePointerBelowSp(u64),
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoFramePointer => formatter.write_str("the frame pointer is not known"),
-            Self::Misaligned(address) => write!(formatter, "misaligned frame pointer {address:#x}"),
-            Self::OutsideStacks(address) => write!(formatter, "{address:#x} is in no stack that may still be read"),
-            Self::Unreadable(address) => write!(formatter, "{address:#x} cannot be read"),
-            Self::ExceptionBoundary(pc) => write!(formatter, "an exception was taken at {pc:#x}"),
-            Self::StrayFinal(address) => write!(formatter, "the FINAL record at {address:#x} is not the task's"),
-            Self::UnknownMetadata(address) => {
-                write!(formatter, "the metadata record at {address:#x} has no known type")
-            }
-            Self::NotText(address) => write!(formatter, "the return address {address:#x} is not text"),
-            Self::NoTask => formatter.write_str("there is no task to walk"),
-            Self::Unrecovered(pc) => write!(formatter, "nothing tells what the trampoline at {pc:#x} stands for"),
-            Self::InsideTrampoline(pc) => write!(formatter, "{pc:#x} is inside a trampoline that says no more"),
-            Self::NoTable => formatter.write_str("there are no unwind data of this format"),
-            Self::NoRow(pc) => write!(formatter, "no unwind row for {pc:#x}"),
-            Self::BadTable(pc) => write!(formatter, "the unwind data cannot be read at {pc:#x}"),
-            Self::Unrepresentable(pc) => write!(formatter, "no row can say what the unwind data say at {pc:#x}"),
-            Self::UnusableRule(pc) => write!(formatter, "the unwind row for {pc:#x} has a rule that cannot be meant"),
-            Self::NoRegister(Register(number)) => {
-                write!(formatter, "the row needs DWARF register {number}, which is not known")
-            }
-            Self::OutermostInKernel(pc) => write!(formatter, "the row for {pc:#x} ends the stack inside of the kernel"),
-            Self::MisalignedCfa(cfa) => write!(formatter, "misaligned CFA {cfa:#x}"),
-            Self::CfaNotAbove(cfa) => write!(formatter, "the CFA {cfa:#x} is not above SP"),
-            Self::FramePointerBelowSp(fp) => write!(formatter, "the frame pointer {fp:#x} is below SP"),
-        }
-    }
-}
-
-impl core::error::Error for Error {}
-
-/// All that an unwinder may know of the world. Nothing has a default: a target that stands for another must pass everything on.
-pub trait Target {
-    /// The 64-bit word at a guest address, in the guest's byte order. A failed read is an answer and not a panic.
-    fn read_u64(&self, address: u64) -> Option<u64>;
-
-    /// The stacks that exist now and may be walked.
-    fn stacks(&self) -> &[StackBounds];
-
-    /// Whether this is an address of the kernel's text.
-    fn is_text(&self, address: u64) -> bool;
-
-    /// Whether this is an address of the code that enters and leaves exceptions.
-    fn is_exception_entry(&self, address: u64) -> bool;
-
-    /// The task whose stack is walked, where there are tasks.
-    fn task(&self) -> Option<Task>;
-
-    /// The unwind data of a format, where there are any.
-    fn table(&self, format: Format) -> Option<&dyn Table>;
-
-    /// The ORC table, where there is one.
-    fn orc(&self) -> Option<OrcTable<'_>>;
-
-    /// The trampoline that holds this address, if one does.
-    fn trampoline(&self, address: u64) -> Option<Trampoline>;
-}
-
-/// What an unwinder knows of the task that it walks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Task {
-    /// The task's own stack. The pt_regs of its entry from user mode, or what stands for them, lie at its high end.
-    pub stack: StackBounds,
-    /// The return addresses that the function graph tracer has taken off the stack, where it can run.
-    pub ret_stack: Option<RetStack>,
-    /// The address of the word with the first of the task's kretprobe instances or rethook nodes, where there can be any.
-    pub rethooks: Option<u64>,
-    /// The address at which a new task begins (`ret_from_fork_asm`), where it begins in code of its own: what a switch goes on
-    /// with there is no return address.
-    pub fork_entry: Option<u64>,
-}
-
-/// What a walk uses up on its way, of fixed size.
-#[derive(Clone, Copy, Debug)]
-pub struct WalkState {
-    /// What may still be read of the stacks.
-    pub windows: StackWindows,
-    /// What may still be recovered of the rewritten return addresses.
-    pub rewritten: RewriteCursor,
-    /// What a walk by ORC uses in the place of the windows.
-    pub(crate) orc: OrcState,
-    unreliable: bool,
-}
-
-impl WalkState {
-    /// The state at the start of a walk.
-    #[must_use]
-    pub fn new(stacks: &[StackBounds]) -> Self {
-        Self {
-            windows: StackWindows::new(stacks),
-            rewritten: RewriteCursor::default(),
-            orc: OrcState::default(),
-            unreliable: false,
-        }
-    }
-
-    /// Says that from here on the trace may be wrong. There is no way back: one doubtful step spoils the whole walk.
-    pub fn mark_unreliable(&mut self) {
-        self.unreliable = true;
+impl Frame {
+    /// Becomes another frame, of whose registers nothing is known yet.
+    pub(crate) const fn become_frame(&mut self, pc: CodeAddress, source: Source) {
+        self.pc = pc;
+        self.source = source;
+        self.regs.clear();
     }
 }
 
@@ -222,10 +80,10 @@ pub enum Claims {
     Explicit,
     /// Reaching the end of the chain is the claim.
     ByEnd,
-    /// However it ended: it says so unless an entry was consumed after a step that was marked unreliable. A mistake, which one
-    /// of the proposals has.
+    /// It claims however the walk ended, unless an entry was consumed after a step that was marked unreliable. This is a
+    /// mistake of one of the proposals.
     ByFlag,
-    /// It never says so.
+    /// It never claims.
     Never,
 }
 
@@ -237,28 +95,50 @@ pub trait Unwinder {
     /// How its walks claim to be reliable.
     fn claims(&self) -> Claims;
 
-    /// The unwind data without which there is no point in asking it.
+    /// The unwind data without which it cannot do its work.
     fn needs(&self) -> Option<Format> {
         None
     }
 
-    /// Its design against the windows of `return_to_handler`.
-    fn inside(&self) -> Inside {
-        Inside::Ignore
+    /// The remedy for the windows of `return_to_handler` that it belongs to.
+    fn fix(&self) -> Fix {
+        Fix::None
     }
 
     /// Turns a frame into its caller's, in place.
     ///
     /// # Errors
     ///
-    /// Any [`Error`]: the unwinder admits that it cannot go on. The walk ends there; the frame means nothing any more.
+    /// Any [`Error`]: the unwinder admits that it cannot continue. The walk ends there, and the frame is meaningless.
     fn step(&self, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<Step, Error>;
+}
+
+impl<U: Unwinder + ?Sized> Unwinder for &U {
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+
+    fn claims(&self) -> Claims {
+        (**self).claims()
+    }
+
+    fn needs(&self) -> Option<Format> {
+        (**self).needs()
+    }
+
+    fn fix(&self) -> Fix {
+        (**self).fix()
+    }
+
+    fn step(&self, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<Step, Error> {
+        (**self).step(frame, state, target)
+    }
 }
 
 /// What a step led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
-    /// The frame is the caller's now.
+    /// The frame is now the caller's.
     Caller,
     /// A claim: there is no caller, the frame is the outermost. It is unchanged.
     Outermost,
@@ -269,7 +149,7 @@ pub enum Step {
 pub enum End {
     /// The unwinder says that the last frame has no caller.
     Outermost,
-    /// It could not go on.
+    /// The unwinder could not continue.
     Error(Error),
     /// The buffer was full before the end was seen.
     Full,
@@ -285,14 +165,14 @@ impl fmt::Display for End {
     }
 }
 
-/// Whether a walk may be believed as a whole, as it says itself.
+/// What a walk says of itself: whether it may be believed as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Claim {
     /// It claims to be complete and right.
     Reliable,
     /// It says that it may not be.
     Unreliable,
-    /// Its unwinder never says.
+    /// Its unwinder never claims.
     None,
 }
 
@@ -313,15 +193,15 @@ pub struct Walk<'b> {
     pub frames: &'b [Frame],
     /// Why it is not longer.
     pub end: End,
-    /// Sticky, for the whole walk.
+    /// What it says of itself as a whole.
     pub claim: Claim,
 }
 
 /// Walks from `frame` and shows every frame, the first included, to `consume`, until the unwinder sees the end or fails, or
 /// the consumer breaks: then the walk is [`End::Full`].
 ///
-/// A walk is as long as its consumer lets it be; one along stack memory ends in any case, because [`StackWindows`] are
-/// consumed one way.
+/// The consumer bounds the length of the walk. A walk along stack memory ends in any case, because
+/// [`StackWindows`](crate::StackWindows) are consumed one way.
 pub fn walk_each(
     unwinder: &dyn Unwinder,
     mut frame: Frame,
@@ -331,7 +211,7 @@ pub fn walk_each(
 ) -> (End, Claim) {
     let mut flag_was_seen = false;
     let end = loop {
-        flag_was_seen |= state.unreliable;
+        flag_was_seen |= state.is_unreliable();
         if consume(&frame).is_break() {
             break End::Full;
         }
@@ -343,7 +223,7 @@ pub fn walk_each(
     };
     let claim = match unwinder.claims() {
         Claims::Never => Claim::None,
-        Claims::ByEnd | Claims::Explicit if end == End::Outermost && !state.unreliable => Claim::Reliable,
+        Claims::ByEnd | Claims::Explicit if end == End::Outermost && !state.is_unreliable() => Claim::Reliable,
         Claims::ByFlag if !flag_was_seen => Claim::Reliable,
         Claims::ByEnd | Claims::Explicit | Claims::ByFlag => Claim::Unreliable,
     };

@@ -45,10 +45,6 @@ impl Target for Stack {
         None
     }
 
-    fn orc(&self) -> Option<kunwind::OrcTable<'_>> {
-        None
-    }
-
     fn trampoline(&self, _: u64) -> Option<kunwind::Trampoline> {
         None
     }

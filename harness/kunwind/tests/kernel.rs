@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kunwind::kernel::{Form, UnwindFrame, WalkStackframe, arm64_kunwind, riscv_metadata};
+use kunwind::kernel::KernelUnwinder;
 use kunwind::{
     Abi, Claim, CodeAddress, End, Error, Format, Frame, Regs, Source, StackBounds, Table, Target, Task, Unwinder,
     WalkState, abi, walk,
@@ -49,13 +49,13 @@ impl Target for Stack {
         None
     }
 
-    fn orc(&self) -> Option<kunwind::OrcTable<'_>> {
-        None
-    }
-
     fn trampoline(&self, _: u64) -> Option<kunwind::Trampoline> {
         None
     }
+}
+
+fn named(name: &str) -> &'static KernelUnwinder {
+    KernelUnwinder::named(name).expect("it is in the catalogue")
 }
 
 fn traced(
@@ -99,22 +99,22 @@ fn arm64_chain(end: u64, more: &[(u64, u64)]) -> Stack {
 
 #[test]
 fn arm64_ends_at_the_final_record_of_the_task_and_nowhere_else() {
-    let reliable = arm64_kunwind(Form::Reliable);
-    let good = from(&reliable, &abi::ARM64, &arm64_chain(FINAL, &[]), LOW + 0x100);
+    let reliable = named("arm64-kunwind");
+    let good = from(reliable, &abi::ARM64, &arm64_chain(FINAL, &[]), LOW + 0x100);
     assert_eq!(good, (vec![TEXT + 1, TEXT + 2], End::Outermost, Claim::Reliable));
 
     let stray = [(LOW + 0x300, 0), (LOW + 0x308, 0), (LOW + 0x310, 1)];
-    let (trace, end, claim) = from(&reliable, &abi::ARM64, &arm64_chain(LOW + 0x300, &stray), LOW + 0x100);
+    let (trace, end, claim) = from(reliable, &abi::ARM64, &arm64_chain(LOW + 0x300, &stray), LOW + 0x100);
     assert_eq!((trace.len(), end, claim), (2, End::Error(Error::StrayFinal(LOW + 0x300)), Claim::Unreliable));
 
     for unknown in [0, 3, 0x77] {
         let odd = [(LOW + 0x300, 0), (LOW + 0x308, 0), (LOW + 0x310, unknown)];
-        let (_, end, _) = from(&reliable, &abi::ARM64, &arm64_chain(LOW + 0x300, &odd), LOW + 0x100);
+        let (_, end, _) = from(reliable, &abi::ARM64, &arm64_chain(LOW + 0x300, &odd), LOW + 0x100);
         assert_eq!(end, End::Error(Error::UnknownMetadata(LOW + 0x300)), "type {unknown}");
     }
 
     // A frame pointer of zero is no end here, as it is for a plain chain.
-    let (_, end, claim) = from(&reliable, &abi::ARM64, &arm64_chain(0, &[]), LOW + 0x100);
+    let (_, end, claim) = from(reliable, &abi::ARM64, &arm64_chain(0, &[]), LOW + 0x100);
     assert_eq!((end, claim), (End::Error(Error::OutsideStacks(0)), Claim::Unreliable));
 }
 
@@ -124,15 +124,14 @@ fn arm64_stops_at_an_exception_when_it_must_be_reliable_and_crosses_it_when_not(
     let regs = LOW + 0x400;
     let words = [(regs + 232, FINAL), (regs + 256, TEXT + 0x99), (regs + 296, 0), (regs + 304, 0), (regs + 312, 2)];
     let stack = arm64_chain(regs + 296, &words);
-    let (trace, end, claim) = from(&arm64_kunwind(Form::Reliable), &abi::ARM64, &stack, LOW + 0x100);
+    let (trace, end, claim) = from(named("arm64-kunwind"), &abi::ARM64, &stack, LOW + 0x100);
     assert_eq!((trace, end), (vec![TEXT + 1, TEXT + 2], End::Error(Error::ExceptionBoundary(TEXT + 0x99))));
     assert_eq!(claim, Claim::Unreliable);
-    let crossed = from(&arm64_kunwind(Form::BestEffort), &abi::ARM64, &stack, LOW + 0x100);
+    let crossed = from(named("arm64-kunwind:best-effort"), &abi::ARM64, &stack, LOW + 0x100);
     assert_eq!(crossed, (vec![TEXT + 1, TEXT + 2, TEXT + 0x99], End::Outermost, Claim::None));
     // Whoever starts with interrupted registers has crossed one already.
     let start = CodeAddress::Interrupted(TEXT + 5);
-    let (_, end, _) =
-        traced(&arm64_kunwind(Form::Reliable), &abi::ARM64, &arm64_chain(FINAL, &[]), start, LOW + 0x100, LOW);
+    let (_, end, _) = traced(named("arm64-kunwind"), &abi::ARM64, &arm64_chain(FINAL, &[]), start, LOW + 0x100, LOW);
     assert_eq!(end, End::Error(Error::ExceptionBoundary(TEXT + 5)));
 }
 
@@ -147,10 +146,10 @@ fn riscv_metadata_is_found_below_the_frame_pointer() {
         (record + 8, 0),
         (record + 16, 1),
     ]);
-    let walked = from(&riscv_metadata(Form::Reliable), &abi::RISCV64, &stack, LOW + 0x110);
+    let walked = from(named("riscv-metadata"), &abi::RISCV64, &stack, LOW + 0x110);
     assert_eq!(walked, (vec![TEXT + 1], End::Outermost, Claim::Reliable));
     // arm64's place of the pointer is 16 bytes off.
-    let (trace, end, _) = from(&riscv_metadata(Form::Reliable), &abi::RISCV64, &stack, LOW + 0x100);
+    let (trace, end, _) = from(named("riscv-metadata"), &abi::RISCV64, &stack, LOW + 0x100);
     assert_eq!((trace, end), (vec![0x77], End::Error(Error::Misaligned(0x77))));
 }
 
@@ -159,11 +158,11 @@ fn riscv_mainline_stops_where_a_frame_pointer_cannot_be_one_and_never_says_why()
     let stack =
         Stack::new(&[(LOW + 0x100, LOW + 0x210), (LOW + 0x108, TEXT + 1), (LOW + 0x200, 0), (LOW + 0x208, TEXT + 2)]);
     let start = CodeAddress::Return(TEXT);
-    let walked = traced(&WalkStackframe, &abi::RISCV64, &stack, start, LOW + 0x110, LOW + 0x80);
+    let walked = traced(named("riscv-walk-stackframe"), &abi::RISCV64, &stack, start, LOW + 0x110, LOW + 0x80);
     assert_eq!(walked, (vec![TEXT + 1, TEXT + 2], End::Outermost, Claim::None));
     // Not above SP, misaligned, or beyond what would be the same stack.
     for fp in [LOW + 0x80, LOW + 0x111, HIGH + 8] {
-        let walked = traced(&WalkStackframe, &abi::RISCV64, &stack, start, fp, LOW + 0x80);
+        let walked = traced(named("riscv-walk-stackframe"), &abi::RISCV64, &stack, start, fp, LOW + 0x80);
         assert_eq!(walked, (vec![], End::Outermost, Claim::None), "{fp:#x}");
     }
 }
@@ -178,12 +177,18 @@ fn riscv_mainline_takes_a_lone_s0_in_the_slot_of_ra_for_a_leaf_only_at_the_start
     regs.set(abi::RISCV64.ra.expect("riscv64 has a link register"), TEXT + 1);
     let start = Frame { pc: CodeAddress::Interrupted(TEXT), regs, source: Source::Start };
     let mut buffer = [start; 8];
-    let walk = walk(&WalkStackframe, start, &stack, &mut WalkState::new(stack.stacks()), &mut buffer);
+    let walk = walk(named("riscv-walk-stackframe"), start, &stack, &mut WalkState::new(stack.stacks()), &mut buffer);
     let trace: Vec<u64> = walk.frames[1..].iter().map(|frame| frame.pc.value()).collect();
     assert_eq!(trace, [TEXT + 1, TEXT + 2]);
     // A return address is never such a start: the slot is believed, and it is not text.
-    let (trace, _, _) =
-        traced(&WalkStackframe, &abi::RISCV64, &stack, CodeAddress::Return(TEXT), LOW + 0x110, LOW + 0x100);
+    let (trace, _, _) = traced(
+        named("riscv-walk-stackframe"),
+        &abi::RISCV64,
+        &stack,
+        CodeAddress::Return(TEXT),
+        LOW + 0x110,
+        LOW + 0x100,
+    );
     assert_eq!(trace, []);
 }
 
@@ -202,19 +207,19 @@ fn x86_ends_below_the_tasks_pt_regs_and_decodes_odd_frame_pointers() {
             (regs + 136, 0x10),
         ])
     };
-    let reliable = UnwindFrame::new(Form::Reliable);
-    let best_effort = UnwindFrame::new(Form::BestEffort);
-    let good = from(&reliable, &abi::X86_64, &words(last), LOW + 0x100);
+    let reliable = named("x86-unwind-frame");
+    let best_effort = named("x86-unwind-frame:best-effort");
+    let good = from(reliable, &abi::X86_64, &words(last), LOW + 0x100);
     assert_eq!(good, (vec![TEXT + 1, TEXT + 7], End::Outermost, Claim::Reliable));
-    let (trace, end, _) = from(&reliable, &abi::X86_64, &words(regs | 1), LOW + 0x100);
+    let (trace, end, _) = from(reliable, &abi::X86_64, &words(regs | 1), LOW + 0x100);
     assert_eq!((trace, end), (vec![TEXT + 1], End::Error(Error::ExceptionBoundary(TEXT + 0x99))));
-    let crossed = from(&best_effort, &abi::X86_64, &words(regs | 1), LOW + 0x100);
+    let crossed = from(best_effort, &abi::X86_64, &words(regs | 1), LOW + 0x100);
     assert_eq!(crossed, (vec![TEXT + 1, TEXT + 0x99, TEXT + 7], End::Outermost, Claim::None));
     // Zero is no end of a task's stack.
-    let (_, end, claim) = from(&reliable, &abi::X86_64, &words(0), LOW + 0x100);
+    let (_, end, claim) = from(reliable, &abi::X86_64, &words(0), LOW + 0x100);
     assert_eq!((end, claim), (End::Error(Error::OutsideStacks(0)), Claim::Unreliable));
     // A return address that is not text is refused, not reported.
     let stack = Stack::new(&[(LOW + 0x100, last), (LOW + 0x108, 0x1234)]);
-    let (trace, end, _) = from(&reliable, &abi::X86_64, &stack, LOW + 0x100);
+    let (trace, end, _) = from(reliable, &abi::X86_64, &stack, LOW + 0x100);
     assert_eq!((trace, end), (vec![], End::Error(Error::NotText(0x1234))));
 }

@@ -28,7 +28,9 @@ impl State {
     fn of(verdict: Verdict, lost: bool) -> Self {
         match verdict {
             Verdict::Unsound(_) => Self::Unsound,
-            Verdict::WrongFlagged(Deviation::Skipped | Deviation::Truncated | Deviation::Substituted) if !lost => Self::NotClaimed,
+            Verdict::WrongFlagged(Deviation::Skipped | Deviation::Truncated | Deviation::Substituted) if !lost => {
+                Self::NotClaimed
+            }
             Verdict::Overstated(_) => Self::Overstated,
             Verdict::Exact => Self::Recovered,
             _ => Self::Flagged,
@@ -96,7 +98,10 @@ impl Interval {
     pub fn command(&self) -> String {
         let Self { scenario, function, first, visit, interrupt, .. } = self;
         let variant = self.variant.as_ref().map(|name| format!(" --variant {name}")).unwrap_or_default();
-        format!("unwind-harness explain {scenario} {function}+{first:#x}#{visit} --interrupt {}{variant}", interrupt.name())
+        format!(
+            "unwind-harness explain {scenario} {function}+{first:#x}#{visit} --interrupt {}{variant}",
+            interrupt.name()
+        )
     }
 }
 
@@ -152,7 +157,9 @@ impl Row {
     pub fn command(&self) -> String {
         let Self { cpu, return_hook, fix, unwinder, .. } = self;
         let return_hook = if return_hook.contains(' ') { format!("'{return_hook}'") } else { return_hook.clone() };
-        format!("unwind-harness atlas --arch {cpu} --return-hook {return_hook} --fix {fix} --unwinder {unwinder} --intervals")
+        format!(
+            "unwind-harness atlas --arch {cpu} --return-hook {return_hook} --fix {fix} --unwinder {unwinder} --intervals"
+        )
     }
 
     /// How many walks ended like this.

@@ -112,7 +112,10 @@ impl Claim {
             Some(offset) if offset != finding.range.first => {
                 Outcome::Confirmed(format!("{}+{offset:#x}#1", by.function))
             }
-            _ => Outcome::Confirmed(format!("{}+{:#x}#{}", finding.range.function, finding.range.first, finding.first.visit)),
+            _ => Outcome::Confirmed(format!(
+                "{}+{:#x}#{}",
+                finding.range.function, finding.range.first, finding.first.visit
+            )),
         })
     }
 }

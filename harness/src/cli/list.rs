@@ -13,8 +13,7 @@ pub(super) fn execute(root: &Path, selection: &Selection, out: &mut dyn Write) -
         let variants: Vec<_> = scenario.variants().into_iter().map(|variant| variant.name).collect();
         let variants = variants.join(" ");
         let kinds: Vec<_> = scenario.text.interrupt.iter().map(|kind| kind.name()).collect();
-        let subjects: Vec<_> =
-            subject::all(scenario.cpu).iter().map(|subject| subject.about().name.clone()).collect();
+        let subjects: Vec<_> = subject::all(scenario.cpu).iter().map(|subject| subject.about().name.clone()).collect();
         let line = format!("{:<36} {:<12} {:<20} {variants}", scenario.name, kinds.join(" "), subjects.join(" "));
         printed(writeln!(out, "{}", line.trim_end()))?;
     }

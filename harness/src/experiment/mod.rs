@@ -71,14 +71,7 @@ pub trait Visit {
     }
 
     /// A walk of one column is to be made now: the answer to the question should be the truth.
-    fn walk(
-        &mut self,
-        at: Arrival,
-        within: Option<&str>,
-        column: &Column<'_>,
-        question: &Question<'_>,
-        truth: &Truth,
-    );
+    fn walk(&mut self, at: Arrival, within: Option<&str>, column: &Column<'_>, question: &Question<'_>, truth: &Truth);
 
     /// The youngest return address that is not where a call or an ordinary frame leaves it is in these places.
     fn places(&mut self, at: Arrival, found: &AddressPlaces, truth: &Truth) {

@@ -15,7 +15,9 @@ pub(super) fn offered(program: &Program, memory: &dyn Memory, task: Task, with_c
     let tasks = kernel.map_or(&[][..], |kernel| &kernel.tasks);
     let read = |address| memory.read_u64(address);
     let is_tasks = |bounds: StackBounds| {
-        tasks.iter().any(|task| program.conventions.task_stack(task.address, &read).map(|it| it.low) == Some(bounds.low))
+        tasks
+            .iter()
+            .any(|task| program.conventions.task_stack(task.address, &read).map(|it| it.low) == Some(bounds.low))
     };
     let stacks = program.layout.stacks.iter().filter(|stack| with_cpu && stack.role != StackRole::User);
     let cpus = stacks.map(|stack| stack.bounds).filter(|bounds| !is_tasks(*bounds));

@@ -62,9 +62,9 @@ fn segments(header: &FileHeader64<LittleEndian>, data: &[u8]) -> Result<Vec<Segm
             continue;
         }
         let address = segment.p_vaddr(endian);
-        let bytes = segment.data(endian, data).map_err(|()| {
-            format!("the segment at {address:#x} reaches beyond the end of the file: truncated?")
-        })?;
+        let bytes = segment
+            .data(endian, data)
+            .map_err(|()| format!("the segment at {address:#x} reaches beyond the end of the file: truncated?"))?;
         let flags = segment.p_flags(endian);
         let piece = Segment {
             address,

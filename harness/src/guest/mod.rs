@@ -78,9 +78,7 @@ impl Guest {
     ///
     /// [`Error::MissingSymbol`] when there is none.
     pub fn function(&self, name: &str) -> Result<&Symbol, Error> {
-        self.symbols
-            .function_named(name)
-            .ok_or_else(|| self.missing(name, "it must name a function of the guest"))
+        self.symbols.function_named(name).ok_or_else(|| self.missing(name, "it must name a function of the guest"))
     }
 
     /// The error for a symbol that the guest must have; `hint` says what it is needed for.

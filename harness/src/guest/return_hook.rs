@@ -2,25 +2,10 @@
 //! made by a build of the guest and an unwinder together. The builds are described in guests/KERNEL.md, the fixes in
 //! docs/atlas.md.
 
+pub use kunwind::Fix;
+
 /// The build of a guest that does as Linux does.
 pub const PLAIN: &str = "F0";
-
-/// What an unwinder does with a pc strictly inside of `return_to_handler`. Its handler takes the original address off the
-/// ret_stack, and until the trampoline has restored it there is none that a walk comes by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Fix {
-    /// Nothing, as in Linux: the walk continues as from any other code.
-    None,
-    /// The walk ends in an error, whatever the ret_stack still knows.
-    Refuse,
-    /// The ret_stack is asked; if its entry is gone, and no unwind row helps, the walk ends in an error.
-    RetStack,
-    /// The same, but where the entry is gone, the trampoline has a frame record with the original address.
-    Record,
-    /// The same, but the record is a metadata record of a type of its own.
-    Pending,
-}
 
 /// The return hook at work in a guest, and what its build does about the windows that this leaves.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -5,19 +5,19 @@ mod orc;
 
 use kunwind::OrcTable;
 use kunwind::dwarf::{Cfi, CfiSection, Columns, Storage, Unsupported, hide_letters};
-use kunwind::sframe;
 use kunwind::sframe::write::{Placement, from_cfi};
+use kunwind::sframe::{SFrameAbi, SFrameTable};
 use kunwind::{Abi, Entry, Error as WalkError, Format, Table};
 
+use super::{Conventions, Guest};
 use crate::Error;
-use super::{Conventions, Guest, LoadedSection};
 
 /// The unwind data of one guest.
 #[derive(Debug, Default)]
 pub struct Tables {
-    sframe: Option<SFrameTable>,
+    sframe: Option<SFrameTable<Vec<u8>>>,
     dwarf: Option<DwarfTable>,
-    orc: Option<orc::Orc>,
+    orc: Option<OrcTable<Vec<u8>>>,
 }
 
 impl Tables {
@@ -39,21 +39,19 @@ impl Tables {
             let (bytes, readable, address) = (&*section.data, &*readable, section.address);
             let cfi = Cfi { section: kind, bytes, readable, address, columns };
             tables.dwarf = Some(DwarfTable::new(&cfi));
-            if let Some(abi) = abi.sframe {
+            if let Some(abi) = SFrameAbi::of(abi) {
                 // Any address will do, as long as 64 bits reach from there to the code.
                 let address = guest.segments.first().map_or(0, |segment| segment.address);
                 let made =
                     from_cfi(&cfi, abi, Placement::Linked(address)).map_err(|error| reject(error.to_string()))?;
-                tables.sframe = Some(SFrameTable(LoadedSection { address, data: made.written.bytes }));
+                tables.sframe = Some(sframe(made.written.bytes, address).map_err(reject)?);
             }
         }
         if let Some(section) = &guest.unwind.sframe {
-            sframe::Section::parse(&section.data, section.address)
-                .map_err(|error| reject(format!(".sframe: {error}")))?;
-            tables.sframe = Some(SFrameTable(section.clone()));
+            tables.sframe = Some(sframe(section.data.clone(), section.address).map_err(reject)?);
         }
         if let (Some(hints), Some(dwarf)) = (&guest.unwind.orc_hints, &tables.dwarf) {
-            let orc = orc::Orc::new(guest, conventions, dwarf, hints);
+            let orc = orc::table(guest, conventions, dwarf, hints);
             tables.orc = Some(orc.map_err(|reason| reject(format!(".orc_hints: {reason}")))?);
         }
         Ok(tables)
@@ -65,20 +63,20 @@ impl Tables {
         match format {
             Format::SFrame => self.sframe.as_ref().map(|table| table as &dyn Table),
             Format::Dwarf => self.dwarf.as_ref().map(|table| table as &dyn Table),
-            Format::Orc => None,
+            Format::Orc => self.orc.as_ref().map(|table| table as &dyn Table),
         }
     }
 
     /// The ORC table, which only guests with hints have.
     #[must_use]
-    pub fn orc(&self) -> Option<OrcTable<'_>> {
-        self.orc.as_ref().and_then(orc::Orc::table)
+    pub const fn orc(&self) -> Option<&OrcTable<Vec<u8>>> {
+        self.orc.as_ref()
     }
 
     /// Whether there are unwind data of a format.
     #[must_use]
     pub fn has(&self, format: Format) -> bool {
-        self.get(format).is_some() || (format == Format::Orc && self.orc.is_some())
+        self.get(format).is_some()
     }
 }
 
@@ -87,18 +85,12 @@ impl Tables {
 fn columns(abi: &Abi) -> Option<Columns> {
     let plain =
         |ra| Columns { sp: abi.sp, fp: abi.fp, ra, sp_from_cfa: 0, has_sign_state: false, is_big_endian: false };
-    abi.sframe.map(Columns::from).or_else(|| abi.ra.map(plain))
+    SFrameAbi::of(abi).map(Columns::from).or_else(|| abi.ra.map(plain))
 }
 
-/// An SFrame section. It is asked as a kernel asks it, from its bytes.
-#[derive(Debug)]
-struct SFrameTable(LoadedSection);
-
-impl Table for SFrameTable {
-    fn entry(&self, pc: u64) -> Result<Option<Entry>, WalkError> {
-        let section = sframe::Section::parse(&self.0.data, self.0.address);
-        section.and_then(|section| section.lookup(pc)).map_err(|_| WalkError::BadTable(pc))
-    }
+/// An SFrame section as a table. It is asked as a kernel asks it, from its bytes.
+fn sframe(data: Vec<u8>, address: u64) -> Result<SFrameTable<Vec<u8>>, String> {
+    SFrameTable::parse(data, address).map_err(|error| format!(".sframe: {error}"))
 }
 
 /// The rows of every function that CFI describes, by address.
@@ -118,7 +110,7 @@ struct Rows {
 impl DwarfTable {
     fn new(cfi: &Cfi<'_>) -> Self {
         let mut storage = Storage::new();
-        let read = |function: kunwind::dwarf::Function| {
+        let read = |function: kunwind::dwarf::CfiFunction| {
             let mut rows = Vec::new();
             let end = cfi.each_row(&function, &mut storage, &mut |offset, entry| rows.push((offset, entry)));
             if let Err(reason) = end {

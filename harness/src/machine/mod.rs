@@ -144,7 +144,17 @@ impl<'g> Machine<'g> {
         }
         memory.take_writes();
         let core = self::core::of(guest.cpu);
-        Ok(Self { guest, core, memory, entry, sentinel, sp: layout.sp, vectors: conventions.vectors, budget, max_cpu: false })
+        Ok(Self {
+            guest,
+            core,
+            memory,
+            entry,
+            sentinel,
+            sp: layout.sp,
+            vectors: conventions.vectors,
+            budget,
+            max_cpu: false,
+        })
     }
 
     /// Takes the CPU model with everything that the emulator can do.

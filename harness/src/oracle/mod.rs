@@ -152,7 +152,9 @@ impl<'g> Oracle<'g> {
         }
         // The word may be written between two transfers, and the truth is asked for at each instruction.
         self.switch_task(at);
-        if let Some(redirects) = self.conventions.redirects.as_ref().filter(|redirects| redirects.marks.contains(&at.pc)) {
+        if let Some(redirects) =
+            self.conventions.redirects.as_ref().filter(|redirects| redirects.marks.contains(&at.pc))
+        {
             self.redirect(at, redirects);
         }
         if at.pc == next && delivered.is_none() {

@@ -29,7 +29,8 @@ impl Oracle<'_> {
         let is_it = |activation: &Activation| activation.resume == from && activation.cause == Cause::Call;
         let Some(index) = self.truth.activations().position(is_it) else {
             // An exception at the label has returned: it was said before.
-            let is_done = self.pending_redirects.iter().any(|pending| (pending.task, pending.resume) == (self.task, to));
+            let is_done =
+                self.pending_redirects.iter().any(|pending| (pending.task, pending.resume) == (self.task, to));
             if !is_done {
                 let place = self.guest.symbols.name_of_return(from);
                 self.contradict(at.pc, &format!("the guest redirects {place}, but no activation waits there"));

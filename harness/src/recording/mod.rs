@@ -183,6 +183,7 @@ pub struct ColumnResult {
     /// How its walks claim: soundness means nothing of those that never do.
     pub claims: Claims,
     /// Its fix for the windows of `return_to_handler`.
+    #[serde(with = "text::fix")]
     pub fix: Fix,
     /// Its verdicts, counted.
     pub counters: Counters,

@@ -188,7 +188,8 @@ impl<'p> Recorder<'p> {
         let mut findings: Vec<Finding> = Vec::new();
         for (index, column) in section.columns.iter().enumerate() {
             for function in &section.functions {
-                let address = self.program.guest.symbols.function_named(&function.name).map_or(0, |symbol| symbol.address);
+                let address =
+                    self.program.guest.symbols.function_named(&function.name).map_or(0, |symbol| symbol.address);
                 // Findings that the instruction before was part of, by verdict.
                 let mut open: BTreeMap<(Verdict, bool), usize> = BTreeMap::new();
                 for instruction in &function.instructions {
@@ -230,14 +231,7 @@ fn deviations(instruction: &ListedInstruction, column: usize) -> BTreeMap<(Verdi
 }
 
 impl Visit for Recorder<'_> {
-    fn walk(
-        &mut self,
-        at: Arrival,
-        within: Option<&str>,
-        column: &Column<'_>,
-        question: &Question<'_>,
-        truth: &Truth,
-    ) {
+    fn walk(&mut self, at: Arrival, within: Option<&str>, column: &Column<'_>, question: &Question<'_>, truth: &Truth) {
         let outside = &question.target.read_outside_stacks;
         outside.set(false);
         let verdict = self.judge.verdict(column.subject, question, truth);

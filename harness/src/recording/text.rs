@@ -26,7 +26,11 @@ pub(super) mod runs {
 
     pub(in crate::recording) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Vec<Run>>, D::Error> {
         let columns = Vec::<String>::deserialize(from)?;
-        columns.iter().map(|column| column.split_whitespace().map(parse).collect()).collect::<Result<_, String>>().map_err(D::Error::custom)
+        columns
+            .iter()
+            .map(|column| column.split_whitespace().map(parse).collect())
+            .collect::<Result<_, String>>()
+            .map_err(D::Error::custom)
     }
 
     /// One run.
@@ -88,5 +92,32 @@ pub(super) mod ordered {
             }
         }
         from.deserialize_map(Pairs)
+    }
+}
+
+/// The fix that an unwinder belongs to, by its name.
+pub(super) mod fix {
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    use crate::guest::return_hook::Fix;
+
+    const NAMES: [(Fix, &str); 5] = [
+        (Fix::None, "none"),
+        (Fix::Refuse, "refuse"),
+        (Fix::RetStack, "ret-stack"),
+        (Fix::Record, "record"),
+        (Fix::Pending, "pending"),
+    ];
+
+    pub(in crate::recording) fn serialize<S: Serializer>(fix: &Fix, to: S) -> Result<S::Ok, S::Error> {
+        let name = NAMES.iter().find(|(known, _)| known == fix).map_or("", |(_, name)| name);
+        to.serialize_str(name)
+    }
+
+    pub(in crate::recording) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Fix, D::Error> {
+        let name = String::deserialize(from)?;
+        let known = NAMES.iter().find(|(_, known)| *known == name).map(|(fix, _)| *fix);
+        known.ok_or_else(|| D::Error::custom(format!("there is no fix {name:?}")))
     }
 }

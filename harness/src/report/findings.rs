@@ -4,7 +4,6 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::io::Write;
 
-
 use crate::analysis::atlas::{self, Row, State};
 use crate::analysis::claims::{Claims, Outcome};
 use crate::guest::return_hook::Fix;
@@ -123,7 +122,8 @@ fn write_claims(recording: &Recording, claims: &Claims, out: &mut dyn Write) -> 
                 writeln!(
                     out,
                     "    unwind-harness explain {} {point} --interrupt {}{variant} --unwinder {unwinder}\n",
-                    by.scenario, by.interrupt.name()
+                    by.scenario,
+                    by.interrupt.name()
                 )?;
             }
             (_, Some(by)) => writeln!(
@@ -193,8 +193,9 @@ fn write_refusals(recording: &Recording, out: &mut dyn Write) -> std::io::Result
         for (best_effort, reliable) in pairs(section) {
             let (right, claimed) = compare(section, best_effort, reliable);
             let subject = &section.columns[reliable];
-            let same =
-                rows.iter_mut().find(|row| (&row.0, row.1, row.2) == (&subject.name, section.interrupt.name(), subject.start));
+            let same = rows
+                .iter_mut()
+                .find(|row| (&row.0, row.1, row.2) == (&subject.name, section.interrupt.name(), subject.start));
             match same {
                 Some(row) => {
                     row.3 += right;

@@ -44,8 +44,11 @@ pub fn write(recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> 
         let claims = results.next().map_or(Claims::Never, |result| result.claims);
         row(out, name, subject, counters, claims)?;
     }
-    let failures: Vec<(&Section, &Failure)> =
-        recording.sections.iter().flat_map(|section| section.failures.iter().map(move |failure| (section, failure))).collect();
+    let failures: Vec<(&Section, &Failure)> = recording
+        .sections
+        .iter()
+        .flat_map(|section| section.failures.iter().map(move |failure| (section, failure)))
+        .collect();
     for (section, failure) in &failures {
         writeln!(out, "{BAD}gate broken{BAD:#}: {}: {}", section.title(), failure.message)?;
     }

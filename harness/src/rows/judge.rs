@@ -1,6 +1,6 @@
 //! One entry of a table at one point, held against the youngest activation.
 
-use kunwind::{Abi, Entry, Error, Place, Target as _, UnwindRow};
+use kunwind::{Abi, Entry, Error, Found, Slot, Target as _, UnwindRow};
 
 use crate::cpu::Regs;
 use crate::oracle::Activation;
@@ -21,18 +21,21 @@ pub(super) fn judge(entry: &Entry, regs: &Regs, target: &GuestTarget<'_>, caller
             [None, Some(Err(format!("says that there is no caller, but it is {name}"))), None]
         }
         (Entry::Outermost, None) => [None, Some(Ok(())), None],
-        (Entry::Row(_), None) | (Entry::NoRow { .. }, _) => [None, None, None],
+        (Entry::Row(_), None) | (Entry::PtRegs(_) | Entry::NoRow { .. }, _) => [None, None, None],
     }
 }
 
 fn by_row(row: &UnwindRow, regs: &Regs, target: &GuestTarget<'_>, caller: &Activation) -> Judgement {
     let abi = target.program.guest.cpu.abi;
-    let read = |at: u64| target.memory.read_u64(at).ok_or(Error::Unreadable(at));
-    let cfa = match row.cfa_of(regs, read) {
+    let cfa = match row.cfa.value(regs, &mut |slot| read(slot, target)) {
         Ok(cfa) => cfa,
         Err(error) => return Part::ALL.map(|_| Some(Err(format!("has no CFA: {error}")))),
     };
-    [Some(same_cfa(cfa, caller.cfa)), same_ra(row, cfa, regs, target, caller), same_fp(row, cfa, regs, target, caller, abi)]
+    [
+        Some(same_cfa(cfa, caller.cfa)),
+        same_ra(row, cfa, regs, target, caller),
+        same_fp(row, cfa, regs, target, caller, abi),
+    ]
 }
 
 fn same_cfa(cfa: u64, truth: u64) -> Result<(), String> {
@@ -43,20 +46,30 @@ fn same_cfa(cfa: u64, truth: u64) -> Result<(), String> {
     }
 }
 
+fn read(slot: Slot, target: &GuestTarget<'_>) -> Result<u64, Error> {
+    target.memory.read_u64(slot.address()).ok_or(Error::Unreadable(slot.address()))
+}
+
 /// The value that a rule comes to.
-fn value(place: Option<Place>, retained: Option<u64>, target: &GuestTarget<'_>) -> Result<u64, String> {
-    match place {
-        None => retained.ok_or_else(|| "is in no register".to_owned()),
-        Some(Place::Value(value)) => Ok(value),
-        Some(Place::Memory(at)) => target.memory.read_u64(at).ok_or_else(|| "is where nothing is mapped".to_owned()),
+fn value(found: Result<Option<Found>, Error>) -> Result<u64, String> {
+    match found {
+        Ok(Some(found)) => Ok(found.value),
+        Ok(None) | Err(Error::NoLinkRegister) => Err("is in no register".to_owned()),
+        Err(Error::Unreadable(_)) => Err("is where nothing is mapped".to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }
 
-fn same_ra(row: &UnwindRow, cfa: u64, regs: &Regs, target: &GuestTarget<'_>, caller: &Activation) -> Option<Result<(), String>> {
+fn same_ra(
+    row: &UnwindRow,
+    cfa: u64,
+    regs: &Regs,
+    target: &GuestTarget<'_>,
+    caller: &Activation,
+) -> Option<Result<(), String>> {
     let abi = target.program.guest.cpu.abi;
-    let place = row.ra.place(cfa, regs).map_err(|error| error.to_string());
-    let found = place.and_then(|place| value(place, abi.ra.and_then(|link| regs.get(link)), target));
-    let found = match found {
+    let found = row.ra.return_address(cfa, regs, abi, &mut |slot| read(slot, target));
+    let found = match value(found.map(Some)) {
         Ok(found) if row.mangled_ra => abi.strip(found),
         Ok(found) => found,
         Err(error) => return Some(Err(error)),
@@ -88,8 +101,7 @@ fn same_fp(
 ) -> Option<Result<(), String>> {
     let saved = target.program.guest.cpu.fp_index()?;
     let truth = caller.saved[saved];
-    let place = row.fp.place(cfa, regs).map_err(|error| error.to_string());
-    Some(match place.and_then(|place| value(place, regs.get(abi.fp), target)) {
+    Some(match value(row.fp.frame_pointer(cfa, regs, abi, &mut |slot| read(slot, target))) {
         Ok(found) if found == truth => Ok(()),
         Ok(found) if regs.get(abi.fp) == Some(found) => Err("is the function's own, not its caller's".to_owned()),
         Ok(_) => Err("is not its caller's".to_owned()),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kunwind::{CfaRule, Entry, Rule, Table};
+use kunwind::{Entry, Rule, Table};
 
 use super::FORMATS;
 use super::judge::{Judgement, judge};
@@ -123,8 +123,7 @@ fn registers_of(entry: &Entry) -> Vec<Register> {
         Rule::RegOffset(register, _) | Rule::RegOffsetDeref(register, _) => Some(register),
         Rule::Retain | Rule::CfaOffset(_) | Rule::CfaOffsetDeref(_) => None,
     };
-    let (CfaRule::RegOffset(cfa, _) | CfaRule::RegOffsetDeref(cfa, _)) = row.cfa;
-    [Some(cfa), of_rule(row.ra), of_rule(row.fp)].into_iter().flatten().collect()
+    [Some(row.cfa.register()), of_rule(row.ra), of_rule(row.fp)].into_iter().flatten().collect()
 }
 
 impl Observer for Run<'_> {

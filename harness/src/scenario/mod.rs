@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::cpu::{self, Cpu, Exception};
-use crate::guest::return_hook::{PLAIN, ReturnHook};
 use crate::guest::Program;
+use crate::guest::return_hook::{PLAIN, ReturnHook};
 use crate::verdict::Verdict;
 
 pub use known::Known;

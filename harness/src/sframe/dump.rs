@@ -2,14 +2,19 @@
 
 use std::io::{self, Write};
 
-use kunwind::sframe::{FdeType, Function, PauthKey, PcType, SFrameAbi, Section};
+use kunwind::sframe::{Fde, FdeType, PauthKey, PcType, SFrameAbi, SFrameSection};
 use kunwind::{CfaRule, Entry, Register, Rule};
 
 use super::elf::{Input, Table};
 use super::plural;
 
 /// Writes a section. False when something in it cannot be read; the text says what.
-pub(super) fn write(input: &Input, table: &Table, section: &Section<'_>, out: &mut dyn Write) -> io::Result<bool> {
+pub(super) fn write(
+    input: &Input,
+    table: &Table,
+    section: &SFrameSection<'_>,
+    out: &mut dyn Write,
+) -> io::Result<bool> {
     let header = section.header();
     let mut flags: Vec<_> = header.flag_names().collect();
     if flags.is_empty() {
@@ -44,7 +49,7 @@ pub(super) fn write(input: &Input, table: &Table, section: &Section<'_>, out: &m
     Ok(all_read)
 }
 
-fn write_function(table: &Table, abi: SFrameAbi, function: &Function<'_>, out: &mut dyn Write) -> io::Result<bool> {
+fn write_function(table: &Table, abi: SFrameAbi, function: &Fde<'_>, out: &mut dyn Write) -> io::Result<bool> {
     let (start, size) = (function.start(), function.size());
     if let Some(section) = table.targets.get(&function.offset()) {
         write!(out, "{section}+")?;
@@ -88,11 +93,13 @@ fn row(abi: SFrameAbi, entry: &Entry) -> String {
     let row = match entry {
         Entry::Outermost => return "outermost".to_owned(),
         Entry::NoRow { .. } => return "no row".to_owned(),
+        Entry::PtRegs(_) => return "pt_regs".to_owned(),
         Entry::Row(row) => row,
     };
     let cfa = match row.cfa {
         CfaRule::RegOffset(base, offset) => format!("{}{offset:+}", register(abi, base)),
         CfaRule::RegOffsetDeref(base, offset) => format!("*({}{offset:+})", register(abi, base)),
+        CfaRule::RegDerefOffset(base, offset) => format!("*({}){offset:+}", register(abi, base)),
     };
     let mangled = if row.mangled_ra { "  RA is signed" } else { "" };
     let text = format!("CFA={cfa:<12} RA={:<12} FP={:<12}{mangled}", rule(abi, row.ra), rule(abi, row.fp));

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::ops::Range;
 use std::path::Path;
 
-use kunwind::sframe::{SFrameAbi, Section};
+use kunwind::sframe::{SFrameAbi, SFrameSection};
 use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _};
 use object::read::{Object as _, ObjectSection as _, ObjectSymbol as _, Relocation, RelocationFlags, RelocationTarget};
 use object::{Endianness, ObjectKind, SectionFlags, SectionIndex, elf};
@@ -47,10 +47,10 @@ impl Table {
     /// # Errors
     ///
     /// As `kunwind` says them; an empty section is one.
-    pub(super) fn section(&self) -> Result<Section<'_>, kunwind::sframe::Error> {
+    pub(super) fn section(&self) -> Result<SFrameSection<'_>, kunwind::sframe::Error> {
         match self.address {
-            Some(address) => Section::parse(&self.data, address),
-            None => Section::parse_unplaced(&self.data),
+            Some(address) => SFrameSection::parse(&self.data, address),
+            None => SFrameSection::parse_unplaced(&self.data),
         }
     }
 }
@@ -122,7 +122,7 @@ impl Input {
     pub(super) fn remarks(
         &self,
         table: &Table,
-        section: Option<&Section<'_>>,
+        section: Option<&SFrameSection<'_>>,
         out: &mut dyn Write,
     ) -> std::io::Result<()> {
         let (name, size) = (&table.name, table.data.len() as u64);
@@ -138,7 +138,7 @@ impl Input {
             let how = if table.targets.is_empty() { "not relocated" } else { "offsets in the sections of code" };
             writeln!(out, "{name}: note: an object file: starts are {how}")?;
         }
-        match section.and_then(Section::tail) {
+        match section.and_then(SFrameSection::tail) {
             Some((offset, true)) => writeln!(
                 out,
                 "{name}: note: another section begins at {offset:#x}: a linker put them one behind the other, and no reader \

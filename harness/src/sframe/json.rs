@@ -1,6 +1,6 @@
 //! A section as JSON; docs/sframe.md describes it.
 
-use kunwind::sframe::{Error, FdeType, Fre, Function, PauthKey, PcType, Section};
+use kunwind::sframe::{Error, Fde, FdeType, Fre, PauthKey, PcType, SFrameSection};
 use kunwind::{CfaRule, Entry, Rule};
 use serde::Serialize;
 
@@ -54,7 +54,7 @@ struct RuleObject {
 /// # Errors
 ///
 /// The first function or row that cannot be read.
-pub(super) fn document(section: &Section<'_>) -> Result<Document, Error> {
+pub(super) fn document(section: &SFrameSection<'_>) -> Result<Document, Error> {
     let header = section.header();
     Ok(Document {
         version: header.version.number(),
@@ -64,7 +64,7 @@ pub(super) fn document(section: &Section<'_>) -> Result<Document, Error> {
     })
 }
 
-fn function_object(function: &Function<'_>) -> Result<FunctionObject, Error> {
+fn function_object(function: &Fde<'_>) -> Result<FunctionObject, Error> {
     Ok(FunctionObject {
         start: function.start(),
         size: function.size(),
@@ -89,7 +89,7 @@ fn function_object(function: &Function<'_>) -> Result<FunctionObject, Error> {
 fn row_object(fre: &Fre<'_>) -> Result<RowObject, Error> {
     let row = match fre.entry()? {
         Entry::Row(row) => Some(row),
-        Entry::Outermost | Entry::NoRow { .. } => None,
+        Entry::Outermost | Entry::NoRow { .. } | Entry::PtRegs(_) => None,
     };
     Ok(RowObject {
         start: fre.start(),
@@ -97,7 +97,10 @@ fn row_object(fre: &Fre<'_>) -> Result<RowObject, Error> {
         mangled_ra: fre.is_mangled_ra(),
         cfa: row.map(|row| match row.cfa {
             CfaRule::RegOffset(base, offset) => CfaObject { reg: base.0, offset, deref: false },
-            CfaRule::RegOffsetDeref(base, offset) => CfaObject { reg: base.0, offset, deref: true },
+            // The format has no rule of the latter kind.
+            CfaRule::RegOffsetDeref(base, offset) | CfaRule::RegDerefOffset(base, offset) => {
+                CfaObject { reg: base.0, offset, deref: true }
+            }
         }),
         ra: row.map(|row| rule_object(row.ra)),
         fp: row.map(|row| rule_object(row.fp)),

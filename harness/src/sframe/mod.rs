@@ -12,7 +12,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
-use kunwind::sframe::{ErrorKind, Profile, Section, Severity, Surroundings, Version, validate};
+use kunwind::sframe::{ErrorKind, Profile, SFrameSection, Severity, Surroundings, Version, validate};
 
 use crate::Error;
 use crate::error::printed;
@@ -99,7 +99,7 @@ fn refuse(path: &Path, reason: String) -> Error {
 }
 
 /// Parses a section. Nothing when it is empty.
-fn parse<'a>(path: &Path, input: &Input, table: &'a Table) -> Result<Option<Section<'a>>, Error> {
+fn parse<'a>(path: &Path, input: &Input, table: &'a Table) -> Result<Option<SFrameSection<'a>>, Error> {
     let section = match table.section() {
         Ok(section) => section,
         Err(error) if error.kind == ErrorKind::Empty => return Ok(None),
@@ -116,7 +116,7 @@ fn parse<'a>(path: &Path, input: &Input, table: &'a Table) -> Result<Option<Sect
 }
 
 /// GNU as 2.41 to 2.44 leaves starts in object files that only its own linker understands.
-fn require_meaning(path: &Path, input: &Input, section: &Section<'_>) -> Result<(), Error> {
+fn require_meaning(path: &Path, input: &Input, section: &SFrameSection<'_>) -> Result<(), Error> {
     let header = section.header();
     if input.is_relocatable && header.version == Version::V2 && !header.is_pcrel() {
         let reason = "an object file with SFrame version 2 and without the flag PCREL: its starts are relative to their fields \

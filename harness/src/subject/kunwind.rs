@@ -2,6 +2,8 @@
 
 use std::ops::ControlFlow;
 
+use kunwind::kernel::KernelUnwinder;
+use kunwind::sframe::SFrameAbi;
 use kunwind::{Format, Frame, FrameRecordUnwinder, Source, TableUnwinder, UnwindUser, Unwinder, WalkState};
 
 use super::{About, Claim, Claims, Compares, End, Entry, MAX_ENTRIES, Outcome, Question, Scope, Subject};
@@ -107,13 +109,7 @@ impl KunwindSubject {
             limit: MAX_ENTRIES,
             scope: Scope::Any,
             needs: unwinder.needs(),
-            fix: match unwinder.inside() {
-                kunwind::Inside::Ignore => Fix::None,
-                kunwind::Inside::Refuse => Fix::Refuse,
-                kunwind::Inside::Detect => Fix::RetStack,
-                kunwind::Inside::Record => Fix::Record,
-                kunwind::Inside::Pending => Fix::Pending,
-            },
+            fix: unwinder.fix(),
             may_read_all: false,
         };
         differs(&mut about);
@@ -128,67 +124,14 @@ fn all_registers(cpu: &Cpu) -> Vec<Register> {
 /// Every unwinder of kunwind for a CPU, in the order of columns.
 pub(super) fn all(cpu: &'static Cpu) -> Vec<KunwindSubject> {
     let mut subjects = vec![KunwindSubject::frame_record(cpu)];
-    if cpu.abi.sframe.is_some() {
+    if SFrameAbi::of(cpu.abi).is_some() {
         subjects.push(KunwindSubject::table(cpu, Format::SFrame));
     }
     subjects.push(KunwindSubject::table(cpu, Format::Dwarf));
-    if cpu.abi.sframe.is_some() {
+    if SFrameAbi::of(cpu.abi).is_some() {
         subjects.push(KunwindSubject::user(cpu, UnwindUser::new(cpu.abi)));
         subjects.push(KunwindSubject::user(cpu, UnwindUser::by_frame_pointer(cpu.abi)));
     }
-    subjects.extend(kernel_unwinders(cpu).into_iter().map(|unwinder| KunwindSubject::kernel(cpu, unwinder)));
+    subjects.extend(KernelUnwinder::of(cpu.abi).map(|unwinder| KunwindSubject::kernel(cpu, Box::new(unwinder))));
     subjects
-}
-
-/// The unwinders of kernels on this CPU.
-fn kernel_unwinders(cpu: &Cpu) -> Vec<Box<dyn Unwinder + Send + Sync>> {
-    match cpu.name {
-        "arm64" => {
-        use kunwind::kernel::{
-            Form, arm64_kunwind, arm64_sframe, arm64_sframe_detect, arm64_sframe_pending, arm64_sframe_record,
-            arm64_sframe_refuse, arm64_sframe_v5, arm64_sframe_v6,
-        };
-        vec![
-            Box::new(arm64_kunwind(Form::Reliable)),
-            Box::new(arm64_kunwind(Form::BestEffort)),
-            Box::new(arm64_sframe(Form::Reliable)),
-            Box::new(arm64_sframe(Form::BestEffort)),
-            Box::new(arm64_sframe_v5()),
-            Box::new(arm64_sframe_v6()),
-            Box::new(arm64_sframe_refuse()),
-            Box::new(arm64_sframe_detect()),
-            Box::new(arm64_sframe_record()),
-            Box::new(arm64_sframe_pending()),
-        ]
-        }
-        "riscv64" => {
-        use kunwind::kernel::{
-            Form, WalkStackframe, riscv_metadata, riscv_metadata_detect, riscv_metadata_pending, riscv_metadata_record,
-            riscv_metadata_refuse,
-        };
-        vec![
-            Box::new(WalkStackframe),
-            Box::new(riscv_metadata(Form::Reliable)),
-            Box::new(riscv_metadata(Form::BestEffort)),
-            Box::new(riscv_metadata_refuse()),
-            Box::new(riscv_metadata_detect(Form::Reliable)),
-            Box::new(riscv_metadata_detect(Form::BestEffort)),
-            Box::new(riscv_metadata_record(Form::Reliable)),
-            Box::new(riscv_metadata_record(Form::BestEffort)),
-            Box::new(riscv_metadata_pending(Form::Reliable)),
-            Box::new(riscv_metadata_pending(Form::BestEffort)),
-        ]
-        }
-        _ => {
-        use kunwind::kernel::{Form, UnwindFrame, UnwindOrc};
-        vec![
-            Box::new(UnwindFrame::new(Form::Reliable)),
-            Box::new(UnwindFrame::new(Form::BestEffort)),
-            Box::new(UnwindOrc::new(Form::Reliable)),
-            Box::new(UnwindOrc::new(Form::BestEffort)),
-            Box::new(UnwindFrame::detect()),
-            Box::new(UnwindOrc::detect()),
-        ]
-        }
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use kunwind::{Format, OrcTable, StackBounds, Table, Target, Task, Trampoline};
+use kunwind::{Format, StackBounds, Table, Target, Task, Trampoline};
 
 use crate::guest::Program;
 use crate::trace::Memory;
@@ -33,7 +33,11 @@ pub struct GuestTarget<'a> {
 
 impl std::fmt::Debug for GuestTarget<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("GuestTarget").field("stacks", &self.stacks).field("task", &self.task).finish_non_exhaustive()
+        formatter
+            .debug_struct("GuestTarget")
+            .field("stacks", &self.stacks)
+            .field("task", &self.task)
+            .finish_non_exhaustive()
     }
 }
 
@@ -119,13 +123,9 @@ impl Target for GuestTarget<'_> {
         self.program.tables.get(format)
     }
 
-    fn orc(&self) -> Option<OrcTable<'_>> {
-        self.program.tables.orc()
-    }
-
     fn trampoline(&self, address: u64) -> Option<Trampoline> {
         let trampolines = &self.program.conventions.trampolines;
         let found = trampolines.iter().find(|trampoline| (trampoline.start..trampoline.end).contains(&address))?;
-        Some(Trampoline { kind: found.kind, start: found.start, end: found.end })
+        Some(Trampoline { hook: found.hook, start: found.start, end: found.end })
     }
 }

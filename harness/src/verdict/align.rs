@@ -173,7 +173,8 @@ impl Aligner<'_> {
     /// The activation that an entry stands for, `next` being the youngest that no entry stands for yet.
     fn place(&self, entry: &WalkEntry, activations: &[&Activation], next: usize) -> Place {
         let mut open = next..activations.len();
-        if let Some(index) = open.clone().find(|index| self.is_same(entry.pc.value(), &entry.regs, activations[*index])) {
+        if let Some(index) = open.clone().find(|index| self.is_same(entry.pc.value(), &entry.regs, activations[*index]))
+        {
             return Place::At(index);
         }
         if activations[..next].iter().any(|activation| self.is_same(entry.pc.value(), &entry.regs, activation)) {

@@ -133,10 +133,16 @@ fn a_truncated_trace_that_says_so_is_incomplete() {
 
 #[test]
 fn a_wrong_entry_is_not_made_good_by_stopping() {
-    assert_eq!(judge(&[A, B, C], &[STRANGER], STOPPED, Claim::Unreliable), Verdict::WrongFlagged(Deviation::Substituted));
+    assert_eq!(
+        judge(&[A, B, C], &[STRANGER], STOPPED, Claim::Unreliable),
+        Verdict::WrongFlagged(Deviation::Substituted)
+    );
     assert_eq!(judge(&[A, B, C], &[B], STOPPED, Claim::Unreliable), Verdict::WrongFlagged(Deviation::Skipped));
     let wrong_cfa = (A.0, A.1 + 8, A.2);
-    assert_eq!(judge(&[A, B, C], &[wrong_cfa], STOPPED, Claim::Unreliable), Verdict::WrongFlagged(Deviation::Truncated));
+    assert_eq!(
+        judge(&[A, B, C], &[wrong_cfa], STOPPED, Claim::Unreliable),
+        Verdict::WrongFlagged(Deviation::Truncated)
+    );
 }
 
 #[test]

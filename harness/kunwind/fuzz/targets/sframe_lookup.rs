@@ -1,13 +1,13 @@
 //! Reads arbitrary bytes as a section: every function and row, and lookups where they begin and end.
 #![no_main]
 
-use kunwind::sframe::Section;
+use kunwind::sframe::SFrameSection;
 use libfuzzer_sys::fuzz_target;
 
 const ADDRESS: u64 = 0x2000;
 
 fuzz_target!(|data: &[u8]| {
-    for section in [Section::parse(data, ADDRESS), Section::parse_unplaced(data)].into_iter().flatten() {
+    for section in [SFrameSection::parse(data, ADDRESS), SFrameSection::parse_unplaced(data)].into_iter().flatten() {
         let _ = section.lookup(0);
         let _ = section.lookup(u64::MAX);
         // Time is for many sections, and not for a long one.

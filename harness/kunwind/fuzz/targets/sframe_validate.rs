@@ -1,7 +1,7 @@
 //! Validates arbitrary bytes by every profile. What the specification allows can be read without an error.
 #![no_main]
 
-use kunwind::sframe::{Profile, Section, Severity, Surroundings, validate};
+use kunwind::sframe::{Profile, SFrameSection, Severity, Surroundings, validate};
 use libfuzzer_sys::fuzz_target;
 
 const ADDRESS: u64 = 0x2000;
@@ -18,7 +18,7 @@ fuzz_target!(|data: &[u8]| {
             });
             assert!(findings <= 16 * data.len() + 16, "{findings} findings");
             if is_valid && profile != Profile::Kernel && !data.is_empty() {
-                let section = Section::parse(data, ADDRESS).expect("a valid header");
+                let section = SFrameSection::parse(data, ADDRESS).expect("a valid header");
                 for function in section.functions().take(256) {
                     for fre in function.expect("a valid function").fres() {
                         fre.expect("a valid row").entry().expect("valid rules");

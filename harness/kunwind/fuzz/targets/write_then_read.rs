@@ -5,14 +5,14 @@
 use std::collections::BTreeMap;
 
 use kunwind::sframe::write::{FunctionRows, Placement, write};
-use kunwind::sframe::{Function, PauthKey, PcType, Section};
+use kunwind::sframe::{Fde, PauthKey, PcType, SFrameSection};
 use kunwind::Entry;
 use libfuzzer_sys::fuzz_target;
 
 const ADDRESS: u64 = 0x2000;
 
 /// What the section says of a function, if all of it can be read and the writer has a form for it.
-fn rows_of(function: &Function<'_>) -> Option<FunctionRows> {
+fn rows_of(function: &Fde<'_>) -> Option<FunctionRows> {
     let rows: Option<Vec<(u64, Entry)>> = function
         .fres()
         .take(64)
@@ -32,14 +32,14 @@ fn rows_of(function: &Function<'_>) -> Option<FunctionRows> {
 }
 
 fuzz_target!(|data: &[u8]| {
-    let Ok(section) = Section::parse(data, ADDRESS) else { return };
+    let Ok(section) = SFrameSection::parse(data, ADDRESS) else { return };
     // One function for each address: which of several a lookup finds is another target's matter.
     let by_start: BTreeMap<u64, FunctionRows> =
         section.functions().take(64).flatten().filter_map(|it| rows_of(&it)).map(|it| (it.start, it)).collect();
     let functions: Vec<FunctionRows> = by_start.into_values().collect();
     let written = write(section.header().abi, Placement::Linked(ADDRESS), &functions).expect("64 functions fit");
-    let again = Section::parse(&written.bytes, ADDRESS).expect("what was written can be read");
-    let read: BTreeMap<u64, Function<'_>> =
+    let again = SFrameSection::parse(&written.bytes, ADDRESS).expect("what was written can be read");
+    let read: BTreeMap<u64, Fde<'_>> =
         again.functions().map(|it| it.expect("it can be read")).map(|it| (it.start(), it)).collect();
     for (index, function) in functions.iter().enumerate() {
         if written.refused.iter().any(|(refused, _)| *refused == index) {

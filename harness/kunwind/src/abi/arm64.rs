@@ -1,11 +1,12 @@
 //! 64-bit Arm: AAPCS64 (procedure call standard) and AADWARF64 (register numbers).
 
-use super::{Abi, FrameRecord, PtRegs};
-use crate::Register;
-use crate::sframe::SFrameAbi;
+use super::conventions::{Abi, FrameRecord, PtRegs};
+use crate::regs::Register;
 
 /// The arm64 conventions.
 pub static ARM64: Abi = Abi {
+    elf_machine: 183, // EM_AARCH64
+    is_big_endian: false,
     sp: Register(31),       // AADWARF64 4.1
     fp: Register(29),       // AAPCS64 6.1.1: r29 is FP
     ra: Some(Register(30)), // AAPCS64 6.1.1: r30 is LR
@@ -21,7 +22,6 @@ pub static ARM64: Abi = Abi {
         registers: &[(Register(31), 248), (Register(29), 232), (Register(30), 240)],
     },
     ret_stack_entry_words: 4, // Linux include/linux/ftrace.h, struct ftrace_ret_stack: ret, func, fp, retp
-    sframe: Some(SFrameAbi::Aarch64Le),
     register_names: &[
         "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16",
         "x17", "x18", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26", "x27", "x28", "x29", "x30", "sp",

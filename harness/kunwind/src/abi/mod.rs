@@ -1,72 +1,11 @@
-//! What differs between CPUs, as plain data: each field cites the document that says so.
+//! What differs between CPUs, as plain data: each field cites the document that it is from. No rule of an unwinder is here.
 
 mod arm64;
+mod conventions;
 mod riscv64;
 mod x86_64;
 
 pub use arm64::ARM64;
+pub use conventions::{Abi, FrameRecord, PtRegs};
 pub use riscv64::RISCV64;
 pub use x86_64::X86_64;
-
-use crate::Register;
-use crate::sframe::SFrameAbi;
-
-/// The conventions of one CPU that an unwinder has to know.
-#[derive(Debug)]
-pub struct Abi {
-    /// The stack pointer.
-    pub sp: Register,
-    /// The frame pointer.
-    pub fp: Register,
-    /// The link register; absent where a call pushes the return address.
-    pub ra: Option<Register>,
-    /// The alignment of SP at a call, in bytes.
-    pub cfa_align: u64,
-    /// Where frame records lie.
-    pub frame_record: FrameRecord,
-    /// Bits that a kernel address always has set; a pointer authentication code may stand in their place.
-    pub kernel_bits: u64,
-    /// Where an exception saves the registers, in Linux.
-    pub pt_regs: PtRegs,
-    /// The words of the function graph tracer's `struct ftrace_ret_stack`.
-    pub ret_stack_entry_words: u64,
-    /// The ABI number that SFrame sections of this CPU carry, if the format knows the CPU.
-    pub sframe: Option<SFrameAbi>,
-    /// The assembler's names of the registers, by DWARF number.
-    pub register_names: &'static [&'static str],
-}
-
-/// Where the {FP, return address} pair lies relative to the frame pointer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FrameRecord {
-    /// From FP to the first word of the record, in bytes.
-    pub offset_from_fp: i64,
-    /// What FP must be a multiple of, in bytes.
-    pub align: u64,
-    /// From FP to the CFA, where the convention fixes it.
-    pub cfa_from_fp: Option<i64>,
-}
-
-/// Offsets in `struct pt_regs`, in bytes, as far as an unwinder can want them. The structure may be larger; unwinders that
-/// count from its end know its size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PtRegs {
-    /// The interrupted pc.
-    pub pc: u64,
-    /// Registers with their offsets: at least SP, FP and the link register, if there is one.
-    pub registers: &'static [(Register, u64)],
-}
-
-impl Abi {
-    /// A return address as the CPU will use it, without an authentication code.
-    #[must_use]
-    pub const fn strip(&self, address: u64) -> u64 {
-        address | self.kernel_bits
-    }
-
-    /// The name of a register, `?` for one that the CPU does not have.
-    #[must_use]
-    pub fn register_name(&self, register: Register) -> &'static str {
-        self.register_names.get(usize::from(register.0)).copied().unwrap_or("?")
-    }
-}

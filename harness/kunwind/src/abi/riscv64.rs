@@ -1,10 +1,12 @@
 //! 64-bit RISC-V: RISC-V ELF psABI (calling convention, frame pointer convention, DWARF numbers).
 
-use super::{Abi, FrameRecord, PtRegs};
-use crate::Register;
+use super::conventions::{Abi, FrameRecord, PtRegs};
+use crate::regs::Register;
 
 /// The riscv64 conventions.
 pub static RISCV64: Abi = Abi {
+    elf_machine: 243, // EM_RISCV
+    is_big_endian: false,
     sp: Register(2),       // psABI, integer register convention: x2 is sp
     fp: Register(8),       // x8 is s0/fp
     ra: Some(Register(1)), // x1 is ra
@@ -20,7 +22,6 @@ pub static RISCV64: Abi = Abi {
         registers: &[(Register(2), 16), (Register(8), 64), (Register(1), 8)],
     },
     ret_stack_entry_words: 4, // Linux include/linux/ftrace.h, struct ftrace_ret_stack: ret, func, fp, retp
-    sframe: None,             // no version of the format has an ABI number for RISC-V
     register_names: &[
         "zero", "ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", "s1", "a0", "a1", "a2", "a3", "a4", "a5", "a6", "a7",
         "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "t3", "t4", "t5", "t6",

@@ -1,11 +1,12 @@
 //! x86-64: System V psABI, AMD64 supplement.
 
-use super::{Abi, FrameRecord, PtRegs};
-use crate::Register;
-use crate::sframe::SFrameAbi;
+use super::conventions::{Abi, FrameRecord, PtRegs};
+use crate::regs::Register;
 
 /// The x86-64 conventions.
 pub static X86_64: Abi = Abi {
+    elf_machine: 62, // EM_X86_64
+    is_big_endian: false,
     sp: Register(7), // psABI figure 3.36
     fp: Register(6),
     ra: None,      // a call pushes the return address at CFA-8 (psABI figure 3.3)
@@ -38,7 +39,6 @@ pub static X86_64: Abi = Abi {
         ],
     },
     ret_stack_entry_words: 3, // Linux include/linux/ftrace.h, struct ftrace_ret_stack: ret, func, retp
-    sframe: Some(SFrameAbi::Amd64),
     register_names: &[
         "rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
         "rip",

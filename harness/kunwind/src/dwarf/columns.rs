@@ -1,7 +1,6 @@
 //! The registers that a frame is made of, by machine.
 
-use crate::Register;
-use crate::sframe::SFrameAbi;
+use crate::regs::Register;
 
 /// Which columns of a CFI table are the stack pointer, the frame pointer and the return address, and what else differs between
 /// machines.
@@ -19,18 +18,4 @@ pub struct Columns {
     pub has_sign_state: bool,
     /// Whether multi-byte values are big endian.
     pub is_big_endian: bool,
-}
-
-impl From<SFrameAbi> for Columns {
-    fn from(abi: SFrameAbi) -> Self {
-        Self {
-            sp: abi.sp(),
-            fp: abi.fp(),
-            ra: abi.ra(),
-            // s390x ELF ABI: the CFA lies above the register save area and back chain of the callee, 160 bytes.
-            sp_from_cfa: if matches!(abi, SFrameAbi::S390x) { -160 } else { 0 },
-            has_sign_state: abi.has_pauth(),
-            is_big_endian: abi.is_big_endian(),
-        }
-    }
 }

@@ -4,8 +4,11 @@ use gimli::{
     CfaRule as GimliCfa, EndianSlice, Operation, RegisterRule, RunTimeEndian, UnwindExpression, UnwindSection,
 };
 
-use super::{Columns, Fixed, Unsupported};
-use crate::{CfaRule, Entry, Register, Rule, UnwindRow};
+use super::columns::Columns;
+use super::storage::Fixed;
+use super::unsupported::Unsupported;
+use crate::regs::Register;
+use crate::row::{CfaRule, Entry, Rule, UnwindRow};
 
 pub(super) type Slice<'a> = EndianSlice<'a, RunTimeEndian>;
 pub(super) type GimliRow = gimli::UnwindTableRow<usize, Fixed>;

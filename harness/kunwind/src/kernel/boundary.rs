@@ -1,8 +1,15 @@
-//! The step across an exception boundary by SFrame: for a pc that comes from pt_regs, and for no other (threads S0 and S1).
+//! The step across an exception boundary by SFrame: for a pc that comes from pt_regs, and for no other (threads S0 and S1). It
+//! does not know how the walk came to the boundary.
 
-use super::metadata::{Boundary, MetadataUnwinder};
-use crate::table::{Format, Place};
-use crate::{Abi, CfaRule, Claims, CodeAddress, Entry, Error, Frame, Regs, Rule, Source, Step, Target, WalkState};
+use super::records::Records;
+use crate::abi::Abi;
+use crate::address::CodeAddress;
+use crate::error::Error;
+use crate::regs::Regs;
+use crate::row::{CfaRule, Entry, Place, Rule, Slot, UnwindRow};
+use crate::state::WalkState;
+use crate::target::{Format, Target};
+use crate::walk::{Claims, Frame, Source, Step};
 
 /// What one version of the step does; they differ in details that matter.
 #[derive(Debug)]
@@ -17,7 +24,7 @@ pub(super) struct Policy {
     pub(super) claims: Claims,
 }
 
-/// What a failing row is replaced by.
+/// What replaces a row that fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fallback {
     /// The frame record that the frame pointer names.
@@ -26,27 +33,11 @@ pub(super) enum Fallback {
     Metadata,
 }
 
-/// The caller of an interrupted frame, as a row tells it.
+/// The caller of an interrupted frame, as its row gives it.
 struct Caller {
     fp: u64,
     pc: u64,
     source: Source,
-}
-
-impl MetadataUnwinder {
-    /// Goes to the caller of an interrupted frame by its row, if that can be used, and gives the return address, which may be
-    /// that of a trampoline.
-    pub(super) fn by_row(&self, pc: u64, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Option<u64> {
-        let Boundary::Rows(policy) = self.boundary else { return None };
-        let abi = self.layout.abi;
-        let caller = policy.by_row(abi, pc, &frame.regs, state, target).ok()?;
-        let return_address = abi.strip(caller.pc);
-        frame.pc = CodeAddress::Return(return_address);
-        frame.source = caller.source;
-        frame.regs.clear();
-        frame.regs.set(abi.fp, caller.fp);
-        Some(return_address)
-    }
 }
 
 impl Policy {
@@ -54,36 +45,47 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// What the fallback says, when the row was of no use.
+    /// The error of the fallback, when the row was of no use.
     pub(super) fn step(
         &self,
-        unwinder: &MetadataUnwinder,
+        records: &Records,
         pc: u64,
         frame: &mut Frame,
         state: &mut WalkState,
         target: &dyn Target,
     ) -> Result<Step, Error> {
-        let abi = unwinder.layout.abi;
-        if unwinder.by_row(pc, frame, state, target).is_some() {
+        let abi = records.layout.abi;
+        if self.by_row(abi, pc, frame, state, target).is_some() {
             let fp = frame.regs.get(abi.fp).ok_or(Error::NoFramePointer)?;
-            frame.pc = CodeAddress::Return(state.rewritten.recover(frame.pc.value(), fp, target)?);
+            frame.pc = CodeAddress::Return(state.return_hooks.recover(frame.pc.value(), fp, target)?);
             return Ok(Step::Caller);
         }
         state.mark_unreliable();
         match self.fallback {
-            Fallback::FrameRecord => unwinder.frame_record(frame, state, target),
-            Fallback::Metadata => {
-                let fp = frame.regs.get(abi.fp).ok_or(Error::NoFramePointer)?;
-                if !fp.is_multiple_of(abi.frame_record.align) {
-                    return Err(Error::Misaligned(fp));
-                }
-                unwinder.metadata(fp.wrapping_add_signed(abi.frame_record.offset_from_fp), frame, state, target)
-            }
+            Fallback::FrameRecord => records.frame_record(frame, state, target),
+            Fallback::Metadata => records.unchecked_metadata(frame, state, target),
         }
     }
 
+    /// Moves to the caller of an interrupted frame by its row, if that can be used, and gives the return address, which may be
+    /// that of a trampoline.
+    pub(super) fn by_row(
+        &self,
+        abi: &Abi,
+        pc: u64,
+        frame: &mut Frame,
+        state: &mut WalkState,
+        target: &dyn Target,
+    ) -> Option<u64> {
+        let caller = self.caller(abi, pc, &frame.regs, state, target).ok()?;
+        let return_address = abi.strip(caller.pc);
+        frame.become_frame(CodeAddress::Return(return_address), caller.source);
+        frame.regs.set(abi.fp, caller.fp);
+        Some(return_address)
+    }
+
     /// The pc is looked up as it is: it was interrupted and is no return address. SP is that of pt_regs.
-    fn by_row(
+    fn caller(
         &self,
         abi: &Abi,
         pc: u64,
@@ -95,8 +97,38 @@ impl Policy {
             Some(Entry::Row(row)) => row,
             // A kernel's stack ends at the FINAL record and nowhere else.
             Some(Entry::Outermost) => return Err(Error::OutermostInKernel(pc)),
+            Some(Entry::PtRegs(_)) => return Err(Error::UnusableRule(pc)),
             Some(Entry::NoRow { .. }) | None => return Err(Error::NoRow(pc)),
         };
+        self.check_registers(abi, &row, pc, regs)?;
+        check_rules(&row, pc)?;
+        // The frame pointer is read without being consumed, so that a row that fails at the return address leaves the stack to
+        // the fallback; then the return address is consumed, and all below it is out of reach.
+        let windows = &mut state.windows;
+        let read = &mut |slot: Slot| {
+            let at = slot.address();
+            match slot {
+                Slot::Ra(_) => windows.consume(at, 8)?,
+                Slot::Cfa(_) | Slot::Fp(_) if windows.can_consume(at, 8) => {}
+                Slot::Cfa(_) | Slot::Fp(_) => return Err(Error::OutsideStacks(at)),
+            }
+            target.read_u64(at).ok_or(Error::Unreadable(at))
+        };
+        let cfa = row.cfa.value(regs, read)?;
+        if cfa & self.cfa_mask != 0 {
+            return Err(Error::MisalignedCfa(cfa));
+        }
+        let fp = row.fp.frame_pointer(cfa, regs, abi, read)?.ok_or(Error::NoFramePointer)?;
+        let ra = row.ra.return_address(cfa, regs, abi, read)?;
+        let source = match ra.place {
+            Place::Register(_) => Source::LinkRegister,
+            Place::Computed(_) | Place::Memory(_) => Source::Row { cfa },
+        };
+        Ok(Caller { fp: fp.value, pc: ra.value, source })
+    }
+
+    /// SP and FP are known; whether a CFA can be computed from one of them.
+    fn check_registers(&self, abi: &Abi, row: &UnwindRow, pc: u64, regs: &Regs) -> Result<(), Error> {
         let CfaRule::RegOffset(base, _) = row.cfa else { return Err(Error::UnusableRule(pc)) };
         if base != abi.sp && base != abi.fp {
             return Err(Error::UnusableRule(pc));
@@ -106,34 +138,16 @@ impl Policy {
         if self.fp_must_be_above_sp && base == abi.fp && fp < sp {
             return Err(Error::FramePointerBelowSp(fp));
         }
-        let cfa = row.cfa_of(regs, |at| Err(Error::Unreadable(at)))?;
-        if cfa & self.cfa_mask != 0 {
-            return Err(Error::MisalignedCfa(cfa));
-        }
-        // The frame pointer is read without being consumed, so that a row that fails at the return address leaves the stack to
-        // the fallback; then the return address is consumed, and all below it is out of reach.
-        let fp = match row.fp.place(cfa, regs)? {
-            None => fp,
-            Some(Place::Value(_)) => return Err(Error::UnusableRule(pc)),
-            Some(Place::Memory(at)) if state.windows.can_consume(at, 8) => {
-                target.read_u64(at).ok_or(Error::Unreadable(at))?
-            }
-            Some(Place::Memory(at)) => return Err(Error::OutsideStacks(at)),
-        };
-        match row.ra {
-            Rule::Retain => {
-                let link = abi.ra.ok_or(Error::UnusableRule(pc))?;
-                let pc = regs.get(link).ok_or(Error::NoRegister(link))?;
-                Ok(Caller { fp, pc, source: Source::LinkRegister })
-            }
-            Rule::CfaOffsetDeref(offset) => {
-                let at = cfa.wrapping_add_signed(offset);
-                state.windows.consume(at, 8)?;
-                let pc = target.read_u64(at).ok_or(Error::Unreadable(at))?;
-                Ok(Caller { fp, pc, source: Source::Row { cfa } })
-            }
-            // No return address is a stack address, and registers other than SP and FP are not what kernel code keeps it in.
-            Rule::CfaOffset(_) | Rule::RegOffset(..) | Rule::RegOffsetDeref(..) => Err(Error::UnusableRule(pc)),
-        }
+        Ok(())
+    }
+}
+
+/// No return address is a stack address, registers other than SP and FP are not where kernel code keeps one, and no frame
+/// pointer is computed.
+const fn check_rules(row: &UnwindRow, pc: u64) -> Result<(), Error> {
+    match (row.ra, row.fp) {
+        (Rule::CfaOffset(_) | Rule::RegOffset(..) | Rule::RegOffsetDeref(..), _)
+        | (_, Rule::CfaOffset(_) | Rule::RegOffset(..)) => Err(Error::UnusableRule(pc)),
+        _ => Ok(()),
     }
 }

@@ -1,11 +1,27 @@
-//! What the walk along frame records does when it comes to a trampoline that stands for a return address.
+//! What the walk along frame records does when it comes to the trampoline of a return hook, as each [`Fix`] has it. It does not
+//! know which builds of a kernel have which remedy.
 
-use super::metadata::MetadataUnwinder;
-use crate::{CodeAddress, Error, Frame, Inside, RewriteKind, Source, Step, Target, Trampoline, WalkState};
+use super::boundary::Policy;
+use crate::abi::Abi;
+use crate::address::CodeAddress;
+use crate::error::Error;
+use crate::return_hook::Fix;
+use crate::state::WalkState;
+use crate::target::{ReturnHook, Target, Trampoline};
+use crate::walk::{Frame, Source, Step};
 
-impl MetadataUnwinder {
+/// What the step from a trampoline depends on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FromTrampoline {
+    pub(super) abi: &'static Abi,
+    pub(super) fix: Fix,
+    /// Where rows are consulted at all.
+    pub(super) rows: Option<&'static Policy>,
+}
+
+impl FromTrampoline {
     /// The step from a trampoline, if the frame stands in one and that needs a step of its own.
-    pub(super) fn trampoline(
+    pub(super) fn step(
         &self,
         frame: &mut Frame,
         state: &mut WalkState,
@@ -13,18 +29,18 @@ impl MetadataUnwinder {
     ) -> Result<Option<Step>, Error> {
         let pc = frame.pc.value();
         let Some(trampoline) = target.trampoline(pc) else { return Ok(None) };
-        let fp = frame.regs.get(self.layout.abi.fp).ok_or(Error::NoFramePointer)?;
+        let fp = frame.regs.get(self.abi.fp).ok_or(Error::NoFramePointer)?;
         if pc == trampoline.start && matches!(frame.pc, CodeAddress::Interrupted(_)) {
             // Only a start is here: on the way, such a pc is recovered where it is found.
-            let original = state.rewritten.recover(pc, fp, target)?;
+            let original = state.return_hooks.recover(pc, fp, target)?;
             if original == pc {
                 return Ok(None);
             }
             frame.pc = CodeAddress::Interrupted(original);
-            frame.source = Source::Rewritten { trampoline: pc };
+            frame.source = Source::ReturnHook { trampoline: pc };
             return Ok(Some(Step::Caller));
         }
-        if self.inside == Inside::Ignore || trampoline.kind != RewriteKind::Fgraph {
+        if self.fix == Fix::None || trampoline.hook != ReturnHook::Fgraph {
             return Ok(None);
         }
         self.inside(&trampoline, fp, frame, state, target)
@@ -38,36 +54,34 @@ impl MetadataUnwinder {
         state: &mut WalkState,
         target: &dyn Target,
     ) -> Result<Option<Step>, Error> {
-        if self.inside == Inside::Refuse {
+        if self.fix == Fix::Refuse {
             return Err(Error::InsideTrampoline(frame.pc.value()));
         }
-        let mut cursor = state.rewritten;
-        let remembered = cursor.fgraph_complete(trampoline, fp, target);
-        if let CodeAddress::Interrupted(pc) = frame.pc
-            && let Some(link) = self.by_row(pc, frame, state, target)
+        let mut cursor = state.return_hooks;
+        let hooked = cursor.fgraph_complete(trampoline, fp, target);
+        if let (CodeAddress::Interrupted(pc), Some(rows)) = (frame.pc, self.rows)
+            && let Some(link) = rows.by_row(self.abi, pc, frame, state, target)
         {
-            // The entry of an address that is back in its register may not have been taken off yet: it is used up with it.
-            if remembered == Ok(link) {
-                state.rewritten = cursor;
+            // The entry of an address that is back in its register may still be on the ret_stack: it is used up with it.
+            if hooked == Ok(link) {
+                state.return_hooks = cursor;
             }
-            // After a tail call of one traced function to another, what it stands for is the trampoline again.
-            let fp = frame.regs.get(self.layout.abi.fp).ok_or(Error::NoFramePointer)?;
-            frame.pc = CodeAddress::Return(state.rewritten.recover(link, fp, target)?);
+            // After a tail call from one traced function to another, the original is the trampoline's address again.
+            let fp = frame.regs.get(self.abi.fp).ok_or(Error::NoFramePointer)?;
+            frame.pc = CodeAddress::Return(state.return_hooks.recover(link, fp, target)?);
             return Ok(Some(Step::Caller));
         }
-        if let Ok(original) = remembered {
+        if let Ok(original) = hooked {
+            state.return_hooks = cursor;
             // It may be a rethook's trampoline.
-            state.rewritten = cursor;
-            frame.pc = CodeAddress::Return(state.rewritten.recover(original, fp, target)?);
-            frame.source = Source::Rewritten { trampoline: trampoline.start };
-            let fp_register = self.layout.abi.fp;
-            frame.regs.clear();
-            frame.regs.set(fp_register, fp);
+            let original = state.return_hooks.recover(original, fp, target)?;
+            frame.become_frame(CodeAddress::Return(original), Source::ReturnHook { trampoline: trampoline.start });
+            frame.regs.set(self.abi.fp, fp);
             return Ok(Some(Step::Caller));
         }
-        match (self.inside, frame.pc) {
-            // Its own record is linked: that is what the frame pointer names now.
-            (Inside::Record | Inside::Pending, CodeAddress::Return(_)) => Ok(None),
+        match (self.fix, frame.pc) {
+            // The trampoline has linked a record of its own, which the frame pointer names now.
+            (Fix::Record | Fix::Pending, CodeAddress::Return(_)) => Ok(None),
             _ => Err(Error::InsideTrampoline(frame.pc.value())),
         }
     }

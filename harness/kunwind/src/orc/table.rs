@@ -1,63 +1,73 @@
-//! The two arrays, and the look-up in them.
+//! The two arrays, and the lookup in them.
 
-use super::{ENTRY_SIZE, OrcEntry, OrcError};
+use super::entry::{ENTRY_SIZE, OrcEntry};
+use super::error::OrcError;
+use crate::error::Error;
+use crate::row::Entry;
+use crate::target::Table;
 
-/// An ORC table: addresses, ascending, each with the entry that holds from there to the next.
+/// An ORC table: addresses, ascending, each with the entry that holds from there to the next. It borrows or owns its bytes.
+///
+/// ```text
+///  .orc_unwind_ip   | i32 | i32 | i32 | ...    address = place of the i32 + its value
+///  .orc_unwind      | entry | entry | entry | ...
+/// ```
 #[derive(Clone, Copy, Debug)]
-pub struct OrcTable<'a> {
+pub struct OrcTable<D> {
     /// `.orc_unwind_ip`: signed 32-bit offsets, each from its own place.
-    offsets: &'a [u8],
+    offsets: D,
     /// Where the first offset lies.
     address: u64,
     /// `.orc_unwind`.
-    entries: &'a [u8],
-    /// From here on code was generated when the kernel ran: nobody made entries of it.
+    entries: D,
+    /// From here on code was generated when the kernel ran, and has no entries of its own.
     generated: Option<u64>,
 }
 
-impl<'a> OrcTable<'a> {
-    /// A table of the bytes of `.orc_unwind_ip`, which lies at `address`, and of those of `.orc_unwind`. Neither is read yet.
+impl<D: AsRef<[u8]>> OrcTable<D> {
+    /// A table of the bytes of `.orc_unwind_ip`, which lies at `address`, and of those of `.orc_unwind`. No entry is read.
     ///
     /// # Errors
     ///
     /// [`OrcError::AddressBytes`], [`OrcError::EntryBytes`] and [`OrcError::Counts`] when the lengths do not fit.
-    pub const fn parse(offsets: &'a [u8], address: u64, entries: &'a [u8]) -> Result<Self, OrcError> {
-        if !offsets.len().is_multiple_of(4) {
-            return Err(OrcError::AddressBytes(offsets.len()));
+    pub fn parse(offsets: D, address: u64, entries: D) -> Result<Self, OrcError> {
+        let (of_offsets, of_entries) = (offsets.as_ref().len(), entries.as_ref().len());
+        if !of_offsets.is_multiple_of(4) {
+            return Err(OrcError::AddressBytes(of_offsets));
         }
-        if !entries.len().is_multiple_of(ENTRY_SIZE) {
-            return Err(OrcError::EntryBytes(entries.len()));
+        if !of_entries.is_multiple_of(ENTRY_SIZE) {
+            return Err(OrcError::EntryBytes(of_entries));
         }
-        if offsets.len() / 4 != entries.len() / ENTRY_SIZE {
-            return Err(OrcError::Counts(offsets.len() / 4, entries.len() / ENTRY_SIZE));
+        if of_offsets / 4 != of_entries / ENTRY_SIZE {
+            return Err(OrcError::Counts(of_offsets / 4, of_entries / ENTRY_SIZE));
         }
         Ok(Self { offsets, address, entries, generated: None })
     }
 
-    /// The same for a kernel that has generated code behind its own. What the table says there is what the generator knows of it;
-    /// where that is nothing there is no entry, while in other code nothing is UNDEFINED.
+    /// The same for a kernel with code from `generated` on that it has generated at run time. An UNDEFINED entry there means that
+    /// the generator knows nothing, so there is no entry; in other code UNDEFINED is an entry like any other.
     #[must_use]
-    pub const fn with_generated(self, generated: u64) -> Self {
+    pub fn with_generated(self, generated: u64) -> Self {
         Self { generated: Some(generated), ..self }
     }
 
     /// How many entries there are.
     #[must_use]
-    pub const fn len(&self) -> usize {
-        self.offsets.len() / 4
+    pub fn len(&self) -> usize {
+        self.offsets.as_ref().len() / 4
     }
 
     /// Whether there is none.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.offsets.is_empty()
+    pub fn is_empty(&self) -> bool {
+        self.offsets.as_ref().is_empty()
     }
 
     /// From where on the entry with this index holds; nothing beyond the last.
     #[must_use]
     pub fn address_of(&self, index: usize) -> Option<u64> {
         let at = index.checked_mul(4)?;
-        let bytes = self.offsets.get(at..)?.first_chunk()?;
+        let bytes = self.offsets.as_ref().get(at..)?.first_chunk()?;
         let place = self.address.wrapping_add(at as u64);
         Some(place.wrapping_add_signed(i64::from(i32::from_le_bytes(*bytes))))
     }
@@ -68,17 +78,23 @@ impl<'a> OrcTable<'a> {
     ///
     /// [`OrcError::UnknownBase`], [`OrcError::UnknownType`].
     pub fn entry_of(&self, index: usize) -> Result<Option<OrcEntry>, OrcError> {
-        let bytes = index.checked_mul(ENTRY_SIZE).and_then(|at| self.entries.get(at..)?.first_chunk());
+        let bytes = index.checked_mul(ENTRY_SIZE).and_then(|at| self.entries.as_ref().get(at..)?.first_chunk());
         bytes.map(|bytes| OrcEntry::decode(*bytes)).transpose()
     }
 
-    /// The last entry whose address is not above `pc`; nothing below the first. Of entries with one address it is the last, as
-    /// in the kernel. Of a table that is not sorted it is any, or none.
+    /// The last entry whose address is not above `pc`; nothing below the first. Of entries with the same address it is the last,
+    /// as in the kernel. In a table that is not sorted it is any entry, or none.
     ///
     /// # Errors
     ///
     /// As [`OrcTable::entry_of`].
     pub fn lookup(&self, pc: u64) -> Result<Option<OrcEntry>, OrcError> {
+        let Some(index) = self.index_at(pc) else { return Ok(None) };
+        let is_generated = self.generated.is_some_and(|generated| generated <= pc);
+        Ok(self.entry_of(index)?.filter(|entry| !is_generated || *entry != OrcEntry::UNDEFINED))
+    }
+
+    fn index_at(&self, pc: u64) -> Option<usize> {
         let (mut low, mut high) = (0, self.len());
         while low < high {
             let middle = low + (high - low) / 2;
@@ -88,16 +104,10 @@ impl<'a> OrcTable<'a> {
                 high = middle;
             }
         }
-        match low.checked_sub(1) {
-            Some(index) => {
-                let is_generated = self.generated.is_some_and(|generated| generated <= pc);
-                Ok(self.entry_of(index)?.filter(|entry| !is_generated || *entry != OrcEntry::UNDEFINED))
-            }
-            None => Ok(None),
-        }
+        low.checked_sub(1)
     }
 
-    /// Reads all of it, as nobody does who looks up.
+    /// Reads the whole table, which no lookup does.
     ///
     /// # Errors
     ///
@@ -110,5 +120,18 @@ impl<'a> OrcTable<'a> {
             }
         }
         Ok(())
+    }
+}
+
+impl<D: AsRef<[u8]>> Table for OrcTable<D> {
+    fn entry(&self, pc: u64) -> Result<Option<Entry>, Error> {
+        match self.lookup(pc) {
+            Ok(Some(entry)) => entry.lower().map(Some).ok_or(Error::UnusableRule(pc)),
+            Ok(None) => Ok(None),
+            Err(_) => {
+                let index = self.index_at(pc).unwrap_or(0);
+                Err(Error::BadTable { pc, offset: index * ENTRY_SIZE })
+            }
+        }
     }
 }

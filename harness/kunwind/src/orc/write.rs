@@ -1,10 +1,10 @@
-//! Makes the two arrays.
+//! The two arrays, made of entries.
 
 use core::fmt;
 
 use alloc::vec::Vec;
 
-use super::OrcEntry;
+use super::entry::OrcEntry;
 
 /// Why a table cannot be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,7 +18,7 @@ pub enum OrcWriteError {
 impl fmt::Display for OrcWriteError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::OutOfReach(address) => write!(formatter, "{address:#x} is out of the reach of 32 bits"),
+            Self::OutOfReach(address) => write!(formatter, "{address:#x} is out of reach of 32 bits"),
             Self::Twice(address) => write!(formatter, "two entries for {address:#x}"),
         }
     }
@@ -35,8 +35,8 @@ pub struct WrittenOrc {
     pub entries: Vec<u8>,
 }
 
-/// Writes a table of entries, each with the address from which on it holds, in any order. `.orc_unwind_ip` will lie at
-/// `address`. An entry that says the same as the one before it is left out.
+/// Writes a table of entries, each with the address from which it holds, in any order. `.orc_unwind_ip` will lie at
+/// `address`. An entry that equals the one before it is left out.
 ///
 /// # Errors
 ///

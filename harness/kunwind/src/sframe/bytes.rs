@@ -1,4 +1,4 @@
-//! Bytes in one byte order, read one by one: nothing in a section is aligned.
+//! Bytes in one byte order. They are read one by one, because nothing in a section is aligned; what they mean is not known here.
 
 /// The bytes of a section.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +27,7 @@ impl Bytes<'_> {
         Some(if self.is_big_endian { big(field) } else { little(field) })
     }
 
-    /// The same, of a two's complement number.
+    /// The same for a two's complement number.
     pub(super) fn signed(&self, offset: usize, size: usize) -> Option<i64> {
         Some(sign_extended(self.unsigned(offset, size)?, size))
     }
@@ -41,7 +41,7 @@ impl Bytes<'_> {
     }
 }
 
-/// A number of `size` (one to eight) bytes, with its sign.
+/// A two's complement number of `size` (one to eight) bytes.
 pub(super) const fn sign_extended(value: u64, size: usize) -> i64 {
     let unused = 64 - 8 * size as u32;
     (value as i64).wrapping_shl(unused).wrapping_shr(unused)

@@ -1,6 +1,7 @@
 //! The numbers of the format (SFrame specification, versions 2 and 3; `include/sframe.h` of GNU binutils 2.47).
 
-use crate::Register;
+use crate::abi::Abi;
+use crate::regs::Register;
 
 /// The first two bytes, in the byte order of the section.
 pub const MAGIC: u16 = 0xdee2;
@@ -70,6 +71,12 @@ impl SFrameAbi {
             (22, true) => Some(Self::S390x),
             _ => None,
         }
+    }
+
+    /// The ABI of sections for a CPU, if the format knows it: no version has a number for RISC-V.
+    #[must_use]
+    pub const fn of(abi: &Abi) -> Option<Self> {
+        Self::of_elf(abi.elf_machine, abi.is_big_endian)
     }
 
     /// The relocation of a function's start of `size` bytes in object files: PC-relative, of that size. The psABIs number it
@@ -193,5 +200,131 @@ impl SFrameAbi {
             Self::Amd64 => "amd64",
             Self::S390x => "s390x",
         }
+    }
+}
+
+/// The versions that this reader knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Version {
+    /// GNU as 2.41 to 2.45, LLVM 22 and 23.
+    V2,
+    /// GNU as 2.46 and later; what the kernel reads.
+    V3,
+}
+
+impl Version {
+    /// Its value in `sfp_version`.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::V2 => 2,
+            Self::V3 => 3,
+        }
+    }
+
+    /// An entry of the index, in bytes.
+    pub(super) const fn fde_size(self) -> usize {
+        match self {
+            Self::V2 => FDE_V2_SIZE,
+            Self::V3 => FDE_V3_SIZE,
+        }
+    }
+
+    /// The start of a function, in bytes.
+    #[must_use]
+    pub const fn start_size(self) -> usize {
+        match self {
+            Self::V2 => 4,
+            Self::V3 => 8,
+        }
+    }
+
+    /// The flags that the version has.
+    pub(super) const fn flags(self) -> u8 {
+        match self {
+            Self::V2 => FLAG_FDE_SORTED | FLAG_FRAME_POINTER | FLAG_FDE_FUNC_START_PCREL,
+            Self::V3 => FLAG_FDE_SORTED | FLAG_FDE_FUNC_START_PCREL,
+        }
+    }
+}
+
+/// How the rows of a function are chosen by pc.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PcType {
+    /// By the distance from the function's start.
+    Inc,
+    /// By that distance modulo the size of a block that repeats, as stubs of a PLT do.
+    Mask,
+}
+
+/// What the words of a function's rows are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FdeType {
+    /// Offsets from SP or FP, and from the CFA.
+    Default,
+    /// Rules with control words, which can name any register.
+    Flexible,
+}
+
+/// The key that signs return addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PauthKey {
+    /// Key A.
+    A,
+    /// Key B.
+    B,
+}
+
+/// The info bytes of a function: `func_info` and `func_info2`.
+///
+/// ```text
+///  func_info    bit 7        6      5          4         3 .. 0
+///               signal_p     -      pauth key  pc type   fre type (size of row addresses)
+///  func_info2   bits 7 .. 5  4 .. 0
+///               -            FDE type
+/// ```
+///
+/// Version 2 has neither signal_p nor `func_info2`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FdeInfo {
+    pub(super) version: Version,
+    pub(super) info: u8,
+    /// 0 in version 2, which has only what that means.
+    pub(super) info2: u8,
+}
+
+impl FdeInfo {
+    /// SFRAME_FRE_TYPE_ADDR1, ADDR2 and ADDR4.
+    pub(super) const fn has_fre_type(self) -> bool {
+        self.info & 0xf <= 2
+    }
+
+    pub(super) const fn row_address_size(self) -> usize {
+        1 << (self.info & 3)
+    }
+
+    pub(super) const fn pc_type(self) -> PcType {
+        if self.info & 0x10 == 0 { PcType::Inc } else { PcType::Mask }
+    }
+
+    /// SFRAME_FDE_TYPE_DEFAULT and SFRAME_FDE_TYPE_FLEX.
+    pub(super) const fn has_fde_type(self) -> bool {
+        self.info2 & 0x1f <= 1
+    }
+
+    pub(super) const fn fde_type(self) -> FdeType {
+        if self.info2 & 0x1f == 0 { FdeType::Default } else { FdeType::Flexible }
+    }
+
+    pub(super) const fn pauth_key(self, abi: SFrameAbi) -> Option<PauthKey> {
+        match (abi.has_pauth(), self.info & 0x20) {
+            (false, _) => None,
+            (true, 0) => Some(PauthKey::A),
+            (true, _) => Some(PauthKey::B),
+        }
+    }
+
+    pub(super) const fn is_signal(self) -> bool {
+        matches!(self.version, Version::V3) && self.info & 0x80 != 0
     }
 }

@@ -1,15 +1,32 @@
-//! Rows as they stand in the section.
+//! Rows as they stand in the section: where each begins, and its words. What the words mean is not known here.
 
-use crate::Entry;
-
+use super::bytes::Bytes;
 use super::error::{Error, ErrorKind, Field};
-use super::function::Function;
-use super::rule;
+use super::format::FdeInfo;
+use super::header::Header;
 
-/// A row (FRE): where it starts, and its words.
+/// The rows of one function, which are read one after the other.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rows<'a> {
+    pub(super) bytes: Bytes<'a>,
+    pub(super) header: Header,
+    pub(super) info: FdeInfo,
+    /// Where the first one is, in bytes from the start of the section.
+    pub(super) first: usize,
+    pub(super) count: u32,
+}
+
+/// A row (FRE, "frame row entry"): where it starts, and its words.
+///
+/// ```text
+///  | start: 1, 2 or 4 bytes | info: 1 byte | word_count() words of word_size() bytes |
+///
+///  info   bit 7          6 .. 5      4 .. 1       0
+///         mangled_ra_p   word size   word count   base of the CFA: 0 FP, 1 SP
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Fre<'a> {
-    pub(super) function: &'a Function<'a>,
+    pub(super) rows: &'a Rows<'a>,
     offset: usize,
     start: u32,
     pub(super) info: u8,
@@ -23,7 +40,7 @@ impl Fre<'_> {
         self.offset
     }
 
-    /// Where it starts to hold, in bytes from the start of its function, or of the block that repeats.
+    /// The first pc that it holds for, in bytes from the start of its function, or of the block that repeats.
     #[must_use]
     pub const fn start(&self) -> u32 {
         self.start
@@ -41,7 +58,7 @@ impl Fre<'_> {
         1 << (self.info >> 5 & 3)
     }
 
-    /// Whether its CFA is based on SP, and otherwise on FP. Without meaning in a flexible row.
+    /// Whether its CFA is based on SP, and otherwise on FP. It has no meaning in a flexible row.
     #[must_use]
     pub const fn is_sp_based(&self) -> bool {
         self.info & 1 != 0
@@ -50,16 +67,16 @@ impl Fre<'_> {
     /// Whether the return address carries an authentication code.
     #[must_use]
     pub const fn is_mangled_ra(&self) -> bool {
-        self.info & 0x80 != 0 && self.function.section.header.abi.has_pauth()
+        self.info & 0x80 != 0 && self.rows.header.abi.has_pauth()
     }
 
-    /// A word, without a sign; `None` behind the last.
+    /// A word, without a sign; `None` after the last.
     #[must_use]
     pub fn word(&self, index: usize) -> Option<u64> {
         if index >= self.word_count() {
             return None;
         }
-        self.function.section.bytes.unsigned(self.word_offset(index), self.word_size())
+        self.rows.bytes.unsigned(self.word_offset(index), self.word_size())
     }
 
     pub(super) const fn word_offset(&self, index: usize) -> usize {
@@ -70,47 +87,37 @@ impl Fre<'_> {
         self.words - 1
     }
 
-    /// What the row says.
-    ///
-    /// # Errors
-    ///
-    /// When its words make no rules.
-    pub fn entry(&self) -> Result<Entry, Error> {
-        rule::lower(self, &mut |_| ())
-    }
-
     pub(super) const fn out_of_order(&self) -> Error {
         Error::new(ErrorKind::FreOrder, Field::FreStart, self.offset, self.start as u64)
     }
 }
 
-/// The rows of a function.
+/// The rows of a function, in their order.
 #[derive(Clone, Debug)]
 pub struct Fres<'a> {
-    function: &'a Function<'a>,
+    rows: &'a Rows<'a>,
     next: usize,
     left: u32,
 }
 
 impl<'a> Fres<'a> {
-    pub(super) const fn new(function: &'a Function<'a>) -> Self {
-        Self { function, next: function.first_row, left: function.num_fres }
+    pub(super) const fn new(rows: &'a Rows<'a>) -> Self {
+        Self { rows, next: rows.first, left: rows.count }
     }
 
     fn read(&mut self) -> Result<Fre<'a>, Error> {
         use ErrorKind::{BadDatawordSize, OutOfBounds};
-        let function = self.function;
-        let section = &function.section;
-        let (offset, address_size) = (self.next, function.row_address_size());
+        let rows = self.rows;
+        let (offset, address_size) = (self.next, rows.info.row_address_size());
         let outside = |field, offset: usize, value| Error::new(OutOfBounds, field, offset, value);
         let info_offset = offset + address_size;
-        let end = section.header.rows_end();
+        let end = rows.header.rows_end();
         if info_offset as u64 + 1 > end {
             return Err(outside(Field::FreStart, offset, end));
         }
-        let start = section.bytes.unsigned(offset, address_size).ok_or(outside(Field::FreStart, offset, end))?;
-        let info = section.bytes.u8(info_offset).ok_or(outside(Field::FreInfo, info_offset, end))?;
-        let fre = Fre { function, offset, start: start as u32, info, words: info_offset + 1 };
+        let start = rows.bytes.unsigned(offset, address_size).ok_or(outside(Field::FreStart, offset, end))?;
+        let info = rows.bytes.u8(info_offset).ok_or(outside(Field::FreInfo, info_offset, end))?;
+        let fre = Fre { rows, offset, start: start as u32, info, words: info_offset + 1 };
         if info >> 5 & 3 == 3 {
             return Err(Error::new(BadDatawordSize, Field::FreInfo, info_offset, info.into()));
         }

@@ -1,56 +1,11 @@
-//! The preamble and the header: 28 bytes that are the same in every version, though only the preamble promises it.
+//! The preamble and the header: 28 bytes that are the same in every version, though only the preamble promises it. What lies in
+//! the parts that it describes, the header does not know.
 
 use super::bytes::Bytes;
 use super::error::{Error, ErrorKind, Field};
 use super::format::{
-    FDE_V2_SIZE, FDE_V3_SIZE, FLAG_FDE_FUNC_START_PCREL, FLAG_FDE_SORTED, FLAG_FRAME_POINTER, HEADER_SIZE, MAGIC,
-    SFrameAbi,
+    FLAG_FDE_FUNC_START_PCREL, FLAG_FDE_SORTED, FLAG_FRAME_POINTER, HEADER_SIZE, MAGIC, SFrameAbi, Version,
 };
-
-/// The versions that are read here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Version {
-    /// GNU as 2.41 to 2.45, LLVM 22 and 23.
-    V2,
-    /// GNU as 2.46 and later; what the kernel reads.
-    V3,
-}
-
-impl Version {
-    /// Its value in `sfp_version`.
-    #[must_use]
-    pub const fn number(self) -> u8 {
-        match self {
-            Self::V2 => 2,
-            Self::V3 => 3,
-        }
-    }
-
-    /// An entry of the index, in bytes.
-    pub(super) const fn fde_size(self) -> usize {
-        match self {
-            Self::V2 => FDE_V2_SIZE,
-            Self::V3 => FDE_V3_SIZE,
-        }
-    }
-
-    /// The start of a function, in bytes.
-    #[must_use]
-    pub const fn start_size(self) -> usize {
-        match self {
-            Self::V2 => 4,
-            Self::V3 => 8,
-        }
-    }
-
-    /// The flags that the version has.
-    pub(super) const fn flags(self) -> u8 {
-        match self {
-            Self::V2 => FLAG_FDE_SORTED | FLAG_FRAME_POINTER | FLAG_FDE_FUNC_START_PCREL,
-            Self::V3 => FLAG_FDE_SORTED | FLAG_FDE_FUNC_START_PCREL,
-        }
-    }
-}
 
 /// The header of a section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

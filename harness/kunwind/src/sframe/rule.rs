@@ -1,27 +1,39 @@
-//! From the words of a row to rules.
+//! From the words of a row to rules. How a row was found is not known here.
 
-use crate::{CfaRule, Entry, Register, Rule, UnwindRow};
+use crate::regs::Register;
+use crate::row::{CfaRule, Entry, Rule, UnwindRow};
 
 use super::bytes::sign_extended;
 use super::error::{Error, ErrorKind, Field};
+use super::format::{FdeType, Version};
 use super::fre::Fre;
-use super::function::FdeType;
-use super::header::{Header, Version};
+use super::header::Header;
 
 /// A control and an offset for each of CFA, RA and FP.
 const MAX_FLEX_WORDS: usize = 6;
 
-/// What a row says. What is wrong without changing that is told to `note`.
+impl Fre<'_> {
+    /// What the row says.
+    ///
+    /// # Errors
+    ///
+    /// When its words make no rules.
+    pub fn entry(&self) -> Result<Entry, Error> {
+        lower(self, &mut |_| ())
+    }
+}
+
+/// What a row says. `note` gets what is wrong without changing that.
 pub(super) fn lower(fre: &Fre<'_>, note: &mut dyn FnMut(Error)) -> Result<Entry, Error> {
     if fre.word_count() == 0 {
         return Ok(Entry::Outermost);
     }
-    let header = &fre.function.section.header;
+    let header = &fre.rows.header;
     if fre.info & 0x80 != 0 && !header.abi.has_pauth() {
         note(info_error(fre, ErrorKind::ReservedBits));
     }
     let mut words = Words { fre, next: 0, note };
-    let (cfa, ra, fp) = match fre.function.fde_type() {
+    let (cfa, ra, fp) = match fre.rows.info.fde_type() {
         FdeType::Default => default_rules(&mut words)?,
         FdeType::Flexible => flexible_rules(&mut words)?,
     };
@@ -30,14 +42,14 @@ pub(super) fn lower(fre: &Fre<'_>, note: &mut dyn FnMut(Error)) -> Result<Entry,
         ra: ra.unwrap_or(fixed_rule(header.fixed_ra_offset)),
         fp: fp.unwrap_or(fixed_rule(header.fixed_fp_offset)),
         mangled_ra: fre.is_mangled_ra(),
-        signal: fre.function.is_signal(),
+        signal: fre.rows.info.is_signal(),
     }))
 }
 
-/// The rules of a row. What it does not say, the header may.
+/// The rules of a row. What it leaves open, the header may say.
 type Rules = (CfaRule, Option<Rule>, Option<Rule>);
 
-/// A rule of the header; 0 is none.
+/// A rule of the header (`sfh_cfa_fixed_ra_offset`, `sfh_cfa_fixed_fp_offset`); 0 is none.
 const fn fixed_rule(offset: i8) -> Rule {
     if offset == 0 { Rule::Retain } else { Rule::CfaOffsetDeref(offset as i64) }
 }
@@ -46,10 +58,16 @@ fn info_error(fre: &Fre<'_>, kind: ErrorKind) -> Error {
     Error::new(kind, Field::FreInfo, fre.info_offset(), fre.info.into())
 }
 
-/// Offsets: of the CFA from its base, then from the CFA those that are not fixed by the header.
+/// Offsets: of the CFA from its base, then from the CFA those that the header does not fix.
+///
+/// ```text
+///  AMD64     CFA, FP?         RA is at the header's fixed offset
+///  AArch64   CFA, RA?, FP?    without RA it is still in x30
+///  s390x     CFA, RA?, FP?    the CFA word is (offset - 160) / 8; an RA word of 0 says that RA is still in r14
+/// ```
 fn default_rules(words: &mut Words<'_, '_>) -> Result<Rules, Error> {
     let fre = words.fre;
-    let header = &fre.function.section.header;
+    let header = &fre.rows.header;
     let (ra_in_rows, fp_in_rows) = (header.fixed_ra_offset == 0, header.fixed_fp_offset == 0);
     if fre.word_count() > 1 + usize::from(ra_in_rows) + usize::from(fp_in_rows) {
         return Err(info_error(fre, ErrorKind::TooManyDatawords));
@@ -75,7 +93,7 @@ fn saved_ra(words: &mut Words<'_, '_>, header: &Header) -> Result<Rule, Error> {
     }
 }
 
-/// Where a default row says that a register is: in memory at an offset from the CFA, or in a register, where that can be said.
+/// Where a default row finds a register: in memory at an offset from the CFA, or in a register, where words can name one.
 fn saved(header: &Header, offset: usize, word: i64) -> Result<Rule, Error> {
     if header.version == Version::V2 && header.abi.v2_words_name_registers() && word & 1 == 1 {
         let bad = Error::new(ErrorKind::BadRegister, Field::DataWords, offset, word as u64);
@@ -85,10 +103,10 @@ fn saved(header: &Header, offset: usize, word: i64) -> Result<Rule, Error> {
     Ok(Rule::CfaOffsetDeref(word))
 }
 
-/// Pairs of control and offset; a control of 0 stands alone and says nothing.
+/// Pairs of control and offset, for CFA, RA and FP in this order; a control of 0 stands alone, and is no rule.
 fn flexible_rules(words: &mut Words<'_, '_>) -> Result<Rules, Error> {
     let fre = words.fre;
-    let abi = fre.function.section.header.abi;
+    let abi = fre.rows.header.abi;
     if fre.word_count() > MAX_FLEX_WORDS {
         return Err(info_error(fre, ErrorKind::TooManyDatawords));
     }
@@ -103,7 +121,7 @@ fn flexible_rules(words: &mut Words<'_, '_>) -> Result<Rules, Error> {
     let cfa =
         if control.deref { CfaRule::RegOffsetDeref(register, offset) } else { CfaRule::RegOffset(register, offset) };
     let ra = if words.left() > 0 { words.flexible_rule()? } else { None };
-    // A rule for RA that says nothing is there for the sake of one for FP.
+    // A control of 0 in the place of RA is padding before a rule for FP.
     let lacking = info_error(fre, ErrorKind::BadFlexWords);
     let expects_fp = words.left() > 0 || (ra.is_none() && fre.word_count() > 2);
     let fp = if expects_fp { Some(words.flexible_rule()?.ok_or(lacking)?) } else { None };
@@ -114,6 +132,11 @@ fn flexible_rules(words: &mut Words<'_, '_>) -> Result<Rules, Error> {
 }
 
 /// A control word.
+///
+/// ```text
+///  bits 3 ..    2          1         0
+///  register     reserved   deref_p   reg_p: the base is the register, not the CFA
+/// ```
 #[derive(Clone, Copy)]
 struct Control {
     offset: usize,
@@ -167,7 +190,7 @@ impl Words<'_, '_> {
         if value & 1 != 0 {
             let bad = Error::new(ErrorKind::BadRegister, Field::ControlWord, offset, value);
             let number = u8::try_from(value >> 3).map_err(|_| bad)?;
-            if number >= self.fre.function.section.header.abi.registers() {
+            if number >= self.fre.rows.header.abi.registers() {
                 (self.note)(bad);
             }
             control.register = Some(Register(number));

@@ -1,25 +1,25 @@
-//! A section: its index, and the way from a pc to its row.
+//! A section: its index, and the way from a pc to its row. Who asks, and why, is not known here.
 
-use crate::Entry;
+use crate::row::Entry;
 
 use super::bytes::Bytes;
 use super::error::{Error, ErrorKind, Field};
+use super::fde::{Fde, IndexEntry};
 use super::format::MAGIC;
-use super::function::{Function, IndexEntry};
 use super::header::Header;
 
 /// A section whose header makes sense. Functions and rows are read, and refused, when they are asked for.
 #[derive(Clone, Copy, Debug)]
-pub struct Section<'a> {
+pub struct SFrameSection<'a> {
     pub(super) bytes: Bytes<'a>,
-    /// Where it lies. Unknown, it is read as if at 0, and addresses before it wrap around.
+    /// Its address. While that is unknown it is taken for 0, and addresses before it wrap around.
     pub(super) address: Option<u64>,
     pub(super) header: Header,
 }
 
-impl<'a> Section<'a> {
-    /// Reads the header of a section that lies at `address`. Bytes behind what the header describes are ignored: linkers
-    /// leave some (see [`Section::len`]).
+impl<'a> SFrameSection<'a> {
+    /// Reads the header of a section that lies at `address`. Bytes after what the header describes are ignored: linkers leave
+    /// some (see [`SFrameSection::len`]).
     ///
     /// # Errors
     ///
@@ -29,12 +29,12 @@ impl<'a> Section<'a> {
         Self::parse_at(data, Some(address))
     }
 
-    /// Reads the header of a section of which nobody knows where it lies: all addresses are distances from its start, and
-    /// those of code before it wrap around.
+    /// Reads the header of a section whose address is not known: all addresses are distances from its start, and those of
+    /// code before it wrap around.
     ///
     /// # Errors
     ///
-    /// As [`Section::parse`].
+    /// As [`SFrameSection::parse`].
     pub fn parse_unplaced(data: &'a [u8]) -> Result<Self, Error> {
         Self::parse_at(data, None)
     }
@@ -82,9 +82,9 @@ impl<'a> Section<'a> {
         (if index > rows { index } else { rows }) as usize
     }
 
-    /// Where the bytes behind the header's data that are not zero begin, in bytes from the start of the section, and whether
-    /// they look like another section: a linker that does not merge sections puts one behind the other, and only the first
-    /// can be reached.
+    /// Where the first byte after the header's data that is not zero lies, in bytes from the start of the section, and whether
+    /// another section seems to begin there: a linker that does not merge sections concatenates them, and only the first can be
+    /// reached.
     #[must_use]
     pub fn tail(&self) -> Option<(usize, bool)> {
         let end = self.len();
@@ -98,8 +98,8 @@ impl<'a> Section<'a> {
     ///
     /// # Errors
     ///
-    /// When the index is not as long, or the function breaks a rule without which its rows cannot be read.
-    pub fn function(&self, index: u32) -> Result<Function<'a>, Error> {
+    /// When the index is shorter, or the function breaks a rule without which its rows cannot be read.
+    pub fn function(&self, index: u32) -> Result<Fde<'a>, Error> {
         let function = self.read_function(index)?;
         let mut first = None;
         function.check(&mut |error| {
@@ -109,31 +109,32 @@ impl<'a> Section<'a> {
     }
 
     /// The function as it is, if it is inside at all.
-    pub(super) fn read_function(&self, index: u32) -> Result<Function<'a>, Error> {
-        Function::read(*self, self.index_entry(index)?)
+    #[inline]
+    pub(super) fn read_function(&self, index: u32) -> Result<Fde<'a>, Error> {
+        Fde::read(self.bytes, &self.header, self.address.is_some(), self.index_entry(index)?)
     }
 
     /// All functions, in the order of the index.
-    pub fn functions(&self) -> impl ExactSizeIterator<Item = Result<Function<'a>, Error>> + use<'a> {
+    pub fn functions(&self) -> impl ExactSizeIterator<Item = Result<Fde<'a>, Error>> + use<'a> {
         let section = *self;
         // An iterator over u32 has no exact size where usize is shorter.
         (0..self.header.num_fdes as usize).map(move |index| section.function(index as u32))
     }
 
-    /// The function that holds a pc: of those that begin at or before it and have a size, the one that begins last. Of several
-    /// that begin there, the first that holds the pc.
+    /// The function that holds a pc: of the functions with a size that begin at or before it, the one that begins last. If several
+    /// begin there, the first that holds the pc.
     ///
     /// # Errors
     ///
     /// When that function cannot be read.
-    pub fn function_at(&self, pc: u64) -> Result<Option<Function<'a>>, Error> {
+    pub fn function_at(&self, pc: u64) -> Result<Option<Fde<'a>>, Error> {
         let pc = self.exact(pc);
         let found = if self.header.is_sorted() { self.search(pc)? } else { self.scan(pc)? };
         found.map(|entry| self.function(entry.index)).transpose()
     }
 
     /// What is known of a pc; `None` when no function holds it (a literal, padding, another section's code). The pc is taken
-    /// as it is: of a return address, look up the byte before it.
+    /// as it is: for a return address, look up the byte before it.
     ///
     /// # Errors
     ///
@@ -146,7 +147,7 @@ impl<'a> Section<'a> {
         if index >= self.header.num_fdes {
             return Err(Error::new(ErrorKind::OutOfBounds, Field::NumFdes, 8, index.into()));
         }
-        IndexEntry::read(self, index)
+        IndexEntry::read(self.bytes, &self.header, self.address(), index)
     }
 
     /// Looks at every entry.
@@ -169,12 +170,13 @@ impl<'a> Section<'a> {
         Ok(found)
     }
 
-    /// Searches a sorted index. One that is not sorted gives some entry or none, after as many steps.
+    /// Searches a sorted index. An index that is not sorted gives some entry or none, after the same number of steps.
     fn search(&self, pc: i128) -> Result<Option<IndexEntry>, Error> {
         let (mut low, mut high) = (0, self.header.num_fdes);
         while low < high {
             let middle = low + (high - low) / 2;
-            if self.index_entry(middle)?.start <= pc {
+            let (_, start) = IndexEntry::start(self.bytes, &self.header, self.address(), middle)?;
+            if start <= pc {
                 low = middle + 1;
             } else {
                 high = middle;

@@ -1,13 +1,13 @@
-//! Every rule, for every function and row: all that is wrong with a section, and how much it matters to whom.
+//! Every rule, for every function and row: all that is wrong with a section, and how much it matters to which reader.
 
 use core::ops::Range;
 
 use super::error::{Error, ErrorKind, Field};
-use super::format::SFrameAbi;
-use super::function::{Function, PcType};
-use super::header::{Header, Version};
+use super::fde::Fde;
+use super::format::{PcType, SFrameAbi, Version};
+use super::header::Header;
 use super::rule;
-use super::section::Section;
+use super::section::SFrameSection;
 
 /// Whose rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,12 +30,12 @@ pub enum Severity {
     Note,
 }
 
-/// Something to say of a section.
+/// One remark on a section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Finding {
     /// How much it matters.
     pub severity: Severity,
-    /// What it is.
+    /// What was found.
     pub error: Error,
 }
 
@@ -74,14 +74,14 @@ pub fn validate(data: &[u8], surroundings: &Surroundings<'_>, profile: Profile, 
     {
         report(Error::new(ErrorKind::AbiMachineMismatch, Field::AbiArch, 4, header.abi.number().into()), false);
     }
-    // Where the parts overlap or are not all there, nobody can say what belongs to which.
+    // Where the parts overlap or are cut off, it cannot be told what belongs to which.
     if is_whole {
-        let section = Section::new(data, surroundings.address, header);
+        let section = SFrameSection::new(data, surroundings.address, header);
         Validator { section, text: surroundings.text, report: &mut report, rows: 0, before: None }.run();
     }
 }
 
-/// How much a finding matters; nothing where the profile has no such rule. A harmless one says that a part is ignored.
+/// How much a finding matters; nothing where the profile has no such rule. A harmless finding means that a part is ignored.
 const fn severity(profile: Profile, kind: ErrorKind, is_harmless: bool) -> Option<Severity> {
     use ErrorKind as Kind;
     use Severity::{Error, Note};
@@ -138,7 +138,7 @@ fn check_reader(header: &Header, profile: Profile, report: &mut dyn FnMut(Error,
 const MIN_ROW_SIZE: u64 = 2;
 
 struct Validator<'a, 'r> {
-    section: Section<'a>,
+    section: SFrameSection<'a>,
     text: &'a [Range<u64>],
     /// Takes the error, and whether it is harmless.
     report: &'r mut dyn FnMut(Error, bool),
@@ -180,7 +180,7 @@ impl Validator<'_, '_> {
         }
     }
 
-    fn check_function(&mut self, function: &Function<'_>) {
+    fn check_function(&mut self, function: &Fde<'_>) {
         let mut has_rows = true;
         let mut has_address = true;
         function.check(&mut |error| {
@@ -195,33 +195,43 @@ impl Validator<'_, '_> {
         if self.section.header.is_sorted() {
             self.check_order(function);
         }
-        if function.num_fres > function.size() {
+        if function.num_fres() > function.size() {
             // GNU as writes a row for a function without code.
-            let is_harmless = function.size() == 0 && function.num_fres == 1;
+            let is_harmless = function.size() == 0 && function.num_fres() == 1;
             let offset = function.attribute;
-            let error = Error::new(ErrorKind::FresExceedSize, Field::FuncNumFres, offset, function.num_fres.into());
+            let error = Error::new(ErrorKind::FresExceedSize, Field::FuncNumFres, offset, function.num_fres().into());
             (self.report)(error, is_harmless);
         }
         // Rows that several functions share are counted for each, and walked only as often as there is room for that
         // many: otherwise a small section could take a very long time.
         let has_room = self.rows * MIN_ROW_SIZE <= self.section.header.fre_len.into();
-        self.rows += u64::from(function.num_fres);
+        self.rows += u64::from(function.num_fres());
         if has_rows && has_room {
             self.check_rows(function);
         }
     }
 
-    fn check_reserved(&mut self, function: &Function<'_>) {
+    fn check_reserved(&mut self, function: &Fde<'_>) {
         let header = &self.section.header;
         let unused = match header.version {
             Version::V2 => 0xc0,
             Version::V3 => 0x40,
         } | if header.abi.has_pauth() { 0 } else { 0x20 };
-        if function.info & unused != 0 {
-            self.report(ErrorKind::ReservedBits, Field::FuncInfo, function.info_offset(), function.info.into());
+        if function.rows.info.info & unused != 0 {
+            self.report(
+                ErrorKind::ReservedBits,
+                Field::FuncInfo,
+                function.info_offset(),
+                function.rows.info.info.into(),
+            );
         }
-        if function.info2 & 0xe0 != 0 {
-            self.report(ErrorKind::ReservedBits, Field::FuncInfo2, function.info_offset() + 1, function.info2.into());
+        if function.rows.info.info2 & 0xe0 != 0 {
+            self.report(
+                ErrorKind::ReservedBits,
+                Field::FuncInfo2,
+                function.info_offset() + 1,
+                function.rows.info.info2.into(),
+            );
         }
         if function.pc_type() == PcType::Inc && function.rep_size != 0 {
             let offset = function.rep_size_offset();
@@ -233,7 +243,7 @@ impl Validator<'_, '_> {
         }
     }
 
-    fn check_text(&mut self, function: &Function<'_>) {
+    fn check_text(&mut self, function: &Fde<'_>) {
         let (start, end) = (function.entry.start, function.entry.start + i128::from(function.size()));
         let holds = |text: &Range<u64>| i128::from(text.start) <= start && end <= i128::from(text.end);
         if self.text.is_empty() || self.text.iter().any(holds) {
@@ -248,7 +258,7 @@ impl Validator<'_, '_> {
         }
     }
 
-    fn check_order(&mut self, function: &Function<'_>) {
+    fn check_order(&mut self, function: &Fde<'_>) {
         let (start, size) = (function.entry.start, function.size());
         let end = start + i128::from(size);
         let mut greatest = end;
@@ -266,7 +276,7 @@ impl Validator<'_, '_> {
         self.before = Some((start, size, greatest));
     }
 
-    fn check_rows(&mut self, function: &Function<'_>) {
+    fn check_rows(&mut self, function: &Fde<'_>) {
         let mut before = None;
         for fre in function.fres() {
             let fre = match fre {

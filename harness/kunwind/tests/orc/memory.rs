@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use kunwind::kernel::{Form, UnwindOrc};
-use kunwind::orc::{OrcEntry, WrittenOrc, write};
+use kunwind::kernel::{Form, KernelUnwinder};
+use kunwind::orc::{OrcEntry, write};
 use kunwind::{
-    Claim, CodeAddress, End, Format, Frame, OrcTable, Register, Regs, RetStack, RewriteKind, Source, StackBounds,
-    Table, Target, Task, Trampoline, WalkState, walk,
+    Claim, CodeAddress, End, Format, Frame, OrcTable, Register, Regs, RetStack, ReturnHook, Source, StackBounds, Table,
+    Target, Task, Trampoline, WalkState, walk,
 };
 
 pub(crate) const TASK: StackBounds = StackBounds { low: 0x1000_0000, high: 0x1000_4000 };
@@ -27,23 +27,24 @@ pub(crate) struct Kernel {
     pub(crate) trampoline: Option<Trampoline>,
     /// How many words of the ret_stack at [`DATA`] are in use.
     pub(crate) ret_stack: Option<u64>,
-    written: WrittenOrc,
+    table: OrcTable<Vec<u8>>,
 }
 
 impl Kernel {
     /// With these entries, and these words; all others are 0x77.
     pub(crate) fn new(entries: &[(u64, OrcEntry)], words: &[(u64, u64)]) -> Self {
+        let written = write(entries, TEXT).expect("the entries of a test are near");
         Self {
             words: words.iter().copied().collect(),
             fork_entry: None,
             trampoline: None,
             ret_stack: None,
-            written: write(entries, TEXT).expect("the entries of a test are near"),
+            table: OrcTable::parse(written.offsets, TEXT, written.entries).expect("it was written"),
         }
     }
 
-    pub(crate) fn with_trampoline(mut self, kind: RewriteKind, start: u64) -> Self {
-        self.trampoline = Some(Trampoline { kind, start, end: start + 16 });
+    pub(crate) fn with_trampoline(mut self, hook: ReturnHook, start: u64) -> Self {
+        self.trampoline = Some(Trampoline { hook, start, end: start + 16 });
         self
     }
 
@@ -55,7 +56,9 @@ impl Kernel {
 
     pub(crate) fn frames(&self, form: Form, start: Frame) -> (Vec<Frame>, End, Claim) {
         let mut buffer = vec![start; 4096];
-        let walk = walk(&UnwindOrc::new(form), start, self, &mut WalkState::new(self.stacks()), &mut buffer);
+        let name = if form == Form::Reliable { "x86-orc" } else { "x86-orc:best-effort" };
+        let unwinder = KernelUnwinder::named(name).expect("it is in the catalogue");
+        let walk = walk(unwinder, start, self, &mut WalkState::new(self.stacks()), &mut buffer);
         (walk.frames.to_vec(), walk.end, walk.claim)
     }
 }
@@ -96,12 +99,8 @@ impl Target for Kernel {
         Some(Task { stack: TASK, ret_stack, rethooks: Some(DATA + 0x800), fork_entry: self.fork_entry })
     }
 
-    fn table(&self, _: Format) -> Option<&dyn Table> {
-        None
-    }
-
-    fn orc(&self) -> Option<OrcTable<'_>> {
-        OrcTable::parse(&self.written.offsets, TEXT, &self.written.entries).ok()
+    fn table(&self, format: Format) -> Option<&dyn Table> {
+        (format == Format::Orc).then_some(&self.table)
     }
 
     fn trampoline(&self, address: u64) -> Option<Trampoline> {

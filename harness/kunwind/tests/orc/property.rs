@@ -2,7 +2,7 @@
 
 use kunwind::kernel::Form;
 use kunwind::orc::{OrcBase, OrcEntry, OrcTable, OrcType, write};
-use kunwind::{End, Frame, RewriteKind};
+use kunwind::{End, Frame, ReturnHook};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -93,7 +93,7 @@ fn every_walk_ends_that_knows_its_sp() {
         let stacks = (0..64).map(|index| TASK.low + index * 8).chain((0..64).map(|index| IRQ.low + index * 8));
         let data = (0..24).map(|index| DATA + index * 8);
         let words: Vec<(u64, u64)> = stacks.chain(data).zip(words).collect();
-        let kind = if ret_stack % 2 == 0 { RewriteKind::Fgraph } else { RewriteKind::Rethook };
+        let kind = if ret_stack % 2 == 0 { ReturnHook::Fgraph } else { ReturnHook::Rethook };
         let mut kernel = Kernel::new(&places, &words).with_trampoline(kind, TEXT + 0x1000);
         kernel.ret_stack = Some(ret_stack);
         let start = if is_interrupted { interrupted(pc, sp, bp) } else { running(pc, sp, bp) };

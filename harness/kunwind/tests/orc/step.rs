@@ -2,7 +2,7 @@
 
 use kunwind::kernel::Form;
 use kunwind::orc::{OrcBase, OrcEntry, OrcType};
-use kunwind::{Claim, End, Error, Frame, Register, RewriteKind, Source};
+use kunwind::{Claim, End, Error, Frame, Register, ReturnHook, Source};
 
 use crate::memory::{DATA, IRQ, Kernel, RBP, RSP, TASK, TEXT, interrupted, running};
 
@@ -167,7 +167,7 @@ fn other_registers_come_from_the_last_full_pt_regs_until_something_was_called() 
 fn a_traced_return_address_is_recovered_by_its_slot() {
     let trampoline = TEXT + 0x1000;
     let words = [(SP, trampoline), (DATA, LAST), (DATA + 8, 0), (DATA + 16, SP), (DATA + 24, 3 | 1 << 10)];
-    let mut traced = one(OrcEntry::call(OrcBase::Sp, 8), &words).with_trampoline(RewriteKind::Fgraph, trampoline);
+    let mut traced = one(OrcEntry::call(OrcBase::Sp, 8), &words).with_trampoline(ReturnHook::Fgraph, trampoline);
     traced.ret_stack = Some(4);
     assert_eq!(caller(&traced, running(HERE, SP, 0)).pc.value(), LAST);
     // Of another slot nobody knows: the trampoline's address is reported, and padding before it ends the walk.
@@ -184,12 +184,12 @@ fn a_probed_return_address_is_recovered_by_its_slot_and_at_the_first_instruction
     let list = |frame| [(DATA + 0x800, node), (node, 0), (node + 8, LAST), (node + 16, frame)];
     let called = |frame| {
         let words = [&[(SP, trampoline)], list(frame).as_slice()].concat();
-        one(OrcEntry::call(OrcBase::Sp, 8), &words).with_trampoline(RewriteKind::Rethook, trampoline)
+        one(OrcEntry::call(OrcBase::Sp, 8), &words).with_trampoline(ReturnHook::Rethook, trampoline)
     };
     assert_eq!(caller(&called(SP), running(HERE, SP, 0)).pc.value(), LAST);
     assert_eq!(refused(&called(SP + 8), running(HERE, SP, 0)), Error::Unrecovered(trampoline));
     let words = [saved(trampoline, 0x10, SP + 0x200, 0), list(SP + 0x1f8).to_vec()].concat();
-    let interrupted_there = one(regs(0x40, OrcType::Regs), &words).with_trampoline(RewriteKind::Rethook, trampoline);
+    let interrupted_there = one(regs(0x40, OrcType::Regs), &words).with_trampoline(ReturnHook::Rethook, trampoline);
     assert_eq!(caller(&interrupted_there, running(HERE, SP, 0)).pc.value(), LAST);
     // A walk that starts there is not helped: the entry of the instruction is all there is.
     let (trace, _, claim) = called(SP).walk(FORM, interrupted(trampoline, SP + 8, 0));

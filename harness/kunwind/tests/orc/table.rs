@@ -1,7 +1,7 @@
 //! The two arrays, on bytes written by hand.
 
 use kunwind::orc::{OrcBase, OrcEntry, OrcError, OrcTable, OrcType, OrcWriteError, write};
-use kunwind::{CfaRule, Register, Rule, UnwindRow, abi};
+use kunwind::{CfaRule, Entry, Error, PtRegsRow, Register, Rule, Table as _, UnwindRow, abi};
 
 #[test]
 fn an_entry_is_read_bit_by_bit() {
@@ -32,13 +32,13 @@ fn a_number_without_a_meaning_is_an_error() {
 }
 
 /// Entries at 0x1000, 0x1010 (twice) and 0x1020, with the offsets at 0x2000.
-const OFFSETS: [u8; 16] = [
+const OFFSETS: &[u8] = &[
     0x00, 0xf0, 0xff, 0xff, // 0x2000 - 0x1000
     0x0c, 0xf0, 0xff, 0xff, // 0x2004 - 0xff4
     0x08, 0xf0, 0xff, 0xff, // 0x2008 - 0xff8
     0x14, 0xf0, 0xff, 0xff, // 0x200c - 0xfec
 ];
-const ENTRIES: [u8; 24] = [
+const ENTRIES: &[u8] = &[
     8, 0, 0, 0, 5, 2, //
     16, 0, 0, 0, 5, 2, //
     24, 0, 0, 0, 5, 2, //
@@ -47,7 +47,7 @@ const ENTRIES: [u8; 24] = [
 
 #[test]
 fn the_last_entry_that_is_not_above_counts() {
-    let table = OrcTable::parse(&OFFSETS, 0x2000, &ENTRIES).expect("the lengths fit");
+    let table = OrcTable::parse(OFFSETS, 0x2000, ENTRIES).expect("the lengths fit");
     assert_eq!(table.validate(), Ok(()));
     assert_eq!(
         (0..5).map(|index| table.address_of(index)).collect::<Vec<_>>(),
@@ -65,18 +65,18 @@ fn the_last_entry_that_is_not_above_counts() {
     let generated = table.with_generated(0x1018);
     assert_eq!(generated.lookup(0x1018).map(|entry| entry.is_some()), Ok(true), "what a generator knows");
     assert_eq!(generated.lookup(0x1020), Ok(None), "behind that nobody has made an entry");
-    let empty = OrcTable::parse(&[], 0, &[]).expect("nothing fits nothing");
+    let empty = OrcTable::parse([], 0, []).expect("nothing fits nothing");
     assert_eq!((empty.len(), empty.is_empty(), empty.lookup(0x1000)), (0, true, Ok(None)));
 }
 
 #[test]
 fn lengths_and_order_are_checked() {
     let parse = |offsets, entries| OrcTable::parse(offsets, 0, entries).map(|_| ());
-    assert_eq!(parse(&OFFSETS[..15], &ENTRIES), Err(OrcError::AddressBytes(15)));
-    assert_eq!(parse(&OFFSETS, &ENTRIES[..23]), Err(OrcError::EntryBytes(23)));
-    assert_eq!(parse(&OFFSETS, &ENTRIES[..18]), Err(OrcError::Counts(4, 3)));
+    assert_eq!(parse(&OFFSETS[..15], ENTRIES), Err(OrcError::AddressBytes(15)));
+    assert_eq!(parse(OFFSETS, &ENTRIES[..23]), Err(OrcError::EntryBytes(23)));
+    assert_eq!(parse(OFFSETS, &ENTRIES[..18]), Err(OrcError::Counts(4, 3)));
     let swapped = [&OFFSETS[4..8], &OFFSETS[..4]].concat();
-    let table = OrcTable::parse(&swapped, 0x2000, &ENTRIES[..12]).expect("the lengths fit");
+    let table = OrcTable::parse(swapped.as_slice(), 0x2000, &ENTRIES[..12]).expect("the lengths fit");
     assert_eq!(table.validate(), Err(OrcError::Unsorted(1)));
     let table = OrcTable::parse(&OFFSETS[..4], 0x2000, &[0, 0, 0, 0, 5, 7]).expect("the lengths fit");
     assert_eq!(
@@ -129,4 +129,63 @@ fn a_row_becomes_an_entry_if_it_can_be_said() {
     ] {
         assert_eq!(entry(unsayable), None, "{unsayable:?}");
     }
+}
+
+#[test]
+fn an_entry_means_a_row_where_its_bases_have_a_meaning() {
+    let (sp, fp) = (abi::X86_64.sp, abi::X86_64.fp);
+    let cfa = |base, offset| match OrcEntry::call(base, offset).lower() {
+        Some(Entry::Row(row)) => row.cfa,
+        other => panic!("{base:?}: {other:?}"),
+    };
+    assert_eq!(cfa(OrcBase::Sp, 8), CfaRule::RegOffset(sp, 8));
+    assert_eq!(cfa(OrcBase::Bp, 16), CfaRule::RegOffset(fp, 16));
+    assert_eq!(cfa(OrcBase::SpIndirect, 24), CfaRule::RegDerefOffset(sp, 24));
+    assert_eq!(cfa(OrcBase::BpIndirect, -8), CfaRule::RegOffsetDeref(fp, -8));
+    // Of other registers the kernel takes the value and not the offset.
+    let registers = [(OrcBase::Ax, 0), (OrcBase::Dx, 1), (OrcBase::Di, 5), (OrcBase::R10, 10), (OrcBase::R13, 13)];
+    for (base, number) in registers {
+        assert_eq!(cfa(base, 40), CfaRule::RegOffset(Register(number), 0));
+    }
+    for base in [OrcBase::Undefined, OrcBase::PrevSp] {
+        assert_eq!(OrcEntry::call(base, 8).lower(), None, "{base:?}");
+    }
+    let fp_rule = |bp| OrcEntry { bp, bp_offset: -16, ..OrcEntry::call(OrcBase::Sp, 8) }.lower();
+    let row = |fp| UnwindRow {
+        cfa: CfaRule::RegOffset(sp, 8),
+        ra: Rule::CfaOffsetDeref(-8),
+        fp,
+        mangled_ra: false,
+        signal: false,
+    };
+    assert_eq!(fp_rule(OrcBase::Undefined), Some(Entry::Row(row(Rule::Retain))));
+    assert_eq!(fp_rule(OrcBase::PrevSp), Some(Entry::Row(row(Rule::CfaOffsetDeref(-16)))));
+    assert_eq!(fp_rule(OrcBase::Bp), Some(Entry::Row(row(Rule::RegOffsetDeref(fp, -16)))));
+    assert_eq!([OrcBase::Sp, OrcBase::Dx, OrcBase::Ax].map(fp_rule), [None; 3]);
+}
+
+#[test]
+fn pt_regs_gaps_and_ends_have_entries_of_their_own() {
+    let lowered = |kind, signal| OrcEntry { kind, signal, ..OrcEntry::call(OrcBase::Sp, 8) }.lower();
+    let regs = |is_whole, signal| {
+        let at = CfaRule::RegOffset(abi::X86_64.sp, 8);
+        Some(Entry::PtRegs(PtRegsRow { at, is_whole, fp: Rule::Retain, signal }))
+    };
+    assert_eq!(lowered(OrcType::Regs, true), regs(true, true));
+    assert_eq!(lowered(OrcType::Regs, false), regs(true, false));
+    assert_eq!(lowered(OrcType::RegsPartial, true), regs(false, true));
+    assert_eq!(OrcEntry::UNDEFINED.lower(), Some(Entry::NoRow { signal: false }));
+    assert_eq!(lowered(OrcType::Undefined, true), Some(Entry::NoRow { signal: true }));
+    assert_eq!(OrcEntry::END_OF_STACK.lower(), Some(Entry::Outermost));
+}
+
+#[test]
+fn a_table_says_which_entry_is_malformed() {
+    let entries = [&ENTRIES[..6], &[0, 0, 0, 0, 5, 7], &[0, 0, 0, 0, 5, 2], &[8, 0, 0, 0, 0, 2]].concat();
+    let table = OrcTable::parse(OFFSETS, 0x2000, entries.as_slice()).expect("the lengths fit");
+    assert!(matches!(table.entry(0x1000), Ok(Some(Entry::Row(_)))));
+    assert_eq!(table.entry(0xfff), Ok(None));
+    assert_eq!(table.entry(0x1020), Err(Error::UnusableRule(0x1020)), "SP is computed from nothing");
+    let only = OrcTable::parse(&OFFSETS[..8], 0x2000, &entries[..12]).expect("the lengths fit");
+    assert_eq!(only.entry(0x1010), Err(Error::BadTable { pc: 0x1010, offset: 6 }));
 }

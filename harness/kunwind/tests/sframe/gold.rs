@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use kunwind::sframe::{
-    Error, ErrorKind, FdeType, Field, Fre, Function, PauthKey, PcType, Profile, SFrameAbi, Section, Severity,
+    Error, ErrorKind, Fde, FdeType, Field, Fre, PauthKey, PcType, Profile, SFrameAbi, SFrameSection, Severity,
     Surroundings, validate,
 };
 use kunwind::{CfaRule, Entry, Register, Rule};
@@ -31,16 +31,17 @@ fn rule(abi: SFrameAbi, rule: Rule) -> String {
     }
 }
 
-fn row(section: &Section<'_>, function: &Function<'_>, fre: &Fre<'_>) -> String {
+fn row(section: &SFrameSection<'_>, function: &Fde<'_>, fre: &Fre<'_>) -> String {
     let header = section.header();
     let row = match fre.entry().expect("a row that makes sense") {
         Entry::Outermost => return "RA undefined".to_owned(),
-        Entry::NoRow { .. } => panic!("a row is no gap"),
+        Entry::NoRow { .. } | Entry::PtRegs(_) => panic!("a row is a row"),
         Entry::Row(row) => row,
     };
     let cfa = match row.cfa {
         CfaRule::RegOffset(base, offset) => format!("{}{offset:+}", register(header.abi, base)),
         CfaRule::RegOffsetDeref(base, offset) => format!("({}{offset:+})", register(header.abi, base)),
+        CfaRule::RegDerefOffset(..) => panic!("SFrame cannot say so"),
     };
     let is_flexible = function.fde_type() == FdeType::Flexible;
     let says_ra = !is_flexible || fre.word_count() == 4 || fre.word_count() == 6;
@@ -59,7 +60,7 @@ fn row(section: &Section<'_>, function: &Function<'_>, fre: &Fre<'_>) -> String 
 }
 
 /// The dump of a section in objdump's layout, from its line `Version` on. Where starts are not relocated, they are `starts`.
-fn render(section: &Section<'_>, starts: Option<&[u64]>) -> String {
+fn render(section: &SFrameSection<'_>, starts: Option<&[u64]>) -> String {
     let header = section.header();
     let mut text = format!("    Version: SFRAME_VERSION_{}\n", header.version.number());
     let name = |name| match name {
@@ -110,7 +111,7 @@ fn every_section_is_read_as_objdump_reads_it() {
     let (mut files, mut rows) = (0, 0);
     for gold in fixture::gold().iter().filter(|gold| !gold.data.is_empty()) {
         let dump = fixture::text(&fixture::folder().join(format!("{}.dump", gold.name)));
-        let section = Section::parse(&gold.data, gold.address.unwrap_or(0))
+        let section = SFrameSection::parse(&gold.data, gold.address.unwrap_or(0))
             .unwrap_or_else(|error| panic!("{}: {error}", gold.name));
         let starts = gold.address.is_none().then(|| starts_of(&dump));
         let ours = render(&section, starts.as_deref());
@@ -130,7 +131,7 @@ fn every_section_is_read_as_objdump_reads_it() {
 fn a_linked_section_gives_every_row_by_its_pc() {
     for gold in fixture::gold().iter().filter(|gold| !gold.data.is_empty()) {
         let Some(address) = gold.address else { continue };
-        let section = Section::parse(&gold.data, address).expect("a sound section");
+        let section = SFrameSection::parse(&gold.data, address).expect("a sound section");
         for function in section.functions().map(|function| function.expect("a sound function")) {
             let mut rows = function.fres().map(|fre| fre.expect("a sound row")).peekable();
             while let Some(fre) = rows.next() {
@@ -150,7 +151,7 @@ fn a_linked_section_gives_every_row_by_its_pc() {
 fn version_1_is_refused_by_its_version_byte() {
     let mut files = 0;
     for (name, data) in fixture::sections(&fixture::folder()).iter().filter(|(name, _)| name.ends_with(".v1")) {
-        let Error { kind, offset, value, .. } = Section::parse(data, 0).expect_err(name);
+        let Error { kind, offset, value, .. } = SFrameSection::parse(data, 0).expect_err(name);
         assert_eq!((kind, offset, value), (ErrorKind::UnsupportedVersion, 2, 1), "{name}");
         files += 1;
     }
@@ -161,7 +162,7 @@ fn version_1_is_refused_by_its_version_byte() {
 fn an_empty_section_is_no_data_and_not_corrupt() {
     let data = fixture::gold_named("xl_discard.v3.exe");
     assert_eq!(data.len(), 0);
-    assert_eq!(Section::parse(&data, 0).expect_err("no data").kind, ErrorKind::Empty);
+    assert_eq!(SFrameSection::parse(&data, 0).expect_err("no data").kind, ErrorKind::Empty);
     let mut findings = Vec::new();
     validate(&data, &Surroundings::default(), Profile::Spec, &mut |finding| findings.push(finding));
     assert_eq!(findings.iter().map(|finding| finding.severity).collect::<Vec<_>>(), [Severity::Note]);

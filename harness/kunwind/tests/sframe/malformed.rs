@@ -1,7 +1,7 @@
 //! Sections that are wrong in one place each: the validator names it, and the reader survives them.
 
 use kunwind::sframe::{
-    Error, ErrorKind, Field, Finding, Profile, SFrameAbi, Section, Severity, Surroundings, validate,
+    Error, ErrorKind, Field, Finding, Profile, SFrameAbi, SFrameSection, Severity, Surroundings, validate,
 };
 
 use crate::fixture;
@@ -217,7 +217,7 @@ fn all_findings_are_reported_and_not_only_the_first() {
 fn broken_sections_give_errors_or_rows_and_nothing_worse() {
     let patched = PATCHES.iter().map(|patch| (patch.0.to_string(), patched(patch)));
     for (name, data) in fixture::sections(&fixture::folder().join("malformed")).into_iter().chain(patched) {
-        let Ok(section) = Section::parse(&data, ADDRESS) else { continue };
+        let Ok(section) = SFrameSection::parse(&data, ADDRESS) else { continue };
         for pc in (0..0x20).chain(TEXT.start - 0x20..TEXT.end + 0x20).chain(u64::MAX - 0x20..=u64::MAX) {
             let _ = section.lookup(pc);
         }
@@ -229,7 +229,7 @@ fn broken_sections_give_errors_or_rows_and_nothing_worse() {
 
 #[test]
 fn an_error_names_the_rule_the_field_the_place_and_the_value() {
-    let error = Section::parse(&fixture::malformed("013_version4"), 0).expect_err("version 4");
+    let error = SFrameSection::parse(&fixture::malformed("013_version4"), 0).expect_err("version 4");
     assert_eq!(error.to_string(), "this version is not supported: version at 0x2 is 0x4");
 }
 
@@ -270,7 +270,7 @@ fn words_that_make_no_rules() {
             Vec::from_iter(*kind),
             "{number} {words:?}"
         );
-        let section = Section::parse(&data, ADDRESS).expect("a sound header");
+        let section = SFrameSection::parse(&data, ADDRESS).expect("a sound header");
         let entry = section.lookup(TEXT.start).map_err(|error| error.kind);
         assert_eq!(entry.err(), *kind, "{number} {words:?}");
     }

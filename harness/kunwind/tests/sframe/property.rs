@@ -1,7 +1,7 @@
 //! Random and mutated sections: nothing panics, nothing takes long, and lookup says what a plain search says.
 
 use kunwind::Entry;
-use kunwind::sframe::{Error, ErrorKind, Function, PcType, Profile, Section, Severity, Surroundings, validate};
+use kunwind::sframe::{Error, ErrorKind, Fde, PcType, Profile, SFrameSection, Severity, Surroundings, validate};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -48,7 +48,7 @@ fn mutated() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// The pcs at which something begins or ends.
-fn interesting(section: &Section<'_>) -> Vec<u64> {
+fn interesting(section: &SFrameSection<'_>) -> Vec<u64> {
     let mut pcs = vec![0, ADDRESS, u64::MAX];
     for function in section.functions().flatten().take(64) {
         let (start, end) = (function.start(), function.start().wrapping_add(function.size().into()));
@@ -66,10 +66,9 @@ fn is_valid(data: &[u8]) -> bool {
 }
 
 /// What lookup must say of a valid section: every function and every row is looked at, in no clever order.
-fn plain_lookup(section: &Section<'_>, pc: u64) -> Result<Option<Entry>, Error> {
-    let holds =
-        |function: &Function<'_>| pc.checked_sub(function.start()).is_some_and(|at| at < function.size().into());
-    let mut found: Option<Function<'_>> = None;
+fn plain_lookup(section: &SFrameSection<'_>, pc: u64) -> Result<Option<Entry>, Error> {
+    let holds = |function: &Fde<'_>| pc.checked_sub(function.start()).is_some_and(|at| at < function.size().into());
+    let mut found: Option<Fde<'_>> = None;
     let mut nearest = None;
     for function in section.functions() {
         let function = function?;
@@ -99,7 +98,7 @@ fn ask(data: &[u8]) -> Result<(), TestCaseError> {
         validate(data, &surroundings, profile, &mut |_| findings += 1);
         prop_assert!(findings <= 16 * data.len() + 16, "{findings} findings");
     }
-    let section = match Section::parse(data, ADDRESS) {
+    let section = match SFrameSection::parse(data, ADDRESS) {
         Ok(section) => section,
         Err(error) => {
             prop_assert!(error.kind == ErrorKind::Empty || !is_valid(data), "{error}");

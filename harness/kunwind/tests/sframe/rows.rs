@@ -1,6 +1,6 @@
 //! Rows whose raw bytes say what objdump does not show, and encodings that no assembler here writes.
 
-use kunwind::sframe::{Error, ErrorKind, Section};
+use kunwind::sframe::{Error, ErrorKind, SFrameSection};
 use kunwind::{CfaRule, Entry, Register, Rule, UnwindRow};
 
 use crate::fixture;
@@ -10,7 +10,7 @@ const FP: Register = Register(6);
 
 /// The rows of a function: where each starts, and what it says.
 fn rows(data: &[u8], index: u32) -> Vec<(u32, Entry)> {
-    let section = Section::parse(data, 0).expect("a sound section");
+    let section = SFrameSection::parse(data, 0).expect("a sound section");
     let function = section.function(index).expect("a sound function");
     let row = |fre: Result<kunwind::sframe::Fre<'_>, Error>| {
         let fre = fre.expect("a row");
@@ -80,7 +80,7 @@ fn s390x_rows_of_version_2_name_registers_by_odd_words() {
     );
     // -1 is odd, and no register.
     let data = v2_s390x(1, &[0, 0x05, 0, 0xff]);
-    let error = Section::parse(&data, 0).expect("a header").lookup(0).expect_err("no register");
+    let error = SFrameSection::parse(&data, 0).expect("a header").lookup(0).expect_err("no register");
     assert_eq!((error.kind, error.offset, error.value), (ErrorKind::BadRegister, 51, u64::MAX));
 }
 
@@ -98,13 +98,13 @@ fn the_same_words_are_offsets_in_version_3() {
 #[test]
 fn gaps_functions_without_rows_and_outermost_rows_are_three_things() {
     let gap = fixture::gold_named("x24_simple_empty.v3");
-    let section = Section::parse(&gap, 0).expect("a sound section");
+    let section = SFrameSection::parse(&gap, 0).expect("a sound section");
     let first = section.function(0).expect("a sound function");
     assert_eq!(section.lookup(first.start()), Ok(Some(Entry::NoRow { signal: false })));
     assert_eq!(section.lookup(first.start() - 1), Ok(None));
 
     let late = fixture::malformed("062_good_first_fre_nonzero");
-    let section = Section::parse(&late, 0x2000).expect("a sound section");
+    let section = SFrameSection::parse(&late, 0x2000).expect("a sound section");
     assert_eq!(section.lookup(0x1000), Ok(Some(Entry::NoRow { signal: false })));
     assert!(matches!(section.lookup(0x1001), Ok(Some(Entry::Row(_)))));
 
@@ -123,7 +123,7 @@ fn a_function_without_a_size_does_not_hide_the_one_at_its_address() {
     data[0x2c..0x34].copy_from_slice(&(0x1000_i64 - 0x202c).to_le_bytes());
     for flags in [5, 4] {
         data[3] = flags;
-        let section = Section::parse(&data, 0x2000).expect("a sound header");
+        let section = SFrameSection::parse(&data, 0x2000).expect("a sound header");
         let function = section.function_at(0x1000).expect("no error").expect("a function");
         assert_eq!(function.index(), 1, "flags {flags}");
     }
@@ -137,7 +137,7 @@ fn a_function_without_a_size_does_not_hide_the_one_around_it() {
     data[0x34..0x38].fill(0);
     for flags in [5, 4] {
         data[3] = flags;
-        let section = Section::parse(&data, 0x2000).expect("a sound header");
+        let section = SFrameSection::parse(&data, 0x2000).expect("a sound header");
         let function = section.function_at(0x1030).expect("no error").expect("a function");
         assert_eq!(function.index(), 0, "flags {flags}");
     }
@@ -147,15 +147,15 @@ fn a_function_without_a_size_does_not_hide_the_one_around_it() {
 fn a_section_without_a_place_counts_from_its_own_start() {
     // Its code begins 0x1000 bytes before it.
     let data = fixture::malformed("001_good");
-    let placed = Section::parse(&data, 0x2000).expect("a sound header");
-    let unplaced = Section::parse_unplaced(&data).expect("a sound header");
+    let placed = SFrameSection::parse(&data, 0x2000).expect("a sound header");
+    let unplaced = SFrameSection::parse_unplaced(&data).expect("a sound header");
     for pc in 0xff0..0x1210_u64 {
         assert_eq!(unplaced.lookup(pc.wrapping_sub(0x2000)), placed.lookup(pc), "{pc:#x}");
     }
     let starts: Vec<_> = unplaced.functions().map(|function| function.expect("sound").start().wrapping_neg()).collect();
     assert_eq!(starts, [0x1000, 0xfc0, 0xf80, 0xf60, 0xf50]);
     // At 0, with a known place, there is nothing before it.
-    let placed = Section::parse(&data, 0).expect("a sound header");
+    let placed = SFrameSection::parse(&data, 0).expect("a sound header");
     assert_eq!(placed.function(0).expect_err("before 0").kind, ErrorKind::AddressOverflow);
 }
 
@@ -163,7 +163,7 @@ fn a_section_without_a_place_counts_from_its_own_start() {
 fn a_lookup_believes_no_rows_out_of_order() {
     for name in ["058_fre_dup", "059_fre_descending"] {
         let data = fixture::malformed(name);
-        let section = Section::parse(&data, 0x2000).expect("a sound header");
+        let section = SFrameSection::parse(&data, 0x2000).expect("a sound header");
         let error = section.lookup(0x103f).expect_err("the last byte needs all rows");
         assert_eq!(error.kind, ErrorKind::FreOrder, "{name}");
     }

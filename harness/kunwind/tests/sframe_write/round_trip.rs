@@ -2,7 +2,7 @@
 
 use kunwind::dwarf::Storage;
 use kunwind::sframe::write::{FunctionRows, Placement, Reason, write};
-use kunwind::sframe::{Profile, SFrameAbi, Section, Severity, Surroundings, validate};
+use kunwind::sframe::{Profile, SFrameAbi, SFrameSection, Severity, Surroundings, validate};
 use kunwind::{CfaRule, Entry, Register, Rule, UnwindRow};
 use object::read::{Object as _, ObjectSection as _};
 use proptest::collection::vec;
@@ -49,7 +49,7 @@ fn every_pc_has_the_row_of_the_cfi() {
         let address = elf.file.section_by_name(".sframe").expect(".sframe").address();
         let made = convert(&elf, Placement::Linked(address));
         assert_eq!(findings(&made.written.bytes, address, elf.abi()), [] as [&str; 0], "{name}");
-        let section = Section::parse(&made.written.bytes, address).expect("a section");
+        let section = SFrameSection::parse(&made.written.bytes, address).expect("a section");
         let owned = elf.cfi();
         let mut compared = 0;
         for code in elf.file.sections().filter(|section| section.kind() == object::SectionKind::Text) {
@@ -146,7 +146,7 @@ fn rows_are_read_as_they_were_written() {
     let result = TestRunner::new(config(3000)).run(&functions(), |(abi, address, functions)| {
         let made = write(abi, Placement::Linked(address), &functions).expect("few functions");
         prop_assert_eq!(findings(&made.bytes, address, abi), [] as [&str; 0]);
-        let section = Section::parse(&made.bytes, address).expect("a section");
+        let section = SFrameSection::parse(&made.bytes, address).expect("a section");
         for (index, function) in functions.iter().enumerate() {
             let reason = made.refused.iter().find(|(other, _)| *other == index).map(|(_, reason)| *reason);
             prop_assert!(matches!(reason, None | Some(Reason::Row(..))), "{:?}", reason);

@@ -3,11 +3,11 @@
 
 use std::ops::Range;
 
-use kunwind::RewriteKind;
+use kunwind::ReturnHook;
 
 use super::{
-    Conventions, DeclaredStack, Kernel, KernelSymbols, Redirects, SavedContext, StackRole, TaskPlace, Trampoline, Vector,
-    Vectors,
+    Conventions, DeclaredStack, Kernel, KernelSymbols, Redirects, SavedContext, StackRole, TaskPlace, Trampoline,
+    Vector, Vectors,
 };
 use crate::cpu::Register;
 use crate::guest::{Guest, Symbol};
@@ -29,10 +29,10 @@ const USER_PREFIX: &str = "user_";
 const GENERATED_PREFIX: &str = "bpf_";
 
 /// The trampolines that stand in for return addresses, by their symbols in Linux.
-const RETURN_TRAMPOLINES: [(&str, RewriteKind); 3] = [
-    ("return_to_handler", RewriteKind::Fgraph),
-    ("arch_rethook_trampoline", RewriteKind::Rethook),
-    ("__kretprobe_trampoline", RewriteKind::Rethook),
+const RETURN_TRAMPOLINES: [(&str, ReturnHook); 3] = [
+    ("return_to_handler", ReturnHook::Fgraph),
+    ("arch_rethook_trampoline", ReturnHook::Rethook),
+    ("__kretprobe_trampoline", ReturnHook::Rethook),
 ];
 
 /// Functions that stand between a function and its caller, and which return hook puts them there: the atlas counts their points
@@ -125,9 +125,9 @@ pub fn mimic(guest: &Guest) -> Conventions {
     for (vector, name) in of_cpu.vectors {
         vectors.set(*vector, name, symbols.address(name));
     }
-    let trampolines = RETURN_TRAMPOLINES.iter().filter_map(|(name, kind)| {
+    let trampolines = RETURN_TRAMPOLINES.iter().filter_map(|(name, hook)| {
         let function = symbols.function_named(name)?;
-        Some(Trampoline { kind: *kind, start: function.address, end: function.address + function.size })
+        Some(Trampoline { hook: *hook, start: function.address, end: function.address + function.size })
     });
     let generated = symbols.functions().iter().filter(|function| function.name.starts_with(GENERATED_PREFIX));
     let redirect_words = symbols.address("__redirect_from").zip(symbols.address("__redirect_to"));

@@ -9,7 +9,7 @@ mod mimic;
 
 use std::ops::Range;
 
-use kunwind::{PtRegs, RewriteKind, StackBounds};
+use kunwind::{PtRegs, ReturnHook, StackBounds};
 
 use super::Guest;
 use crate::Error;
@@ -175,7 +175,7 @@ impl SavedContext {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trampoline {
     /// Whose it is.
-    pub kind: RewriteKind,
+    pub hook: ReturnHook,
     /// The address that stands in for others: that of the first instruction.
     pub start: u64,
     /// The address after the last instruction.
@@ -250,7 +250,11 @@ impl Vectors {
     pub fn get(&self, vector: Vector) -> Result<u64, String> {
         self.addresses[vector as usize].ok_or_else(|| {
             let name = self.names[vector as usize];
-            if name.is_empty() { format!("the guest has no {vector:?}") } else { format!("the guest has no symbol `{name}`") }
+            if name.is_empty() {
+                format!("the guest has no {vector:?}")
+            } else {
+                format!("the guest has no symbol `{name}`")
+            }
         })
     }
 

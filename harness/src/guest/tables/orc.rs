@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use kunwind::orc::{OrcBase, OrcEntry, OrcType, WrittenOrc, write};
+use kunwind::orc::{OrcBase, OrcEntry, OrcType, write};
 use kunwind::{Entry, OrcTable, Table as _};
 
 use super::DwarfTable;
@@ -13,14 +13,6 @@ use crate::guest::{Conventions, Guest, LoadedSection};
 const HINT_SIZE: usize = 16;
 /// Its type of a hint that ends the hints before it.
 const TYPE_CFI: u8 = 7;
-
-/// An ORC table as bytes. It is asked as a kernel asks it.
-#[derive(Debug)]
-pub(super) struct Orc {
-    written: WrittenOrc,
-    address: u64,
-    generated: Option<u64>,
-}
 
 /// Something that code says of itself, from an address on.
 struct Hint {
@@ -57,48 +49,48 @@ impl Hint {
     }
 }
 
-impl Orc {
-    pub(super) fn new(guest: &Guest, conventions: &Conventions, dwarf: &DwarfTable, hints: &LoadedSection) -> Result<Self, String> {
-        let mut hints: Vec<Hint> = hints.data.chunks(HINT_SIZE).map(Hint::parse).collect::<Result<_, _>>()?;
-        // Stable: of several at one place the last one written counts.
-        hints.sort_by_key(|hint| hint.address);
-        let mut changes = BTreeSet::new();
-        for text in guest.text() {
-            changes.extend([text.start, text.end]); // behind the last function, the terminator
-        }
-        for function in &dwarf.functions {
-            changes.extend([function.start, function.start + function.size]);
-            changes.extend(function.rows.iter().map(|(offset, _)| function.start + offset));
-        }
-        changes.extend(guest.symbols.functions().iter().flat_map(|it| [it.address, it.address + it.size]));
-        changes.extend(hints.iter().map(|hint| hint.address));
-        let abi = guest.cpu.abi;
-        let entry_at = |address: u64| {
-            let behind = hints.partition_point(|hint| hint.address <= address);
-            let function = guest.symbols.function_at(address);
-            let hint = hints[..behind].last().filter(|hint| function.is_some_and(|it| it.address <= hint.address));
-            if let Some(Hint { entry: Some(entry), .. }) = hint {
-                return *entry;
-            }
-            match dwarf.entry(address) {
-                Ok(Some(Entry::Row(row))) => OrcEntry::from_row(&row, abi).unwrap_or(OrcEntry::UNDEFINED),
-                Ok(Some(Entry::Outermost)) => OrcEntry::END_OF_STACK,
-                Ok(Some(Entry::NoRow { .. }) | None) | Err(_) => OrcEntry::UNDEFINED,
-            }
-        };
-        let entries: Vec<(u64, OrcEntry)> = changes.into_iter().map(|address| (address, entry_at(address))).collect();
-        // Any address will do, as long as 32 bits reach from there to the code.
-        let address = guest.segments.first().map_or(0, |segment| segment.address);
-        let written = write(&entries, address).map_err(|error| error.to_string())?;
-        let generated = conventions.generated_text;
-        let made = Self { written, address, generated };
-        let table = OrcTable::parse(&made.written.offsets, address, &made.written.entries);
-        table.and_then(|table| table.validate()).map_err(|error| error.to_string())?;
-        Ok(made)
+/// The table of a guest.
+pub(super) fn table(
+    guest: &Guest,
+    conventions: &Conventions,
+    dwarf: &DwarfTable,
+    hints: &LoadedSection,
+) -> Result<OrcTable<Vec<u8>>, String> {
+    let mut hints: Vec<Hint> = hints.data.chunks(HINT_SIZE).map(Hint::parse).collect::<Result<_, _>>()?;
+    // Stable: of several at one place the last one written counts.
+    hints.sort_by_key(|hint| hint.address);
+    let mut changes = BTreeSet::new();
+    for text in guest.text() {
+        changes.extend([text.start, text.end]); // behind the last function, the terminator
     }
-
-    pub(super) fn table(&self) -> Option<OrcTable<'_>> {
-        let table = OrcTable::parse(&self.written.offsets, self.address, &self.written.entries).ok()?;
-        Some(self.generated.map_or(table, |generated| table.with_generated(generated)))
+    for function in &dwarf.functions {
+        changes.extend([function.start, function.start + function.size]);
+        changes.extend(function.rows.iter().map(|(offset, _)| function.start + offset));
     }
+    changes.extend(guest.symbols.functions().iter().flat_map(|it| [it.address, it.address + it.size]));
+    changes.extend(hints.iter().map(|hint| hint.address));
+    let abi = guest.cpu.abi;
+    let entry_at = |address: u64| {
+        let behind = hints.partition_point(|hint| hint.address <= address);
+        let function = guest.symbols.function_at(address);
+        let hint = hints[..behind].last().filter(|hint| function.is_some_and(|it| it.address <= hint.address));
+        if let Some(Hint { entry: Some(entry), .. }) = hint {
+            return *entry;
+        }
+        match dwarf.entry(address) {
+            Ok(Some(Entry::Row(row))) => OrcEntry::from_row(&row, abi).unwrap_or(OrcEntry::UNDEFINED),
+            Ok(Some(Entry::Outermost)) => OrcEntry::END_OF_STACK,
+            Ok(Some(Entry::PtRegs(_) | Entry::NoRow { .. }) | None) | Err(_) => OrcEntry::UNDEFINED,
+        }
+    };
+    let entries: Vec<(u64, OrcEntry)> = changes.into_iter().map(|address| (address, entry_at(address))).collect();
+    // Any address will do, as long as 32 bits reach from there to the code.
+    let address = guest.segments.first().map_or(0, |segment| segment.address);
+    let written = write(&entries, address).map_err(|error| error.to_string())?;
+    let table = OrcTable::parse(written.offsets, address, written.entries).map_err(|error| error.to_string())?;
+    table.validate().map_err(|error| error.to_string())?;
+    Ok(match conventions.generated_text {
+        Some(generated) => table.with_generated(generated),
+        None => table,
+    })
 }

@@ -90,7 +90,11 @@ pub struct Replay<'l> {
 
 impl std::fmt::Debug for Replay<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Replay").field("points", &self.points).field("state", &self.state).finish_non_exhaustive()
+        formatter
+            .debug_struct("Replay")
+            .field("points", &self.points)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
     }
 }
 
@@ -238,7 +242,8 @@ impl<'l> Replay<'l> {
     /// Whether the observer did what it did when the log was written.
     fn expect(&mut self, action: Action) -> Result<(), Error> {
         let at = self.events.at;
-        let is_action = self.events.all.get(at).is_some_and(|it| matches!(*it, event::ACTION_STOP | event::ACTION_DELIVER));
+        let is_action =
+            self.events.all.get(at).is_some_and(|it| matches!(*it, event::ACTION_STOP | event::ACTION_DELIVER));
         let recorded = match is_action {
             true => match self.next()? {
                 Next::Action(action) => action,
@@ -297,5 +302,9 @@ impl Run for Replay<'_> {
 }
 
 fn failed(log: &Log, at: usize, reason: &str) -> Error {
-    Error::Log { run: format!("{} {} {}", log.head.scenario, log.head.variant, log.head.interrupt), at, reason: reason.to_owned() }
+    Error::Log {
+        run: format!("{} {} {}", log.head.scenario, log.head.variant, log.head.interrupt),
+        at,
+        reason: reason.to_owned(),
+    }
 }

@@ -2,9 +2,10 @@
 
 use alloc::vec::Vec;
 
-use super::{FunctionRows, Placement, Reason, TooLarge, Written, write};
-use crate::dwarf::{Cfi, Function, Storage, Unreadable, Unsupported};
-use crate::sframe::SFrameAbi;
+use super::error::{Reason, TooLarge};
+use super::section::{FunctionRows, Placement, Written, write};
+use crate::dwarf::{Cfi, CfiFunction, Storage, Unreadable, Unsupported};
+use crate::sframe::format::SFrameAbi;
 
 /// A function that CFI describes and the section does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +24,7 @@ pub struct FromCfi {
     /// The section. Its [`Written::refused`] is empty: all refusals are below.
     pub written: Written,
     /// The functions that [`super::Relocation::function`] counts.
-    pub functions: Vec<Function>,
+    pub functions: Vec<CfiFunction>,
     /// What is not in the section, in the order of the CFI.
     pub refusals: Vec<Refusal>,
 }
@@ -78,16 +79,16 @@ pub fn from_cfi(cfi: &Cfi<'_>, abi: SFrameAbi, placement: Placement) -> Result<F
     Ok(result)
 }
 
-const fn refusal(function: &Function, reason: Reason) -> Refusal {
+const fn refusal(function: &CfiFunction, reason: Reason) -> Refusal {
     Refusal { fde: function.fde, range: Some((function.start, function.size)), reason }
 }
 
-const fn without_rows(function: &Function) -> FunctionRows {
-    let Function { start, size, signal, b_key, .. } = *function;
+const fn without_rows(function: &CfiFunction) -> FunctionRows {
+    let CfiFunction { start, size, signal, b_key, .. } = *function;
     FunctionRows { start, size, signal, b_key, rows: Vec::new() }
 }
 
-fn rows(cfi: &Cfi<'_>, function: &Function, storage: &mut Storage) -> Result<FunctionRows, Reason> {
+fn rows(cfi: &Cfi<'_>, function: &CfiFunction, storage: &mut Storage) -> Result<FunctionRows, Reason> {
     if function.has_args_size {
         return Err(Reason::ArgsSize);
     }

@@ -2,8 +2,8 @@
 
 use core::fmt;
 
-use crate::Register;
 use crate::dwarf::Unsupported;
+use crate::regs::Register;
 
 /// Why a row cannot be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,8 +32,10 @@ pub enum RowError {
     OffsetUnaligned(i64),
     /// The return address is signed, on an ABI without signatures.
     Mangled,
-    /// Nothing is said of a pc after a row: rows have no end but the next.
+    /// Nothing is said of a pc after a row: a row ends only where the next begins.
     Gap,
+    /// The caller's registers were saved by an exception, which no row can express.
+    PtRegs,
 }
 
 impl fmt::Display for RowError {
@@ -54,6 +56,7 @@ impl fmt::Display for RowError {
             Self::OffsetUnaligned(offset) => write!(f, "CFA offset {offset} is not a multiple of 8"),
             Self::Mangled => f.write_str("the return address is signed, which this ABI does not know"),
             Self::Gap => f.write_str("some pcs after the first row have none"),
+            Self::PtRegs => f.write_str("the caller's registers are in a pt_regs"),
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use alloc::vec::Vec;
 
-use super::RowError;
-use crate::sframe::SFrameAbi;
-use crate::{CfaRule, Entry, Register, Rule, UnwindRow};
+use super::error::RowError;
+use crate::regs::Register;
+use crate::row::{CfaRule, Entry, Rule, UnwindRow};
+use crate::sframe::format::{FdeType, SFrameAbi};
 
 /// Bits of the info byte of a row (specification, "The SFrame FRE Info Word").
 const INFO_CFA_BASE_SP: u8 = 0x01;
@@ -18,15 +19,6 @@ const CONTROL_REGISTER_SHIFT: u32 = 3;
 /// s390x: the CFA word counts units of 8 bytes from 160 (`SFRAME_S390X_CFA_*` in `include/sframe.h`).
 const S390X_CFA_BIAS: i64 = 160;
 const S390X_CFA_UNIT: i64 = 8;
-
-/// The two kinds of functions: what the words of their rows mean.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// `SFRAME_FDE_TYPE_DEFAULT`: the ABI says what each word means.
-    Default,
-    /// `SFRAME_FDE_TYPE_FLEX`: each rule has a control word.
-    Flexible,
-}
 
 /// A data word. The sign decides how many bytes it needs.
 #[derive(Clone, Copy)]
@@ -77,16 +69,17 @@ pub(super) fn push(bytes: &mut Vec<u8>, abi: SFrameAbi, value: u64, size: usize)
     }
 }
 
-/// The info byte and the data words of a row; nothing of what an entry is that has no row.
-pub(super) fn encode(abi: SFrameAbi, kind: Kind, entry: &Entry) -> Result<Vec<u8>, RowError> {
+/// The info byte and the data words of a row; only the info byte of an outermost function.
+pub(super) fn encode(abi: SFrameAbi, fde_type: FdeType, entry: &Entry) -> Result<Vec<u8>, RowError> {
     let row = match entry {
         Entry::Outermost => return Ok(alloc::vec![0]),
         Entry::NoRow { .. } => return Err(RowError::Gap),
+        Entry::PtRegs(_) => return Err(RowError::PtRegs),
         Entry::Row(row) => row,
     };
-    let Words { words, is_sp_based } = match kind {
-        Kind::Default => default_words(abi, row)?,
-        Kind::Flexible => flexible_words(abi, row)?,
+    let Words { words, is_sp_based } = match fde_type {
+        FdeType::Default => default_words(abi, row)?,
+        FdeType::Flexible => flexible_words(abi, row)?,
     };
     if row.mangled_ra && !abi.has_pauth() {
         return Err(RowError::Mangled);
@@ -124,7 +117,7 @@ fn fixed_ra(abi: SFrameAbi) -> Option<Rule> {
 fn default_words(abi: SFrameAbi, row: &UnwindRow) -> Result<Words, RowError> {
     let (register, offset) = match row.cfa {
         CfaRule::RegOffset(register, offset) => (register, offset),
-        CfaRule::RegOffsetDeref(..) => return Err(RowError::CfaDeref),
+        CfaRule::RegOffsetDeref(..) | CfaRule::RegDerefOffset(..) => return Err(RowError::CfaDeref),
     };
     if register != abi.sp() && register != abi.fp() {
         return Err(RowError::CfaRegister(register));
@@ -176,9 +169,10 @@ fn rule_words(abi: SFrameAbi, rule: Rule) -> Result<Option<[Word; 2]>, RowError>
 fn flexible_words(abi: SFrameAbi, row: &UnwindRow) -> Result<Words, RowError> {
     let (register, offset, is_deref) = match row.cfa {
         CfaRule::RegOffset(register, offset) => (register, offset, false),
-        // Whether the bias is added before or after the word is read, nobody says.
+        // The specification does not say whether the bias is added before or after the word is read.
         CfaRule::RegOffsetDeref(..) if abi == SFrameAbi::S390x => return Err(RowError::CfaDeref),
         CfaRule::RegOffsetDeref(register, offset) => (register, offset, true),
+        CfaRule::RegDerefOffset(..) => return Err(RowError::CfaDeref),
     };
     let mut words = alloc::vec![control(abi, register, is_deref)?, cfa_word(abi, offset)?];
     let fixed = fixed_ra(abi);

@@ -22,11 +22,7 @@ const EVENT: u64 = 0;
 
 /// Enters the handler: x0 the number of the event, x1 what the kernel registered with it, x2 the interrupted pc, x3 the
 /// interrupted PSTATE; EL1h, everything masked.
-pub(super) fn deliver(
-    engine: &mut Unicorn<'_, Context<'_>>,
-    vectors: &Vectors,
-    pc: u64,
-) -> Result<(), String> {
+pub(super) fn deliver(engine: &mut Unicorn<'_, Context<'_>>, vectors: &Vectors, pc: u64) -> Result<(), String> {
     let (handler, argument) = (vectors.get(Vector::SdeiHandler)?, vectors.get(Vector::SdeiArgument)?);
     if !engine.get_data().firmware.is_empty() {
         return Err("the handler of another event has not completed it".to_owned());

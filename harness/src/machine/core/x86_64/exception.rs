@@ -30,7 +30,8 @@ struct Gate {
     has_error_code: bool,
 }
 
-const DOUBLE_FAULT: Gate = Gate { entry: Vector::DoubleFault, ist: Some(Vector::DoubleFaultStack), has_error_code: true };
+const DOUBLE_FAULT: Gate =
+    Gate { entry: Vector::DoubleFault, ist: Some(Vector::DoubleFaultStack), has_error_code: true };
 
 const fn gate(exception: Exception) -> Option<Gate> {
     Some(match exception {

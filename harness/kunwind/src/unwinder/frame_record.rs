@@ -1,15 +1,34 @@
-//! The walk by frame records alone: what a profiler or a best-effort kernel backtrace does with nothing but FP.
+//! The walk by frame records alone: what a profiler or a best-effort kernel backtrace does with nothing but FP. It knows
+//! neither code nor unwind data.
 
-use crate::abi::FrameRecord;
-use crate::{Abi, Claims, CodeAddress, Error, Frame, Source, Step, Target, Unwinder, WalkState};
+use crate::abi::{Abi, FrameRecord};
+use crate::address::CodeAddress;
+use crate::error::Error;
+use crate::state::WalkState;
+use crate::target::Target;
+use crate::walk::{Claims, Frame, Source, Step, Unwinder};
 
 /// Size of a frame record: two 64-bit words.
 const RECORD_SIZE: u64 = 16;
 
 /// Follows the chain of {FP, return address} pairs. It claims by reaching the end of the chain.
 ///
-/// It knows nothing of the code: between the entry of a function and the instruction that links its record, the frame
-/// pointer is still the caller's, so the caller's own frame is silently left out; likewise in a function without a record.
+/// AAPCS64 6.4.6: "Each frame shall link to the frame of its caller by means of a frame record of two 64-bit values on the
+/// stack". On arm64 and x86-64 FP addresses the record, on riscv64 the end of it:
+///
+/// ```text
+///                 |  caller's frame   |          |  caller's frame   |
+///  CFA (x86-64) ->+-------------------+    FP -> +-------------------+ <- CFA (riscv64)
+///                 |  return address   |  FP - 8  |  return address   |
+///          FP + 8 +-------------------+          +-------------------+
+///                 |  caller's FP      |  FP - 16 |  caller's FP      |
+///            FP ->+-------------------+          +-------------------+
+///                 |  locals ...       |          |  locals ...       |
+///                 arm64, x86-64                  riscv64
+/// ```
+///
+/// Between the entry of a function and the instruction that links its record, and everywhere in a function without one, the
+/// frame pointer is still the caller's: the walk silently omits the caller there.
 #[derive(Clone, Copy, Debug)]
 pub struct FrameRecordUnwinder {
     abi: &'static Abi,
@@ -48,9 +67,7 @@ impl Unwinder for FrameRecordUnwinder {
         if return_address == 0 {
             return Ok(Step::Outermost);
         }
-        frame.pc = CodeAddress::Return(return_address);
-        frame.source = Source::FrameRecord { at };
-        frame.regs.clear();
+        frame.become_frame(CodeAddress::Return(return_address), Source::FrameRecord { at });
         frame.regs.set(self.abi.fp, caller_fp);
         if let Some(offset) = cfa_from_fp {
             frame.regs.set(self.abi.sp, fp.wrapping_add_signed(offset));

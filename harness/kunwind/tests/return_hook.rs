@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use kunwind::kernel::{Form, UnwindFrame};
+use kunwind::kernel::KernelUnwinder;
 use kunwind::{
-    Claim, CodeAddress, End, Error, Format, Frame, OrcTable, Regs, RetStack, RewriteCursor, RewriteKind, Source,
-    StackBounds, Table, Target, Task, Trampoline, WalkState, abi, walk,
+    Claim, CodeAddress, End, Error, Format, Frame, Regs, RetStack, ReturnHook, ReturnHookCursor, Source, StackBounds,
+    Table, Target, Task, Trampoline, WalkState, abi, walk,
 };
 
 const LOW: u64 = 0xffff_8000_1000_0000;
@@ -44,11 +44,12 @@ impl Stack {
         self
     }
 
-    fn walk(&self, form: Form) -> (Vec<u64>, End, Claim) {
-        self.walk_by(&UnwindFrame::new(form))
+    fn walk(&self) -> (Vec<u64>, End, Claim) {
+        self.walk_by("x86-unwind-frame")
     }
 
-    fn walk_by(&self, unwinder: &UnwindFrame) -> (Vec<u64>, End, Claim) {
+    fn walk_by(&self, name: &str) -> (Vec<u64>, End, Claim) {
+        let unwinder = KernelUnwinder::named(name).expect("it is in the catalogue");
         let mut regs = Regs::none();
         regs.set(abi::X86_64.fp, RECORD);
         regs.set(abi::X86_64.sp, RECORD);
@@ -85,14 +86,10 @@ impl Target for Stack {
         None
     }
 
-    fn orc(&self) -> Option<OrcTable<'_>> {
-        None
-    }
-
     fn trampoline(&self, pc: u64) -> Option<Trampoline> {
-        [(RETURN_TO_HANDLER, RewriteKind::Fgraph), (RETHOOK, RewriteKind::Rethook)]
+        [(RETURN_TO_HANDLER, ReturnHook::Fgraph), (RETHOOK, ReturnHook::Rethook)]
             .into_iter()
-            .map(|(start, kind)| Trampoline { kind, start, end: start + 0x40 })
+            .map(|(start, kind)| Trampoline { hook: kind, start, end: start + 0x40 })
             .find(|trampoline| (trampoline.start..trampoline.end).contains(&pc))
     }
 }
@@ -100,19 +97,19 @@ impl Target for Stack {
 #[test]
 fn a_return_to_handler_is_recovered_by_the_address_of_its_slot() {
     let good = (vec![TEXT + 1, TEXT + 7], End::Outermost, Claim::Reliable);
-    assert_eq!(Stack::new(RETURN_TO_HANDLER, &[]).with_entry(TEXT + 1, SLOT).walk(Form::Reliable), good);
+    assert_eq!(Stack::new(RETURN_TO_HANDLER, &[]).with_entry(TEXT + 1, SLOT).walk(), good);
     // A function that another one jumped to has an entry of its own for the same slot.
     let tail_called = Stack::new(RETURN_TO_HANDLER, &[]).with_entry(TEXT + 1, SLOT);
-    assert_eq!(tail_called.with_entry(RETURN_TO_HANDLER, SLOT).walk(Form::Reliable), good);
+    assert_eq!(tail_called.with_entry(RETURN_TO_HANDLER, SLOT).walk(), good);
 }
 
 #[test]
 fn a_return_to_handler_that_nobody_remembers_stays_in_the_trace() {
     let kept = (vec![RETURN_TO_HANDLER, TEXT + 7], End::Outermost, Claim::Reliable);
-    assert_eq!(Stack::new(RETURN_TO_HANDLER, &[]).walk(Form::Reliable), kept);
-    assert_eq!(Stack::new(RETURN_TO_HANDLER, &[]).with_entry(TEXT + 1, SLOT + 8).walk(Form::Reliable), kept);
+    assert_eq!(Stack::new(RETURN_TO_HANDLER, &[]).walk(), kept);
+    assert_eq!(Stack::new(RETURN_TO_HANDLER, &[]).with_entry(TEXT + 1, SLOT + 8).walk(), kept);
     // Inside of the trampoline nobody looks.
-    let inside = Stack::new(RETURN_TO_HANDLER + 0x2d, &[]).with_entry(TEXT + 1, SLOT).walk(Form::Reliable);
+    let inside = Stack::new(RETURN_TO_HANDLER + 0x2d, &[]).with_entry(TEXT + 1, SLOT).walk();
     assert_eq!(inside, (vec![RETURN_TO_HANDLER + 0x2d, TEXT + 7], End::Outermost, Claim::Reliable));
 }
 
@@ -121,14 +118,14 @@ fn a_design_asks_the_ret_stack_from_inside_of_the_trampoline() {
     // Where the slot is, above what return_to_handler has saved.
     const BEHIND: u64 = RECORD + 16 + 168;
     let inside = RETURN_TO_HANDLER + 0x2d;
-    let found = Stack::new(inside, &[]).with_entry(TEXT + 1, BEHIND).walk_by(&UnwindFrame::detect());
+    let found = Stack::new(inside, &[]).with_entry(TEXT + 1, BEHIND).walk_by("x86-unwind-frame-detect");
     assert_eq!(found, (vec![inside, TEXT + 1, TEXT + 7], End::Outermost, Claim::Reliable));
     let lost = (vec![inside], End::Error(Error::InsideTrampoline(inside)), Claim::Unreliable);
-    assert_eq!(Stack::new(inside, &[]).with_entry(TEXT + 1, BEHIND + 8).walk_by(&UnwindFrame::detect()), lost);
+    assert_eq!(Stack::new(inside, &[]).with_entry(TEXT + 1, BEHIND + 8).walk_by("x86-unwind-frame-detect"), lost);
     // The control word of an entry that is not complete has no type yet.
     let mut half_pushed = Stack::new(inside, &[]).with_entry(TEXT + 1, BEHIND);
     half_pushed.0.insert(RET_STACK + 24, 3);
-    assert_eq!(half_pushed.walk_by(&UnwindFrame::detect()), lost);
+    assert_eq!(half_pushed.walk_by("x86-unwind-frame-detect"), lost);
 }
 
 #[test]
@@ -136,10 +133,10 @@ fn a_design_asks_again_for_what_it_is_given() {
     let node = [(LIST, NODE), (NODE, 0), (NODE + 8, RETURN_TO_HANDLER), (NODE + 16, SLOT)];
     let good = (vec![TEXT + 1, TEXT + 7], End::Outermost, Claim::Reliable);
     let hooked = Stack::new(RETHOOK, &node).with_entry(TEXT + 1, SLOT);
-    assert_eq!(hooked.walk_by(&UnwindFrame::detect()), good);
+    assert_eq!(hooked.walk_by("x86-unwind-frame-detect"), good);
     // Mainline has asked the ret_stack before the nodes, and does not again.
-    assert_eq!(hooked.walk(Form::Reliable), (vec![RETURN_TO_HANDLER, TEXT + 7], End::Outermost, Claim::Reliable));
-    let unknown = Stack::new(RETHOOK, &node).walk_by(&UnwindFrame::detect());
+    assert_eq!(hooked.walk(), (vec![RETURN_TO_HANDLER, TEXT + 7], End::Outermost, Claim::Reliable));
+    let unknown = Stack::new(RETHOOK, &node).walk_by("x86-unwind-frame-detect");
     assert_eq!(unknown, (vec![], End::Error(Error::Unrecovered(RETURN_TO_HANDLER)), Claim::Unreliable));
 }
 
@@ -147,9 +144,9 @@ fn a_design_asks_again_for_what_it_is_given() {
 fn a_rethook_that_nobody_remembers_ends_the_walk() {
     let node = |frame| [(LIST, NODE), (NODE, 0), (NODE + 8, TEXT + 1), (NODE + 16, frame)];
     let good = (vec![TEXT + 1, TEXT + 7], End::Outermost, Claim::Reliable);
-    assert_eq!(Stack::new(RETHOOK, &node(SLOT)).walk(Form::Reliable), good);
+    assert_eq!(Stack::new(RETHOOK, &node(SLOT)).walk(), good);
     let lost = (vec![], End::Error(Error::Unrecovered(RETHOOK)), Claim::Unreliable);
-    assert_eq!(Stack::new(RETHOOK, &node(SLOT + 8)).walk(Form::Reliable), lost);
+    assert_eq!(Stack::new(RETHOOK, &node(SLOT + 8)).walk(), lost);
 }
 
 #[test]
@@ -157,10 +154,10 @@ fn the_tracer_is_asked_before_the_rethooks_and_each_once() {
     let node = |ret| [(LIST, NODE), (NODE, 0), (NODE + 8, ret), (NODE + 16, SLOT)];
     // Hooked first, traced then.
     let hooked = Stack::new(0, &node(TEXT + 1)).with_entry(RETHOOK, SLOT);
-    assert_eq!(RewriteCursor::default().recover(RETURN_TO_HANDLER, SLOT, &hooked), Ok(TEXT + 1));
+    assert_eq!(ReturnHookCursor::default().recover(RETURN_TO_HANDLER, SLOT, &hooked), Ok(TEXT + 1));
     // Traced first, hooked then: the tracer is not asked again.
     let traced = Stack::new(0, &node(RETURN_TO_HANDLER)).with_entry(TEXT + 1, SLOT);
-    assert_eq!(RewriteCursor::default().recover(RETHOOK, SLOT, &traced), Ok(RETURN_TO_HANDLER));
+    assert_eq!(ReturnHookCursor::default().recover(RETHOOK, SLOT, &traced), Ok(RETURN_TO_HANDLER));
 }
 
 #[test]
@@ -169,7 +166,7 @@ fn a_saved_pc_is_asked_for_with_its_own_address() {
     let interrupted = |pc: u64| {
         let words = [(RECORD, regs | 1), (regs + 32, LAST), (regs + 128, pc), (regs + 136, 0x10)];
         let node = [(LIST, NODE), (NODE, 0), (NODE + 8, TEXT + 1), (NODE + 16, SLOT)];
-        Stack::new(TEXT + 2, &[words, node].concat()).walk(Form::BestEffort)
+        Stack::new(TEXT + 2, &[words, node].concat()).walk_by("x86-unwind-frame:best-effort")
     };
     let (trace, end, _) = interrupted(TEXT + 0x99);
     assert_eq!((trace, end), (vec![TEXT + 2, TEXT + 0x99, TEXT + 7], End::Outermost));
@@ -186,9 +183,9 @@ fn the_records_of_a_tracer_may_be_the_last_ones() {
     let words = |copied: u64| {
         [(RECORD, last), (last, 0), (last + 8, copied), (last + 16, 0), (last + 24, TEXT + 5), (last + 32, TEXT + 7)]
     };
-    let good = Stack::new(TEXT + 1, &words(TEXT + 7)).walk(Form::Reliable);
+    let good = Stack::new(TEXT + 1, &words(TEXT + 7)).walk();
     assert_eq!(good, (vec![TEXT + 1, TEXT + 7], End::Outermost, Claim::Reliable));
     // Once the return address is rewritten, its copy does not agree with it, and the end is not known for one.
-    let (trace, end, claim) = Stack::new(TEXT + 1, &words(TEXT + 8)).walk(Form::Reliable);
+    let (trace, end, claim) = Stack::new(TEXT + 1, &words(TEXT + 8)).walk();
     assert_eq!((trace, end, claim), (vec![TEXT + 1, TEXT + 8], End::Error(Error::OutsideStacks(0)), Claim::Unreliable));
 }

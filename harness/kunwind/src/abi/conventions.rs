@@ -1,0 +1,65 @@
+//! The conventions that an unwinder has to know, as types.
+
+use crate::regs::Register;
+
+/// The conventions of one CPU that an unwinder has to know.
+#[derive(Debug)]
+pub struct Abi {
+    /// `e_machine` of its ELF files (System V ABI, ELF header), by which formats of unwind data know their CPU.
+    pub elf_machine: u16,
+    /// Whether it is big endian.
+    pub is_big_endian: bool,
+    /// The stack pointer.
+    pub sp: Register,
+    /// The frame pointer.
+    pub fp: Register,
+    /// The link register; absent where a call pushes the return address.
+    pub ra: Option<Register>,
+    /// The alignment of SP at a call, in bytes.
+    pub cfa_align: u64,
+    /// Where frame records lie.
+    pub frame_record: FrameRecord,
+    /// Bits that a kernel address always has set; a pointer authentication code may stand in their place.
+    pub kernel_bits: u64,
+    /// Where an exception saves the registers, in Linux.
+    pub pt_regs: PtRegs,
+    /// The words of the function graph tracer's `struct ftrace_ret_stack`.
+    pub ret_stack_entry_words: u64,
+    /// The assembler's names of the registers, by DWARF number.
+    pub register_names: &'static [&'static str],
+}
+
+/// Where the {FP, return address} pair lies relative to the frame pointer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameRecord {
+    /// From FP to the first word of the record, in bytes.
+    pub offset_from_fp: i64,
+    /// What FP must be a multiple of, in bytes.
+    pub align: u64,
+    /// From FP to the CFA, where the convention fixes it.
+    pub cfa_from_fp: Option<i64>,
+}
+
+/// Offsets in `struct pt_regs`, in bytes, as far as an unwinder may need them. The structure may be larger; unwinders that
+/// count from its end know its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PtRegs {
+    /// The interrupted pc.
+    pub pc: u64,
+    /// Registers with their offsets: at least SP, FP and the link register, if there is one.
+    pub registers: &'static [(Register, u64)],
+}
+
+impl Abi {
+    /// A return address as the CPU will use it, without an authentication code.
+    #[must_use]
+    pub const fn strip(&self, address: u64) -> u64 {
+        address | self.kernel_bits
+    }
+
+    /// The name of a register, `?` for one that the CPU does not have.
+    #[must_use]
+    pub fn register_name(&self, register: Register) -> &'static str {
+        self.register_names.get(usize::from(register.0)).copied().unwrap_or("?")
+    }
+}

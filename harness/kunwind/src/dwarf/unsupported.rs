@@ -1,0 +1,70 @@
+//! Why CFI cannot be an unwind row.
+
+/// Why CFI cannot be an unwind row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unsupported {
+    /// The CFA is an expression other than a register plus an offset, or the word there.
+    CfaExpression,
+    /// The return address is such an expression.
+    ReturnAddressExpression,
+    /// The frame pointer is such an expression.
+    FramePointerExpression,
+    /// Another register is such an expression.
+    Expression,
+    /// The caller's frame pointer is lost.
+    FramePointerUndefined,
+    /// The caller's value of another register is lost.
+    Undefined,
+    /// The caller's stack pointer is something else than the CFA.
+    StackPointer,
+    /// A register of this number, which no rule can name.
+    Register(u16),
+    /// The CIE's return address is in this column, and not where the ABI has it.
+    ReturnColumn(u16),
+    /// The state of the return address' signature is not a constant.
+    SignState,
+    /// An instruction of this number, which is not known, or not for this machine.
+    UnknownInstruction(u8),
+    /// The CIE has an augmentation that is not known.
+    Augmentation,
+    /// More registers or remembered states than [`Storage`] has room for.
+    TooComplex,
+    /// The entry cannot be parsed.
+    Malformed,
+}
+
+impl core::fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::CfaExpression => f.write_str("the CFA is an expression that is no register plus an offset"),
+            Self::ReturnAddressExpression => f.write_str("the return address is given by an expression"),
+            Self::FramePointerExpression => f.write_str("the frame pointer is given by an expression"),
+            Self::Expression => f.write_str("a register is given by an expression"),
+            Self::FramePointerUndefined => f.write_str("the caller's frame pointer is lost"),
+            Self::Undefined => f.write_str("the caller's value of a register is lost"),
+            Self::StackPointer => f.write_str("the caller's stack pointer is not the CFA"),
+            Self::Register(number) => write!(f, "register {number} cannot be named"),
+            Self::ReturnColumn(number) => write!(f, "the return address is in column {number}"),
+            Self::SignState => f.write_str("whether the return address is signed is not constant"),
+            Self::UnknownInstruction(number) => {
+                write!(f, "CFI instruction {number:#04x} is not known for this machine")
+            }
+            Self::Augmentation => f.write_str("the CIE has an unknown augmentation"),
+            Self::TooComplex => f.write_str("too many registers or remembered states"),
+            Self::Malformed => f.write_str("the entry is malformed"),
+        }
+    }
+}
+
+impl core::error::Error for Unsupported {}
+
+impl From<gimli::Error> for Unsupported {
+    fn from(error: gimli::Error) -> Self {
+        match error {
+            gimli::Error::UnknownCallFrameInstruction(number) => Self::UnknownInstruction(number.0),
+            gimli::Error::UnknownAugmentation => Self::Augmentation,
+            gimli::Error::TooManyRegisterRules | gimli::Error::StackFull => Self::TooComplex,
+            _ => Self::Malformed,
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! `kunwind`: the walk along frame records with metadata records at exceptions and at the end, as Linux has it for arm64
+//! (v7.3), as the S4 series proposes it for riscv, and with the step across exception boundaries by SFrame that thread S0 is
+//! about. The algorithm knows no architecture: its [`Layout`] and its [`Boundary`] do.
+
+use super::boundary::Policy;
+use super::form::Form;
+use super::records::{Crossing, Layout, Records};
+use super::trampoline::FromTrampoline;
+use crate::address::CodeAddress;
+use crate::error::Error;
+use crate::return_hook::Fix;
+use crate::state::WalkState;
+use crate::target::Target;
+use crate::walk::{Claims, Frame, Step};
+
+/// What is done at an exception boundary, where the interrupted frame may have no record yet, or none at all.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Boundary {
+    /// The reliable form stops; the best-effort form continues from the frame pointer as if there were a record. If there is
+    /// none at the interrupted pc (a leaf, a prologue), the caller is omitted.
+    FramePointer,
+    /// The unwind row of the interrupted pc says where the caller is.
+    Rows(&'static Policy),
+}
+
+/// The walk on one architecture.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kunwind {
+    pub(super) layout: &'static Layout,
+    pub(super) boundary: Boundary,
+}
+
+impl Kunwind {
+    pub(super) const fn claims(self, form: Form) -> Claims {
+        match (form, self.boundary) {
+            (Form::Reliable, Boundary::Rows(policy)) => policy.claims,
+            _ => form.claims(),
+        }
+    }
+
+    pub(super) fn step(
+        self,
+        form: Form,
+        fix: Fix,
+        frame: &mut Frame,
+        state: &mut WalkState,
+        target: &dyn Target,
+    ) -> Result<Step, Error> {
+        let crossing = match (self.boundary, form) {
+            (Boundary::FramePointer, Form::Reliable) => Crossing::Refuse,
+            (Boundary::FramePointer, Form::BestEffort) => Crossing::FramePointer,
+            (Boundary::Rows(_), _) => Crossing::Registers,
+        };
+        // A walk that starts with interrupted registers has crossed a boundary before its first step.
+        if let (CodeAddress::Interrupted(pc), Crossing::Refuse) = (frame.pc, crossing) {
+            return Err(Error::ExceptionBoundary(pc));
+        }
+        let rows = match self.boundary {
+            Boundary::FramePointer => None,
+            Boundary::Rows(policy) => Some(policy),
+        };
+        let trampoline = FromTrampoline { abi: self.layout.abi, fix, rows };
+        if let Some(step) = trampoline.step(frame, state, target)? {
+            return Ok(step);
+        }
+        let records = Records { layout: self.layout, crossing, knows_pending: fix == Fix::Pending };
+        match (frame.pc, rows) {
+            (CodeAddress::Interrupted(pc), Some(policy)) => policy.step(&records, pc, frame, state, target),
+            _ => records.frame_record(frame, state, target),
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Steps along frame records and metadata records: Linux v7.3, arch/arm64/kernel/stacktrace.c, and the same as the S4 series
+//! proposes it for riscv. They know no unwind rows: what an interrupted frame needs besides its frame pointer is not decided
+//! here.
+
+use crate::abi::Abi;
+use crate::address::CodeAddress;
+use crate::error::Error;
+use crate::state::WalkState;
+use crate::target::Target;
+use crate::walk::{Frame, Source, Step};
+
+/// A frame record: the caller's frame pointer and the return address.
+const RECORD_SIZE: u64 = 16;
+/// A metadata record: a frame record of zeros, and a word that gives its type.
+const META_SIZE: u64 = 24;
+/// FRAME_META_TYPE_FINAL.
+const TYPE_FINAL: u64 = 1;
+/// FRAME_META_TYPE_PT_REGS.
+const TYPE_PT_REGS: u64 = 2;
+/// A type of our own, for [`Fix::Pending`](crate::Fix::Pending): after the record come the caller's frame pointer and the return
+/// address.
+const TYPE_PENDING: u64 = 3;
+/// A record of that type.
+const PENDING_SIZE: u64 = META_SIZE + 16;
+
+/// Where the metadata record lies in the `struct pt_regs` of one architecture, in bytes.
+///
+/// ```text
+///  arm64                                           riscv64, as proposed
+///    0  x0 .. x30 (x29 at 232, x30 at 240)           0  epc, ra, sp, gp, tp, t0 .. t2, s0 (at 64), ...
+///  248  sp                                         256  status, badaddr, cause, orig_a0
+///  256  pc                                         288  0     \
+///  264  pstate, orig_x0, syscallno, pmr, ...       296  0      > the metadata record
+///  296  0     \  <- x29 of the entry code          304  type  /   <- s0 of the entry code
+///  304  0      > the metadata record               312
+///  312  type  /
+///  320
+/// ```
+#[derive(Debug)]
+pub(super) struct Layout {
+    pub(super) abi: &'static Abi,
+    /// sizeof(struct pt_regs).
+    pub(super) pt_regs_size: u64,
+    /// What pt_regs take up at the high end of a task's stack.
+    pub(super) pt_regs_on_stack: u64,
+    /// offsetof(struct pt_regs, stackframe).
+    pub(super) stackframe: u64,
+}
+
+/// What a walk does with the pt_regs of an exception that was taken in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Crossing {
+    /// It ends.
+    Refuse,
+    /// It continues from the interrupted frame pointer. Whether the link register is live, only rows can say.
+    FramePointer,
+    /// It continues with all registers, for a row of the interrupted pc.
+    Registers,
+}
+
+/// One step along records.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Records {
+    pub(super) layout: &'static Layout,
+    pub(super) crossing: Crossing,
+    /// Whether metadata records of the type for [`Fix::Pending`](crate::Fix::Pending) are known.
+    pub(super) knows_pending: bool,
+}
+
+impl Records {
+    /// The step by the record that the frame pointer names.
+    ///
+    /// ```text
+    ///  frame record                     metadata record
+    ///  +0  caller's frame pointer       +0  0
+    ///  +8  return address               +8  0
+    ///                                  +16  type: FINAL or PT_REGS
+    /// ```
+    pub(super) fn frame_record(
+        &self,
+        frame: &mut Frame,
+        state: &mut WalkState,
+        target: &dyn Target,
+    ) -> Result<Step, Error> {
+        let abi = self.layout.abi;
+        let record = self.record(frame)?;
+        if !state.windows.can_consume(record, RECORD_SIZE) {
+            return Err(Error::OutsideStacks(record));
+        }
+        let caller_fp = target.read_u64(record).ok_or(Error::Unreadable(record))?;
+        let return_address = target.read_u64(record + 8).ok_or(Error::Unreadable(record + 8))?;
+        if caller_fp == 0 && return_address == 0 {
+            return self.metadata(record, frame, state, target);
+        }
+        state.windows.consume(record, RECORD_SIZE)?;
+        let return_address = state.return_hooks.recover(abi.strip(return_address), caller_fp, target)?;
+        frame.become_frame(CodeAddress::Return(return_address), Source::FrameRecord { at: record });
+        frame.regs.set(abi.fp, caller_fp);
+        Ok(Step::Caller)
+    }
+
+    /// The step by the same words, which are taken for a metadata record whatever they hold.
+    pub(super) fn unchecked_metadata(
+        &self,
+        frame: &mut Frame,
+        state: &mut WalkState,
+        target: &dyn Target,
+    ) -> Result<Step, Error> {
+        self.metadata(self.record(frame)?, frame, state, target)
+    }
+
+    /// The address of the record that the frame pointer names.
+    fn record(&self, frame: &Frame) -> Result<u64, Error> {
+        let abi = self.layout.abi;
+        let fp = frame.regs.get(abi.fp).ok_or(Error::NoFramePointer)?;
+        if !fp.is_multiple_of(abi.frame_record.align) {
+            return Err(Error::Misaligned(fp));
+        }
+        Ok(fp.wrapping_add_signed(abi.frame_record.offset_from_fp))
+    }
+
+    /// The word after the record of zeros says what it is.
+    fn metadata(
+        &self,
+        record: u64,
+        frame: &mut Frame,
+        state: &mut WalkState,
+        target: &dyn Target,
+    ) -> Result<Step, Error> {
+        if !state.windows.can_consume(record, META_SIZE) {
+            return Err(Error::OutsideStacks(record));
+        }
+        let at = record + RECORD_SIZE;
+        match target.read_u64(at).ok_or(Error::Unreadable(at))? {
+            TYPE_FINAL => {
+                let task = target.task().ok_or(Error::NoTask)?;
+                let last =
+                    task.stack.high.wrapping_sub(self.layout.pt_regs_on_stack).wrapping_add(self.layout.stackframe);
+                if record == last { Ok(Step::Outermost) } else { Err(Error::StrayFinal(record)) }
+            }
+            TYPE_PT_REGS => self.pt_regs(record.wrapping_sub(self.layout.stackframe), frame, state, target),
+            TYPE_PENDING if self.knows_pending => self.pending(record, frame, state, target),
+            _ => Err(Error::UnknownMetadata(record)),
+        }
+    }
+
+    fn pt_regs(&self, at: u64, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<Step, Error> {
+        let abi = self.layout.abi;
+        state.windows.consume(at, self.layout.pt_regs_size)?;
+        let read = |offset: u64| target.read_u64(at + offset).ok_or(Error::Unreadable(at + offset));
+        let pc = read(abi.pt_regs.pc)?;
+        if self.crossing == Crossing::Refuse {
+            return Err(Error::ExceptionBoundary(pc));
+        }
+        frame.become_frame(CodeAddress::Interrupted(pc), Source::PtRegs { at });
+        let is_used = |register| register == abi.fp || self.crossing == Crossing::Registers;
+        for (register, offset) in abi.pt_regs.registers.iter().filter(|(register, _)| is_used(*register)) {
+            frame.regs.set(*register, read(*offset)?);
+        }
+        // At the first instruction of a trampoline nothing has happened yet: its caller stands here.
+        let fp = frame.regs.get(abi.fp).ok_or(Error::NoFramePointer)?;
+        frame.pc = CodeAddress::Interrupted(state.return_hooks.recover(pc, fp, target)?);
+        Ok(Step::Caller)
+    }
+
+    /// The record of a trampoline, with the original return address in it.
+    ///
+    /// ```text
+    ///  +0  0     +8  0     +16  type: PENDING     +24  caller's frame pointer     +32  original return address
+    /// ```
+    fn pending(
+        &self,
+        record: u64,
+        frame: &mut Frame,
+        state: &mut WalkState,
+        target: &dyn Target,
+    ) -> Result<Step, Error> {
+        state.windows.consume(record, PENDING_SIZE)?;
+        let read = |at: u64| target.read_u64(at).ok_or(Error::Unreadable(at));
+        let (fp, pc) = (read(record + META_SIZE)?, read(record + META_SIZE + 8)?);
+        // After a tail call from one traced function to another, the original is the trampoline's address again.
+        let pc = state.return_hooks.recover(self.layout.abi.strip(pc), fp, target)?;
+        frame.become_frame(CodeAddress::Return(pc), Source::FrameRecord { at: record });
+        frame.regs.set(self.layout.abi.fp, fp);
+        Ok(Step::Caller)
+    }
+}

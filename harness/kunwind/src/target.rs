@@ -1,0 +1,134 @@
+//! What an unwinder may know of the world: words of memory, the stacks that exist, the task, the trampolines, and tables of
+//! unwind data. It does not know what is true: whoever implements [`Target`] may, and must not tell.
+
+use crate::error::Error;
+use crate::row::Entry;
+use crate::stack::StackBounds;
+
+/// A format of unwind data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// `.sframe`.
+    SFrame,
+    /// `.eh_frame` or `.debug_frame`.
+    Dwarf,
+    /// `.orc_unwind_ip` and `.orc_unwind`.
+    Orc,
+}
+
+impl Format {
+    /// The name in reports and scenarios.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SFrame => "sframe",
+            Self::Dwarf => "dwarf",
+            Self::Orc => "orc",
+        }
+    }
+}
+
+/// Unwind data of one format.
+pub trait Table {
+    /// What there is for a pc; nothing if it lies in no function of the table.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadTable`] when the data for this pc is malformed, [`Error::Unrepresentable`] when it says something that no
+    /// row can express, [`Error::UnusableRule`] when it says something that has no meaning.
+    fn entry(&self, pc: u64) -> Result<Option<Entry>, Error>;
+}
+
+/// All that an unwinder may know of the world. No method has a default: a target that wraps another must pass everything on.
+pub trait Target {
+    /// The 64-bit word at a guest address, in the guest's byte order. A failed read is an answer and not a panic.
+    fn read_u64(&self, address: u64) -> Option<u64>;
+
+    /// The stacks that exist now and may be walked.
+    fn stacks(&self) -> &[StackBounds];
+
+    /// Whether this is an address in the kernel's text.
+    fn is_text(&self, address: u64) -> bool;
+
+    /// Whether this is an address in the code that enters and leaves exceptions.
+    fn is_exception_entry(&self, address: u64) -> bool;
+
+    /// The task whose stack is walked, where there are tasks.
+    fn task(&self) -> Option<Task>;
+
+    /// The unwind data of a format, where there is any.
+    fn table(&self, format: Format) -> Option<&dyn Table>;
+
+    /// The trampoline that holds this address, if one does.
+    fn trampoline(&self, address: u64) -> Option<Trampoline>;
+}
+
+/// What an unwinder knows of the task that it walks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Task {
+    /// The task's own stack. The pt_regs of its entry from user mode, or what stands in for them, lie at its high end.
+    pub stack: StackBounds,
+    /// The return addresses that the function graph tracer has replaced, where it can run.
+    pub ret_stack: Option<RetStack>,
+    /// The address of the word that points to the task's first kretprobe instance or rethook node, where there can be any.
+    pub rethooks: Option<u64>,
+    /// The address at which a new task begins (`ret_from_fork_asm`), where that is code of its own: the pc at which such a task
+    /// is resumed for the first time is no return address.
+    pub fork_entry: Option<u64>,
+}
+
+/// A task's stack of original return addresses (Linux v7.3, kernel/trace/fgraph.c). It grows upwards: a `struct
+/// ftrace_ret_stack` for each traced call, then a control word.
+///
+/// ```text
+/// words                                                          index
+///  | ret func [fp] retp | control | ret func [fp] retp | control | free ...
+///    the oldest call                the youngest call
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RetStack {
+    /// The address of the first word.
+    pub words: u64,
+    /// The index of the first free word; 0 if it is empty.
+    pub index: u64,
+    /// The words of one structure: {ret, func, fp, retp}, or without fp.
+    pub entry_words: u64,
+}
+
+impl RetStack {
+    /// SHADOW_STACK_SIZE: 4096 bytes, in words.
+    pub const WORDS: u64 = 512;
+
+    /// Whether an address lies in the ret_stack.
+    #[must_use]
+    pub const fn contains(&self, address: u64) -> bool {
+        address >= self.words && address - self.words < Self::WORDS * 8
+    }
+}
+
+/// A mechanism that replaces return addresses by the address of its trampoline, and keeps the originals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ReturnHook {
+    /// The function graph tracer: its trampoline is `return_to_handler`, and the originals are on the [`RetStack`].
+    Fgraph,
+    /// Kretprobes or rethooks: the originals are in a list of nodes.
+    Rethook,
+}
+
+/// Code whose address stands in place of hooked return addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Trampoline {
+    /// The return hook that it belongs to.
+    pub hook: ReturnHook,
+    /// The address of its first instruction, which replaces return addresses.
+    pub start: u64,
+    /// The address after its last instruction.
+    pub end: u64,
+}
+
+impl Trampoline {
+    /// The trampoline that begins at exactly this address: only there does an address stand for another.
+    pub(crate) fn starting_at(address: u64, target: &dyn Target) -> Option<Self> {
+        target.trampoline(address).filter(|trampoline| trampoline.start == address)
+    }
+}
