@@ -25,7 +25,7 @@ pub use replay::Replay;
 pub const MAGIC: &[u8; 8] = b"uwh-log1";
 
 /// How many points lie between two keyframes.
-pub const KEYFRAME_POINTS: u64 = 1024;
+pub const KEYFRAME_POINTS: u64 = 512;
 
 /// What a run is of.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
