@@ -6,7 +6,7 @@ use super::Guest;
 const CHUNK: usize = 256;
 
 /// The values of a chunk; none until one of them is asked for.
-type Chunk<T> = Option<Box<[T]>>;
+type Chunk<T> = Option<Box<[T; CHUNK]>>;
 
 /// A value for each byte of a guest's code. Its size grows with the code that is asked about, not with the code that there is.
 #[derive(Debug)]
@@ -27,11 +27,13 @@ impl<T: Clone> CodeMap<T> {
     /// The value at an address of code; nothing outside of the executable segments.
     pub fn get_mut(&mut self, address: u64) -> Option<&mut T> {
         let Self { initial, ranges } = self;
-        ranges.iter_mut().find_map(|(start, chunks)| {
-            let offset = usize::try_from(address.checked_sub(*start)?).ok()?;
-            let chunk = chunks.get_mut(offset / CHUNK)?;
-            let values = chunk.get_or_insert_with(|| vec![initial.clone(); CHUNK].into_boxed_slice());
-            values.get_mut(offset % CHUNK)
-        })
+        for (start, chunks) in ranges {
+            let offset = address.wrapping_sub(*start) as usize;
+            if let Some(chunk) = chunks.get_mut(offset / CHUNK) {
+                let values = chunk.get_or_insert_with(|| Box::new(std::array::from_fn(|_| initial.clone())));
+                return Some(&mut values[offset % CHUNK]);
+            }
+        }
+        None
     }
 }
