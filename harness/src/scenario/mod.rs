@@ -78,7 +78,7 @@ pub struct Text {
     #[serde(default)]
     pub claims: Vec<String>,
     /// The return hook at work here (`"fgraph"`, `"rethook"`, ...): the scenario is a row of the atlas.
-    #[serde(default, alias = "rewriter")]
+    #[serde(default)]
     pub return_hook: Option<String>,
     /// The CPUs for which the scenario can exist; empty: all.
     #[serde(default)]
@@ -262,10 +262,10 @@ pub struct Variant {
     #[serde(default, alias = "cfa_mod32")]
     pub cfa_mod32: u64,
     /// Which fix for the windows of a return hook the guest was built with (guests/KERNEL.md), if it has one.
-    #[serde(default, alias = "design")]
+    #[serde(default)]
     pub fix: Option<String>,
     /// Another return hook than the scenario's: a case that the atlas tells apart.
-    #[serde(default, alias = "rewriter")]
+    #[serde(default)]
     pub return_hook: Option<String>,
 }
 
