@@ -1,4 +1,4 @@
-//! Finds for each entry of a walk the activation that it stands for, and derives the verdict from what is left over.
+//! Matches each entry of a walk with the activation that it stands for, and derives the verdict from what does not match.
 
 use std::fmt;
 
@@ -21,7 +21,7 @@ pub struct WalkEntry {
 pub struct Walk<'b> {
     /// The trace, youngest first; entry 0 is the start.
     pub entries: &'b [WalkEntry],
-    /// How it ended, and what the subject says of it.
+    /// How it ended, and the subject's claim.
     pub outcome: Outcome,
 }
 
@@ -65,7 +65,7 @@ impl Rules<'_> {
     }
 }
 
-/// What follows from the findings, the number of entries, and what the walk says of itself.
+/// The verdict, from the findings, the number of entries, and the walk's own claim.
 fn verdict(findings: Findings, entries: usize, outcome: Outcome) -> Verdict {
     let Outcome { end, claim } = outcome;
     let claimed = claim == Claim::Reliable;
@@ -83,8 +83,8 @@ fn verdict(findings: Findings, entries: usize, outcome: Outcome) -> Verdict {
     }
 }
 
-/// Judges a walk entry by entry, without keeping it: as long as each entry stands for an activation that is not younger than
-/// those before it. Gives up on all others, which only [`Rules::judge`] can tell apart.
+/// Judges a walk entry by entry, without keeping it, as long as each entry stands for an activation older than those before it.
+/// Gives up on any other walk, which needs [`Rules::judge`].
 pub struct Follower<'t> {
     aligner: Aligner<'t>,
     next: Activations<'t>,
@@ -93,7 +93,7 @@ pub struct Follower<'t> {
 }
 
 impl Follower<'_> {
-    /// Takes the next entry, the start apart. False if the walk must be judged as a whole.
+    /// Takes the next entry (not the start). False if the walk must be judged as a whole.
     pub fn takes(&mut self, pc: u64, regs: &Regs) -> bool {
         self.entries += 1;
         let mut skipped = false;
@@ -112,7 +112,7 @@ impl Follower<'_> {
         false
     }
 
-    /// The verdict, when every entry was taken.
+    /// The verdict, after every entry was taken.
     #[must_use]
     pub fn verdict(mut self, outcome: Outcome) -> Verdict {
         if self.next.by_ref().any(|activation| !(self.aligner.rules.omissible)(activation)) {
@@ -128,15 +128,15 @@ impl fmt::Debug for Follower<'_> {
     }
 }
 
-/// Finds for each entry of a walk the activation that it stands for.
+/// Matches the entries of a walk with activations.
 struct Aligner<'r> {
     rules: &'r Rules<'r>,
-    /// Where the frame pointer is among the saved registers.
+    /// The index of the frame pointer among the saved registers.
     fp_index: Option<usize>,
 }
 
 impl Aligner<'_> {
-    /// Whether everything that the entry says of registers and that is compared agrees with the activation.
+    /// Whether all compared registers that the entry knows agree with the activation.
     fn same_state(&self, regs: &Regs, activation: &Activation) -> bool {
         let Compares { fp, callee_saved, .. } = self.rules.compares;
         self.agrees_on_cfa(regs, activation) != Some(false)
@@ -150,7 +150,7 @@ impl Aligner<'_> {
                     .all(|(register, value)| regs.get(*register).is_none_or(|found| found == *value)))
     }
 
-    /// Nothing, if the entry knows no CFA, or none that it is judged by.
+    /// `None` if the entry knows no CFA, or its CFA is not judged.
     fn agrees_on_cfa(&self, regs: &Regs, activation: &Activation) -> Option<bool> {
         if !self.rules.compares.cfa {
             return None;
@@ -158,19 +158,19 @@ impl Aligner<'_> {
         regs.get(self.rules.sp).map(|cfa| cfa == activation.cfa)
     }
 
-    /// Nothing, if the entry knows no frame pointer.
+    /// `None` if the entry knows no frame pointer.
     fn agrees_on_fp(&self, regs: &Regs, activation: &Activation) -> Option<bool> {
         let truth = activation.saved[self.fp_index?];
         regs.get(self.rules.fp).map(|fp| fp == truth)
     }
 
-    /// Whether the entry stands for this very activation: the same pc, and the same CFA or else the same frame pointer.
+    /// Whether the entry stands for this activation: the same pc, and the same CFA or, without a CFA, the same frame pointer.
     fn is_same(&self, pc: u64, regs: &Regs, activation: &Activation) -> bool {
         pc == activation.resume
             && self.agrees_on_cfa(regs, activation).or_else(|| self.agrees_on_fp(regs, activation)).unwrap_or(true)
     }
 
-    /// The activation that an entry stands for, `next` being the youngest that no entry stands for yet.
+    /// The activation that an entry stands for. `next` is the youngest one that no entry has matched yet.
     fn place(&self, entry: &WalkEntry, activations: &[&Activation], next: usize) -> Place {
         let mut open = next..activations.len();
         if let Some(index) = open.clone().find(|index| self.is_same(entry.pc.value(), &entry.regs, activations[*index]))
@@ -180,14 +180,14 @@ impl Aligner<'_> {
         if activations[..next].iter().any(|activation| self.is_same(entry.pc.value(), &entry.regs, activation)) {
             return Place::Earlier;
         }
-        // The right pc with a key of its own: the right entry with a wrong state. The youngest will do.
+        // The right pc with another CFA: the right entry with a wrong state. Take the youngest such activation.
         match open.find(|index| activations[*index].resume == entry.pc.value()) {
             Some(index) => Place::At(index),
             None => Place::Nowhere,
         }
     }
 
-    /// Aligns a walk that deviates, and says how: the youngest omission and the youngest falsehood.
+    /// Aligns a whole walk and finds the youngest omission and the youngest falsehood.
     fn align(&self, truth: &Truth, entries: &[WalkEntry]) -> Findings {
         let activations: Vec<&Activation> = truth.activations().collect();
         let is_required = |range: std::ops::Range<usize>| {
@@ -195,7 +195,7 @@ impl Aligner<'_> {
         };
         let mut findings = Findings::default();
         let mut next = 0;
-        let mut strangers = false; // entries that stand for nothing since the last match
+        let mut strangers = false; // whether entries since the last match stand for no activation
         for (index, entry) in entries.iter().enumerate() {
             match self.place(entry, &activations, next) {
                 Place::At(found) => {
@@ -235,7 +235,7 @@ impl Aligner<'_> {
 enum Place {
     /// It stands for this activation.
     At(usize),
-    /// It stands for one that an entry before it stood for.
+    /// It stands for one that an earlier entry stood for.
     Earlier,
     /// It stands for none.
     Nowhere,
