@@ -1,6 +1,6 @@
 //! What can go wrong before there is anything to judge: loading, booting, running, scenarios.
 //!
-//! An unwinder's failure is a result and never one of these. Each error names the file, symbol or address, and what to do
+//! An unwinder's failure is a result, never one of these. Each error names the file, symbol or address, and says what to do
 //! about it where that is not obvious.
 
 use std::path::PathBuf;
@@ -34,7 +34,7 @@ pub enum Error {
         /// What it is needed for.
         hint: &'static str,
     },
-    /// A file has no SFrame section that can be read.
+    /// A file has no readable SFrame section.
     #[error("{path}: {reason}")]
     Sframe {
         /// The file.
@@ -42,7 +42,7 @@ pub enum Error {
         /// What is wrong with it, and what to do.
         reason: String,
     },
-    /// A scenario says something that cannot be.
+    /// A scenario is malformed or contradicts itself.
     #[error("{path}: {reason}")]
     Scenario {
         /// The TOML file.
@@ -50,7 +50,7 @@ pub enum Error {
         /// What is wrong, with line and column where the TOML itself is malformed.
         reason: String,
     },
-    /// The guest did something that no guest may do.
+    /// The guest did something that guests must not do.
     #[error("guest {guest}: {reason} at {at}, after {executed} instructions")]
     Run {
         /// The guest's name.
@@ -70,12 +70,12 @@ pub enum Error {
         /// Unicorn's answer.
         reason: String,
     },
-    /// A log does not fit what is made of it, or is malformed.
+    /// A log is malformed, or does not match the guest or scenario that it is replayed with.
     #[error("log of {run}: event at byte {at}: {reason}")]
     Log {
         /// Which run.
         run: String,
-        /// Where among its events, in bytes.
+        /// The offset in its events, in bytes.
         at: usize,
         /// What is wrong.
         reason: String,
@@ -85,7 +85,7 @@ pub enum Error {
     Usage(String),
 }
 
-/// What came of writing to standard output.
+/// Turns the result of writing to standard output into ours.
 pub(crate) fn printed(result: std::io::Result<()>) -> Result<(), Error> {
     result.map_err(|source| Error::File { path: "standard output".into(), source })
 }

@@ -11,7 +11,7 @@ fn main() -> ExitCode {
     let mut out = anstream::AutoStream::auto(std::io::stdout().lock());
     match Cli::parse().execute(&mut out) {
         Ok(status) => ExitCode::from(status),
-        // Whoever reads the output has seen enough (`| head`).
+        // The reader has closed the pipe (`| head`).
         Err(Error::File { source, .. }) if source.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln_error(&error);
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The error, in the form of clap's own. A closed standard error is not worth a panic.
+/// Prints the error in the form that clap uses. A closed standard error is not worth a panic.
 fn writeln_error(error: &Error) -> std::io::Result<()> {
     use std::io::Write as _;
     writeln!(std::io::stderr(), "error: {error}")

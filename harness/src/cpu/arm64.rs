@@ -23,7 +23,8 @@ pub(super) static CPU: Cpu = Cpu {
     disassembler,
 };
 
-/// AAPCS64 6.1.1: x19..x28 and the frame pointer x29.
+/// AAPCS64 6.1.1: "A subroutine invocation must preserve the contents of the registers r19-r29 and SP." x29 is the frame
+/// pointer.
 const CALLEE_SAVED: [Register; 11] = {
     let mut list = [Register(19); 11];
     let mut index = 0;
@@ -34,7 +35,7 @@ const CALLEE_SAVED: [Register; 11] = {
     list
 };
 
-/// Instructions that enter or leave an exception, for which capstone 5 has no group.
+/// Instructions that enter or leave an exception; capstone 5 has no group for them.
 const EXCEPTIONS: &[&str] = &["eret", "eretaa", "eretab", "svc", "hvc", "smc", "brk", "hlt", "udf"];
 
 fn flow(address: u64, bytes: &[u8]) -> Flow {
@@ -45,16 +46,16 @@ fn flow(address: u64, bytes: &[u8]) -> Flow {
     })
 }
 
-/// By the masks in PSTATE.
+/// Reads the masks in PSTATE.
 const fn can_arrive(exception: Exception, status: u64) -> bool {
     match exception {
         Exception::Irq => status & 1 << 7 == 0, // PSTATE.I
-        // FIQ plays the NMI. A pseudo-NMI of Linux is an interrupt that a priority mask lets through: not in entry code,
-        // which sets PSTATE.I and F. So PSTATE.F is its mask here.
+        // FIQ stands in for the NMI. Linux's pseudo-NMI is an interrupt whose priority passes the priority mask, but not in
+        // entry code, where PSTATE.I and F are set. So PSTATE.F is its mask here.
         Exception::Nmi => status & 1 << 6 == 0,
         Exception::Debug => status & 1 << 9 == 0, // PSTATE.D masks hardware breakpoints, but not BRK
         Exception::SError => status & 1 << 8 == 0, // PSTATE.A
-        // Not even the masks of the most privileged code stop an event of the firmware.
+        // No mask in PSTATE holds back a firmware event.
         Exception::Fault | Exception::Syscall | Exception::Sdei => true,
     }
 }
@@ -69,7 +70,7 @@ mod tests {
     use crate::cpu::{Exception, Flow, FlowKind};
 
     #[test]
-    fn each_mask_stops_its_own_exception() {
+    fn each_mask_blocks_its_own_exception() {
         use Exception::{Fault, Irq, Nmi, SError, Sdei, Syscall};
         let arrive = |status| [Irq, Nmi, SError].map(|exception| CPU.can_arrive(exception, status));
         assert_eq!(arrive(0x05), [true; 3]); // EL1h
@@ -80,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn transfers_are_told_apart() {
+    fn transfers_are_classified() {
         for (word, kind, target) in [
             (0xd503_201f_u32, FlowKind::Sequential, None), // nop
             (0x9400_0004, FlowKind::Call, Some(0x1010)),   // bl .+16

@@ -1,5 +1,5 @@
-//! Facts of a CPU, and the decoding of its instructions. Nothing in here knows the emulator: what Unicorn needs of a CPU is
-//! `machine/core`.
+//! Facts about each CPU, and the decoding of its instructions. Nothing here knows the emulator: what Unicorn needs to know
+//! about a CPU is in `machine/core`.
 
 mod arm64;
 mod riscv64;
@@ -21,7 +21,7 @@ pub const MAX_CALLEE_SAVED: usize = 12;
 pub struct Cpu {
     /// The name of its folders.
     pub name: &'static str,
-    /// What unwinders know of it. The oracle does not look at this.
+    /// What unwinders know about it. The oracle does not look at this.
     pub abi: &'static Abi,
     /// `e_machine` in its ELF files (System V gABI, chapter 4).
     pub elf_machine: u16,
@@ -55,8 +55,8 @@ impl Cpu {
 
     /// Whether this exception can really arrive in kernel mode while the status register has this value.
     ///
-    /// A fault always can: a breakpoint may be planted on any instruction. What the emulator lacks (priorities of NMIs) is
-    /// modelled, and the implementation says how.
+    /// A fault always can: a breakpoint may be planted on any instruction. What the emulator lacks (interrupt priorities for
+    /// NMIs) is modelled, and each implementation says how.
     #[must_use]
     pub fn can_arrive(&self, exception: Exception, status: u64) -> bool {
         (self.can_arrive)(exception, status)
@@ -71,7 +71,7 @@ impl Cpu {
         (self.disassembler)()
     }
 
-    /// The registers that a call may leave the return address in; none where it pushes it.
+    /// The registers in which a call may leave the return address; none where it pushes it.
     #[must_use]
     pub const fn links(&self) -> &'static [Register] {
         match self.linkage {
@@ -80,7 +80,7 @@ impl Cpu {
         }
     }
 
-    /// The place of the frame pointer in [`Cpu::callee_saved`].
+    /// The index of the frame pointer in [`Cpu::callee_saved`].
     #[must_use]
     pub fn fp_index(&self) -> Option<usize> {
         self.callee_saved.iter().position(|register| *register == self.abi.fp)
@@ -100,15 +100,15 @@ pub enum Exception {
     Irq,
     /// An interrupt that the usual mask does not stop.
     Nmi,
-    /// A synchronous fault of the instruction, after which it is tried again.
+    /// A synchronous fault of the instruction, which is restarted afterwards.
     Fault,
     /// A hardware breakpoint on the instruction.
     Debug,
     /// The guest's own trap: a system call from user mode; from an arm64 kernel, a breakpoint instruction.
     Syscall,
-    /// arm64: an asynchronous error of the system.
+    /// arm64: a system error, asynchronous (SError).
     SError,
-    /// arm64: an event that the firmware hands to the kernel (SDEI).
+    /// arm64: an event that the firmware delivers to the kernel (SDEI).
     Sdei,
 }
 
@@ -131,9 +131,9 @@ impl Exception {
 /// Where a call leaves the return address, by the ISA's definition of its call instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Linkage {
-    /// In one of these registers; SP does not change.
+    /// In one of these registers; SP is unchanged.
     Register(&'static [Register]),
-    /// On the stack, in the word that SP then points at.
+    /// On the stack, in the word that SP points at after the call.
     Push,
 }
 
@@ -166,7 +166,7 @@ pub enum FlowKind {
     Jump,
     /// A call: it leaves a return address.
     Call,
-    /// The ISA's idiom of a return.
+    /// The ISA's idiom for a return.
     Return,
     /// Enters or leaves an exception.
     Exception,
@@ -189,7 +189,7 @@ pub fn names() -> String {
     ALL.iter().map(|cpu| cpu.name).collect::<Vec<_>>().join(", ")
 }
 
-/// Classifies by capstone's groups, where those are right. CALL is asked first: capstone puts arm64's `bl` in JUMP too.
+/// Classifies by capstone's groups, where those are right. CALL is tested first: capstone puts arm64's `bl` in JUMP too.
 fn flow_by_group(capstone: &Capstone, address: u64, bytes: &[u8], exceptions: &[&str]) -> Flow {
     use capstone::InsnGroupType::{CS_GRP_CALL, CS_GRP_INT, CS_GRP_IRET, CS_GRP_JUMP, CS_GRP_RET};
 

@@ -25,7 +25,7 @@ pub(super) static CPU: Cpu = Cpu {
     disassembler,
 };
 
-/// psABI, integer register convention: s0..s11 = x8, x9, x18..x27.
+/// psABI, integer register convention ("Preserved across calls? Yes"): s0..s11 = x8, x9, x18..x27.
 #[rustfmt::skip]
 const CALLEE_SAVED: [Register; 12] = [
     Register(8), Register(9), Register(18), Register(19), Register(20), Register(21), Register(22), Register(23),

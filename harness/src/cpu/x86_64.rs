@@ -24,10 +24,10 @@ pub(super) static CPU: Cpu = Cpu {
     disassembler,
 };
 
-/// psABI 3.2.1: rbx, rbp, r12..r15.
+/// psABI 3.2.1: "Registers %rbp, %rbx and %r12 through %r15 'belong' to the calling function".
 const CALLEE_SAVED: [Register; 6] = [Register(3), Register(6), Register(12), Register(13), Register(14), Register(15)];
 
-/// Instructions that enter or leave an exception and that capstone 5 puts in no such group.
+/// Instructions that enter or leave an exception, but that capstone 5 puts in no such group.
 const EXCEPTIONS: &[&str] = &["syscall", "sysret", "sysretq", "ud2", "ud2b"];
 
 fn flow(address: u64, bytes: &[u8]) -> Flow {
@@ -65,7 +65,7 @@ mod tests {
     use crate::cpu::FlowKind::{Call, Exception, Jump, Return, Sequential};
 
     #[test]
-    fn transfers_are_told_apart() {
+    fn transfers_are_classified() {
         for (bytes, kind, target) in [
             (&[0x90_u8][..], Sequential, None),           // nop
             (&[0xe8, 0x0b, 0, 0, 0], Call, Some(0x1010)), // call .+16

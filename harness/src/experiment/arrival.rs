@@ -9,22 +9,22 @@ pub struct PointFilter<'a> {
     pub within: &'a [String],
     /// The functions in which the first exception of a nested run is taken; empty: all.
     pub outer: &'a [String],
-    /// How many arrivals at one instruction.
+    /// How many arrivals at each instruction.
     pub max_visits: u64,
 }
 
-/// One instruction that ran and can be a point.
+/// An instruction that ran and can be a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Site {
     /// Its address.
     pub pc: u64,
-    /// How often the guest came here.
+    /// How often the guest arrived here.
     pub arrivals: u64,
-    /// How many of the arrivals were points; the number of the present one.
+    /// How many of the arrivals were points; also the number of the latest one.
     pub visits: u64,
 }
 
-/// The place of an instruction among the sites.
+/// Whether an instruction is among the sites, and at which index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Unseen,
@@ -35,7 +35,7 @@ enum Place {
 /// A point: one arrival at an instruction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arrival {
-    /// The place of its instruction in [`Sites`].
+    /// The index of its instruction in [`Sites`].
     pub site: usize,
     /// The instruction's address.
     pub pc: u64,
@@ -55,17 +55,17 @@ pub(super) struct Sites<'p> {
 }
 
 impl<'p> Sites<'p> {
-    /// None yet.
+    /// No sites yet.
     pub(super) fn new(guest: &'p Guest, filter: PointFilter<'p>) -> Self {
         Self { guest, filter, places: CodeMap::new(guest, Place::Unseen), sites: Vec::new() }
     }
 
-    /// All of them, when the run is over.
+    /// The sites, when the run is over.
     pub(super) fn finish(self) -> Vec<Site> {
         self.sites
     }
 
-    /// Counts an arrival, which can really be interrupted. The point, if it is one.
+    /// Counts an arrival and returns the point, if it is one; as reachable.
     pub(super) fn arrive(&mut self, pc: u64) -> Option<Arrival> {
         let place = self.places.get_mut(pc)?;
         if *place == Place::Unseen {
@@ -87,13 +87,13 @@ impl<'p> Sites<'p> {
         Some(Arrival { site, pc, visit: counts.visits, reachable: true })
     }
 
-    /// Counts one more walk at a point where there are many to an arrival.
+    /// Counts another visit at a point that has several for one arrival (corrupt stacks).
     pub(super) fn arrive_again(&mut self, at: Arrival) -> Arrival {
         self.sites[at.site].visits += 1;
         Arrival { visit: self.sites[at.site].visits, ..at }
     }
 
-    /// The last arrival at its instruction was no point after all.
+    /// Uncounts the latest arrival at an instruction, which was not a point after all.
     pub(super) fn cancel(&mut self, at: Arrival) {
         self.sites[at.site].visits -= 1;
     }

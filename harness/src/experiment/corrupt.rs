@@ -1,5 +1,5 @@
-//! Stacks that are not what they should be: each frame record of the true chain is damaged in each of these ways, on a copy,
-//! and every subject walks. Nobody has to be right then; but nobody may be wrong and claim to be right, nor fail to end.
+//! Corrupt stacks: each frame record of the true chain is damaged in each of several ways, on a copy, and every subject walks.
+//! A walk need not be right then; but it must not claim to be right when it is wrong, and it must end.
 
 use std::ops::ControlFlow;
 
@@ -11,22 +11,22 @@ use crate::subject::{GuestTarget, KunwindSubject, Question, Subject as _};
 /// One way to damage a frame record, whose words are the caller's frame pointer and the return address.
 #[derive(Debug, Clone, Copy)]
 enum Damage {
-    /// One bit of the frame pointer, so that it points at other stack memory.
+    /// One bit of the frame pointer is flipped, so that it points at other stack memory.
     Flip,
-    /// Both words are zero, as in a metadata record or at the end.
+    /// Both words are zero, as in a metadata record or at the end of the chain.
     Truncate,
-    /// The frame pointer is the record's own.
+    /// The frame pointer points at its own record.
     Loop,
     /// The frame pointer is misaligned.
     Misalign,
-    /// The frame pointer is the next one but one: a frame is left out.
+    /// The frame pointer is the next record's: a frame is left out.
     Shortcut,
 }
 
 impl Damage {
     const ALL: [Self; 5] = [Self::Flip, Self::Truncate, Self::Loop, Self::Misalign, Self::Shortcut];
 
-    /// The changed words of the record at `at`; nothing where the damage is none.
+    /// The changed words of the record at `at`; `None` if a word cannot be read.
     fn words(self, at: u64, own_fp: u64, target: &GuestTarget<'_>) -> Option<Vec<(u64, u64)>> {
         let fp = target.memory.read_u64(at)?;
         Some(match self {
@@ -55,7 +55,7 @@ pub(super) fn ask_all(
     let Question { pc, regs, target, .. } = *question;
     let cpu = target.program.guest.cpu;
     let offset = cpu.abi.frame_record.offset_from_fp;
-    // The records of the undamaged chain, by the plainest walk there is: each entry's frame pointer names the next one.
+    // The records of the undamaged chain, by the plainest walk: each entry's frame pointer leads to the next record.
     let mut records = Vec::new();
     let _ = KunwindSubject::frame_record(cpu).walk(question, &mut |entry| {
         records.extend(entry.regs.get(cpu.abi.fp).map(|fp| fp.wrapping_add_signed(offset)));

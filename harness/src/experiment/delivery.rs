@@ -1,7 +1,7 @@
-//! Real exceptions: the CPU takes one in place of an instruction, the guest's own entry, handler and exit code runs, and
-//! walks start inside the handler, at the guest's marker functions.
+//! Real exceptions: the CPU takes one before an instruction, the guest's own entry, handler and exit code runs, and walks start
+//! inside the handler, at the guest's marker functions.
 //!
-//! When the handler has returned, every register and every live stack word must be what it was, or the run is void.
+//! When the handler has returned, every register and every live stack word must be as before, or the run is void.
 
 use super::arrival::{Site, Sites};
 use super::nesting::Nesting;
@@ -21,16 +21,16 @@ use crate::trace::{Action, Memory, Observer, Point, RegisterSet};
 struct Delivered {
     pc: u64,
     sp: u64,
-    /// The point that it is; the outer one of two exceptions is none.
+    /// Its point; `None` for the outer of two exceptions.
     point: Option<Arrival>,
     /// The task that was interrupted.
     task: u64,
-    /// The truth when it was taken: when it is the truth again, the handler has returned.
+    /// The truth when it was taken. When it is the truth again, the handler has returned.
     truth: Truth,
-    /// The register with the interrupt mask and the flags, as far as an exception brings it back.
+    /// The bits of the status register that an exception restores.
     status: u64,
     registers: Vec<u64>,
-    /// The live part of each stack: its lowest live address, and the words from there on.
+    /// The live part of each stack: its lowest live address, and the words from there up.
     stacks: Vec<(u64, Vec<u64>)>,
     was_walked: bool,
 }
@@ -49,16 +49,16 @@ pub(super) struct Delivery<'p, 'v> {
     /// SP, FP, the link registers, the first argument.
     marker_set: RegisterSet,
     all_registers: RegisterSet,
-    /// The task that runs the subject function, and the truth at its entry, while it runs.
+    /// While the subject function runs: its task, and the truth at its entry.
     began: Option<(u64, Truth)>,
     delivered: Vec<Delivered>,
-    /// The walks of the user's stack that are still to be made.
+    /// The deferred walks of user stacks.
     deferred: Deferred,
-    /// Of a nested run.
+    /// In a nested run.
     nesting: Option<Nesting<'p>>,
     /// The name of the outer exception of a nested point.
     within: Option<String>,
-    /// Of guests that rewrite return addresses.
+    /// In guests with return hooks.
     locator: Option<Locator<'p>>,
     contradiction: Option<String>,
 }
@@ -68,7 +68,7 @@ impl<'p, 'v> Delivery<'p, 'v> {
     ///
     /// # Errors
     ///
-    /// [`Error::MissingSymbol`] when the guest is no kernel guest.
+    /// [`Error::MissingSymbol`] when the guest is not a kernel guest.
     pub(super) fn new(
         program: &'p Program,
         columns: &'p [Column<'p>],
@@ -80,7 +80,7 @@ impl<'p, 'v> Delivery<'p, 'v> {
     ) -> Result<Self, Error> {
         let cpu = program.guest.cpu;
         let is_nested = kind == Interruption::Nested;
-        // In a nested run the points are those of the second exception, at every arrival.
+        // In a nested run, the points are all arrivals of the second exception.
         let judged = if is_nested { PointFilter { max_visits: u64::MAX, ..filter } } else { filter };
         let at_markers = [cpu.sp, cpu.abi.fp, cpu.arguments[0]].into_iter().chain(cpu.abi.ra);
         Ok(Self {
@@ -104,13 +104,12 @@ impl<'p, 'v> Delivery<'p, 'v> {
         })
     }
 
-    /// Follows the subject function's life.
+    /// Notes when the subject function starts and ends.
     fn follow(&mut self, at: &Point<'_>) {
         let (task, truth) = (self.oracle.task(), self.oracle.truth());
         match &self.began {
             None if at.pc == self.kernel.subject => self.began = Some((task, truth.clone())),
-            // Its caller resumes: what is on the stack is what was there before the call. A boot function has no caller and
-            // never ends.
+            // Its caller resumes: the truth is again that from before the call. A boot function has no caller and never ends.
             Some((of, began))
                 if task == *of
                     && self.delivered.is_empty()
@@ -123,7 +122,7 @@ impl<'p, 'v> Delivery<'p, 'v> {
         }
     }
 
-    /// Whether the last exception's handler has just returned. Everything must be as it was.
+    /// Whether the last exception's handler has just returned. Compares the state with that before the exception.
     fn returns(&mut self, at: &Point<'_>) -> bool {
         let Some(last) = self.delivered.last() else { return false };
         if at.pc != last.pc || self.oracle.task() != last.task || !self.oracle.truth().is_same(&last.truth) {
@@ -141,7 +140,7 @@ impl<'p, 'v> Delivery<'p, 'v> {
         let guest = &self.program.guest;
         let place = guest.symbols.name(before.pc);
         if !before.was_walked && self.kind.preempts() {
-            // The exit path may not preempt what has interrupts masked or runs on another stack: that is no point.
+            // The exit path must not preempt code that has interrupts masked or runs on another stack: not a point.
             self.cancel(before.point);
         } else if !before.was_walked {
             self.contradiction = Some(format!("at {place}: the handler returned without calling its marker"));
@@ -154,21 +153,21 @@ impl<'p, 'v> Delivery<'p, 'v> {
             if then != now {
                 let name = guest.cpu.abi.register_name(register);
                 self.contradiction =
-                    Some(format!("at {place}: {name} was {then:#x} before the exception and is {now:#x} behind it"));
+                    Some(format!("at {place}: {name} was {then:#x} before the exception and is {now:#x} after it"));
             }
         }
         let status = at.status(guest.cpu);
         if status != before.status {
             let then = before.status;
             self.contradiction = Some(format!(
-                "at {place}: the status register was {then:#x} before the exception and is {status:#x} behind it"
+                "at {place}: the status register was {then:#x} before the exception and is {status:#x} after it"
             ));
         }
         for (low, words) in &before.stacks {
             for (address, then) in (*low..).step_by(8).zip(words) {
                 if at.memory.read_u64(address) != Some(*then) {
                     self.contradiction = Some(format!(
-                        "at {place}: the live stack word at {address:#x} was {then:#x} before the exception"
+                        "at {place}: the live stack word at {address:#x} was {then:#x} before the exception and has changed"
                     ));
                 }
             }
@@ -182,19 +181,19 @@ impl<'p, 'v> Delivery<'p, 'v> {
         }
     }
 
-    /// Notes the state before an exception.
+    /// Saves the state before an exception.
     fn snapshot(&self, at: &Point<'_>, point: Option<Arrival>) -> Delivered {
         let cpu = self.program.guest.cpu;
         let mut registers = vec![0; usize::from(cpu.registers)];
         at.read_values(&self.all_registers, &mut registers);
         let sp = registers[usize::from(cpu.sp.0)];
-        // Of each stack, what is above SP, or above the lowest CFA of an activation that waits there.
+        // The live part of each stack is above SP, or above the lowest CFA of an activation that waits on it.
         let truth = self.oracle.truth().clone();
         let in_kernel = truth.of_kernel();
         let cfas = in_kernel.activations().map(|activation| activation.cfa);
         let tops: Vec<u64> = cfas.chain([sp]).collect();
         let is_user = at.is_user();
-        // Once user mode runs, the kernel's stack is empty, whatever still waits on it.
+        // While user mode runs, the kernel's stack is empty, even if activations still wait on it.
         let bounds = self.program.bounds.iter().filter(|bounds| !is_user || bounds.contains(sp, 1));
         let stacks = bounds.filter_map(|bounds| {
             let low = tops.iter().copied().filter(|top| bounds.low <= *top && *top < bounds.high).min()?;
@@ -215,7 +214,7 @@ impl<'p, 'v> Delivery<'p, 'v> {
         }
     }
 
-    /// The handler is at its marker: walks of the running task, from the handler's frame and from the pt_regs.
+    /// The handler is at its marker: walks the running task, from the handler's frame and from pt_regs.
     fn walk_here(&mut self, at: &Point<'_>) {
         let Some(last) = self.delivered.last_mut() else { return };
         // In a nested run, the outer handler's walk is not a point.
@@ -243,11 +242,11 @@ impl<'p, 'v> Delivery<'p, 'v> {
         };
         let stacks = super::task::offered(self.program, at.memory, task, true);
         let target = GuestTarget::new(self.program, at.memory, &stacks, Some(task));
-        // The walk from the handler's frame begins with the marker's caller; that from pt_regs with the interrupted pc.
+        // The walk from the handler's frame starts at the marker's caller, the walk from pt_regs at the interrupted pc.
         let truth = self.oracle.truth();
         let of_current = truth.without(1).of_kernel();
         let boundary = truth.activations().position(|activation| activation.cause != Cause::Call);
-        // pt_regs of user mode are no start: the kernel has no stack below them.
+        // No walk starts from pt_regs of user mode: there is no older kernel frame.
         let of_regs = boundary
             .filter(|boundary| truth.activations().nth(*boundary).is_some_and(|it| it.cause == Cause::Exception))
             .map(|boundary| truth.without(boundary + 1).of_kernel());
@@ -258,13 +257,13 @@ impl<'p, 'v> Delivery<'p, 'v> {
             match (column.start, &of_regs) {
                 (Start::Current, _) => self.visit.walk(point, within, column, &current, &of_current),
                 (Start::Regs, Some(of_regs)) => self.visit.walk(point, within, column, &from_regs, of_regs),
-                // User: when the kernel returns to user mode.
+                // `User` walks are made when the kernel returns to user mode.
                 (Start::Regs | Start::User | Start::Live | Start::Task, _) => {}
             }
         }
     }
 
-    /// The interrupted registers as the guest's entry code saved them, which must be what they were.
+    /// The interrupted registers as the guest's entry code saved them; pc and SP must be those that were interrupted.
     fn pt_regs(&mut self, memory: &dyn Memory, address: u64, pc: u64, sp: u64) -> Option<(CodeAddress, Regs)> {
         let guest = &self.program.guest;
         let (saved_pc, regs) = user::saved(self.program, memory, address)?;
@@ -278,7 +277,7 @@ impl<'p, 'v> Delivery<'p, 'v> {
         Some((CodeAddress::Interrupted(pc), regs))
     }
 
-    /// Another task is at its marker: walks of the task that it was given, from its saved context.
+    /// Another task is at its marker: walks the task that it was given, from that task's saved context.
     fn walk_task(&mut self, at: &Point<'_>) {
         let program = self.program;
         let cpu = program.guest.cpu;
@@ -292,16 +291,16 @@ impl<'p, 'v> Delivery<'p, 'v> {
             self.contradiction = Some("the task that is switched out has no saved context".to_owned());
             return;
         };
-        // A task that never ran has nothing on its stack, and begins where its context says.
+        // A task that never ran has an empty stack, and starts where its context says.
         let resume = truth.activations().next().map_or(pc, |activation| activation.resume);
         if pc != resume {
             let (saved, true_pc) = (program.guest.symbols.name(pc), program.guest.symbols.name(resume));
             self.contradiction =
-                Some(format!("the saved context of the task resumes at {saved}, the task at {true_pc}"));
+                Some(format!("the task's saved context says that it resumes at {saved}, but it resumes at {true_pc}"));
             return;
         }
         let point = match self.delivered.last_mut() {
-            // One walk for each exception, and only of the task that took it.
+            // One walk per exception, and only of the task that took it.
             Some(last) if last.task == address && !last.was_walked => {
                 last.was_walked = true;
                 last.point
@@ -311,7 +310,7 @@ impl<'p, 'v> Delivery<'p, 'v> {
         };
         let Some(point) = point else { return };
         if self.delivered.is_empty() {
-            // It was not interrupted, it waits in a call of its own.
+            // It was not interrupted but waits in a call that it made.
             self.locate(at, point, address, &truth.without(1), &|register| regs.get(register));
         }
         let stacks = super::task::offered(program, at.memory, task, false);
@@ -327,10 +326,10 @@ impl<'p, 'v> Delivery<'p, 'v> {
         }
     }
 
-    /// Which exception is taken here, if any, and the point that it is.
+    /// Which exception is taken here, if any, and its point.
     fn choose(&mut self, at: &Point<'_>) -> Option<(Exception, Option<Arrival>)> {
         let outer = self.kind.exception()?;
-        // The other task, preempted, would resume only when it is scheduled again: perhaps never.
+        // Never the other task: preempted, it would resume only when it is scheduled again, perhaps never.
         if self.kind.preempts() && self.began.as_ref().is_some_and(|(task, _)| *task != self.oracle.task()) {
             return None;
         }
@@ -344,7 +343,7 @@ impl<'p, 'v> Delivery<'p, 'v> {
                 self.within = Some(nesting.takes_outer(at.pc, sp, fp, self.oracle.truth())?);
                 Some((outer, None))
             }
-            // An event of the firmware leaves the CPU's registers of an exception alone.
+            // A firmware event does not touch the CPU's exception registers (ELR, SPSR).
             (Some(nesting), 1) if self.inner == Exception::Sdei || nesting.can_nest(at.pc) => {
                 Some((self.inner, Some(self.sites.arrive(at.pc)?)))
             }
@@ -352,10 +351,10 @@ impl<'p, 'v> Delivery<'p, 'v> {
         }
     }
 
-    /// What the witnesses of the finished run say, and of a nested one how many outer exceptions there were.
+    /// The testimony of the finished run, the number of outer exceptions if it was nested, and the sites.
     pub(super) fn finish(mut self, text: &Text) -> (Testimony, Option<(u64, u64)>, Vec<Site>) {
         let symbols = &self.program.guest.symbols;
-        // One that was still on its way to its marker when the run ended was no point.
+        // An exception whose handler had not reached its marker when the run ended is not a point.
         let cut_off = self.delivered.iter().filter(|pending| !pending.was_walked).map(|pending| pending.point);
         for point in cut_off.collect::<Vec<_>>() {
             self.cancel(point);
@@ -406,7 +405,7 @@ impl Observer for Delivery<'_, '_> {
         if self.oracle.is_void() || self.contradiction.is_some() {
             return Action::Stop;
         }
-        // Not twice before the same instruction.
+        // Do not deliver twice before the same instruction.
         if has_returned || self.began.is_none() {
             return Action::Continue;
         }
@@ -422,7 +421,7 @@ impl Observer for Delivery<'_, '_> {
         Action::Deliver { exception, write }
     }
 
-    /// A fault of the guest's own: an arrival of its own, at an instruction that may have been interrupted before.
+    /// A fault of the guest's own is an arrival of its own, at an instruction that may already have been interrupted.
     fn faulted(&mut self, at: &Point<'_>) {
         let is_judged = self.began.is_some() && self.kind.exception().is_some() && !self.kind.walks_task();
         if is_judged && let Some(point) = self.sites.arrive(at.pc) {
@@ -434,7 +433,7 @@ impl Observer for Delivery<'_, '_> {
 }
 
 impl Delivery<'_, '_> {
-    /// Looks for a return address of this task that is not in its frame.
+    /// Looks for a displaced return address of this task.
     fn locate(
         &mut self,
         at: &Point<'_>,
@@ -449,7 +448,7 @@ impl Delivery<'_, '_> {
         }
     }
 
-    /// Shows a point as it stands before its exception.
+    /// Shows a point, in its state before the exception.
     fn show(&mut self, at: &Point<'_>, point: Arrival, before: &Delivered) {
         self.visit.point(point, self.within.as_deref(), at);
         let register = |register: Register| before.registers.get(usize::from(register.0)).copied();

@@ -1,5 +1,5 @@
-//! Every point of a run, every subject at each: the experiment drives a run, keeps the truth, and shows a [`Visit`] each walk that is
-//! to be made. What comes of the walks is the visit's affair.
+//! Every point of a run, every subject at each point. The experiment drives a run, keeps the truth, and shows a [`Visit`] every
+//! walk that is to be made. The visit decides what to do with it.
 
 mod arrival;
 mod corrupt;
@@ -26,9 +26,9 @@ pub use arrival::{Arrival, PointFilter, Site};
 /// One subject with one start: a column of the listing.
 #[derive(Clone, Copy)]
 pub struct Column<'p> {
-    /// Its place among the columns.
+    /// Its index among the columns.
     pub index: usize,
-    /// Who is asked.
+    /// The subject that walks.
     pub subject: &'p dyn Subject,
     /// Where the walks start.
     pub start: Start,
@@ -48,7 +48,7 @@ impl Column<'_> {
     }
 }
 
-/// The columns of a run that is interrupted like this, for these subjects.
+/// The columns of these subjects in a run with this kind of interruption.
 #[must_use]
 pub fn columns<'p>(subjects: &[&'p dyn Subject], kind: Interruption) -> Vec<Column<'p>> {
     let starts = |subject: &dyn Subject| -> &[Start] {
@@ -70,10 +70,10 @@ pub trait Visit {
         let _ = (at, within, machine);
     }
 
-    /// A walk of one column is to be made now: the answer to the question should be the truth.
+    /// A walk of one column is due. The answer to the question should be the truth.
     fn walk(&mut self, at: Arrival, within: Option<&str>, column: &Column<'_>, question: &Question<'_>, truth: &Truth);
 
-    /// The youngest return address that is not where a call or an ordinary frame leaves it is in these places.
+    /// The youngest displaced return address is in these places.
     fn places(&mut self, at: Arrival, found: &AddressPlaces, truth: &Truth) {
         let _ = (at, found, truth);
     }
@@ -83,13 +83,13 @@ pub trait Visit {
         let _ = at;
     }
 
-    /// The arrival was no point after all: no walk was made.
+    /// The arrival was not a point after all: no walk was made.
     fn cancelled(&mut self, at: Arrival) {
         let _ = at;
     }
 }
 
-/// What is run, and what of it is interrupted how.
+/// What to run, and how to interrupt it.
 #[derive(Debug)]
 pub struct Experiment<'p> {
     /// The guest.
@@ -98,20 +98,20 @@ pub struct Experiment<'p> {
     pub text: &'p Text,
     /// The kind of interruption.
     pub kind: Interruption,
-    /// Who is asked, from where.
+    /// The subjects, with their starts.
     pub columns: &'p [Column<'p>],
-    /// How many arrivals at one instruction are judged.
+    /// How many arrivals at each instruction are judged.
     pub max_visits: u64,
 }
 
 /// What an experiment found besides the walks.
 #[derive(Debug)]
 pub struct Found {
-    /// What the witnesses of the truth say.
+    /// The testimony of the witnesses.
     pub testimony: Testimony,
     /// The instructions that were points.
     pub sites: Vec<Site>,
-    /// Of nested exceptions: how many outer ones there were, and into how many of them something was nested.
+    /// In a nested run: how many outer exceptions there could have been, and how many were delivered (the rest were folded).
     pub outer: Option<(u64, u64)>,
     /// How long the run took.
     pub ran_for: Duration,
@@ -149,13 +149,13 @@ impl Experiment<'_> {
     }
 }
 
-/// The words that an interrupted run must leave as an undisturbed one does, in the order of [`Program::lasting_words`].
+/// The values of [`Program::lasting_words`], in that order: an interrupted run must leave them as an undisturbed one does.
 #[must_use]
 pub fn lasting_words(program: &Program, memory: &dyn Memory) -> Vec<u64> {
     program.lasting_words().map(|address| memory.read_u64(address).unwrap_or_default()).collect()
 }
 
-/// Why the run is void, if the exceptions left a mark.
+/// Why the run is void, if the exceptions have changed a lasting word.
 fn changed(program: &Program, before: &[u64], memory: &dyn Memory) -> Option<String> {
     let (address, then, now) = program
         .lasting_words()
@@ -163,5 +163,5 @@ fn changed(program: &Program, before: &[u64], memory: &dyn Memory) -> Option<Str
         .map(|(address, then)| (address, *then, memory.read_u64(address).unwrap_or_default()))
         .find(|(_, then, now)| then != now)?;
     let name = program.guest.symbols.name_of_data(address);
-    Some(format!("the exceptions changed {name} for good: {now:#x} instead of {then:#x}; is it missing from .scratch?"))
+    Some(format!("the exceptions left {name} changed: {now:#x} instead of {then:#x}; is it missing from .scratch?"))
 }

@@ -1,5 +1,5 @@
-//! Where a second exception can be taken inside of the first one's entry, handler and exit, and into which of the first ones
-//! one is put.
+//! Where a second exception can be taken inside the first one's entry, handler and exit, and which outer exceptions are
+//! delivered for it.
 
 use std::collections::BTreeSet;
 
@@ -12,11 +12,11 @@ pub(super) struct Nesting<'p> {
     program: &'p Program,
     filter: PointFilter<'p>,
     visits: CodeMap<u64>,
-    /// The guest's marks, by address, and whether an exception may be nested from there on.
+    /// The guest's labels, by address, and whether an exception may be nested from there on.
     marks: &'p [(u64, bool)],
-    /// The states into which something has been nested already: the interrupted pc, SP, the frame pointer, and where the true
-    /// trace's activations go on. Two interrupts with the same key differ in data alone, at which no unwinder looks that walks by
-    /// records or by rows from SP and the frame pointer.
+    /// The states that have been interrupted already: pc, SP, the frame pointer, and where the activations of the true trace
+    /// resume. Two interrupts with the same key differ only in data that no unwinder reads which walks by records, or by rows
+    /// from SP and the frame pointer.
     known: BTreeSet<Vec<u64>>,
     /// How many outer exceptions there could have been.
     pub(super) seen: u64,
@@ -28,12 +28,12 @@ impl<'p> Nesting<'p> {
         Self { program, filter, visits, marks: &program.conventions.nesting, known: BTreeSet::new(), seen: 0 }
     }
 
-    /// How many outer exceptions there were.
+    /// How many outer exceptions were delivered.
     pub(super) fn delivered(&self) -> u64 {
         self.known.len() as u64
     }
 
-    /// Whether the instruction's present arrival is to be interrupted, and its name if it is.
+    /// The name of the outer exception to deliver at this arrival, if one is.
     pub(super) fn takes_outer(&mut self, pc: u64, sp: u64, fp: u64, truth: &Truth) -> Option<String> {
         let symbols = &self.program.guest.symbols;
         let is_outer = |function: &Symbol| self.filter.outer.contains(&function.name);
@@ -50,8 +50,8 @@ impl<'p> Nesting<'p> {
         self.known.insert(key).then(|| format!("{}#{visits}:irq", symbols.name(pc)))
     }
 
-    /// Whether an exception that is taken here leaves the first one's state alone. The guest says so with labels (KERNEL.md):
-    /// from `nest_to_*` on, up to `nest_from_*` or the end of the function, the CPU's registers hold the only copy of it.
+    /// Whether an exception taken here leaves the first one's state intact. The guest declares it with labels (KERNEL.md):
+    /// from `nest_to_*` up to `nest_from_*` or the end of the function, the CPU's registers hold the only copy of that state.
     pub(super) fn can_nest(&self, pc: u64) -> bool {
         let symbols = &self.program.guest.symbols;
         let Some(function) = symbols.function_at(pc) else { return false };
@@ -59,7 +59,7 @@ impl<'p> Nesting<'p> {
         let mut marks = self.marks.iter().filter(|(at, _)| range.contains(at));
         match marks.clone().rev().find(|(at, _)| *at <= pc) {
             Some((_, can_nest)) => *can_nest,
-            // Before the first label it is the other way round; without labels there is nothing to lose.
+            // Before the first label the opposite holds; without labels there is nothing to lose.
             None => marks.next().is_none_or(|(_, can_nest)| !can_nest),
         }
     }

@@ -1,5 +1,5 @@
-//! The probe: walks start from the live registers at the point, and nothing is disturbed. In a kernel guest they are given the
-//! running task, as a walk from an ideal NMI on a stack of its own would be.
+//! The probe: walks start from the live registers at the point, and nothing is disturbed. In a kernel guest the walk knows the
+//! running task, like a walk from an ideal NMI with a stack of its own.
 
 use super::arrival::{Site, Sites};
 use super::task::{Locator, offered, task};
@@ -11,7 +11,7 @@ use crate::scenario::Text;
 use crate::subject::{GuestTarget, Question};
 use crate::trace::{Action, Observer, Point, RegisterSet};
 
-/// Watches a run and asks every subject at every point. What it keeps grows with the code, not with the number of points.
+/// Watches a run and asks every subject at every point. Its memory grows with the code, not with the number of points.
 pub(super) struct Probe<'p, 'v> {
     program: &'p Program,
     oracle: Oracle<'p>,
@@ -19,7 +19,7 @@ pub(super) struct Probe<'p, 'v> {
     columns: &'p [Column<'p>],
     visit: &'v mut dyn Visit,
     registers: RegisterSet,
-    /// Of guests that rewrite return addresses.
+    /// In guests with return hooks.
     locator: Option<Locator<'p>>,
 }
 
@@ -79,7 +79,7 @@ impl<'p, 'v> Probe<'p, 'v> {
         }
     }
 
-    /// What the witnesses of the finished run say, and which instructions were points.
+    /// The testimony of the finished run, and the sites.
     pub(super) fn finish(self, text: &Text) -> (Testimony, Vec<Site>) {
         (self.oracle.finish(&text.never_resumes), self.sites.finish())
     }

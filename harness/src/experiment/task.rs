@@ -1,4 +1,4 @@
-//! What a walk is offered of the task whose stack it walks.
+//! What a walk is told about the task whose stack it walks.
 
 use kunwind::{RetStack, StackBounds, Task};
 
@@ -9,7 +9,7 @@ use crate::oracle::{Activation, AddressPlaces, LiveWords, MachineView, Truth, di
 use crate::scenario::Text;
 use crate::trace::{Memory, Point, RegisterSet};
 
-/// The stacks that a walk of this task may be offered: its own, and the CPU's, but none of another task or of user mode.
+/// The stacks that a walk of this task is offered: its own and, if `with_cpu`, the CPU's; never another task's or user mode's.
 pub(super) fn offered(program: &Program, memory: &dyn Memory, task: Task, with_cpu: bool) -> Vec<StackBounds> {
     let kernel = program.conventions.kernel.as_ref();
     let tasks = kernel.map_or(&[][..], |kernel| &kernel.tasks);
@@ -36,25 +36,25 @@ pub(super) fn task(program: &Program, memory: &dyn Memory, address: u64) -> Opti
     Some(Task { stack, ret_stack, rethooks: place.and_then(|place| place.rethooks), fork_entry })
 }
 
-/// Functions that a trace may leave out and that never resume, by their addresses: a trampoline's call that only made room for an
-/// address, or a call that live patching has redirected.
+/// The addresses of functions that a trace may leave out and that never resume: trampolines whose call only made room for an
+/// address, or functions whose return live patching has redirected.
 pub(super) fn gone(program: &Program, text: &Text) -> Vec<u64> {
     let functions = program.guest.symbols.functions().iter();
     let is_gone = |name: &String| text.omissible.contains(name) && text.never_resumes.contains(name);
     functions.filter(|function| is_gone(&function.name)).map(|function| function.address).collect()
 }
 
-/// Looks, in guests that rewrite return addresses, for those that are not in their frames.
+/// Looks for displaced return addresses, in guests with return hooks.
 pub(super) struct Locator<'p> {
     program: &'p Program,
-    /// Which words of the stacks mean something.
+    /// Which stack words are live.
     live: LiveWords,
     gone: Vec<u64>,
     sp: RegisterSet,
 }
 
 impl<'p> Locator<'p> {
-    /// Nothing, in a guest that rewrites no return addresses.
+    /// `None` in a guest without return hooks.
     pub(super) fn new(program: &'p Program, text: &Text) -> Option<Self> {
         program.conventions.rewrites_returns().then(|| Self {
             program,
@@ -76,8 +76,8 @@ impl<'p> Locator<'p> {
         self.live.follow(sp[0], &self.program.layout);
     }
 
-    /// The places of the youngest return address, of the task whose structure is at `task`, that is neither in its frame nor in a
-    /// link register; nothing if all are.
+    /// The places of the youngest displaced return address of the task whose structure is at `task`; `None` if none is
+    /// displaced.
     pub(super) fn locate(
         &self,
         memory: &dyn Memory,

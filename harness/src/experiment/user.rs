@@ -1,5 +1,5 @@
-//! Walks of the user's stack that are put off: a walk that is asked for in an interrupt is made when the kernel is about to return
-//! to user mode, because only there it may wait for user memory. So all that ask during one stay in the kernel get the same.
+//! Deferred walks of user stacks: a walk that is requested in an interrupt is made when the kernel is about to return to user
+//! mode, because only there may it fault user memory in. All requests during one stay in the kernel get the same walk.
 
 use kunwind::StackBounds;
 
@@ -18,9 +18,11 @@ pub(super) struct Deferred {
     requests: Vec<Request>,
 }
 
-/// A point in the kernel, and what had entered it there.
+/// A request for a walk.
 struct Request {
+    /// The point that requested it.
     point: Arrival,
+    /// User mode's part of the truth, which identifies the stay in the kernel.
     user: Truth,
 }
 
@@ -29,7 +31,7 @@ impl Deferred {
         Self { walk_user: program.conventions.walk_user(), requests: Vec::new() }
     }
 
-    /// An exception has returned to kernel code, or to user mode: then there was nothing to put off.
+    /// An exception has returned. Notes a request if it returned to kernel code that was entered from user mode.
     pub(super) fn request(&mut self, point: Arrival, truth: &Truth) {
         if self.walk_user.is_some()
             && let Some(user) = truth.of_user()
@@ -38,10 +40,12 @@ impl Deferred {
         }
     }
 
-    /// The kernel is at its marker: walks for all points since the entry from user mode. `interrupted` is the exception that
-    /// was the entry, if it was one that was delivered, with the truth before it.
+    /// The kernel is at its marker: makes the walks of all points since the entry from user mode. `interrupted` is the delivered
+    /// exception that entered the kernel, if any, with the truth before it.
     ///
-    /// An error says why the run is void.
+    /// # Errors
+    ///
+    /// Why the run is void.
     pub(super) fn walk(
         &mut self,
         program: &Program,
@@ -51,14 +55,14 @@ impl Deferred {
         truth: &Truth,
         interrupted: Option<(Arrival, &Truth)>,
     ) -> Result<(), String> {
-        // A task that enters user mode for the first time has no stack there.
+        // A task that is about to enter user mode for the first time has no user stack.
         let Some(entry) = truth.of_user() else { return Ok(()) };
         let older = entry.without(1);
         let (pc, regs, pt_regs) = start(program, at, &entry)?;
         let users = program.layout.stacks.iter().filter(|stack| stack.role == StackRole::User);
         let stacks: Vec<StackBounds> = users.map(|stack| stack.bounds).collect();
         let target = GuestTarget::of_user(program, at.memory, &stacks);
-        // What was asked for too late, after the walk, was dropped with its stay in the kernel.
+        // Requests that came after an earlier stay's walk are dropped here.
         let asked = self.requests.drain(..).filter(|request| request.user.is_same(&entry));
         let mut points: Vec<_> = asked.map(|request| request.point).collect();
         let entered = interrupted.filter(|(_, before)| before.is_same(&older));
@@ -73,7 +77,7 @@ impl Deferred {
     }
 }
 
-/// The user's registers as the kernel holds them, which must be what they were; and the address of the pt_regs.
+/// The user registers in pt_regs, and its address. Their pc and SP must be those with which user mode was left.
 fn start(program: &Program, at: &Point<'_>, entry: &Truth) -> Result<(CodeAddress, Regs, u64), String> {
     let cpu = program.guest.cpu;
     let mut live = Regs::none();
@@ -87,7 +91,17 @@ fn start(program: &Program, at: &Point<'_>, entry: &Truth) -> Result<(CodeAddres
     Ok((CodeAddress::Interrupted(pc), regs, address))
 }
 
-/// The pc and the registers in the pt_regs at this address.
+/// Reads the pc and the registers from the pt_regs at this address.
+///
+/// ```text
+///              | the interrupted stack |
+///   SP at the  +-----------------------+   entry code builds pt_regs here, or at the top of another stack
+///   exception  | ...                   |
+///              | pc                    |   address + layout.pc
+///              | ...                   |
+///              | registers             |   address + offset of each (layout.registers)
+///   address -> +-----------------------+
+/// ```
 pub(super) fn saved(program: &Program, memory: &dyn Memory, address: u64) -> Option<(u64, Regs)> {
     let layout = program.conventions.kernel.as_ref()?.pt_regs;
     let mut regs = Regs::none();

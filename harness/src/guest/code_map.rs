@@ -1,14 +1,14 @@
-//! A value for each byte of code: what is asked at every instruction must be found without a search.
+//! A value for each byte of code. It is looked up at every instruction, so the lookup must not search.
 
 use super::Guest;
 
-/// How many neighbouring bytes of code get their values at once.
+/// How many bytes of code are allocated together.
 const CHUNK: usize = 256;
 
-/// The values of a chunk; none until one of them is asked for.
+/// The values of a chunk; allocated when one of them is first looked up.
 type Chunk<T> = Option<Box<[T; CHUNK]>>;
 
-/// A value for each byte of a guest's code. Its size grows with the code that is asked about, not with the code that there is.
+/// A value for each byte of a guest's code. Memory grows with the code that is looked up, not with all the code there is.
 #[derive(Debug)]
 pub struct CodeMap<T> {
     initial: T,
@@ -16,7 +16,7 @@ pub struct CodeMap<T> {
 }
 
 impl<T: Clone> CodeMap<T> {
-    /// The same value for all code.
+    /// A map that holds the same value for all code.
     #[must_use]
     pub fn new(guest: &Guest, initial: T) -> Self {
         let chunks = |bytes: u64| std::iter::repeat_with(|| None).take((bytes as usize).div_ceil(CHUNK)).collect();
@@ -24,7 +24,7 @@ impl<T: Clone> CodeMap<T> {
         Self { initial, ranges: ranges.collect() }
     }
 
-    /// The value at an address of code; nothing outside of the executable segments.
+    /// The value at a code address; `None` outside the executable segments.
     pub fn get_mut(&mut self, address: u64) -> Option<&mut T> {
         let Self { initial, ranges } = self;
         for (start, chunks) in ranges {

@@ -20,7 +20,7 @@ pub struct UnwindSections {
     pub debug_frame: Option<LoadedSection>,
     /// `.eh_frame`.
     pub eh_frame: Option<LoadedSection>,
-    /// `.orc_hints`: what hand-written code says of itself to ORC (guests/x86_64/include/orc.S).
+    /// `.orc_hints`: ORC unwind hints in hand-written code (guests/x86_64/include/orc.S).
     pub orc_hints: Option<LoadedSection>,
 }
 
@@ -95,7 +95,7 @@ fn symbols(header: &FileHeader64<LittleEndian>, data: &[u8]) -> Result<Vec<Symbo
     let mut symbols = Vec::new();
     for symbol in table.iter() {
         let name = symbol.name(endian, table.strings()).map_err(|error| error.to_string())?;
-        // `$x` and the like are the assembler's marks of code and data, not names.
+        // `$x` and the like are mapping symbols (AAELF64), not names.
         let is_place = !symbol.is_undefined(endian) && symbol.st_shndx(endian) != elf::SHN_ABS;
         if is_place && !name.is_empty() && !name.starts_with(b"$") {
             let (value, size) = (symbol.st_value(endian), symbol.st_size(endian));
@@ -115,7 +115,7 @@ fn symbols(header: &FileHeader64<LittleEndian>, data: &[u8]) -> Result<Vec<Symbo
     Ok(symbols)
 }
 
-/// The unwind data of an ELF file, as they stand there.
+/// The sections with unwind data, unparsed.
 fn unwind_sections(header: &FileHeader64<LittleEndian>, data: &[u8]) -> Result<UnwindSections, String> {
     let endian = LittleEndian;
     let sections = header.sections(endian, data).map_err(|error| error.to_string())?;

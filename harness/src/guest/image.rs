@@ -1,4 +1,4 @@
-//! The memory image of a guest before its start.
+//! The initial memory image of a guest.
 
 /// The granularity of permissions, in bytes.
 pub const PAGE: u64 = 0x1000;
@@ -20,7 +20,7 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// The address behind the last byte.
+    /// The address after the last byte.
     #[must_use]
     pub fn end(&self) -> u64 {
         self.address + self.data.len() as u64

@@ -1,4 +1,4 @@
-//! Where the stacks of a run lie, and the lies they are filled with.
+//! Where the stacks of a run are placed, and the poison that fills them.
 
 use kunwind::StackBounds;
 
@@ -32,8 +32,8 @@ pub struct Layout {
 impl Layout {
     /// Lays out the stacks that a guest declares: in the order asked for (low to high), or by name.
     ///
-    /// Each stack is aligned to twice its size, as kernels with VMAP_STACK do it, so that one bit of SP shows an overflow;
-    /// the gaps between them are no stack's.
+    /// Each stack is aligned to twice its size, as in kernels with VMAP_STACK, so that one bit of SP shows an overflow. The
+    /// gaps between stacks belong to none of them.
     ///
     /// # Errors
     ///
@@ -83,7 +83,8 @@ impl Layout {
         Ok(Self { stacks, sp: sp - cfa_mod32, words })
     }
 
-    /// An address relative to the top of the stack that it lies on, which says more than the number; off all stacks the number.
+    /// An address with its distance from the top of its stack, which says more than the number alone; just the number for an
+    /// address on no stack.
     #[must_use]
     pub fn name(&self, address: u64) -> String {
         match self.stack_of(address).map(|index| &self.stacks[index]) {
@@ -99,19 +100,21 @@ impl Layout {
     }
 }
 
-/// Plausible lies for memory that was never written: an unwinder that reads a slot too early must not be right by luck.
+/// Plausible but wrong values for memory that was never written: an unwinder that reads a slot too early must not be right
+/// by luck.
 #[derive(Debug)]
 pub struct Poison {
-    /// Addresses in text that follow no call: no return address can equal one, except in a program that jumps there.
+    /// Text addresses that do not follow a call, so no call can leave one as its return address. (The oracle voids a run in
+    /// which one does.)
     text: Vec<u64>,
     stacks: Vec<StackBounds>,
 }
 
 impl Poison {
-    /// Gathers the candidates of a guest.
+    /// Collects the candidates of a guest.
     #[must_use]
     pub fn new(listing: &Listing, stacks: &[Stack]) -> Self {
-        /// A large image has more candidates than a lie needs.
+        /// Enough variety; a large image has many more candidates.
         const MAX_TEXT: usize = 1 << 14;
         let mut text = Vec::new();
         let mut after_call = false;
@@ -127,13 +130,13 @@ impl Poison {
         Self { text, stacks: stacks.iter().map(|stack| stack.bounds).collect() }
     }
 
-    /// Whether this address is among the text addresses that may be lies.
+    /// Whether poison may hold this text address.
     #[must_use]
     pub fn may_be(&self, address: u64) -> bool {
         self.text.binary_search(&address).is_ok()
     }
 
-    /// The lie at an address; always the same one.
+    /// The poison for the word at this address; always the same.
     #[must_use]
     pub fn word(&self, address: u64) -> u64 {
         let random = scramble(address);
@@ -144,7 +147,7 @@ impl Poison {
             2 => 2,
             3..=5 if !self.text.is_empty() => self.text[(choice as usize) % self.text.len()],
             _ => {
-                // A stack address, aligned like a frame record: half of them a little above, as a real chain has it.
+                // A stack address, aligned like a frame record; half of them lie a little above, as in a real chain.
                 let stack = self.stacks.iter().find(|stack| stack.contains(address, 8)).or(self.stacks.first());
                 let Some(stack) = stack else { return 2 };
                 let size = stack.high - stack.low;
@@ -156,7 +159,7 @@ impl Poison {
     }
 }
 
-/// A value for a register that nobody has set: odd, so that it is no aligned pointer, and in no mapped page.
+/// The initial value of a register: odd, so it is no aligned pointer, and in no mapped page.
 #[must_use]
 pub fn planted(register: u8) -> u64 {
     (scramble(0x5eed + u64::from(register)) >> 8) | 0x0051_0000_0000_0001

@@ -1,4 +1,4 @@
-//! Symbol-relative disassembly: the page on which verdicts are written. A function is disassembled when it is first asked for.
+//! Symbol-relative disassembly, which the listings annotate with verdicts. A function is disassembled on first use.
 
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -16,17 +16,17 @@ pub struct Line {
     pub address: u64,
     /// Its size in bytes.
     pub size: u64,
-    /// Mnemonic and operands; addresses of the guest as symbol+offset, so that a listing survives relinking.
+    /// Mnemonic and operands; guest addresses appear as symbol+offset, so that a listing survives relinking.
     pub text: String,
     /// What it does to the flow of control.
     pub flow: Flow,
 }
 
-/// The functions of a guest, disassembled as far as somebody has looked at them.
+/// The functions of a guest, each disassembled on first use.
 pub struct Listing {
     guest: Arc<Guest>,
     capstone: Capstone,
-    /// By the place of the function in [`super::Symbols::functions`].
+    /// By the function's index in [`super::Symbols::functions`].
     functions: Vec<OnceCell<Vec<Line>>>,
 }
 
@@ -37,7 +37,7 @@ impl std::fmt::Debug for Listing {
 }
 
 impl Listing {
-    /// Disassembles nothing yet.
+    /// A listing of a guest. Disassembles nothing yet.
     ///
     /// # Errors
     ///
@@ -51,13 +51,13 @@ impl Listing {
         Ok(Self { guest, capstone, functions })
     }
 
-    /// The instructions of the function at this place in [`super::Symbols::functions`]. Bytes that are no instruction appear
-    /// as `.byte`.
+    /// The instructions of the function at this index in [`super::Symbols::functions`]. Bytes that are not an instruction
+    /// appear as `.byte`.
     fn of_index(&self, index: usize) -> &[Line] {
         self.functions[index].get_or_init(|| {
             let functions = self.guest.symbols.functions();
             let function = &functions[index];
-            // Where functions overlap, the bytes belong to the one that begins last.
+            // Where functions overlap, the bytes belong to the one that starts last.
             let next = functions.get(index + 1).map_or(u64::MAX, |next| next.address);
             let code = self.guest.bytes_at(function.address);
             let code = &code[..code.len().min(function.size.min(next - function.address) as usize)];
@@ -92,7 +92,7 @@ impl Listing {
         lines.binary_search_by_key(&address, |line| line.address).ok().map(|index| &lines[index])
     }
 
-    /// The instructions of all functions, by address. Disassembles each function when the iterator comes to it.
+    /// The instructions of all functions, by address. Disassembles each function when the iterator reaches it.
     pub fn lines(&self) -> impl Iterator<Item = &Line> {
         (0..self.functions.len()).flat_map(|index| self.of_index(index))
     }

@@ -1,4 +1,4 @@
-//! Guests: an ELF file as a memory image with symbols, and what a kind of guest means.
+//! Guests: an ELF file as a memory image with symbols, and the conventions of each kind of guest.
 
 mod code_map;
 pub mod conventions;
@@ -36,11 +36,11 @@ pub struct Guest {
     pub hash: String,
     /// The CPU it runs on.
     pub cpu: &'static Cpu,
-    /// Its memory before the start, by address; page-aligned and disjoint.
+    /// Its initial memory, by address; page-aligned and disjoint.
     pub segments: Vec<Segment>,
     /// Its symbols.
     pub symbols: Symbols,
-    /// Its unwind data, for unwinders. The oracle does not look at them.
+    /// Its unwind data, for unwinders. The oracle does not look at it.
     pub unwind: UnwindSections,
 }
 

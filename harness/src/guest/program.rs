@@ -1,4 +1,4 @@
-//! A guest with everything that is derived of it once.
+//! A guest with everything that is derived from it once.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,16 +10,16 @@ use super::{Guest, Layout, Listing, Poison, Tables};
 use crate::Error;
 use crate::cpu::Cpu;
 
-/// A guest that is ready to run, with everything that is derived of it once.
+/// A guest that is ready to run, with everything that is derived from it once.
 #[derive(Debug)]
 pub struct Program {
     /// The guest.
     pub guest: Arc<Guest>,
-    /// What its kind of guest means.
+    /// The conventions of its kind.
     pub conventions: Conventions,
     /// Its disassembly.
     pub listing: Listing,
-    /// Where its stacks lie.
+    /// Where its stacks are.
     pub layout: Layout,
     /// What they are filled with.
     pub poison: Poison,
@@ -30,7 +30,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Loads a guest of this repository: [`conventions::mimic`] says what it means.
+    /// Loads a guest of this repository, whose conventions are those of [`conventions::mimic`].
     ///
     /// # Errors
     ///
@@ -39,7 +39,7 @@ impl Program {
         Self::mimic(Guest::load(path, cpu)?, stacks, cfa_mod32)
     }
 
-    /// Derives what a run needs of a loaded guest of this repository.
+    /// Derives what a run needs from a loaded guest of this repository.
     ///
     /// # Errors
     ///
@@ -49,7 +49,7 @@ impl Program {
         Self::new(guest, conventions, stacks, cfa_mod32)
     }
 
-    /// Derives what a run needs of a loaded guest.
+    /// Derives what a run needs from a loaded guest.
     ///
     /// # Errors
     ///
@@ -64,8 +64,8 @@ impl Program {
         Ok(Self { guest, conventions, listing, layout, poison, bounds, tables })
     }
 
-    /// The writable words that an interrupted run must leave as an undisturbed one does: all but the stacks and what the
-    /// conventions call scratch.
+    /// The writable words that an interrupted run must leave as an undisturbed run leaves them: all but the stacks and
+    /// `.scratch`.
     pub fn lasting_words(&self) -> impl Iterator<Item = u64> + '_ {
         let left_out = [self.conventions.scratch.clone(), self.conventions.arena.clone()];
         let segments = self.guest.segments.iter().filter(|segment| segment.writable);

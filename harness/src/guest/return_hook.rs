@@ -1,13 +1,12 @@
-//! Return hooks: who puts trampolines in the place of return addresses, and the fixes for the windows that this leaves. A fix is
-//! made by a build of the guest and an unwinder together. The builds are described in guests/KERNEL.md, the fixes in
-//! docs/atlas.md.
+//! Return hooks replace return addresses by a trampoline's; fixes close the transient windows that this leaves. A fix takes
+//! both a build of the guest and an unwinder. guests/KERNEL.md describes the builds, docs/atlas.md the fixes.
 
 pub use kunwind::Fix;
 
-/// The build of a guest that does as Linux does.
+/// The build of a guest that behaves as Linux does.
 pub const PLAIN: &str = "F0";
 
-/// The return hook at work in a guest, and what its build does about the windows that this leaves.
+/// The return hook in a guest, and the fix that the guest was built with.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ReturnHook {
     /// `fgraph`, `rethook`, ...; a special case follows after a comma.
@@ -24,8 +23,8 @@ impl ReturnHook {
     }
 }
 
-/// The name of the fix that a guest's build and an unwinder make together; nothing if they do not belong together. An unwinder
-/// without a fix of its own is shown with every build.
+/// The name of the fix that a guest's build and an unwinder implement together; `None` if they do not belong together. An
+/// unwinder without a fix of its own goes with every build.
 #[must_use]
 pub fn together(build: &str, fix: Fix) -> Option<&str> {
     match (fix, build) {

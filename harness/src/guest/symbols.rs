@@ -1,4 +1,4 @@
-//! The symbols of a guest, and the names that addresses have by them.
+//! The symbols of a guest, and the names that they give to addresses.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -29,7 +29,7 @@ pub fn name_in(function: Option<&Symbol>, address: u64) -> String {
     }
 }
 
-/// The symbols of a guest. A kernel has some 200,000: what is derived of all of them is made when it is first asked for.
+/// The symbols of a guest. A kernel has some 200,000, so indices over all of them are built on first use.
 #[derive(Debug, Clone)]
 pub struct Symbols {
     all: Vec<Symbol>,
@@ -37,17 +37,17 @@ pub struct Symbols {
     functions: Vec<Symbol>,
     /// For each name the first symbol that has it, as an index into `all`.
     by_name: OnceLock<HashMap<String, usize>>,
-    /// What is no function, by address, as indices into `all`.
+    /// Everything that is not a function, by address, as indices into `all`.
     data: OnceLock<Vec<usize>>,
 }
 
 impl Symbols {
-    /// Sorts symbols out; of several functions at one address, one stands for all.
+    /// Sorts the symbols. One of several functions at the same address stands for all of them.
     #[must_use]
     pub fn new(all: Vec<Symbol>) -> Self {
         let mut functions: Vec<_> =
             all.iter().filter(|symbol| symbol.is_function && symbol.size > 0).cloned().collect();
-        // The first global alias by name stands for all, so that a point has one name.
+        // The first global alias by name stands for all, so that every point has one name.
         functions.sort_by(|left, right| {
             (left.address, !left.is_global, &left.name).cmp(&(right.address, !right.is_global, &right.name))
         });
@@ -93,7 +93,7 @@ impl Symbols {
         &self.functions
     }
 
-    /// The place in [`Symbols::functions`] of the function that holds this address.
+    /// The index in [`Symbols::functions`] of the function that holds this address.
     #[must_use]
     pub fn index_at(&self, address: u64) -> Option<usize> {
         let index = self.functions.partition_point(|function| function.address <= address).checked_sub(1)?;

@@ -1,5 +1,5 @@
-//! The unwind data of a guest as tables: CFI from its sections, SFrame from its own section or made of its CFI, and
-//! ORC made of CFI and hints.
+//! The unwind data of a guest as tables: CFI from its sections, SFrame from its own section or made from its CFI, and ORC
+//! made from CFI and hints.
 
 mod orc;
 
@@ -25,8 +25,8 @@ impl Tables {
     ///
     /// # Errors
     ///
-    /// [`Error::Elf`] when a section cannot be read at all. A function that cannot be read, or not be said in SFrame, is a hole
-    /// in its table.
+    /// [`Error::Elf`] when a section cannot be read at all. A function that cannot be read, or that SFrame cannot represent,
+    /// is a hole in its table.
     pub fn new(guest: &Guest, conventions: &Conventions) -> Result<Self, Error> {
         let reject = |reason: String| Error::Elf { path: guest.path.clone(), reason };
         let abi = guest.cpu.abi;
@@ -40,7 +40,7 @@ impl Tables {
             let cfi = Cfi { section: kind, bytes, readable, address, columns };
             tables.dwarf = Some(DwarfTable::new(&cfi));
             if let Some(abi) = SFrameAbi::of(abi) {
-                // Any address will do, as long as 64 bits reach from there to the code.
+                // Any address from which 64 bits reach the code will do.
                 let address = guest.segments.first().map_or(0, |segment| segment.address);
                 let made =
                     from_cfi(&cfi, abi, Placement::Linked(address)).map_err(|error| reject(error.to_string()))?;
@@ -73,22 +73,21 @@ impl Tables {
         self.orc.as_ref()
     }
 
-    /// Whether there are unwind data of a format.
+    /// Whether there is unwind data in a format.
     #[must_use]
     pub fn has(&self, format: Format) -> bool {
         self.get(format).is_some()
     }
 }
 
-/// The registers of which CFI of this CPU speaks. Where SFrame does not know the CPU, the return address has the column of the
-/// link register.
+/// The CFI columns of this CPU. Where SFrame has no ABI for the CPU, the return address is in the link register's column.
 fn columns(abi: &Abi) -> Option<Columns> {
     let plain =
         |ra| Columns { sp: abi.sp, fp: abi.fp, ra, sp_from_cfa: 0, has_sign_state: false, is_big_endian: false };
     SFrameAbi::of(abi).map(Columns::from).or_else(|| abi.ra.map(plain))
 }
 
-/// An SFrame section as a table. It is asked as a kernel asks it, from its bytes.
+/// An SFrame section as a table. Lookups read its bytes, as in a kernel.
 fn sframe(data: Vec<u8>, address: u64) -> Result<SFrameTable<Vec<u8>>, String> {
     SFrameTable::parse(data, address).map_err(|error| format!(".sframe: {error}"))
 }
@@ -103,7 +102,7 @@ struct DwarfTable {
 struct Rows {
     start: u64,
     size: u64,
-    /// By offset from the start. Behind a row that cannot be read there is none.
+    /// By offset from the start. No row follows one that cannot be read.
     rows: Vec<(u64, Result<Entry, Unsupported>)>,
 }
 

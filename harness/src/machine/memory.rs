@@ -10,14 +10,14 @@ use crate::guest::layout::Stack;
 use crate::guest::{Guest, PAGE, Segment};
 use crate::trace::Memory;
 
-/// Guest memory. The emulator writes to it while the guest runs; the harness reads it while the guest stands still.
+/// Guest memory. The emulator writes to it while the guest runs; the harness reads it while the guest is stopped.
 #[derive(Debug)]
 pub struct GuestMemory {
     /// Writable regions first: stacks are read most.
     pub(super) regions: Vec<Region>,
-    /// The pages between stacks: mapped, but no access is allowed.
+    /// The guard pages between stacks: mapped, but not accessible.
     guards: Vec<Range<u64>>,
-    /// The addresses of words that the harness has written since somebody asked.
+    /// The addresses of the words that the harness has written since the last [`GuestMemory::take_writes`].
     writes: RefCell<Vec<u64>>,
 }
 
@@ -30,7 +30,7 @@ pub(super) struct Region {
     pub(super) bytes: NonNull<u8>,
 }
 
-/// The unit of allocation; its alignment makes host pages of guest pages.
+/// The unit of allocation, aligned so that guest pages are host pages.
 #[repr(C, align(4096))]
 #[derive(Clone)]
 struct Page([u8; PAGE as usize]);
@@ -76,7 +76,7 @@ impl GuestMemory {
         Self { regions, guards: Vec::new(), writes: RefCell::default() }
     }
 
-    /// A copy of a guest's memory as somebody else has it.
+    /// A copy of a guest's memory, wherever that is.
     pub(super) fn copy(guest: &Guest, from: &dyn Memory) -> Self {
         let mut segments = guest.segments.clone();
         for segment in &mut segments {
@@ -93,7 +93,7 @@ impl GuestMemory {
         Self { regions, guards: Vec::new(), writes: RefCell::default() }
     }
 
-    /// Puts bytes back that were there before.
+    /// Restores bytes that were there before.
     pub(super) fn restore(&self, address: u64, bytes: &[u8]) {
         if let Some((region, offset)) =
             self.regions.iter().find_map(|region| Some((region, region.offset(address, bytes.len())?)))
@@ -104,35 +104,35 @@ impl GuestMemory {
         }
     }
 
-    /// Makes guard pages of whatever whole pages lie between the stacks, which are in ascending order. Below the lowest
-    /// one there may be data, so it has no guard.
+    /// Turns the whole pages between the stacks, which are in ascending order, into guard pages. There may be data below the
+    /// lowest stack, so it has none.
     pub(super) fn guard(&mut self, stacks: &[Stack]) {
         let gaps = stacks.windows(2).map(|pair| (pair[0].bounds.high, pair[1].bounds.low));
         let pages = gaps.map(|(low, high)| low.next_multiple_of(PAGE)..high & !(PAGE - 1));
         self.guards = pages.filter(|range| !range.is_empty()).collect();
     }
 
-    /// Whether nothing may touch this address because it lies in a guard page.
+    /// Whether this address lies in a guard page.
     #[must_use]
     pub fn is_guard(&self, address: u64) -> bool {
         self.guards.iter().any(|range| range.contains(&address))
     }
 
-    /// Writes a word while the guest stands still: before its start, or as hardware does when it takes an exception. False
-    /// when it is not mapped, or in a guard page.
+    /// Writes a word while the guest is stopped: before its start, or as the hardware does when it takes an exception. False
+    /// if the word is not mapped, or in a guard page.
     pub fn write_u64(&self, address: u64, value: u64) -> bool {
         !self.is_guard(address)
             && self.regions.iter().any(|region| {
                 let Some(offset) = region.offset(address, 8) else { return false };
                 // SAFETY: the eight bytes are inside the allocation, which Rust code reaches only through raw pointers, and the
-                // guest stands still, as for `read_u64`.
+                // guest is stopped, as for `read_u64`.
                 unsafe { region.bytes.add(offset).cast::<[u8; 8]>().write(value.to_le_bytes()) };
                 self.writes.borrow_mut().push(address);
                 true
             })
     }
 
-    /// Which words the harness has written since this was called last.
+    /// The words that the harness has written since the last call.
     pub(super) fn take_writes(&self) -> Vec<u64> {
         self.writes.take()
     }
@@ -159,8 +159,8 @@ impl Memory for GuestMemory {
     fn read_u64(&self, address: u64) -> Option<u64> {
         self.regions.iter().find_map(|region| {
             let offset = region.offset(address, 8)?;
-            // SAFETY: the eight bytes are inside the allocation. The guest, which alone writes to it during a run, stands
-            // still while this can be called: it runs on this thread, inside `Machine::drive`.
+            // SAFETY: the eight bytes are inside the allocation. Only the guest writes to it during a run, and the guest is
+            // stopped whenever this can be called: it runs on this thread, inside `Machine::drive`.
             let bytes = unsafe { region.bytes.add(offset).cast::<[u8; 8]>().read() };
             Some(u64::from_le_bytes(bytes))
         })

@@ -1,12 +1,12 @@
 //! Runs a guest under Unicorn. The only module that drives the emulator, and the only one with `unsafe` code.
 //!
-//! One forward run, with a hook before every instruction. Memory belongs to the harness and is lent to Unicorn, so that an
-//! observer reads guest memory through plain pointers while the guest stands still.
+//! One forward run, with a hook before every instruction. The harness owns the memory and lends it to Unicorn, so that an
+//! observer reads guest memory through plain pointers while the guest is stopped.
 //!
-//! The traps that shaped this module: with Unicorn's own page walk, kernel addresses do not work on x86-64 and arm64, so
-//! addresses are mapped one to one by a TLB hook, with the exact permission of each page (one permission too many puts every
-//! store on a slow path). The `until` address is translated into the code around it, so it never changes and has a page of
-//! its own. A panic inside a hook would abort the process, so hooks do not panic.
+//! The traps that shaped this module: Unicorn's own page walk loses kernel addresses on x86-64 and arm64, so a TLB hook maps
+//! addresses one to one, with the exact permission of each page (one permission too many puts every store on a slow path).
+//! Unicorn translates the `until` address into the code around it, so it never changes and has a page of its own. A panic
+//! inside a hook would abort the process, so hooks do not panic.
 
 mod core;
 mod memory;
@@ -26,7 +26,7 @@ use self::core::Core;
 pub use memory::GuestMemory;
 pub use second::{Call, call};
 
-/// The registers of a live engine, inside of one of its hooks.
+/// The registers of a live engine, inside one of its hooks.
 struct EngineRegisters {
     engine: *mut uc_engine,
     core: &'static dyn Core,
@@ -34,11 +34,11 @@ struct EngineRegisters {
 }
 
 impl EngineRegisters {
-    /// One by one: Unicorn's batch costs as much, and wants arrays of pointers.
+    /// Reads one register: Unicorn's batch call costs as much per register, and needs arrays of pointers.
     fn register(&self, id: i32) -> u64 {
         let mut value = 0_u64;
-        // SAFETY: the engine lives as long as this value, which is lent to observers inside its hook only. The ids are of
-        // registers of which Unicorn writes at most 64 bits. It fails for no such id.
+        // SAFETY: the engine outlives this value, which observers borrow only inside its hook. Unicorn writes at most 64 bits
+        // for each of these register ids, and fails for none of them.
         unsafe { uc_reg_read(self.engine, id, std::ptr::from_mut(&mut value).cast::<c_void>()) };
         value
     }
@@ -78,9 +78,9 @@ pub struct Context<'a> {
     executed: u64,
     budget: u64,
     stop: Option<Stop>,
-    /// What the firmware keeps of the code that it interrupted; empty while it has interrupted none.
+    /// The interrupted registers that the firmware keeps; empty while it handles no event.
     firmware: Vec<u64>,
-    /// A state of the CPU in kernel mode, for a CPU that needs one to get back there.
+    /// A saved CPU state in kernel mode, for a CPU that needs one to return there.
     kernel_mode: Option<unicorn_engine::Context>,
 }
 
@@ -122,7 +122,7 @@ pub struct Machine<'g> {
 }
 
 impl<'g> Machine<'g> {
-    /// Loads a program, places and poisons its stacks. The run will start at the function `entry`, and start at most `budget`
+    /// Loads a program and places and poisons its stacks. The run will enter the function `entry` and start at most `budget`
     /// instructions.
     ///
     /// # Errors
@@ -159,13 +159,13 @@ impl<'g> Machine<'g> {
         })
     }
 
-    /// Takes the CPU model with everything that the emulator can do.
+    /// Selects the CPU model with every feature that the emulator has.
     pub const fn use_max_cpu(&mut self) {
         self.max_cpu = true;
     }
 
-    /// Runs the guest to its sentinel without watching it: with a hook that does nothing before each instruction, or with
-    /// none. The yardsticks of the benches; there is no budget.
+    /// Runs the guest to its sentinel without an observer: with an empty hook before each instruction, or with no hook. The
+    /// baselines of the benches; there is no budget.
     ///
     /// # Errors
     ///
@@ -199,7 +199,7 @@ impl<'g> Machine<'g> {
         }
     }
 
-    /// A page with what is mapped there.
+    /// Describes a page by what is mapped there.
     fn describe(&self, page: u64) -> String {
         match self.memory.region(page) {
             _ if self.memory.is_guard(page) => format!("page {page:#x} between stacks"),
@@ -266,7 +266,7 @@ impl Run for Machine<'_> {
         let context = engine.get_data();
         let stop = match (&context.stop, outcome) {
             (Some(stop), _) => Some(stop.clone()),
-            // Unicorn also returns when the CPU waits for an interrupt, and says Ok.
+            // Unicorn also returns Ok when the CPU waits for an interrupt.
             (None, Ok(())) if engine.pc_read().is_ok_and(|pc| pc != self.sentinel) => Some(Stop::Halted),
             (None, Ok(())) => None,
             (None, Err(uc_error::INSN_INVALID)) => Some(Stop::Undefined),
@@ -299,12 +299,12 @@ impl Run for Machine<'_> {
     }
 }
 
-/// An error for what Unicorn refuses.
+/// The error for a request that Unicorn refused.
 fn refused(doing: &'static str, error: uc_error) -> Error {
     Error::Emulator { doing, reason: format!("{error:?}") }
 }
 
-/// The code hook: hands the state before the instruction to the observer.
+/// The code hook: shows the observer the state before the instruction.
 fn before_instruction(engine: &mut Unicorn<'_, Context<'_>>, pc: u64, size: u32) {
     let handle = engine.get_handle();
     let context = engine.get_data_mut();
@@ -333,7 +333,7 @@ fn before_instruction(engine: &mut Unicorn<'_, Context<'_>>, pc: u64, size: u32)
     }
 }
 
-/// Lets the CPU take an exception, with `pc` as the address that it saves; the interrupted code will resume at `resume`.
+/// Makes the CPU take an exception and save `pc`; the interrupted code will resume at `resume`.
 fn deliver(engine: &mut Unicorn<'_, Context<'_>>, exception: Exception, pc: u64, resume: u64) {
     let Context { cpu, core, memory, vectors, .. } = *engine.get_data();
     let sp = engine.reg_read(core.register_ids()[usize::from(cpu.sp.0)]).unwrap_or_default();
@@ -349,8 +349,8 @@ fn deliver(engine: &mut Unicorn<'_, Context<'_>>, exception: Exception, pc: u64,
     }
 }
 
-/// A kernel guest that touches a guard page takes a fault, and resumes in its handler: at the pc that this gives. Unicorn has
-/// stopped before the instruction changed anything.
+/// Delivers a fault to a kernel guest that has touched a guard page, and returns the pc at which to continue: its handler's.
+/// Unicorn stopped before the instruction changed anything.
 fn fault_on_guard(engine: &mut Unicorn<'_, Context<'_>>) -> Option<u64> {
     let handle = engine.get_handle();
     let context = engine.get_data_mut();
@@ -368,8 +368,8 @@ fn fault_on_guard(engine: &mut Unicorn<'_, Context<'_>>) -> Option<u64> {
     if engine.get_data().stop.is_some() { None } else { engine.pc_read().ok() }
 }
 
-/// The TLB hook: every mapped page is where it says, with its segment's permission; the rest is a fault, noted here because
-/// Unicorn does not tell its address. (Of the address it tells only the page.)
+/// The TLB hook: maps every page one to one, with its segment's permission. Everything else is a fault, noted here because
+/// Unicorn does not report its address. (Even here it reports only the page.)
 fn fill_tlb(engine: &mut Unicorn<'_, Context<'_>>, address: u64, kind: MemType) -> Option<TlbEntry> {
     let context = engine.get_data_mut();
     let (kind, needs) = match kind {
@@ -379,7 +379,7 @@ fn fill_tlb(engine: &mut Unicorn<'_, Context<'_>>, address: u64, kind: MemType) 
     };
     match context.memory.region(address) {
         Some(region) if region.permission & needs != Prot::NONE && !context.memory.is_guard(address) => {
-            // Not rounded to a page of ours: Unicorn's arm64 pages are 1 KiB, and it rounds by itself.
+            // Not rounded to our page size: Unicorn's arm64 pages are 1 KiB, and it rounds by itself.
             Some(TlbEntry { paddr: address, perms: region.permission })
         }
         _ => {
@@ -389,8 +389,8 @@ fn fill_tlb(engine: &mut Unicorn<'_, Context<'_>>, address: u64, kind: MemType) 
     }
 }
 
-/// The exception hook: a system call enters the guest's own kernel, if it has one, and a call of the firmware is answered;
-/// nothing else may happen.
+/// The exception hook: a system call enters the guest's own kernel, if it has one, and a firmware call is answered. Any other
+/// exception ends the run.
 fn exception(engine: &mut Unicorn<'_, Context<'_>>, number: u32) {
     let Context { core, vectors, .. } = *engine.get_data();
     let pc = engine.pc_read().unwrap_or_default();

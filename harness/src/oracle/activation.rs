@@ -1,4 +1,4 @@
-//! Activations: what the truth is made of.
+//! Activations, the entries of the true trace.
 
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
@@ -11,18 +11,18 @@ pub const MAX_LINKS: usize = 2;
 
 /// A function that waits for a call to return: one entry of the true trace.
 ///
-/// Linked to the activation that waits for it in turn, and shared: points of a run hold the same list, and equal lists that
-/// are alive at the same time are the same object, so memory does not grow with the number of points.
+/// Each links to the next older activation. The lists are shared: equal lists that are alive at the same time are one object,
+/// so memory does not grow with the number of points.
 #[derive(Debug)]
 pub struct Activation {
-    /// Where it will go on.
+    /// Where it will resume.
     pub resume: u64,
     /// SP at the call site: the CFA of the function that was called.
     pub cfa: u64,
-    /// The callee-saved registers at the call, in the order of [`crate::cpu::Cpu::callee_saved`]; zero behind the last.
+    /// The callee-saved registers at the call, in the order of [`crate::cpu::Cpu::callee_saved`], padded with zeros.
     pub saved: [u64; MAX_CALLEE_SAVED],
-    /// The link registers that an exception interrupted, in the order of [`crate::cpu::Cpu::links`]: pt_regs have them. Zero
-    /// where a call was made, which writes one itself.
+    /// The link registers at an exception, in the order of [`crate::cpu::Cpu::links`]: pt_regs holds them. Zero at a call,
+    /// which overwrites one itself.
     pub links: [u64; MAX_LINKS],
     /// The stack that `cfa` lies in, as an index into the layout.
     pub stack: Option<usize>,
@@ -33,7 +33,7 @@ pub struct Activation {
 }
 
 impl Activation {
-    /// Where it will go on.
+    /// Where it will resume.
     #[must_use]
     pub fn place(&self) -> Place {
         Place { address: self.resume, is_interrupted: self.cause != Cause::Call }
@@ -59,17 +59,17 @@ impl Hash for Activation {
     }
 }
 
-/// Where an activation goes on.
+/// Where an activation resumes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// The address.
     pub address: u64,
-    /// Whether an exception was taken, and no call made: the instruction may be the first one of its function.
+    /// Whether an exception was taken here, not a call made: the instruction may be the first of its function.
     pub is_interrupted: bool,
 }
 
 impl Place {
-    /// The function that waits. Behind a system call that ends its function nothing begins.
+    /// The function that waits. No function may start after a system call that ends its own; then it is the one before.
     #[must_use]
     pub fn function(self, symbols: &Symbols) -> Option<&Symbol> {
         let begins = self.is_interrupted.then(|| symbols.function_at(self.address)).flatten();
@@ -90,7 +90,7 @@ pub enum Cause {
     Call,
     /// An exception interrupted it.
     Exception,
-    /// An exception interrupted it in user mode, and the kernel's stack begins anew.
+    /// An exception interrupted it in user mode: the kernel's part of the trace ends here.
     UserException,
 }
 
@@ -109,7 +109,7 @@ impl Truth {
         Self { youngest, of_kernel: false }
     }
 
-    /// Whether it is the same list: the same activations, not only equal ones.
+    /// Whether it is the same list: the same objects, not merely equal ones.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         self.youngest.as_ref().map(Rc::as_ptr) == other.youngest.as_ref().map(Rc::as_ptr)
@@ -125,13 +125,13 @@ impl Truth {
         Self { youngest, of_kernel: self.of_kernel }
     }
 
-    /// What of the trace is the kernel's: all that is younger than its entry from user mode.
+    /// The kernel's part of the trace: all that is younger than the entry from user mode.
     #[must_use]
     pub fn of_kernel(&self) -> Self {
         Self { youngest: self.youngest.clone(), of_kernel: true }
     }
 
-    /// What of the trace is user mode's, from where the kernel was entered; nothing if it was not.
+    /// User mode's part of the trace, from where the kernel was entered; `None` if it was not entered from user mode.
     #[must_use]
     pub fn of_user(&self) -> Option<Self> {
         let mut next = self.youngest.as_ref();

@@ -1,8 +1,21 @@
-//! Where the return addresses are: for each activation, which places hold the address at which it will go on.
+//! Where the return addresses are: for an activation, the places that hold the address at which it will resume.
 //!
-//! Somebody may take a return address off the stack and put a trampoline's in its place (function graph tracer, kretprobes,
-//! rethooks). What is rewritten, and where the original is, is not told by the tracer's code but found in the machine: the truth
-//! knows the address, and the places that hold it are looked at.
+//! A return hook (function graph tracer, kretprobes, rethooks) replaces a return address by a trampoline's. The tracer's code is
+//! not asked what it replaced and where it keeps the original. The truth knows the address, so the machine is searched for it:
+//!
+//! ```text
+//!            high addresses
+//!          +--------------------------+ <- CFA of the activation's callee
+//!          | slot of the call (x86)   |    its frame: `in_frame`
+//!          | record {fp, RA} (others) |
+//!          | other live words         |    `stack`, or `record` where a chain of records passes
+//!          | pt_regs {.., pc, ..}     |    `pt_regs`: the pc to which an exception will return
+//!    SP -> +--------------------------+
+//!          | below SP                 |    `stale`: anything may overwrite it
+//!          +--------------------------+
+//!    the task's ret_stack, below its index: `ret_stack`; above it: `stale`
+//!    the task's rethook nodes {next, address}: `node`; registers: `callee_saved`, `register`
+//! ```
 
 use std::fmt;
 
@@ -11,14 +24,14 @@ use crate::cpu::{Cpu, Linkage, Register};
 use crate::guest::Layout;
 use crate::trace::Memory;
 
-/// How far below SP a copy is looked for that nothing protects any more, in bytes.
+/// How far below SP to look for a stale copy, in bytes.
 const BELOW_SP: u64 = 1024;
-/// No list of nodes is longer.
+/// No list of nodes in a guest is longer.
 const MAX_NODES: usize = 64;
 /// The words of a ret_stack: 4096 bytes (guests/KERNEL.md).
 const RET_STACK_WORDS: u64 = 512;
 
-/// Which words of the stacks have been written since SP was last above them. All others hold what somebody left behind.
+/// The stack words that have been written since SP was last above them. All others are leftovers of earlier calls.
 #[derive(Debug)]
 pub struct LiveWords {
     low: u64,
@@ -35,7 +48,7 @@ impl LiveWords {
         Self { low, written: vec![false; ((high - low) / 8) as usize], sp: 0 }
     }
 
-    /// The guest has written so many bytes at this address.
+    /// The guest has written `size` bytes at this address.
     pub fn store(&mut self, address: u64, size: usize) {
         for at in (address & !7..address.saturating_add(size as u64)).step_by(8) {
             if let Some(written) = self.word(at) {
@@ -44,7 +57,8 @@ impl LiveWords {
         }
     }
 
-    /// SP is here now. What it has passed on its way up is nobody's; so is, when it comes to another stack, all below it there.
+    /// SP is now here. The words that it passed on its way up are dead; so are all words below it on a stack to which it
+    /// switched.
     pub fn follow(&mut self, sp: u64, layout: &Layout) {
         if sp == self.sp {
             return;
@@ -77,21 +91,22 @@ pub struct MachineView<'a> {
     pub layout: &'a Layout,
     /// Memory.
     pub memory: &'a dyn Memory,
-    /// Which words of the stacks mean something.
+    /// Which stack words are live.
     pub live: &'a LiveWords,
     /// The registers, as far as they are known.
     pub register: &'a dyn Fn(Register) -> Option<u64>,
-    /// From the interrupted SP to where entry code saves the interrupted pc, where handlers may change it there.
+    /// The offset from the interrupted SP to the saved pc in pt_regs, where handlers may change it.
     pub saved_pc: Option<i64>,
     /// The frame pointer's register.
     pub fp: Register,
-    /// From the frame pointer to its record.
+    /// The offset from the frame pointer to its record.
     pub record: i64,
     /// The address of the first word of the task's ret_stack, and the index of the first free one.
     pub ret_stack: Option<(u64, u64)>,
-    /// The word with its first node.
+    /// The word with the task's first rethook node.
     pub rethooks: Option<u64>,
-    /// Whether nobody will return to this activation: a trampoline's call that only makes room for an address, or breakpoint.
+    /// Whether control will never return to this activation: a trampoline's call that only makes room for an address, or a
+    /// breakpoint.
     pub is_gone: &'a dyn Fn(&Activation) -> bool,
 }
 
@@ -101,31 +116,31 @@ impl fmt::Debug for MachineView<'_> {
     }
 }
 
-/// Where the return address of an activation is that is not where a call or an ordinary frame leaves it.
+/// Where a displaced return address is: one that is not where a call or a prologue leaves it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AddressPlaces {
-    /// Whose it is: the place of the activation in the truth, from 0 for the youngest.
+    /// The activation to which it belongs: its index in the truth, 0 for the youngest.
     pub index: usize,
     /// On the ret_stack, below its index.
     pub ret_stack: bool,
-    /// In a node of the list.
+    /// In a node of the task's list.
     pub node: bool,
-    /// In a frame record of the chain, but not in the frame whose address it is.
+    /// In a frame record of the chain, but outside the frame to which the address belongs.
     pub record: bool,
-    /// In a callee-saved register, where somebody keeps it as data.
+    /// In a callee-saved register, as data.
     pub callee_saved: Option<Register>,
     /// In another register.
     pub register: Option<Register>,
     /// In the pt_regs of an exception, as the pc to which it will return.
     pub pt_regs: bool,
-    /// In a live word of the stack that is no record.
+    /// In a live stack word that is not part of a record.
     pub stack: bool,
-    /// In memory that nothing protects: below SP, or above the index of the ret_stack.
+    /// In memory that anything may overwrite: below SP, or above the index of the ret_stack.
     pub stale: bool,
 }
 
 impl AddressPlaces {
-    /// Whether only places are left that no rule of an unwinder may trust.
+    /// Whether only places are left that no unwinder's rule may trust.
     #[must_use]
     pub const fn is_lost(&self) -> bool {
         !(self.ret_stack || self.node || self.record || self.pt_regs)
@@ -151,11 +166,11 @@ impl AddressPlaces {
     }
 }
 
-/// The registers of the code that runs, or of what an exception has interrupted: those are in pt_regs.
+/// The registers of the running code, or those that an exception interrupted, which are in pt_regs.
 struct State {
     fp: Option<u64>,
     links: Vec<u64>,
-    /// The youngest activation that they can speak of, by its place in the truth.
+    /// The youngest activation whose return address they may hold: its index in the truth.
     since: usize,
 }
 
@@ -167,7 +182,8 @@ impl State {
     }
 }
 
-/// The whereabouts of the youngest return address that is neither in its frame nor in a link register; nothing if all are.
+/// Finds the youngest return address that is neither in its frame nor in a link register, and the places that hold it; `None`
+/// if there is none.
 #[must_use]
 pub fn displaced(truth: &Truth, view: &MachineView<'_>) -> Option<AddressPlaces> {
     let in_kernel = truth.of_kernel();
@@ -180,10 +196,10 @@ pub fn displaced(truth: &Truth, view: &MachineView<'_>) -> Option<AddressPlaces>
         since: 0,
     };
     for (index, activation) in activations.iter().enumerate() {
-        // An exception's address is in pt_regs, and in no frame; and so are the link registers that it interrupted.
+        // An exception's resume address is in pt_regs, not in a frame; so are the link registers that it interrupted.
         if activation.cause != super::Cause::Call {
             below = activation.cfa;
-            // A breakpoint that its handler has taken for something else may be behind us.
+            // Control never returns to a breakpoint whose handler has changed the pc, so its registers do not count.
             if !(view.is_gone)(activation) {
                 state = State::interrupted(view, activation, index);
             }
@@ -204,9 +220,8 @@ pub fn displaced(truth: &Truth, view: &MachineView<'_>) -> Option<AddressPlaces>
     None
 }
 
-/// Whether the frame that lies between these addresses holds the return address where a call, or a prologue, leaves it: the word
-/// that the call pushed, or one with a frame pointer below it, which the oldest caller may not have. Elsewhere it would be somebody's
-/// data.
+/// Whether the frame between these addresses holds the return address where a call or a prologue leaves it: in the word that the
+/// call pushed, or in a frame record, with a frame pointer in the word below (0 in the oldest record). Anywhere else it is data.
 fn in_frame(view: &MachineView<'_>, low: u64, cfa: u64, address: u64, is_oldest: bool) -> bool {
     let is_there = |at: u64| view.live.is_live(at) && view.memory.read_u64(at) == Some(address);
     match view.cpu.linkage {
@@ -220,7 +235,7 @@ fn in_frame(view: &MachineView<'_>, low: u64, cfa: u64, address: u64, is_oldest:
     }
 }
 
-/// Whether this is an exception whose handler has made it return to the address.
+/// Whether this is an exception whose handler has changed the pc in pt_regs to this address.
 fn in_pt_regs(view: &MachineView<'_>, by: &Activation, address: u64) -> bool {
     let at = view.saved_pc.filter(|_| by.cause == super::Cause::Exception);
     let at = at.map(|saved_pc| by.cfa.wrapping_add_signed(saved_pc));
@@ -237,12 +252,12 @@ fn words_of(view: &MachineView<'_>, low: u64, high: u64) -> impl Iterator<Item =
     /// More than what the code that switches stacks leaves on the older one.
     const AT_SWITCH: u64 = 64;
     let stack = view.layout.stack_of(high.wrapping_sub(1));
-    // A frame that spans two stacks has its words on the older one: what lies there below is somebody else's, or nobody's.
+    // A frame that spans two stacks has its words on the older one; the words below them there belong to other frames.
     let low = if stack.is_some() && stack == view.layout.stack_of(low) { low } else { high.saturating_sub(AT_SWITCH) };
     (low & !7..high).step_by(8)
 }
 
-/// Looks in every place.
+/// Looks for the address in every place.
 fn look(view: &MachineView<'_>, address: u64, state: &State, cfa: u64) -> AddressPlaces {
     let mut found = AddressPlaces::default();
     let sp = (view.register)(view.cpu.sp).unwrap_or(cfa);
@@ -270,19 +285,19 @@ fn look(view: &MachineView<'_>, address: u64, state: &State, cfa: u64) -> Addres
             found.register.get_or_insert(register);
         }
     }
-    // What was interrupted on another stack has left its pt_regs there, and what came after them.
+    // Code that was interrupted on another stack has its pt_regs there, and what was pushed after them.
     let others = view.layout.stack_of(cfa.wrapping_sub(1)).filter(|stack| view.layout.stack_of(sp) != Some(*stack));
     let low = others.filter(|_| state.since > 0).map_or(sp, |stack| view.layout.stacks[stack].bounds.low);
     found.stack = !found.record && in_words(view, low, cfa, address);
-    // Below SP, and in frames that have not written there.
+    // Below SP, and in stack words that their frames have not written.
     let left_behind = (sp.saturating_sub(BELOW_SP) & !7..cfa.max(sp)).step_by(8);
     found.stale |= left_behind.filter(|at| *at < sp || !view.live.is_live(*at)).any(|at| read(at) == Some(address));
     found
 }
 
-/// Whether the chain of frame records holds the address before it leaves the frame that it belongs to.
+/// Whether a frame record of the chain holds the address below its CFA.
 fn in_chain(view: &MachineView<'_>, address: u64, state: &State, cfa: u64) -> bool {
-    /// A chain that does not end has been overwritten.
+    /// A longer chain has been overwritten.
     const MAX_RECORDS: usize = 64;
     let Some(mut fp) = state.fp else { return false };
     for _ in 0..MAX_RECORDS {

@@ -1,13 +1,13 @@
 //! The truth: which activations are really on the stack at each point. Reads no unwind data and calls no unwinder.
 //!
-//! Two witnesses watch every transfer of control, each in its own way. The [`Ledger`] classifies calls by their opcode and
-//! keeps a stack of what was called; the [`Future`] looks only at what a transfer did (did it leave the address behind
-//! itself where the ISA's calls leave it?) and waits, without order, for that place to go on. At every transfer both must
-//! tell the same: a difference is a contradiction, and a contradiction voids the run. A third witness compares the
-//! callee-saved registers of an activation when it goes on with those at its call.
+//! Two witnesses watch every transfer of control, each in its own way. The [`Ledger`] classifies calls by opcode and keeps a
+//! shadow stack of them. The [`Future`] looks only at effects (does the address after the instruction now stand where the ISA's
+//! calls leave it?) and waits, in no order, for control to arrive there. Both must agree on every transfer: a difference is a
+//! contradiction, and a contradiction voids the run. A third witness compares the callee-saved registers when an activation
+//! resumes with those at its call.
 //!
-//! A return is a transfer that arrives where an outstanding activation goes on, with that activation's SP, whatever the
-//! opcode. What does not match is a jump; so a function that was left by a tail call never appears.
+//! A return is a transfer to where an outstanding activation resumes, with that activation's SP, whatever the opcode. Any other
+//! transfer is a jump; so a function that left by a tail call never appears.
 
 mod activation;
 mod location;
@@ -30,9 +30,9 @@ pub use witness::{Event, Future, Ledger, Transfer, Witness};
 
 /// The two witnesses of a run. Tests plant wrong ones.
 pub struct Witnesses {
-    /// The one whose word is the truth, if nobody contradicts.
+    /// The witness whose account is the truth.
     pub ledger: Box<dyn Witness>,
-    /// The one who must agree.
+    /// The witness that must agree with it.
     pub future: Box<dyn Witness>,
 }
 
@@ -48,12 +48,12 @@ impl Default for Witnesses {
     }
 }
 
-/// What is known of a run's truth when the run is over.
+/// What the witnesses have established when the run is over.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Testimony {
-    /// Why nothing of the run may be believed.
+    /// Why the run is void.
     pub contradiction: Option<String>,
-    /// Where activations wait that never went on, with how many of each, by address.
+    /// Where activations wait that never resumed, with their number, by address.
     pub unwitnessed: Vec<(Place, usize)>,
 }
 
@@ -64,7 +64,7 @@ pub struct Oracle<'g> {
     layout: &'g Layout,
     poison: &'g Poison,
     witnesses: Witnesses,
-    /// Each instruction is classified once.
+    /// Caches the classification of each instruction.
     flows: CodeMap<Option<Flow>>,
     /// SP, then the link registers.
     transfer_set: RegisterSet,
@@ -128,7 +128,7 @@ impl<'g> Oracle<'g> {
         self.contradiction.is_some()
     }
 
-    /// The truth of a task that is switched out. Nothing is on the stack of one that never ran.
+    /// The truth of a task that is switched out. The stack of a task that never ran is empty.
     #[must_use]
     pub fn truth_of(&self, task: u64) -> Truth {
         if task == self.task { self.truth.clone() } else { self.others.get(&task).cloned().unwrap_or_default() }
@@ -140,7 +140,7 @@ impl<'g> Oracle<'g> {
         self.task
     }
 
-    /// Takes note of how the machine came to this point.
+    /// Follows the machine to this point.
     pub fn observe(&mut self, at: &Point<'_>) {
         let (next, delivered) = match at.previous {
             None => return,
@@ -150,7 +150,7 @@ impl<'g> Oracle<'g> {
         if self.is_void() {
             return;
         }
-        // The word may be written between two transfers, and the truth is asked for at each instruction.
+        // The word may be written between two transfers, and the truth is needed at each instruction.
         self.switch_task(at);
         if let Some(redirects) =
             self.conventions.redirects.as_ref().filter(|redirects| redirects.marks.contains(&at.pc))
@@ -185,24 +185,25 @@ impl<'g> Oracle<'g> {
             linked,
         };
         self.transfers += 1;
-        let told = self.witnesses.ledger.arrived(&transfer);
-        let seen = self.witnesses.future.arrived(&transfer);
-        // A call that the future alone has seen is a supposition: the link register may hold the address behind a branch by
-        // chance. It must come true by a return that the ledger knows of as well.
-        let is_supposition = told.is_none() && matches!(seen, Some(Event::Called { .. }));
-        if told != seen && !is_supposition {
-            let what = format!("the ledger says {}, the future witness says {}", self.tell(told), self.tell(seen));
+        let by_ledger = self.witnesses.ledger.arrived(&transfer);
+        let by_future = self.witnesses.future.arrived(&transfer);
+        // A call that only the future witness has seen is a supposition: the link register may hold the address after a
+        // branch by chance. If it was a call, its return will contradict the ledger.
+        let is_supposition = by_ledger.is_none() && matches!(by_future, Some(Event::Called { .. }));
+        if by_ledger != by_future && !is_supposition {
+            let (ledger, future) = (self.describe(by_ledger), self.describe(by_future));
+            let what = format!("the ledger says {ledger}, the future witness says {future}");
             self.contradict(at.pc, &what);
             return;
         }
-        match told {
+        match by_ledger {
             Some(Event::Called { resume, cfa }) => self.called(at, resume, cfa),
             Some(Event::Resumed { resume, cfa, .. }) => self.resumed(at, resume, cfa),
             None => self.arrive_redirected(at, sp),
         }
     }
 
-    /// Each task has a stack of activations of its own.
+    /// Switches to the list of activations of the running task.
     fn switch_task(&mut self, at: &Point<'_>) {
         let Some(task) = self.current.and_then(|word| at.memory.read_u64(word)) else { return };
         if task != self.task {
@@ -230,10 +231,7 @@ impl<'g> Oracle<'g> {
         };
         if cause == Cause::Call && self.poison.may_be(resume) {
             let name = self.guest.symbols.name_of_return(resume);
-            self.contradict(
-                at.pc,
-                &format!("the poison of unwritten stack slots may look like the return address {name}"),
-            );
+            self.contradict(at.pc, &format!("the poison in unwritten stack words may equal the return address {name}"));
             return;
         }
         let saved = self.callee_saved(at);
@@ -254,7 +252,7 @@ impl<'g> Oracle<'g> {
         self.truth.youngest = Some(self.shared_with(activation));
     }
 
-    /// The one object that stands for all activations like this.
+    /// The shared object that equals this activation.
     fn shared_with(&mut self, activation: Activation) -> Rc<Activation> {
         match self.shared.get(&activation) {
             Some(known) => Rc::clone(known),
@@ -266,7 +264,7 @@ impl<'g> Oracle<'g> {
         }
     }
 
-    /// Two owners, the caller and the set: nobody else remembers it, so neither need the set.
+    /// Removes an activation from the set if only the caller and the set own it.
     fn forget(&mut self, activation: &Rc<Activation>) {
         if Rc::strong_count(activation) == 2 {
             self.shared.remove(activation);
@@ -278,7 +276,7 @@ impl<'g> Oracle<'g> {
             self.truth.youngest.clone_from(&activation.parent);
             let is_it = (activation.resume, activation.cfa) == (resume, cfa);
             if is_it && self.conventions.moved_returns.contains(&at.pc) {
-                // Entry code: it has saved the registers in pt_regs, and uses them.
+                // Entry code has saved the registers in pt_regs and now uses them.
             } else if is_it {
                 self.compare_saved(at, &activation);
             } else {
@@ -290,10 +288,10 @@ impl<'g> Oracle<'g> {
             }
         }
         let place = self.guest.symbols.name_of_return(resume);
-        self.contradict(at.pc, &format!("the ledger says that {place} goes on, but no activation waits there"));
+        self.contradict(at.pc, &format!("the ledger says that {place} resumes, but no activation waits there"));
     }
 
-    /// The register witness: a function must bring back what the ABI says that it brings back.
+    /// The register witness: a function must restore the registers that the ABI makes it preserve.
     fn compare_saved(&mut self, at: &Point<'_>, activation: &Activation) {
         let now = self.callee_saved(at);
         let registers: &[Register] = self.guest.cpu.callee_saved;
@@ -303,7 +301,7 @@ impl<'g> Oracle<'g> {
             let place = activation.place().name(&self.guest.symbols);
             self.contradict(
                 at.pc,
-                &format!("callee-saved {name} was {then:#x} at the call and is {now:#x} when {place} goes on"),
+                &format!("callee-saved {name} was {then:#x} at the call and is {now:#x} when {place} resumes"),
             );
         }
     }
@@ -314,7 +312,7 @@ impl<'g> Oracle<'g> {
         values
     }
 
-    fn tell(&self, event: Option<Event>) -> String {
+    fn describe(&self, event: Option<Event>) -> String {
         let symbols = &self.guest.symbols;
         match event {
             None => "it is neither a call nor a return".to_owned(),
@@ -322,7 +320,7 @@ impl<'g> Oracle<'g> {
                 format!("it is a call that returns to {}", symbols.name_of_return(resume))
             }
             Some(Event::Resumed { resume, since, .. }) => {
-                format!("{} goes on after its call (transfer {since})", symbols.name_of_return(resume))
+                format!("{} resumes after its call (transfer {since})", symbols.name_of_return(resume))
             }
         }
     }
@@ -331,7 +329,7 @@ impl<'g> Oracle<'g> {
         self.contradiction = Some(format!("at {}: {what}", self.guest.symbols.name(pc)));
     }
 
-    /// What the run proved. `never_resumes` are the functions that may wait for ever, by name.
+    /// The testimony of the finished run. `never_resumes` names the functions whose calls may never return.
     #[must_use]
     pub fn finish(self, never_resumes: &[String]) -> Testimony {
         let truths = self.others.values().chain([&self.truth]);
@@ -351,7 +349,9 @@ impl<'g> Oracle<'g> {
         let contradiction = self.contradiction.or_else(|| {
             let (place, count) = unwitnessed.iter().find(|(place, _)| !is_declared(*place))?;
             let name = place.name(&self.guest.symbols);
-            Some(format!("{name} never went on ({count} times); if that is meant, list its function in never-resumes"))
+            Some(format!(
+                "{name} never resumed ({count} times); if that is intended, list its function in never-resumes"
+            ))
         });
         Testimony { contradiction, unwitnessed }
     }

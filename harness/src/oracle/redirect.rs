@@ -1,9 +1,9 @@
-//! Calls that live patching redirects: the place where a function was to go on is rewritten, and another function begins in
-//! its stead. Nothing in the flow of control tells it before it happens, so the guest does (guests/KERNEL.md): at a label
+//! Calls that live patching redirects: the address at which a function would have resumed is rewritten, and another function
+//! starts instead. The flow of control does not show it in advance, so the guest declares it (guests/KERNEL.md): at a label
 //! `redirect_*`, the words `__redirect_from` and `__redirect_to` hold the two addresses.
 //!
-//! That is held against what comes: the call goes on there, with its SP and its callee-saved registers, or it is one of those
-//! that never went on.
+//! The declaration is checked against the run: control must arrive there with the call's SP and callee-saved registers, or the
+//! call counts as one that never resumed.
 
 use std::rc::Rc;
 
@@ -28,7 +28,7 @@ impl Oracle<'_> {
         let Some((from, to)) = words else { return };
         let is_it = |activation: &Activation| activation.resume == from && activation.cause == Cause::Call;
         let Some(index) = self.truth.activations().position(is_it) else {
-            // An exception at the label has returned: it was said before.
+            // An exception at the label has returned: the redirection is already known.
             let is_done =
                 self.pending_redirects.iter().any(|pending| (pending.task, pending.resume) == (self.task, to));
             if !is_done {
@@ -58,7 +58,7 @@ impl Oracle<'_> {
         }
     }
 
-    /// A transfer that is neither a call nor a return may be where a redirected call goes on.
+    /// A transfer that is neither a call nor a return may be the arrival of a redirected call.
     pub(super) fn arrive_redirected(&mut self, at: &Point<'_>, sp: u64) {
         let Some(activation) = self.truth.youngest.as_ref().filter(|activation| activation.resume == at.pc) else {
             return;

@@ -1,15 +1,15 @@
-//! The witnesses of calls and returns: two who watch the same transfers in different ways.
+//! The two witnesses of calls and returns, which watch the same transfers in different ways.
 
 use rustc_hash::FxHashMap;
 
 use crate::cpu::{Flow, FlowKind};
 
-/// A transfer of control that has happened: the last instruction did not go on behind itself, or an exception was taken.
+/// A transfer of control: the last instruction did not continue at the next one, or an exception was taken.
 #[derive(Debug, Clone, Copy)]
 pub struct Transfer {
     /// The running task, by the address of its structure; 0 in a guest without tasks.
     pub task: u64,
-    /// The address behind the instruction that transferred control; of the interrupted one, if an exception was taken.
+    /// The address after the instruction that transferred control; that of the interrupted one, if an exception was taken.
     pub next: u64,
     /// Where control is now.
     pub to: u64,
@@ -20,29 +20,29 @@ pub struct Transfer {
     /// Whether control is where the guest declares that a return may arrive with another SP than that of its call
     /// (`moved_return_*`): entry code that builds a frame on its caller's stack.
     pub may_move: bool,
-    /// Whether an exception was taken. Of that, nobody has to be a witness: the harness did it.
+    /// Whether an exception was taken. No witness is needed for that: the harness delivered it.
     pub is_exception: bool,
-    /// How many transfers came before: names this one.
+    /// The number of this transfer, from 0.
     pub number: u64,
     /// What the opcode says. Only the ledger looks at it.
     pub flow: Flow,
-    /// Whether the address behind the instruction stands where a call leaves it. Only the future witness looks at it.
+    /// Whether the address after the instruction stands where a call leaves it. Only the future witness looks at it.
     pub linked: bool,
 }
 
 /// What a witness saw in a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// A call: its activation will go on at `resume` with SP = `cfa`.
+    /// A call: its activation will resume at `resume` with SP = `cfa`.
     Called {
-        /// Where it will go on.
+        /// Where it will resume.
         resume: u64,
         /// SP at the call site.
         cfa: u64,
     },
-    /// An activation goes on: the one that the transfer numbered `since` has called.
+    /// An activation resumes: the one whose call was transfer number `since`.
     Resumed {
-        /// Where it goes on.
+        /// Where it resumes.
         resume: u64,
         /// SP, as it was at the call site.
         cfa: u64,
@@ -51,7 +51,7 @@ pub enum Event {
     },
 }
 
-/// Somebody who watches transfers and tells calls and returns from the rest.
+/// Watches transfers of control and recognises calls and returns.
 pub trait Witness {
     /// What this transfer was, if it was a call or a return.
     fn arrived(&mut self, transfer: &Transfer) -> Option<Event>;
@@ -62,7 +62,7 @@ pub trait Witness {
 pub struct Ledger {
     /// For each task: what is outstanding, as (resume, CFA, number of the call), oldest first.
     outstanding: FxHashMap<u64, Vec<(u64, u64, u64)>>,
-    /// How many outstanding activations go on at an address: most jumps go where none does.
+    /// How many outstanding activations resume at an address: most jumps go where none does.
     waiting: FxHashMap<u64, u32>,
 }
 
@@ -90,7 +90,7 @@ impl Witness for Ledger {
             gone.into_iter().for_each(|(resume, _, _)| self.forget(resume));
             return Some(Event::Resumed { resume: to, cfa, since });
         }
-        // A "call" to the instruction behind it (the old idiom to learn one's own address) calls nobody.
+        // A "call" to the next instruction (the old idiom to learn one's own address) calls no function.
         if !is_exception && (flow.kind != FlowKind::Call || to == next) {
             return None;
         }
@@ -100,12 +100,12 @@ impl Witness for Ledger {
     }
 }
 
-/// The witness of what comes: knows a call by the address that it left behind, and keeps no order. A place that goes on with
-/// the SP of its call has been returned to.
+/// The witness of effects: recognises a call by the return address that it left, and keeps no order. Control that arrives at a
+/// pending place with the SP of its call has returned there.
 #[derive(Debug, Default)]
 pub struct Future {
-    /// For a task, a place and its SP, the number of the transfer that was the call. There cannot be two calls from one place
-    /// with one SP, unless the older one is dead.
+    /// By task, place and SP: the number of the transfer that was the call. There cannot be two calls from one place with one
+    /// SP, unless the older one is dead.
     pending: FxHashMap<(u64, u64, u64), u64>,
 }
 

@@ -1,4 +1,4 @@
-//! `[[known]]`: deviations that are expected.
+//! `[[known]]`: expected deviations.
 
 use std::marker::PhantomData;
 
@@ -8,7 +8,7 @@ use serde::de::{IntoDeserializer, SeqAccess, Visitor};
 use super::{Interruption, Range};
 use crate::verdict::Verdict;
 
-/// A deviation that is expected, where and why. One that no longer happens is an error.
+/// An expected deviation, where and why. One that no longer happens is an error.
 #[derive(Debug, Clone)]
 pub struct Known {
     /// The subject.
@@ -17,15 +17,15 @@ pub struct Known {
     pub at: Range,
     /// The verdict.
     pub verdict: Verdict,
-    /// The variant; without it, all.
+    /// The variant; `None`: all.
     pub variant: Option<String>,
-    /// The kind of interruption; without it, all.
+    /// The kind of interruption; `None`: all.
     pub interrupt: Option<Interruption>,
     /// The reason.
     pub because: String,
 }
 
-/// `[[known]]` as it is written: several subjects, ranges, verdicts and variants may share a reason.
+/// `[[known]]` as in the file: several subjects, ranges, verdicts and variants may share a reason.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct KnownText {
@@ -42,7 +42,7 @@ struct OneOrMany<T>(Vec<T>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        /// Serde's untagged enums would lose the reason why a value is refused.
+        /// An untagged enum of serde would lose the reason why a value is refused.
         struct Values<T>(PhantomData<T>);
         impl<'de, T: Deserialize<'de>> Visitor<'de> for Values<T> {
             type Value = OneOrMany<T>;
@@ -61,7 +61,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
                     values.push(value);
                 }
                 if values.is_empty() {
-                    return Err(serde::de::Error::custom("an empty list stands for nothing"));
+                    return Err(serde::de::Error::custom("the list is empty"));
                 }
                 Ok(OneOrMany(values))
             }
@@ -70,7 +70,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
     }
 }
 
-/// Every combination of subject, range, verdict and variant is a deviation of its own, and each must happen.
+/// Expands each combination of subject, range, verdict and variant into a deviation of its own; each must happen.
 pub(super) fn each<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Known>, D::Error> {
     let mut all = Vec::new();
     for text in Vec::<KnownText>::deserialize(deserializer)? {

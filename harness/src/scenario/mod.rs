@@ -1,4 +1,4 @@
-//! Scenarios: which guest, which points, and what is demanded of whom. One TOML file each.
+//! Scenarios: which guest, which points, and what each subject must achieve. One TOML file each.
 
 mod known;
 
@@ -15,17 +15,17 @@ use crate::verdict::Verdict;
 
 pub use known::Known;
 
-/// A scenario as its TOML says it, with its name.
+/// A scenario: the content of its TOML file, and its name.
 pub struct Scenario {
     /// `<cpu>/<file stem>`.
     pub name: String,
     /// The TOML file.
     pub path: PathBuf,
-    /// The CPU, by the folder.
+    /// The CPU, named by the folder.
     pub cpu: &'static Cpu,
     /// The text of the file.
     pub source: String,
-    /// What the file says.
+    /// The parsed file.
     pub text: Text,
 }
 
@@ -44,22 +44,22 @@ pub struct Text {
     /// The function at which the guest is entered.
     #[serde(default = "default_entry")]
     pub entry: String,
-    /// The CPU's model: `"max"` has what the default lacks (arm64: pointer authentication).
+    /// The CPU model: `"max"` has every feature that the emulator has (arm64: pointer authentication).
     #[serde(default)]
     pub cpu: Model,
     /// How points are interrupted.
     #[serde(default = "default_interrupt")]
     pub interrupt: Vec<Interruption>,
-    /// The second exception of kind `nested`; without it, the CPU's own choice.
+    /// The second exception of kind `nested`; `None`: [`Cpu::nested_exception`].
     #[serde(default)]
     pub nested: Option<Second>,
-    /// The functions whose instructions are points; empty: all that run. Of kind `nested`, the second exception's points.
+    /// The functions whose instructions are points; empty: all that run. For kind `nested`, points of the second exception.
     #[serde(default)]
     pub within: Vec<String>,
-    /// Of kind `nested`: the functions in which the first exception is taken; empty: all that run.
+    /// For kind `nested`, the functions in which the first exception is taken; empty: all that run.
     #[serde(default)]
     pub outer: Vec<String>,
-    /// How many arrivals at one instruction are points.
+    /// How many arrivals at each instruction are points.
     #[serde(default = "default_max_visits")]
     pub max_visits: u64,
     /// How many instructions the guest may run.
@@ -68,7 +68,7 @@ pub struct Text {
     /// Functions with calls that never return.
     #[serde(default)]
     pub never_resumes: Vec<String>,
-    /// Whether the run ends inside a handler, as with a stack that is full.
+    /// Whether the run ends inside a handler, as after a stack overflow.
     #[serde(default)]
     pub ends_in_handler: bool,
     /// Functions that a trace may leave out.
@@ -77,25 +77,25 @@ pub struct Text {
     /// The open claims that this scenario decides.
     #[serde(default)]
     pub claims: Vec<String>,
-    /// The return hook at work here (`"fgraph"`, `"rethook"`, ...): the scenario is a row of the atlas.
+    /// The return hook (`"fgraph"`, `"rethook"`, ...), if there is one: the scenario then belongs to the atlas.
     #[serde(default)]
     pub return_hook: Option<String>,
     /// The CPUs for which the scenario can exist; empty: all.
     #[serde(default)]
     pub only: Vec<String>,
-    /// The run must be void, for a reason that contains this. For guests that are broken on purpose.
+    /// If set, the run must be void, for a reason that contains this text. For guests that are broken on purpose.
     #[serde(default)]
     pub void: Option<String>,
-    /// Placements and builds; without any, there is one without a name.
+    /// Stack placements and builds; empty: one variant without a name.
     #[serde(default)]
     pub variant: Vec<Variant>,
-    /// What is demanded of each subject.
+    /// What each subject must achieve.
     #[serde(default)]
     pub must: BTreeMap<String, Level>,
     /// Functions whose unwind rows are wrong (`unwind-harness check`).
     #[serde(default)]
     pub wrong_rows: Vec<WrongRows>,
-    /// Deviations with reasons.
+    /// Expected deviations, with reasons.
     #[serde(default, deserialize_with = "known::each")]
     pub known: Vec<Known>,
 }
@@ -116,13 +116,13 @@ const fn default_budget() -> u64 {
     1_000_000
 }
 
-/// Functions whose unwind rows are wrong, in some build of the scenario's guest.
+/// Functions whose unwind rows are wrong in some build of the scenario's guest.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WrongRows {
     /// Their names.
     pub functions: Vec<String>,
-    /// Why they are.
+    /// The reason.
     pub because: String,
 }
 
@@ -138,15 +138,15 @@ pub enum Interruption {
     Nmi,
     /// A synchronous fault of the instruction.
     Fault,
-    /// arm64: an asynchronous error of the system, from which the handler returns.
+    /// arm64: an SError (asynchronous system error), from which the handler returns.
     Serror,
-    /// arm64: an event that the firmware hands to the kernel, whatever is masked.
+    /// arm64: an SDEI event, which the firmware delivers to the kernel whatever is masked.
     Sdei,
     /// A breakpoint on the instruction.
     Debug,
     /// A second exception at every instruction of an interrupt's entry, handler and exit.
     Nested,
-    /// As `preempt`, and the walks are of stacks that are corrupted, word by word, on a copy.
+    /// As `preempt`, but each frame record is damaged in several ways, on a copy of the stack.
     Corrupt,
     /// An interrupt whose exit path schedules another task; the walk is of the task that is switched out.
     Preempt,
@@ -173,7 +173,7 @@ impl Interruption {
         }
     }
 
-    /// The exception that is delivered at the points; none where the walk needs none.
+    /// The exception that is delivered at the points, if any.
     #[must_use]
     pub const fn exception(self) -> Option<Exception> {
         Some(match self {
@@ -199,21 +199,21 @@ impl Interruption {
         self.preempts() || matches!(self, Self::Voluntary)
     }
 
-    /// Whether walks of the user's stack can be asked for at the points, and are made at the way back to user mode.
+    /// Whether walks of the user stack can be requested at the points, to be made on the way back to user mode.
     #[must_use]
     pub const fn walks_user(self) -> bool {
         !self.walks_task() && !matches!(self, Self::Probe | Self::Nested)
     }
 }
 
-/// The model of the CPU.
+/// The CPU model.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Model {
     /// The emulator's default for the architecture.
     #[default]
     Plain,
-    /// Everything that the emulator can do.
+    /// The model with every feature that the emulator has.
     Max,
 }
 
@@ -227,7 +227,7 @@ pub enum Second {
     Fault,
     /// arm64: an SError.
     Serror,
-    /// arm64: an event of the firmware.
+    /// arm64: an SDEI event.
     Sdei,
     /// A breakpoint.
     Debug,
@@ -253,7 +253,7 @@ impl Second {
 pub struct Variant {
     /// Its name in reports; empty for the only one.
     pub name: String,
-    /// Another build than the scenario's.
+    /// A build to use instead of the scenario's.
     pub guest: Option<String>,
     /// The stacks, low to high; empty: by name.
     #[serde(default)]
@@ -261,23 +261,23 @@ pub struct Variant {
     /// The entry's SP modulo 32: 0 or 16.
     #[serde(default, alias = "cfa_mod32")]
     pub cfa_mod32: u64,
-    /// Which fix for the windows of a return hook the guest was built with (guests/KERNEL.md), if it has one.
+    /// The fix for a return hook's transient windows with which the guest was built (guests/KERNEL.md), if any.
     #[serde(default)]
     pub fix: Option<String>,
-    /// Another return hook than the scenario's: a case that the atlas tells apart.
+    /// Replaces the scenario's return hook: a case with rows of its own in the atlas.
     #[serde(default)]
     pub return_hook: Option<String>,
 }
 
-/// What is demanded of a subject, and accepting a snapshot cannot relax.
+/// What a subject must achieve. Accepting a snapshot cannot relax it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Level {
     /// Every verdict is `=`.
     Exact,
-    /// No verdict is `!`. Demanded of subjects that a scenario does not name.
+    /// No verdict is `!`. The default for subjects that a scenario does not name.
     Sound,
-    /// Nothing.
+    /// No demand.
     Any,
     /// The subject does not exist on this CPU.
     Absent,
@@ -328,7 +328,7 @@ impl TryFrom<String> for Range {
         let (first, last) = text.split_once("..").unwrap_or((&text, &text));
         let (first, last) = (parse_place(first)?, parse_place(last)?);
         if first.0 != last.0 || first.1 > last.1 {
-            return Err(format!("{text:?} must run upwards inside one function, as in leaf+0x0..leaf+0xc"));
+            return Err(format!("{text:?} must ascend within one function, as in leaf+0x0..leaf+0xc"));
         }
         Ok(Self { function: first.0, first: first.1, last: last.1 })
     }
@@ -343,7 +343,7 @@ pub(crate) fn parse_place(text: &str) -> Result<(String, u64), String> {
     };
     match parsed {
         Ok(offset) if !symbol.is_empty() => Ok((symbol.to_owned(), offset)),
-        _ => Err(format!("{text:?} is no place: leaf+0x8 is of the right form")),
+        _ => Err(format!("{text:?} is not a place; places look like leaf+0x8")),
     }
 }
 
@@ -352,8 +352,8 @@ impl Scenario {
     ///
     /// # Errors
     ///
-    /// [`Error::File`] when it cannot be read, [`Error::Scenario`] when it is malformed (with line and column) or says what
-    /// cannot be.
+    /// [`Error::File`] when it cannot be read, [`Error::Scenario`] when it is malformed (with line and column) or contradicts
+    /// itself.
     pub fn load(path: &Path) -> Result<Self, Error> {
         let source =
             std::fs::read_to_string(path).map_err(|source| Error::File { path: path.to_path_buf(), source })?;
@@ -369,7 +369,7 @@ impl Scenario {
         let reject = |reason: String| Error::Scenario { path: path.to_path_buf(), reason };
         let folder = path.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
         let cpu = cpu::by_name(&folder)
-            .ok_or_else(|| reject(format!("its folder is {folder:?}, which is no CPU ({})", cpu::names())))?;
+            .ok_or_else(|| reject(format!("its folder is {folder:?}, which is not a CPU ({})", cpu::names())))?;
         let text: Text = toml::from_str(source).map_err(|error| reject(error.to_string().trim_end().to_owned()))?;
         let scenario = Self {
             name: format!("{folder}/{}", path.file_stem().unwrap_or_default().to_string_lossy()),
@@ -391,14 +391,14 @@ impl Scenario {
         Program::load(&self.guest_path(root, variant), self.cpu, &variant.stacks, variant.cfa_mod32)
     }
 
-    /// What the types cannot say.
+    /// Checks what the types cannot express.
     fn check(&self) -> Result<(), String> {
         let text = &self.text;
         if !text.only.is_empty() && !text.only.iter().any(|name| name == self.cpu.name) {
             return Err(format!("only = {:?} does not contain its own CPU", text.only));
         }
         if let Some(unknown) = text.only.iter().find(|name| cpu::by_name(name).is_none()) {
-            return Err(format!("only names {unknown:?}, which is no CPU ({})", cpu::names()));
+            return Err(format!("only names {unknown:?}, which is not a CPU ({})", cpu::names()));
         }
         if text.interrupt.is_empty() {
             return Err("interrupt is empty".to_owned());
@@ -412,7 +412,7 @@ impl Scenario {
         for (index, variant) in text.variant.iter().enumerate() {
             let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
             if !variant.name.chars().all(is_plain) {
-                return Err(format!("variant {:?}: only letters, digits, - and _ make a name", variant.name));
+                return Err(format!("variant {:?}: a name consists of letters, digits, - and _", variant.name));
             }
             if variant.name.is_empty() || text.variant[..index].iter().any(|other| other.name == variant.name) {
                 return Err(format!("variant {:?}: names must be unique and not empty", variant.name));
@@ -429,13 +429,13 @@ impl Scenario {
         Ok(())
     }
 
-    /// The variants; one without a name if the file lists none.
+    /// The variants; a single one without a name if the file lists none.
     #[must_use]
     pub fn variants(&self) -> Vec<Variant> {
         if self.text.variant.is_empty() { vec![Variant::default()] } else { self.text.variant.clone() }
     }
 
-    /// The return hook that is at work in a variant, if one is.
+    /// The return hook of a variant, if it has one.
     #[must_use]
     pub fn return_hook(&self, variant: &Variant) -> Option<ReturnHook> {
         let name = variant.return_hook.as_ref().or(self.text.return_hook.as_ref())?.clone();
@@ -464,7 +464,7 @@ impl Scenario {
 pub fn load_all(root: &Path) -> Result<Vec<Scenario>, Error> {
     let folder = root.join("scenarios");
     if !folder.is_dir() {
-        let advice = "run in the repository or name it with --root";
+        let advice = "run this in the repository, or name it with --root";
         return Err(Error::Usage(format!("{}: no folder `scenarios`; {advice}", root.display())));
     }
     let mut scenarios = Vec::new();

@@ -10,7 +10,7 @@ use super::{About, Claim, Claims, Compares, End, Entry, MAX_ENTRIES, Outcome, Qu
 use crate::cpu::{Cpu, Register};
 use crate::guest::return_hook::Fix;
 
-/// What live patching offers to a reliable walk: MAX_STACK_ENTRIES in Linux kernel/livepatch/transition.c.
+/// The size of live patching's buffer for a reliable walk: MAX_STACK_ENTRIES in Linux kernel/livepatch/transition.c.
 const LIVEPATCH_ENTRIES: usize = 100;
 
 /// An unwinder of kunwind.
@@ -72,7 +72,7 @@ impl KunwindSubject {
         })
     }
 
-    /// A kernel's walk of a user stack. Its CFAs and frame pointers are its own bookkeeping, as in all kernels.
+    /// A kernel's walk of a user stack. It reports pcs alone; its CFAs and frame pointers are not judged.
     fn user(cpu: &'static Cpu, unwinder: UnwindUser) -> Self {
         Self::new(Box::new(unwinder), |about| {
             about.registers = all_registers(cpu);
@@ -85,7 +85,7 @@ impl KunwindSubject {
     /// A kernel's walk of its own stacks.
     fn kernel(cpu: &'static Cpu, unwinder: Box<dyn Unwinder + Send + Sync>) -> Self {
         Self::new(unwinder, |about| {
-            // Kernels report pcs; what they keep of SP is their own bookkeeping.
+            // Kernels report pcs; their SP is not part of the trace.
             about.compares = Compares { cfa: false, fp: true, callee_saved: false };
             about.registers = [cpu.abi.fp, cpu.abi.sp].into_iter().chain(cpu.abi.ra).collect();
             about.limit = if about.claims == Claims::Never { MAX_ENTRIES } else { LIVEPATCH_ENTRIES };
@@ -93,7 +93,7 @@ impl KunwindSubject {
         })
     }
 
-    /// An unwinder, with what sets it apart from the walk along frame records.
+    /// An unwinder; `differs` changes what differs from the walk along frame records.
     #[must_use]
     pub fn new(unwinder: Box<dyn Unwinder + Send + Sync>, differs: impl FnOnce(&mut About)) -> Self {
         let mut about = About {

@@ -1,5 +1,5 @@
-//! Whatever can be judged: something that is asked for a trace at a point, and streams its entries. This module knows nothing of
-//! who answers; [`kunwind`] is one of them.
+//! Subjects: whatever can be judged. A subject is asked for a trace at a point and streams its entries. Only [`kunwind`] knows
+//! how one kind of subject walks.
 
 mod kunwind;
 mod target;
@@ -26,28 +26,28 @@ pub const MAX_ENTRIES: usize = 512;
 pub struct About {
     /// The name in scenarios, reports and on the command line.
     pub name: String,
-    /// How it claims that a trace may be believed as a whole.
+    /// How it claims that a trace is reliable as a whole.
     pub claims: Claims,
     /// What its traces are judged by, beyond pcs.
     pub compares: Compares,
-    /// The registers that it starts with, the pc apart.
+    /// The registers that it starts with, besides the pc.
     pub registers: Vec<Register>,
     /// How many entries a trace may have. As in the kernel, a buffer is full when its last slot is taken, even if the trace
     /// were complete.
     pub limit: usize,
-    /// In which guests it is asked.
+    /// The guests in which it walks.
     pub scope: Scope,
-    /// The unwind data without which it is not asked.
+    /// The unwind data that it needs.
     pub needs: Option<Format>,
     /// Its fix for the windows of `return_to_handler`.
     pub fix: Fix,
-    /// Whether it may read all memory, and not only the stacks that it is offered.
+    /// Whether it may read all memory, not only the stacks that it is offered.
     pub may_read_all: bool,
 }
 
 impl About {
-    /// Whether it is asked in this program, in which this return hook is at work. `walks_user` says whether walks of a user
-    /// stack can be asked for.
+    /// Whether it walks in this program with this return hook. `walks_user` says whether walks of a user stack can be
+    /// requested.
     #[must_use]
     pub fn fits(&self, program: &Program, hook: Option<&ReturnHook>, walks_user: bool) -> bool {
         let has_tasks = program.conventions.kernel.is_some();
@@ -62,7 +62,7 @@ impl About {
     }
 }
 
-/// How a subject says that a trace may be believed as a whole.
+/// How a subject claims that a trace is reliable as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Claims {
@@ -70,13 +70,13 @@ pub enum Claims {
     Explicit,
     /// Reaching the end of the chain is the claim.
     ByEnd,
-    /// However the walk ended: unless an entry followed a step that it flagged as doubtful.
+    /// However the walk ended, unless an entry followed a step that it flagged as doubtful.
     ByFlag,
-    /// Never: it is made for people and profilers.
+    /// Never: it is meant for people and profilers.
     Never,
 }
 
-/// What a trace says beyond pcs, and is judged by where it says it.
+/// What a trace is judged by beyond pcs, where it gives a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Compares {
     /// The CFA: SP of each entry.
@@ -87,18 +87,18 @@ pub struct Compares {
     pub callee_saved: bool,
 }
 
-/// In which guests a subject is asked.
+/// The guests in which a subject walks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// In all.
     Any,
     /// Where there is a kernel with tasks: it walks from handlers and of tasks.
     Kernel,
-    /// Where the function graph tracer runs in a build for which its fix is made; elsewhere it is like its plain form.
+    /// Where the function graph tracer runs in a build with the subject's fix; elsewhere it would behave like its plain form.
     Tracer,
     /// Where there is no kernel: it knows nothing of exceptions.
     Program,
-    /// The same, and where a kernel walks the stacks of user mode.
+    /// As `Program`, and where a kernel walks user stacks.
     User,
 }
 
@@ -107,22 +107,22 @@ pub trait Subject: Sync {
     /// What it is, needs and promises.
     fn about(&self) -> &About;
 
-    /// Answers a question: shows each entry of its trace, the start included, until it ends or `each` breaks.
+    /// Answers a question: passes each entry of its trace, the start included, to `each`, until the trace ends or `each` breaks.
     fn walk(&self, question: &Question<'_>, each: &mut dyn FnMut(&Entry<'_>) -> ControlFlow<()>) -> Outcome;
 }
 
-/// What a subject is asked: for the trace from here.
+/// What a subject is asked: the trace from here.
 #[derive(Debug)]
 pub struct Question<'a> {
     /// Where the trace starts.
     pub pc: CodeAddress,
-    /// The registers there, as far as the subject is told.
+    /// The registers there, as far as the subject may know them.
     pub regs: Regs,
-    /// The address of the pt_regs that the registers come from, where they do.
+    /// The address of the pt_regs, if the registers come from there.
     pub pt_regs: Option<u64>,
-    /// The guest as it stands.
+    /// The guest at this point.
     pub target: &'a GuestTarget<'a>,
-    /// Where the subject says in words why its trace ended, if somebody wants to know.
+    /// Receives the reason why the trace ended, in words.
     pub why: Option<&'a RefCell<String>>,
 }
 
@@ -144,12 +144,12 @@ impl fmt::Debug for Entry<'_> {
     }
 }
 
-/// How a walk ended, and what the subject says of it as a whole.
+/// How a walk ended, and the subject's claim about it as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome {
     /// Why the trace is not longer.
     pub end: End,
-    /// Whether it may be believed.
+    /// Whether the subject claims that it is reliable.
     pub claim: Claim,
 }
 
@@ -158,20 +158,20 @@ pub struct Outcome {
 pub enum End {
     /// The subject says that the last entry has no caller.
     Outermost,
-    /// It could not go on.
+    /// It could not continue.
     Stopped,
-    /// Whoever was shown the entries did not want more.
+    /// The receiver of the entries took no more.
     Full,
 }
 
-/// Whether a trace may be believed as a whole, as the subject says itself.
+/// A subject's own claim about a trace as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claim {
-    /// It claims to be complete and right.
+    /// The trace is complete and right.
     Reliable,
-    /// It says that it may not be.
+    /// It may not be.
     Unreliable,
-    /// The subject never says.
+    /// The subject never claims anything.
     None,
 }
 
@@ -191,13 +191,13 @@ impl fmt::Display for Claim {
 pub enum Start {
     /// From the live registers at the point.
     Live,
-    /// In the handler: from its own frame.
+    /// In the handler, from its own frame.
     Current,
-    /// In the handler: from the pt_regs of the exception.
+    /// In the handler, from the pt_regs of the exception.
     Regs,
     /// From the saved context of a task that is switched out.
     Task,
-    /// From the registers with which user mode was left, when the kernel is about to return there.
+    /// From the user registers in pt_regs, when the kernel is about to return to user mode.
     User,
 }
 
@@ -215,7 +215,7 @@ impl Start {
     }
 }
 
-/// A subject's name, with its start where there can be more than one.
+/// A subject's name, with its start unless that is [`Start::Live`].
 #[must_use]
 pub fn label(subject: &str, start: Start) -> String {
     match start {

@@ -1,4 +1,4 @@
-//! The guest as it stands at a point, as subjects may see it.
+//! The guest at a point, as subjects may see it.
 
 use std::cell::{Cell, RefCell};
 
@@ -7,27 +7,27 @@ use kunwind::{Format, StackBounds, Table, Target, Task, Trampoline};
 use crate::guest::Program;
 use crate::trace::Memory;
 
-/// The words that a walk has read: address, and the value if it could be read.
+/// The words that a walk has read: address, and value if it could be read.
 pub type Reads = RefCell<Vec<(u64, Option<u64>)>>;
 
-/// The guest as it stands at a point.
+/// The guest at a point.
 #[derive(Clone)]
 pub struct GuestTarget<'a> {
-    /// What it is.
+    /// The guest.
     pub program: &'a Program,
     /// Its memory.
     pub memory: &'a dyn Memory,
-    /// Words that read differently than they are: a corrupt stack, without touching the real one.
+    /// Words that read differently, as (address, value): a corrupt stack without touching the real one.
     pub changed: &'a [(u64, u64)],
     /// The stacks that may be walked.
     pub stacks: &'a [StackBounds],
     /// The task whose stack is walked, where there are tasks.
     pub task: Option<Task>,
-    /// Whether nothing else can be read: to a kernel that reads user memory, other addresses are a fault.
+    /// Whether nothing else can be read: for a kernel that reads user memory, other addresses fault.
     pub is_user: bool,
-    /// Set when something outside of those stacks is read: an unwinder may not.
+    /// Set when something outside those stacks is read, which an unwinder must not do.
     pub read_outside_stacks: Cell<bool>,
-    /// Where reads are noted, if somebody wants to know them.
+    /// Records all reads, where wanted.
     pub reads: Option<&'a Reads>,
 }
 
@@ -42,7 +42,7 @@ impl std::fmt::Debug for GuestTarget<'_> {
 }
 
 impl<'a> GuestTarget<'a> {
-    /// The guest as it is, with the stacks and the task that a walk is offered.
+    /// The guest, with the stacks and the task that a walk is offered.
     #[must_use]
     pub const fn new(
         program: &'a Program,
@@ -54,26 +54,26 @@ impl<'a> GuestTarget<'a> {
         Self { program, memory, changed: &[], stacks, task, is_user: false, read_outside_stacks, reads: None }
     }
 
-    /// The guest with the stack of user mode, as a kernel reads it.
+    /// The guest with the user stacks, as a kernel reads them.
     #[must_use]
     pub const fn of_user(program: &'a Program, memory: &'a dyn Memory, stacks: &'a [StackBounds]) -> Self {
         Self { is_user: true, ..Self::new(program, memory, stacks, None) }
     }
 
-    /// The same with words that read differently than they are.
+    /// The same, with words that read differently.
     #[must_use]
     pub fn with_changed(&self, changed: &'a [(u64, u64)]) -> Self {
         Self { changed, read_outside_stacks: Cell::new(false), ..self.clone() }
     }
 
-    /// The same, with all reads noted.
+    /// The same, with all reads recorded.
     #[must_use]
     pub fn with_reads(&self, reads: &'a Reads) -> Self {
         Self { reads: Some(reads), read_outside_stacks: Cell::new(false), ..self.clone() }
     }
 
-    /// Whether a kernel's walk reads this word besides the stacks: the task's return addresses that a hook has taken. Guests keep
-    /// them in what their conventions call scratch.
+    /// Whether a kernel's walk may read this word outside the stacks: where a return hook keeps the task's original return
+    /// addresses. Guests keep those in `.scratch`.
     fn is_kernel_data(&self, address: u64) -> bool {
         self.task.is_some_and(|task| task.ret_stack.is_some() || task.rethooks.is_some())
             && self.program.conventions.scratch.as_ref().is_some_and(|scratch| scratch.contains(&address))

@@ -1,5 +1,5 @@
-//! A run, as whoever watches it sees it: points, events, and what happens next. A run can be a machine that executes a guest, or
-//! a [`log`] of one; an observer cannot tell which.
+//! A run as its observer sees it: points, events, and what happens next. A run is a machine that executes a guest, or a [`log`]
+//! of one; an observer cannot tell which.
 
 pub mod log;
 
@@ -8,9 +8,9 @@ use std::time::Duration;
 use crate::Error;
 use crate::cpu::{Cpu, Exception, Register, Regs};
 
-/// Guest memory while the guest stands still. Guests are little-endian.
+/// Guest memory while the guest is stopped. Guests are little-endian.
 pub trait Memory {
-    /// The bytes from `address` on; false, with `bytes` unspecified, if one of them is not mapped.
+    /// Reads the bytes from `address` on. False if one of them is not mapped; then `bytes` is unspecified.
     fn read(&self, address: u64, bytes: &mut [u8]) -> bool;
 
     /// The word at an address, if all its bytes are mapped.
@@ -19,29 +19,29 @@ pub trait Memory {
         self.read(address, &mut bytes).then(|| u64::from_le_bytes(bytes))
     }
 
-    /// The memory itself, where it is one that an engine can be put over.
+    /// The memory itself, if an engine can be mapped over it.
     fn as_any(&self) -> Option<&dyn std::any::Any> {
         None
     }
 
-    /// Appends the words from `low` up to `high`, which is a copy of the live part of a stack. What is not mapped reads as 0.
+    /// Appends the words from `low` up to `high`: a copy of the live part of a stack. Unmapped words read as 0.
     fn copy_words(&self, low: u64, high: u64, words: &mut Vec<u64>) {
         words.extend((low & !7..high).step_by(8).map(|address| self.read_u64(address).unwrap_or_default()));
     }
 }
 
-/// The registers of a CPU while it stands still.
+/// The registers of a CPU while it is stopped.
 pub trait Registers {
-    /// Reads registers in the order of the set, as far as `values` reaches.
+    /// Reads registers in the order of the set, as many as fit in `values`.
     fn read(&self, set: &RegisterSet, values: &mut [u64]);
 
-    /// Reads registers into `regs`, which keeps what else it knows.
+    /// Reads registers into `regs`; its other registers keep their values.
     fn read_regs(&self, set: &RegisterSet, regs: &mut Regs);
 
     /// Whether the CPU is in user mode.
     fn is_user(&self) -> bool;
 
-    /// The status register with interrupt mask and flags. In user mode it may not be readable: then 0.
+    /// The status register, with interrupt mask and flags; 0 in user mode, where it may not be readable.
     fn status(&self) -> u64;
 }
 
@@ -52,7 +52,7 @@ pub struct RegisterSet {
 }
 
 impl RegisterSet {
-    /// The set of these registers, in this order; what the CPU does not have is left out.
+    /// The set of these registers, in this order, without those that the CPU does not have.
     #[must_use]
     pub fn new(cpu: &Cpu, registers: impl IntoIterator<Item = Register>) -> Self {
         let is_there = |register: &Register| register.0 < cpu.registers && usize::from(register.0) < Regs::LEN;
@@ -72,7 +72,7 @@ impl RegisterSet {
     }
 }
 
-/// How the machine came to a point.
+/// How the machine arrived at a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Previous {
     /// This instruction retired.
@@ -84,7 +84,7 @@ pub enum Previous {
     },
     /// An exception was delivered instead of this instruction.
     Delivered {
-        /// The address of the instruction, which is still to run.
+        /// The address of that instruction, which is still to run.
         pc: u64,
         /// SP at that moment.
         sp: u64,
@@ -100,7 +100,7 @@ pub struct Point<'m> {
     pub pc: u64,
     /// Its size in bytes.
     pub size: u32,
-    /// How the machine came here; nothing at the entry.
+    /// How the machine arrived here; `None` at the entry.
     pub previous: Option<Previous>,
     /// The CPU's registers as they are now.
     pub regs: &'m dyn Registers,
@@ -119,12 +119,12 @@ impl std::fmt::Debug for Point<'_> {
 }
 
 impl Point<'_> {
-    /// Reads registers into `regs`, which keeps what else it knows.
+    /// Reads registers into `regs`; its other registers keep their values.
     pub fn read(&self, set: &RegisterSet, regs: &mut Regs) {
         self.regs.read_regs(set, regs);
     }
 
-    /// Reads registers in the order of the set, as far as `values` reaches.
+    /// Reads registers in the order of the set, as many as fit in `values`.
     pub fn read_values(&self, set: &RegisterSet, values: &mut [u64]) {
         self.regs.read(set, values);
     }
@@ -135,15 +135,14 @@ impl Point<'_> {
         self.regs.is_user()
     }
 
-    /// Whether this exception can really arrive here, by the interrupt mask as it is now.
+    /// Whether this exception can really arrive here, given the current interrupt mask.
     #[must_use]
     pub fn can_arrive(&self, cpu: &Cpu, exception: Exception) -> bool {
         // No kernel runs user mode with its interrupts masked.
         self.is_user() || cpu.can_arrive(exception, self.regs.status())
     }
 
-    /// The register with interrupt mask and flags, as far as an exception restores it; 0 in user mode, of which the kernel's
-    /// register says nothing.
+    /// The bits of the status register that an exception restores; 0 in user mode, where the register does not apply.
     #[must_use]
     pub fn status(&self, cpu: &Cpu) -> u64 {
         if self.is_user() { 0 } else { self.regs.status() & cpu.status_mask }
@@ -161,7 +160,7 @@ pub enum Action {
     Deliver {
         /// The exception.
         exception: Exception,
-        /// A word that is written before: (address, value). A kernel's request to reschedule comes like this.
+        /// A word that is written first: (address, value). This is how a kernel is asked to reschedule.
         write: Option<(u64, u64)>,
     },
 }
@@ -171,27 +170,27 @@ pub trait Observer {
     /// Called before each instruction; says what happens next.
     fn point(&mut self, at: &Point<'_>) -> Action;
 
-    /// Called when the instruction, for which [`Observer::point`] was called already, touches a guard page: the CPU takes a
-    /// fault now.
+    /// Called when an instruction touches a guard page, after [`Observer::point`] was called for it: the CPU now takes a
+    /// fault.
     fn faulted(&mut self, _: &Point<'_>) {}
 
-    /// Whether it wants [`Observer::stored`] for every store. That costs time.
+    /// Whether the observer wants [`Observer::stored`] for every store, which costs time.
     fn wants_stores(&self) -> bool {
         false
     }
 
-    /// The guest is about to write so many bytes at this address.
+    /// The guest is about to write `size` bytes at this address.
     fn stored(&mut self, address: u64, size: usize) {
         let _ = (address, size);
     }
 
-    /// The harness, in the part of the hardware, has written so many bytes at this address.
+    /// The harness, acting as the hardware, has written `size` bytes at this address.
     fn hardware_stored(&mut self, address: u64, size: usize) {
         let _ = (address, size);
     }
 }
 
-/// Watches nothing.
+/// An observer that does nothing.
 #[derive(Debug, Clone, Copy)]
 pub struct Unobserved;
 
@@ -208,20 +207,20 @@ pub struct Ended {
     pub executed: u64,
     /// Whether the guest reached its end; otherwise the observer stopped it.
     pub complete: bool,
-    /// How long the run took, without setting it up.
+    /// How long the run took, without its setup.
     pub ran_for: Duration,
 }
 
-/// Something that can be watched from its start to its end, once.
+/// Something that can be observed from start to end, once.
 pub trait Run {
     /// Runs to the end of the guest, or until the observer stops it.
     ///
     /// # Errors
     ///
-    /// [`Error::Run`] when the guest touches what it may not, executes what is no instruction, takes an exception for which it
-    /// has no handler, or exhausts its budget; [`Error::Emulator`] and [`Error::Log`] when the run itself cannot go on.
+    /// [`Error::Run`] when the guest makes a forbidden access, executes an undefined instruction, takes an exception for which
+    /// it has no handler, or exhausts its budget; [`Error::Emulator`] and [`Error::Log`] when the run itself cannot continue.
     fn drive(&mut self, observer: &mut dyn Observer) -> Result<Ended, Error>;
 
-    /// Its memory, as it is now.
+    /// The guest's memory, as it is now.
     fn memory(&self) -> &dyn Memory;
 }

@@ -1,4 +1,4 @@
-//! Finds for each entry of a walk the activation that it stands for, and derives the verdict from what is left over.
+//! Matches each entry of a walk with the activation that it stands for, and derives the verdict from what does not match.
 
 use std::fmt;
 
@@ -21,7 +21,7 @@ pub struct WalkEntry {
 pub struct Walk<'b> {
     /// The trace, youngest first; entry 0 is the start.
     pub entries: &'b [WalkEntry],
-    /// How it ended, and what the subject says of it.
+    /// How it ended, and the subject's claim.
     pub outcome: Outcome,
 }
 
@@ -65,7 +65,7 @@ impl Rules<'_> {
     }
 }
 
-/// What follows from the findings, the number of entries, and what the walk says of itself.
+/// The verdict, from the findings, the number of entries, and the walk's own claim.
 fn verdict(findings: Findings, entries: usize, outcome: Outcome) -> Verdict {
     let Outcome { end, claim } = outcome;
     let claimed = claim == Claim::Reliable;
@@ -83,8 +83,8 @@ fn verdict(findings: Findings, entries: usize, outcome: Outcome) -> Verdict {
     }
 }
 
-/// Judges a walk entry by entry, without keeping it: as long as each entry stands for an activation that is not younger than
-/// those before it. Gives up on all others, which only [`Rules::judge`] can tell apart.
+/// Judges a walk entry by entry, without keeping it, as long as each entry stands for an activation older than those before it.
+/// Gives up on any other walk, which needs [`Rules::judge`].
 pub struct Follower<'t> {
     aligner: Aligner<'t>,
     next: Activations<'t>,
@@ -93,7 +93,7 @@ pub struct Follower<'t> {
 }
 
 impl Follower<'_> {
-    /// Takes the next entry, the start apart. False if the walk must be judged as a whole.
+    /// Takes the next entry (not the start). False if the walk must be judged as a whole.
     pub fn takes(&mut self, pc: u64, regs: &Regs) -> bool {
         self.entries += 1;
         let mut skipped = false;
@@ -115,7 +115,7 @@ impl Follower<'_> {
         false
     }
 
-    /// The verdict, when every entry was taken.
+    /// The verdict, after every entry was taken.
     #[must_use]
     pub fn verdict(mut self, outcome: Outcome) -> Verdict {
         if self.next.by_ref().any(|activation| !(self.aligner.rules.omissible)(activation)) {
@@ -131,7 +131,7 @@ impl fmt::Debug for Follower<'_> {
     }
 }
 
-/// What an entry and an activation say of the same things; nothing where the entry says nothing, or is not judged by it.
+/// Whether an entry and an activation agree; `None` where the entry knows nothing or is not judged by it.
 #[derive(Debug, Clone, Copy)]
 struct Agreement {
     cfa: Option<bool>,
@@ -145,15 +145,15 @@ impl Agreement {
     }
 }
 
-/// Finds for each entry of a walk the activation that it stands for.
+/// Matches the entries of a walk with activations.
 struct Aligner<'r> {
     rules: &'r Rules<'r>,
-    /// Where the frame pointer is among the saved registers.
+    /// The index of the frame pointer among the saved registers.
     fp_index: Option<usize>,
 }
 
 impl Aligner<'_> {
-    /// Whether everything that the entry says of registers and that is compared agrees with the activation.
+    /// Whether all compared registers that the entry knows agree with the activation.
     #[inline]
     fn same_state(&self, agreement: Agreement, regs: &Regs, activation: &Activation) -> bool {
         let Compares { fp, callee_saved, .. } = self.rules.compares;
@@ -173,7 +173,7 @@ impl Aligner<'_> {
         Agreement { cfa: self.agrees_on_cfa(regs, activation), fp: self.agrees_on_fp(regs, activation) }
     }
 
-    /// Nothing, if the entry knows no CFA, or none that it is judged by.
+    /// `None` if the entry knows no CFA, or its CFA is not judged.
     fn agrees_on_cfa(&self, regs: &Regs, activation: &Activation) -> Option<bool> {
         if !self.rules.compares.cfa {
             return None;
@@ -181,18 +181,18 @@ impl Aligner<'_> {
         regs.get(self.rules.sp).map(|cfa| cfa == activation.cfa)
     }
 
-    /// Nothing, if the entry knows no frame pointer.
+    /// `None` if the entry knows no frame pointer.
     fn agrees_on_fp(&self, regs: &Regs, activation: &Activation) -> Option<bool> {
         let truth = activation.saved[self.fp_index?];
         regs.get(self.rules.fp).map(|fp| fp == truth)
     }
 
-    /// Whether the entry stands for this very activation: the same pc, and the same CFA or else the same frame pointer.
+    /// Whether the entry stands for this activation: the same pc, and the same CFA or, without a CFA, the same frame pointer.
     fn is_same(&self, entry: &WalkEntry, activation: &Activation) -> bool {
         entry.pc.value() == activation.resume && self.agreement(&entry.regs, activation).is_same()
     }
 
-    /// The activation that an entry stands for, `next` being the youngest that no entry stands for yet.
+    /// The activation that an entry stands for. `next` is the youngest one that no entry has matched yet.
     fn place(&self, entry: &WalkEntry, activations: &[&Activation], next: usize) -> Place {
         let mut open = next..activations.len();
         if let Some(index) = open.clone().find(|index| self.is_same(entry, activations[*index])) {
@@ -201,14 +201,14 @@ impl Aligner<'_> {
         if activations[..next].iter().any(|activation| self.is_same(entry, activation)) {
             return Place::Earlier;
         }
-        // The right pc with a key of its own: the right entry with a wrong state. The youngest will do.
+        // The right pc with another CFA: the right entry with a wrong state. Take the youngest such activation.
         match open.find(|index| activations[*index].resume == entry.pc.value()) {
             Some(index) => Place::At(index),
             None => Place::Nowhere,
         }
     }
 
-    /// Aligns a walk that deviates, and says how: the youngest omission and the youngest falsehood.
+    /// Aligns a whole walk and finds the youngest omission and the youngest falsehood.
     fn align(&self, truth: &Truth, entries: &[WalkEntry]) -> Findings {
         let activations: Vec<&Activation> = truth.activations().collect();
         let is_required = |range: std::ops::Range<usize>| {
@@ -216,7 +216,7 @@ impl Aligner<'_> {
         };
         let mut findings = Findings::default();
         let mut next = 0;
-        let mut strangers = false; // entries that stand for nothing since the last match
+        let mut strangers = false; // whether entries since the last match stand for no activation
         for (index, entry) in entries.iter().enumerate() {
             match self.place(entry, &activations, next) {
                 Place::At(found) => {
@@ -257,7 +257,7 @@ impl Aligner<'_> {
 enum Place {
     /// It stands for this activation.
     At(usize),
-    /// It stands for one that an entry before it stood for.
+    /// It stands for one that an earlier entry stood for.
     Earlier,
     /// It stands for none.
     Nowhere,

@@ -1,4 +1,4 @@
-//! One subject, one question: walks, and judges.
+//! One subject, one question: lets the subject walk, and judges the walk.
 
 use std::ops::ControlFlow;
 
@@ -26,7 +26,7 @@ impl<'p> Judge<'p> {
         Self { cpu, symbols, omissible, buffer: vec![nowhere; MAX_ENTRIES] }
     }
 
-    /// Asks and judges. Most walks are judged while their entries arrive, and not kept.
+    /// Asks the question and judges the walk. Most walks are judged while their entries arrive, and never kept.
     pub fn verdict(&mut self, subject: &dyn Subject, question: &Question<'_>, truth: &Truth) -> Verdict {
         let about = subject.about();
         let followed = self.with_rules(about, |rules| {
@@ -43,8 +43,8 @@ impl<'p> Judge<'p> {
         followed.unwrap_or_else(|| self.walk(subject, question, truth, &mut |_| ()).0)
     }
 
-    /// Asks, keeps the whole walk, and judges. The guest stands still, so it is the same walk each time. `each` sees every entry
-    /// as well.
+    /// Asks the question, keeps the whole walk, and judges it. The guest is stopped, so the walk is the same each time. `each`
+    /// also sees every entry.
     pub fn walk(
         &mut self,
         subject: &dyn Subject,

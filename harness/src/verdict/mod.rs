@@ -1,8 +1,8 @@
 //! Truth and walk in, verdict out.
 //!
-//! The two are aligned entry by entry, by pc and by the CFA (or the frame pointer, where a walk knows no CFA), skipping only
-//! functions that the scenario calls omissible. The interrupted instruction is entry 0 of the walk: the start gave it, so it
-//! earns nothing.
+//! The two are aligned entry by entry, by pc and CFA (or by pc and frame pointer, where a walk knows no CFA). Only functions that
+//! the scenario lists as omissible may be skipped. Entry 0 of the walk is the interrupted instruction, which the start gave it;
+//! it earns no credit.
 
 mod align;
 mod judge;
@@ -24,7 +24,7 @@ pub enum Deviation {
     Substituted,
     /// An entry that stands for no activation, with nothing left out.
     Invented,
-    /// An activation twice (the same CFA; recursion is legal).
+    /// The same activation twice (with the same CFA; recursion is legal).
     Repeated,
     /// All pcs are right, but a CFA or a register is not.
     State,
@@ -52,20 +52,20 @@ impl Deviation {
     }
 }
 
-/// The judgement of one walk. The order is from worst to best.
+/// The verdict on one walk. Ordered from worst to best.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Verdict {
-    /// Claimed reliable, and an activation is omitted or replaced.
+    /// Claimed reliable, but an activation is omitted or replaced.
     Unsound(Deviation),
-    /// Claimed reliable, nothing omitted, but something false is there.
+    /// Claimed reliable and nothing is omitted, but something is false.
     Overstated(Deviation),
-    /// Something is wrong, and the walk says that it may be, or says nothing.
+    /// Something is wrong, but the walk flagged itself unreliable, or makes no claim.
     WrongFlagged(Deviation),
-    /// So many right entries, and then it stopped and said so.
+    /// This many right entries, then it stopped and said so.
     Incomplete(u16),
     /// Right, but flagged unreliable, or without a proven end.
     Cautious,
-    /// Right and claimed; for a subject that never claims: right.
+    /// Right and claimed; for a subject that never claims, right.
     Exact,
 }
 
@@ -99,7 +99,7 @@ impl FromStr for Verdict {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let unknown =
-            || format!("{text:?} is no verdict: !skipped, +state, ?truncated, <2, ~ and = are of the right form");
+            || format!("{text:?} is not a verdict; verdicts look like !skipped, +state, ?truncated, <2, ~ or =");
         let kind = |name: &str| Deviation::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(unknown);
         let first = text.chars().next().ok_or_else(unknown)?;
         let rest = &text[first.len_utf8()..];

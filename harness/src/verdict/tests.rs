@@ -1,4 +1,4 @@
-//! The judge alone: each test hands it a truth and a walk, and says what the verdict must be and why.
+//! The judge alone: each test gives it a truth and a walk, and says what the verdict must be and why.
 
 use std::rc::Rc;
 
@@ -11,7 +11,7 @@ const SP: Register = Register(31);
 const FP: Register = Register(29);
 const SAVED: Register = Register(19);
 
-/// An entry: pc, CFA, frame pointer. Three different activations, the middle one of a trampoline, and recursion.
+/// An entry: pc, CFA, frame pointer. Three different activations, the middle one a trampoline's, and recursion.
 type Entry = (u64, u64, u64);
 
 const A: Entry = (0x10, 0x1000, 0x1100);
@@ -64,7 +64,7 @@ fn judge_with(
     let truth = truth(true_entries);
     let outcome = Outcome { end, claim };
     let verdict = rules.judge(&truth, &Walk { entries: &walked, outcome });
-    // Judged while its entries arrive, a walk gets the same verdict, or none.
+    // The follower gives a walk the same verdict, or gives up on it.
     let mut follower = rules.follow(&truth);
     if frames.iter().all(|frame| follower.takes(frame.pc.value(), &frame.regs)) {
         assert_eq!(follower.verdict(outcome), verdict, "the follower disagrees");
@@ -81,7 +81,7 @@ fn judge(true_entries: &[Entry], walked: &[Entry], end: End, claim: Claim) -> Ve
 fn claimed(true_entries: &[Entry], walked: &[Entry], verdict: &str) {
     let found = judge(true_entries, walked, End::Outermost, Claim::Reliable);
     assert_eq!(found.to_string(), verdict, "claimed: {walked:x?}");
-    // The same deviation, flagged or by one who never claims, is never worse than wrong.
+    // Without a claim, the same deviation is never worse than `WrongFlagged`.
     for claim in [Claim::Unreliable, Claim::None] {
         let flagged = judge(true_entries, walked, End::Outermost, claim);
         let expected = match (found, claim) {
@@ -132,7 +132,7 @@ fn a_truncated_trace_that_says_so_is_incomplete() {
 }
 
 #[test]
-fn a_wrong_entry_is_not_made_good_by_stopping() {
+fn stopping_does_not_excuse_a_wrong_entry() {
     assert_eq!(
         judge(&[A, B, C], &[STRANGER], STOPPED, Claim::Unreliable),
         Verdict::WrongFlagged(Deviation::Substituted)
@@ -168,7 +168,7 @@ fn a_repeated_activation() {
 }
 
 #[test]
-fn a_wrong_state_behind_right_pcs() {
+fn a_wrong_state_with_right_pcs() {
     let (wrong_cfa, wrong_fp) = ((B.0, B.1 + 8, B.2), (B.0, B.1, B.2 + 8));
     claimed(&[A, B, C], &[A, wrong_cfa, C], "+state");
     claimed(&[A, B, C], &[A, wrong_fp, C], "+state");
@@ -177,7 +177,7 @@ fn a_wrong_state_behind_right_pcs() {
 }
 
 #[test]
-fn a_wrong_callee_saved_register_is_seen_only_where_it_is_compared() {
+fn a_wrong_callee_saved_register_counts_only_where_it_is_compared() {
     let mut wrong = frame(A);
     wrong.regs.set(SAVED, 8);
     let verdict = |compares| judge_with(compares, None, &[A], &[wrong], End::Outermost, Claim::Reliable);
@@ -197,7 +197,7 @@ fn what_a_walk_does_not_know_is_not_held_against_it() {
 }
 
 #[test]
-fn without_a_cfa_the_frame_pointer_tells_activations_apart() {
+fn without_a_cfa_the_frame_pointer_distinguishes_activations() {
     let mut frames: Vec<WalkEntry> = [A, B2, C].into_iter().map(frame).collect();
     for frame in &mut frames {
         frame.regs.forget(SP);
@@ -216,7 +216,7 @@ fn an_omissible_function_may_be_left_out_or_named() {
     assert_eq!(verdict(&[A, B, C]), "=");
     assert_eq!(verdict(&[A]), "!truncated");
     assert_eq!(verdict(&[C]), "!skipped");
-    // Nothing that had to be named is missing, but something false is there.
+    // No required activation is missing, but a false entry is there.
     assert_eq!(verdict(&[A, STRANGER, C]), "+invented");
 }
 
@@ -248,7 +248,7 @@ fn verdicts_are_ordered_from_worst_to_best() {
 }
 
 #[test]
-fn verdicts_read_back_as_they_are_written() {
+fn verdicts_parse_as_they_print() {
     for text in [
         "!skipped",
         "!truncated",

@@ -1,8 +1,8 @@
-//! Which RISC-V instructions transfer control, decoded by hand: capstone 5 calls every jal and jalr a call, `ret`, `j` and
-//! `jr` included.
+//! Decides which RISC-V instructions transfer control. Decoded by hand: capstone 5 calls every jal and jalr a call, `ret`,
+//! `j` and `jr` included.
 //!
-//! A jump is a call when it links to x1 or x5, the registers that the ISA names as link registers (unprivileged ISA 2.5.1,
-//! table of return-address prediction hints).
+//! A jump is a call when it links to x1 or x5, which the ISA names as link registers (unprivileged ISA 2.5.1, table of
+//! return-address prediction hints).
 
 use crate::cpu::{Flow, FlowKind};
 
@@ -42,7 +42,7 @@ fn full(address: u64, word: u32) -> Flow {
                 (word >> 31 & 1) << 12 | (word >> 25 & 0x3f) << 5 | (word >> 8 & 0xf) << 1 | (word >> 7 & 1) << 11;
             direct(FlowKind::Jump, address, offset, 13)
         }
-        // funct3 = 0: ecall, ebreak, sret, mret, wfi; wfi (0x105) alone goes on behind itself, as does sfence.vma.
+        // funct3 = 0: ecall, ebreak, sret, mret. wfi (0x105) and sfence.vma, also funct3 = 0, continue at the next instruction.
         OPCODE_SYSTEM if word >> 12 & 7 == 0 && matches!(word >> 20, 0x000 | 0x001 | 0x102 | 0x302) => {
             Flow { kind: FlowKind::Exception, target: None }
         }

@@ -1,5 +1,5 @@
-//! The conventions of the guests in this repository, by their symbols: guests/README.md and guests/KERNEL.md. The only place
-//! that knows the names.
+//! The conventions of the guests in this repository, found by their symbols (guests/README.md, guests/KERNEL.md). Only this
+//! file knows the names.
 
 use std::ops::Range;
 
@@ -23,7 +23,7 @@ const SENTINEL: &str = "__sentinel";
 /// The stack on which every guest starts.
 const FIRST_STACK: &str = "task";
 const USER_STACK: &str = "user";
-/// The stack that is none: the memory in which stacks are placed.
+/// Not a stack, but the memory in which stacks are placed.
 const ARENA: &str = "arena";
 const USER_PREFIX: &str = "user_";
 const GENERATED_PREFIX: &str = "bpf_";
@@ -35,8 +35,8 @@ const RETURN_TRAMPOLINES: [(&str, ReturnHook); 3] = [
     ("__kretprobe_trampoline", ReturnHook::Rethook),
 ];
 
-/// Functions that stand between a function and its caller, and which return hook puts them there: the atlas counts their points
-/// even where the address is in its place.
+/// Functions that run between a function and its caller, with the hook that puts them there. The atlas counts their points
+/// even where the return address is in its frame.
 pub const TRAMPOLINES: [(&str, &str); 7] = [
     ("return_to_handler", "fgraph"),
     ("ftrace_caller", "ftrace"),
@@ -47,13 +47,13 @@ pub const TRAMPOLINES: [(&str, &str); 7] = [
     ("__kretprobe_trampoline", "kretprobe"),
 ];
 
-/// Which return hook, or which tracer of entries, puts the function of this name between a function and its caller.
+/// Which return hook or entry tracer puts the function of this name between a function and its caller.
 #[must_use]
 pub fn trampoline_of(function: &str) -> Option<&'static str> {
     TRAMPOLINES.into_iter().find(|(name, _)| *name == function).map(|(_, hook)| hook)
 }
 
-/// What differs between the kernels of the CPUs.
+/// What differs between the mimic kernels of the CPUs.
 struct KernelOfCpu {
     vectors: &'static [(Vector, &'static str)],
     context: SavedContext,
@@ -62,6 +62,16 @@ struct KernelOfCpu {
 }
 
 /// By the CPU's name: arm64, riscv64, x86_64.
+///
+/// A task that is switched out keeps what it will resume with here (guests/<cpu>/include/kernel.S):
+///
+/// ```text
+///  arm64, riscv64: struct task            x86-64: struct task         its stack, from the saved SP up
+///  +0   stack low, stack high             +0   stack low, high        +48  return address
+///  +16  arm64: x19..x28, fp, sp, pc       +16  saved SP --------+     +40  rbp
+///       riscv64: ra, sp, s0..s11                                |     +8   r14, r13, r12, rbx (8 bytes each)
+///                                                               +---> +0   r15
+/// ```
 fn kernel_of(cpu: &str) -> KernelOfCpu {
     match cpu {
         "arm64" => KernelOfCpu {
@@ -148,7 +158,7 @@ pub fn mimic(guest: &Guest) -> Conventions {
     }
 }
 
-/// The labels by which a guest says what its instructions do not.
+/// The labels by which a guest declares what its instructions do not show.
 #[derive(Default)]
 struct Labels {
     moved_returns: Vec<u64>,
@@ -174,7 +184,7 @@ fn labels(guest: &Guest) -> Labels {
     labels
 }
 
-/// The declared stacks, by name. Before the start the two words of one hold 0 and its size.
+/// The declared stacks, by name. In the ELF file, the two words of each hold 0 and its size.
 fn declared_stacks(guest: &Guest) -> Vec<DeclaredStack> {
     let mut stacks: Vec<DeclaredStack> = Vec::new();
     for symbol in guest.symbols.all() {

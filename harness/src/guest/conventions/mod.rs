@@ -1,9 +1,9 @@
-//! What a KIND of guest means: where its stacks are declared, which word names the running task, where an exception enters, which
-//! functions mark the places for walks, what stands in for return addresses. Resolved once, into addresses: nobody else knows a
-//! symbol of a guest by its name.
+//! The conventions of a KIND of guest: where its stacks are declared, which word holds the running task, where exceptions
+//! enter, which functions mark the places for walks, what replaces return addresses. They are resolved once, into addresses;
+//! no other module knows a guest's symbols by name.
 //!
-//! The mimics (guests/README.md, guests/KERNEL.md) are one kind; [`mimic`] finds their conventions by symbols. Another kind fills
-//! the same fields from wherever it knows them.
+//! The mimics (guests/README.md, guests/KERNEL.md) are one kind; [`mimic`] finds their conventions by symbols. Another kind
+//! fills in the same fields from its own sources.
 
 mod mimic;
 
@@ -17,36 +17,36 @@ use crate::cpu::{Register, Regs};
 
 pub use mimic::{TRAMPOLINES, mimic, trampoline_of};
 
-/// What the harness must know of a guest that its memory and its instructions do not say.
+/// What the harness must know about a guest and cannot see in its memory and instructions.
 #[derive(Debug, Clone, Default)]
 pub struct Conventions {
-    /// Where a run ends: nothing is executed there.
+    /// The run ends when control arrives here; the instruction is not executed.
     pub sentinel: Option<u64>,
     /// The stacks that it declares, by name.
     pub stacks: Vec<DeclaredStack>,
     /// Where the declared stacks are placed.
     pub arena: Option<Range<u64>>,
-    /// Memory that an exception may change for good: counters, lists of tracers.
+    /// Memory that an exception may leave changed: counters, tracers' lists.
     pub scratch: Option<Range<u64>>,
     /// Where the CPU enters the guest at an exception.
     pub vectors: Vectors,
     /// The kernel, in a guest that has one.
     pub kernel: Option<Kernel>,
-    /// Functions of user mode: no kernel text.
+    /// User-mode functions, which are not kernel text.
     pub user_text: Vec<Range<u64>>,
-    /// Functions that enter and leave exceptions, for unwinders that know them by their addresses.
+    /// Exception entry and exit functions, for unwinders that recognise them by address.
     pub exception_text: Vec<Range<u64>>,
-    /// Code whose address stands in for return addresses.
+    /// Code whose address replaces return addresses.
     pub trampolines: Vec<Trampoline>,
-    /// From here on code was generated at run time: ORC has no entry there but what hints say.
+    /// From here on, code counts as generated at run time: ORC has entries there only from hints.
     pub generated_text: Option<u64>,
-    /// Where a return may arrive with another SP than that of its call, and with other registers: entry code that builds pt_regs
+    /// Where a return may arrive with another SP than its call had, and with other registers: entry code that builds pt_regs
     /// on its caller's stack.
     pub moved_returns: Vec<u64>,
     /// Calls that live patching redirects.
     pub redirects: Option<Redirects>,
-    /// From which address on a second exception can be nested (true) and from which on it would destroy the first one's state,
-    /// by address.
+    /// From each address on: whether a second exception may be nested (true), or would destroy the first one's state
+    /// (false). By address.
     pub nesting: Vec<(u64, bool)>,
 }
 
@@ -76,31 +76,43 @@ pub enum StackRole {
     Kernel,
 }
 
-/// A kernel with tasks.
+/// The conventions of a kernel with tasks.
 #[derive(Debug, Clone)]
 pub struct Kernel {
     /// The word that holds the address of the running task's structure.
     pub current: u64,
     /// Where a task's structure holds {low, high} of its stack: offsets in bytes.
     pub stack_words: (u64, u64),
-    /// The tasks that there are.
+    /// All tasks.
     pub tasks: Vec<TaskPlace>,
-    /// The first instruction of a new task, to which no call returns.
+    /// The first instruction of a new task; no call returns to it.
     pub fork_entry: Option<u64>,
     /// Where a task that is switched out keeps its registers.
     pub context: SavedContext,
     /// How entry code lays out pt_regs.
     pub pt_regs: PtRegs,
-    /// From the interrupted SP to the word with the interrupted pc, in bytes, where handlers may change that word.
+    /// Where handlers may change the pc in pt_regs (kretprobes): the offset of that word from the interrupted SP, in bytes.
+    ///
+    /// ```text
+    ///   interrupted SP ->  +---------------+  +320   arm64 (guests/arm64/include/kernel.S)
+    ///                      | type          |  +312
+    ///   FP in a handler -> | record {0, 0} |  +296   the metadata record
+    ///                      | ...           |
+    ///                      | pstate        |  +264
+    ///   SP + saved_pc  ->  | pc            |  +256
+    ///                      | sp            |  +248
+    ///                      | x0 .. x30     |
+    ///   pt_regs        ->  +---------------+  +0
+    /// ```
     pub saved_pc: Option<i64>,
-    /// What marks the places for walks, and the request to reschedule.
+    /// The markers for walks, and the request to reschedule.
     pub symbols: KernelSymbols,
 }
 
-/// The addresses of a kernel that deliveries look for.
+/// The kernel addresses that deliveries need.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct KernelSymbols {
-    /// The function whose instructions, and whose callees', are interrupted.
+    /// The function whose instructions, and those of its callees, are interrupted.
     pub subject: Option<u64>,
     /// Called by handlers where a kernel takes a backtrace of itself; its first argument is the address of the pt_regs.
     pub walk_here: Option<u64>,
@@ -117,23 +129,23 @@ pub struct KernelSymbols {
 pub struct TaskPlace {
     /// The structure.
     pub address: u64,
-    /// The word with the index of its ret_stack; the ret_stack's words follow it.
+    /// The word with the ret_stack index; the ret_stack's words follow it.
     pub ret_stack: Option<u64>,
     /// The word with the address of its first rethook node.
     pub rethooks: Option<u64>,
 }
 
-/// Where a task that is switched out keeps what it will resume with.
+/// Where a task that is switched out keeps the state with which it will resume.
 #[derive(Debug, Clone, Copy)]
 pub enum SavedContext {
-    /// All of it in the task's structure, at these offsets in bytes.
+    /// Entirely in the task's structure, at these offsets in bytes.
     InTask {
         /// The pc.
         pc: u64,
         /// The registers.
         registers: &'static [(Register, u64)],
     },
-    /// SP in the task's structure, the rest on the stack from there on.
+    /// SP in the task's structure, the rest on the stack from that address up.
     OnStack {
         /// The offset of SP in the structure.
         sp: u64,
@@ -141,7 +153,7 @@ pub enum SavedContext {
         pc: u64,
         /// The registers, by their offsets from SP.
         registers: &'static [(Register, u64)],
-        /// The size of what lies there: SP when the task resumes is as much higher.
+        /// The size of the saved context: SP will be this much higher when the task resumes.
         size: u64,
         /// The stack pointer.
         sp_register: Register,
@@ -149,7 +161,7 @@ pub enum SavedContext {
 }
 
 impl SavedContext {
-    /// The pc and the registers of the task whose structure is at this address; nothing where a word cannot be read.
+    /// The pc and the registers of the task whose structure is at this address; `None` if a word cannot be read.
     pub fn read(&self, task: u64, read: &dyn Fn(u64) -> Option<u64>) -> Option<(u64, Regs)> {
         let mut regs = Regs::none();
         match *self {
@@ -171,12 +183,12 @@ impl SavedContext {
     }
 }
 
-/// Code whose first address stands in for return addresses.
+/// Code whose first address replaces return addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trampoline {
-    /// Whose it is.
+    /// The hook that it belongs to.
     pub hook: ReturnHook,
-    /// The address that stands in for others: that of the first instruction.
+    /// The address of the first instruction, which replaces return addresses.
     pub start: u64,
     /// The address after the last instruction.
     pub end: u64,
@@ -185,22 +197,22 @@ pub struct Trampoline {
 /// How a guest announces that it has redirected a call.
 #[derive(Debug, Clone)]
 pub struct Redirects {
-    /// The instructions at which it has just been done.
+    /// The instructions that follow a redirection.
     pub marks: Vec<u64>,
-    /// The word that holds where the call was to resume.
+    /// The word that holds where the caller would have resumed.
     pub from: u64,
-    /// The word that holds where it will resume.
+    /// The word that holds where control will arrive instead.
     pub to: u64,
 }
 
-/// Where, and with what, the CPU enters a guest at an exception. Which of them a CPU needs is said in `machine/core`.
+/// Where, and with what, the CPU enters a guest at an exception. `machine/core` says which of them each CPU needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Vector {
     /// arm64's vector table (VBAR_EL1), riscv64's trap entry (stvec).
     Table,
-    /// The handler of SDEI events that the firmware was told.
+    /// The handler of SDEI events that the kernel registered with the firmware.
     SdeiHandler,
-    /// The argument that it was told with it.
+    /// The argument that it registered with the handler.
     SdeiArgument,
     /// The gate of interrupts.
     Irq,
@@ -236,7 +248,7 @@ pub struct Vectors {
 impl Vectors {
     const COUNT: usize = Vector::Gdt as usize + 1;
 
-    /// Sets a vector, or says by `name` what a guest without it lacks.
+    /// Sets a vector; `name` is what a guest without it lacks.
     pub fn set(&mut self, vector: Vector, name: &'static str, address: Option<u64>) {
         self.names[vector as usize] = name;
         self.addresses[vector as usize] = address;
@@ -258,7 +270,7 @@ impl Vectors {
         })
     }
 
-    /// Whether the guest is one that exceptions enter.
+    /// Whether exceptions can enter the guest.
     #[must_use]
     pub fn is_kernel(&self) -> bool {
         self.addresses[Vector::Table as usize].is_some() || self.addresses[Vector::Irq as usize].is_some()
@@ -266,13 +278,13 @@ impl Vectors {
 }
 
 impl Conventions {
-    /// The task at this address: its stack, and where its lists are.
+    /// The task at this address.
     #[must_use]
     pub fn task_place(&self, address: u64) -> Option<TaskPlace> {
         self.kernel.as_ref()?.tasks.iter().find(|task| task.address == address).copied()
     }
 
-    /// The stack of the task at this address, as its structure has it.
+    /// The stack of the task at this address, as its structure says.
     pub fn task_stack(&self, address: u64, read: &dyn Fn(u64) -> Option<u64>) -> Option<StackBounds> {
         let (low, high) = self.kernel.as_ref()?.stack_words;
         Some(StackBounds { low: read(address.wrapping_add(low))?, high: read(address.wrapping_add(high))? })
@@ -310,7 +322,7 @@ impl Conventions {
     }
 }
 
-/// A kernel's addresses without which no exception can be delivered and walked from.
+/// The kernel addresses without which exceptions cannot be delivered and walked.
 #[derive(Debug, Clone, Copy)]
 pub struct Deliverable {
     /// As [`KernelSymbols::subject`].

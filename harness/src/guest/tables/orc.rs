@@ -1,5 +1,5 @@
-//! The ORC table of a guest, made as objtool makes a kernel's: from the CFI of its functions, which stand for what objtool
-//! follows instruction by instruction, and from hints where those say nothing. Whatever neither speaks of is UNDEFINED.
+//! The ORC table of a guest, made as objtool makes a kernel's: from the CFI of its functions, which stands in for objtool's
+//! stack validation, and from unwind hints where there is no CFI. Whatever neither describes is UNDEFINED.
 
 use std::collections::BTreeSet;
 
@@ -9,15 +9,15 @@ use kunwind::{Entry, OrcTable, Table as _};
 use super::DwarfTable;
 use crate::guest::{Conventions, Guest, LoadedSection};
 
-/// What guests/x86_64/include/orc.S writes for a hint.
+/// The size in bytes of a hint, as guests/x86_64/include/orc.S writes it.
 const HINT_SIZE: usize = 16;
-/// Its type of a hint that ends the hints before it.
+/// The hint type after which the CFI counts again.
 const TYPE_CFI: u8 = 7;
 
-/// Something that code says of itself, from an address on.
+/// A hint, which holds from an address on.
 struct Hint {
     address: u64,
-    /// Nothing: what the CFI say.
+    /// `None`: what the CFI says.
     entry: Option<OrcEntry>,
 }
 
@@ -57,11 +57,11 @@ pub(super) fn table(
     hints: &LoadedSection,
 ) -> Result<OrcTable<Vec<u8>>, String> {
     let mut hints: Vec<Hint> = hints.data.chunks(HINT_SIZE).map(Hint::parse).collect::<Result<_, _>>()?;
-    // Stable: of several at one place the last one written counts.
+    // The sort is stable: the last hint written for an address counts.
     hints.sort_by_key(|hint| hint.address);
     let mut changes = BTreeSet::new();
     for text in guest.text() {
-        changes.extend([text.start, text.end]); // behind the last function, the terminator
+        changes.extend([text.start, text.end]); // the end: a terminator after the last function
     }
     for function in &dwarf.functions {
         changes.extend([function.start, function.start + function.size]);
@@ -84,7 +84,7 @@ pub(super) fn table(
         }
     };
     let entries: Vec<(u64, OrcEntry)> = changes.into_iter().map(|address| (address, entry_at(address))).collect();
-    // Any address will do, as long as 32 bits reach from there to the code.
+    // Any address from which 32 bits reach the code will do.
     let address = guest.segments.first().map_or(0, |segment| segment.address);
     let written = write(&entries, address).map_err(|error| error.to_string())?;
     let table = OrcTable::parse(written.offsets, address, written.entries).map_err(|error| error.to_string())?;

@@ -1,4 +1,4 @@
-//! What Unicorn needs of each CPU: engines, register ids, and how the hardware takes an exception.
+//! What Unicorn needs for each CPU: engines, register ids, and how the hardware takes an exception.
 
 mod arm64;
 mod riscv64;
@@ -12,10 +12,10 @@ use crate::guest::conventions::Vectors;
 
 /// One CPU under Unicorn.
 pub(super) trait Core: Sync + std::fmt::Debug {
-    /// Which Unicorn engine runs it; the model with everything, or the default one.
+    /// Which Unicorn engine runs it: the model with every feature, or the default one.
     fn engine(&self, max: bool) -> Engine;
 
-    /// Brings a new engine into the state in which guests start. `max` is what [`Core::engine`] was asked for.
+    /// Puts a new engine into the state in which guests start. `max` is as for [`Core::engine`].
     ///
     /// # Errors
     ///
@@ -39,30 +39,31 @@ pub(super) trait Core: Sync + std::fmt::Debug {
         pc: u64,
     ) -> Result<(), String>;
 
-    /// If Unicorn's exception of this number is a system call that left the pc here, or arm64's breakpoint instruction: the pc
-    /// that the CPU saves, and the one at which the code will resume.
+    /// If Unicorn's exception number is that of a system call, or of arm64's breakpoint instruction: the pc that the CPU saves,
+    /// and the pc at which the code will resume. `pc` is the pc that Unicorn reports.
     fn syscall(&self, number: u32, pc: u64) -> Option<(u64, u64)>;
 
-    /// If Unicorn's exception of this number is a call of the firmware, with the pc here: does what the firmware does.
+    /// If Unicorn's exception number is that of a firmware call: does what the firmware does. `pc` is as for
+    /// [`Core::syscall`].
     fn firmware_call(&self, engine: &mut Unicorn<'_, Context<'_>>, number: u32, pc: u64) -> Option<Result<(), String>> {
         let _ = (engine, number, pc);
         None
     }
 
-    /// Whether the CPU is in user mode. `read` gives the register of a Unicorn id.
+    /// Whether the CPU is in user mode. `read` reads a register by Unicorn id.
     fn is_user(&self, read: &dyn Fn(i32) -> u64) -> bool;
 
     /// Unicorn's id of the register that holds the interrupt mask.
     fn status_id(&self) -> i32;
 
-    /// What Unicorn's exception of this number is.
+    /// The name of Unicorn's exception number.
     fn exception_name(&self, number: u32) -> &'static str;
 }
 
 /// The parameters of a Unicorn engine.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Engine {
-    /// Unicorn's name of the CPU family.
+    /// Unicorn's name for the architecture.
     pub(super) arch: unicorn_engine::Arch,
     /// Unicorn's mode bits.
     pub(super) mode: unicorn_engine::Mode,

@@ -1,4 +1,4 @@
-//! Reads the file of a log, whatever it holds.
+//! Reads log files. Malformed input is an error, never a panic.
 
 use super::{Head, MAGIC};
 use crate::guest::PAGE;
@@ -40,7 +40,7 @@ impl<'a> Bytes<'a> {
         Err(format!("the number before byte {} has more than 64 bits", self.at))
     }
 
-    /// A number that is given by its difference from another.
+    /// A number encoded as its difference from another.
     pub(super) fn relative(&mut self, from: u64) -> Result<u64, String> {
         let zigzag = self.number()?;
         let difference = (zigzag >> 1).cast_signed() ^ -((zigzag & 1).cast_signed());
@@ -71,32 +71,32 @@ impl<'a> Bytes<'a> {
     }
 
     fn cut_off(&self) -> String {
-        format!("it ends at byte {}, in the middle of something", self.all.len())
+        format!("truncated at byte {}", self.all.len())
     }
 }
 
 /// The state before an event in the middle of a run.
 #[derive(Debug, Clone)]
 pub(super) struct Keyframe {
-    /// How many points came before.
+    /// How many points precede it.
     pub(super) points: u64,
-    /// Where the next event is among the events.
+    /// The offset of the next event, in bytes.
     pub(super) event: usize,
     pub(super) pc: u64,
     pub(super) store: u64,
     pub(super) is_user: bool,
     pub(super) status: u64,
     pub(super) values: Vec<u64>,
-    /// Every page that had been written.
+    /// Every page written so far.
     pub(super) pages: Vec<(u64, Vec<u8>)>,
 }
 
 /// A recorded run.
 #[derive(Debug, Clone)]
 pub struct Log {
-    /// What it is of.
+    /// Which run it records.
     pub head: Head,
-    /// The words that an undisturbed run leaves.
+    /// The lasting words after an undisturbed run.
     pub undisturbed: Vec<u64>,
     /// The writable pages at the start.
     pub(super) pages: Vec<(u64, Vec<u8>)>,
@@ -105,7 +105,7 @@ pub struct Log {
 }
 
 impl Log {
-    /// The logs in the bytes of a file.
+    /// Parses the logs in a file.
     ///
     /// # Errors
     ///
@@ -113,7 +113,7 @@ impl Log {
     pub fn read_all(file: &[u8]) -> Result<Vec<Self>, String> {
         let rest = file.strip_prefix(MAGIC).ok_or_else(|| {
             let expected = String::from_utf8_lossy(MAGIC);
-            format!("it does not begin with {expected}: no log, or one of another version")
+            format!("it does not begin with {expected}: not a log, or a log of another version")
         })?;
         let mut bytes = Bytes { all: rest, at: 0 };
         let mut logs = Vec::new();
@@ -152,7 +152,7 @@ impl Log {
             keyframes.push(keyframe(&mut bytes)?);
         }
         if bytes.at != run.len() {
-            return Err(format!("something follows its end at byte {}", bytes.at));
+            return Err(format!("there is data after its end at byte {}", bytes.at));
         }
         Ok(Self { head, undisturbed, pages, events, keyframes })
     }

@@ -1,4 +1,4 @@
-//! Writes a run down while it is watched.
+//! Records a run while an observer watches it.
 
 use std::collections::BTreeSet;
 
@@ -40,7 +40,7 @@ pub(super) const EXCEPTIONS: [Exception; 7] = [
     Exception::Sdei,
 ];
 
-/// A store that has been announced, and whose bytes are read at the next point.
+/// A store that has been announced; its bytes are read at the next point.
 #[derive(Debug, Clone, Copy)]
 struct Store {
     address: u64,
@@ -63,7 +63,7 @@ pub struct LogWriter {
     last: Last,
 }
 
-/// What the next event is relative to.
+/// The state that the next event is encoded relative to.
 #[derive(Debug, Clone, Default)]
 struct Last {
     pc: u64,
@@ -74,8 +74,8 @@ struct Last {
 }
 
 impl LogWriter {
-    /// A log of a run that has not begun. `undisturbed` are the words that a run without exceptions leaves, `memory` is the guest's
-    /// at the start.
+    /// A log of a run that has not begun. `undisturbed` are the lasting words after a run without exceptions; `memory` is the
+    /// guest's initial memory.
     #[must_use]
     pub fn new(head: &Head, program: &Program, undisturbed: &[u64], memory: &dyn Memory) -> Self {
         let mut out = Vec::new();
@@ -105,7 +105,7 @@ impl LogWriter {
         }
     }
 
-    /// The bytes of the log, when the run is over.
+    /// The bytes of the log, once the run is over.
     #[must_use]
     pub fn finish(self) -> Vec<u8> {
         let mut out = self.head;
@@ -115,7 +115,7 @@ impl LogWriter {
         out
     }
 
-    /// The stores since the last event, with what they have left in memory.
+    /// Writes the stores since the last event, with the bytes that they left in memory.
     fn stores(&mut self, memory: &dyn Memory) {
         for Store { address, size, by_hardware } in std::mem::take(&mut self.stores) {
             let mut stored = vec![0; size];
@@ -130,7 +130,7 @@ impl LogWriter {
         }
     }
 
-    /// Where the machine stands, relative to the point before.
+    /// Writes the state of the machine, relative to the point before.
     fn state(&mut self, at: &Point<'_>) {
         let (is_user, status) = (at.regs.is_user(), at.regs.status());
         difference(&mut self.events, at.pc, self.last.pc);
@@ -170,7 +170,7 @@ impl LogWriter {
         self.state(at);
     }
 
-    /// The whole state before the next event.
+    /// Writes the whole state before the next event.
     fn keyframe(&mut self, memory: &dyn Memory) {
         let Last { pc, store, is_user, status, values } = &self.last;
         let out = &mut self.keyframes;
@@ -210,7 +210,7 @@ impl LogWriter {
     }
 }
 
-/// Pages as a count and (address, bytes); what is not mapped is left out.
+/// Writes pages as a count and (address, bytes), without those that are not mapped.
 fn put_pages(out: &mut Vec<u8>, pages: &[u64], memory: &dyn Memory) {
     let mut page = [0; PAGE as usize];
     let mapped: Vec<u64> = pages.iter().copied().filter(|address| memory.read(*address, &mut page)).collect();
@@ -222,7 +222,7 @@ fn put_pages(out: &mut Vec<u8>, pages: &[u64], memory: &dyn Memory) {
     }
 }
 
-/// A run that is written down while it is watched.
+/// A run that is recorded while it is observed.
 pub struct Logged<'a> {
     run: &'a mut dyn Run,
     writer: &'a mut LogWriter,
@@ -235,7 +235,7 @@ impl std::fmt::Debug for Logged<'_> {
 }
 
 impl<'a> Logged<'a> {
-    /// The run, with somebody who writes.
+    /// The run, recorded by this writer.
     #[must_use]
     pub fn new(run: &'a mut dyn Run, writer: &'a mut LogWriter) -> Self {
         Self { run, writer }
@@ -255,7 +255,7 @@ impl Run for Logged<'_> {
     }
 }
 
-/// Writes, and passes everything on.
+/// Records every event and passes it on to the observer.
 struct Scribe<'a> {
     writer: &'a mut LogWriter,
     observer: &'a mut dyn Observer,

@@ -1,4 +1,4 @@
-//! A log as a run: what was seen is shown again.
+//! A log as a run: shows an observer again what the log recorded.
 
 use std::time::Instant;
 
@@ -12,12 +12,12 @@ use crate::trace::{Action, Ended, Memory, Observer, Point, Previous, RegisterSet
 
 /// The memory of a replayed guest.
 struct Replayed {
-    /// (address, bytes): what is written first, because stacks are read most.
+    /// (address, bytes), writable regions first, because stacks are read most.
     regions: Vec<(u64, Vec<u8>)>,
 }
 
 impl Replayed {
-    /// The place of `size` bytes at an address.
+    /// The region that holds `size` bytes at an address, and their offset in it.
     fn place(&self, address: u64, size: usize) -> Option<(usize, usize)> {
         self.regions.iter().enumerate().find_map(|(index, (start, bytes))| {
             let offset = usize::try_from(address.checked_sub(*start)?).ok()?;
@@ -77,7 +77,7 @@ impl Registers for State {
     }
 }
 
-/// A recorded run that can be watched again, from its start or from any point.
+/// A recorded run that can be observed again, from its start or from any point.
 pub struct Replay<'l> {
     log: &'l Log,
     events: Bytes<'l>,
@@ -98,7 +98,7 @@ impl std::fmt::Debug for Replay<'_> {
     }
 }
 
-/// What a log shows next.
+/// The next event of a log.
 enum Next<'l> {
     Store { address: u64, bytes: &'l [u8], by_hardware: bool },
     Point,
@@ -112,7 +112,7 @@ impl<'l> Replay<'l> {
     ///
     /// # Errors
     ///
-    /// [`Error::Log`] when its pages are not those of the guest.
+    /// [`Error::Log`] when the guest lacks one of its pages.
     pub fn new(log: &'l Log, guest: &Guest) -> Result<Self, Error> {
         let mut segments: Vec<_> = guest.segments.iter().collect();
         segments.sort_by_key(|segment| !segment.writable);
@@ -129,8 +129,8 @@ impl<'l> Replay<'l> {
         Ok(Self { log, events, memory, state, store: 0, points: 0, previous: None })
     }
 
-    /// Goes on until so many points have been passed, from the last keyframe before; only forward. The next point that is shown
-    /// is the one after.
+    /// Skips forward until `points` points have been passed, from the last keyframe before. The next point shown is the one
+    /// after.
     ///
     /// # Errors
     ///
@@ -153,13 +153,13 @@ impl<'l> Replay<'l> {
                 }
                 Next::Point => self.points += 1,
                 Next::Fault | Next::Action(_) => {}
-                Next::End(_) => return Err(failed(self.log, self.events.at, "it has fewer points than that")),
+                Next::End(_) => return Err(failed(self.log, self.events.at, "it has fewer points")),
             }
         }
         Ok(())
     }
 
-    /// The pc and all registers by DWARF number, as they were shown last.
+    /// The pc and all registers by DWARF number, at the point last shown.
     #[must_use]
     pub fn registers(&self) -> (u64, &[u64]) {
         (self.state.pc, &self.state.values)
@@ -200,7 +200,7 @@ impl<'l> Replay<'l> {
             event::ACTION_DELIVER => {
                 let code = usize::try_from(self.events.number()?).ok();
                 let exception = code.and_then(|code| EXCEPTIONS.get(code)).copied();
-                let exception = exception.ok_or_else(|| "an exception has no known number".to_owned())?;
+                let exception = exception.ok_or_else(|| "an exception has an unknown number".to_owned())?;
                 let has_write = self.events.number()? != 0;
                 let write = if has_write { Some((self.events.number()?, self.events.number()?)) } else { None };
                 Next::Action(Action::Deliver { exception, write })
@@ -209,7 +209,7 @@ impl<'l> Replay<'l> {
                 let (executed, complete) = (self.events.number()?, self.events.number()? != 0);
                 Next::End(Ended { executed, complete, ran_for: std::time::Duration::ZERO })
             }
-            _ => return Err(format!("{kind} is no event")),
+            _ => return Err(format!("{kind} is not an event")),
         })
     }
 
@@ -232,14 +232,14 @@ impl<'l> Replay<'l> {
         Ok(())
     }
 
-    /// Shows what is next; gives the action that the log says the observer took, if it is not the ordinary one.
+    /// Shows the current point and returns the observer's action.
     fn show(&mut self, observer: &mut dyn Observer) -> Action {
         let Self { state, memory, previous, .. } = self;
         let at = Point { pc: state.pc, size: state.size, previous: *previous, regs: state, memory };
         observer.point(&at)
     }
 
-    /// Whether the observer did what it did when the log was written.
+    /// Checks that the observer acts as it did when the log was recorded.
     fn expect(&mut self, action: Action) -> Result<(), Error> {
         let at = self.events.at;
         let is_action =
@@ -251,12 +251,12 @@ impl<'l> Replay<'l> {
             },
             false => Action::Continue,
         };
-        // Whoever looks on may stop at any point.
+        // The observer may stop at any point.
         if recorded == action || action == Action::Stop {
             return Ok(());
         }
-        let what = format!("at point {} the run went on with {recorded:?}, and would now with {action:?}", self.points);
-        Err(failed(self.log, at, &format!("{what}: it was made by another version, or the scenario was changed")))
+        let what = format!("at point {} the recorded action is {recorded:?}, but now it is {action:?}", self.points);
+        Err(failed(self.log, at, &format!("{what}: another version made the log, or its scenario was changed")))
     }
 }
 

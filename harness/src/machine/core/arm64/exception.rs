@@ -8,14 +8,14 @@ use crate::cpu::Exception;
 use crate::guest::conventions::{Vector, Vectors};
 use crate::machine::{Context, GuestMemory};
 
-/// Lets EL1 and EL0 run in AArch64 (without SCR_EL3.RW and HCR_EL2.RW an `eret` is an illegal return), and pointer
-/// authentication work where the model has it.
+/// Makes EL1 and EL0 run in AArch64 (without SCR_EL3.RW and HCR_EL2.RW an `eret` is an illegal return), and enables pointer
+/// authentication where the model has it.
 pub(super) fn boot(engine: &mut Unicorn<'_, Context<'_>>, max: bool) -> Result<(), uc_error> {
     /// SCR_EL3.{NS, RW}.
     const SCR_EL3: u64 = 1 | 1 << 10;
     /// HCR_EL2.RW.
     const HCR_EL2: u64 = 1 << 31;
-    /// SCR_EL3.{APK, API}, and the same of HCR_EL2: leave authentication to lower levels.
+    /// SCR_EL3.{APK, API}, and the same bits in HCR_EL2: do not trap pointer authentication at lower levels.
     const SCR_EL3_PAUTH: u64 = 1 << 16 | 1 << 17;
     const HCR_EL2_PAUTH: u64 = 1 << 40 | 1 << 41;
     /// SCTLR_EL1.{EnIA, EnIB}.
@@ -29,12 +29,12 @@ pub(super) fn boot(engine: &mut Unicorn<'_, Context<'_>>, max: bool) -> Result<(
     let mut control = system(1, 0, 0, 0, 0);
     engine.reg_read_arm64_coproc(&mut control)?;
     engine.reg_write_arm64_coproc(&system(1, 0, 0, 0, control.val | SCTLR_EL1_PAUTH))?;
-    // APIAKeyLo_EL1 and APIAKeyHi_EL1: any key will do, the same in every run.
+    // APIAKeyLo_EL1 and APIAKeyHi_EL1: any key will do, if it is the same in every run.
     engine.reg_write_arm64_coproc(&system(2, 1, 0, 0, 0x0123_4567_89ab_cdef))?;
     engine.reg_write_arm64_coproc(&system(2, 1, 0, 1, 0xfedc_ba98_7654_3210))
 }
 
-/// ELR and SPSR, the masks, SP_EL1, and pc = VBAR_EL1 + the slot.
+/// Takes an exception: ELR and SPSR, the masks, SP_EL1, and pc = VBAR_EL1 + the vector's offset.
 pub(super) fn take(
     engine: &mut Unicorn<'_, Context<'_>>,
     _: &GuestMemory,
@@ -42,11 +42,11 @@ pub(super) fn take(
     exception: Exception,
     pc: u64,
 ) -> Result<(), String> {
-    // Arm ARM table D1-6: offsets inside of the four vectors of a level.
+    // Arm ARM table D1-6: offsets within the four vectors of a level.
     let slot = match exception {
         Exception::Fault | Exception::Debug | Exception::Syscall => 0x000,
         Exception::Irq => 0x080,
-        // An NMI of an arm64 kernel is an interrupt of higher priority. Unicorn has no priority mask, so FIQ plays it.
+        // An arm64 kernel's NMI is an interrupt of higher priority. Unicorn has no priority mask, so FIQ stands in for it.
         Exception::Nmi => 0x100,
         Exception::SError => 0x180,
         Exception::Sdei => return firmware::deliver(engine, vectors, pc),

@@ -1,8 +1,8 @@
-//! The firmware's part of SDEI (Arm DEN 0054, Software Delegated Exception Interface): it hands events to the kernel, at any
-//! instruction and whatever PSTATE masks, and goes back to the interrupted code when the kernel says that it is done.
+//! The firmware's part of SDEI (Arm DEN 0054, Software Delegated Exception Interface): it delivers events to the kernel, at any
+//! instruction and whatever PSTATE masks, and returns to the interrupted code when the kernel completes the event.
 //!
-//! The interrupted ELR_EL1, SPSR_EL1 and stack pointers stay where they are; the handler must leave them as they are. One
-//! event is handled at a time: events of critical priority, which could interrupt another event's handler, are not modelled.
+//! The interrupted ELR_EL1, SPSR_EL1 and stack pointers stay in place; the handler must not change them. One event is handled
+//! at a time: critical events, which could interrupt another event's handler, are not modelled.
 
 use unicorn_engine::{RegisterARM64 as R, Unicorn, uc_error};
 
@@ -11,21 +11,21 @@ use super::level::{from_el1, to_el1};
 use crate::guest::conventions::{Vector, Vectors};
 use crate::machine::Context;
 
-/// DEN 0054, 5.1.6: SDEI_EVENT_CONTEXT, an interrupted x0..x17 by its number.
+/// DEN 0054, 5.1.6: SDEI_EVENT_CONTEXT reads one of the interrupted x0..x17.
 const EVENT_CONTEXT: u64 = 0xc400_0024;
-/// DEN 0054, 5.1.7: SDEI_EVENT_COMPLETE, back to the interrupted code.
+/// DEN 0054, 5.1.7: SDEI_EVENT_COMPLETE returns to the interrupted code.
 const EVENT_COMPLETE: u64 = 0xc400_0025;
-/// DEN 0054, 4.4: the firmware preserves x0..x17; the handler all others.
+/// DEN 0054, 4.4: the firmware preserves x0..x17, the handler all others.
 const PRESERVED: usize = 18;
-/// The number of the event: software-signalled, which every implementation has (DEN 0054, 4.1).
+/// The event number: the software-signalled event, which every implementation has (DEN 0054, 4.1).
 const EVENT: u64 = 0;
 
-/// Enters the handler: x0 the number of the event, x1 what the kernel registered with it, x2 the interrupted pc, x3 the
+/// Enters the handler: x0 is the event number, x1 the argument that the kernel registered, x2 the interrupted pc, x3 the
 /// interrupted PSTATE; EL1h, everything masked.
 pub(super) fn deliver(engine: &mut Unicorn<'_, Context<'_>>, vectors: &Vectors, pc: u64) -> Result<(), String> {
     let (handler, argument) = (vectors.get(Vector::SdeiHandler)?, vectors.get(Vector::SdeiArgument)?);
     if !engine.get_data().firmware.is_empty() {
-        return Err("the handler of another event has not completed it".to_owned());
+        return Err("another event has not been completed".to_owned());
     }
     enter(engine, handler, argument, pc).map_err(|error| format!("{error:?}"))
 }
@@ -45,7 +45,7 @@ fn enter(engine: &mut Unicorn<'_, Context<'_>>, handler: u64, argument: u64, pc:
     engine.reg_write(R::PC, handler)
 }
 
-/// What the firmware does for the kernel's `smc`, behind which the kernel goes on at `next`.
+/// Answers the kernel's `smc`; `next` is the instruction after it.
 pub(super) fn call(engine: &mut Unicorn<'_, Context<'_>>, next: u64) -> Result<(), String> {
     let refused = |error: uc_error| format!("{error:?}");
     let number = engine.reg_read(R::X0).map_err(refused)?;

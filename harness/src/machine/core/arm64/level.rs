@@ -18,7 +18,7 @@ pub(super) const fn system(crn: u32, crm: u32, op1: u32, op2: u32, value: u64) -
     RegisterARM64CP { crn, crm, op0: 3, op1, op2, val: value }
 }
 
-/// From the level of this PSTATE to EL1h, everything masked, with the stack pointer of that level.
+/// Switches from the level of this PSTATE to EL1h, with everything masked and EL1's stack pointer.
 pub(super) fn to_el1(engine: &mut Unicorn<'_, Context<'_>>, pstate: u64) -> Result<(), uc_error> {
     if pstate & EL == 0 {
         let user = engine.reg_read(RegisterARM64::SP)?;
@@ -29,7 +29,7 @@ pub(super) fn to_el1(engine: &mut Unicorn<'_, Context<'_>>, pstate: u64) -> Resu
     set_pstate(engine, EL1H | DAIF | pstate & NZCV)
 }
 
-/// From EL1h to the level of this PSTATE.
+/// Switches from EL1h to the level of this PSTATE.
 pub(super) fn from_el1(engine: &mut Unicorn<'_, Context<'_>>, pstate: u64) -> Result<(), uc_error> {
     if pstate & EL == 0 {
         let kernel = engine.reg_read(RegisterARM64::SP)?;
@@ -40,7 +40,7 @@ pub(super) fn from_el1(engine: &mut Unicorn<'_, Context<'_>>, pstate: u64) -> Re
     set_pstate(engine, pstate)
 }
 
-/// A write of PSTATE alone leaves Unicorn's cached flags at the old level; that of a system register renews them.
+/// Writes PSTATE. That alone leaves Unicorn's cached flags at the old level; writing a system register refreshes them.
 fn set_pstate(engine: &mut Unicorn<'_, Context<'_>>, pstate: u64) -> Result<(), uc_error> {
     engine.reg_write(RegisterARM64::PSTATE, pstate)?;
     let mut spsr = system(4, 0, 0, 0, 0);

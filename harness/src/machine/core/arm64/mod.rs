@@ -66,7 +66,7 @@ impl Core for Arm64 {
 
     fn syscall(&self, number: u32, pc: u64) -> Option<(u64, u64)> {
         match number {
-            SWI => Some((pc, pc)),  // ELR_EL1 is the address behind the svc
+            SWI => Some((pc, pc)),  // ELR_EL1 is the address after the svc
             BKPT => Some((pc, pc)), // and that of the brk itself
             _ => None,
         }

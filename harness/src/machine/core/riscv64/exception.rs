@@ -21,7 +21,7 @@ pub(super) fn boot(engine: &mut Unicorn<'_, Context<'_>>) -> Result<(), uc_error
     engine.reg_write(RegisterRISCV::PRIV, SUPERVISOR)
 }
 
-/// sepc, scause, stval, sstatus.{SPP, SPIE, SIE}, and pc = stvec. No register and no stack is switched.
+/// Takes a trap: sepc, scause, stval, sstatus.{SPP, SPIE, SIE}, and pc = stvec. No register and no stack is switched.
 pub(super) fn take(
     engine: &mut Unicorn<'_, Context<'_>>,
     _: &GuestMemory,

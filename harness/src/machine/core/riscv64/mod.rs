@@ -12,7 +12,7 @@ use crate::machine::{Context, GuestMemory};
 #[derive(Debug)]
 pub(super) struct Riscv64;
 
-/// By DWARF number: x0..x31, whose ids follow each other.
+/// By DWARF number: x0..x31, whose ids are consecutive.
 const IDS: [i32; 32] = {
     let mut ids = [0; 32];
     let mut number = 0;
@@ -48,7 +48,7 @@ impl Core for Riscv64 {
     }
 
     fn syscall(&self, number: u32, pc: u64) -> Option<(u64, u64)> {
-        // sepc is the ecall; Unicorn has gone on, as the kernel will.
+        // sepc is the address of the ecall; Unicorn's pc is already past it, where the kernel will resume.
         matches!(number, 8 | 9).then(|| (pc.wrapping_sub(4), pc))
     }
 

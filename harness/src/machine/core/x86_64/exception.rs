@@ -13,16 +13,17 @@ use crate::trace::Memory as _;
 
 const KERNEL_CS: u64 = 0x10;
 const KERNEL_SS: u64 = 0x18;
-/// RFLAGS.{TF, IF, NT, RF, VM}: what an interrupt gate clears.
+/// RFLAGS.{TF, IF, NT, RF, VM}, which an interrupt gate clears.
 const CLEARED: u64 = 0x3_4300;
-/// RFLAGS.{CF, PF, AF, ZF, SF, TF, IF, DF, OF, IOPL, NT, RF, AC, ID}: what Linux has SYSCALL clear (IA32_FMASK).
+/// RFLAGS.{CF, PF, AF, ZF, SF, TF, IF, DF, OF, IOPL, NT, RF, AC, ID}, which Linux lets SYSCALL clear (IA32_FMASK).
 const CLEARED_BY_SYSCALL: u64 = 0x25_7fd5;
-/// Bit 2 of a page fault's error code: it came from user mode. The other bits say that a page that is not present was read.
+/// Bit 2 of a page fault's error code, U/S: the access came from user mode. The other bits are 0: a read of a page that is not
+/// present (SDM volume 3, 5.7).
 const ERROR_CODE_USER: u64 = 1 << 2;
-/// The length of SYSCALL, which Unicorn adds to RIP behind its hook.
+/// The length of SYSCALL, which Unicorn adds to RIP after its hook.
 const SYSCALL_SIZE: u64 = 2;
 
-/// What the IDT, and the TSS for it, would say of an exception.
+/// What the IDT and the TSS would hold for an exception.
 struct Gate {
     entry: Vector,
     /// The word with the top of the stack that the TSS's interrupt stack table names.
@@ -43,8 +44,8 @@ const fn gate(exception: Exception) -> Option<Gate> {
     })
 }
 
-/// Takes an exception. One whose frame finds no room on its stack is a double fault: the frame hits the guard page, and the
-/// page fault's own frame hits it again (SDM volume 3, 7.15, table 7-5).
+/// Takes an exception. If its frame does not fit on its stack, it becomes a double fault: the frame hits the guard page, and
+/// the page fault's own frame hits it again (SDM volume 3, 7.15, table 7-5).
 pub(super) fn take(
     engine: &mut Unicorn<'_, Context<'_>>,
     memory: &GuestMemory,
@@ -70,13 +71,13 @@ pub(super) fn take(
         Some(rsp) => (gate.entry, rsp),
         None => match interrupted.push(memory, vectors, &DOUBLE_FAULT, Some(0))? {
             Some(rsp) => (DOUBLE_FAULT.entry, rsp),
-            None => return Err("the double fault's own frame finds no room, which shuts a CPU down".to_owned()),
+            None => return Err("the double fault's own frame does not fit either, which shuts a CPU down".to_owned()),
         },
     };
     enter_by_gate(engine, &interrupted, vectors.get(entry)?, rsp).map_err(refused)
 }
 
-/// What the CPU saves of the interrupted code.
+/// What the CPU saves when it is interrupted.
 struct Interrupted {
     ss: u64,
     rsp: u64,
@@ -95,8 +96,16 @@ impl Interrupted {
         self.cs & 3 != 0
     }
 
-    /// Pushes SS, RSP, RFLAGS, CS, RIP and perhaps an error code where the gate says, aligned down to 16. Gives RSP; nothing
-    /// if there is no room.
+    /// Pushes the exception frame on the gate's stack, from a top aligned down to 16. Returns RSP; `None` if there is no room.
+    ///
+    /// ```text
+    ///   top & !15 -> | SS         |
+    ///                | RSP        |
+    ///                | RFLAGS     |
+    ///                | CS         |
+    ///                | RIP        |
+    ///         RSP -> | error code |   only if the gate has one
+    /// ```
     fn push(
         &self,
         memory: &GuestMemory,
@@ -138,7 +147,7 @@ fn enter_by_gate(
     engine.reg_write(R::RIP, entry)
 }
 
-/// RIP to RCX, RFLAGS to R11, the selectors of STAR, the flags of FMASK, RIP from LSTAR. RSP stays.
+/// SDM volume 2, SYSCALL: RIP to RCX, RFLAGS to R11, selectors from STAR, flags cleared by FMASK, RIP from LSTAR. RSP stays.
 fn enter_by_syscall(
     engine: &mut Unicorn<'_, Context<'_>>,
     interrupted: &Interrupted,
@@ -152,10 +161,10 @@ fn enter_by_syscall(
     engine.reg_write(R::RIP, entry.wrapping_sub(SYSCALL_SIZE))
 }
 
-/// If this is Unicorn's number for a system call: the pc that the CPU saves, and the one at which user mode will go on.
+/// If this is the number of a system call: the pc that the CPU saves, and the pc at which user mode will resume.
 pub(super) const fn syscall(number: u32, pc: u64) -> Option<(u64, u64)> {
-    let behind = pc.wrapping_add(SYSCALL_SIZE); // Unicorn has not gone on yet
-    if number == privilege::SYSCALL { Some((behind, behind)) } else { None }
+    let next = pc.wrapping_add(SYSCALL_SIZE); // Unicorn's pc is still that of the instruction
+    if number == privilege::SYSCALL { Some((next, next)) } else { None }
 }
 
 /// Loads the GDT that `iretq` needs, and the selectors of kernel code and data, if the guest has them.
