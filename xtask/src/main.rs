@@ -5,6 +5,7 @@
 mod ci;
 mod fuzz;
 mod guests;
+mod readme;
 mod selection;
 
 use std::path::{Path, PathBuf};
