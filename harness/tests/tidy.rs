@@ -242,3 +242,20 @@ fn every_checked_in_elf_matches_its_hash() {
     }
     assert_eq!(hashes, manifest.sha256);
 }
+
+/// A test file that `main.rs` does not name is never compiled, and its tests never fail.
+#[test]
+fn every_test_file_is_a_module_of_its_executable() {
+    for folder in ["harness/tests", "harness/kunwind/tests"] {
+        let main = read(&Path::new(folder).join("main.rs"));
+        let named: BTreeSet<&str> =
+            main.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';')).collect();
+        let top = files(folder, "rs").into_iter().filter_map(|path| {
+            let mut parts = path.strip_prefix(folder).ok()?.components();
+            let first = Path::new(parts.next()?.as_os_str()).file_stem()?.to_str()?.to_owned();
+            (first != "main").then_some(first)
+        });
+        let there: BTreeSet<String> = top.collect();
+        assert_eq!(there.iter().map(String::as_str).collect::<BTreeSet<_>>(), named, "{folder}");
+    }
+}

@@ -1,0 +1,16 @@
+//! All integration tests of the harness, as one executable: `cargo test --test integration scenarios::` runs one file of them.
+
+mod atlas;
+mod check;
+mod cli;
+mod delivery;
+mod detects;
+mod findings;
+mod machine;
+mod orc;
+mod privilege;
+mod scenarios;
+mod sframe;
+mod sframe_encode;
+mod tidy;
+mod truth;
