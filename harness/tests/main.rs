@@ -14,3 +14,4 @@ mod sframe;
 mod sframe_encode;
 mod tidy;
 mod truth;
+mod whole_run;
