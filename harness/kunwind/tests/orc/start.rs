@@ -4,7 +4,7 @@ use kunwind::kernel::Form;
 use kunwind::orc::{OrcBase, OrcEntry};
 use kunwind::{Claim, End, Error, Source};
 
-use crate::memory::{IRQ, Kernel, TASK, TEXT, interrupted, running};
+use super::memory::{IRQ, Kernel, TASK, TEXT, interrupted, running};
 
 const FORM: Form = Form::Reliable;
 
@@ -52,7 +52,7 @@ fn without_an_entry_the_frame_pointer_is_believed_but_not_relied_on() {
     let wild = interrupted(0x1234, TASK.low, TASK.low + 0x100);
     let (frames, end, claim) = kernel.frames(Form::BestEffort, wild);
     assert_eq!((frames.len(), end, claim), (2, End::Outermost, Claim::None));
-    assert_eq!(frames[1].regs.get(crate::memory::RBP), Some(0x55));
+    assert_eq!(frames[1].regs.get(super::memory::RBP), Some(0x55));
     assert_eq!(kernel.walk(FORM, wild), (vec![], End::Error(Error::NoRow(0x1234)), Claim::Unreliable));
 }
 

@@ -4,7 +4,7 @@ use kunwind::kernel::Form;
 use kunwind::orc::{OrcBase, OrcEntry, OrcType};
 use kunwind::{Claim, End, Error, Frame, Register, ReturnHook, Source};
 
-use crate::memory::{DATA, IRQ, Kernel, RBP, RSP, TASK, TEXT, interrupted, running};
+use super::memory::{DATA, IRQ, Kernel, RBP, RSP, TASK, TEXT, interrupted, running};
 
 const FORM: Form = Form::Reliable;
 /// In code that ends the stack.

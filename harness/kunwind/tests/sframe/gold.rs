@@ -8,7 +8,7 @@ use kunwind::sframe::{
 };
 use kunwind::{CfaRule, Entry, Register, Rule};
 
-use crate::fixture;
+use super::fixture;
 
 /// A register in objdump's words.
 fn register(abi: SFrameAbi, register: Register) -> String {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::{RngAlgorithm, RngSeed, TestRunner};
 
-use crate::fixture;
+use super::fixture;
 
 /// The same cases in every run.
 fn runner(cases: u32) -> TestRunner {
