@@ -77,7 +77,7 @@ pub struct Cfi<'a> {
     pub section: CfiSection,
     /// Its bytes, relocated if the file is relocatable.
     pub bytes: &'a [u8],
-    /// The same bytes as [`hide_letters`] leaves them; `bytes` itself where that changes nothing.
+    /// The same bytes as [`hide_letters`](super::hide_letters) leaves them; `bytes` itself where that changes nothing.
     pub readable: &'a [u8],
     /// Its address, to which pointers may be relative.
     pub address: u64,

@@ -27,7 +27,7 @@ pub enum Unsupported {
     UnknownInstruction(u8),
     /// The CIE has an augmentation that is not known.
     Augmentation,
-    /// More registers or remembered states than [`Storage`] has room for.
+    /// More registers or remembered states than [`Storage`](super::Storage) has room for.
     TooComplex,
     /// The entry cannot be parsed.
     Malformed,
