@@ -22,7 +22,7 @@ fn ends_at_text(words: &[(u64, u64)]) -> Kernel {
 fn a_return_address_is_looked_up_one_byte_back_and_an_interrupted_pc_where_it_is() {
     let kernel = ends_at_text(&[(TASK.low, TEXT + 0x10)]);
     let whole = (vec![TEXT + 0x10], End::Outermost, Claim::Reliable);
-    assert_eq!(kernel.walk(FORM, running(TEXT + 0x20, TASK.low, 0)), whole, "behind the last call of the function");
+    assert_eq!(kernel.walk(FORM, running(TEXT + 0x20, TASK.low, 0)), whole, "after the last call of the function");
     let end = End::Error(Error::NoRow(TEXT + 0x20));
     assert_eq!(kernel.walk(FORM, interrupted(TEXT + 0x20, TASK.low, 0)), (vec![], end, Claim::Unreliable));
     assert_eq!(kernel.walk(FORM, interrupted(TEXT + 0x10, TASK.low, 0)), whole);

@@ -122,7 +122,7 @@ fn mutated_sections() {
 }
 
 #[test]
-fn random_bytes_behind_a_preamble() {
+fn random_bytes_after_a_preamble() {
     let preamble = (select(vec![2_u8, 3]), 0_u8..8, 1_u8..5);
     let data =
         (preamble, vec(any::<u8>(), 0..200), any::<bool>()).prop_map(|((version, flags, abi), rest, is_small)| {
