@@ -12,7 +12,7 @@ use crate::arch::{self, Arch};
 use crate::claim::Claims;
 use crate::error::printed;
 use crate::explain::Point;
-use crate::report::{self, Report, Section, json, snapshot, text};
+use crate::report::{self, Report, Section, json, page, text};
 use crate::scenario::{Kind, Scenario, Variant, load_all};
 use crate::subject::Subject;
 use crate::{Error, check, gate, sframe, subject, sweep};
@@ -247,7 +247,7 @@ fn run(root: &Path, arguments: &RunArguments, out: &mut dyn Write) -> Result<u8,
     }
     if arguments.listing {
         for section in &report.sections {
-            printed(snapshot::write(section, out).and_then(|()| writeln!(out)))?;
+            printed(page::write(section, out).and_then(|()| writeln!(out)))?;
         }
     }
     printed(text::write(&report, out))?;

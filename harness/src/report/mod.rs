@@ -3,6 +3,7 @@
 pub mod atlas;
 pub mod findings;
 pub mod json;
+pub mod page;
 pub mod snapshot;
 pub mod text;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 
 use super::{Row, State};
-use crate::report::{Report, snapshot};
+use crate::report::{Report, page};
 
 const STYLE: &str = "body{font:14px system-ui,sans-serif;margin:2em;max-width:120em}table{border-collapse:collapse}\
 th,td{padding:.2em .7em;text-align:right;border-bottom:1px solid #ddd}th{position:sticky;top:0;background:#fff}\
@@ -109,7 +109,7 @@ fn write_listings(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
             continue;
         }
         let mut listing = Vec::new();
-        snapshot::write(section, &mut listing)?;
+        page::write(section, &mut listing)?;
         let listing = String::from_utf8_lossy(&listing);
         writeln!(out, "<details id=\"{anchor}\"><summary>{}</summary>\n<pre>", escape(&section.title()))?;
         writeln!(out, "{}</pre></details>", escape(&listing))?;
