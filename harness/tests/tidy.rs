@@ -249,6 +249,24 @@ fn snapshots_hold_no_addresses() {
     }
 }
 
+#[test]
+fn snapshots_are_narrow_and_few() {
+    /// In columns.
+    const WIDEST: usize = 120;
+    /// Of all together, in bytes.
+    const MOST: usize = 2_000_000;
+    let mut all = 0;
+    for path in files("snapshots", "snap") {
+        let text = read(&path);
+        all += text.len();
+        for (number, line) in (1..).zip(text.lines()) {
+            let width = line.chars().count();
+            assert!(width <= WIDEST, "{}:{number}: {width} columns: {line}", path.display());
+        }
+    }
+    assert!(all <= MOST, "{all} bytes");
+}
+
 #[derive(Deserialize)]
 struct Manifest {
     sha256: BTreeMap<String, String>,

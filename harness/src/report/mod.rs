@@ -5,4 +5,5 @@ pub mod findings;
 pub mod json;
 pub mod page;
 pub mod rows;
+pub mod snapshot;
 pub mod text;

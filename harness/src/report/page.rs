@@ -1,5 +1,4 @@
-//! The annotated listing: the disassembly with one column of verdicts for each subject, so that a changed line of a snapshot
-//! is an instruction.
+//! The full page of `run --listing`: the disassembly of every instruction, with one column of verdicts for each subject.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
