@@ -71,7 +71,7 @@ fn the_oracle_and_the_unwinders_never_meet() {
             for word in ["crate::subject", "crate::sweep", "crate::verdict", "eh_frame", "sframe", "orc_"] {
                 assert!(!line.to_lowercase().contains(word), "{place}");
             }
-            // The ABI is what unwinders go by; of it the oracle may take a register's name for a message.
+            // The ABI is for unwinders; the oracle may use it only for the name of a register in a message.
             assert!(!line.contains("abi()") || line.contains("register_name"), "{place}");
         }
     }
@@ -160,7 +160,7 @@ struct Absent {
 }
 
 #[test]
-fn a_scenario_exists_for_every_cpu_or_somebody_says_why_not() {
+fn a_scenario_exists_for_every_cpu_or_has_a_reason() {
     let absences: Absences = toml::from_str(&read(Path::new("scenarios/ABSENT.toml"))).expect("ABSENT.toml is TOML");
     let mut by_name: BTreeMap<String, Vec<Scenario>> = BTreeMap::new();
     for scenario in load_all(root()).expect("the scenarios load") {
