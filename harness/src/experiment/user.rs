@@ -96,10 +96,9 @@ fn start(program: &Program, at: &Point<'_>, entry: &Truth) -> Result<(CodeAddres
 /// ```text
 ///              | the interrupted stack |
 ///   SP at the  +-----------------------+   entry code builds pt_regs here, or at the top of another stack
-///   exception  | ...                   |
-///              | pc                    |   address + layout.pc
-///              | ...                   |
-///              | registers             |   address + offset of each (layout.registers)
+///   exception  |                       |
+///              | pc and registers      |   each at address + its offset in `layout` (kunwind's abi/<cpu>)
+///              |                       |
 ///   address -> +-----------------------+
 /// ```
 pub(super) fn saved(program: &Program, memory: &dyn Memory, address: u64) -> Option<(u64, Regs)> {
