@@ -26,7 +26,7 @@ fn rows(name: &str, arguments: &[&str]) -> Vec<Value> {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let document: Value =
         serde_json::from_str(&std::fs::read_to_string(path).expect("it was written")).expect("it is JSON");
-    assert_eq!(document["schema"], 1);
+    assert_eq!(document["schema"], 2);
     document["rows"].as_array().expect("a list").clone()
 }
 
@@ -39,7 +39,7 @@ fn counters_add_up_and_intervals_are_what_they_count() {
     let rows = rows("sums.json", &["fgraph_voluntary", "klp_redirect", "rethook"]);
     assert!(rows.len() > 20, "{}", rows.len());
     for row in &rows {
-        let states = ["skipped", "flagged", "overstated", "recovered", "unsound"];
+        let states = ["not_claimed", "flagged", "overstated", "recovered", "unsound"];
         assert_eq!(states.iter().map(|state| count(row, state)).sum::<u64>(), count(row, "points"), "{row}");
         let intervals = row["intervals"].as_array().expect("a list");
         let walks = |wanted: &dyn Fn(&Value) -> bool| -> u64 {
@@ -56,7 +56,7 @@ fn counters_add_up_and_intervals_are_what_they_count() {
 
 #[test]
 fn an_interrupted_callee_of_return_to_handler_hides_the_parent() {
-    let rows = rows("callee.json", &["arm64/fgraph", "--rewriter", "fgraph"]);
+    let rows = rows("callee.json", &["arm64/fgraph", "--return-hook", "fgraph"]);
     let row = |fix: &str, unwinder: &str| {
         let is_it = |row: &&Value| row["fix"] == fix && row["unwinder"] == unwinder;
         rows.iter().find(is_it).unwrap_or_else(|| panic!("there is a row {fix} {unwinder}"))
@@ -81,9 +81,10 @@ fn an_interrupted_callee_of_return_to_handler_hides_the_parent() {
 #[test]
 fn rows_can_be_asked_for() {
     let text = |arguments: &[&str]| String::from_utf8(atlas(arguments).stdout).expect("text");
-    let one = text(&["arm64/fgraph_voluntary", "--fix", "F3", "--unwinder", "arm64-kunwind", "--rewriter", "fgraph"]);
+    let one =
+        text(&["arm64/fgraph_voluntary", "--fix", "F3", "--unwinder", "arm64-kunwind", "--return-hook", "fgraph"]);
     assert_eq!(one.lines().count(), 2, "{one}");
-    assert!(one.lines().last().expect("a row").starts_with("arm64  fgraph    F3"), "{one}");
+    assert!(one.lines().last().expect("a row").starts_with("arm64  fgraph       F3"), "{one}");
     for refused in [["arm64/fgraph_voluntary", "--fix", "F9"], ["arm64/leaf", "--fix", "F0"]] {
         assert_eq!(atlas(&refused).status.code(), Some(2), "{refused:?}");
     }

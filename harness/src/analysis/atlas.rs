@@ -42,7 +42,7 @@ impl State {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Unsound => "unsound",
-            Self::NotClaimed => "not claimed",
+            Self::NotClaimed => "not_claimed",
             Self::Flagged => "flagged",
             Self::Overstated => "overstated",
             Self::Recovered => "recovered",
@@ -135,7 +135,7 @@ impl Row {
     pub const NAMES: [&'static str; 4] = ["cpu", "return hook", "fix", "unwinder"];
     /// The heads of the counters, in the order of [`Row::counters`].
     pub const COUNTERS: [&'static str; 8] =
-        ["points", "unrecoverable", "not claimed", "flagged", "overstated", "recovered", "unsound", "reachable"];
+        ["points", "unrecoverable", "not_claimed", "flagged", "overstated", "recovered", "unsound", "reachable"];
 
     /// What identifies this row.
     #[must_use]

@@ -33,8 +33,10 @@ pub struct Cpu {
     pub callee_saved: &'static [Register],
     /// Where a call leaves the return address.
     pub linkage: Linkage,
-    /// The register of a function's first argument.
-    pub first_argument: Register,
+    /// The registers of a function's first integer arguments.
+    pub arguments: &'static [Register],
+    /// The register of a function's integer result.
+    pub result: Register,
     /// The exception that can arrive inside the entry, handler and exit of an interrupt.
     pub nested_exception: Exception,
     /// The bits of the status register (interrupt masks and flags) that an exception restores.

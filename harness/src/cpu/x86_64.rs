@@ -15,7 +15,8 @@ pub(super) static CPU: Cpu = Cpu {
     sp: Register(7),
     callee_saved: &CALLEE_SAVED,
     linkage: Linkage::Push, // SDM volume 2, CALL
-    first_argument: Register(5),
+    arguments: &[Register(5), Register(4), Register(1), Register(2)],
+    result: Register(0),
     nested_exception: Exception::Nmi,
     status_mask: u64::MAX,
     flow,

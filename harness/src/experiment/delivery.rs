@@ -82,7 +82,7 @@ impl<'p, 'v> Delivery<'p, 'v> {
         let is_nested = kind == Interruption::Nested;
         // In a nested run, the points are all arrivals of the second exception.
         let judged = if is_nested { PointFilter { max_visits: u64::MAX, ..filter } } else { filter };
-        let at_markers = [cpu.sp, cpu.abi.fp, cpu.first_argument].into_iter().chain(cpu.abi.ra);
+        let at_markers = [cpu.sp, cpu.abi.fp, cpu.arguments[0]].into_iter().chain(cpu.abi.ra);
         Ok(Self {
             program,
             oracle: Oracle::new(program, witnesses),
@@ -233,7 +233,7 @@ impl<'p, 'v> Delivery<'p, 'v> {
         regs.set(cpu.abi.fp, live.get(cpu.abi.fp).unwrap_or_default());
         regs.set(cpu.abi.sp, live_sp + cpu.linkage.pushed());
         let current = (CodeAddress::Return(return_address.unwrap_or_default()), regs);
-        let pt_regs = live.get(cpu.first_argument).unwrap_or_default();
+        let pt_regs = live.get(cpu.arguments[0]).unwrap_or_default();
         let Some(from_regs) = self.pt_regs(at.memory, pt_regs, interrupted_pc, interrupted_sp) else { return };
         let running = at.memory.read_u64(self.kernel.current);
         let Some(task) = running.and_then(|task| super::task::task(self.program, at.memory, task)) else {
@@ -283,7 +283,7 @@ impl<'p, 'v> Delivery<'p, 'v> {
         let cpu = program.guest.cpu;
         let mut live = Regs::none();
         at.read(&self.marker_set, &mut live);
-        let address = live.get(cpu.first_argument).unwrap_or_default();
+        let address = live.get(cpu.arguments[0]).unwrap_or_default();
         let truth = self.oracle.truth_of(address);
         let kernel = program.conventions.kernel.as_ref();
         let context = kernel.and_then(|kernel| kernel.context.read(address, &|address| at.memory.read_u64(address)));

@@ -81,8 +81,8 @@ impl Deferred {
 fn start(program: &Program, at: &Point<'_>, entry: &Truth) -> Result<(CodeAddress, Regs, u64), String> {
     let cpu = program.guest.cpu;
     let mut live = Regs::none();
-    at.read(&RegisterSet::new(cpu, [cpu.first_argument]), &mut live);
-    let address = live.get(cpu.first_argument).unwrap_or_default();
+    at.read(&RegisterSet::new(cpu, [cpu.arguments[0]]), &mut live);
+    let address = live.get(cpu.arguments[0]).unwrap_or_default();
     let (pc, regs) = saved(program, at.memory, address).ok_or("walk_user was given no pt_regs")?;
     let left = entry.activations().next().map(|activation| (activation.resume, activation.cfa));
     if left != Some((pc, regs.get(cpu.sp).unwrap_or_default())) {

@@ -6,7 +6,7 @@ use super::Guest;
 const CHUNK: usize = 256;
 
 /// The values of a chunk; allocated when one of them is first looked up.
-type Chunk<T> = Option<Box<[T]>>;
+type Chunk<T> = Option<Box<[T; CHUNK]>>;
 
 /// A value for each byte of a guest's code. Memory grows with the code that is looked up, not with all the code there is.
 #[derive(Debug)]
@@ -27,11 +27,13 @@ impl<T: Clone> CodeMap<T> {
     /// The value at a code address; `None` outside the executable segments.
     pub fn get_mut(&mut self, address: u64) -> Option<&mut T> {
         let Self { initial, ranges } = self;
-        ranges.iter_mut().find_map(|(start, chunks)| {
-            let offset = usize::try_from(address.checked_sub(*start)?).ok()?;
-            let chunk = chunks.get_mut(offset / CHUNK)?;
-            let values = chunk.get_or_insert_with(|| vec![initial.clone(); CHUNK].into_boxed_slice());
-            values.get_mut(offset % CHUNK)
-        })
+        for (start, chunks) in ranges {
+            let offset = address.wrapping_sub(*start) as usize;
+            if let Some(chunk) = chunks.get_mut(offset / CHUNK) {
+                let values = chunk.get_or_insert_with(|| Box::new(std::array::from_fn(|_| initial.clone())));
+                return Some(&mut values[offset % CHUNK]);
+            }
+        }
+        None
     }
 }

@@ -76,6 +76,34 @@ impl GuestMemory {
         Self { regions, guards: Vec::new(), writes: RefCell::default() }
     }
 
+    /// A copy of a guest's memory, wherever that is.
+    pub(super) fn copy(guest: &Guest, from: &dyn Memory) -> Self {
+        let mut segments = guest.segments.clone();
+        for segment in &mut segments {
+            let pages = (segment.address..).step_by(PAGE as usize);
+            for (address, page) in pages.zip(segment.data.chunks_exact_mut(PAGE as usize)) {
+                let mut bytes = [0; PAGE as usize];
+                if from.read(address, &mut bytes) {
+                    page.copy_from_slice(&bytes);
+                }
+            }
+        }
+        let mut regions: Vec<_> = segments.iter().map(Region::new).collect();
+        regions.sort_by_key(|region| region.permission & Prot::WRITE == Prot::NONE);
+        Self { regions, guards: Vec::new(), writes: RefCell::default() }
+    }
+
+    /// Restores bytes that were there before.
+    pub(super) fn restore(&self, address: u64, bytes: &[u8]) {
+        if let Some((region, offset)) =
+            self.regions.iter().find_map(|region| Some((region, region.offset(address, bytes.len())?)))
+        {
+            // SAFETY: the bytes are inside the allocation, which Rust code reaches only through raw pointers, and both engines
+            // over it stand still.
+            unsafe { region.bytes.add(offset).copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len()) };
+        }
+    }
+
     /// Turns the whole pages between the stacks, which are in ascending order, into guard pages. There may be data below the
     /// lowest stack, so it has none.
     pub(super) fn guard(&mut self, stacks: &[Stack]) {
@@ -115,6 +143,10 @@ impl GuestMemory {
 }
 
 impl Memory for GuestMemory {
+    fn as_any(&self) -> Option<&dyn std::any::Any> {
+        Some(self)
+    }
+
     fn read(&self, address: u64, bytes: &mut [u8]) -> bool {
         self.regions.iter().any(|region| {
             let Some(offset) = region.offset(address, bytes.len()) else { return false };

@@ -10,6 +10,7 @@
 
 mod core;
 mod memory;
+mod second;
 
 use std::ffi::c_void;
 
@@ -23,6 +24,7 @@ use crate::trace::{Action, Ended, Memory, Observer, Point, Previous, RegisterSet
 
 use self::core::Core;
 pub use memory::GuestMemory;
+pub use second::{Call, call};
 
 /// The registers of a live engine, inside one of its hooks.
 struct EngineRegisters {
@@ -210,31 +212,35 @@ impl<'g> Machine<'g> {
 
     /// A new engine with the guest's memory, hooks and registers.
     fn engine<'a>(&'a self, context: Context<'a>) -> Result<Unicorn<'a, Context<'a>>, Error> {
-        let Self { core, guest, .. } = self;
-        let parameters = core.engine(self.max_cpu);
-        let mut engine = Unicorn::new_with_data(parameters.arch, parameters.mode, context)
-            .map_err(|error| refused("open an engine", error))?;
-        if let Some(model) = parameters.model {
-            engine.ctl_set_cpu_model(model).map_err(|error| refused("choose the CPU model", error))?;
-        }
-        engine.ctl_set_tlb_type(TlbType::VIRTUAL).map_err(|error| refused("set the TLB type", error))?;
-        engine.add_tlb_hook(1, 0, fill_tlb).map_err(|error| refused("add the TLB hook", error))?;
-        for region in &self.memory.regions {
-            // SAFETY: the region outlives the engine, which borrows `self`, and is a whole number of pages.
-            unsafe { engine.mem_map_ptr(region.address, region.size as u64, Prot::ALL, region.bytes.as_ptr().cast()) }
-                .map_err(|error| refused("map guest memory", error))?;
-        }
-        core.boot(&mut engine, &self.vectors, self.max_cpu).map_err(|error| refused("boot the CPU", error))?;
-        for (number, id) in (0..).zip(core.register_ids()) {
-            let value = if Register(number) == guest.cpu.sp { self.sp } else { layout::planted(number) };
+        let mut engine = new_engine(context, self.max_cpu)?;
+        for (number, id) in (0..).zip(self.core.register_ids()) {
+            let value = if Register(number) == self.guest.cpu.sp { self.sp } else { layout::planted(number) };
             engine.reg_write(*id, value).map_err(|error| refused("set a register", error))?;
         }
-        engine.add_intr_hook(exception).map_err(|error| refused("add the exception hook", error))?;
-        engine
-            .add_insn_invalid_hook(undefined)
-            .map_err(|error| refused("add the undefined-instruction hook", error))?;
         Ok(engine)
     }
+}
+
+/// A new engine over the memory of the context, with hooks, in the state in which guests start but for its general registers.
+fn new_engine<'a>(context: Context<'a>, max_cpu: bool) -> Result<Unicorn<'a, Context<'a>>, Error> {
+    let Context { core, memory, vectors, .. } = context;
+    let parameters = core.engine(max_cpu);
+    let mut engine = Unicorn::new_with_data(parameters.arch, parameters.mode, context)
+        .map_err(|error| refused("open an engine", error))?;
+    if let Some(model) = parameters.model {
+        engine.ctl_set_cpu_model(model).map_err(|error| refused("choose the CPU model", error))?;
+    }
+    engine.ctl_set_tlb_type(TlbType::VIRTUAL).map_err(|error| refused("set the TLB type", error))?;
+    engine.add_tlb_hook(1, 0, fill_tlb).map_err(|error| refused("add the TLB hook", error))?;
+    for region in &memory.regions {
+        // SAFETY: the engine borrows the memory, so that the region outlives it, and a region is a whole number of pages.
+        unsafe { engine.mem_map_ptr(region.address, region.size as u64, Prot::ALL, region.bytes.as_ptr().cast()) }
+            .map_err(|error| refused("map guest memory", error))?;
+    }
+    core.boot(&mut engine, vectors, max_cpu).map_err(|error| refused("boot the CPU", error))?;
+    engine.add_intr_hook(exception).map_err(|error| refused("add the exception hook", error))?;
+    engine.add_insn_invalid_hook(undefined).map_err(|error| refused("add the undefined-instruction hook", error))?;
+    Ok(engine)
 }
 
 impl Run for Machine<'_> {

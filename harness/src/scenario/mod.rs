@@ -78,7 +78,7 @@ pub struct Text {
     #[serde(default)]
     pub claims: Vec<String>,
     /// The return hook (`"fgraph"`, `"rethook"`, ...), if there is one: the scenario then belongs to the atlas.
-    #[serde(default, alias = "rewriter")]
+    #[serde(default)]
     pub return_hook: Option<String>,
     /// The CPUs for which the scenario can exist; empty: all.
     #[serde(default)]
@@ -262,10 +262,10 @@ pub struct Variant {
     #[serde(default, alias = "cfa_mod32")]
     pub cfa_mod32: u64,
     /// The fix for a return hook's transient windows with which the guest was built (guests/KERNEL.md), if any.
-    #[serde(default, alias = "design")]
+    #[serde(default)]
     pub fix: Option<String>,
     /// Replaces the scenario's return hook: a case with rows of its own in the atlas.
-    #[serde(default, alias = "rewriter")]
+    #[serde(default)]
     pub return_hook: Option<String>,
 }
 

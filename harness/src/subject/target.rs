@@ -79,27 +79,33 @@ impl<'a> GuestTarget<'a> {
             && self.program.conventions.scratch.as_ref().is_some_and(|scratch| scratch.contains(&address))
     }
 
-    fn value(&self, address: u64) -> Option<u64> {
-        if !self.stacks.iter().any(|stack| stack.contains(address, 8)) && !self.is_kernel_data(address) {
-            if self.is_user {
-                return None;
-            }
+    /// A word that is not simply on a stack, or whose reading is noted, or that reads differently than it is.
+    #[cold]
+    fn read_specially(&self, address: u64, is_on_stack: bool) -> Option<u64> {
+        let is_offered = is_on_stack || self.is_kernel_data(address);
+        let changed = self.changed.iter().find(|(changed, _)| *changed == address);
+        let value = match changed {
+            _ if !is_offered && self.is_user => None,
+            Some((_, value)) => Some(*value),
+            None => self.memory.read_u64(address),
+        };
+        if !is_offered && !self.is_user {
             self.read_outside_stacks.set(true);
         }
-        if let Some((_, value)) = self.changed.iter().find(|(changed, _)| *changed == address) {
-            return Some(*value);
+        if let Some(reads) = self.reads {
+            reads.borrow_mut().push((address, value));
         }
-        self.memory.read_u64(address)
+        value
     }
 }
 
 impl Target for GuestTarget<'_> {
     fn read_u64(&self, address: u64) -> Option<u64> {
-        let value = self.value(address);
-        if let Some(reads) = self.reads {
-            reads.borrow_mut().push((address, value));
+        let is_on_stack = self.stacks.iter().any(|stack| stack.contains(address, 8));
+        if is_on_stack && self.changed.is_empty() && self.reads.is_none() {
+            return self.memory.read_u64(address);
         }
-        value
+        self.read_specially(address, is_on_stack)
     }
 
     fn stacks(&self) -> &[StackBounds] {

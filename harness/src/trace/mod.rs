@@ -19,6 +19,11 @@ pub trait Memory {
         self.read(address, &mut bytes).then(|| u64::from_le_bytes(bytes))
     }
 
+    /// The memory itself, if an engine can be mapped over it.
+    fn as_any(&self) -> Option<&dyn std::any::Any> {
+        None
+    }
+
     /// Appends the words from `low` up to `high`: a copy of the live part of a stack. Unmapped words read as 0.
     fn copy_words(&self, low: u64, high: u64, words: &mut Vec<u64>) {
         words.extend((low & !7..high).step_by(8).map(|address| self.read_u64(address).unwrap_or_default()));

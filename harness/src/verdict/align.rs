@@ -98,14 +98,17 @@ impl Follower<'_> {
         self.entries += 1;
         let mut skipped = false;
         for activation in self.next.by_ref() {
-            if self.aligner.is_same(pc, regs, activation) {
-                if skipped {
-                    self.findings.omits(Deviation::Skipped);
+            if pc == activation.resume {
+                let agreement = self.aligner.agreement(regs, activation);
+                if agreement.is_same() {
+                    if skipped {
+                        self.findings.omits(Deviation::Skipped);
+                    }
+                    if !self.aligner.same_state(agreement, regs, activation) {
+                        self.findings.falsifies(Deviation::State);
+                    }
+                    return true;
                 }
-                if !self.aligner.same_state(regs, activation) {
-                    self.findings.falsifies(Deviation::State);
-                }
-                return true;
             }
             skipped |= !(self.aligner.rules.omissible)(activation);
         }
@@ -128,6 +131,20 @@ impl fmt::Debug for Follower<'_> {
     }
 }
 
+/// Whether an entry and an activation agree; `None` where the entry knows nothing or is not judged by it.
+#[derive(Debug, Clone, Copy)]
+struct Agreement {
+    cfa: Option<bool>,
+    fp: Option<bool>,
+}
+
+impl Agreement {
+    /// Whether the entry stands for the activation, given that the pcs are equal.
+    fn is_same(self) -> bool {
+        self.cfa.or(self.fp).unwrap_or(true)
+    }
+}
+
 /// Matches the entries of a walk with activations.
 struct Aligner<'r> {
     rules: &'r Rules<'r>,
@@ -137,10 +154,11 @@ struct Aligner<'r> {
 
 impl Aligner<'_> {
     /// Whether all compared registers that the entry knows agree with the activation.
-    fn same_state(&self, regs: &Regs, activation: &Activation) -> bool {
+    #[inline]
+    fn same_state(&self, agreement: Agreement, regs: &Regs, activation: &Activation) -> bool {
         let Compares { fp, callee_saved, .. } = self.rules.compares;
-        self.agrees_on_cfa(regs, activation) != Some(false)
-            && (!fp || self.agrees_on_fp(regs, activation) != Some(false))
+        agreement.cfa != Some(false)
+            && (!fp || agreement.fp != Some(false))
             && (!callee_saved
                 || self
                     .rules
@@ -148,6 +166,11 @@ impl Aligner<'_> {
                     .iter()
                     .zip(&activation.saved)
                     .all(|(register, value)| regs.get(*register).is_none_or(|found| found == *value)))
+    }
+
+    #[inline]
+    fn agreement(&self, regs: &Regs, activation: &Activation) -> Agreement {
+        Agreement { cfa: self.agrees_on_cfa(regs, activation), fp: self.agrees_on_fp(regs, activation) }
     }
 
     /// `None` if the entry knows no CFA, or its CFA is not judged.
@@ -165,19 +188,17 @@ impl Aligner<'_> {
     }
 
     /// Whether the entry stands for this activation: the same pc, and the same CFA or, without a CFA, the same frame pointer.
-    fn is_same(&self, pc: u64, regs: &Regs, activation: &Activation) -> bool {
-        pc == activation.resume
-            && self.agrees_on_cfa(regs, activation).or_else(|| self.agrees_on_fp(regs, activation)).unwrap_or(true)
+    fn is_same(&self, entry: &WalkEntry, activation: &Activation) -> bool {
+        entry.pc.value() == activation.resume && self.agreement(&entry.regs, activation).is_same()
     }
 
     /// The activation that an entry stands for. `next` is the youngest one that no entry has matched yet.
     fn place(&self, entry: &WalkEntry, activations: &[&Activation], next: usize) -> Place {
         let mut open = next..activations.len();
-        if let Some(index) = open.clone().find(|index| self.is_same(entry.pc.value(), &entry.regs, activations[*index]))
-        {
+        if let Some(index) = open.clone().find(|index| self.is_same(entry, activations[*index])) {
             return Place::At(index);
         }
-        if activations[..next].iter().any(|activation| self.is_same(entry.pc.value(), &entry.regs, activation)) {
+        if activations[..next].iter().any(|activation| self.is_same(entry, activation)) {
             return Place::Earlier;
         }
         // The right pc with another CFA: the right entry with a wrong state. Take the youngest such activation.
@@ -204,7 +225,8 @@ impl Aligner<'_> {
                     } else if strangers {
                         findings.falsifies(Deviation::Invented);
                     }
-                    if !self.same_state(&entry.regs, activations[found]) {
+                    let agreement = self.agreement(&entry.regs, activations[found]);
+                    if !self.same_state(agreement, &entry.regs, activations[found]) {
                         findings.falsifies(Deviation::State);
                     }
                     strangers = false;

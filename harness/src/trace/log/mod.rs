@@ -25,7 +25,7 @@ pub use replay::Replay;
 pub const MAGIC: &[u8; 8] = b"uwh-log1";
 
 /// The number of points between two keyframes.
-pub const KEYFRAME_POINTS: u64 = 4096;
+pub const KEYFRAME_POINTS: u64 = 512;
 
 /// Which run a log records.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,25 +1,12 @@
 //! How a 64-bit Arm CPU takes an exception to EL1 (Arm ARM, D1.3: exception entry).
 
-use unicorn_engine::{RegisterARM64, RegisterARM64CP, Unicorn, uc_error};
+use unicorn_engine::{RegisterARM64, Unicorn, uc_error};
 
 use super::firmware;
+use super::level::{EL, system, to_el1};
 use crate::cpu::Exception;
 use crate::guest::conventions::{Vector, Vectors};
 use crate::machine::{Context, GuestMemory};
-
-/// PSTATE.M and PSTATE.SP after an exception to EL1: EL1h.
-const EL1H: u64 = 0b0101;
-/// PSTATE.{D, A, I, F}.
-const DAIF: u64 = 0x3c0;
-/// PSTATE.{N, Z, C, V}.
-const NZCV: u64 = 0xf000_0000;
-/// PSTATE.M, bits 3 and 2: the exception level.
-const EL: u64 = 0b1100;
-
-/// A system register by its encoding: op0, op1, CRn, CRm, op2.
-const fn system(crn: u32, crm: u32, op1: u32, op2: u32, value: u64) -> RegisterARM64CP {
-    RegisterARM64CP { crn, crm, op0: 3, op1, op2, val: value }
-}
 
 /// Makes EL1 and EL0 run in AArch64 (without SCR_EL3.RW and HCR_EL2.RW an `eret` is an illegal return), and enables pointer
 /// authentication where the model has it.
@@ -93,34 +80,4 @@ fn enter(engine: &mut Unicorn<'_, Context<'_>>, slot: u64, exception: Exception,
     to_el1(engine, pstate)?;
     engine.reg_write_arm64_coproc(&system(4, 0, 0, 0, pstate))?; // SPSR_EL1
     engine.reg_write(RegisterARM64::PC, slot + group)
-}
-
-/// Switches from the level of this PSTATE to EL1h, with everything masked and EL1's stack pointer.
-pub(super) fn to_el1(engine: &mut Unicorn<'_, Context<'_>>, pstate: u64) -> Result<(), uc_error> {
-    if pstate & EL == 0 {
-        let user = engine.reg_read(RegisterARM64::SP)?;
-        engine.reg_write(RegisterARM64::SP_EL0, user)?;
-        let kernel = engine.reg_read(RegisterARM64::SP_EL1)?;
-        engine.reg_write(RegisterARM64::SP, kernel)?;
-    }
-    set_pstate(engine, EL1H | DAIF | pstate & NZCV)
-}
-
-/// Switches from EL1h to the level of this PSTATE.
-pub(super) fn from_el1(engine: &mut Unicorn<'_, Context<'_>>, pstate: u64) -> Result<(), uc_error> {
-    if pstate & EL == 0 {
-        let kernel = engine.reg_read(RegisterARM64::SP)?;
-        engine.reg_write(RegisterARM64::SP_EL1, kernel)?;
-        let user = engine.reg_read(RegisterARM64::SP_EL0)?;
-        engine.reg_write(RegisterARM64::SP, user)?;
-    }
-    set_pstate(engine, pstate)
-}
-
-/// Writes PSTATE. That alone leaves Unicorn's cached flags at the old level; writing a system register refreshes them.
-fn set_pstate(engine: &mut Unicorn<'_, Context<'_>>, pstate: u64) -> Result<(), uc_error> {
-    engine.reg_write(RegisterARM64::PSTATE, pstate)?;
-    let mut spsr = system(4, 0, 0, 0, 0);
-    engine.reg_read_arm64_coproc(&mut spsr)?;
-    engine.reg_write_arm64_coproc(&spsr)
 }

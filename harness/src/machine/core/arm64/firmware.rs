@@ -7,7 +7,7 @@
 use unicorn_engine::{RegisterARM64 as R, Unicorn, uc_error};
 
 use super::IDS;
-use super::exception::{from_el1, to_el1};
+use super::level::{from_el1, to_el1};
 use crate::guest::conventions::{Vector, Vectors};
 use crate::machine::Context;
 

@@ -2,6 +2,7 @@
 
 mod exception;
 mod firmware;
+mod level;
 
 use unicorn_engine::{RegisterARM64 as R, Unicorn, uc_error};
 
