@@ -121,7 +121,7 @@ fn tables_that_differ_are_reported_with_the_place() {
     assert_eq!(function(&guest, "leaf").agreement, Agreement::Same);
 }
 
-/// Whether a guest is compiled: its file is made of a source in `guests/any`.
+/// Whether a guest is compiled from a C source in `guests/any`.
 fn is_compiled(guest: &Guest) -> bool {
     let (_, name) = guest.name.split_once('/').expect("<cpu>/<stem>");
     let sources = std::fs::read_dir(root().join("guests/any")).expect("the folder is there");

@@ -184,7 +184,7 @@ fn a_scenario_exists_for_every_cpu_or_has_a_reason() {
     }
     for absent in &absences.absent {
         if !by_name.contains_key(&absent.scenario) || cpu::by_name(&absent.cpu).is_none() {
-            problems.push(format!("ABSENT.toml: {}/{} is no scenario anywhere", absent.cpu, absent.scenario));
+            problems.push(format!("ABSENT.toml: {}/{} is not a scenario of any CPU", absent.cpu, absent.scenario));
         }
         if absent.because.trim().is_empty() {
             problems.push(format!("ABSENT.toml: {}/{} lacks its reason", absent.cpu, absent.scenario));

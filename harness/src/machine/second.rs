@@ -51,10 +51,10 @@ pub fn call(
     };
     let missing = || program.guest.missing("__sentinel", "a call returns there");
     let sentinel = program.conventions.sentinel.ok_or_else(missing)?;
-    let mut nobody = Unobserved;
+    let mut unobserved = Unobserved;
     let vectors = crate::guest::conventions::Vectors::default();
     let context = Context {
-        observer: &mut nobody,
+        observer: &mut unobserved,
         memory,
         previous: None,
         cpu,

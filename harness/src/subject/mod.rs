@@ -96,7 +96,7 @@ pub enum Scope {
     Kernel,
     /// Where the function graph tracer runs in a build with the subject's fix; elsewhere it would behave like its plain form.
     Tracer,
-    /// Where there is no kernel: it knows nothing of exceptions.
+    /// Where there is no kernel: it knows nothing about exceptions.
     Program,
     /// As `Program`, and where a kernel walks user stacks.
     User,
