@@ -16,7 +16,7 @@ fn atlas(arguments: &[&str]) -> Output {
 }
 
 fn file(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("atlas-{name}"))
 }
 
 /// The rows of a run of these scenarios.
@@ -92,7 +92,7 @@ fn rows_can_be_asked_for() {
 
 #[test]
 fn the_page_is_self_contained_and_every_link_has_a_target() {
-    let path = file("atlas.html");
+    let path = file("page.html");
     let output =
         atlas(&["riscv64/fgraph_voluntary", "x86_64/rethook", "--html", path.to_str().expect("a path of text")]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -44,9 +44,16 @@ fn refused(arguments: &[&str], says: &[&str]) {
     assert!(!error.contains("panicked"), "{error}");
 }
 
+/// Where a test may write a file or a folder of this name.
+fn path(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cli");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    folder.join(name)
+}
+
 /// A folder with one scenario of its own, whose guests are this project's.
 fn folder(name: &str, scenario: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let folder = path(name);
     let _ = std::fs::remove_dir_all(&folder);
     for part in ["scenarios/arm64", "guests/arm64"] {
         std::fs::create_dir_all(folder.join(part)).expect("a new folder");
@@ -164,7 +171,7 @@ fn explain_names_the_damage_to_a_corrupt_stack() {
 
 #[test]
 fn a_frame_interrupted_at_its_first_instruction_has_a_name() {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("first-instruction.json");
+    let path = path("first-instruction.json");
     succeeds(&["run", "fgraph_voluntary", "irq_on_task", "--json", path.to_str().expect("a path of text")]);
     let report: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(path).expect("the report was written")).expect("it is JSON");
@@ -179,43 +186,36 @@ fn a_frame_interrupted_at_its_first_instruction_has_a_name() {
     assert_eq!(names.iter().find(|name| name.starts_with("0x")), None);
 }
 
+/// Small scenarios that between them are interrupted in every way but by SErrors, and void runs. They take very different times, so
+/// that with several threads they do not end in the order in which they began.
+const SMALL: &[&str] = &[
+    "arm64/corrupt_stack",
+    "buffer_full",
+    "clobbered_callee_saved",
+    "exit_each_insn",
+    "leaf",
+    "preempt_on_exit",
+    "arm64/sdei_user",
+    "user_entry",
+    "x86_64/irq_on_task",
+];
+
 #[test]
-fn the_report_is_the_same_for_any_number_of_jobs_and_its_counters_add_up() {
+fn the_report_is_the_same_for_any_number_of_jobs() {
     let report = |jobs: &str| {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("jobs-{jobs}.json"));
-        succeeds(&["run", "--jobs", jobs, "--json", path.to_str().expect("a path of text")]);
+        let path = path(&format!("jobs-{jobs}.json"));
+        succeeds(&[&["run", "--jobs", jobs, "--json", path.to_str().expect("a path of text")], SMALL].concat());
         std::fs::read_to_string(path).expect("the report was written")
     };
     let text = report("1");
+    let document: serde_json::Value = serde_json::from_str(&text).expect("the report is JSON");
+    let sections = document["scenarios"].as_array().expect("a list");
+    assert!(sections.iter().any(|section| section["void"].is_string()), "none is void");
+    for kind in ["probe", "irq", "nmi", "fault", "debug", "sdei", "nested", "preempt", "voluntary", "corrupt"] {
+        assert!(sections.iter().any(|section| section["interrupt"] == kind), "none is interrupted by {kind}");
+    }
     assert_eq!(text, report("2"));
     assert_eq!(text, report("7"));
-    let document: serde_json::Value = serde_json::from_str(&text).expect("the report is JSON");
-    assert_eq!(document["schema"], 1);
-    let scenarios = document["scenarios"].as_array().expect("a list");
-    assert!(scenarios.len() > 39);
-    for scenario in scenarios {
-        for (name, counters) in scenario["subjects"].as_object().expect("a map") {
-            let count = |key: &str| counters[key].as_u64().expect("a number");
-            let parts = ["exact", "cautious", "incomplete", "wrong_flagged", "overstated", "unsound"];
-            assert_eq!(parts.iter().map(|part| count(part)).sum::<u64>(), count("walks"), "{scenario}");
-            let found = scenario["findings"].as_array().expect("a list").iter();
-            let found = found.filter(|finding| finding["subject"] == name.as_str());
-            let not_exact: u64 = found.map(|finding| finding["count"].as_u64().expect("a number")).sum();
-            assert_eq!(not_exact, count("walks") - count("exact"), "{scenario}");
-        }
-    }
-    let leaf = scenarios.iter().find(|scenario| scenario["name"] == "arm64/leaf").expect("the scenario ran");
-    assert_eq!(
-        (&leaf["variant"], &leaf["interrupt"], &leaf["void"]),
-        (&serde_json::Value::Null, &"probe".into(), &serde_json::Value::Null)
-    );
-    let of_frame_record =
-        |all: &Vec<serde_json::Value>| all.iter().rfind(|finding| finding["subject"] == "frame-record").cloned();
-    let finding = leaf["findings"].as_array().and_then(of_frame_record).expect("a finding");
-    assert_eq!(finding["start"], "live");
-    assert_eq!(finding["verdict"], "!skipped");
-    assert!(finding["range"].as_str().is_some_and(|range| range.starts_with("leaf+0x0")), "{finding}");
-    assert_eq!(finding["first"]["point"], "leaf+0x0#1");
 }
 
 #[test]

@@ -77,7 +77,7 @@ fn patched_guest(
     offset: impl Fn(&Guest) -> u64,
     word: impl Fn(u64, &Guest) -> u32,
 ) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("patched-{name}"));
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("delivery-{name}"));
     let _ = std::fs::remove_dir_all(&folder);
     for part in ["scenarios/arm64", "guests/arm64"] {
         std::fs::create_dir_all(folder.join(part)).expect("a new folder");

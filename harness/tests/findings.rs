@@ -6,7 +6,8 @@ use std::path::Path;
 use unwind_harness::analysis::claims::{Claims, Outcome};
 use unwind_harness::report::findings;
 use unwind_harness::scenario::load_all;
-use unwind_harness::suite::{Options, run_all};
+
+use crate::whole_run;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -32,15 +33,14 @@ fn every_claim_is_decided_by_the_scenario_that_names_it_or_has_a_reason() {
 
 #[test]
 fn the_page_is_up_to_date() {
-    let scenarios = load_all(root()).expect("the scenarios load");
-    let (report, _) = run_all(root(), &scenarios, &Options::default()).expect("everything runs");
+    let report = whole_run::report();
     let claims = Claims::load(root()).expect("the claims load");
     for claim in claims.claim.iter().filter(|claim| claim.by.is_some()) {
-        let outcome = claim.outcome(&report);
+        let outcome = claim.outcome(report);
         assert!(!matches!(outcome, Outcome::Undecided(_)), "{}: {outcome:?}", claim.id);
     }
     let mut page = Vec::new();
-    findings::write(&report, &claims, &mut page).expect("a vector takes everything");
+    findings::write(report, &claims, &mut page).expect("a vector takes everything");
     let page = String::from_utf8(page).expect("text");
     let checked_in = std::fs::read_to_string(root().join("docs/findings.md")).expect("the page is checked in");
     assert!(page == checked_in, "docs/findings.md is stale: cargo run -- findings > docs/findings.md");

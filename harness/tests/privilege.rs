@@ -41,7 +41,7 @@ fn places(section: &Section, only_points: bool) -> BTreeSet<(String, u64)> {
 /// A copy of one scenario with its guest, with one instruction of a function replaced by as many bytes.
 fn patched(name: &str, scenario: &str, function: &str, offset: u64, code: &[u8]) -> PathBuf {
     let (cpu, stem) = scenario.split_once('/').expect("a scenario's name is <cpu>/<name>");
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("patched-{name}"));
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("privilege-{name}"));
     let _ = std::fs::remove_dir_all(&folder);
     for part in ["scenarios", "guests"] {
         std::fs::create_dir_all(folder.join(part).join(cpu)).expect("a new folder");

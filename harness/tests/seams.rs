@@ -85,6 +85,27 @@ fn conventions_by_offsets(guest: &Guest, offsets: &BTreeMap<&str, u64>) -> Conve
     }
 }
 
+/// What stands in the table, and the symbol from which the test takes each offset.
+const NAMES: [(&str, &str); 17] = [
+    ("end", "__sentinel"),
+    ("arena", "__stack_arena_low"),
+    ("arena end", "__stack_arena_high"),
+    ("scratch", "__scratch_low"),
+    ("scratch end", "__scratch_high"),
+    ("vector table", "vectors"),
+    ("current", "__current"),
+    ("first task", "task_boot"),
+    ("second task", "task_other"),
+    ("subject", "guest_main"),
+    ("walk here", "walk_here"),
+    ("walk task", "walk_task"),
+    ("need resched", "need_resched"),
+    ("irq stack", "__stack_irq_low"),
+    ("other stack", "__stack_other_low"),
+    ("overflow stack", "__stack_overflow_low"),
+    ("task stack", "__stack_task_low"),
+];
+
 #[test]
 fn conventions_need_no_symbols() {
     let scenario = scenario("arm64/irq_on_task");
@@ -92,27 +113,8 @@ fn conventions_need_no_symbols() {
     let path = scenario.guest_path(root(), &variants[0]);
     let mut guest = Guest::load(&path, scenario.cpu).expect("the guest loads");
     let base = guest.segments.first().expect("it is loaded").address;
-    let names = [
-        ("end", "__sentinel"),
-        ("arena", "__stack_arena_low"),
-        ("arena end", "__stack_arena_high"),
-        ("scratch", "__scratch_low"),
-        ("scratch end", "__scratch_high"),
-        ("vector table", "vectors"),
-        ("current", "__current"),
-        ("first task", "task_boot"),
-        ("second task", "task_other"),
-        ("subject", "guest_main"),
-        ("walk here", "walk_here"),
-        ("walk task", "walk_task"),
-        ("need resched", "need_resched"),
-        ("irq stack", "__stack_irq_low"),
-        ("other stack", "__stack_other_low"),
-        ("overflow stack", "__stack_overflow_low"),
-        ("task stack", "__stack_task_low"),
-    ];
     let offset = |symbol: &str| guest.symbols.address(symbol).unwrap_or_else(|| panic!("{symbol} is there")) - base;
-    let mut offsets: BTreeMap<&str, u64> = names.iter().map(|(name, symbol)| (*name, offset(symbol))).collect();
+    let mut offsets: BTreeMap<&str, u64> = NAMES.iter().map(|(name, symbol)| (*name, offset(symbol))).collect();
     // The two words of a declared stack are adjacent.
     for name in ["irq", "other", "overflow", "task"] {
         assert_eq!(offset(&format!("__stack_{name}_high")) - offset(&format!("__stack_{name}_low")), 8, "{name}");

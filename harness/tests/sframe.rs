@@ -17,7 +17,7 @@ fn fixture(name: &str) -> String {
 
 /// A new file with this content.
 fn file(name: &str, content: &[u8]) -> String {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("sframe-{name}"));
     std::fs::write(&path, content).expect("a new file");
     path.to_str().expect("a path of text").to_owned()
 }

@@ -1,51 +1,146 @@
-//! The steps of continuous integration, in the order in which they are cheapest to fail.
+//! The steps of continuous integration, in the order in which they are cheapest to fail. `.ci/run` installs what they need, and
+//! runs them.
 
+use std::fmt::Write as _;
+use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
-use crate::{Outcome, root};
+use crate::{Outcome, readme, root};
 
-/// One step: what it checks, the cargo command, and its environment.
+/// One step: what it checks, and the shell command that checks it.
+#[derive(Debug)]
 struct Step {
     name: &'static str,
-    arguments: &'static [&'static str],
-    environment: &'static [(&'static str, &'static str)],
+    command: String,
 }
 
-const fn step(name: &'static str, arguments: &'static [&'static str]) -> Step {
-    Step { name, arguments, environment: &[] }
-}
-
-const DOCUMENTATION: &[&str] =
-    &["doc", "--workspace", "--no-deps", "--document-private-items", "--lib", "--bin", "xtask", "--examples"];
-
-const STEPS: &[Step] = &[
-    step("formatting", &["fmt", "--all", "--check"]),
-    step("guests", &["xtask", "guests", "--check"]),
-    step("lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
-    Step {
-        environment: &[("RUSTDOCFLAGS", "-D warnings")],
-        // `--examples`, of which there are none: with the features that the other steps give dependencies.
-        ..step("documentation", DOCUMENTATION)
-    },
-    step("tests", &["test", "--workspace"]),
+/// The steps before the README's commands.
+const STEPS: &[(&str, &str)] = &[
+    // The fuzz targets are a workspace of their own.
+    ("formatting", "cargo fmt --all --check && cargo fmt --manifest-path harness/kunwind/fuzz/Cargo.toml --check"),
+    ("guests", "cargo xtask guests --check"),
+    // Not advisories: their database is a Git repository elsewhere, and CI must give the same answer on the same commit.
+    ("licences", "cargo deny --locked check licenses bans sources"),
+    // Without the writers and their allocations, as a kernel would have it.
+    ("kunwind alone", "cargo clippy --package kunwind -- -D warnings"),
+    ("lints", "cargo clippy --workspace --all-targets -- -D warnings"),
+    // `--examples`, of which there are none, makes cargo build dependencies with the features that the other steps give them: else
+    // the emulator is compiled a second time.
+    (
+        "documentation",
+        "RUSTDOCFLAGS='-D warnings' \
+         cargo doc --workspace --no-deps --document-private-items --lib --bin xtask --examples",
+    ),
+    ("fuzzing", "cargo xtask fuzz all 20"),
 ];
+
+/// All steps; the README's own commands come last, and its tests last of all.
+fn steps(readme: &[String; 2], has_setups_cargo: bool) -> Vec<Step> {
+    let [run, test] = readme.each_ref().map(|command| as_on_a_fresh_machine(command, has_setups_cargo));
+    let steps = STEPS.iter().map(|&(name, command)| Step { name, command: command.to_owned() });
+    steps.chain([Step { name: "README: run", command: run }, Step { name: "README: test", command: test }]).collect()
+}
+
+/// A README command in a shell that knows no more than that of a new machine: its cargo is where `.ci/setup` puts it. On a machine
+/// that has its cargo elsewhere, the environment stays as it is.
+fn as_on_a_fresh_machine(command: &str, has_setups_cargo: bool) -> String {
+    if has_setups_cargo {
+        format!("env -i HOME=\"$HOME\" PATH=/usr/bin:/bin sh -c '{}'", command.replace('\'', r"'\''"))
+    } else {
+        command.to_owned()
+    }
+}
 
 pub(crate) fn run(arguments: &[String]) -> Outcome {
     if let Some(unknown) = arguments.first() {
         return Err(format!("ci takes no argument, not {unknown:?}"));
     }
-    for Step { name, arguments, environment } in STEPS {
-        let command = format!("cargo {}", arguments.join(" "));
-        eprintln!("ci: {name}: {command}");
-        let status = Command::new(env!("CARGO"))
-            .args(*arguments)
-            .envs(environment.iter().copied())
-            .current_dir(root())
-            .status()
-            .map_err(|error| format!("cannot run cargo: {error}"))?;
-        if !status.success() {
-            return Err(format!("{name} failed ({status}); repeat it with `{command}`"));
-        }
+    let has_setups_cargo =
+        std::env::var_os("HOME").is_some_and(|home| Path::new(&home).join(".cargo/bin/cargo").exists());
+    let steps = steps(&readme::commands()?, has_setups_cargo);
+    let mut times = Vec::new();
+    let outcome = steps.iter().enumerate().try_for_each(|(index, step)| {
+        eprintln!("ci: {} of {}: {}: {}", index + 1, steps.len(), step.name, step.command);
+        let start = Instant::now();
+        let outcome = execute(step);
+        times.push((step.name, start.elapsed()));
+        outcome
+    });
+    eprint!("{}", summary(&times, steps.len()));
+    outcome
+}
+
+fn execute(Step { name, command }: &Step) -> Outcome {
+    let status = Command::new("sh").args(["-c", command]).current_dir(root()).status();
+    let status = status.map_err(|error| format!("cannot run sh: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("{name} failed ({status}); repeat it with:\n{command}")) }
+}
+
+/// The seconds of each step that ran, and of all.
+fn summary(times: &[(&str, Duration)], steps: usize) -> String {
+    let total = times.iter().map(|(_, time)| *time).sum();
+    let mut text = String::from("ci: step                 seconds\n");
+    for (name, time) in times.iter().chain([&("total", total)]) {
+        let _ = writeln!(text, "ci: {name:<18}{:>10.1}", time.as_secs_f64());
     }
-    Ok(())
+    if times.len() < steps {
+        let _ = writeln!(text, "ci: {} steps did not run", steps - times.len());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The workspace's packages, the ELFs and the README are not checked by a second list of commands that drifts from this one.
+    #[test]
+    fn the_script_of_ci_only_installs_and_calls_this() {
+        let script = std::fs::read_to_string(root().join(".ci/run")).expect("the script is there");
+        let lines = script.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let commands: Vec<&str> = lines.collect();
+        assert_eq!(commands.last(), Some(&"cargo xtask ci"));
+        let cargo = commands.iter().filter(|line| line.split_whitespace().any(|word| word == "cargo"));
+        assert_eq!(cargo.count(), 1, "{commands:?}");
+    }
+
+    #[test]
+    fn the_last_steps_are_the_readmes_commands_as_they_stand_there() {
+        let readme = readme::commands().unwrap();
+        let steps = steps(&readme, true);
+        assert_eq!(steps.len(), STEPS.len() + 2);
+        for (step, command) in steps[STEPS.len()..].iter().zip(&readme) {
+            assert!(step.command.starts_with("env -i HOME=\"$HOME\" PATH=/usr/bin:/bin sh -c '"), "{}", step.command);
+            assert!(step.command.contains(command.as_str()), "{}", step.command);
+        }
+        let as_it_is = super::steps(&readme, false);
+        assert_eq!(as_it_is.last().map(|step| &step.command), readme.last());
+    }
+
+    #[test]
+    fn every_step_is_a_sound_command() {
+        for step in steps(&["true".to_owned(), "echo 'a b'".to_owned()], true) {
+            let status = Command::new("sh").args(["-n", "-c", &step.command]).status().expect("there is a shell");
+            assert!(status.success(), "{step:?}");
+        }
+        let quoted = as_on_a_fresh_machine("echo 'a b' \"$HOME\"", true);
+        let output = Command::new("sh").args(["-c", &quoted]).env("HOME", "/h").output().expect("there is a shell");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "a b /h\n");
+    }
+
+    #[test]
+    fn the_summary_adds_up_and_says_what_is_missing() {
+        let text = summary(&[("one", Duration::from_millis(1250)), ("two", Duration::from_secs(60))], 3);
+        let table =
+            "ci: step                 seconds\nci: one                      1.2\nci: two                     60.0\n";
+        assert_eq!(text, format!("{table}ci: total                   61.2\nci: 1 steps did not run\n"));
+    }
+
+    #[test]
+    fn a_step_that_fails_says_how_to_repeat_it() {
+        let step = Step { name: "lints", command: "exit 7".to_owned() };
+        let reason = execute(&step).unwrap_err();
+        assert!(reason.starts_with("lints failed (exit status: 7)") && reason.ends_with("\nexit 7"), "{reason}");
+    }
 }

@@ -10,6 +10,7 @@ use object::endian::LittleEndian;
 use object::read::elf::{FileHeader as _, ProgramHeader as _, Sym as _};
 use sha2::{Digest as _, Sha256};
 
+use crate::selection::{Candidate, select};
 use crate::{Outcome, root};
 
 /// Debian 12's LLVM. Another version may lay the same source out differently, so nothing else is accepted.
@@ -71,47 +72,89 @@ struct Build<'a> {
     start: bool,
 }
 
+impl Build<'_> {
+    /// The ELF's path below `guests/`.
+    fn label(&self) -> String {
+        format!("{}/{}.elf", self.cpu.name, self.name)
+    }
+
+    fn candidate(&self) -> Candidate<'_> {
+        let source = self.source.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        Candidate { cpu: self.cpu.name, name: &self.name, source }
+    }
+}
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq, Eq)]
+struct Request {
+    check: bool,
+    /// `leaf` or `arm64/leaf`; none means all.
+    names: Vec<String>,
+}
+
+impl Request {
+    fn parse(arguments: &[String]) -> Result<Self, String> {
+        let (flags, names): (Vec<_>, Vec<_>) =
+            arguments.iter().cloned().partition(|argument| argument.starts_with('-'));
+        match flags.iter().find(|flag| *flag != "--check") {
+            None => Ok(Self { check: !flags.is_empty(), names }),
+            Some(flag) => Err(format!("guests takes names and --check, not {flag:?}")),
+        }
+    }
+}
+
 pub(crate) fn run(arguments: &[String]) -> Outcome {
-    let check = match arguments {
-        [] => false,
-        [flag] if flag == "--check" => true,
-        _ => return Err("guests takes nothing or --check".to_owned()),
-    };
-    require_toolchain()?;
+    let Request { check, names } = Request::parse(arguments)?;
     let guests = root().join("guests");
-    let scratch = root().join("target").join("guests");
-    let mut hashes = BTreeMap::new();
-    let mut problems = Vec::new();
+    let mut builds = Vec::new();
     for cpu in CPUS {
-        let builds = builds_of(&guests, cpu)?;
-        for build in &builds {
-            let made = make(&guests, &scratch, build)?;
-            let checked_in = guests.join(cpu.name).join(format!("{}.elf", build.name));
-            let label = format!("{}/{}.elf", cpu.name, build.name);
-            if check {
-                problems.extend(compare(&label, &made, &checked_in));
-            } else {
-                std::fs::copy(&made, &checked_in).map_err(|error| format!("{}: {error}", checked_in.display()))?;
-            }
-            let bytes = std::fs::read(&checked_in).unwrap_or_default();
+        builds.extend(builds_of(&guests, cpu)?);
+    }
+    let candidates: Vec<_> = builds.iter().map(Build::candidate).collect();
+    let selected = select(&names, &candidates)?;
+    require_toolchain()?;
+    let scratch = root().join("target").join("guests");
+    let mut problems = Vec::new();
+    let count = selected.iter().filter(|selected| **selected).count();
+    for (build, _) in builds.iter().zip(selected).filter(|(_, selected)| *selected) {
+        let made = make(&guests, &scratch, build)?;
+        let checked_in = guests.join(build.label());
+        if check {
+            problems.extend(compare(&build.label(), &made, &checked_in));
+        } else {
+            std::fs::copy(&made, &checked_in).map_err(|error| format!("{}: {error}", checked_in.display()))?;
+        }
+    }
+    if names.is_empty() {
+        for cpu in CPUS {
+            problems.extend(orphans(&guests.join(cpu.name), cpu, &builds)?);
+        }
+    }
+    problems.extend(write_or_check_manifest(&guests, &builds, check)?);
+    if problems.is_empty() {
+        eprintln!("guests: {count} of {} ELFs {}", builds.len(), if check { "match their sources" } else { "written" });
+        return Ok(());
+    }
+    Err(format!("{}\nrun `cargo xtask guests` and commit what it writes", problems.join("\n")))
+}
+
+/// Lists the checked-in ELFs of all builds with their hashes in MANIFEST.toml; or says what is wrong with the list that is there.
+fn write_or_check_manifest(guests: &Path, builds: &[Build<'_>], check: bool) -> Result<Option<String>, String> {
+    let mut hashes = BTreeMap::new();
+    for label in builds.iter().map(Build::label) {
+        // A new guest that was not among the names has no ELF yet, and no place in the list.
+        if let Ok(bytes) = std::fs::read(guests.join(&label)) {
             hashes.insert(label, format!("{:x}", HexDigest(&Sha256::digest(bytes))));
         }
-        problems.extend(orphans(&guests.join(cpu.name), &builds)?);
     }
     let manifest = manifest(&hashes);
     let path = guests.join("MANIFEST.toml");
     if check {
-        if std::fs::read_to_string(&path).ok().as_deref() != Some(&manifest) {
-            problems.push("MANIFEST.toml does not list these ELFs with these hashes".to_owned());
-        }
-    } else {
-        std::fs::write(&path, manifest).map_err(|error| format!("{}: {error}", path.display()))?;
+        let is_right = std::fs::read_to_string(&path).is_ok_and(|text| text == manifest);
+        return Ok((!is_right).then(|| "MANIFEST.toml does not list these ELFs with these hashes".to_owned()));
     }
-    if problems.is_empty() {
-        eprintln!("guests: {} ELFs {}", hashes.len(), if check { "match their sources" } else { "written" });
-        return Ok(());
-    }
-    Err(format!("{}\nrun `cargo xtask guests` and commit what it writes", problems.join("\n")))
+    std::fs::write(&path, manifest).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(None)
 }
 
 /// Refuses any LLVM but the pinned one, with the command that installs it.
@@ -252,7 +295,8 @@ fn compare(label: &str, made: &Path, checked_in: &Path) -> Option<String> {
 }
 
 /// ELFs that no source makes.
-fn orphans(folder: &Path, builds: &[Build<'_>]) -> Result<Vec<String>, String> {
+fn orphans(folder: &Path, cpu: &Cpu, builds: &[Build<'_>]) -> Result<Vec<String>, String> {
+    let builds: Vec<_> = builds.iter().filter(|build| build.cpu.name == cpu.name).collect();
     let is_made = |path: &PathBuf| builds.iter().any(|build| path.file_stem().is_some_and(|stem| *stem == *build.name));
     Ok(files(folder, "elf")?
         .into_iter()
@@ -276,5 +320,24 @@ struct HexDigest<'a>(&'a [u8]);
 impl std::fmt::LowerHex for HexDigest<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(arguments: &[&str]) -> Result<Request, String> {
+        Request::parse(&arguments.iter().map(|&argument| argument.to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn names_and_the_flag_come_in_any_order() {
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        assert_eq!(request(&[]), Ok(Request { check: false, names: names(&[]) }));
+        assert_eq!(request(&["leaf", "--check", "arm64/fgraph"]), {
+            Ok(Request { check: true, names: names(&["leaf", "arm64/fgraph"]) })
+        });
+        assert_eq!(request(&["--chek"]), Err("guests takes names and --check, not \"--chek\"".to_owned()));
     }
 }

@@ -5,16 +5,19 @@
 mod ci;
 mod fuzz;
 mod guests;
+mod readme;
+mod selection;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// What a task returns; the text is printed behind `xtask: `.
+/// What a task returns; the text is printed after `xtask: `.
 type Outcome = Result<(), String>;
 
-/// One task: its name, what `--help` says of it, and the function that does it.
+/// One task: its name, its arguments, what `--help` says of it, and the function that does it.
 struct Task {
     name: &'static str,
+    arguments: &'static str,
     help: &'static str,
     run: fn(&[String]) -> Outcome,
 }
@@ -22,30 +25,38 @@ struct Task {
 const TASKS: &[Task] = &[
     Task {
         name: "guests",
-        help: "compile and link every guest; --check compares with the checked-in ELFs instead of replacing them",
+        arguments: "[--check] [NAME...]",
+        help: "compile and link guests, all or those named (leaf, arm64/leaf); --check compares with the checked-in ELFs",
         run: guests::run,
     },
-    Task {
-        name: "ci",
-        help: "everything that CI checks: formatting, lints, documentation, guests, tests",
-        run: ci::run,
-    },
+    Task { name: "ci", arguments: "", help: "everything that CI checks, with the seconds of each step", run: ci::run },
     Task {
         name: "fuzz",
-        help: "fuzz TARGET [SECONDS]: run a fuzz target of kunwind, with the fixtures as seeds (nightly, cargo-fuzz)",
+        arguments: "TARGET|all [SECONDS]",
+        help: "run a fuzz target of kunwind for 60 or that many seconds, with the fixtures as seeds",
         run: fuzz::run,
     },
 ];
 
+/// The list of tasks, as `--help` prints it.
+fn usage() -> String {
+    let lines = TASKS.iter().map(|task| {
+        let call = format!("{} {}", task.name, task.arguments);
+        format!("  {:<27} {}\n", call.trim_end(), task.help)
+    });
+    "usage: cargo xtask TASK\n".to_owned() + &lines.collect::<String>()
+}
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let Some(task) = arguments.first().and_then(|name| TASKS.iter().find(|task| task.name == name)) else {
-        let asked_for_help = matches!(arguments.first().map(String::as_str), Some("--help" | "-h" | "help"));
-        eprintln!("usage: cargo xtask TASK");
-        for task in TASKS {
-            eprintln!("  {:<8} {}", task.name, task.help);
-        }
-        return if asked_for_help { ExitCode::SUCCESS } else { ExitCode::from(2) };
+    let name = arguments.first().map_or("--help", String::as_str);
+    if matches!(name, "--help" | "-h" | "help") || arguments.iter().any(|argument| argument == "--help") {
+        print!("{}", usage());
+        return ExitCode::SUCCESS;
+    }
+    let Some(task) = TASKS.iter().find(|task| task.name == name) else {
+        eprint!("xtask: there is no task {name:?}\n{}", usage());
+        return ExitCode::from(2);
     };
     match (task.run)(&arguments[1..]) {
         Ok(()) => ExitCode::SUCCESS,
@@ -56,9 +67,24 @@ fn main() -> ExitCode {
     }
 }
 
-/// The top folder of the repository: of the one that cargo runs this for. What was true when this was compiled comes second,
-/// because a copied `target` folder would lead to another work tree.
+/// The top folder of the repository that cargo runs this for. The folder that was true at compile time is only the fallback: a
+/// copied `target` folder would lead to another work tree.
 fn root() -> PathBuf {
     let manifest = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
     Path::new(&manifest).parent().expect("xtask/ lies in the repository").to_path_buf()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usage_lists_every_task_on_a_line_that_fits() {
+        let usage = usage();
+        assert_eq!(usage.lines().count(), 1 + TASKS.len());
+        for (task, line) in TASKS.iter().zip(usage.lines().skip(1)) {
+            assert!(line.starts_with(&format!("  {} {}", task.name, task.arguments)), "{line}");
+            assert!(line.len() <= 140, "{line}");
+        }
+    }
 }

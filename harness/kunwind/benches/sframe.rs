@@ -31,7 +31,7 @@ const SECTION: u64 = 0x4000_0000;
 const STACK: u64 = 0x7000_0000;
 const DEPTH: u64 = 64;
 const FRAME: u64 = 32;
-/// Offsets of the rows in each function: at the entry, behind `push %rbp`, behind `mov %rsp, %rbp`, at the `ret`.
+/// Offsets of the rows in each function: at the entry, after `push %rbp`, after `mov %rsp, %rbp`, at the `ret`.
 const ROWS: [u64; 4] = [0, 1, 4, 63];
 /// Where each frame stands in its function.
 const AT: u64 = 40;
@@ -53,7 +53,7 @@ fn measure(
         let start = Instant::now();
         work();
         let each = start.elapsed().as_nanos() as f64 / items as f64;
-        let mut fastest = FASTEST.lock().expect("nobody panics");
+        let mut fastest = FASTEST.lock().expect("no holder panics");
         fastest.entry((what, functions, who)).and_modify(|known| *known = known.min(each)).or_insert(each);
     });
 }
@@ -298,7 +298,7 @@ fn decode_simple_frame_rs(bencher: Bencher<'_, '_>, functions: u64) {
 
 fn main() {
     divan::main();
-    let fastest = FASTEST.lock().expect("nobody panics");
+    let fastest = FASTEST.lock().expect("no holder panics");
     if fastest.is_empty() {
         return; // listing or testing
     }

@@ -2,9 +2,10 @@
 
 /// Where a frame stands in the code.
 ///
-/// A return address is the address of the instruction after the call. That instruction may belong to the next function: a
-/// call to a function that never returns can be the last instruction of its caller. Unwind data is therefore looked up one
-/// byte before a return address. An interrupted pc is the instruction that was about to run, and is looked up as it is.
+/// A return address is the address of the instruction after the call. That instruction may belong to the next function:
+/// a call to a function that never returns can be the last instruction of its caller. Unwind data is therefore looked
+/// up one byte before a return address. An interrupted pc is the instruction that was about to run, and is looked up as
+/// it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CodeAddress {
     /// The pc at which execution was interrupted.

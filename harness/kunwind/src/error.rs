@@ -4,7 +4,8 @@ use core::fmt;
 
 use crate::regs::Register;
 
-/// Why an unwinder cannot continue. It is `Copy` and holds guest addresses instead of text, so that every step can afford it.
+/// Why an unwinder cannot continue. It is `Copy` and holds guest addresses instead of text, so that every step can
+/// afford it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Error {
@@ -43,7 +44,8 @@ pub enum Error {
     },
     /// The unwind data for this pc says something that no row can express.
     Unrepresentable(u64),
-    /// The row for this pc has a rule that this unwinder does not follow, such as a return address that is a stack address.
+    /// The row for this pc has a rule that this unwinder does not follow, such as a return address that is a stack
+    /// address.
     UnusableRule(u64),
     /// The row leaves the return address in the link register, and the CPU has none.
     NoLinkRegister,

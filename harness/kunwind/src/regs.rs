@@ -2,8 +2,9 @@
 
 /// A register, by its DWARF number.
 ///
-/// The numbering is each psABI's: AADWARF64 4.1 (x0..x30 = 0..30, SP = 31), RISC-V DWARF specification (x0..x31 = 0..31),
-/// x86-64 psABI figure 3.36 (rax 0, rdx 1, rcx 2, rbx 3, rsi 4, rdi 5, rbp 6, rsp 7, r8..r15 = 8..15, return address 16).
+/// The numbering is each psABI's: AADWARF64 4.1 (x0..x30 = 0..30, SP = 31), RISC-V DWARF specification (x0..x31 =
+/// 0..31), x86-64 psABI figure 3.36 (rax 0, rdx 1, rcx 2, rbx 3, rsi 4, rdi 5, rbp 6, rsp 7, r8..r15 = 8..15, return
+/// address 16).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Register(pub u8);
 

@@ -5,9 +5,9 @@
 use crate::error::Error;
 use crate::target::{RetStack, ReturnHook, Target, Task, Trampoline};
 
-/// The remedy for the windows of `return_to_handler` that an unwinder belongs to: what it does with a pc strictly inside the
-/// trampoline. The trampoline's handler takes the original address off the ret_stack, and until the trampoline has put it into
-/// its place, no plain walk can find it.
+/// What an unwinder does with a pc strictly inside `return_to_handler`: its remedy for the trampoline's windows. The
+/// trampoline's handler takes the original address off the ret_stack, and until the trampoline has put it where it
+/// belongs, no plain walk can find it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Fix {
     /// None, as in Linux: the walk treats the trampoline like any other code.
@@ -15,7 +15,8 @@ pub enum Fix {
     None,
     /// The walk ends in an error, whatever the ret_stack still holds.
     Refuse,
-    /// The ret_stack is asked. If it no longer has the entry, and no unwind row helps, the walk ends in an error.
+    /// The walk uses the ret_stack. If that no longer has the entry, and no unwind row helps, the walk ends in an
+    /// error.
     RetStack,
     /// Like [`Fix::RetStack`], and where the entry is gone the trampoline has a frame record with the original address.
     Record,
@@ -34,14 +35,14 @@ pub struct ReturnHookCursor {
 
 /// Bits 0 to 9 of a control word: how many words below it its structure begins.
 const CONTROL_OFFSET: u64 = 0x3ff;
-/// Bits 10 and 11: what it is. The control word right above a structure becomes a bitmap of tracers once all of them have been
-/// asked, and only then is the return address replaced.
+/// Bits 10 and 11: what it is. The control word right above a structure becomes a bitmap of tracers once all of them
+/// have been asked, and only then is the return address replaced.
 const CONTROL_TYPE: u64 = 3 << 10;
 const CONTROL_BITMAP: u64 = 1 << 10;
 
 impl ReturnHookCursor {
-    /// `ftrace_graph_ret_addr`: of the entries that have not been passed, from the youngest on, the first with this cookie and
-    /// with a return address that is not the trampoline itself.
+    /// `ftrace_graph_ret_addr`: of the entries that have not been passed, from the youngest on, the first with this
+    /// cookie and with a return address that is not the trampoline itself.
     ///
     /// # Errors
     ///
@@ -50,9 +51,9 @@ impl ReturnHookCursor {
         self.find_fgraph(trampoline, cookie, false, target)
     }
 
-    /// Like [`ReturnHookCursor::fgraph`], but only among complete entries. Mainline raises the index before it writes the
-    /// cookie: an interrupt in between leaves an entry with the cookie of a call that is long over, and if that interrupt is
-    /// traced, the cookie may be equal to one of its own.
+    /// Like [`ReturnHookCursor::fgraph`], but only among complete entries. Mainline raises the index before it writes
+    /// the cookie: an interrupt in between leaves an entry with the cookie of a call that is long over, and if that
+    /// interrupt is traced, the cookie may be equal to one of its own.
     ///
     /// # Errors
     ///
@@ -93,8 +94,8 @@ impl ReturnHookCursor {
         Err(lost)
     }
 
-    /// `kretprobe_find_ret_addr` and `rethook_find_ret_addr`: of the nodes {next, return address, frame} that have not been
-    /// passed, the first with this frame whose address is not the trampoline itself.
+    /// `kretprobe_find_ret_addr` and `rethook_find_ret_addr`: of the nodes {next, return address, frame} that have not
+    /// been passed, the first with this frame whose address is not the trampoline itself.
     ///
     /// # Errors
     ///
@@ -123,8 +124,8 @@ impl ReturnHookCursor {
     }
 
     /// The original of a return address that is exactly a trampoline's; any other address is its own original. As in
-    /// `kunwind_recover_return_address`, the graph tracer is asked first and the rethooks second, each once. A return that was
-    /// traced first and hooked second therefore keeps the tracer's trampoline.
+    /// `kunwind_recover_return_address`, the graph tracer is asked first and the rethooks second, each once. A return
+    /// that was traced first and hooked second therefore keeps the tracer's trampoline.
     ///
     /// # Errors
     ///

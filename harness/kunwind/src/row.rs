@@ -1,14 +1,15 @@
 //! Unwind rows: what a table of unwind data says of one pc, whatever its format, and the only code that evaluates them.
 //!
-//! A row says where the caller's values are. It knows no stack bounds, no windows and no order between stacks: whoever follows
-//! a row decides in its `read` which [`Slot`] may be read, and looks at the CFA and at each [`Place`] before it believes them.
+//! A row says where the caller's values are. It knows no stack bounds, no windows and no order between stacks: the
+//! unwinder that follows a row decides in its `read` which [`Slot`] may be read, and checks the CFA and each [`Place`]
+//! before it believes them.
 
 use crate::abi::Abi;
 use crate::error::Error;
 use crate::regs::{Register, Regs};
 
-/// How the CFA is found: "typically, the CFA is defined to be the value of the stack pointer at the call site in the previous
-/// frame" (DWARF 5, 6.4).
+/// How the CFA is found: "typically, the CFA is defined to be the value of the stack pointer at the call site in the
+/// previous frame" (DWARF 5, 6.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CfaRule {
     /// The register plus an offset in bytes.
@@ -47,8 +48,8 @@ impl CfaRule {
     }
 }
 
-/// How the caller's value of a register, or its pc, is found. The names are those of the rules in the kernel's user unwinder
-/// as it is in review (thread S3).
+/// How the caller's value of a register, or its pc, is found. The names are those of the rules in the kernel's user
+/// unwinder as it is in review (thread S3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rule {
     /// It is still in its register (DWARF 5, 6.4.1: "same value"). For the return address that is the link register.
@@ -120,8 +121,8 @@ impl Rule {
     ///
     /// # Errors
     ///
-    /// [`Error::NoRegister`] when the register that the rule names is not known, [`Error::NoLinkRegister`] when the rule
-    /// retains the value and there is no such register.
+    /// [`Error::NoRegister`] when the register that the rule names is not known, [`Error::NoLinkRegister`] when the
+    /// rule retains the value and there is no such register.
     #[inline]
     pub fn place(self, own: Option<Register>, cfa: u64, regs: &Regs) -> Result<Place, Error> {
         let known = |register| regs.get(register).ok_or(Error::NoRegister(register));
@@ -155,8 +156,8 @@ impl Rule {
     ///
     /// # Errors
     ///
-    /// [`Error::NoRegister`] when a register is not known, [`Error::NoLinkRegister`] when the rule retains it and the CPU has
-    /// no link register, or the error of `read`.
+    /// [`Error::NoRegister`] when a register is not known, [`Error::NoLinkRegister`] when the rule retains it and the
+    /// CPU has no link register, or the error of `read`.
     #[inline]
     pub fn return_address(
         self,
@@ -199,13 +200,14 @@ pub struct UnwindRow {
     pub fp: Rule,
     /// Whether the return address carries a pointer authentication code.
     pub mangled_ra: bool,
-    /// Whether this is the frame of a signal or an exception: its caller's pc was interrupted, and is no return address.
+    /// Whether this is the frame of a signal or an exception: its caller's pc was interrupted, and is no return
+    /// address.
     pub signal: bool,
 }
 
 impl UnwindRow {
-    /// The caller of a frame with these registers: the CFA first, then the frame pointer, and the return address last, so that
-    /// a `read` that consumes the stack up to the return address does so once nothing below it is needed.
+    /// The caller of a frame with these registers: the CFA first, then the frame pointer, and the return address last,
+    /// so that a `read` that consumes the stack up to the return address does so once nothing below it is needed.
     ///
     /// A policy that looks at the CFA before it reads on evaluates the rules one by one: [`CfaRule::value`],
     /// [`Rule::frame_pointer`] and [`Rule::return_address`].
@@ -254,78 +256,4 @@ pub enum Entry {
         /// Whether it is the frame of a signal or an exception.
         signal: bool,
     },
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{CfaRule, Found, Place, Rule, Slot, UnwindRow};
-    use crate::abi::{ARM64, X86_64};
-    use crate::error::Error;
-    use crate::regs::{Register, Regs};
-
-    const SP: u64 = 0x1000;
-    const FP: u64 = 0x2000;
-
-    fn regs() -> Regs {
-        let mut regs = Regs::none();
-        regs.set(X86_64.sp, SP);
-        regs.set(X86_64.fp, FP);
-        regs
-    }
-
-    /// Each word holds its own address plus one.
-    fn read(slot: Slot) -> Result<u64, Error> {
-        Ok(slot.address() + 1)
-    }
-
-    #[test]
-    fn a_cfa_adds_its_offset_before_or_after_the_read() {
-        let value = |rule: CfaRule| rule.value(&regs(), &mut read);
-        assert_eq!(value(CfaRule::RegOffset(X86_64.sp, -8)), Ok(SP - 8));
-        assert_eq!(value(CfaRule::RegOffsetDeref(X86_64.fp, 8)), Ok(FP + 8 + 1));
-        assert_eq!(value(CfaRule::RegDerefOffset(X86_64.fp, 0x10)), Ok(FP + 1 + 0x10));
-        assert_eq!(value(CfaRule::RegOffset(Register(3), 0)), Err(Error::NoRegister(Register(3))));
-    }
-
-    #[test]
-    fn each_value_says_where_it_was_found() {
-        let fp = |rule: Rule| rule.frame_pointer(0x3000, &regs(), &X86_64, &mut read);
-        let found = |value, place| Ok(Some(Found { value, place }));
-        assert_eq!(fp(Rule::Retain), found(FP, Place::Register(X86_64.fp)));
-        assert_eq!(fp(Rule::CfaOffset(-8)), found(0x2ff8, Place::Computed(0x2ff8)));
-        assert_eq!(fp(Rule::CfaOffsetDeref(-8)), found(0x2ff9, Place::Memory(0x2ff8)));
-        assert_eq!(fp(Rule::RegOffset(X86_64.sp, 4)), found(SP + 4, Place::Computed(SP + 4)));
-        assert_eq!(fp(Rule::RegOffsetDeref(X86_64.sp, 4)), found(SP + 5, Place::Memory(SP + 4)));
-        assert_eq!(Rule::Retain.frame_pointer(0, &Regs::none(), &X86_64, &mut read), Ok(None));
-    }
-
-    #[test]
-    fn a_retained_return_address_needs_a_link_register_that_is_known() {
-        let ra = |abi, regs: &Regs| Rule::Retain.return_address(0, regs, abi, &mut read);
-        assert_eq!(ra(&X86_64, &regs()), Err(Error::NoLinkRegister));
-        assert_eq!(ra(&ARM64, &Regs::none()), Err(Error::NoRegister(Register(30))));
-        let mut linked = Regs::none();
-        linked.set(Register(30), 7);
-        assert_eq!(ra(&ARM64, &linked), Ok(Found { value: 7, place: Place::Register(Register(30)) }));
-    }
-
-    #[test]
-    fn the_return_address_is_read_last() {
-        let row = UnwindRow {
-            cfa: CfaRule::RegOffsetDeref(X86_64.sp, 0),
-            ra: Rule::CfaOffsetDeref(-8),
-            fp: Rule::CfaOffsetDeref(-16),
-            mangled_ra: false,
-            signal: false,
-        };
-        let mut order = [None; 3];
-        let mut count = 0;
-        let caller = row.caller(&regs(), &X86_64, &mut |slot| {
-            order[count] = Some(slot);
-            count += 1;
-            Ok(0x5000)
-        });
-        assert_eq!(caller.map(|caller| caller.cfa), Ok(0x5000));
-        assert_eq!(order, [Some(Slot::Cfa(SP)), Some(Slot::Fp(0x4ff0)), Some(Slot::Ra(0x4ff8))]);
-    }
 }

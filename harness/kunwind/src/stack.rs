@@ -1,4 +1,5 @@
-//! The bounds of stacks, and how much of them a walk has used up. Nothing is read here: what lies on a stack is not known.
+//! The bounds of stacks, and how much of them a walk has used up. Nothing is read here: what lies on a stack is not
+//! known.
 
 use crate::error::Error;
 
@@ -25,9 +26,9 @@ impl StackBounds {
 
 /// What a walk may still read: the rest of the stack it is on, and the stacks that it has not entered.
 ///
-/// Stacks are consumed one way (Linux `arch/arm64/include/asm/stacktrace/common.h`): inside a stack only addresses above the
-/// last consumed object are acceptable, and a stack that was left cannot be entered again. So no walk can loop, and none can
-/// read more than the stacks hold.
+/// Stacks are consumed one way (Linux `arch/arm64/include/asm/stacktrace/common.h`): inside a stack only addresses
+/// above the last consumed object are acceptable, and a stack that was left cannot be entered again. So no walk can
+/// loop, and none can read more than the stacks hold.
 ///
 /// ```text
 /// low                                           high
@@ -61,8 +62,8 @@ impl StackWindows {
     ///
     /// # Errors
     ///
-    /// [`Error::OutsideStacks`] when the bytes are not wholly inside the rest of the current stack or inside a stack that has
-    /// not been entered. Nothing is consumed then.
+    /// [`Error::OutsideStacks`] when the bytes are not wholly inside the rest of the current stack or inside a stack
+    /// that has not been entered. Nothing is consumed then.
     pub fn consume(&mut self, address: u64, size: u64) -> Result<(), Error> {
         let entered = match self.current {
             Some(current) if current.contains(address, size) => current,
@@ -80,8 +81,8 @@ impl StackWindows {
 }
 
 /// The stack that a walk is on, and those that it has entered. Linux on x86-64 has this (`get_stack_info` and its
-/// `visit_mask`, `arch/x86/kernel/dumpstack_64.c`) in place of [`StackWindows`]: all of the present stack may be read, in any
-/// order, and a stack that was left cannot be entered again.
+/// `visit_mask`, `arch/x86/kernel/dumpstack_64.c`) in place of [`StackWindows`]: all of the present stack may be read,
+/// in any order, and a stack that was left cannot be entered again.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct StackVisits {
     current: Option<usize>,

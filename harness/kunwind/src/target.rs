@@ -1,5 +1,6 @@
-//! What an unwinder may know of the world: words of memory, the stacks that exist, the task, the trampolines, and tables of
-//! unwind data. It does not know what is true: whoever implements [`Target`] may, and must not tell.
+//! What an unwinder may know of the world: words of memory, the stacks that exist, the task, the trampolines, and
+//! tables of unwind data. What is true is not part of it: an implementation of [`Target`] may know, but has no way to
+//! tell an unwinder.
 
 use crate::error::Error;
 use crate::row::Entry;
@@ -34,12 +35,13 @@ pub trait Table {
     ///
     /// # Errors
     ///
-    /// [`Error::BadTable`] when the data for this pc is malformed, [`Error::Unrepresentable`] when it says something that no
-    /// row can express, [`Error::UnusableRule`] when it says something that has no meaning.
+    /// [`Error::BadTable`] when the data for this pc is malformed, [`Error::Unrepresentable`] when it says something
+    /// that no row can express, [`Error::UnusableRule`] when it says something that has no meaning.
     fn entry(&self, pc: u64) -> Result<Option<Entry>, Error>;
 }
 
-/// All that an unwinder may know of the world. No method has a default: a target that wraps another must pass everything on.
+/// All that an unwinder may know of the world. No method has a default: a target that wraps another must pass
+/// everything on.
 pub trait Target {
     /// The 64-bit word at a guest address, in the guest's byte order. A failed read is an answer and not a panic.
     fn read_u64(&self, address: u64) -> Option<u64>;
@@ -70,10 +72,11 @@ pub struct Task {
     pub stack: StackBounds,
     /// The return addresses that the function graph tracer has replaced, where it can run.
     pub ret_stack: Option<RetStack>,
-    /// The address of the word that points to the task's first kretprobe instance or rethook node, where there can be any.
+    /// The address of the word that points to the task's first kretprobe instance or rethook node, where there can be
+    /// any.
     pub rethooks: Option<u64>,
-    /// The address at which a new task begins (`ret_from_fork_asm`), where that is code of its own: the pc at which such a task
-    /// is resumed for the first time is no return address.
+    /// The address at which a new task begins (`ret_from_fork_asm`), where that is code of its own: the pc at which
+    /// such a task is resumed for the first time is no return address.
     pub fork_entry: Option<u64>,
 }
 

@@ -1,5 +1,5 @@
-//! The walk: an unwinder applied again and again, within bounds, and what comes of it. The driver knows no unwinder's rules, and
-//! not whether a walk is right; it only hands on what the unwinder claims.
+//! The walk: an unwinder applied again and again, within bounds, and what comes of it. The driver knows no unwinder's
+//! rules, and not whether a walk is right; it only hands on what the unwinder claims.
 
 use core::fmt;
 use core::ops::ControlFlow;
@@ -80,8 +80,8 @@ pub enum Claims {
     Explicit,
     /// Reaching the end of the chain is the claim.
     ByEnd,
-    /// It claims however the walk ended, unless an entry was consumed after a step that was marked unreliable. This is a
-    /// mistake of one of the proposals.
+    /// It claims however the walk ended, unless an entry was consumed after a step that was marked unreliable. This is
+    /// a mistake of one of the proposals.
     ByFlag,
     /// It never claims.
     Never,
@@ -100,7 +100,7 @@ pub trait Unwinder {
         None
     }
 
-    /// The remedy for the windows of `return_to_handler` that it belongs to.
+    /// Its remedy for the windows of `return_to_handler`.
     fn fix(&self) -> Fix {
         Fix::None
     }
@@ -197,8 +197,8 @@ pub struct Walk<'b> {
     pub claim: Claim,
 }
 
-/// Walks from `frame` and shows every frame, the first included, to `consume`, until the unwinder sees the end or fails, or
-/// the consumer breaks: then the walk is [`End::Full`].
+/// Walks from `frame` and shows every frame, the first included, to `consume`, until the unwinder sees the end or
+/// fails, or the consumer breaks: then the walk is [`End::Full`].
 ///
 /// The consumer bounds the length of the walk. A walk along stack memory ends in any case, because
 /// [`StackWindows`](crate::StackWindows) are consumed one way.

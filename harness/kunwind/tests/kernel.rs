@@ -129,7 +129,7 @@ fn arm64_stops_at_an_exception_when_it_must_be_reliable_and_crosses_it_when_not(
     assert_eq!(claim, Claim::Unreliable);
     let crossed = from(named("arm64-kunwind:best-effort"), &abi::ARM64, &stack, LOW + 0x100);
     assert_eq!(crossed, (vec![TEXT + 1, TEXT + 2, TEXT + 0x99], End::Outermost, Claim::None));
-    // Whoever starts with interrupted registers has crossed one already.
+    // A walk that starts with interrupted registers has already crossed one.
     let start = CodeAddress::Interrupted(TEXT + 5);
     let (_, end, _) = traced(named("arm64-kunwind"), &abi::ARM64, &arm64_chain(FINAL, &[]), start, LOW + 0x100, LOW);
     assert_eq!(end, End::Error(Error::ExceptionBoundary(TEXT + 5)));
@@ -137,7 +137,7 @@ fn arm64_stops_at_an_exception_when_it_must_be_reliable_and_crosses_it_when_not(
 
 #[test]
 fn riscv_metadata_is_found_below_the_frame_pointer() {
-    // FINAL at task_pt_regs + 288, where task_pt_regs = top - 320; s0 points behind its 16 bytes, at the type.
+    // FINAL at task_pt_regs + 288, where task_pt_regs = top - 320; s0 points after its 16 bytes, at the type.
     let record = HIGH - 320 + 288;
     let stack = Stack::new(&[
         (LOW + 0x100, record + 16),

@@ -1,4 +1,4 @@
-//! x86-64's walk along rbp over return addresses that a tracer has rewritten, on stacks drawn word by word.
+//! x86-64's walk along rbp over hooked return addresses, on stacks drawn word by word.
 
 use std::collections::BTreeMap;
 
@@ -104,11 +104,11 @@ fn a_return_to_handler_is_recovered_by_the_address_of_its_slot() {
 }
 
 #[test]
-fn a_return_to_handler_that_nobody_remembers_stays_in_the_trace() {
+fn a_return_to_handler_without_an_entry_stays_in_the_trace() {
     let kept = (vec![RETURN_TO_HANDLER, TEXT + 7], End::Outermost, Claim::Reliable);
     assert_eq!(Stack::new(RETURN_TO_HANDLER, &[]).walk(), kept);
     assert_eq!(Stack::new(RETURN_TO_HANDLER, &[]).with_entry(TEXT + 1, SLOT + 8).walk(), kept);
-    // Inside of the trampoline nobody looks.
+    // Inside the trampoline the walk looks for nothing.
     let inside = Stack::new(RETURN_TO_HANDLER + 0x2d, &[]).with_entry(TEXT + 1, SLOT).walk();
     assert_eq!(inside, (vec![RETURN_TO_HANDLER + 0x2d, TEXT + 7], End::Outermost, Claim::Reliable));
 }
@@ -141,7 +141,7 @@ fn a_design_asks_again_for_what_it_is_given() {
 }
 
 #[test]
-fn a_rethook_that_nobody_remembers_ends_the_walk() {
+fn a_rethook_without_a_node_ends_the_walk() {
     let node = |frame| [(LIST, NODE), (NODE, 0), (NODE + 8, TEXT + 1), (NODE + 16, frame)];
     let good = (vec![TEXT + 1, TEXT + 7], End::Outermost, Claim::Reliable);
     assert_eq!(Stack::new(RETHOOK, &node(SLOT)).walk(), good);

@@ -81,7 +81,7 @@ const fn by_fp(offset: i64) -> Entry {
     row(CfaRule::RegOffset(abi::X86_64.fp, offset), Rule::CfaOffsetDeref(-8), Rule::Retain)
 }
 
-/// Walks from `PC` with this SP, FP and one more register; the pcs behind the first, and the end.
+/// Walks from `PC` with this SP, FP and one more register: the pcs after the first, and the end.
 fn walked_from(
     unwinder: UnwindUser,
     user: &User,

@@ -4,9 +4,9 @@
 
 use std::collections::BTreeMap;
 
+use kunwind::Entry;
 use kunwind::sframe::write::{FunctionRows, Placement, write};
 use kunwind::sframe::{Fde, PauthKey, PcType, SFrameSection};
-use kunwind::Entry;
 use libfuzzer_sys::fuzz_target;
 
 const ADDRESS: u64 = 0x2000;

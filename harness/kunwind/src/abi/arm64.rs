@@ -12,9 +12,9 @@ pub static ARM64: Abi = Abi {
     ra: Some(Register(30)), // AAPCS64 6.1.1: r30 is LR
     cfa_align: 16,          // AAPCS64 6.4.5.2: SP mod 16 = 0 at a public interface
     frame_record: FrameRecord {
-        offset_from_fp: 0, // AAPCS64 6.4.6: FP addresses the record, which begins with the caller's FP
+        offset_from_fp: 0, // AAPCS64 6.4.6: the innermost record "shall be pointed to by the frame pointer register"
         align: 8,          // Linux arch/arm64/kernel/stacktrace.c: 8, although AAPCS64 would give 16
-        cfa_from_fp: None, // AAPCS64 6.4.6 leaves the place of the record in the frame open
+        cfa_from_fp: None, // AAPCS64 6.4.6: "the location of the frame record within a stack frame is not specified"
     },
     kernel_bits: 0xffff_0000_0000_0000, // 48-bit addresses of TTBR1: bits 63..48 are ones (Arm ARM D8.10: pointer authentication)
     pt_regs: PtRegs {

@@ -19,7 +19,7 @@ pub struct Abi {
     pub cfa_align: u64,
     /// Where frame records lie.
     pub frame_record: FrameRecord,
-    /// Bits that a kernel address always has set; a pointer authentication code may stand in their place.
+    /// Bits that are set in every kernel address; a pointer authentication code may replace them.
     pub kernel_bits: u64,
     /// Where an exception saves the registers, in Linux.
     pub pt_regs: PtRegs,
@@ -29,19 +29,19 @@ pub struct Abi {
     pub register_names: &'static [&'static str],
 }
 
-/// Where the {FP, return address} pair lies relative to the frame pointer.
+/// Where the {caller's FP, return address} pair lies relative to the frame pointer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameRecord {
     /// From FP to the first word of the record, in bytes.
     pub offset_from_fp: i64,
-    /// What FP must be a multiple of, in bytes.
+    /// The alignment of FP, in bytes.
     pub align: u64,
     /// From FP to the CFA, where the convention fixes it.
     pub cfa_from_fp: Option<i64>,
 }
 
-/// Offsets in `struct pt_regs`, in bytes, as far as an unwinder may need them. The structure may be larger; unwinders that
-/// count from its end know its size.
+/// Offsets in `struct pt_regs`, in bytes, as far as an unwinder may need them. The structure may be larger; unwinders
+/// that count from its end know its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PtRegs {
     /// The interrupted pc.
@@ -51,13 +51,13 @@ pub struct PtRegs {
 }
 
 impl Abi {
-    /// A return address as the CPU will use it, without an authentication code.
+    /// A return address without its authentication code, as the CPU will use it.
     #[must_use]
     pub const fn strip(&self, address: u64) -> u64 {
         address | self.kernel_bits
     }
 
-    /// The name of a register, `?` for one that the CPU does not have.
+    /// The name of a register; `?` if the CPU does not have it.
     #[must_use]
     pub fn register_name(&self, register: Register) -> &'static str {
         self.register_names.get(usize::from(register.0)).copied().unwrap_or("?")

@@ -1,4 +1,5 @@
-//! What differs between CPUs, as plain data: each field cites the document that it is from. No rule of an unwinder is here.
+//! What differs between CPUs, as plain data: each field cites the document that it is from. No rule of an unwinder is
+//! here.
 
 mod arm64;
 mod conventions;

@@ -25,7 +25,7 @@ pub struct CfiFunction {
     pub b_key: bool,
     /// Whether the program says that arguments lie on the stack (`DW_CFA_GNU_args_size`). It changes no row.
     pub has_args_size: bool,
-    /// Where the first rule for a CFA stands; before it, and without it everywhere, there is no row.
+    /// The address from which there is a rule for the CFA. Before it there is no row; without it there is none at all.
     cfa_from: Option<u64>,
 }
 
@@ -37,7 +37,7 @@ impl CfiFunction {
     }
 }
 
-/// An FDE from which no [`CfiFunction`] can be made.
+/// An FDE that cannot be read as a [`CfiFunction`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unreadable {
     /// Where it begins in the section.
@@ -62,8 +62,8 @@ pub struct Lookup {
 }
 
 impl Lookup {
-    /// Where the caller's value of a register is; none where CFI says nothing, which means that the callee leaves alone what
-    /// the ABI makes it preserve.
+    /// Where the caller's value of a register is; none if CFI says nothing of it, which means that the callee leaves
+    /// the register alone if the ABI makes it preserve it.
     #[must_use]
     pub fn saved(&self, register: Register) -> Option<Result<Rule, Unsupported>> {
         *self.saved.get(usize::from(register.0))?
@@ -77,7 +77,7 @@ pub struct Cfi<'a> {
     pub section: CfiSection,
     /// Its bytes, relocated if the file is relocatable.
     pub bytes: &'a [u8],
-    /// The same bytes as [`hide_letters`] leaves them; `bytes` itself where that changes nothing.
+    /// The same bytes as [`hide_letters`](super::hide_letters) leaves them; `bytes` itself where that changes nothing.
     pub readable: &'a [u8],
     /// Its address, to which pointers may be relative.
     pub address: u64,
@@ -85,7 +85,7 @@ pub struct Cfi<'a> {
     pub columns: Columns,
 }
 
-/// Does the same with either of gimli's two types of section.
+/// Evaluates the same expression with either of gimli's two types of section.
 macro_rules! with_section {
     ($cfi:expr, |$section:ident| $body:expr) => {{
         let endian = if $cfi.columns.is_big_endian { RunTimeEndian::Big } else { RunTimeEndian::Little };
@@ -131,8 +131,8 @@ impl<'a> Cfi<'a> {
         })
     }
 
-    /// Gives each row of a function to `see`: its offset from the function's start in bytes, and what it says. Offsets grow;
-    /// rows that cover nothing are left out, but a function of size 0 keeps its last.
+    /// Gives each row of a function to `see`: its offset from the function's start in bytes, and what it says. Offsets
+    /// grow; rows that cover nothing are left out, but a function of size 0 keeps its last.
     ///
     /// # Errors
     ///
@@ -146,7 +146,7 @@ impl<'a> Cfi<'a> {
         self.run(function, storage, &mut |offset, entry, _| see(offset, entry), None)
     }
 
-    /// What CFI says of a pc; none where no function covers it. The section is searched from its start.
+    /// What CFI says of a pc; none if no function covers it. The section is searched from its start.
     ///
     /// # Errors
     ///
@@ -197,8 +197,8 @@ impl<'a> Cfi<'a> {
         })
     }
 
-    /// Where the first rule for a CFA stands, and whether there is a size of arguments. gimli's table has a CFA from the
-    /// start, register 0 plus 0, which a program could mean as well.
+    /// From where there is a rule for the CFA, and whether a size of arguments is given. gimli's table has a CFA from
+    /// the start, register 0 plus 0, which a program could mean as well.
     fn scan<S: UnwindSection<Slice<'a>>>(
         &self,
         section: &S,
@@ -225,7 +225,7 @@ impl<'a> Cfi<'a> {
         Ok((cfa_from, has_args_size))
     }
 
-    /// Runs the program of a function, and gives the rows to `see`: all, or only the one that covers a pc.
+    /// Runs the program of a function, and gives its rows to `see`: all of them, or only the one that covers a pc.
     fn run(
         &self,
         function: &CfiFunction,

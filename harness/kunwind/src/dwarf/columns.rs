@@ -1,9 +1,9 @@
-//! The registers that a frame is made of, by machine.
+//! The registers that a frame is made of, as columns of a CFI table.
 
 use crate::regs::Register;
 
-/// Which columns of a CFI table are the stack pointer, the frame pointer and the return address, and what else differs between
-/// machines.
+/// The columns of a CFI table for the stack pointer, the frame pointer and the return address, and what else differs
+/// between machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Columns {
     /// The stack pointer.

@@ -1,10 +1,10 @@
 //! The entries of a CFI section: where each begins, and what the augmentation of a CIE says.
 //!
-//! The parser of gimli stops at a CIE whose augmentation it does not know, and it does not know the letters `B` (AADWARF64:
-//! return addresses are signed with key B) and `G` (tagged memory), which carry no data. So the section is walked here, and
-//! [`hide_letters`] makes a copy readable.
+//! gimli's parser stops at a CIE whose augmentation it does not know, and it does not know the letters `B` (AADWARF64:
+//! return addresses are signed with key B) and `G` (tagged memory), which carry no data. So the section is walked here,
+//! and [`hide_letters`] makes a copy that gimli can read. Programs are not looked at here.
 
-/// Which of the two sections with CFI it is. They differ in how an FDE names its CIE.
+/// One of the two sections with CFI. They differ in how an FDE names its CIE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CfiSection {
     /// `.eh_frame` (Linux Standard Base Core, 10.6).
@@ -18,13 +18,13 @@ pub enum CfiSection {
 pub(super) struct RawEntry {
     /// Where it begins in the section.
     pub(super) offset: usize,
-    /// Of an FDE: where its CIE begins. A CIE has none.
+    /// Where the CIE of an FDE begins; none for a CIE.
     pub(super) cie: Option<usize>,
     /// What follows the length and the id.
     body: usize,
 }
 
-/// Walks a section. It ends at the end of the section, or where an entry does not fit.
+/// Walks a section to its end, or to an entry that does not fit.
 #[derive(Clone, Debug)]
 pub(super) struct RawEntries<'a> {
     section: CfiSection,
@@ -51,7 +51,7 @@ impl<'a> RawEntries<'a> {
         Some(if self.is_big_endian { bytes.iter().fold(0, push) } else { bytes.iter().rev().fold(0, push) })
     }
 
-    /// The entry at `offset`, and where the next begins; no entry where the length is zero.
+    /// The entry at `offset`, and where the next begins; no entry if the length is zero.
     fn read(&self, offset: usize) -> Option<(Option<RawEntry>, usize)> {
         let short = self.unsigned(offset, 4)?;
         let (length, id_at, id_size) = match (short, self.section) {
@@ -113,8 +113,8 @@ impl Iterator for RawEntries<'_> {
     }
 }
 
-/// Makes augmentations readable for gimli: in a copy of the section, the letters `B` and `G` become `S`, which carries no data
-/// either. What the letters said is read from the original. Gives how many letters were changed.
+/// Makes augmentations readable for gimli: in a copy of the section, the letters `B` and `G` become `S`, which carries
+/// no data either. What the letters mean is read from the original. Returns how many letters were changed.
 pub fn hide_letters(section: CfiSection, copy: &mut [u8], is_big_endian: bool) -> usize {
     let mut changed = 0;
     let mut at = 0;

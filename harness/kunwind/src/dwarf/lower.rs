@@ -1,4 +1,4 @@
-//! Rows of gimli to rows of this crate.
+//! From gimli's rows to rows of this crate. Where the rows come from is not known here.
 
 use gimli::{
     CfaRule as GimliCfa, EndianSlice, Operation, RegisterRule, RunTimeEndian, UnwindExpression, UnwindSection,
@@ -13,7 +13,7 @@ use crate::row::{CfaRule, Entry, Rule, UnwindRow};
 pub(super) type Slice<'a> = EndianSlice<'a, RunTimeEndian>;
 pub(super) type GimliRow = gimli::UnwindTableRow<usize, Fixed>;
 
-/// What is needed to read a row: the section, because expressions lie in it.
+/// What is needed to read a row: among others the section, because expressions lie in it.
 pub(super) struct Lowering<'s, S> {
     pub(super) section: &'s S,
     pub(super) encoding: gimli::Encoding,
@@ -63,15 +63,15 @@ impl<'a, S: UnwindSection<Slice<'a>>> Lowering<'_, S> {
         }
     }
 
-    /// A row says that the caller's SP is the CFA (less a constant); CFI may say something else.
+    /// A row means that the caller's SP is the CFA, less a constant; CFI may say something else.
     fn check_sp(&self, rule: Option<RegisterRule<usize>>, cfa: CfaRule) -> Result<(), Unsupported> {
         let own = self.columns.sp_from_cfa;
         let agrees = match rule {
             None => true,
             Some(RegisterRule::ValOffset(offset)) => offset == own,
-            // Where SP is not the CFA, functions save SP with the other registers, and the slot holds the same value.
+            // Where SP is not the CFA, functions save SP with the other registers, and its slot holds the same value.
             Some(RegisterRule::Offset(_)) => own != 0,
-            // A signal frame: SP and with it the CFA are what the frame holds.
+            // A signal frame: SP, and with it the CFA, is what the frame holds.
             Some(RegisterRule::Expression(expression)) => match (self.expression(&expression), cfa) {
                 (Some(Expression::RegOffset(register, offset)), CfaRule::RegOffsetDeref(base, from_base)) => {
                     own == 0 && (register, offset) == (base, from_base)
@@ -116,7 +116,7 @@ impl<'a, S: UnwindSection<Slice<'a>>> Lowering<'_, S> {
         }
     }
 
-    /// `DW_OP_breg<n> offset`, alone or with `DW_OP_deref`. Everything else is none.
+    /// `DW_OP_breg<n> offset`, alone or with `DW_OP_deref` (DWARF 5, 2.5.1.2 and 2.5.1.3); none for everything else.
     fn expression(&self, expression: &UnwindExpression<usize>) -> Option<Expression> {
         let mut operations = expression.get(self.section).ok()?.operations(self.encoding);
         let (register, offset) = match operations.next().ok()?? {

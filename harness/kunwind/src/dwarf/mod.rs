@@ -1,8 +1,8 @@
 //! DWARF call frame information (`.eh_frame`, `.debug_frame`) as unwind rows.
 //!
 //! gimli parses and runs the programs; this module says what a row of its table means in the vocabulary of
-//! [`UnwindRow`](crate::UnwindRow), and why not where that cannot be expressed. Nothing is allocated: the one large thing,
-//! [`Storage`], is the caller's to place. Machines are [`Columns`] here; which CPU has which is not known.
+//! [`UnwindRow`](crate::UnwindRow), and why not where that cannot be expressed. Nothing is allocated: the one large
+//! thing, [`Storage`], is the caller's to place. Machines are [`Columns`] here; which CPU has which is not known.
 
 mod cfi;
 mod columns;

@@ -1,8 +1,8 @@
 //! Room for gimli to run programs in, of fixed size.
 
-/// How many register rules a row may have: the general and the vector registers of a machine, and some.
+/// How many register rules a row may have: enough for the general and the vector registers of a machine, and some more.
 const MAX_RULES: usize = 96;
-/// How deep states may be remembered, with the initial one.
+/// How many states may be remembered, the initial one included.
 const MAX_STATES: usize = 8;
 
 /// Fixed arrays for gimli's table.

@@ -3,7 +3,7 @@
 /// Why CFI cannot be an unwind row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Unsupported {
-    /// The CFA is an expression other than a register plus an offset, or the word there.
+    /// The CFA is an expression that is neither a register plus an offset nor the word there.
     CfaExpression,
     /// The return address is such an expression.
     ReturnAddressExpression,
@@ -17,17 +17,17 @@ pub enum Unsupported {
     Undefined,
     /// The caller's stack pointer is something else than the CFA.
     StackPointer,
-    /// A register of this number, which no rule can name.
+    /// A register with this number, which no rule can name.
     Register(u16),
-    /// The CIE's return address is in this column, and not where the ABI has it.
+    /// The CIE has its return address in this column, which is not the ABI's.
     ReturnColumn(u16),
     /// The state of the return address' signature is not a constant.
     SignState,
-    /// An instruction of this number, which is not known, or not for this machine.
+    /// An instruction with this number, which is unknown, or unknown for this machine.
     UnknownInstruction(u8),
     /// The CIE has an augmentation that is not known.
     Augmentation,
-    /// More registers or remembered states than [`Storage`] has room for.
+    /// More registers or remembered states than [`Storage`](super::Storage) has room for.
     TooComplex,
     /// The entry cannot be parsed.
     Malformed,
@@ -36,7 +36,7 @@ pub enum Unsupported {
 impl core::fmt::Display for Unsupported {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            Self::CfaExpression => f.write_str("the CFA is an expression that is no register plus an offset"),
+            Self::CfaExpression => f.write_str("the CFA is an expression other than a register plus an offset"),
             Self::ReturnAddressExpression => f.write_str("the return address is given by an expression"),
             Self::FramePointerExpression => f.write_str("the frame pointer is given by an expression"),
             Self::Expression => f.write_str("a register is given by an expression"),

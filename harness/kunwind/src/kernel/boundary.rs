@@ -1,5 +1,5 @@
-//! The step across an exception boundary by SFrame: for a pc that comes from pt_regs, and for no other (threads S0 and S1). It
-//! does not know how the walk came to the boundary.
+//! The step across an exception boundary by SFrame: for a pc that comes from pt_regs, and for no other (threads S0 and
+//! S1). It does not know how the walk came to the boundary.
 
 use super::records::Records;
 use crate::abi::Abi;
@@ -67,8 +67,8 @@ impl Policy {
         }
     }
 
-    /// Moves to the caller of an interrupted frame by its row, if that can be used, and gives the return address, which may be
-    /// that of a trampoline.
+    /// Moves to the caller of an interrupted frame by its row, if that can be used, and gives the return address, which
+    /// may be that of a trampoline.
     pub(super) fn by_row(
         &self,
         abi: &Abi,
@@ -102,8 +102,8 @@ impl Policy {
         };
         self.check_registers(abi, &row, pc, regs)?;
         check_rules(&row, pc)?;
-        // The frame pointer is read without being consumed, so that a row that fails at the return address leaves the stack to
-        // the fallback; then the return address is consumed, and all below it is out of reach.
+        // The frame pointer is read without being consumed, so that a row that fails at the return address leaves the
+        // stack to the fallback; then the return address is consumed, and all below it is out of reach.
         let windows = &mut state.windows;
         let read = &mut |slot: Slot| {
             let at = slot.address();
@@ -142,8 +142,8 @@ impl Policy {
     }
 }
 
-/// No return address is a stack address, registers other than SP and FP are not where kernel code keeps one, and no frame
-/// pointer is computed.
+/// No return address is a stack address, registers other than SP and FP are not where kernel code keeps one, and no
+/// frame pointer is computed.
 const fn check_rules(row: &UnwindRow, pc: u64) -> Result<(), Error> {
     match (row.ra, row.fp) {
         (Rule::CfaOffset(_) | Rule::RegOffset(..) | Rule::RegOffsetDeref(..), _)

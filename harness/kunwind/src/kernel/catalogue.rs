@@ -15,8 +15,8 @@ use crate::walk::{Claims, Frame, Step, Unwinder};
 /// An unwinder of a kernel.
 #[derive(Debug)]
 pub struct KernelUnwinder {
-    /// The name in reports and scenarios. Where a kernel has a reliable and a best-effort walk, they are two forms of one
-    /// unwinder, and the latter's name ends in `:best-effort`.
+    /// The name in reports and scenarios. Where a kernel has a reliable and a best-effort walk, they are two forms of
+    /// one unwinder, and the latter's name ends in `:best-effort`.
     pub name: &'static str,
     /// The CPU that it is for.
     pub abi: &'static Abi,
@@ -24,7 +24,7 @@ pub struct KernelUnwinder {
     pub follows: &'static str,
     /// What its walks are for.
     pub form: Form,
-    /// The remedy for the windows of `return_to_handler` that it belongs to.
+    /// Its remedy for the windows of `return_to_handler`.
     pub fix: Fix,
     /// The unwind data without which it cannot do its work.
     pub needs: Option<Format>,
@@ -63,8 +63,8 @@ const fn kunwind(layout: &'static Layout, boundary: Boundary) -> Algorithm {
 
 /// Every unwinder of a kernel, in the order of the columns of reports.
 ///
-/// What a remedy knows of interrupted instructions shows only where the walk crosses exceptions. riscv64's reliable form stops
-/// at them, so its remedies have a best-effort form too.
+/// What a remedy knows of interrupted instructions shows only where the walk crosses exceptions. riscv64's reliable
+/// form stops at them, so its remedies have a best-effort form too.
 #[rustfmt::skip]
 pub static CATALOGUE: [KernelUnwinder; 26] = [
     row("arm64-kunwind",                      &ARM64,   ARM64_MAINLINE,  Reliable,   Fix::None,     None,   PLAIN),

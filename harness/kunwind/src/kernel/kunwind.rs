@@ -1,6 +1,6 @@
-//! `kunwind`: the walk along frame records with metadata records at exceptions and at the end, as Linux has it for arm64
-//! (v7.3), as the S4 series proposes it for riscv, and with the step across exception boundaries by SFrame that thread S0 is
-//! about. The algorithm knows no architecture: its [`Layout`] and its [`Boundary`] do.
+//! `kunwind`: the walk along frame records with metadata records at exceptions and at the end, as Linux has it for
+//! arm64 (v7.3), as the S4 series proposes it for riscv, and with the step across exception boundaries by SFrame that
+//! thread S0 is about. The algorithm knows no architecture: its [`Layout`] and its [`Boundary`] do.
 
 use super::boundary::Policy;
 use super::form::Form;
@@ -16,8 +16,8 @@ use crate::walk::{Claims, Frame, Step};
 /// What is done at an exception boundary, where the interrupted frame may have no record yet, or none at all.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Boundary {
-    /// The reliable form stops; the best-effort form continues from the frame pointer as if there were a record. If there is
-    /// none at the interrupted pc (a leaf, a prologue), the caller is omitted.
+    /// The reliable form stops; the best-effort form continues from the frame pointer as if there were a record. If
+    /// there is none at the interrupted pc (a leaf, a prologue), the caller is omitted.
     FramePointer,
     /// The unwind row of the interrupted pc says where the caller is.
     Rows(&'static Policy),

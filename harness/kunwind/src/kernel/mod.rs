@@ -1,5 +1,5 @@
-//! The unwinders of kernels, each by the rules of its source, defects included. [`CATALOGUE`] lists them; none of them knows
-//! which guests it is asked in, or what the others do.
+//! The unwinders of kernels, each by the rules of its source, defects included. [`CATALOGUE`] lists them; none of them
+//! knows where it is used, or what the others do.
 
 mod arm64;
 mod boundary;

@@ -1,6 +1,6 @@
-//! Steps along frame records and metadata records: Linux v7.3, arch/arm64/kernel/stacktrace.c, and the same as the S4 series
-//! proposes it for riscv. They know no unwind rows: what an interrupted frame needs besides its frame pointer is not decided
-//! here.
+//! Steps along frame records and metadata records: Linux v7.3, arch/arm64/kernel/stacktrace.c, and the same as the S4
+//! series proposes it for riscv. They know no unwind rows: what an interrupted frame needs besides its frame pointer is
+//! not decided here.
 
 use crate::abi::Abi;
 use crate::address::CodeAddress;
@@ -17,8 +17,8 @@ const META_SIZE: u64 = 24;
 const TYPE_FINAL: u64 = 1;
 /// FRAME_META_TYPE_PT_REGS.
 const TYPE_PT_REGS: u64 = 2;
-/// A type of our own, for [`Fix::Pending`](crate::Fix::Pending): after the record come the caller's frame pointer and the return
-/// address.
+/// A type of our own, for [`Fix::Pending`](crate::Fix::Pending): after the record come the caller's frame pointer and
+/// the return address.
 const TYPE_PENDING: u64 = 3;
 /// A record of that type.
 const PENDING_SIZE: u64 = META_SIZE + 16;

@@ -1,11 +1,13 @@
-//! x86-64's recovery of return addresses from return hooks: arch/x86/include/asm/unwind.h of Linux v7.3, and what our own
-//! remedies do instead. The cookie is always the address of the slot on the stack; where that is, the unwinders know.
+//! x86-64's recovery of return addresses from return hooks: arch/x86/include/asm/unwind.h of Linux v7.3, and what our
+//! own remedies do instead. The cookie is always the address of the slot on the stack; where that is, the unwinders
+//! know.
 
 use crate::error::Error;
 use crate::state::WalkState;
 use crate::target::{ReturnHook, Target, Trampoline};
 
-/// `ftrace_graph_ret_addr`: the original of the address in this slot. One that the ret_stack does not hold stays as it is.
+/// `ftrace_graph_ret_addr`: the original of the address in this slot. One that the ret_stack does not hold stays as it
+/// is.
 fn recover_fgraph(pc: u64, slot: u64, state: &mut WalkState, target: &dyn Target) -> u64 {
     match Trampoline::starting_at(pc, target) {
         Some(trampoline) if trampoline.hook == ReturnHook::Fgraph => {

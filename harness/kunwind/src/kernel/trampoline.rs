@@ -1,5 +1,5 @@
-//! What the walk along frame records does when it comes to the trampoline of a return hook, as each [`Fix`] has it. It does not
-//! know which builds of a kernel have which remedy.
+//! What the walk along frame records does when it comes to the trampoline of a return hook, as each [`Fix`] has it. It
+//! does not know which builds of a kernel have which remedy.
 
 use super::boundary::Policy;
 use crate::abi::Abi;
@@ -62,7 +62,8 @@ impl FromTrampoline {
         if let (CodeAddress::Interrupted(pc), Some(rows)) = (frame.pc, self.rows)
             && let Some(link) = rows.by_row(self.abi, pc, frame, state, target)
         {
-            // The entry of an address that is back in its register may still be on the ret_stack: it is used up with it.
+            // The entry of an address that is back in its register may still be on the ret_stack: it is used up with
+            // it.
             if hooked == Ok(link) {
                 state.return_hooks = cursor;
             }

@@ -18,10 +18,12 @@ const PT_REGS_BP: u64 = 32;
 const PT_REGS_CS: u64 = 136;
 /// The frame pointer and the return address.
 const RECORD_SIZE: u64 = 16;
-/// From rsp where `return_to_handler` calls its handler to the slot from which its address was popped: a struct pt_regs.
+/// From rsp where `return_to_handler` calls its handler to the slot from which its address was popped: a struct
+/// pt_regs.
 const RETURN_TO_HANDLER_SAVED: u64 = PT_REGS_SIZE;
 
-/// One step along rbp. An odd rbp is the address of pt_regs plus one; the last record lies right below the task's pt_regs.
+/// One step along rbp. An odd rbp is the address of pt_regs plus one; the last record lies right below the task's
+/// pt_regs.
 ///
 /// ```text
 ///  task.high ->+--------------------+
@@ -34,9 +36,9 @@ const RETURN_TO_HANDLER_SAVED: u64 = PT_REGS_SIZE;
 ///            the last record                  an encoded pt_regs
 /// ```
 ///
-/// The reliable form refuses every exception in the kernel. With [`Fix::RetStack`] any pc inside `return_to_handler` is noticed:
-/// the trampoline has no record, but the record that its handler made leads to its frame, and that to the slot by which the
-/// ret_stack is asked.
+/// The reliable form refuses every exception in the kernel. With [`Fix::RetStack`] any pc inside `return_to_handler` is
+/// noticed: the trampoline has no record, but the record of its handler leads to its frame, and its frame to the slot
+/// whose address is the cookie on the ret_stack.
 pub(super) fn step(
     form: Form,
     fix: Fix,
@@ -122,8 +124,9 @@ fn pt_regs(form: Form, at: u64, frame: &mut Frame, state: &mut WalkState, target
     Ok(Step::Caller)
 }
 
-/// Whether this is the record right below the task's pt_regs, or one word lower, where gcc realigned the stack and copied the
-/// return address, or three words lower, where `ftrace_caller` copied it for a function that entry code called.
+/// Whether this is the record right below the task's pt_regs, or one word lower, where gcc realigned the stack and
+/// copied the return address, or three words lower, where `ftrace_caller` copied it for a function that entry code
+/// called.
 fn is_last(fp: u64, task_high: u64, target: &dyn Target) -> bool {
     let last = task_high - PT_REGS_SIZE - RECORD_SIZE;
     let equal = |one: u64, other: u64| target.read_u64(one) == target.read_u64(other);

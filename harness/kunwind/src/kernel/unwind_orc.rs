@@ -1,5 +1,5 @@
-//! `unwind_orc`: x86-64 by ORC, Linux v7.3, arch/x86/kernel/unwind_orc.c. It does not know how ORC is encoded: it asks a
-//! [`Table`](crate::Table) and follows its rows.
+//! `unwind_orc`: x86-64 by ORC, Linux v7.3, arch/x86/kernel/unwind_orc.c. It does not know how ORC is encoded: it asks
+//! a [`Table`](crate::Table) and follows its rows.
 
 use super::form::Form;
 use super::recover::{inside_of_tracer, recover, recover_or_refuse, recover_rethook};
@@ -47,11 +47,12 @@ const FRAME_POINTER: Entry =
 
 /// One step by ORC. Exceptions in the kernel are crossed like calls.
 ///
-/// Nothing is consumed: SP has to rise on a stack, and each stack is entered once. As in the kernel, an SP that lies on no stack
-/// escapes the first rule, so a corrupt one in pt_regs can lead the walk in circles until its consumer has enough.
+/// Nothing is consumed: SP has to rise on a stack, and each stack is entered once. As in the kernel, an SP that lies on
+/// no stack escapes the first rule, so a corrupt one in pt_regs can lead the walk in circles until its consumer has
+/// enough.
 ///
-/// With [`Fix::RetStack`] no row is believed inside `return_to_handler` that speaks of words below rsp, and its address stands for
-/// nothing but what the ret_stack says.
+/// With [`Fix::RetStack`] no row is believed inside `return_to_handler` that speaks of words below rsp, and its address
+/// stands for nothing but what the ret_stack says.
 pub(super) fn step(
     form: Form,
     fix: Fix,

@@ -1,5 +1,5 @@
-//! `walk_stackframe`: Linux v7.3, arch/riscv/kernel/stacktrace.c. It knows no stack bounds and no ends: it derives the one from
-//! SP, and takes whatever it cannot follow for the other.
+//! `walk_stackframe`: Linux v7.3, arch/riscv/kernel/stacktrace.c. It knows no stack bounds and no ends: it derives the
+//! one from SP, and takes whatever it cannot follow for the other.
 
 use crate::abi::RISCV64;
 use crate::address::CodeAddress;
@@ -31,8 +31,8 @@ fn report(frame: &mut Frame, pc: CodeAddress, fp: u64, sp: u64, source: Source, 
     Step::Caller
 }
 
-/// A frame pointer must lie above SP and inside what would be one stack; an exception is recognised by a return address in the
-/// entry code.
+/// A frame pointer must lie above SP and inside what would be one stack; an exception is recognised by a return address
+/// in the entry code.
 ///
 /// ```text
 ///  fp ->+-----------------+ <- SP of the next step

@@ -8,7 +8,7 @@ use crate::row::{CfaRule, Entry, PtRegsRow, Rule, UnwindRow};
 /// sizeof(struct orc_entry), which is packed.
 pub const ENTRY_SIZE: usize = 6;
 
-/// From what the caller's SP, or its rbp, is computed.
+/// The base from which the caller's SP, or its rbp, is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum OrcBase {
@@ -57,15 +57,15 @@ impl TryFrom<u8> for OrcBase {
     }
 }
 
-/// What lies at the place that the base and the offset name.
+/// What lies at the place that the base and the offset give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum OrcType {
-    /// Nothing is known: padding, unreachable code, code without annotations.
+    /// Nothing is known: padding, unreachable code, or code without annotations.
     Undefined = 0,
     /// There is no caller.
     EndOfStack = 1,
-    /// The caller's stack at the call; the return address is the word below.
+    /// The caller's stack at the call; the return address is the word below it.
     Call = 2,
     /// A whole pt_regs.
     Regs = 3,
@@ -154,10 +154,14 @@ impl OrcEntry {
 }
 
 impl OrcEntry {
-    /// What the entry says as a row; nothing if its bases have no meaning where they stand.
+    /// What the entry says as a row; nothing if one of its bases has no meaning where it stands.
     ///
-    /// Entries of the type CALL have their return address right below the CFA: "the caller's stack pointer at the call" is
-    /// what the base and the offset give.
+    /// ```text
+    ///                CALL                              REGS, and of REGS_PARTIAL the words from ip on
+    ///  CFA ->+----------------+                        +----------------+
+    ///        | return address |  CFA - 8               | struct pt_regs |
+    ///        +----------------+                 at ->  +----------------+
+    /// ```
     #[must_use]
     pub fn lower(&self) -> Option<Entry> {
         match self.kind {
@@ -180,7 +184,7 @@ impl OrcEntry {
             OrcBase::Bp => CfaRule::RegOffset(X86_64.fp, offset),
             OrcBase::SpIndirect => CfaRule::RegDerefOffset(X86_64.sp, offset),
             OrcBase::BpIndirect => CfaRule::RegOffsetDeref(X86_64.fp, offset),
-            // Of these the kernel takes the value itself, whatever the offset.
+            // For these the kernel takes the value itself and ignores the offset.
             OrcBase::Ax => CfaRule::RegOffset(Register(0), 0),
             OrcBase::Dx => CfaRule::RegOffset(Register(1), 0),
             OrcBase::Di => CfaRule::RegOffset(Register(5), 0),
@@ -200,8 +204,8 @@ impl OrcEntry {
         }
     }
 
-    /// What an unwind row of a called function says, if ORC can express it: a CFA from SP or FP, or from a word at one of them,
-    /// with the return address right below it, and FP in its register or in a word at the CFA.
+    /// What an unwind row of a called function says, if ORC can express it: a CFA from SP or FP, or from a word at one
+    /// of them, with the return address right below it, and FP in its register or in a word at the CFA.
     #[must_use]
     pub fn from_row(row: &UnwindRow, abi: &Abi) -> Option<Self> {
         let (base, offset) = match row.cfa {

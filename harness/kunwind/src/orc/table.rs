@@ -6,7 +6,8 @@ use crate::error::Error;
 use crate::row::Entry;
 use crate::target::Table;
 
-/// An ORC table: addresses, ascending, each with the entry that holds from there to the next. It borrows or owns its bytes.
+/// An ORC table: addresses, ascending, each with the entry that holds from there to the next. It borrows or owns its
+/// bytes.
 ///
 /// ```text
 ///  .orc_unwind_ip   | i32 | i32 | i32 | ...    address = place of the i32 + its value
@@ -25,7 +26,8 @@ pub struct OrcTable<D> {
 }
 
 impl<D: AsRef<[u8]>> OrcTable<D> {
-    /// A table of the bytes of `.orc_unwind_ip`, which lies at `address`, and of those of `.orc_unwind`. No entry is read.
+    /// A table of the bytes of `.orc_unwind_ip`, which lies at `address`, and of those of `.orc_unwind`. No entry is
+    /// read.
     ///
     /// # Errors
     ///
@@ -44,8 +46,9 @@ impl<D: AsRef<[u8]>> OrcTable<D> {
         Ok(Self { offsets, address, entries, generated: None })
     }
 
-    /// The same for a kernel with code from `generated` on that it has generated at run time. An UNDEFINED entry there means that
-    /// the generator knows nothing, so there is no entry; in other code UNDEFINED is an entry like any other.
+    /// The same for a kernel with code from `generated` on that it has generated at run time. An UNDEFINED entry there
+    /// means that the generator knows nothing, so there is no entry; in other code UNDEFINED is an entry like any
+    /// other.
     #[must_use]
     pub fn with_generated(self, generated: u64) -> Self {
         Self { generated: Some(generated), ..self }
@@ -63,7 +66,7 @@ impl<D: AsRef<[u8]>> OrcTable<D> {
         self.offsets.as_ref().is_empty()
     }
 
-    /// From where on the entry with this index holds; nothing beyond the last.
+    /// The address from which the entry with this index holds; nothing beyond the last.
     #[must_use]
     pub fn address_of(&self, index: usize) -> Option<u64> {
         let at = index.checked_mul(4)?;
@@ -82,8 +85,8 @@ impl<D: AsRef<[u8]>> OrcTable<D> {
         bytes.map(|bytes| OrcEntry::decode(*bytes)).transpose()
     }
 
-    /// The last entry whose address is not above `pc`; nothing below the first. Of entries with the same address it is the last,
-    /// as in the kernel. In a table that is not sorted it is any entry, or none.
+    /// The last entry whose address is not above `pc`; nothing below the first. Of entries with the same address it is
+    /// the last, as in the kernel. In a table that is not sorted it is any entry, or none.
     ///
     /// # Errors
     ///

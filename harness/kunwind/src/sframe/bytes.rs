@@ -1,4 +1,5 @@
-//! Bytes in one byte order. They are read one by one, because nothing in a section is aligned; what they mean is not known here.
+//! Bytes in one byte order. They are read one by one, because nothing in a section is aligned; what they mean is not
+//! known here.
 
 /// The bytes of a section.
 #[derive(Clone, Copy, Debug)]

@@ -9,9 +9,9 @@ pub struct Error {
     pub kind: ErrorKind,
     /// The field that breaks it.
     pub field: Field,
-    /// Where the field is, in bytes from the start of the section.
+    /// The offset of the field, in bytes from the start of the section.
     pub offset: usize,
-    /// What the field holds; of an address that cannot be, what was computed, cut to 64 bits.
+    /// What the field holds; for an impossible address, the low 64 bits of what was computed.
     pub value: u64,
 }
 
@@ -50,33 +50,33 @@ macro_rules! names {
 names! {
     /// The rules. The names are those of the format's own fields where it has them.
     ErrorKind {
-        /// The section has no bytes: there is no data, and nothing is corrupt.
+        /// The section has no bytes: there is no data, and nothing is malformed.
         Empty = "the section is empty",
         /// The section ends inside the preamble or the header.
         Truncated = "the section is too short",
         /// The first two bytes are not the format's, in either byte order.
         BadMagic = "not an SFrame section",
-        /// A version whose layout is not known here: only 2 and 3 are.
+        /// A version other than 2 and 3, whose layout is not known here.
         UnsupportedVersion = "this version is not supported",
         /// A flag that this version does not have.
         UnknownFlags = "unknown flags",
-        /// No ABI has this number.
+        /// There is no ABI with this number.
         UnsupportedAbi = "unknown ABI",
         /// The ABI has the other byte order.
         EndianMismatch = "the ABI contradicts the byte order",
         /// The ABI is not that of the file.
         AbiMachineMismatch = "the ABI contradicts the file's machine",
-        /// The return address is neither at a fixed offset nor in rows.
+        /// The return address is neither at a fixed offset nor in the rows.
         BadFixedOffset = "the return address would be lost",
-        /// Something reaches beyond what holds it.
+        /// Something reaches beyond the part that holds it.
         OutOfBounds = "out of bounds",
         /// The rows begin before the index ends.
         SubsectionOverlap = "the index and the rows overlap",
-        /// A number in the header is not what there is.
+        /// A count in the header differs from what is there.
         CountMismatch = "the count is wrong",
-        /// An address is outside of 64 bits.
+        /// An address does not fit into 64 bits.
         AddressOverflow = "the address overflows",
-        /// A function starts or ends outside of the code.
+        /// A function starts or ends outside the code.
         FunctionOutsideText = "the function is outside of the text",
         /// The index says that it is sorted, and is not.
         NotSorted = "the index is not sorted",
@@ -86,45 +86,45 @@ names! {
         Overlap = "the function overlaps the next",
         /// A function has more rows than bytes.
         FresExceedSize = "more rows than bytes of code",
-        /// The size of row addresses is none of 1, 2 and 4 bytes.
+        /// The size of row addresses is not 1, 2 or 4 bytes.
         BadFreType = "no such row type",
         /// The type of the function descriptor is neither default nor flexible.
         UnsupportedFdeType = "this type of function is not supported",
-        /// Bits that must be 0 here.
+        /// Bits that must be 0 are set.
         ReservedBits = "reserved bits are set",
-        /// The code repeats every 0 bytes.
-        BadRepSize = "a block of no bytes",
+        /// The size of the block that repeats is 0.
+        BadRepSize = "the repeating block is empty",
         /// A row starts no later than the one before it.
         FreOrder = "rows are out of order",
-        /// A row starts behind its function.
-        FreStartBeyondFunction = "the row is behind its function",
-        /// A row starts behind the block that repeats.
-        FreStartBeyondBlock = "the row is behind its block",
-        /// The size of words is none of 1, 2 and 4 bytes.
+        /// A row starts after the end of its function.
+        FreStartBeyondFunction = "the row starts after its function",
+        /// A row starts after the end of the block that repeats.
+        FreStartBeyondBlock = "the row starts after its block",
+        /// The size of words is not 1, 2 or 4 bytes.
         BadDatawordSize = "no such word size",
         /// More words than the ABI has rules for.
         TooManyDatawords = "too many words",
         /// The words of a flexible row do not pair up.
         BadFlexWords = "a rule lacks its words",
-        /// A control word that says nothing that can be.
-        BadControlWord = "a control word that cannot be",
+        /// A control word with no meaning.
+        BadControlWord = "invalid control word",
         /// A register that the ABI does not have.
         BadRegister = "no such register",
-        /// An offset at which nothing can be.
-        BadOffset = "nothing can be at this offset",
-        /// There is something behind the section's data.
-        TrailingData = "data behind the end",
+        /// An offset at which nothing can be saved.
+        BadOffset = "nothing can be saved at this offset",
+        /// Bytes other than 0 follow the section's data.
+        TrailingData = "data after the end",
         /// A flag that this reader of the section needs is not set.
         MissingFlag = "a flag is missing",
         /// An auxiliary header, which this reader of the section does not know.
         UnsupportedAuxHeader = "an auxiliary header is not supported",
-        /// A number that this reader of the section does not take for 0.
+        /// A count that this reader of the section does not allow to be 0.
         NoData = "there are none",
     }
 }
 
 names! {
-    /// The fields. Those of the format go by its names, without their prefixes.
+    /// The fields. Those of the format have its names, without their prefixes.
     Field {
         /// The section as a whole; the value is its size in bytes.
         Section = "section",
@@ -158,13 +158,13 @@ names! {
         FuncStart = "func_start_offset",
         /// The size of a function, in bytes.
         FuncSize = "func_size",
-        /// Where the attribute and rows of a function are, from the first of all rows.
+        /// Where the attribute and rows of a function are, in bytes from the start of the rows of all functions.
         FuncStartFreOffset = "func_start_fre_off",
         /// The number of rows of a function.
         FuncNumFres = "func_num_fres",
-        /// `info` of a function.
+        /// The info byte of a function.
         FuncInfo = "func_info",
-        /// `info2` of a function.
+        /// The second info byte of a function.
         FuncInfo2 = "func_info2",
         /// The size of a repeating block, in bytes.
         RepSize = "func_rep_size",
@@ -172,15 +172,15 @@ names! {
         FuncPadding = "func_padding2",
         /// The start of a row, in bytes from its function.
         FreStart = "fre_start_address",
-        /// `info` of a row.
+        /// The info byte of a row.
         FreInfo = "fre_info",
         /// The words of a row.
         DataWords = "fre_datawords",
-        /// The word of a control.
+        /// A control word.
         ControlWord = "fre_control_word",
-        /// The first byte behind the section's data that is not zero.
+        /// The first byte after the section's data that is not 0.
         Tail = "tail",
-        /// The magic of another section behind the section's data.
+        /// The magic of another section after the section's data.
         SecondHeader = "second header",
     }
 }

@@ -1,4 +1,5 @@
 //! The numbers of the format (SFrame specification, versions 2 and 3; `include/sframe.h` of GNU binutils 2.47).
+//! Quotations are from version 2 of the specification, and hold for version 3 unless said otherwise.
 
 use crate::abi::Abi;
 use crate::regs::Register;
@@ -14,14 +15,15 @@ pub const FDE_ATTRIBUTE_SIZE: usize = 5;
 /// A function descriptor of version 2, in bytes.
 pub const FDE_V2_SIZE: usize = 20;
 
-/// SFRAME_F_FDE_SORTED: the index is sorted by address.
+/// SFRAME_F_FDE_SORTED (2.1.3): "Function Descriptor Entries are sorted on PC."
 pub const FLAG_FDE_SORTED: u8 = 0x1;
-/// SFRAME_F_FRAME_POINTER: all functions have frame pointers. Removed in version 3.
+/// SFRAME_F_FRAME_POINTER (2.1.3): "All functions in the object file preserve frame pointer." Removed in version 3.
 pub const FLAG_FRAME_POINTER: u8 = 0x2;
-/// SFRAME_F_FDE_FUNC_START_PCREL: a start is relative to its own field and not to the section.
+/// SFRAME_F_FDE_FUNC_START_PCREL (2.1.3): the start is "an offset in bytes to the function's start address, from the
+/// field itself", and without the flag "from the start of the SFrame section".
 pub const FLAG_FDE_FUNC_START_PCREL: u8 = 0x4;
 
-/// The ABIs of the format.
+/// The ABIs of the format (2.2.1, SFrame ABI/arch Identifier).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SFrameAbi {
     /// AArch64, big endian.
@@ -79,8 +81,8 @@ impl SFrameAbi {
         Self::of_elf(abi.elf_machine, abi.is_big_endian)
     }
 
-    /// The relocation of a function's start of `size` bytes in object files: PC-relative, of that size. The psABIs number it
-    /// (R_AARCH64_PREL64 and PREL32, R_X86_64_PC64 and PC32, R_390_PC64 and PC32); 0 is NONE in all of them.
+    /// The relocation of a function's start of `size` bytes in object files: PC-relative, of that size. The psABIs
+    /// number it (R_AARCH64_PREL64 and PREL32, R_X86_64_PC64 and PC32, R_390_PC64 and PC32); 0 is NONE in all of them.
     #[must_use]
     pub const fn start_relocation(self, size: usize) -> Option<u32> {
         match (self, size) {
@@ -94,8 +96,8 @@ impl SFrameAbi {
         }
     }
 
-    /// The relocation by which object files hold an address of `size` bytes (R_AARCH64_ABS64 and ABS32, R_X86_64_64 and 32,
-    /// R_390_64 and 32). CFI that is not relative has it.
+    /// The relocation by which object files hold an address of `size` bytes (R_AARCH64_ABS64 and ABS32, R_X86_64_64 and
+    /// 32, R_390_64 and 32). CFI that is not relative has it.
     #[must_use]
     pub const fn address_relocation(self, size: usize) -> Option<u32> {
         match (self, size) {
@@ -151,7 +153,7 @@ impl SFrameAbi {
         }
     }
 
-    /// From the CFA to the return address, where it is the same in every row; 0 where rows say it.
+    /// From the CFA to the return address, where it is the same in every row; 0 where each row gives it.
     #[must_use]
     pub const fn fixed_ra_offset(self) -> i8 {
         match self {
@@ -160,7 +162,7 @@ impl SFrameAbi {
         }
     }
 
-    /// From the word of a CFA offset, as it stands in a row, to bytes. s390x divides by eight, from its bias of 160.
+    /// The CFA offset in bytes that a word of a row stands for. s390x stores (offset - 160) / 8.
     #[must_use]
     pub const fn cfa_offset(self, word: i64) -> i64 {
         match self {
@@ -169,8 +171,8 @@ impl SFrameAbi {
         }
     }
 
-    /// Whether a word of 0 in the place of the return address says that it still is in its register. Elsewhere it is no
-    /// offset at all: nothing of a frame lies at its CFA.
+    /// Whether a word of 0 in the place of the return address says that it is still in its register. Elsewhere it is
+    /// not an offset at all: no part of a frame lies at its CFA.
     #[must_use]
     pub const fn pads_ra(self) -> bool {
         matches!(self, Self::S390x)
@@ -182,7 +184,7 @@ impl SFrameAbi {
         matches!(self, Self::S390x)
     }
 
-    /// How many DWARF numbers a rule may name: the general registers, and what stands for the pc.
+    /// How many DWARF numbers a rule may name: the general registers, and the column that stands for the pc.
     #[must_use]
     pub const fn registers(self) -> u8 {
         match self {
@@ -248,12 +250,12 @@ impl Version {
     }
 }
 
-/// How the rows of a function are chosen by pc.
+/// How the rows of a function are chosen by pc (2.3.2, The SFrame FDE Types).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PcType {
-    /// By the distance from the function's start.
+    /// By the distance from the function's start: "the PCs in the FREs should be treated as increments in bytes".
     Inc,
-    /// By that distance modulo the size of a block that repeats, as stubs of a PLT do.
+    /// By that distance modulo the size of a block that repeats, for "pltN entries and trampolines".
     Mask,
 }
 
@@ -275,7 +277,7 @@ pub enum PauthKey {
     B,
 }
 
-/// The info bytes of a function: `func_info` and `func_info2`.
+/// The info bytes of a function: `func_info` (2.3.1) and, in version 3, `func_info2`.
 ///
 /// ```text
 ///  func_info    bit 7        6      5          4         3 .. 0
@@ -289,12 +291,12 @@ pub enum PauthKey {
 pub(super) struct FdeInfo {
     pub(super) version: Version,
     pub(super) info: u8,
-    /// 0 in version 2, which has only what that means.
+    /// 0 in version 2, which has only the default type.
     pub(super) info2: u8,
 }
 
 impl FdeInfo {
-    /// SFRAME_FRE_TYPE_ADDR1, ADDR2 and ADDR4.
+    /// SFRAME_FRE_TYPE_ADDR1, ADDR2 and ADDR4 (2.3.3) exist.
     pub(super) const fn has_fre_type(self) -> bool {
         self.info & 0xf <= 2
     }
@@ -307,7 +309,7 @@ impl FdeInfo {
         if self.info & 0x10 == 0 { PcType::Inc } else { PcType::Mask }
     }
 
-    /// SFRAME_FDE_TYPE_DEFAULT and SFRAME_FDE_TYPE_FLEX.
+    /// SFRAME_FDE_TYPE_DEFAULT and SFRAME_FDE_TYPE_FLEX exist.
     pub(super) const fn has_fde_type(self) -> bool {
         self.info2 & 0x1f <= 1
     }

@@ -1,5 +1,5 @@
-//! The preamble and the header: 28 bytes that are the same in every version, though only the preamble promises it. What lies in
-//! the parts that it describes, the header does not know.
+//! The preamble and the header: 28 bytes that are the same in every version, although the specification promises that only
+//! of the preamble. What lies in the parts that it describes, the header does not know.
 
 use super::bytes::Bytes;
 use super::error::{Error, ErrorKind, Field};
@@ -7,37 +7,45 @@ use super::format::{
     FLAG_FDE_FUNC_START_PCREL, FLAG_FDE_SORTED, FLAG_FRAME_POINTER, HEADER_SIZE, MAGIC, SFrameAbi, Version,
 };
 
-/// The header of a section.
+/// The header of a section (2.2).
+///
+/// ```text
+///   0  magic: u16       2  version: u8         3  flags: u8               the preamble
+///   4  abi_arch: u8     5  fixed FP: i8        6  fixed RA: i8            7  auxhdr_len: u8
+///   8  num_fdes: u32   12  num_fres: u32      16  fre_len: u32
+///  20  fdeoff: u32     24  freoff: u32
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Header {
     /// The version.
     pub version: Version,
     /// The flags (`FLAG_` in [`format`](super::format)).
     pub flags: u8,
-    /// Whose registers the rows mean.
+    /// The ABI whose registers the rows name.
     pub abi: SFrameAbi,
     /// Whether the section is big endian.
     pub is_big_endian: bool,
-    /// From the CFA to the caller's frame pointer where it is the same in every row; 0 where rows say it.
+    /// From the CFA to the caller's frame pointer, in bytes ("the CFA fixed FP offset, if any"); 0 where each row gives
+    /// it.
     pub fixed_fp_offset: i8,
-    /// From the CFA to the return address where it is the same in every row; 0 where rows say it.
+    /// From the CFA to the return address, in bytes ("the CFA fixed RA offset, if any"); 0 where each row gives it.
     pub fixed_ra_offset: i8,
-    /// The auxiliary header behind this one, in bytes.
+    /// "Size in bytes of the auxiliary header that follows".
     pub aux_header_len: u8,
-    /// The number of functions.
+    /// "The number of SFrame FDEs in the section".
     pub num_fdes: u32,
-    /// The number of rows of all functions.
+    /// "The number of SFrame FREs in the section".
     pub num_fres: u32,
-    /// The rows of all functions, in bytes; in version 3 with the functions' attributes.
+    /// "The length in bytes of the SFrame FRE sub-section"; in version 3 it includes the functions' attributes.
     pub fre_len: u32,
-    /// From the end of both headers to the index, in bytes.
+    /// The offset in bytes of the index "relative to the end of the SFrame header", auxiliary header included.
     pub fdeoff: u32,
-    /// From the end of both headers to the rows, in bytes.
+    /// The offset in bytes of the rows, relative to the same end.
     pub freoff: u32,
 }
 
 impl Header {
-    /// Reads the header, and refuses only what keeps the rest from being understood.
+    /// Reads the header, and refuses it only if the rest cannot be understood.
     pub(super) fn read(data: &[u8]) -> Result<Self, Error> {
         use ErrorKind::{BadMagic, Empty, Truncated, UnsupportedAbi, UnsupportedVersion};
         let size = data.len() as u64;
@@ -84,8 +92,8 @@ impl Header {
         })
     }
 
-    /// Reports what is wrong with the header of a section of `size` bytes: flags that do not exist, an ABI that cannot be
-    /// read like this, and parts that are not inside or overlap.
+    /// Reports what is wrong with the header of a section of `size` bytes: unknown flags, an ABI that contradicts the
+    /// byte order, and parts that overlap or are not inside the section.
     pub(super) fn check(&self, size: usize, report: &mut dyn FnMut(Error)) {
         use ErrorKind::{BadFixedOffset, EndianMismatch, OutOfBounds, SubsectionOverlap, UnknownFlags};
         let mut report = |kind, field, offset, value| report(Error::new(kind, field, offset, value));
@@ -128,7 +136,8 @@ impl Header {
         }
     }
 
-    /// Where both headers end. This and the others are offsets in the section; no sum of 32-bit fields overflows 64 bits.
+    /// Where both headers end. Like the other ends and starts, it is an offset in the section; no sum of 32-bit fields
+    /// overflows 64 bits.
     pub(super) const fn headers_end(&self) -> u64 {
         HEADER_SIZE as u64 + self.aux_header_len as u64
     }
@@ -159,7 +168,7 @@ impl Header {
         self.flags & FLAG_FDE_SORTED != 0
     }
 
-    /// Whether starts are relative to their own fields, and not to the section.
+    /// Whether the start of a function is relative to its own field, and not to the section.
     #[must_use]
     pub const fn is_pcrel(&self) -> bool {
         self.flags & FLAG_FDE_FUNC_START_PCREL != 0

@@ -1,8 +1,9 @@
-//! SFrame: the section of simple unwind rows that GNU as writes (`.sframe`), versions 2 and 3, every ABI, both byte orders.
+//! SFrame: the section of simple unwind rows that GNU as writes (`.sframe`), versions 2 and 3, every ABI, both byte
+//! orders.
 //!
-//! [`SFrameSection`] reads: no allocation, no panic, and nothing is looked at before it is asked for. [`SFrameTable`] keeps a
-//! section with its header. [`validate()`] looks at everything and reports all that is wrong. How a walk follows the rows, and
-//! whether they are true, this module does not know.
+//! [`SFrameSection`] reads: no allocation, no panic, and nothing is looked at before it is asked for. [`SFrameTable`]
+//! keeps a section with its header. [`validate()`] looks at everything and reports all that is wrong. How a walk
+//! follows the rows, and whether they are true, this module does not know.
 //!
 //! ```text
 //!  +--------+-----------+- - -+------------------+- - -+-------------------------------------------+

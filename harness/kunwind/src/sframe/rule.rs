@@ -93,7 +93,8 @@ fn saved_ra(words: &mut Words<'_, '_>, header: &Header) -> Result<Rule, Error> {
     }
 }
 
-/// Where a default row finds a register: in memory at an offset from the CFA, or in a register, where words can name one.
+/// Where a default row finds a register: in memory at an offset from the CFA, or in a register, where words can name
+/// one.
 fn saved(header: &Header, offset: usize, word: i64) -> Result<Rule, Error> {
     if header.version == Version::V2 && header.abi.v2_words_name_registers() && word & 1 == 1 {
         let bad = Error::new(ErrorKind::BadRegister, Field::DataWords, offset, word as u64);

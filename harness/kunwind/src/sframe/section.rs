@@ -18,8 +18,8 @@ pub struct SFrameSection<'a> {
 }
 
 impl<'a> SFrameSection<'a> {
-    /// Reads the header of a section that lies at `address`. Bytes after what the header describes are ignored: linkers leave
-    /// some (see [`SFrameSection::len`]).
+    /// Reads the header of a section that lies at `address`. Bytes after what the header describes are ignored: linkers
+    /// leave some (see [`SFrameSection::len`]).
     ///
     /// # Errors
     ///
@@ -29,8 +29,8 @@ impl<'a> SFrameSection<'a> {
         Self::parse_at(data, Some(address))
     }
 
-    /// Reads the header of a section whose address is not known: all addresses are distances from its start, and those of
-    /// code before it wrap around.
+    /// Reads the header of a section whose address is not known: all addresses are distances from its start, and those
+    /// of code before it wrap around.
     ///
     /// # Errors
     ///
@@ -82,9 +82,9 @@ impl<'a> SFrameSection<'a> {
         (if index > rows { index } else { rows }) as usize
     }
 
-    /// Where the first byte after the header's data that is not zero lies, in bytes from the start of the section, and whether
-    /// another section seems to begin there: a linker that does not merge sections concatenates them, and only the first can be
-    /// reached.
+    /// Where the first byte after the header's data that is not zero lies, in bytes from the start of the section, and
+    /// whether another section seems to begin there: a linker that does not merge sections concatenates them, and only
+    /// the first can be reached.
     #[must_use]
     pub fn tail(&self) -> Option<(usize, bool)> {
         let end = self.len();
@@ -121,8 +121,8 @@ impl<'a> SFrameSection<'a> {
         (0..self.header.num_fdes as usize).map(move |index| section.function(index as u32))
     }
 
-    /// The function that holds a pc: of the functions with a size that begin at or before it, the one that begins last. If several
-    /// begin there, the first that holds the pc.
+    /// The function that holds a pc: of the functions with a size that begin at or before it, the one that begins last.
+    /// If several begin there, the first that holds the pc.
     ///
     /// # Errors
     ///
@@ -133,8 +133,8 @@ impl<'a> SFrameSection<'a> {
         found.map(|entry| self.function(entry.index)).transpose()
     }
 
-    /// What is known of a pc; `None` when no function holds it (a literal, padding, another section's code). The pc is taken
-    /// as it is: for a return address, look up the byte before it.
+    /// What is known of a pc; `None` when no function holds it (a literal, padding, another section's code). The pc is
+    /// taken as it is: for a return address, look up the byte before it.
     ///
     /// # Errors
     ///

@@ -7,8 +7,8 @@ use crate::error::Error as WalkError;
 use crate::row::Entry;
 use crate::target::Table;
 
-/// A section as a table: it borrows or owns the bytes (`D` is `&[u8]`, `Vec<u8>`, ...) and keeps the header that was read from
-/// them, so that a lookup begins with the index.
+/// A section as a table: it borrows or owns the bytes (`D` is `&[u8]`, `Vec<u8>`, ...) and keeps the header that was
+/// read from them, so that a lookup begins with the index.
 #[derive(Clone, Copy, Debug)]
 pub struct SFrameTable<D> {
     data: D,

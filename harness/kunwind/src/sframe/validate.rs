@@ -9,15 +9,15 @@ use super::header::Header;
 use super::rule;
 use super::section::SFrameSection;
 
-/// Whose rules.
+/// Whose rules a section is held against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Profile {
     /// The specification, strictly.
     Spec,
-    /// The specification, but for what changes nothing: bits without meaning, and what linkers leave behind the data.
+    /// The specification, except for what changes nothing: bits without meaning, and what linkers leave after the data.
     Lenient,
-    /// The kernel's reader of user space sections (version 15 of the series in review): what it refuses is an error, and
-    /// everything else a note.
+    /// The kernel's reader of user space sections (version 15 of the series in review): what it refuses is an error,
+    /// everything else is a note.
     Kernel,
 }
 
@@ -26,7 +26,7 @@ pub enum Profile {
 pub enum Severity {
     /// The section does not follow the rules.
     Error,
-    /// It does, but this is worth knowing.
+    /// The section follows the rules, but this is worth knowing.
     Note,
 }
 
@@ -50,9 +50,10 @@ pub struct Surroundings<'a> {
     pub abi: Option<SFrameAbi>,
 }
 
-/// Looks at everything in a section, and reports all that is wrong. The time is bounded by the size of the section.
+/// Looks at everything in a section, and reports all that is wrong. The time it takes is bounded by the size of the
+/// section.
 ///
-/// What is not looked for: functions that overlap in an index that is not sorted.
+/// It does not look for overlapping functions in an index that is not sorted.
 pub fn validate(data: &[u8], surroundings: &Surroundings<'_>, profile: Profile, report: &mut dyn FnMut(Finding)) {
     let mut report = |error: Error, is_harmless: bool| {
         if let Some(severity) = severity(profile, error.kind, is_harmless) {
@@ -81,17 +82,18 @@ pub fn validate(data: &[u8], surroundings: &Surroundings<'_>, profile: Profile, 
     }
 }
 
-/// How much a finding matters; nothing where the profile has no such rule. A harmless finding means that a part is ignored.
+/// How much a finding matters; nothing where the profile has no such rule. A harmless finding means that a part is
+/// ignored.
 const fn severity(profile: Profile, kind: ErrorKind, is_harmless: bool) -> Option<Severity> {
     use ErrorKind as Kind;
     use Severity::{Error, Note};
     let (spec, lenient, kernel) = match kind {
-        // There is nothing to be wrong; but the kernel wants a header.
+        // Nothing can be wrong with no data; but the kernel wants a header.
         Kind::Empty => (Some(Note), Some(Note), Some(Error)),
-        // What one reader does without, and the format allows.
+        // The format allows it; one reader does not support it.
         Kind::MissingFlag | Kind::UnsupportedAuxHeader | Kind::NoData => (None, None, Some(Error)),
         Kind::Duplicate | Kind::FresExceedSize if is_harmless => (Some(Note), Some(Note), Some(Error)),
-        // A DWARF number that the ABI may have, of a register that no unwinder follows.
+        // The ABI may have a register with this DWARF number, but no unwinder follows it.
         Kind::BadRegister if is_harmless => (Some(Note), Some(Note), Some(Note)),
         Kind::ReservedBits | Kind::TrailingData => (Some(Error), Some(Note), Some(Note)),
         Kind::BadControlWord if is_harmless => (Some(Error), Some(Note), Some(Note)),
@@ -114,7 +116,7 @@ const fn severity(profile: Profile, kind: ErrorKind, is_harmless: bool) -> Optio
     }
 }
 
-/// What a reader may demand beyond the format: the kernel's version, flags and counts.
+/// What one reader requires beyond the format: the kernel's version, flags and counts.
 fn check_reader(header: &Header, profile: Profile, report: &mut dyn FnMut(Error, bool)) {
     let mut report = |kind, field, offset, value| report(Error::new(kind, field, offset, value), false);
     if profile == Profile::Kernel && header.version != Version::V3 {
@@ -171,7 +173,7 @@ impl Validator<'_, '_> {
         self.check_tail();
     }
 
-    /// Linkers pad with zeros; anything else is not reached by any reader.
+    /// Linkers pad with zeros. No reader reaches anything else.
     fn check_tail(&mut self) {
         if let Some((offset, is_section)) = self.section.tail() {
             let field = if is_section { Field::SecondHeader } else { Field::Tail };

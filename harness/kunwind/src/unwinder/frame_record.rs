@@ -1,5 +1,5 @@
-//! The walk by frame records alone: what a profiler or a best-effort kernel backtrace does with nothing but FP. It knows
-//! neither code nor unwind data.
+//! The walk by frame records alone: what a profiler or a best-effort kernel backtrace does with nothing but FP. It
+//! knows neither code nor unwind data.
 
 use crate::abi::{Abi, FrameRecord};
 use crate::address::CodeAddress;
@@ -13,8 +13,8 @@ const RECORD_SIZE: u64 = 16;
 
 /// Follows the chain of {FP, return address} pairs. It claims by reaching the end of the chain.
 ///
-/// AAPCS64 6.4.6: "Each frame shall link to the frame of its caller by means of a frame record of two 64-bit values on the
-/// stack". On arm64 and x86-64 FP addresses the record, on riscv64 the end of it:
+/// AAPCS64 6.4.6: "Each frame shall link to the frame of its caller by means of a frame record of two 64-bit values on
+/// the stack". On arm64 and x86-64 FP addresses the record, on riscv64 the end of it:
 ///
 /// ```text
 ///                 |  caller's frame   |          |  caller's frame   |
@@ -27,8 +27,8 @@ const RECORD_SIZE: u64 = 16;
 ///                 arm64, x86-64                  riscv64
 /// ```
 ///
-/// Between the entry of a function and the instruction that links its record, and everywhere in a function without one, the
-/// frame pointer is still the caller's: the walk silently omits the caller there.
+/// Between the entry of a function and the instruction that links its record, and everywhere in a function without one,
+/// the frame pointer is still the caller's: the walk silently omits the caller there.
 #[derive(Clone, Copy, Debug)]
 pub struct FrameRecordUnwinder {
     abi: &'static Abi,

@@ -10,8 +10,8 @@ use crate::walk::{Claims, Frame, Source, Step, Unwinder};
 
 /// The walk by rows alone. It claims by reaching a function that has no caller.
 ///
-/// A register that no row recovers is absent in the caller, so a return address can be in a register only in the first frame,
-/// or where a row names SP or FP.
+/// A register that no row recovers is absent in the caller, so a return address can be in a register only in the first
+/// frame, or where a row names SP or FP.
 #[derive(Clone, Copy, Debug)]
 pub struct TableUnwinder {
     abi: &'static Abi,

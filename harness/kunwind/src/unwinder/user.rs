@@ -1,5 +1,5 @@
-//! The walk of a user stack by a kernel: `unwind_user`, as it is in Linux v7.3 (frame pointers alone) and as version 15 of its
-//! SFrame series has it (thread S3). It knows no stack bounds: a kernel does not know a user's stacks.
+//! The walk of a user stack by a kernel: `unwind_user`, as it is in Linux v7.3 (frame pointers alone) and as version 15
+//! of its SFrame series has it (thread S3). It knows no stack bounds: a kernel does not know a user's stacks.
 
 use crate::abi::Abi;
 use crate::address::CodeAddress;
@@ -16,10 +16,11 @@ const RECORD_SIZE: i64 = 16;
 
 /// Walks user frames: by SFrame where there is a section that knows the pc, by the frame record where there is none.
 ///
-/// Kept from the series: the pc of a caller is looked up as it is and not one byte back; a rule that names a register for the
-/// return address or the frame pointer is refused in all frames but the topmost, even if the register is FP; a corrupt section
-/// ends the walk and is no reason to try the frame record. Not kept: the series drops a corrupt section, so that later walks
-/// of the process use frame records, and mainline has a rule for probes at the first instruction of a function.
+/// Kept from the series: the pc of a caller is looked up as it is and not one byte back; a rule that names a register
+/// for the return address or the frame pointer is refused in all frames but the topmost, even if the register is FP; a
+/// corrupt section ends the walk and is no reason to try the frame record. Not kept: the series drops a corrupt
+/// section, so that later walks of the process use frame records, and mainline has a rule for probes at the first
+/// instruction of a function.
 #[derive(Clone, Copy, Debug)]
 pub struct UnwindUser {
     abi: &'static Abi,

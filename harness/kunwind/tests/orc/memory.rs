@@ -48,7 +48,7 @@ impl Kernel {
         self
     }
 
-    /// The pcs behind the start, how the walk ended, and what it claims.
+    /// The pcs after the start, how the walk ended, and what it claims.
     pub(crate) fn walk(&self, form: Form, start: Frame) -> (Vec<u64>, End, Claim) {
         let (frames, end, claim) = self.frames(form, start);
         (frames[1..].iter().map(|frame| frame.pc.value()).collect(), end, claim)

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{RngAlgorithm, RngSeed, TestRunner};
 
-use crate::memory::{DATA, IRQ, Kernel, RSP, TASK, TEXT, interrupted, running};
+use super::memory::{DATA, IRQ, Kernel, RSP, TASK, TEXT, interrupted, running};
 
 /// The same cases in every run.
 fn runner(cases: u32) -> TestRunner {

@@ -4,7 +4,7 @@ use kunwind::kernel::Form;
 use kunwind::orc::{OrcBase, OrcEntry};
 use kunwind::{Claim, End, Error, Source};
 
-use crate::memory::{IRQ, Kernel, TASK, TEXT, interrupted, running};
+use super::memory::{IRQ, Kernel, TASK, TEXT, interrupted, running};
 
 const FORM: Form = Form::Reliable;
 
@@ -22,7 +22,7 @@ fn ends_at_text(words: &[(u64, u64)]) -> Kernel {
 fn a_return_address_is_looked_up_one_byte_back_and_an_interrupted_pc_where_it_is() {
     let kernel = ends_at_text(&[(TASK.low, TEXT + 0x10)]);
     let whole = (vec![TEXT + 0x10], End::Outermost, Claim::Reliable);
-    assert_eq!(kernel.walk(FORM, running(TEXT + 0x20, TASK.low, 0)), whole, "behind the last call of the function");
+    assert_eq!(kernel.walk(FORM, running(TEXT + 0x20, TASK.low, 0)), whole, "after the last call of the function");
     let end = End::Error(Error::NoRow(TEXT + 0x20));
     assert_eq!(kernel.walk(FORM, interrupted(TEXT + 0x20, TASK.low, 0)), (vec![], end, Claim::Unreliable));
     assert_eq!(kernel.walk(FORM, interrupted(TEXT + 0x10, TASK.low, 0)), whole);
@@ -52,7 +52,7 @@ fn without_an_entry_the_frame_pointer_is_believed_but_not_relied_on() {
     let wild = interrupted(0x1234, TASK.low, TASK.low + 0x100);
     let (frames, end, claim) = kernel.frames(Form::BestEffort, wild);
     assert_eq!((frames.len(), end, claim), (2, End::Outermost, Claim::None));
-    assert_eq!(frames[1].regs.get(crate::memory::RBP), Some(0x55));
+    assert_eq!(frames[1].regs.get(super::memory::RBP), Some(0x55));
     assert_eq!(kernel.walk(FORM, wild), (vec![], End::Error(Error::NoRow(0x1234)), Claim::Unreliable));
 }
 

@@ -4,7 +4,7 @@ use kunwind::kernel::Form;
 use kunwind::orc::{OrcBase, OrcEntry, OrcType};
 use kunwind::{Claim, End, Error, Frame, Register, ReturnHook, Source};
 
-use crate::memory::{DATA, IRQ, Kernel, RBP, RSP, TASK, TEXT, interrupted, running};
+use super::memory::{DATA, IRQ, Kernel, RBP, RSP, TASK, TEXT, interrupted, running};
 
 const FORM: Form = Form::Reliable;
 /// In code that ends the stack.
@@ -14,7 +14,7 @@ const HERE: u64 = TEXT + 0x18;
 const THERE: u64 = TEXT + 0x28;
 const SP: u64 = TASK.low + 0x100;
 
-/// `here` for [`HERE`], `there` for [`THERE`], padding behind them.
+/// `here` for [`HERE`], `there` for [`THERE`], padding after them.
 fn kernel(here: OrcEntry, there: OrcEntry, words: &[(u64, u64)]) -> Kernel {
     let entries = [(TEXT, OrcEntry::END_OF_STACK), (TEXT + 0x10, here), (TEXT + 0x20, there)];
     Kernel::new(&[entries.as_slice(), &[(TEXT + 0x30, OrcEntry::UNDEFINED)]].concat(), words)
@@ -136,7 +136,7 @@ fn an_exception_in_the_kernel_is_crossed_and_one_in_user_mode_is_the_end() {
     let breakpoint = OrcEntry { signal: false, ..regs(0x40, OrcType::Regs) };
     let frame = caller(&one(breakpoint, &saved(TEXT + 0x10, 0x10, SP + 0x200, 0)), running(HERE, SP, 0));
     assert_eq!(frame.pc, kunwind::CodeAddress::Return(TEXT + 0x10));
-    // Only whole ones count: the last word lies behind the stack.
+    // Only whole ones count: the last word lies above the stack.
     let high = TASK.high - 160;
     assert_eq!(refused(&one(regs(0, OrcType::Regs), &[]), running(HERE, high, 0)), Error::OutsideStacks(high));
 }
@@ -170,7 +170,7 @@ fn a_traced_return_address_is_recovered_by_its_slot() {
     let mut traced = one(OrcEntry::call(OrcBase::Sp, 8), &words).with_trampoline(ReturnHook::Fgraph, trampoline);
     traced.ret_stack = Some(4);
     assert_eq!(caller(&traced, running(HERE, SP, 0)).pc.value(), LAST);
-    // Of another slot nobody knows: the trampoline's address is reported, and padding before it ends the walk.
+    // Without an entry for the slot the trampoline's address is reported, and the padding before it ends the walk.
     traced.words.insert(DATA + 16, SP + 8);
     let (trace, end, claim) = traced.walk(FORM, running(HERE, SP, 0));
     assert_eq!((trace, end), (vec![trampoline], End::Error(Error::NoRow(trampoline - 1))));

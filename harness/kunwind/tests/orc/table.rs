@@ -64,7 +64,7 @@ fn the_last_entry_that_is_not_above_counts() {
     assert_eq!(table.lookup(u64::MAX), Ok(Some(OrcEntry::UNDEFINED)));
     let generated = table.with_generated(0x1018);
     assert_eq!(generated.lookup(0x1018).map(|entry| entry.is_some()), Ok(true), "what a generator knows");
-    assert_eq!(generated.lookup(0x1020), Ok(None), "behind that nobody has made an entry");
+    assert_eq!(generated.lookup(0x1020), Ok(None), "after that there are no entries");
     let empty = OrcTable::parse([], 0, []).expect("nothing fits nothing");
     assert_eq!((empty.len(), empty.is_empty(), empty.lookup(0x1000)), (0, true, Ok(None)));
 }

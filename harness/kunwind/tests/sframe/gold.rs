@@ -8,7 +8,7 @@ use kunwind::sframe::{
 };
 use kunwind::{CfaRule, Entry, Register, Rule};
 
-use crate::fixture;
+use super::fixture;
 
 /// A register in objdump's words.
 fn register(abi: SFrameAbi, register: Register) -> String {
@@ -190,7 +190,7 @@ fn what_assemblers_and_linkers_make_is_valid() {
             errors.retain(|error| (error.kind, error.field) != (ErrorKind::ReservedBits, Field::RepSize));
         }
         if gold.name == "xl_cat.v2p.exe" {
-            // lld puts sections one behind the other, of which only the first can be reached.
+            // lld concatenates sections, of which only the first can be reached.
             let second = errors.pop().expect("an error");
             assert_eq!((second.kind, second.field), (ErrorKind::TrailingData, Field::SecondHeader));
         }

@@ -4,7 +4,7 @@ use kunwind::sframe::{
     Error, ErrorKind, Field, Finding, Profile, SFrameAbi, SFrameSection, Severity, Surroundings, validate,
 };
 
-use crate::fixture;
+use super::fixture;
 
 /// Where the sections lie, and the code that they describe.
 const ADDRESS: u64 = 0x40_2000;

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::{RngAlgorithm, RngSeed, TestRunner};
 
-use crate::fixture;
+use super::fixture;
 
 /// The same cases in every run.
 fn runner(cases: u32) -> TestRunner {
@@ -122,7 +122,7 @@ fn mutated_sections() {
 }
 
 #[test]
-fn random_bytes_behind_a_preamble() {
+fn random_bytes_after_a_preamble() {
     let preamble = (select(vec![2_u8, 3]), 0_u8..8, 1_u8..5);
     let data =
         (preamble, vec(any::<u8>(), 0..200), any::<bool>()).prop_map(|((version, flags, abi), rest, is_small)| {

@@ -3,7 +3,7 @@
 use kunwind::sframe::{Error, ErrorKind, SFrameSection};
 use kunwind::{CfaRule, Entry, Register, Rule, UnwindRow};
 
-use crate::fixture;
+use super::fixture;
 
 const SP: Register = Register(7);
 const FP: Register = Register(6);

@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::TestRunner;
 
-use crate::elf::{Elf, fixture};
-use crate::object::OBJECTS;
-use crate::round_trip::{config, findings};
+use super::elf::{Elf, fixture};
+use super::object::OBJECTS;
+use super::round_trip::{config, findings};
 
 #[test]
 fn wrong_bytes_give_reasons_or_rows_and_nothing_worse() {

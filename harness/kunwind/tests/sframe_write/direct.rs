@@ -4,7 +4,7 @@ use kunwind::sframe::SFrameAbi;
 use kunwind::sframe::write::{FunctionRows, Placement, Reason, RowError, write};
 use kunwind::{CfaRule, Entry, Register, Rule, UnwindRow};
 
-use crate::elf::fixture;
+use super::elf::fixture;
 
 fn row(abi: SFrameAbi, cfa: i64, ra: Rule) -> Entry {
     let cfa = CfaRule::RegOffset(abi.sp(), cfa);
@@ -108,7 +108,7 @@ fn a_linked_index_is_sorted_and_covers_no_address_twice() {
     let written = write(abi, Placement::Linked(0x2000), &functions).expect("few functions");
     // The one at 0x1010 is not covered by one that is written.
     assert_eq!(written.refused, [(1, Reason::Overlap), (3, Reason::Overlap)]);
-    let starts: Vec<u64> = crate::split::split(&written.bytes, false)
+    let starts: Vec<u64> = super::split::split(&written.bytes, false)
         .1
         .iter()
         .map(|piece| (0x2000 + piece.field as u64).wrapping_add_signed(piece.start))

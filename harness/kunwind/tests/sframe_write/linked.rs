@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use kunwind::sframe::write::Placement;
 use object::read::{Object as _, ObjectSection as _};
 
-use crate::convert;
-use crate::elf::{Elf, fixture};
-use crate::split::split;
+use super::convert;
+use super::elf::{Elf, fixture};
+use super::split::split;
 
 /// A function that only the linker has, or that it has otherwise.
 struct Difference {
@@ -47,7 +47,7 @@ type Functions = BTreeMap<u64, (u32, Vec<u8>)>;
 fn by_address(bytes: &[u8], section: u64, is_big_endian: bool) -> Functions {
     let (flags, pieces) = split(bytes, is_big_endian);
     assert_eq!(flags, 5, "relative to the field, and sorted");
-    let start = |piece: &crate::split::Piece| (section + piece.field as u64).wrapping_add_signed(piece.start);
+    let start = |piece: &super::split::Piece| (section + piece.field as u64).wrapping_add_signed(piece.start);
     assert!(pieces.is_sorted_by_key(start));
     pieces.into_iter().map(|piece| (start(&piece), (piece.size, piece.rows))).collect()
 }

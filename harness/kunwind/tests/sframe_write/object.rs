@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use kunwind::sframe::write::Placement;
 use object::read::{Object as _, ObjectSection as _};
 
-use crate::convert;
-use crate::elf::{Elf, fixture};
-use crate::split::split;
+use super::convert;
+use super::elf::{Elf, fixture};
+use super::split::split;
 
 /// A function that is written otherwise than by the assembler, or only by one of the two.
 struct Difference {

@@ -4,8 +4,8 @@ use kunwind::Register;
 use kunwind::dwarf::Unsupported;
 use kunwind::sframe::write::{Placement, Reason, RowError};
 
-use crate::convert;
-use crate::elf::{Elf, fixture};
+use super::convert;
+use super::elf::{Elf, fixture};
 
 /// The reasons of a file, with the functions' offsets from the first section with code.
 fn refusals(name: &str) -> Vec<(u64, Reason)> {

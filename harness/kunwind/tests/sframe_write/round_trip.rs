@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{RngAlgorithm, RngSeed, TestRunner};
 
-use crate::elf::{Elf, fixture};
-use crate::{convert, linked};
+use super::elf::{Elf, fixture};
+use super::{convert, linked};
 
 /// The same cases in every run.
 pub(crate) fn config(cases: u32) -> ProptestConfig {

@@ -137,7 +137,7 @@ impl<'l> Replay<'l> {
     /// [`Error::Log`] when the log is malformed or has fewer points.
     pub fn skip_to(&mut self, points: u64) -> Result<(), Error> {
         let ahead = self.log.keyframes.iter().filter(|frame| frame.points <= points && frame.points > self.points);
-        if let Some(frame) = ahead.last() {
+        if let Some(frame) = ahead.max_by_key(|frame| frame.points) {
             let has_pages = frame.pages.iter().all(|(address, bytes)| self.memory.write(*address, bytes));
             if !has_pages || frame.values.len() != self.state.values.len() || frame.event > self.events.all.len() {
                 return Err(failed(self.log, self.events.at, "a keyframe does not fit the guest"));

@@ -29,9 +29,10 @@ pub struct FromCfi {
     pub refusals: Vec<Refusal>,
 }
 
-/// Writes the rows of all functions that a section with CFI describes, and says of the others why not.
+/// Writes the rows of all functions that a section with CFI describes, and says why the others are left out.
 ///
-/// A signal frame whose rows cannot be written is still listed, without rows, as GNU as does: so that it is known as one.
+/// A signal frame whose rows cannot be written is still listed, without rows, as GNU as does: so that it is known as
+/// one.
 ///
 /// # Errors
 ///
@@ -60,7 +61,7 @@ pub fn from_cfi(cfi: &Cfi<'_>, abi: SFrameAbi, placement: Placement) -> Result<F
             }
         }
     }
-    // A signal frame may also turn out to have a row without words: then it is written again without rows.
+    // A signal frame may also turn out to have a row that cannot be encoded: then it is written again without rows.
     let mut written = write(abi, placement, &all)?;
     let unwritten = |index: usize, reason| all[index].signal && matches!(reason, Reason::Row(..));
     let again: Vec<_> = written.refused.iter().copied().filter(|(index, reason)| unwritten(*index, *reason)).collect();

@@ -8,7 +8,7 @@ use crate::regs::Register;
 /// Why a row cannot be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RowError {
-    /// The CFA is counted from a register that rows of this ABI cannot name.
+    /// The CFA is computed from a register that rows of this ABI cannot name.
     CfaRegister(Register),
     /// The CFA is a word in memory, for which this ABI has no row.
     CfaDeref,
@@ -22,11 +22,11 @@ pub enum RowError {
     FramePointer,
     /// The frame pointer is saved and the return address is not; rows of this ABI have no FP alone.
     FramePointerAlone,
-    /// A register is the CFA plus an offset: the control word of that would be the one of no rule.
+    /// A register is the CFA plus an offset: the control word of that would be 0, which means that there is no rule.
     ValueOfCfa,
     /// The ABI has no register of this number.
     Register(Register),
-    /// An offset of more than 32 bits.
+    /// An offset that does not fit into 32 bits.
     OffsetTooLarge(i64),
     /// s390x: the CFA is not a multiple of 8 bytes from its register.
     OffsetUnaligned(i64),
@@ -41,7 +41,7 @@ pub enum RowError {
 impl fmt::Display for RowError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::CfaRegister(register) => write!(f, "the CFA is counted from register {}", register.0),
+            Self::CfaRegister(register) => write!(f, "the CFA is computed from register {}", register.0),
             Self::CfaDeref => f.write_str("the CFA is a word in memory"),
             Self::ReturnAddress => {
                 f.write_str("the return address is not in a stack slot that this ABI's rows can name")
@@ -55,7 +55,7 @@ impl fmt::Display for RowError {
             Self::OffsetTooLarge(offset) => write!(f, "offset {offset} needs more than 32 bits"),
             Self::OffsetUnaligned(offset) => write!(f, "CFA offset {offset} is not a multiple of 8"),
             Self::Mangled => f.write_str("the return address is signed, which this ABI does not know"),
-            Self::Gap => f.write_str("some pcs after the first row have none"),
+            Self::Gap => f.write_str("some pcs after the first row have no row"),
             Self::PtRegs => f.write_str("the caller's registers are in a pt_regs"),
         }
     }
@@ -66,21 +66,21 @@ impl core::error::Error for RowError {}
 /// Why a function cannot be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// Its CFI is no unwind row, at this offset from its start.
+    /// Its CFI is not an unwind row, at this offset from its start.
     Cfi(Unsupported, u64),
     /// A row has no words in the format, at this offset from the function's start.
     Row(RowError, u64),
-    /// It says how many bytes of arguments lie on the stack, which no row can (GNU as refuses it too).
+    /// It says how many bytes of arguments lie on the stack, which no row can express (GNU as refuses it too).
     ArgsSize,
     /// Its rows are not in order of their offsets.
     RowOrder,
     /// It has more than 65535 rows.
     TooManyRows(usize),
-    /// It is larger than 32 bits say, in bytes.
+    /// Its size in bytes does not fit into 32 bits.
     TooLarge(u64),
     /// Another function covers its first address.
     Overlap,
-    /// It ends behind the last address, or its distance from the section needs more than 64 bits with a sign.
+    /// It ends after the last address, or its distance from the section does not fit into 64 bits with a sign.
     OutOfReach,
 }
 
@@ -92,7 +92,7 @@ impl fmt::Display for Reason {
             Self::ArgsSize => f.write_str("it has arguments on the stack (DW_CFA_GNU_args_size)"),
             Self::RowOrder => f.write_str("its rows are not in order"),
             Self::TooManyRows(rows) => write!(f, "it has {rows} rows, and 65535 is the most"),
-            Self::TooLarge(size) => write!(f, "it is {size} bytes long, more than 32 bits say"),
+            Self::TooLarge(size) => write!(f, "it is {size} bytes long, which does not fit into 32 bits"),
             Self::Overlap => f.write_str("another function covers its first address"),
             Self::OutOfReach => f.write_str("its addresses are out of reach of the section"),
         }

@@ -1,7 +1,7 @@
 //! Sections of version 3, as GNU as and ld 2.47 write them where they are right.
 //!
-//! [`write()`] makes a section from functions with their rows, [`from_cfi`] from a section with CFI. A function that the format
-//! cannot hold is left out and named with its [`Reason`]; nothing is rounded, cut off or guessed.
+//! [`write()`] makes a section from functions with their rows, [`from_cfi`] from a section with CFI. A function that
+//! the format cannot hold is left out and named with its [`Reason`]; nothing is rounded, cut off or guessed.
 
 mod convert;
 mod error;

@@ -20,7 +20,7 @@ const INFO2_FLEXIBLE: u8 = 1;
 /// A function with its rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FunctionRows {
-    /// Its first address. In a relocatable file it is a relocation that says it.
+    /// Its first address. In a relocatable file a relocation gives it.
     pub start: u64,
     /// In bytes.
     pub size: u64,
@@ -28,8 +28,8 @@ pub struct FunctionRows {
     pub signal: bool,
     /// Whether return addresses are signed with key B rather than A.
     pub b_key: bool,
-    /// What holds from each offset on, in bytes from the start. [`Entry::NoRow`] may only come first. No rows at all is
-    /// allowed: the function is known, and nothing is said of it.
+    /// The entry that holds from each offset on, in bytes from the start. [`Entry::NoRow`] may only come first. No rows
+    /// at all are allowed: then the function is known, and nothing is said of it.
     pub rows: Vec<(u64, Entry)>,
 }
 
@@ -42,12 +42,12 @@ pub enum Placement {
     Relocatable,
 }
 
-/// A start that the linker has to fill in: 8 bytes, relative to themselves.
+/// The start of a function that the linker must fill in: 8 bytes, relative to themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Relocation {
-    /// Where in the section, in bytes.
+    /// Its offset in the section, in bytes.
     pub offset: usize,
-    /// Of which function, by its place in what was given.
+    /// The function, by its place in what was given.
     pub function: usize,
 }
 
@@ -56,9 +56,9 @@ pub struct Relocation {
 pub struct Written {
     /// The section.
     pub bytes: Vec<u8>,
-    /// What the linker has to fill in; empty if the section is linked.
+    /// What the linker must fill in; empty if the section is linked.
     pub relocations: Vec<Relocation>,
-    /// The functions that are not in it, by their place in what was given, and why.
+    /// The functions that were left out, by their place in what was given, and why.
     pub refused: Vec<(usize, Reason)>,
 }
 
@@ -73,7 +73,7 @@ struct Encoded {
 
 /// Writes a section of version 3.
 ///
-/// Of rows that say the same as the one before, only the first is written, and none that lies behind its function's end.
+/// A row that equals the one before it is left out, and so is a row that starts after the end of its function.
 ///
 /// # Errors
 ///
@@ -126,7 +126,7 @@ pub fn write(abi: SFrameAbi, placement: Placement, functions: &[FunctionRows]) -
     Ok(written)
 }
 
-/// A start is a signed distance from its own field, wherever in the index that will be.
+/// The start of a function is a signed distance from its own field, wherever in the index that will be.
 fn drop_unreachable(section: u64, all: &mut Vec<Encoded>, refused: &mut Vec<(usize, Reason)>) {
     let last_field = HEADER_SIZE.saturating_add(all.len().saturating_mul(FDE_V3_SIZE)) as u64;
     all.retain(|function| {
@@ -140,7 +140,7 @@ fn drop_unreachable(section: u64, all: &mut Vec<Encoded>, refused: &mut Vec<(usi
     });
 }
 
-/// Readers search the index: no two functions may cover an address, or start at one.
+/// Readers search the index: no two functions may cover the same address, or start at it.
 fn drop_overlapping(all: &mut Vec<Encoded>, refused: &mut Vec<(usize, Reason)>) {
     let mut last: Option<(u64, u64)> = None;
     all.retain(|function| {
@@ -161,14 +161,14 @@ fn encode(abi: SFrameAbi, index: usize, function: &FunctionRows) -> Result<Encod
         Err(_) if row::has_flexible(abi) => (FdeType::Flexible, encode_rows(abi, FdeType::Flexible, &rows)?),
         result => (FdeType::Default, result?),
     };
-    // GNU as and ld go by the size of the function and not by the largest offset.
+    // GNU as and ld choose by the size of the function and not by the largest offset.
     let offset_code: u8 = if size < 0x100 { 0 } else { u8::from(size >= 0x1_0000) + 1 };
     let key = if function.b_key && abi.has_pauth() { INFO_PAUTH_KEY_B } else { 0 };
     let signal = if function.signal { INFO_SIGNAL } else { 0 };
     let info2 = if fde_type == FdeType::Flexible { INFO2_FLEXIBLE } else { 0 };
     let mut bytes = Vec::new();
     push(&mut bytes, abi, count.into(), 2);
-    // No rows that repeat: the size of a block is 0.
+    // No rows repeat: the size of the block is 0.
     bytes.extend_from_slice(&[offset_code | key | signal, info2, 0]);
     debug_assert_eq!(bytes.len(), FDE_ATTRIBUTE_SIZE);
     for ((offset, _), words) in rows.iter().zip(&words) {
@@ -194,8 +194,8 @@ fn distinct_rows(function: &FunctionRows) -> Result<Vec<(u64, Entry)>, Reason> {
         }
         previous = Some(*offset);
         let is_leading_gap = rows.is_empty() && matches!(entry, Entry::NoRow { .. });
-        let is_behind = *offset >= function.size && !(*offset == 0 && function.size == 0);
-        if !is_leading_gap && !is_behind && rows.last().is_none_or(|(_, last)| last != entry) {
+        let is_after_end = *offset >= function.size && !(*offset == 0 && function.size == 0);
+        if !is_leading_gap && !is_after_end && rows.last().is_none_or(|(_, last)| last != entry) {
             rows.push((*offset, *entry));
         }
     }

@@ -1,0 +1,13 @@
+//! All integration tests of kunwind, as one executable. Those that write something need the feature `alloc`.
+
+mod frame_record;
+mod imports;
+mod kernel;
+#[cfg(feature = "alloc")]
+mod orc;
+mod return_hook;
+mod row;
+mod sframe;
+#[cfg(feature = "alloc")]
+mod sframe_write;
+mod user;

@@ -1,0 +1,19 @@
+//! All integration tests of the harness, as one executable: `cargo test --test integration scenarios::` runs one file of them.
+
+mod atlas;
+mod check;
+mod cli;
+mod delivery;
+mod detects;
+mod direction;
+mod findings;
+mod machine;
+mod orc;
+mod privilege;
+mod scenarios;
+mod seams;
+mod sframe;
+mod sframe_encode;
+mod tidy;
+mod truth;
+mod whole_run;
