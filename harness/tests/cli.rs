@@ -330,7 +330,7 @@ fn bad_scenarios_are_refused_with_file_and_line() {
         (
             "range",
             "guest = \"leaf\"\n[[known]]\nunwinder = \"frame-record\"\nat = \"leaf..caller\"\nverdict = \"~\"\nbecause = \"no\"\n",
-            &["inside one function"],
+            &["within one function"],
         ),
         ("mod32", "guest = \"leaf\"\n[[variant]]\nname = \"a\"\ncfa-mod32 = 8\n", &["cfa-mod32"]),
         ("stacks", "guest = \"leaf\"\n[[variant]]\nname = \"a\"\nstacks = [\"irq\"]\n", &["declares [\"task\"]"]),

@@ -1,4 +1,4 @@
-//! Subjects: whatever can be judged. A subject is asked for a trace at a point and streams its entries. Only [`kunwind`] knows
+//! Subjects: whatever can be judged. A subject is asked for a trace at a point and streams its entries. Only `kunwind` knows
 //! how one kind of subject walks.
 
 mod kunwind;
