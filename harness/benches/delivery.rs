@@ -1,5 +1,5 @@
-//! What a delivered exception costs: with walks and verdicts, and bare (delivered, handled, returned and compared, with nobody
-//! walking), and against the naive way of running the guest from its entry once for each point.
+//! What a delivered exception costs: with walks and verdicts, and bare (delivered, handled, returned and compared, without walks),
+//! and compared with the naive method of running the guest from its entry once for each point.
 //!
 //! `cargo bench --bench delivery` prints divan's table of whole runs, and then microseconds for each point from the same samples,
 //! without setting up engines (the fastest, because on a shared machine all noise is slowness), with the ratios that mean
@@ -19,7 +19,7 @@ use unwind_harness::suite::Job;
 /// How the points of a scenario are gone through.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Way {
-    /// One run; exceptions are delivered, and nobody walks.
+    /// One run; exceptions are delivered, without walks.
     Bare,
     /// One run; every subject walks twice at every point, and is judged.
     Judged,
@@ -85,7 +85,7 @@ fn delivery(bencher: Bencher<'_, '_>, case: &Case) {
             Way::Naive => job.timed(&all).and_then(|(_, time)| Ok(time + job.timed_undisturbed()? * points as u32 / 2)),
         };
         let each = time.expect("the guest runs").as_secs_f64() * 1e6 / points as f64;
-        let mut fastest = FASTEST.lock().expect("nobody panics");
+        let mut fastest = FASTEST.lock().expect("no thread panics");
         let entry = fastest.entry(*case).or_insert((each, points));
         entry.0 = entry.0.min(each);
     });
@@ -93,7 +93,7 @@ fn delivery(bencher: Bencher<'_, '_>, case: &Case) {
 
 fn main() {
     divan::main();
-    let fastest = FASTEST.lock().expect("nobody panics");
+    let fastest = FASTEST.lock().expect("no thread panics");
     if fastest.is_empty() {
         return; // listing or testing
     }

@@ -24,11 +24,11 @@ use unwind_harness::subject::{KunwindSubject, Subject};
 /// How a run is watched.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Watch {
-    /// By nothing.
+    /// Without a hook.
     NoHook,
     /// By a hook that returns at once.
     EmptyHook,
-    /// The oracle follows; nobody walks.
+    /// By the oracle, without walks.
     Probe,
     /// Every point is walked along its frame records and judged.
     Judged,
@@ -138,14 +138,14 @@ fn points(bencher: Bencher<'_, '_>, case: &Case) {
     bencher.counter(ItemsCount::new(executed)).bench_local(|| {
         let (time, _) = run(&program, Some(&subject), case.watch);
         let each = time.as_nanos() as f64 / executed as f64;
-        let mut fastest = FASTEST.lock().expect("nobody panics");
+        let mut fastest = FASTEST.lock().expect("no thread panics");
         fastest.entry(*case).and_modify(|known| *known = known.min(each)).or_insert(each);
     });
 }
 
 fn main() {
     divan::main();
-    let fastest = FASTEST.lock().expect("nobody panics");
+    let fastest = FASTEST.lock().expect("no thread panics");
     if fastest.is_empty() {
         return; // listing or testing
     }

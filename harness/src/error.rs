@@ -65,7 +65,7 @@ pub enum Error {
     /// The emulator refused a request of the harness.
     #[error("emulator: {doing}: {reason}")]
     Emulator {
-        /// What the harness asked for.
+        /// The request.
         doing: &'static str,
         /// Unicorn's answer.
         reason: String,

@@ -50,7 +50,7 @@ impl std::fmt::Display for PointName {
     }
 }
 
-/// Waits for one point of an experiment and writes down all that can be said of it.
+/// Waits for one point of an experiment and describes it in full.
 #[derive(Debug)]
 pub struct Explainer<'p> {
     program: &'p Program,
@@ -76,7 +76,7 @@ impl<'p> Explainer<'p> {
         Ok(Self { program, judge, address, visit: point.visit, text: String::new() })
     }
 
-    /// What has been written; nothing if the point never came.
+    /// The description; `None` if the guest never arrived at the point.
     #[must_use]
     pub fn finish(self) -> Option<String> {
         (!self.text.is_empty()).then_some(self.text)
@@ -128,7 +128,7 @@ impl<'p> Explainer<'p> {
         }
     }
 
-    /// What the walk reads differently than it is.
+    /// The damaged words, which the walk reads differently.
     fn damage(&mut self, target: &GuestTarget<'_>) {
         let layout = &self.program.layout;
         for (address, value) in target.changed {
@@ -154,7 +154,7 @@ impl<'p> Explainer<'p> {
         };
         let (verdict, walk) = self.judge.walk(column.subject, &question, truth, &mut |entry| {
             let _ = write!(entries, "  {number:>3}  {:<28} {}", guest.symbols.name_of(entry.pc), entry.source);
-            // A start may know all registers, and those of the machine are printed already.
+            // Only these: the start may know all registers, which are printed already.
             for register in [Some(abi.fp), abi.ra, Some(abi.sp)].into_iter().flatten() {
                 if let Some(value) = entry.regs.get(register) {
                     let _ = write!(entries, "  {}={}", abi.register_name(register), layout.name(value));

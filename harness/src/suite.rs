@@ -1,5 +1,5 @@
-//! Jobs: each variant of each scenario, interrupted in each way, on as many threads as there are; the recording is the same for any
-//! number of them.
+//! Jobs: each variant of each scenario with each of its kinds of interruption, on several threads. The recording is the same for
+//! any number of threads.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,7 +22,7 @@ use crate::subject::{self, Subject};
 use crate::trace::log::{Head, Log, LogWriter, Logged, Replay};
 use crate::trace::{Run, Unobserved};
 
-/// One run: which scenario, which of its variants, interrupted how.
+/// One run: a scenario, one of its variants, and a kind of interruption.
 #[derive(Debug, Clone, Copy)]
 pub struct Job<'a> {
     /// The folder with `guests`.
@@ -35,18 +35,18 @@ pub struct Job<'a> {
     pub kind: Interruption,
 }
 
-/// What came of a job.
+/// The result of a job.
 #[derive(Debug)]
 pub struct Done {
-    /// What was found.
+    /// The recorded section.
     pub section: Section,
-    /// The point that was asked for, explained in full.
+    /// The explanation of the wanted point.
     pub explained: Option<String>,
-    /// How long the run took, without setting anything up.
+    /// How long the run took, without its setup.
     pub ran_for: Duration,
 }
 
-/// The subjects of a CPU that were asked for.
+/// The selected subjects of a CPU.
 pub type Subjects = Vec<Box<dyn Subject + Send>>;
 
 impl Job<'_> {
@@ -54,7 +54,7 @@ impl Job<'_> {
     ///
     /// # Errors
     ///
-    /// Whatever keeps the guest from being loaded or from running to its end. A void run is not an error but a section that
+    /// Whatever prevents the guest from being loaded or from running to its end. A void run is not an error but a section that
     /// says so.
     pub fn run(self, subjects: &[Box<dyn Subject + Send>]) -> Result<Section, Error> {
         self.run_with(subjects, Witnesses::default())
@@ -69,7 +69,7 @@ impl Job<'_> {
         Ok(self.execute(subjects, witnesses, None)?.section)
     }
 
-    /// Like [`Job::run`], with the time that the emulator ran, without setting anything up. For benches.
+    /// Like [`Job::run`], with the time that the emulator ran, without setup. For benches.
     ///
     /// # Errors
     ///
@@ -78,8 +78,8 @@ impl Job<'_> {
         self.execute(subjects, Witnesses::default(), None).map(|done| (done.section, done.ran_for))
     }
 
-    /// How long the emulator runs the guest from its entry to its end with an empty observer: the yardstick of the naive way
-    /// to interrupt it, which runs it once for each point.
+    /// How long the emulator runs the guest from entry to end with an empty observer: the baseline of the naive method, which
+    /// runs the guest once for each point.
     ///
     /// # Errors
     ///
@@ -110,7 +110,7 @@ impl Job<'_> {
         Ok(format!("{} {point}\n{verdict}\n{body}", section.title()))
     }
 
-    /// Runs, judges, and writes the run down: the section is what [`judge_log`] makes of the log again.
+    /// Runs, judges, and records the run: [`judge_log`] makes the same section from the log.
     ///
     /// # Errors
     ///
@@ -183,7 +183,7 @@ impl Job<'_> {
             .filter(|subject| subject.about().fits(program, hook.as_ref(), kind.walks_user()))
             .collect();
         let columns = columns(&fitting, kind);
-        // A later arrival than the scenario judges can be asked for; of nested points all are judged as it is.
+        // The wanted point may be a later arrival than the scenario judges; nested points are all judged anyway.
         let wanted = point.filter(|_| kind != Interruption::Nested).map_or(0, |point| point.visit);
         let max_visits = text.max_visits.max(wanted);
         let experiment = Experiment { program, text, kind, columns: &columns, max_visits };
@@ -252,7 +252,7 @@ pub fn machine<'p>(program: &'p Program, text: &Text) -> Result<Machine<'p>, Err
     Ok(machine)
 }
 
-/// The subjects of a CPU, or those of them that were named.
+/// The subjects of a CPU with these names; all of them if there are no names.
 #[must_use]
 pub fn subjects(cpu: &'static Cpu, names: &[String]) -> Subjects {
     let mut subjects = subject::all(cpu);
@@ -263,11 +263,11 @@ pub fn subjects(cpu: &'static Cpu, names: &[String]) -> Subjects {
 /// How a suite is run.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// The unwinders; none: all.
+    /// The unwinders; empty: all.
     pub unwinders: Vec<String>,
-    /// How many runs at a time; without it, as many as there are CPUs.
+    /// How many runs at a time; `None`: as many as there are CPUs.
     pub threads: Option<usize>,
-    /// Whether each run is written down.
+    /// Whether each run is recorded.
     pub log: bool,
 }
 
@@ -319,14 +319,14 @@ pub fn judge_all(logs: &[Log], options: &Options) -> Result<Recording, Error> {
 ///
 /// # Errors
 ///
-/// [`Error::Log`] when the log does not fit what its scenario makes of it, else what keeps its guest from being loaded.
+/// [`Error::Log`] when the log does not match its scenario, else whatever prevents its guest from being loaded.
 pub fn judge_log(log: &Log, unwinders: &[String]) -> Result<Section, Error> {
     let scenario = scenario_of(log)?;
     let misfit = |reason: &str| Error::Log { run: log.head.scenario.clone(), at: 0, reason: reason.to_owned() };
     let variant = scenario.variants().into_iter().find(|variant| variant.name == log.head.variant);
     let variant = variant.ok_or_else(|| misfit("its scenario has no such variant"))?;
     let kind = scenario.text.interrupt.iter().copied().find(|kind| kind.name() == log.head.interrupt);
-    let kind = kind.ok_or_else(|| misfit("its scenario is not interrupted like that"))?;
+    let kind = kind.ok_or_else(|| misfit("its scenario has no such kind of interruption"))?;
     let path = scenario.guest_path(Path::new(""), &variant);
     let guest = Guest::parse(log.head.guest.clone(), &path, &log.head.file, scenario.cpu)?;
     let program = Program::mimic(guest, &variant.stacks, variant.cfa_mod32)?;
@@ -342,8 +342,7 @@ fn scenario_of(log: &Log) -> Result<Scenario, Error> {
     Scenario::parse(&Path::new("scenarios").join(format!("{}.toml", log.head.scenario)), &log.head.source)
 }
 
-/// Holds the sections of each scenario against what it demands. Unless `run_all`, demands on subjects that were not run are passed
-/// over.
+/// Checks the sections of each scenario against its demands. Unless `run_all`, demands on subjects that did not run are ignored.
 fn hold_gates<'s>(scenarios: impl IntoIterator<Item = &'s Scenario>, sections: &mut [Section], run_all: bool) {
     for scenario in scenarios {
         let all: Vec<String> = subject::all(scenario.cpu).iter().map(|subject| subject.about().name.clone()).collect();

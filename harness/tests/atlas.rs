@@ -1,4 +1,5 @@
-//! The atlas: its counters add up, its intervals are its counters, its page holds together, and it says what it was made to say.
+//! The atlas: its counters add up, its intervals match its counters, its page is self-contained, and it shows the windows that it
+//! was made to show.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -72,7 +73,7 @@ fn an_interrupted_callee_of_return_to_handler_hides_the_parent() {
     {
         assert_eq!(count(row(fix, unwinder), "unsound"), 0, "{fix}");
     }
-    // Nothing is lost where the address is restored before the entry is taken off, and every walk is right.
+    // Nothing is lost where the address is restored before the entry is popped, and every walk is right.
     let best = row("F3", "arm64-sframe-detect");
     assert_eq!((count(best, "unrecoverable"), count(best, "recovered")), (0, count(best, "points")));
 }
@@ -90,7 +91,7 @@ fn rows_can_be_asked_for() {
 }
 
 #[test]
-fn the_page_needs_nothing_else_and_every_link_leads_somewhere() {
+fn the_page_is_self_contained_and_every_link_has_a_target() {
     let path = file("page.html");
     let output =
         atlas(&["riscv64/fgraph_voluntary", "x86_64/rethook", "--html", path.to_str().expect("a path of text")]);

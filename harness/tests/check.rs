@@ -93,10 +93,10 @@ fn the_unwind_data_of_another_guest_are_caught() {
 }
 
 #[test]
-fn tables_that_differ_are_told_with_the_place() {
+fn tables_that_differ_are_reported_with_the_place() {
     let scenario = scenario("arm64/leaf");
     let mut guest = load(&scenario);
-    // A section of right rows beside wrong CFI.
+    // A section of right rows, next to wrong CFI.
     let right = Program::mimic(load(&scenario), &[], 0).expect("the guest is good");
     let made = kunwind::sframe::write::from_cfi(
         &kunwind::dwarf::Cfi {
@@ -109,7 +109,7 @@ fn tables_that_differ_are_told_with_the_place() {
         SFrameAbi::of(scenario.cpu.abi).expect("arm64 has an SFrame ABI"),
         kunwind::sframe::write::Placement::Linked(right.guest.segments[0].address),
     )
-    .expect("the CFI can be said in SFrame");
+    .expect("SFrame can represent the CFI");
     guest.unwind.sframe =
         Some(guest::LoadedSection { address: right.guest.segments[0].address, data: made.written.bytes });
     patch(&mut guest, &[0x0e, 0x20], &[0x0e, 0x30]);
@@ -121,7 +121,7 @@ fn tables_that_differ_are_told_with_the_place() {
     assert_eq!(function(&guest, "leaf").agreement, Agreement::Same);
 }
 
-/// Whether a guest is compiled: its file is made of a source in `guests/any`.
+/// Whether a guest is compiled from a C source in `guests/any`.
 fn is_compiled(guest: &Guest) -> bool {
     let (_, name) = guest.name.split_once('/').expect("<cpu>/<stem>");
     let sources = std::fs::read_dir(root().join("guests/any")).expect("the folder is there");
@@ -159,7 +159,7 @@ fn hand_written_rows_are_right_and_those_of_the_compiler_are_not() {
         } else {
             assert_eq!(wrong, [""; 0], "{}", guest.name);
         }
-        // What a table says of a whole function is judged wherever it ran and has a caller.
+        // The rows of a whole function are judged wherever it ran and has a caller.
         for table in guest.functions.iter().flat_map(|function| &function.tables) {
             assert!(
                 Part::ALL
@@ -173,7 +173,7 @@ fn hand_written_rows_are_right_and_those_of_the_compiler_are_not() {
 }
 
 #[test]
-fn a_leaf_is_one_if_its_rows_say_so_and_are_right() {
+fn a_leaf_claim_holds_if_the_rows_are_right() {
     let leaf_of =
         |guest: &Guest, name: &str| function(guest, name).tables.iter().map(|table| table.leaf).collect::<Vec<_>>();
     let annotated = scenario("arm64/leaf_annotated");
@@ -214,7 +214,7 @@ fn what_lies_between_functions_has_no_row() {
     let end = |name| symbols.function_named(name).map(|function| function.address + function.size).expect("a function");
     let literal = address("literal_before_memcpy_leaf");
     assert_eq!(literal + 8, address("memcpy_leaf"), "the literal is the word before the function");
-    assert_eq!(end("checksum_leaf"), address("pool_behind_checksum_leaf"), "the pool begins behind the function");
+    assert_eq!(end("checksum_leaf"), address("pool_behind_checksum_leaf"), "the pool starts after the function");
     let gaps = [literal, literal + 7, address("pool_behind_checksum_leaf"), end("memcmp_leaf"), end("guest_main")];
     let code = [address("memcpy_leaf"), end("memcmp_leaf") - 4, end("checksum_leaf") - 1, end("guest_main") - 4];
     for format in FORMATS {

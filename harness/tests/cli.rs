@@ -73,7 +73,7 @@ fn run_in(folder: &Path, more: &[&str]) -> Output {
 }
 
 #[test]
-fn help_tells_the_exit_status() {
+fn help_lists_the_exit_status() {
     for arguments in [&["--help"][..], &["run", "--help"]] {
         let help = succeeds(arguments);
         for part in ["Exit status", "a run is void", "--json", "--allow-unsound", "--jobs"] {
@@ -83,7 +83,7 @@ fn help_tells_the_exit_status() {
 }
 
 #[test]
-fn one_table_without_colour_when_nobody_looks() {
+fn a_table_that_is_not_printed_to_a_terminal_has_no_colour() {
     let table = succeeds(&["run", "leaf", "late_frame_record", "--unwinder", "frame-record"]);
     assert!(!table.contains('\u{1b}'), "{table}");
     for part in
@@ -112,7 +112,7 @@ fn filters_select() {
 }
 
 #[test]
-fn what_does_not_exist_is_named() {
+fn what_does_not_exist_is_an_error_that_names_it() {
     refused(&["run", "no_such"], &["no scenario matches \"no_such\"", "unwind-harness list"]);
     refused(&["run", "--arch", "mips"], &["mips", "arm64, riscv64, x86_64"]);
     refused(&["run", "--unwinder", "magic"], &["magic", "frame-record"]);
@@ -123,7 +123,7 @@ fn what_does_not_exist_is_named() {
     refused(&["explain", "arm64/leaf", "leaf+0x1"], &["leaf+0x1#1 is not the start of an instruction"]);
     refused(&["explain", "arm64/leaf", "leaf+0xffffffffffffffff"], &["is not the start of an instruction"]);
     refused(&["--arch", "arm64", "list"], &["no scenario matches \"list\""]);
-    refused(&["explain", "arm64/leaf", "leaf", "--interrupt", "irq"], &["not interrupted like that"]);
+    refused(&["explain", "arm64/leaf", "leaf", "--interrupt", "irq"], &["has no such kind of interruption"]);
     refused(&["explain", "arm64/leaf", "leaf#99"], &["arrives 2 times"]);
     refused(&["explain", "arm64/leaf", "leaf#0"], &["counts from 1"]);
     refused(&["explain", "arm64/leaf", "leaf", "--variant", "big"], &["no such variant"]);
@@ -249,27 +249,27 @@ fn a_known_deviation_must_happen_at_both_of_its_ends() {
     for (name, at) in [("known-too-wide", "leaf+0x0..leaf+0x40"), ("known-elsewhere", "caller+0x0")] {
         let output = run_in(&with(name, at), &["--allow-unsound"]);
         assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
-        assert!(stdout(&output).contains("does not happen at both of its ends any more"), "{}", stdout(&output));
+        assert!(stdout(&output).contains("does not happen at both ends of its range"), "{}", stdout(&output));
     }
 }
 
-/// A demand that nothing can meet or break is a typing mistake.
+/// A demand that no walk can meet or break is a typing mistake.
 #[test]
-fn demands_are_never_met_by_nothing() {
+fn a_demand_without_walks_breaks_the_gate() {
     let broken = |name: &str, scenario: &str, says: &str| {
         let output = run_in(&folder(name, scenario), &["--allow-unsound"]);
         assert_eq!(output.status.code(), Some(1), "{name}: {}{}", stdout(&output), stderr(&output));
         assert!(stdout(&output).contains(says), "{name} should say {says:?}: {}", stdout(&output));
     };
     let must = |demand: &str| format!("guest = \"leaf\"\n[must]\n{demand}\n");
-    broken("must-typo", &must("frame-recrod = \"any\""), "is no subject here");
+    broken("must-typo", &must("frame-recrod = \"any\""), "is not a subject here");
     broken("must-absent-typo", &must("frame-recrod = \"absent\""), "no such subject on any CPU");
     broken("must-absent", &must("frame-record = \"absent\""), "it exists on this CPU");
     broken("must-no-walk", &must("arm64-kunwind = \"exact\""), "makes no walk here");
     broken("must-no-start", &must("\"frame-record@task\" = \"any\""), "makes no walk here");
     let known =
         "[[known]]\nunwinder = \"arm64-kunwind\"\nat = \"leaf\"\nverdict = \"~\"\nbecause = \"it never walks\"\n";
-    broken("known-no-walk", &format!("guest = \"leaf\"\n{known}"), "does not happen at both of its ends");
+    broken("known-no-walk", &format!("guest = \"leaf\"\n{known}"), "does not happen at both ends of its range");
 }
 
 #[test]
@@ -303,7 +303,7 @@ fn a_void_run_is_status_3_unless_it_is_meant() {
 }
 
 #[test]
-fn an_activation_that_never_goes_on_must_be_declared() {
+fn an_activation_that_never_resumes_must_be_declared() {
     // Entered in the middle: `leaf` returns to what the harness planted in the link register.
     let entered = folder("entered", "guest = \"leaf\"\nentry = \"leaf\"\n");
     refused(&["--root", entered.to_str().expect("a path of text")], &["guest leaf: execution in unmapped page"]);
@@ -316,7 +316,7 @@ fn bad_scenarios_are_refused_with_file_and_line() {
         ("unknown-key", "guest = \"leaf\"\nflavour = 1\n", &["line 2", "flavour"]),
         ("unknown-kind", "guest = \"leaf\"\ninterrupt = [\"magic\"]\n", &["line 2", "magic", "probe"]),
         ("no-guest", "entry = \"_start\"\n", &["missing field `guest`"]),
-        ("missing-elf", "guest = \"nobody\"\n", &["nobody.elf"]),
+        ("missing-elf", "guest = \"no_such\"\n", &["no_such.elf"]),
         ("entry", "guest = \"leaf\"\nentry = \"nowhere\"\n", &["no symbol `nowhere`"]),
         ("within", "guest = \"leaf\"\nwithin = [\"nowhere\"]\n", &["no symbol `nowhere`"]),
         ("budget", "guest = \"leaf\"\nbudget = 5\n", &["no end within the budget of 5 instructions at"]),
@@ -330,7 +330,7 @@ fn bad_scenarios_are_refused_with_file_and_line() {
         (
             "range",
             "guest = \"leaf\"\n[[known]]\nunwinder = \"frame-record\"\nat = \"leaf..caller\"\nverdict = \"~\"\nbecause = \"no\"\n",
-            &["inside one function"],
+            &["within one function"],
         ),
         ("mod32", "guest = \"leaf\"\n[[variant]]\nname = \"a\"\ncfa-mod32 = 8\n", &["cfa-mod32"]),
         ("stacks", "guest = \"leaf\"\n[[variant]]\nname = \"a\"\nstacks = [\"irq\"]\n", &["declares [\"task\"]"]),

@@ -1,4 +1,4 @@
-//! Delivered exceptions: nothing is left out, and a guest that does not bring everything back voids its run.
+//! Delivered exceptions: no point is left out, and a guest that does not restore everything voids its run.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -33,8 +33,8 @@ fn places(section: &Section, only_points: bool) -> BTreeSet<(String, u64)> {
         .collect()
 }
 
-/// Whatever runs in a function of which anything is interrupted must itself be interrupted: an exception that is lost from
-/// sight leaves the rest of the run without points, and a listing does not tell that from code that never ran.
+/// In a function that is interrupted at all, every instruction that runs must be interrupted: if the harness loses track of an
+/// exception, the rest of the run has no points, and a listing cannot show that as different from code that never ran.
 #[rstest]
 fn every_instruction_that_runs_is_a_point(
     #[values("arm64", "riscv64", "x86_64")] cpu: &str,
@@ -132,9 +132,9 @@ fn flags_that_do_not_come_back_void_the_run() {
     let scenario = Scenario::load(&folder.join("scenarios/arm64/irq_on_task.toml")).expect("the scenario is there");
     let variants = scenario.variants();
     let job = Job { root: &folder, scenario: &scenario, variant: &variants[0], kind: Interruption::Irq };
-    // It goes on in user mode, on another stack: an error of the guest or a void run, but nothing that counts.
+    // The guest continues in user mode, on another stack: that must be an error or a void run.
     if let Ok(section) = job.run(&[]) {
-        assert!(section.void.is_some(), "nobody noticed");
+        assert!(section.void.is_some(), "the run is not void");
     }
 }
 
@@ -171,7 +171,7 @@ fn patched_sdei(name: &str, from: u32, to: impl Fn(u64, &Guest) -> u32) -> Resul
 
 #[test]
 fn a_register_that_the_handler_of_an_event_keeps_voids_the_run() {
-    // ldp x18, x19, [x4, #144]: not among those that the firmware brings back.
+    // ldp x18, x19, [x4, #144]: not among the registers that the firmware restores.
     let section = patched_sdei("event-register", 0xa949_4c92, |_, _| NOP).expect("the guest runs");
     let reason = section.void.expect("the run is void");
     assert!(reason.contains("x19 was"), "{reason}");

@@ -151,7 +151,7 @@ fn a_cfa_that_is_off_by_8() {
 }
 
 #[test]
-fn a_wrong_cfa_behind_right_pcs() {
+fn a_wrong_cfa_with_right_pcs() {
     // As if every arm64 frame ended above its record; those that hold more do not.
     caught(
         &LINKED[..1],
@@ -169,7 +169,7 @@ fn a_wrong_cfa_behind_right_pcs() {
 }
 
 #[test]
-fn a_wrong_frame_pointer_behind_right_pcs() {
+fn a_wrong_frame_pointer_with_right_pcs() {
     caught(
         &LINKED,
         false,
@@ -226,14 +226,14 @@ fn is_outermost(right: &Right, frame: &Frame, mut state: WalkState, target: &dyn
 
 #[test]
 fn a_stale_record() {
-    // Behind the call of `late`, its dead record is still below SP: at the top of its dead frame, on each CPU.
-    let behind_the_call = [
+    // After the call of `late`, its dead record is still below SP: at the top of its dead frame, on each CPU.
+    let after_the_call = [
         ("arm64/late_frame_record", ("caller", 0x14)),
         ("riscv64/late_frame_record", ("caller", 0x14)),
         ("x86_64/late_frame_record", ("caller", 0x13)),
     ];
     caught(
-        &behind_the_call,
+        &after_the_call,
         false,
         |right, frame, state, target| {
             let mut frame = *frame;
@@ -312,7 +312,7 @@ fn a_function_that_was_left_by_a_tail_call() {
 
 #[test]
 fn a_fallback_that_is_not_flagged() {
-    // Frame records in a leaf miss its caller. To try them is fair, if one says so.
+    // A walk by frame records misses a leaf's caller. That is acceptable if the walk flags it.
     let honest: Twist = |right, frame, state, target| {
         state.mark_unreliable();
         right.caller(frame, state, target)

@@ -1,4 +1,4 @@
-//! Dependencies run one way. The order of the modules stands here and nowhere else; the imports are read from the sources.
+//! Dependencies run one way. This is the order of the modules; the imports are read from the sources.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ const ORDER: &[&[&str]] = &[
     &["lib", "main"],
 ];
 
-/// Arrows between modules of one line: what is found about rows is part of the recording.
+/// Arrows between modules of one line: the results about rows are part of the recording.
 const BESIDE: &[(&str, &str)] = &[("rows", "recording")];
 
 fn source() -> PathBuf {

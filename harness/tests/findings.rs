@@ -1,4 +1,4 @@
-//! Every open claim is decided by a scenario, or somebody says why not; and docs/findings.md is what a run says.
+//! Every open claim is decided by a scenario, or has a reason why not; and docs/findings.md is up to date.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -32,7 +32,7 @@ fn every_claim_is_decided_by_the_scenario_that_names_it_or_has_a_reason() {
 }
 
 #[test]
-fn the_page_is_what_a_run_says() {
+fn the_page_is_up_to_date() {
     let report = whole_run::report();
     let claims = Claims::load(root()).expect("the claims load");
     for claim in claims.claim.iter().filter(|claim| claim.by.is_some()) {

@@ -1,4 +1,4 @@
-//! What a guest may not do, and what is no guest: each gives an error that says where and what, and nothing hangs or panics.
+//! What a guest must not do, and what is not a guest: each gives an error that says where and what; nothing hangs or panics.
 
 use std::path::{Path, PathBuf};
 
@@ -76,7 +76,7 @@ fn a_guest_that_goes_wrong_is_stopped(#[case] cpu: &str, #[case] code: &[u8], #[
 }
 
 #[test]
-fn a_run_can_be_broken_off() {
+fn an_observer_can_stop_a_run() {
     for cpu in ALL {
         let guest = Guest::load(&path(cpu.name), cpu).expect("the guest loads");
         let address = guest.function("leaf").expect("a function").address;
@@ -110,7 +110,7 @@ fn a_missing_symbol_is_named(#[case] from: &str, #[case] to: &str) {
         .and_then(|guest| Program::mimic(guest, &[], 0))
         .and_then(|program| Machine::new(&program, "_start", 10_000).map(|_| ()));
     let error = outcome.expect_err("the symbol is missing").to_string();
-    // Without its high word a stack is not declared at all, which is told by what is left of it.
+    // Without its high word a stack is not declared at all, so the error names what is then missing.
     let named = if from == "__stack_task_high" { "__stack_task_low" } else { from };
     assert!(error.starts_with("leaf.elf: no symbol `") && error.contains(named), "{error}");
 }
@@ -118,7 +118,7 @@ fn a_missing_symbol_is_named(#[case] from: &str, #[case] to: &str) {
 #[test]
 fn a_guest_for_another_cpu_is_refused() {
     let error = Guest::load(&path("arm64"), cpu("riscv64")).expect_err("the wrong CPU").to_string();
-    assert!(error.ends_with("leaf.elf: not a guest: it is for arm64, but riscv64 was asked for"), "{error}");
+    assert!(error.ends_with("leaf.elf: not a guest: it is for arm64, not for riscv64"), "{error}");
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn stacks_are_laid_out_in_the_order_asked_for() {
         assert_eq!(program.layout.sp % 32, cfa_mod32);
         for stack in stacks {
             let size = stack.bounds.high - stack.bounds.low;
-            assert_eq!(stack.bounds.low % (2 * size), 0, "one bit of SP tells an overflow");
+            assert_eq!(stack.bounds.low % (2 * size), 0, "one bit of SP shows an overflow");
         }
     }
     for order in [&["irq"][..], &["irq", "task", "task"], &["irq", "tusk"]] {

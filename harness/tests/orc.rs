@@ -1,4 +1,4 @@
-//! The ORC table that is made of a guest's CFI and hints.
+//! The ORC table that is made from a guest's CFI and hints.
 
 use std::path::Path;
 
@@ -25,7 +25,7 @@ const REGS: OrcEntry = OrcEntry { kind: OrcType::Regs, ..IRET };
 const RECORD: OrcEntry = OrcEntry { bp: OrcBase::PrevSp, bp_offset: -16, ..OrcEntry::call(OrcBase::Bp, 16) };
 
 #[test]
-fn hints_speak_where_cfi_do_not_and_the_rest_is_undefined() {
+fn hints_count_where_there_is_no_cfi_and_the_rest_is_undefined() {
     let guest = guest("x86_64", "irq_on_task");
     let tables = Tables::new(&guest, &mimic(&guest)).expect("the guest's unwind data can be read");
     let at = |function, offset| entry(&guest, &tables, function, offset);
@@ -38,7 +38,7 @@ fn hints_speak_where_cfi_do_not_and_the_rest_is_undefined() {
     assert_eq!(at("error_return", 0x10), OrcEntry { sp_offset: -8, ..REGS }, "popped, but still there");
     assert_eq!(at("_start", 0), OrcEntry::END_OF_STACK);
     assert_eq!(at("ret_from_fork_asm", 0), OrcEntry::END_OF_STACK);
-    // CFI: before, with and behind the record of a function.
+    // CFI: before, with and after the record of a function.
     assert_eq!(at("caller", 0), OrcEntry::call(OrcBase::Sp, 8));
     assert_eq!(at("caller", 1), OrcEntry { sp: OrcBase::Sp, ..RECORD });
     assert_eq!(at("caller", 4), RECORD);
@@ -50,7 +50,7 @@ fn hints_speak_where_cfi_do_not_and_the_rest_is_undefined() {
     let last = all.iter().rposition(|entry| *entry == indirect).expect("the switch back");
     assert!(all[first..=last].iter().all(|entry| *entry == indirect));
     assert_eq!((all[first - 1], all[last + 1]), (RECORD, RECORD));
-    // Padding, and what lies behind the last function.
+    // Padding, and what follows the last function.
     assert_eq!(at("idt_irq", guest.function("idt_irq").expect("it is there").size), OrcEntry::UNDEFINED);
     let end = guest.text().map(|text| text.end).max().expect("there is text");
     assert_eq!(tables.orc().expect("a table").lookup(end), Ok(Some(OrcEntry::UNDEFINED)));

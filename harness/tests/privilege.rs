@@ -98,7 +98,7 @@ fn breakpoints_arrive_wherever_interrupts_do() {
     }
 }
 
-/// An NMI finds the entry from user mode with the user's GS base, on the entry stack, with pt_regs in parts.
+/// An NMI can interrupt the entry from user mode with the user's GS base, on the entry stack, with pt_regs incomplete.
 #[test]
 fn nmis_nest_in_the_entry_from_user_mode() {
     let mut scenario = Scenario::load(&root().join("scenarios/x86_64/user_entry.toml")).expect("the scenario is there");
@@ -189,7 +189,7 @@ fn a_deferred_walk_that_is_given_other_registers_voids_the_run() {
 }
 
 #[test]
-fn a_deferred_walk_is_made_only_where_it_was_asked_for_before_it() {
+fn a_deferred_walk_is_made_only_for_earlier_requests() {
     let section = run(root(), "x86_64/syscall", Interruption::Nmi);
     let column = section.columns.iter().position(|column| column.name == "unwind-user").expect("a column");
     let exit = section.functions.iter().find(|function| function.name == "exit_to_user_mode").expect("it runs");
@@ -199,13 +199,13 @@ fn a_deferred_walk_is_made_only_where_it_was_asked_for_before_it() {
         .filter(|line| line.visits > 0)
         .map(|line| (line.offset, !line.runs[column].is_empty()))
         .collect();
-    let call = walks.iter().position(|(_, was_walked)| !was_walked).expect("points behind the walk");
+    let call = walks.iter().position(|(_, was_walked)| !was_walked).expect("points after the walk");
     assert!(call > 0 && walks[..call].iter().all(|(_, was_walked)| *was_walked), "{walks:x?}");
     assert!(walks[call..].iter().all(|(_, was_walked)| !was_walked), "{walks:x?}");
 }
 
 #[test]
-fn of_user_memory_a_kernel_reads_nothing_else() {
+fn a_walk_of_a_user_stack_reads_nothing_else() {
     let path = root().join("scenarios/x86_64/syscall.toml");
     let scenario = Scenario::load(&path).expect("the scenario is there");
     let program = scenario.program(root(), &scenario.variants()[0]).expect("the guest loads");

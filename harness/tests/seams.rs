@@ -39,7 +39,7 @@ fn document(section: &Section) -> String {
 
 // Conventions
 
-/// What arm64's `irq_on_task` means, said in numbers: offsets from the image's base, in the place of labels and data symbols.
+/// The conventions of arm64's `irq_on_task` as numbers: offsets from the image's base, instead of labels and data symbols.
 fn conventions_by_offsets(guest: &Guest, offsets: &BTreeMap<&str, u64>) -> Conventions {
     let base = guest.segments.first().expect("it is loaded").address;
     let at = |name: &str| base + offsets[name];
@@ -115,7 +115,7 @@ fn conventions_need_no_symbols() {
     let base = guest.segments.first().expect("it is loaded").address;
     let offset = |symbol: &str| guest.symbols.address(symbol).unwrap_or_else(|| panic!("{symbol} is there")) - base;
     let mut offsets: BTreeMap<&str, u64> = NAMES.iter().map(|(name, symbol)| (*name, offset(symbol))).collect();
-    // Of a declared stack the two words lie side by side.
+    // The two words of a declared stack are adjacent.
     for name in ["irq", "other", "overflow", "task"] {
         assert_eq!(offset(&format!("__stack_{name}_high")) - offset(&format!("__stack_{name}_low")), 8, "{name}");
     }
@@ -128,7 +128,7 @@ fn conventions_need_no_symbols() {
         u64::from_le_bytes(*word)
     };
     let sizes = ["irq", "other", "overflow", "task"].map(|name| size(&guest, name));
-    // Only the names of functions are left, by which points are called; not those that the harness looks for.
+    // Only the names of functions are left, which name points; not those that the harness looks for.
     let functions = guest.symbols.all().iter().filter(|symbol| symbol.is_function && symbol.size > 0).cloned();
     guest.symbols = Symbols::new(functions.collect());
     assert_eq!(guest.symbols.address("__current"), None);
@@ -163,7 +163,7 @@ fn conventions_need_no_symbols() {
 
 // Subjects
 
-/// A subject that has its answer ready.
+/// A subject with a fixed answer.
 struct Canned {
     about: About,
     /// The return addresses after the start, with their CFAs.
@@ -255,7 +255,7 @@ impl Subject for OwnWalker {
         let program = question.target.program;
         let abi = program.guest.cpu.abi;
         let known = |register| question.regs.get(register).expect("the start knows it");
-        // Its own frame and its entries lie below whatever the interrupted code has on its stack.
+        // Its own frame and its entries are below everything that the interrupted code has on its stack.
         let entries = known(abi.sp).wrapping_sub(1024) & !15;
         let function = program.guest.symbols.address("own_walk").expect("the guest carries it");
         let arguments = [known(abi.fp), entries, MOST as u64];
@@ -295,7 +295,7 @@ fn a_subject_can_be_code_of_the_guest(#[values("arm64", "riscv64", "x86_64")] na
         let kinds = |runs: &[unwind_harness::recording::Run]| -> Vec<String> {
             runs.iter().map(|run| run.verdict.to_string()).collect()
         };
-        // Both follow the same records; only ours knows frame pointers and CFAs, by which it might be found wrong.
+        // Both follow the same records; only ours reports frame pointers and CFAs, which could make its verdict worse.
         assert_eq!(kinds(ours), kinds(its_own), "{}", instruction.text);
         exact += kinds(its_own).iter().filter(|verdict| *verdict == "=").count();
     }
@@ -395,7 +395,7 @@ fn a_log_opens_at_any_point() {
         let (pc, values) = replay.registers();
         let expected = &keep.points[point as usize - 1];
         assert_eq!((pc, values), (expected.0, &*expected.1), "point {point}");
-        // What follows is what follows when nothing was skipped.
+        // The rest is the same as without skipping.
         let mut rest = Keep { registers: RegisterSet::all(scenario.cpu), points: Vec::new() };
         replay.drive(&mut rest).expect("it is whole");
         assert_eq!(rest.points, keep.points[point as usize..], "after point {point}");
@@ -405,7 +405,7 @@ fn a_log_opens_at_any_point() {
 }
 
 #[test]
-fn a_bent_log_is_refused_or_harmless() {
+fn a_corrupt_log_is_refused_or_harmless() {
     let (file, _) = log_of("x86_64/leaf");
     assert!(Log::read_all(b"").is_err() && Log::read_all(b"uwh-log2").is_err());
     for end in (0..file.len()).step_by(file.len() / 200) {

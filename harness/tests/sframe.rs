@@ -97,7 +97,7 @@ fn text_has_every_function_and_row() {
 }
 
 #[test]
-fn json_says_all() {
+fn json_is_complete() {
     let retain = json!({"rule": "retain", "reg": null, "offset": 0, "deref": false});
     let saved = |offset: i64| json!({"rule": "cfa", "reg": null, "offset": offset, "deref": true});
     let row = |start: u32, reg: u8, offset: i64, fp: &Value| {
@@ -125,7 +125,7 @@ fn json_says_all() {
     assert_eq!(signed["functions"][0]["rows"][1]["mangled_ra"], true);
     assert_eq!(document("elf/a06_pauth_b.v3.o")["functions"][0]["pauth_key"], "b");
     assert_eq!(document("elf/s04_regs.v3.o")["functions"][0]["rows"][1]["ra"]["reg"], 17);
-    // There is no data, and that is no error.
+    // There is no data, which is not an error.
     assert_eq!(document("elf/xl_discard.v3.exe"), Value::Null);
 }
 
@@ -181,7 +181,7 @@ fn profiles_differ() {
 }
 
 #[test]
-fn concatenated_sections_are_said_to_be_so() {
+fn concatenated_sections_are_noted() {
     let path = fixture("elf/xl_cat.v2p.exe");
     prints(&["dump", &path], 0, &["another section begins at 0x58", "2 functions"]);
     prints(&["validate", &path], 1, &["second header at 0x58"]);
@@ -189,7 +189,7 @@ fn concatenated_sections_are_said_to_be_so() {
 }
 
 #[test]
-fn what_can_be_read_is_printed_and_the_rest_said() {
+fn what_can_be_read_is_printed_and_the_rest_is_an_error() {
     let broken = fixture("malformed/053_fde_type31.sframe");
     let dump = prints(&["dump", &broken], 1, &["error: this type of function is not supported: func_info2"]);
     assert!(dump.contains("outermost"), "{dump}");

@@ -71,7 +71,7 @@ fn the_oracle_and_the_unwinders_never_meet() {
             for word in ["crate::subject", "crate::verdict", "eh_frame", "sframe", "orc_", ".tables"] {
                 assert!(!line.to_lowercase().contains(word), "{place}");
             }
-            // The ABI is what unwinders go by; of it the oracle may take a register's name for a message.
+            // The ABI is for unwinders; the oracle may use it only for the name of a register in a message.
             assert!(!line.contains(".abi") || line.contains("register_name"), "{place}");
         }
     }
@@ -184,7 +184,7 @@ struct Absent {
 }
 
 #[test]
-fn a_scenario_exists_for_every_cpu_or_somebody_says_why_not() {
+fn a_scenario_exists_for_every_cpu_or_has_a_reason() {
     let absences: Absences = toml::from_str(&read(Path::new("scenarios/ABSENT.toml"))).expect("ABSENT.toml is TOML");
     let mut by_name: BTreeMap<String, Vec<Scenario>> = BTreeMap::new();
     for scenario in load_all(root()).expect("the scenarios load") {
@@ -208,7 +208,7 @@ fn a_scenario_exists_for_every_cpu_or_somebody_says_why_not() {
     }
     for absent in &absences.absent {
         if !by_name.contains_key(&absent.scenario) || cpu::by_name(&absent.cpu).is_none() {
-            problems.push(format!("ABSENT.toml: {}/{} is no scenario anywhere", absent.cpu, absent.scenario));
+            problems.push(format!("ABSENT.toml: {}/{} is not a scenario of any CPU", absent.cpu, absent.scenario));
         }
         if absent.because.trim().is_empty() {
             problems.push(format!("ABSENT.toml: {}/{} lacks its reason", absent.cpu, absent.scenario));

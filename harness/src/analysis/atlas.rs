@@ -1,5 +1,5 @@
-//! The atlas of rewritten return addresses: for each CPU, return_hook, design and unwinder, at which points the original address can
-//! be found, and what the unwinder says there.
+//! The atlas of hooked return addresses: for each CPU, return hook, fix and unwinder, at which points the original address can
+//! be found, and what the unwinder makes of it there.
 
 use std::collections::BTreeMap;
 
@@ -12,15 +12,15 @@ use crate::verdict::{Deviation, Verdict};
 /// What an unwinder does at a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
-    /// It claims to be right, and is not.
+    /// The walk is claimed, but omits or replaces an activation.
     Unsound,
-    /// The address could be found; the walk leaves its owner out, and does not claim to be right.
+    /// The address could be found; the walk omits or replaces an activation, without a claim.
     NotClaimed,
-    /// It says that it may be wrong, or stops.
+    /// The walk flags itself, or stops.
     Flagged,
-    /// It claims to be right, and leaves nothing out, but something in it is false.
+    /// The walk is claimed and omits nothing, but something in it is false.
     Overstated,
-    /// The whole trace is right.
+    /// The whole trace is right, and claimed.
     Recovered,
 }
 
@@ -50,10 +50,10 @@ impl State {
     }
 }
 
-/// Neighbouring instructions at which the same holds.
+/// Neighbouring instructions at which an unwinder fares the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interval {
-    /// The scenario, with its variant.
+    /// The scenario.
     pub scenario: String,
     /// The variant, if it has a name.
     pub variant: Option<String>,
@@ -93,7 +93,7 @@ impl Interval {
         }
     }
 
-    /// The command that tells its first point in full.
+    /// The command that explains its first point in full.
     #[must_use]
     pub fn command(&self) -> String {
         let Self { scenario, function, first, visit, interrupt, .. } = self;
@@ -105,45 +105,45 @@ impl Interval {
     }
 }
 
-/// One CPU, return_hook, design and unwinder.
+/// One CPU, return hook, fix and unwinder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     /// The CPU.
     pub cpu: String,
-    /// Who rewrites.
+    /// The return hook.
     pub return_hook: String,
-    /// The design: that of the guest, with that of the unwinder.
+    /// The fix that the guest's build and the unwinder implement together.
     pub fix: String,
     /// The unwinder.
     pub unwinder: String,
-    /// The unwinder's own design.
+    /// The unwinder's own part of the fix.
     pub unwinder_fix: Fix,
     /// Walks from points at which a return address is displaced, or a trampoline runs.
     pub points: u64,
-    /// Those of them at which no rule can find the address.
+    /// Those of them from points at which no rule can find the address.
     pub unrecoverable: u64,
-    /// By what the unwinder does; they add up to `points`.
+    /// Walks by state; they add up to `points`.
     pub states: BTreeMap<State, u64>,
-    /// Those unsound ones that can really happen.
+    /// The unsound walks from points at which the interruption is not masked.
     pub unsound_reachable: u64,
-    /// Where.
+    /// The instructions, grouped.
     pub intervals: Vec<Interval>,
 }
 
 impl Row {
-    /// The heads of what tells rows apart.
+    /// The heads of the columns that identify a row.
     pub const NAMES: [&'static str; 4] = ["cpu", "return hook", "fix", "unwinder"];
     /// The heads of the counters, in the order of [`Row::counters`].
     pub const COUNTERS: [&'static str; 8] =
         ["points", "unrecoverable", "not_claimed", "flagged", "overstated", "recovered", "unsound", "reachable"];
 
-    /// What tells this row apart.
+    /// What identifies this row.
     #[must_use]
     pub fn names(&self) -> [&str; 4] {
         [&self.cpu, &self.return_hook, &self.fix, &self.unwinder]
     }
 
-    /// The counters: the last two must be 0 for a design that closes its windows.
+    /// The counters. The last two must be 0 for a fix that closes its windows.
     #[must_use]
     pub fn counters(&self) -> [u64; 8] {
         let [not_claimed, flagged, overstated, recovered, unsound] =
@@ -162,17 +162,17 @@ impl Row {
         )
     }
 
-    /// How many walks ended like this.
+    /// How many walks are in this state.
     #[must_use]
     pub fn count(&self, state: State) -> u64 {
         self.states.get(&state).copied().unwrap_or(0)
     }
 }
 
-/// The rows of all scenarios that rewrite return addresses.
+/// The rows of all scenarios with a return hook.
 #[must_use]
 pub fn rows(recording: &Recording) -> Vec<Row> {
-    // In the order of columns. Not all sections have all of them.
+    // In the order of columns; a section may lack some of them.
     let mut names: Vec<&str> = Vec::new();
     for subject in recording.sections.iter().flat_map(|section| &section.columns) {
         if !names.contains(&subject.name.as_str()) {
@@ -215,18 +215,18 @@ pub fn rows(recording: &Recording) -> Vec<Row> {
     rows.into_values().collect()
 }
 
-/// Which return hook a point counts for, by the trampoline that runs or waits. A special case of the scenario, after a comma,
-/// stays.
+/// The return hook for which a point counts: that of the trampoline that runs or waits, with the scenario's special case, which
+/// follows a comma.
 fn hook_of(trampoline_of: Option<&str>, of_scenario: &str) -> String {
     let Some(name) = trampoline_of else { return of_scenario.to_owned() };
     let special_case = of_scenario.split_once(',').map_or("", |(_, special_case)| special_case);
     if special_case.is_empty() { name.to_owned() } else { format!("{name},{special_case}") }
 }
 
-/// Finds, or makes, the row of a return_hook, and does something with it.
+/// Calls a function with the row of a return hook, which it creates if necessary.
 type WithRow<'a> = &'a mut dyn FnMut(&str, &mut dyn FnMut(&mut Row));
 
-/// The intervals that an instruction is part of, in the row of each return_hook.
+/// The intervals that include an instruction, in the row of each return hook.
 type Open = BTreeMap<String, Vec<usize>>;
 
 /// One instruction in one column.
@@ -238,7 +238,7 @@ struct Here<'a> {
 }
 
 impl Here<'_> {
-    /// Adds its points to their rows. `before` are the intervals that the instruction before was part of.
+    /// Adds its points to their rows. `before` are the intervals that include the instruction before.
     fn add(&self, of_scenario: &str, before: &Open, with_row: WithRow<'_>) -> Open {
         let mut here = Open::new();
         for run in self.instruction.runs.get(self.column).into_iter().flatten() {
@@ -266,12 +266,12 @@ impl Here<'_> {
         if state == State::Unsound && run.reachable {
             row.unsound_reachable += piece.walks;
         }
-        let goes_on = |index: &usize| {
+        let is_same = |index: &usize| {
             let interval = &row.intervals[*index];
             (interval.state, interval.lost, interval.reachable) == (state, piece.lost, run.reachable)
                 && interval.places == piece.places
         };
-        let same = open.iter().chain(before).copied().find(goes_on);
+        let same = open.iter().chain(before).copied().find(is_same);
         let index = same.unwrap_or_else(|| {
             row.intervals.push(Interval {
                 scenario: section.scenario.clone(),
@@ -298,7 +298,7 @@ impl Here<'_> {
     }
 }
 
-/// Arrivals of a run at which the address is in the same places; `places` is empty where none is displaced.
+/// Consecutive arrivals at which the address is in the same places; `places` is empty where no address is displaced.
 struct Piece<'i> {
     first: u64,
     walks: u64,

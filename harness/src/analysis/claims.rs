@@ -1,4 +1,4 @@
-//! Open claims (docs/claims.toml) and what a run says of them.
+//! Open claims (docs/claims.toml), and whether a run confirms them.
 
 use std::path::Path;
 
@@ -21,9 +21,9 @@ pub struct Claims {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claim {
-    /// Its name in scenarios.
+    /// Its id in scenarios.
     pub id: String,
-    /// What is claimed.
+    /// The claim, in words.
     pub says: String,
     /// The finding that decides it.
     pub by: Option<By>,
@@ -43,11 +43,11 @@ pub struct By {
     pub interrupt: Interruption,
     /// The subject, with its start: `name@regs`.
     pub unwinder: String,
-    /// In which function.
+    /// The function.
     pub function: String,
-    /// At which offset in it; without it, anywhere.
+    /// The offset in the function; `None`: anywhere.
     pub offset: Option<u64>,
-    /// What.
+    /// The verdict that confirms the claim.
     pub verdict: Verdict,
 }
 
@@ -59,7 +59,7 @@ impl By {
     }
 }
 
-/// What a run says of a claim.
+/// Whether a run confirms a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The finding happened, first at this point.
@@ -84,7 +84,7 @@ impl Claims {
 }
 
 impl Claim {
-    /// What a run says of the claim.
+    /// Whether a run confirms the claim.
     #[must_use]
     pub fn outcome(&self, recording: &Recording) -> Outcome {
         let Some(by) = &self.by else { return Outcome::Undecided(self.undecided.clone().unwrap_or_default()) };

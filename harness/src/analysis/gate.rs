@@ -1,12 +1,12 @@
-//! What a scenario demands, held against what a run found. Accepting a snapshot cannot relax this.
+//! Gate 1: checks what a run found against what its scenario demands. Accepting a snapshot cannot relax this.
 
 use crate::cpu::ALL;
 use crate::recording::{Failure, Finding, Section};
 use crate::scenario::{Interruption, Known, Level, Scenario};
 use crate::verdict::Verdict;
 
-/// Fills in [`Section::failures`] for all sections of one scenario. `known_subjects` are the CPU's; unless all of them were run,
-/// demands on those that were not are passed over.
+/// Fills in [`Section::failures`] for all sections of one scenario. `known_subjects` names the CPU's subjects; unless all of them
+/// ran (`run_all`), demands on those that did not are ignored.
 pub fn check(scenario: &Scenario, sections: &mut [Section], known_subjects: &[String], run_all: bool) {
     let mut used = vec![false; scenario.text.known.len()];
     let mut failures: Vec<Vec<Failure>> =
@@ -25,7 +25,8 @@ pub fn check(scenario: &Scenario, sections: &mut [Section], known_subjects: &[St
     if let Some(first) = failures.first_mut() {
         for (known, used) in scenario.text.known.iter().zip(used) {
             if !label_exists(&known.unwinder) {
-                first.push(Failure::other(format!("[[known]] names {:?}, which is no subject here", known.unwinder)));
+                first
+                    .push(Failure::other(format!("[[known]] names {:?}, which is not a subject here", known.unwinder)));
             } else if (was_run(&known.unwinder) || run_all) && !used && !was_void {
                 first.push(Failure::other(stale(scenario, known)));
             }
@@ -34,21 +35,21 @@ pub fn check(scenario: &Scenario, sections: &mut [Section], known_subjects: &[St
             let exists = label_exists(subject);
             let somewhere = ALL.iter().flat_map(|cpu| crate::subject::all(cpu));
             let message = match level {
-                Level::Absent if exists => Some("is absent, but it exists on this CPU"),
+                Level::Absent if exists => Some("must be absent, but it exists on this CPU"),
                 Level::Absent if !somewhere.into_iter().any(|other| other.about().name == bare(subject)) => {
-                    Some("is absent, but there is no such subject on any CPU")
+                    Some("must be absent, but there is no such subject on any CPU")
                 }
                 Level::Absent => None,
-                _ if !exists => Some("is demanded something of, but is no subject here"),
+                _ if !exists => Some("is not a subject here, so the demand means nothing"),
                 _ if run_all && !was_void && walks(subject) == 0 => {
-                    Some("is demanded something of, but makes no walk here")
+                    Some("makes no walk here, so the demand means nothing")
                 }
                 _ => None,
             };
             first.extend(message.map(|message| Failure::other(format!("[must]: {subject} {message}"))));
         }
         if sections.iter().any(|section| section.points == 0 && section.void.is_none()) {
-            first.push(Failure::other("a run without a single point demands nothing of anybody".to_owned()));
+            first.push(Failure::other("the run has no point, so no demand was tested".to_owned()));
         }
     }
     for (section, failures) in sections.iter_mut().zip(failures) {
@@ -69,14 +70,14 @@ fn of_section(scenario: &Scenario, section: &Section, used: &mut [bool]) -> Vec<
         return vec![Failure::other(format!("the run must be void because of {expected:?}, but: {found}"))];
     }
     if section.void.is_some() {
-        return Vec::new(); // there are no verdicts to hold against a gate; the report says that the run is void
+        return Vec::new(); // a void run has no verdicts to check; the report says that it is void
     }
-    // Of each subject, start and verdict the first finding is told, and how many more there are.
+    // For each subject, start and verdict: the first finding, and how many more there are.
     let mut failures: Vec<((String, Verdict), Failure, usize)> = Vec::new();
     for finding in &section.findings {
         let must = &scenario.text.must;
         let level = must.get(&finding.label()).or_else(|| must.get(&finding.subject)).copied().unwrap_or(Level::Sound);
-        // A finding spans neighbours; [[known]] may end in the middle of it, so each instruction is asked for.
+        // A finding spans neighbours and [[known]] may cover only some of them, so each instruction is checked.
         let offsets = section.offsets(finding);
         let mut first_open = None;
         for offset in offsets {
@@ -95,8 +96,8 @@ fn of_section(scenario: &Scenario, section: &Section, used: &mut [bool]) -> Vec<
         if let Some((_, _, more)) = failures.iter_mut().find(|(key, _, _)| *key == (finding.label(), finding.verdict)) {
             *more += 1;
         } else {
-            let told = told(section, finding, level, offset);
-            failures.push(((finding.label(), finding.verdict), told, 0));
+            let failure = failure(section, finding, level, offset);
+            failures.push(((finding.label(), finding.verdict), failure, 0));
         }
     }
     let level_of = |label: &str, name: &str| {
@@ -105,25 +106,25 @@ fn of_section(scenario: &Scenario, section: &Section, used: &mut [bool]) -> Vec<
     };
     for subject in section.columns.iter().filter(|column| column.reads_outside_stacks > 0) {
         if level_of(&subject.label(), &subject.name) != Level::Any {
-            let told = format!(
-                "{} read outside of the stacks that it was offered, in {} walks",
+            let message = format!(
+                "{} read outside the stacks that it was offered, in {} walks",
                 subject.label(),
                 subject.reads_outside_stacks
             );
-            failures.push(((subject.label(), Verdict::Exact), Failure::other(told), 0));
+            failures.push(((subject.label(), Verdict::Exact), Failure::other(message), 0));
         }
     }
-    let tell = |(_, mut told, more): (_, Failure, usize)| {
+    let with_count = |(_, mut failure, more): (_, Failure, usize)| {
         if more > 0 {
-            told.message += &format!("\n    and {more} more findings of this kind");
+            failure.message += &format!("\n    and {more} more findings of this kind");
         }
-        told
+        failure
     };
-    failures.into_iter().map(tell).collect()
+    failures.into_iter().map(with_count).collect()
 }
 
 /// A finding that a demand does not allow, with the command that shows it.
-fn told(section: &Section, finding: &Finding, level: Level, offset: u64) -> Failure {
+fn failure(section: &Section, finding: &Finding, level: Level, offset: u64) -> Failure {
     let visit = if offset == finding.range.first { finding.first.visit } else { 1 };
     let mut command = format!("{} {}+{offset:#x}#{visit}", section.scenario, finding.range.function);
     if section.interrupt != Interruption::Probe {
@@ -157,7 +158,7 @@ fn covers(known: &Known, section: &Section, finding: &Finding, offset: u64) -> b
         && known.variant.as_ref().is_none_or(|name| section.variant.as_ref() == Some(name))
 }
 
-/// Whether both ends of a known range show the deviation: a range must not be wider than what happens.
+/// Whether the deviation happens at both ends of a known range: a range must not be wider than its deviation.
 fn ends_are_real(known: &Known, section: &Section) -> bool {
     let shows = |offset: u64| {
         section
@@ -170,7 +171,7 @@ fn ends_are_real(known: &Known, section: &Section) -> bool {
 
 fn stale(scenario: &Scenario, known: &Known) -> String {
     format!(
-        "{}: [[known]] {} {} at {}+{:#x}..{}+{:#x} does not happen at both of its ends any more: correct or remove it",
+        "{}: [[known]] {} {} at {}+{:#x}..{}+{:#x} does not happen at both ends of its range: correct or remove it",
         scenario.path.display(),
         known.unwinder,
         known.verdict,

@@ -1,4 +1,4 @@
-//! What follows from recordings: gates, claims, the atlas. Pure functions; nothing in here runs or judges anything.
+//! What follows from recordings: gates, claims, the atlas. Pure functions; nothing here runs or judges anything.
 
 pub mod atlas;
 pub mod claims;

@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
     /// Below each row, print where its walks are not right or no rule can find the address
     #[arg(long)]
     intervals: bool,
-    /// Write the rows to this file, replacing it
+    /// Write the rows as JSON to this file, replacing it
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Write a page with rows, intervals and listings to this file, replacing it
@@ -42,7 +42,7 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, out: &mut dyn Write) -
     let mut scenarios = select(root, &arguments.selection)?;
     scenarios.retain(|scenario| scenario.text.return_hook.is_some());
     if scenarios.is_empty() {
-        return Err(Error::Usage("no scenario that was asked for hooks return addresses".to_owned()));
+        return Err(Error::Usage("none of these scenarios has a return hook".to_owned()));
     }
     let (recording, _) = run_all(root, &scenarios, &Options::default())?;
     let mut rows = rows(&recording);
@@ -53,7 +53,7 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, out: &mut dyn Write) -
     }
     if had_rows && rows.is_empty() {
         return Err(Error::Usage(
-            "the atlas has no such row; without --return-hook, --fix and --unwinder it prints all".to_owned(),
+            "the atlas has no such row; without --return-hook, --fix and --unwinder it prints all rows".to_owned(),
         ));
     }
     if let Some(path) = &arguments.json {

@@ -1,4 +1,4 @@
-//! `check`: rows of unwind data, judged.
+//! `check`: unwind rows, judged.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use crate::{Error, rows};
 pub(crate) struct Arguments {
     #[command(flatten)]
     selection: Selection,
-    /// Write the report to this file, replacing it
+    /// Write the report as JSON to this file, replacing it
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }

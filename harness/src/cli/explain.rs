@@ -52,7 +52,7 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, out: &mut dyn Write) -
     };
     let kind = kind.ok_or_else(|| {
         let names: Vec<_> = scenario.text.interrupt.iter().map(|kind| kind.name()).collect();
-        Error::Usage(format!("{} is not interrupted like that, but by {names:?}", scenario.name))
+        Error::Usage(format!("{} has no such kind of interruption; it has {names:?}", scenario.name))
     })?;
     let text = Job { root, scenario, variant, kind }.explain(&subjects, &arguments.point)?;
     printed(write!(out, "{text}"))?;

@@ -1,4 +1,4 @@
-//! `findings`: what a run says of the open claims.
+//! `findings`: which open claims a run confirms.
 
 use std::io::Write;
 use std::path::Path;

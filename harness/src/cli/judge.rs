@@ -15,7 +15,7 @@ use crate::trace::log::Log;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// What `run --log` wrote
+    /// A file that `run --log` wrote
     #[arg(value_name = "LOG")]
     log: PathBuf,
     /// Only this unwinder (may be repeated)
@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
     /// How many runs at a time [default: the number of CPUs]
     #[arg(long, value_name = "N")]
     jobs: Option<std::num::NonZeroUsize>,
-    /// Write the report to this file, replacing it: it is that of the run
+    /// Write the report as JSON to this file, replacing it: the same document as that of the run
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! The command line: what can be asked, and the exit status of the answer. A file for each command.
+//! The command line: commands, options and exit status. One file for each command.
 
 mod atlas;
 mod check;
@@ -17,7 +17,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{Error, sframe};
 
-/// Interrupts small guests before every instruction and judges stack unwinders against a truth that reads no unwind data.
+/// Interrupts small guests before every instruction and judges stack unwinders by a truth that uses no unwind data.
 ///
 /// Without a command: run everything and print one table.
 #[derive(Debug, Parser)]
@@ -42,7 +42,7 @@ Exit status:
 const CHECK_STATUS: &str = "\
 Exit status:
   0  every wrong row is listed with its reason ([[wrong-rows]] of a scenario)
-  1  one is not, or a listed one is right
+  1  a wrong row is not listed, or a listed function has no wrong rows
   2  wrong usage or input
   3  a run is void: the witnesses of the truth contradict each other";
 
@@ -51,21 +51,21 @@ enum Command {
     /// Run scenarios and print one table
     #[command(after_help = EXIT_STATUS)]
     Run(run::Arguments),
-    /// Judge recorded runs again (`run --log`), without emulation, and print the same table
+    /// Judge the recorded runs of `run --log` again, without emulation, and print the same table
     #[command(after_help = EXIT_STATUS)]
     Judge(judge::Arguments),
-    /// Hold the unwind data of guests against the truth, function by function, without any walk
+    /// Compare the unwind rows of guests with the truth, function by function, without any walk
     #[command(after_help = CHECK_STATUS)]
     Check(check::Arguments),
     /// List the scenarios, their variants and their unwinders
     List(selection::Selection),
-    /// Run what hooks return addresses, and print where the originals can be found and what unwinders make of it
+    /// Run the scenarios with return hooks, and print where the original addresses are and what unwinders make of it
     Atlas(atlas::Arguments),
-    /// Run everything and print what it says of the open claims (docs/claims.toml), as Markdown
+    /// Run everything and print which open claims (docs/claims.toml) it confirms, as Markdown
     Findings,
-    /// Explain one point in full: registers, code, truth, and each walk with the words it read
+    /// Explain one point in full: registers, code, truth, and each walk with the words that it read
     Explain(explain::Arguments),
-    /// Read the SFrame section of a file
+    /// Dump, validate or encode the SFrame section of a file
     Sframe(sframe::Arguments),
 }
 
@@ -79,11 +79,11 @@ pub const USAGE: u8 = 2;
 const VOID: u8 = 3;
 
 impl Cli {
-    /// Does what was asked and gives the exit status. Results go to `out`; progress goes to the terminal, if there is one.
+    /// Executes the command and returns the exit status. Results go to `out`, progress to the terminal, if there is one.
     ///
     /// # Errors
     ///
-    /// Whatever keeps the work from being done; its exit status is [`USAGE`].
+    /// Whatever prevents the work; its exit status is [`USAGE`].
     pub fn execute(&self, out: &mut dyn Write) -> Result<u8, Error> {
         let root = self.root.clone().unwrap_or_else(default_root);
         match &self.command {

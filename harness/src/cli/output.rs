@@ -1,4 +1,4 @@
-//! Files that are written, and the status of a recording.
+//! Output files, and the exit status of a recording.
 
 use std::io::Write;
 use std::path::Path;
@@ -7,8 +7,7 @@ use super::{BROKEN, HOLDS, VOID};
 use crate::Error;
 use crate::recording::Recording;
 
-/// Writes a file when all that it will hold is known: beside its name, and then renamed into place, so that it never is half
-/// written.
+/// Writes a file under a temporary name and renames it into place when it is complete, so that it is never half written.
 pub(super) fn write_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<(), Error> {
     let file_error = |source| Error::File { path: path.to_path_buf(), source };
     let mut document = Vec::new();
@@ -19,7 +18,7 @@ pub(super) fn write_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> std:
     std::fs::rename(&beside, path).map_err(file_error)
 }
 
-/// The exit status that the gates of a recording give.
+/// The exit status, by the gates of a recording.
 pub(super) fn status(recording: &Recording, allow_unsound: bool) -> u8 {
     let mut failures = recording.sections.iter().flat_map(|section| &section.failures);
     if recording.is_void() {

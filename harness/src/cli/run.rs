@@ -23,16 +23,16 @@ pub(crate) struct Arguments {
     /// How many runs at a time [default: the number of CPUs]
     #[arg(long, value_name = "N")]
     jobs: Option<std::num::NonZeroUsize>,
-    /// Write the report to this file, replacing it
+    /// Write the report as JSON to this file, replacing it
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Write the runs down in this file, replacing it: `judge` reads it
+    /// Record the runs in this file, replacing it: `judge` reads it
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
     /// Print the annotated listings before the table
     #[arg(long)]
     listing: bool,
-    /// Let unsound verdicts pass: print them, but do not fail for them
+    /// Print unsound verdicts, but do not fail because of them
     #[arg(long)]
     allow_unsound: bool,
 }

@@ -11,7 +11,7 @@ use crate::{Error, subject};
 /// Which scenarios.
 #[derive(Debug, Args)]
 pub(super) struct Selection {
-    /// Only scenarios whose name contains one of these; a whole name (`arm64/leaf` or `leaf`) selects just that
+    /// Only scenarios whose name contains one of these; a whole name (`arm64/leaf` or `leaf`) selects exactly that
     #[arg(value_name = "FILTER")]
     pub(super) filters: Vec<String>,
     /// Only this CPU: arm64, riscv64 or x86_64
@@ -19,7 +19,7 @@ pub(super) struct Selection {
     pub(super) arch: Option<String>,
 }
 
-/// The scenarios that were asked for; none is an error, because it is a typing mistake.
+/// The selected scenarios. An empty selection is an error, because it is a typing mistake.
 pub(super) fn select(root: &Path, selection: &Selection) -> Result<Vec<Scenario>, Error> {
     let Selection { filters, arch } = selection;
     if let Some(arch) = arch
@@ -47,12 +47,12 @@ pub(super) fn select(root: &Path, selection: &Selection) -> Result<Vec<Scenario>
     let mut keep = keep.into_iter();
     scenarios.retain(|_| keep.next().unwrap_or(false));
     if scenarios.is_empty() {
-        return Err(Error::Usage("no scenario is left".to_owned()));
+        return Err(Error::Usage("no scenario matches".to_owned()));
     }
     Ok(scenarios)
 }
 
-/// Every name must belong to a subject of some CPU.
+/// Checks that every name belongs to a subject of some CPU.
 pub(super) fn require_subjects(names: &[String]) -> Result<(), Error> {
     let subjects = ALL.iter().flat_map(|cpu| subject::all(cpu));
     let mut known: Vec<String> = subjects.map(|subject| subject.about().name.clone()).collect();

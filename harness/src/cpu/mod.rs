@@ -33,7 +33,7 @@ pub struct Cpu {
     pub callee_saved: &'static [Register],
     /// Where a call leaves the return address.
     pub linkage: Linkage,
-    /// The registers of a function's first integer arguments.
+    /// The registers of a function's first integer arguments, in order.
     pub arguments: &'static [Register],
     /// The register of a function's integer result.
     pub result: Register,

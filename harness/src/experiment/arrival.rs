@@ -35,7 +35,7 @@ enum Place {
 /// A point: one arrival at an instruction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arrival {
-    /// The index of its instruction in [`Sites`].
+    /// The index of its instruction among the sites.
     pub site: usize,
     /// The instruction's address.
     pub pc: u64,

@@ -83,7 +83,7 @@ fn start(program: &Program, at: &Point<'_>, entry: &Truth) -> Result<(CodeAddres
     let mut live = Regs::none();
     at.read(&RegisterSet::new(cpu, [cpu.arguments[0]]), &mut live);
     let address = live.get(cpu.arguments[0]).unwrap_or_default();
-    let (pc, regs) = saved(program, at.memory, address).ok_or("walk_user was given no pt_regs")?;
+    let (pc, regs) = saved(program, at.memory, address).ok_or("the marker walk_user was given no pt_regs")?;
     let left = entry.activations().next().map(|activation| (activation.resume, activation.cfa));
     if left != Some((pc, regs.get(cpu.sp).unwrap_or_default())) {
         return Err("the pt_regs that walk_user was given do not hold the user's pc and SP".to_owned());
@@ -96,10 +96,9 @@ fn start(program: &Program, at: &Point<'_>, entry: &Truth) -> Result<(CodeAddres
 /// ```text
 ///              | the interrupted stack |
 ///   SP at the  +-----------------------+   entry code builds pt_regs here, or at the top of another stack
-///   exception  | ...                   |
-///              | pc                    |   address + layout.pc
-///              | ...                   |
-///              | registers             |   address + offset of each (layout.registers)
+///   exception  |                       |
+///              | pc and registers      |   each at address + its offset in `layout` (kunwind's abi/<cpu>)
+///              |                       |
 ///   address -> +-----------------------+
 /// ```
 pub(super) fn saved(program: &Program, memory: &dyn Memory, address: u64) -> Option<(u64, Regs)> {

@@ -41,7 +41,7 @@ pub(super) fn parse(name: String, path: &Path, data: &[u8], cpu: &'static Cpu) -
     if machine != cpu.elf_machine {
         let is = cpu::ALL.iter().find(|other| other.elf_machine == machine);
         let is = is.map_or_else(|| format!("e_machine {machine}"), |other| other.name.to_owned());
-        return Err(format!("it is for {is}, but {} was asked for", cpu.name));
+        return Err(format!("it is for {is}, not for {}", cpu.name));
     }
     if header.e_type(endian) != elf::ET_EXEC {
         return Err(format!("e_type is {}, not ET_EXEC: link it to fixed addresses", header.e_type(endian).0));

@@ -30,7 +30,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Lays out the stacks that a guest declares: in the order asked for (low to high), or by name.
+    /// Lays out the stacks that a guest declares: in this order (low to high), or by name if it is empty.
     ///
     /// Each stack is aligned to twice its size, as in kernels with VMAP_STACK, so that one bit of SP shows an overflow. The
     /// gaps between stacks belong to none of them.

@@ -30,7 +30,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Loads a guest of this repository, whose conventions are those of [`conventions::mimic`].
+    /// Loads a guest of this repository, whose conventions are those of [`conventions::mimic()`].
     ///
     /// # Errors
     ///

@@ -125,14 +125,14 @@ impl DwarfTable {
 
 impl Table for DwarfTable {
     fn entry(&self, pc: u64) -> Result<Option<Entry>, WalkError> {
-        let behind = self.functions.partition_point(|function| function.start <= pc);
-        let Some(function) = self.functions[..behind].last() else { return Ok(None) };
+        let after = self.functions.partition_point(|function| function.start <= pc);
+        let Some(function) = self.functions[..after].last() else { return Ok(None) };
         let offset = pc - function.start;
         if offset >= function.size {
             return Ok(None);
         }
-        let behind = function.rows.partition_point(|(start, _)| *start <= offset);
-        match function.rows[..behind].last() {
+        let after = function.rows.partition_point(|(start, _)| *start <= offset);
+        match function.rows[..after].last() {
             Some((_, entry)) => entry.map(Some).map_err(|_| WalkError::Unrepresentable(pc)),
             None => Ok(Some(Entry::NoRow { signal: false })),
         }

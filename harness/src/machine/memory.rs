@@ -76,7 +76,7 @@ impl GuestMemory {
         Self { regions, guards: Vec::new(), writes: RefCell::default() }
     }
 
-    /// A copy of a guest's memory, wherever that is.
+    /// A copy of a guest's memory, whatever holds it.
     pub(super) fn copy(guest: &Guest, from: &dyn Memory) -> Self {
         let mut segments = guest.segments.clone();
         for segment in &mut segments {
@@ -93,13 +93,13 @@ impl GuestMemory {
         Self { regions, guards: Vec::new(), writes: RefCell::default() }
     }
 
-    /// Restores bytes that were there before.
+    /// Restores bytes that were overwritten.
     pub(super) fn restore(&self, address: u64, bytes: &[u8]) {
         if let Some((region, offset)) =
             self.regions.iter().find_map(|region| Some((region, region.offset(address, bytes.len())?)))
         {
             // SAFETY: the bytes are inside the allocation, which Rust code reaches only through raw pointers, and both engines
-            // over it stand still.
+            // over it are stopped.
             unsafe { region.bytes.add(offset).copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len()) };
         }
     }

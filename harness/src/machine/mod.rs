@@ -171,8 +171,8 @@ impl<'g> Machine<'g> {
     ///
     /// [`Error::Emulator`] when Unicorn refuses a request or the guest does not end well.
     pub fn run_unwatched(&mut self, empty_hook: bool) -> Result<std::time::Duration, Error> {
-        let mut nobody = Unobserved;
-        let context = self.context(&mut nobody, u64::MAX);
+        let mut unobserved = Unobserved;
+        let context = self.context(&mut unobserved, u64::MAX);
         let mut engine = self.engine(context)?;
         if empty_hook {
             engine.add_code_hook(1, 0, |_, _, _| ()).map_err(|error| refused("add the code hook", error))?;

@@ -1,5 +1,5 @@
-//! A second engine over the memory of a guest that stands still: code of the guest itself is run there, an unwinder for example,
-//! and whatever it writes is undone.
+//! A second engine over the memory of a stopped guest. It runs the guest's own code, an unwinder for example, and undoes whatever
+//! that code writes.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -14,14 +14,14 @@ use crate::guest::conventions::Vectors;
 use crate::guest::{Program, layout};
 use crate::trace::{Memory, Unobserved};
 
-/// A call of a guest's function, by the CPU's procedure call standard.
+/// A call of a guest function, by the CPU's procedure call standard.
 #[derive(Debug, Clone, Copy)]
 pub struct Call<'a> {
     /// Its address.
     pub function: u64,
-    /// Integer arguments; as many as [`crate::cpu::Cpu::arguments`] has registers.
+    /// Integer arguments, at most as many as [`crate::cpu::Cpu::arguments`] has registers.
     pub arguments: &'a [u64],
-    /// From here down it may use the stack, which must be mapped.
+    /// SP at the call: the function may use the stack below it, which must be mapped.
     pub sp: u64,
     /// How many instructions it may execute.
     pub budget: usize,
@@ -30,13 +30,13 @@ pub struct Call<'a> {
 /// What a store has overwritten: address and bytes.
 type Journal = Rc<RefCell<Vec<(u64, Vec<u8>)>>>;
 
-/// Calls a function of the guest, gives what it returns, and what it has left at `result` (address, how many words) before its
-/// writes are undone. Where `memory` is a machine's, the engine shares its pages; otherwise it has a copy.
+/// Calls a guest function. Returns its result, and the words that it left at `result` (address, count) before its writes are
+/// undone. If `memory` is a machine's, the engine shares its pages; otherwise it works on a copy.
 ///
 /// # Errors
 ///
-/// [`Error::Run`] when the function does what no guest may do, or exhausts its budget, with the instruction at which it stood;
-/// [`Error::Emulator`] when Unicorn refuses a request.
+/// [`Error::Run`] when the function does what a guest must not do, or exhausts its budget, with the instruction at which it
+/// stopped; [`Error::Emulator`] when Unicorn refuses a request.
 pub fn call(
     program: &Program,
     memory: &dyn Memory,
@@ -60,16 +60,16 @@ pub fn call(
     ended.map(|returned| (returned, words))
 }
 
-/// Runs the function; the journal has what it overwrites.
+/// Runs the function and records in the journal what it overwrites.
 fn execute(program: &Program, memory: &GuestMemory, call: Call<'_>, journal: &Journal) -> Result<u64, Error> {
     let cpu = program.guest.cpu;
     let core = super::core::of(cpu);
     let missing = || program.guest.missing("__sentinel", "a call returns there");
     let sentinel = program.conventions.sentinel.ok_or_else(missing)?;
-    let mut nobody = Unobserved;
+    let mut unobserved = Unobserved;
     let vectors = Vectors::default();
     let context = Context {
-        observer: &mut nobody,
+        observer: &mut unobserved,
         memory,
         previous: None,
         cpu,

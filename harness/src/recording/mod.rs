@@ -1,6 +1,6 @@
-//! What was found: the one document. A run's verdicts, the walks of its findings, gates, rows of unwind data. Plain data: gates,
-//! claims, the atlas and every report are functions of it, and need neither guest nor emulator. As JSON it is schema 2
-//! (docs/report.md).
+//! The Recording: the one document of everything that was found. It holds a run's verdicts, the walks of its findings, gates,
+//! and rows of unwind data. It is plain data: gates, claims, the atlas and every report are functions of it, and need neither
+//! guest nor emulator. As JSON it is schema 2 (docs/report.md).
 
 mod recorder;
 pub mod rows;
@@ -18,7 +18,7 @@ pub use recorder::Recorder;
 /// The version of the JSON form.
 pub const SCHEMA: u32 = 2;
 
-/// All that was found.
+/// Everything that was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recording {
     /// The version of this form.
@@ -28,10 +28,10 @@ pub struct Recording {
     /// One for each scenario, variant and kind of interruption, in order.
     #[serde(rename = "scenarios")]
     pub sections: Vec<Section>,
-    /// Rows of unwind data, held against the truth; one for each guest that was checked.
+    /// Unwind rows compared with the truth: one entry for each guest that was checked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rows: Vec<rows::GuestRows>,
-    /// Demands on rows that are not met.
+    /// Broken gates on rows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub row_failures: Vec<String>,
     /// Sums over all sections that are not void.
@@ -58,7 +58,7 @@ impl Recording {
         Self { schema: SCHEMA, tool, sections, rows: Vec::new(), row_failures: Vec::new(), totals }
     }
 
-    /// Whether a run is void that is not meant to be.
+    /// Whether a run is void that was not meant to be.
     #[must_use]
     pub fn is_void(&self) -> bool {
         self.sections.iter().any(|section| section.void.is_some() && !section.void_is_meant)
@@ -78,7 +78,7 @@ pub struct Totals {
     pub subjects: Vec<(String, Counters)>,
 }
 
-/// One variant of one scenario, interrupted in one way.
+/// One variant of one scenario, with one kind of interruption.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Section {
     /// `<cpu>/<name>`.
@@ -94,32 +94,32 @@ pub struct Section {
     pub points: u64,
     /// How many instructions had a point.
     pub distinct_pcs: usize,
-    /// Of nested exceptions: how many outer ones there were, and into how many of them something was nested.
+    /// In a nested run: how many outer exceptions there could have been, and how many were delivered (the rest were folded).
     pub outer: Option<(u64, u64)>,
     /// Activations that never resumed: where they wait, and how many.
     pub unwitnessed: Vec<(String, usize)>,
-    /// Why nothing of this may be believed.
+    /// Why the run is void, if it is. A void run has no valid verdicts.
     pub void: Option<String>,
-    /// Whether the scenario demands that the run be void, for just that reason.
+    /// Whether the scenario demands that the run be void, for this reason.
     pub void_is_meant: bool,
     /// The open claims that the scenario decides.
     pub claims: Vec<String>,
-    /// The return hook at work.
+    /// The return hook, if there is one.
     pub return_hook: Option<ReturnHook>,
     /// For each subject, over all its starts.
     #[serde(with = "text::ordered")]
     pub subjects: Vec<(String, Counters)>,
     /// Each subject from each of its starts, in the order of columns.
     pub columns: Vec<ColumnResult>,
-    /// What is not exact, grouped.
+    /// Every verdict that is not exact, grouped.
     pub findings: Vec<Finding>,
-    /// Which demands of the scenario are not met.
+    /// The scenario's broken gates.
     pub failures: Vec<Failure>,
-    /// The listing.
+    /// The annotated disassembly.
     pub functions: Vec<ListedFunction>,
 }
 
-/// Which file a section is about.
+/// The guest of a section.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuestRef {
     /// The file's stem.
@@ -156,17 +156,17 @@ impl Section {
     }
 }
 
-/// A demand that is not met.
+/// A broken gate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// What and where, with the command that shows it.
     pub message: String,
-    /// Whether it is an unsound verdict.
+    /// Whether the verdict is unsound.
     pub is_unsound: bool,
 }
 
 impl Failure {
-    /// A demand that has nothing to do with soundness.
+    /// A broken gate other than an unsound verdict.
     #[must_use]
     pub const fn other(message: String) -> Self {
         Self { message, is_unsound: false }
@@ -180,19 +180,19 @@ pub struct ColumnResult {
     pub name: String,
     /// Where its walks started.
     pub start: Start,
-    /// How its walks claim: soundness means nothing of those that never do.
+    /// How its walks claim; soundness is undefined for walks that never do.
     pub claims: Claims,
     /// Its fix for the windows of `return_to_handler`.
     #[serde(with = "text::fix")]
     pub fix: Fix,
     /// Its verdicts, counted.
     pub counters: Counters,
-    /// How many of its walks read outside of the stacks that they were offered.
+    /// How many of its walks read outside the stacks that they were offered.
     pub reads_outside_stacks: u64,
 }
 
 impl ColumnResult {
-    /// The head of its column: the start is named where there can be more than one.
+    /// The head of its column: the name, with the start unless that is `live`.
     #[must_use]
     pub fn label(&self) -> String {
         label(&self.name, self.start)
@@ -229,15 +229,15 @@ pub struct Counters {
     pub overstated: u64,
     /// `!kind`
     pub unsound: u64,
-    /// The unsound ones at points where the interruption can really arrive. A probe stands for an ideal NMI, which can arrive
+    /// The unsound walks from points where the interruption can really arrive. A probe stands for an ideal NMI, which can arrive
     /// anywhere.
     pub unsound_reachable: u64,
-    /// All walks at points where an interrupt mask keeps the interruption out.
+    /// All walks from points where the interruption is masked.
     pub masked: u64,
 }
 
 impl Counters {
-    /// Counts `walks` walks with this verdict, at points that can really be reached or not.
+    /// Counts `walks` walks with this verdict. `reachable` is false where the interruption is masked.
     pub const fn add(&mut self, verdict: Verdict, reachable: bool, walks: u64) {
         self.walks += walks;
         self.masked += if reachable { 0 } else { walks };
@@ -273,9 +273,9 @@ impl Counters {
 pub struct ListedFunction {
     /// Its name.
     pub name: String,
-    /// The return hook, or the tracer of entries, that puts it between a function and its caller.
+    /// The return hook or entry tracer that puts it between a function and its caller, if one does.
     pub trampoline_of: Option<String>,
-    /// All its instructions, also those that never ran.
+    /// All its instructions, including those that never ran.
     pub instructions: Vec<ListedInstruction>,
 }
 
@@ -291,7 +291,7 @@ pub struct ListedInstruction {
     /// Whether SP and the frame pointer were on different stacks when it was interrupted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub split: bool,
-    /// Where the youngest return address is that is not where a call or an ordinary frame leaves it, by arrival.
+    /// Where the youngest displaced return address is, by arrival.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<Displaced>,
     /// For each column, the verdicts by arrival; empty if no point was judged here.
@@ -300,21 +300,21 @@ pub struct ListedInstruction {
 }
 
 impl ListedInstruction {
-    /// What is known of the displaced return address at an arrival, if there is one.
+    /// The displaced return address at an arrival, if there is one.
     #[must_use]
     pub fn displaced(&self, arrival: u64) -> Option<&Displaced> {
         self.addresses.iter().find(|run| (run.first..=run.last).contains(&arrival))
     }
 }
 
-/// Arrivals in a row at which the youngest displaced return address is in the same places.
+/// Consecutive arrivals at which the youngest displaced return address is in the same places.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Displaced {
     /// The places.
     pub places: String,
-    /// Whether none of them is one that a rule may trust: no unwinder can find the address.
+    /// Whether no rule may trust any of them, so that no unwinder can find the address.
     pub lost: bool,
-    /// Whose trampoline runs, or waits, above the activation whose address it is.
+    /// The hook whose trampoline runs, or waits, younger than the activation to which the address belongs.
     pub trampoline_of: Option<String>,
     /// The first arrival, from 1.
     pub first: u64,
@@ -322,7 +322,7 @@ pub struct Displaced {
     pub last: u64,
 }
 
-/// Arrivals in a row with one verdict.
+/// Consecutive arrivals with one verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Run {
     /// The verdict.
@@ -335,7 +335,7 @@ pub struct Run {
     pub last: u64,
 }
 
-/// Neighbouring instructions with the same verdict of the same subject.
+/// Neighbouring instructions at which walks of one column have the same verdict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// The subject.
@@ -350,11 +350,11 @@ pub struct Finding {
     pub count: u64,
     /// Whether the interruption can really arrive there; if not, it is masked.
     pub reachable: bool,
-    /// The walk that showed it first, at the first instruction.
+    /// The first such walk at the first instruction.
     pub first: FirstWalk,
 }
 
-/// A walk with a verdict that is not exact, beside the truth.
+/// A walk that is not exact, beside the truth.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FirstWalk {
     /// The name of the point.
@@ -372,16 +372,16 @@ pub struct FirstWalk {
 /// A word that a walk read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WordRead {
-    /// How many entries it had shown before.
+    /// How many entries the walk had produced before it read the word.
     pub entries: u64,
-    /// Its address, relative to the top of its stack where it is on one.
+    /// The address, with its distance from the top of its stack where it is on one.
     pub at: String,
-    /// Its value; nothing if it could not be read.
+    /// The value; `None` if the word could not be read.
     pub value: Option<String>,
 }
 
 impl Finding {
-    /// The subject, with its start where there can be more than one.
+    /// The subject, with its start unless that is `live`.
     #[must_use]
     pub fn label(&self) -> String {
         label(&self.subject, self.start)

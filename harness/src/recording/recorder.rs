@@ -15,30 +15,30 @@ use crate::scenario::{Interruption, Range, Scenario, Variant};
 use crate::subject::{Question, Reads};
 use crate::verdict::{Judge, Verdict};
 
-/// What was found at one instruction.
+/// What is recorded at one instruction.
 #[derive(Debug, Clone, Default)]
 struct Record {
     /// Whether SP and the frame pointer were ever on different stacks here.
     split: bool,
-    /// Of the arrivals at which a return address is displaced.
+    /// The arrivals at which a return address is displaced.
     addresses: Vec<Displaced>,
     /// For each column.
     runs: Vec<Vec<Run>>,
 }
 
-/// What sets the walks of a finding apart: the column, the instruction's address, the verdict, whether it is reachable.
+/// What the walks of a finding have in common: the column, the instruction's address, the verdict, whether it is reachable.
 type FindingKey = (usize, u64, Verdict, bool);
 
-/// Judges walks, and records the verdicts. What it keeps grows with the code and with what is found, not with the number of points.
+/// Judges walks and records the verdicts. Its memory grows with the code and the findings, not with the number of points.
 #[derive(Debug)]
 pub struct Recorder<'p> {
     program: &'p Program,
     columns: &'p [Column<'p>],
     judge: Judge<'p>,
-    /// By the place of the instruction among the experiment's sites.
+    /// By the index of the instruction among the experiment's sites.
     records: Vec<Record>,
     firsts: BTreeMap<FindingKey, FirstWalk>,
-    /// For each column, how many walks read outside of the stacks that they were offered.
+    /// For each column, how many walks read outside the stacks that they were offered.
     reads_outside_stacks: Vec<u64>,
 }
 
@@ -64,7 +64,7 @@ impl<'p> Recorder<'p> {
         &mut self.records[site]
     }
 
-    /// Walks again, and keeps what the finding is told by.
+    /// Walks again, and keeps the details for a finding.
     fn first_walk(
         &mut self,
         at: Arrival,
@@ -105,7 +105,7 @@ impl<'p> Recorder<'p> {
     #[must_use]
     pub fn finish(mut self, scenario: &Scenario, variant: &Variant, kind: Interruption, found: &Found) -> Section {
         if let Some(last) = found.sites.len().checked_sub(1) {
-            self.record(last); // those that were no point in the end
+            self.record(last); // for sites whose points were all cancelled
         }
         let columns: Vec<ColumnResult> = self.columns.iter().map(|column| self.column(column)).collect();
         let guest = &self.program.guest;
@@ -183,14 +183,14 @@ impl<'p> Recorder<'p> {
         functions
     }
 
-    /// Groups what is not exact: neighbouring instructions of a function with the same verdict of the same column.
+    /// Groups the verdicts that are not exact: neighbouring instructions of a function with the same verdict in one column.
     fn findings(&self, section: &Section) -> Vec<Finding> {
         let mut findings: Vec<Finding> = Vec::new();
         for (index, column) in section.columns.iter().enumerate() {
             for function in &section.functions {
                 let address =
                     self.program.guest.symbols.function_named(&function.name).map_or(0, |symbol| symbol.address);
-                // Findings that the instruction before was part of, by verdict.
+                // The findings that include the instruction before, by verdict.
                 let mut open: BTreeMap<(Verdict, bool), usize> = BTreeMap::new();
                 for instruction in &function.instructions {
                     let mut still_open = BTreeMap::new();

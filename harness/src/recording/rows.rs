@@ -1,19 +1,19 @@
-//! Unwind rows, held against the truth: what was found.
+//! What `check` found: unwind rows compared with the truth.
 
 use serde::{Deserialize, Serialize};
 
 /// The unwind data of one guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuestRows {
-    /// `<cpu>/<file's stem>`.
+    /// `<cpu>/<stem of the file>`.
     pub name: String,
-    /// The scenario that says how it is entered and where its stacks lie.
+    /// The scenario that says how the guest is entered and where its stacks are.
     pub scenario: String,
-    /// Why nothing of the run may be believed.
+    /// Why the run is void, if it is.
     pub void: Option<String>,
-    /// Whether the scenario says that it must be.
+    /// Whether the scenario demands that it be void, for this reason.
     pub void_is_meant: bool,
-    /// All its functions, by address; none of a void run.
+    /// All its functions, by address; empty for a void run.
     pub functions: Vec<FunctionRows>,
 }
 
@@ -28,30 +28,30 @@ pub struct FunctionRows {
     pub instructions: usize,
     /// How many of them ran.
     pub ran: usize,
-    /// What each table that the guest has says of it.
+    /// The results for each table that the guest has.
     pub tables: Vec<TableResult>,
-    /// Whether the tables say the same.
+    /// Whether the tables agree.
     pub agreement: Agreement,
 }
 
-/// Whether two tables say the same of a function.
+/// Whether the tables agree on a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Agreement {
-    /// There is no instruction of which both say something.
+    /// No instruction is covered by two tables.
     None,
-    /// They do, at every instruction of which both say something.
+    /// They agree at every instruction that two or more of them cover.
     Same,
-    /// They do not, first at this offset.
+    /// They differ, first at this offset.
     Differ(u64),
 }
 
-/// What one table says of a function.
+/// The results for one table and one function.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableResult {
     /// The table's format: `sframe` or `dwarf`.
     pub format: String,
-    /// At how many instructions it says something, whether they ran or not.
+    /// For how many instructions it has a readable row, whether they ran or not.
     pub covered: usize,
     /// The rules for the CFA.
     pub cfa: PartResult,
@@ -59,14 +59,14 @@ pub struct TableResult {
     pub ra: PartResult,
     /// The rules for the frame pointer.
     pub fp: PartResult,
-    /// Whether its rows claim that the function is a leaf, and whether that is so.
+    /// Whether its rows claim that the function is a leaf, and whether that is true.
     pub leaf: Leaf,
-    /// What is wrong, by offset.
+    /// The wrong parts, by offset.
     pub wrong: Vec<Wrong>,
 }
 
 impl TableResult {
-    /// Whether something in it is false.
+    /// Whether any part is wrong.
     #[must_use]
     pub fn is_wrong(&self) -> bool {
         !self.wrong.is_empty()
@@ -82,19 +82,19 @@ impl TableResult {
         }
     }
 
-    /// The first instruction at which something is false.
+    /// The offset of the first instruction at which a part is wrong.
     #[must_use]
     pub fn first_wrong(&self) -> Option<u64> {
         self.wrong.first().map(|wrong| wrong.offset)
     }
 }
 
-/// How one part of a function's rows stands the test.
+/// The results for one part of a function's rows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartResult {
-    /// Instructions that ran, have a row, and a true caller to compare it with.
+    /// Instructions that ran, have a row, and have a true caller to compare it with.
     pub judged: usize,
-    /// Those at which it was right at each arrival.
+    /// Those of them at which it was right at each arrival.
     pub right: usize,
 }
 
@@ -102,11 +102,11 @@ pub struct PartResult {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Part {
-    /// Where the frame begins.
+    /// The rule for the CFA.
     Cfa,
-    /// The place of the return address; or that there is no caller.
+    /// The rule for the return address, or the statement that there is no caller.
     Ra,
-    /// The place of the caller's frame pointer.
+    /// The rule for the caller's frame pointer.
     Fp,
 }
 
@@ -125,28 +125,28 @@ impl Part {
     }
 }
 
-/// A part of a row that is not the truth.
+/// A wrong part of a row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wrong {
     /// The instruction, from the start of its function.
     pub offset: u64,
     /// Which part.
     pub part: Part,
-    /// What it comes to and what it should, at the first arrival where it was wrong.
+    /// What it gives and what it should give, at the first arrival at which it was wrong.
     pub detail: String,
 }
 
-/// Whether a function's rows claim that it is a leaf, and whether that is so.
+/// Whether a function's rows claim that it is a leaf, and whether that is true.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Leaf {
-    /// They claim nothing of the kind.
+    /// They do not claim it.
     NotClaimed,
-    /// They do, and the function never ran.
+    /// They claim it, but the function never ran.
     Untested,
-    /// They do, and at each instruction that ran it was so.
+    /// They claim it, and it was true at each instruction that ran.
     Holds,
-    /// They do, and it is not so: first at this offset.
+    /// They claim it, and it was false, first at this offset.
     Refuted(u64),
 }
 

@@ -1,7 +1,7 @@
-//! How a recording spells what would be bulky as nested objects.
+//! Compact JSON spellings for what would be bulky as nested objects.
 
-/// Verdicts by arrival, as `=@1-4 !skipped@5 ~@6-7m`: a verdict, the arrivals at which it was given, and `m` where the
-/// interruption is masked there. One string for each column.
+/// Verdicts by arrival, as `=@1-4 !skipped@5 ~@6-7m`: a verdict, the arrivals at which it was given, and `m` if the interruption
+/// is masked there. One string for each column.
 pub(super) mod runs {
     use serde::de::Error as _;
     use serde::{Deserialize as _, Deserializer, Serializer};
@@ -35,7 +35,7 @@ pub(super) mod runs {
 
     /// One run.
     fn parse(text: &str) -> Result<Run, String> {
-        let malformed = || format!("{text:?} is no run of verdicts: =@1-4 and !skipped@5m are");
+        let malformed = || format!("{text:?} is not a run of verdicts; runs look like =@1-4 or !skipped@5m");
         let (verdict, arrivals) = text.split_once('@').ok_or_else(malformed)?;
         let (arrivals, reachable) = match arrivals.strip_suffix('m') {
             Some(arrivals) => (arrivals, false),
@@ -52,7 +52,7 @@ pub(super) mod runs {
         use super::parse;
 
         #[test]
-        fn what_is_no_run_is_refused() {
+        fn malformed_runs_are_refused() {
             for text in ["", "=", "=@", "=@x", "=@2-1", "@1", "%@1", "=@1-2-3"] {
                 assert!(parse(text).is_err(), "{text:?}");
             }
@@ -95,7 +95,7 @@ pub(super) mod ordered {
     }
 }
 
-/// The fix that an unwinder belongs to, by its name.
+/// The fix of an unwinder, by name.
 pub(super) mod fix {
     use serde::de::Error as _;
     use serde::{Deserialize as _, Deserializer, Serializer};

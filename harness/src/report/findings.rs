@@ -1,4 +1,4 @@
-//! What a run says of the open questions, as a page for people: docs/findings.md.
+//! What a run found out about the open questions, as a page for people: docs/findings.md.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -27,14 +27,15 @@ pub fn write(recording: &Recording, claims: &Claims, out: &mut dyn Write) -> std
     write_refusals(recording, out)
 }
 
-/// While `return_to_handler` runs, is the original return address anywhere, and who notices? (Thread S2.)
+/// While `return_to_handler` runs, where is the original return address, and which unwinders notice? (Thread S2.)
 fn write_rewritten(recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(out, "## Rewritten return addresses\n")?;
     writeln!(
         out,
-        "Thread S2 asks why other architectures do not suffer from the instructions at which the address that a tracer took off the \
-         stack is nowhere. They have them too; what differs is who notices. Points are walks from interruptions at which such an \
-         address is displaced; docs/atlas.md tells the columns and the designs. The command shows each row's places.\n"
+        "Thread S2 asks why other architectures do not suffer from the transient windows, the instructions at which the address \
+         that a tracer took off the stack is nowhere. They have them too; what differs is which unwinders notice. Points are walks \
+         from interruptions at which such an address is displaced; docs/atlas.md explains the columns and the fixes. The command \
+         shows each row's places.\n"
     )?;
     let rows = atlas::rows(recording);
     let (tracer, others): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.return_hook.starts_with("fgraph"));
@@ -42,23 +43,23 @@ fn write_rewritten(recording: &Recording, out: &mut dyn Write) -> std::io::Resul
     write_rows(&tracer, out)?;
     writeln!(
         out,
-        "The others that put something in the place of a return address, or stand between a function and its caller: what traced \
-         functions call at their entry, rethooks and kretprobes, live patches, generated trampolines.\n"
+        "The other code that replaces a return address, or runs between a function and its caller: what traced functions call at \
+         their entry, rethooks and kretprobes, live patches, generated trampolines.\n"
     )?;
     write_rows(&others, out)
 }
 
-/// One line for each design: on each CPU, the best of the unwinders that are made for it; where there are none, the one that is
-/// unsound most often.
+/// One line for each fix: on each CPU, the best of the unwinders with that fix; where there are none, the one that is unsound
+/// most often.
 fn write_designs(rows: &[&Row], out: &mut dyn Write) -> std::io::Result<()> {
     let rows: Vec<_> = rows.iter().filter(|row| row.return_hook == "fgraph").collect();
     let cpus: BTreeSet<&str> = rows.iter().map(|row| row.cpu.as_str()).collect();
     let fixes: BTreeSet<&str> = rows.iter().map(|row| row.fix.as_str()).collect();
     writeln!(
         out,
-        "In short: with each design the best of the unwinders that are made for it, and where there are none (F0 is what Linux does) \
-         the one that is unsound most often. The share is that of the points from which the whole trace is right and claimed. A \
-         reliable walk that has no unwind rows refuses every exception: what is left to it is tasks that were switched out.\n"
+        "In short: for each fix, the best of the unwinders with that fix; where there are none (F0 is what Linux does), the one \
+         that is unsound most often. The share is that of the points from which the whole trace is right and claimed. A reliable \
+         walk without unwind rows refuses every exception boundary: it can only walk tasks that were switched out.\n"
     )?;
     writeln!(out, "| fix | {} |", Vec::from_iter(cpus.iter().copied()).join(" | "))?;
     writeln!(out, "|---|{}", "---|".repeat(cpus.len()))?;
@@ -78,7 +79,7 @@ fn write_designs(rows: &[&Row], out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(out)
 }
 
-/// How much of a row is right and claimed.
+/// The share of a row's walks that are right and claimed.
 fn share(row: &Row) -> String {
     format!("{:.1} %", 100.0 * row.count(State::Recovered) as f64 / row.points.max(1) as f64)
 }
@@ -137,12 +138,12 @@ fn write_claims(recording: &Recording, claims: &Claims, out: &mut dyn Write) -> 
     Ok(())
 }
 
-/// The instructions at which the two registers are on different stacks, and who survives them.
+/// The instructions at which the two registers are on different stacks, and the verdicts there.
 fn write_split(recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(out, "## SP and the frame pointer on different stacks\n")?;
     writeln!(
         out,
-        "Interrupted there, as `unwind-harness run irq_on_irq_stack --listing` shows it; the worst verdict of each.\n"
+        "The worst verdict of each unwinder when interrupted there; `unwind-harness run irq_on_irq_stack --listing` shows all.\n"
     )?;
     for section in recording.sections.iter().filter(|section| section.scenario.ends_with("/irq_on_irq_stack")) {
         let kinds_of_interest = section.interrupt == Interruption::Irq;
@@ -169,24 +170,24 @@ fn write_split(recording: &Recording, out: &mut dyn Write) -> std::io::Result<()
     Ok(())
 }
 
-/// Who reads what he was not offered.
+/// Which unwinders read outside the stacks that they were offered.
 fn write_reads_outside(recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> {
-    writeln!(out, "## Reads outside of the offered stacks\n")?;
-    let mut nobody = true;
+    writeln!(out, "## Reads outside the offered stacks\n")?;
+    let mut none = true;
     for section in recording.sections.iter().filter(|section| section.void.is_none()) {
         for subject in section.columns.iter().filter(|subject| subject.reads_outside_stacks > 0) {
-            nobody = false;
+            none = false;
             let (label, count) = (subject.label(), subject.reads_outside_stacks);
             writeln!(out, "* {label} in {}: {count} of {} walks", section.title(), subject.counters.walks)?;
         }
     }
-    writeln!(out, "{}", if nobody { "Nobody.\n" } else { "" })
+    writeln!(out, "{}", if none { "None.\n" } else { "" })
 }
 
-/// How often a reliable form refuses where the best-effort form of the same unwinder is right.
+/// How often the reliable form of an unwinder refuses where its best-effort form is right.
 fn write_refusals(recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(out, "## What the reliable forms refuse needlessly\n")?;
-    writeln!(out, "Walks that the best-effort form gets right, and how many of them the reliable form claims.\n")?;
+    writeln!(out, "Walks that the best-effort form gets right, and how many of those the reliable form claims.\n")?;
     writeln!(out, "| unwinder | interruption | start | right | claimed |\n|---|---|---|---:|---:|")?;
     let mut rows: Vec<(String, &'static str, Start, u64, u64)> = Vec::new();
     for section in recording.sections.iter().filter(|section| section.void.is_none()) {
@@ -222,7 +223,7 @@ fn pairs(section: &Section) -> impl Iterator<Item = (usize, usize)> + '_ {
     })
 }
 
-/// How many walks of one column are exact, and how many of those are in the other column too.
+/// How many walks of one column are exact, and how many of those are exact in the other column too.
 fn compare(section: &Section, best_effort: usize, reliable: usize) -> (u64, u64) {
     let mut counts = (0, 0);
     for instruction in section.functions.iter().flat_map(|function| &function.instructions) {

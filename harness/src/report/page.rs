@@ -54,9 +54,9 @@ pub fn write(section: &Section, out: &mut dyn Write) -> std::io::Result<()> {
     Ok(())
 }
 
-/// A column: one subject, from one start or from several that say the same everywhere.
+/// A column: one subject, from one start or from several with the same verdicts everywhere.
 struct Column {
-    /// The first of those that share it, by their index in the section.
+    /// The index in the section of the first start that shares it.
     subject: usize,
     label: String,
     width: usize,
@@ -68,7 +68,7 @@ struct Columns {
     counts: bool,
     text: usize,
     arrivals: usize,
-    /// Of the places of displaced return addresses; 0 if there is no such column.
+    /// The width of the column of displaced return addresses; 0 without one.
     address: usize,
     subjects: Vec<Column>,
 }
@@ -123,7 +123,7 @@ impl Columns {
         Ok(())
     }
 
-    /// Of corrupt stacks there are many to an arrival, in no order that says anything: each cell counts its verdicts.
+    /// For corrupt stacks, where each arrival has many damaged copies in no meaningful order: each cell counts verdicts.
     fn counted(&self, instruction: &ListedInstruction, out: &mut dyn Write) -> std::io::Result<()> {
         let place = format!("  +{:<#6x} {:<width$}", instruction.offset, instruction.text, width = self.text);
         let walks = instruction.runs.iter().flatten().map(|run| run.last).max();
@@ -135,12 +135,12 @@ impl Columns {
         writeln!(out, "{}", line.trim_end())
     }
 
-    /// One line for each stretch of arrivals in which no subject's verdict changes.
+    /// One line for each run of arrivals in which no verdict changes.
     fn instruction(&self, instruction: &ListedInstruction, out: &mut dyn Write) -> std::io::Result<()> {
         let place = format!("  +{:<#6x} {:<width$}", instruction.offset, instruction.text, width = self.text);
         let is_masked =
             |arrival: u64| instruction.runs.iter().filter_map(|runs| at(runs, arrival)).any(|run| !run.reachable);
-        // A new line begins with a verdict, and where a displaced address has moved, or is in its place again.
+        // A new line starts where a verdict changes, and where a displaced address has moved, or is no longer displaced.
         let moves = instruction.addresses.iter().flat_map(|run| [run.first, run.last + 1]);
         let firsts = instruction.runs.iter().flatten().map(|run| run.first);
         let arrivals = instruction.runs.iter().flatten().map(|run| run.last).max().unwrap_or(0);

@@ -11,8 +11,7 @@ const BAD: Style = AnsiColor::Red.on_default().bold();
 const GOOD: Style = AnsiColor::Green.on_default();
 const DIM: Style = Style::new().dimmed();
 
-/// Writes the tables, what is not as the scenarios say, and the totals. Styles are ANSI codes; the caller strips them where
-/// they do not belong.
+/// Writes the tables, the totals and the broken gates. Styles are ANSI codes; the caller strips them where they do not belong.
 ///
 /// # Errors
 ///
@@ -74,8 +73,8 @@ fn write_table(function: &FunctionRows, table: &TableResult, out: &mut dyn Write
     if let Some(offset) = table.first_wrong() {
         let place = format!("{}+{offset:#x}", function.name);
         let here = table.wrong.iter().filter(|wrong| wrong.offset == offset);
-        let told: Vec<String> = here.map(|wrong| format!("{} {}", wrong.part.name(), wrong.detail)).collect();
-        end = format!("{end:<5}  {place}: {}", told.join("; "));
+        let details: Vec<String> = here.map(|wrong| format!("{} {}", wrong.part.name(), wrong.detail)).collect();
+        end = format!("{end:<5}  {place}: {}", details.join("; "));
     }
     writeln!(out, "  {end}")
 }
@@ -95,8 +94,8 @@ fn write_totals(report: &Recording, out: &mut dyn Write) -> std::io::Result<()> 
         let refuted = sum(|table| usize::from(matches!(table.leaf, Leaf::Refuted(_))));
         writeln!(
             out,
-            "{}: {functions} functions, {instructions} instructions; the CFA is right at {right} of {judged} that ran; \
-             {wrong} functions with something wrong; {refuted} of {claims} leaf claims false",
+            "{}: {functions} functions, {instructions} instructions; the CFA is right at {right} of {judged} judged; \
+             {wrong} functions with wrong rows; {refuted} of {claims} leaf claims false",
             format
         )?;
     }

@@ -11,8 +11,7 @@ const BAD: Style = AnsiColor::Red.on_default().bold();
 const GOOD: Style = AnsiColor::Green.on_default();
 const DIM: Style = Style::new().dimmed();
 
-/// Writes the table, the broken demands, and the totals. Styles are written as ANSI codes; the caller strips them where
-/// they do not belong.
+/// Writes the table, the totals and the broken gates. Styles are ANSI codes; the caller strips them where they do not belong.
 ///
 /// # Errors
 ///

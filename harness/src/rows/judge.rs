@@ -1,4 +1,4 @@
-//! One entry of a table at one point, held against the youngest activation.
+//! One entry of a table at one point, compared with the youngest activation.
 
 use kunwind::{Abi, Entry, Error, Found, Slot, Target as _, UnwindRow};
 
@@ -7,12 +7,11 @@ use crate::oracle::Activation;
 use crate::recording::rows::Part;
 use crate::subject::GuestTarget;
 
-/// For each part: nothing if there is nothing to compare, or what is wrong with it.
+/// For each part: `None` if there is nothing to compare it with, else whether it is right, or what is wrong with it.
 pub(super) type Judgement = [Option<Result<(), String>>; Part::ALL.len()];
 
-/// Judges what a table says of the running function. `caller` is the youngest activation; there is none in a function that was
-/// entered by a jump at the bottom of a stack. Of a row there nothing can be said: what it calls the return address is that of
-/// nobody.
+/// Judges a table's entry for the running function. `caller` is the youngest activation; there is none in a function that was
+/// entered by a jump at the base of a stack. A row there cannot be judged: no call left the return address that it names.
 pub(super) fn judge(entry: &Entry, regs: &Regs, target: &GuestTarget<'_>, caller: Option<&Activation>) -> Judgement {
     match (entry, caller) {
         (Entry::Row(row), Some(caller)) => by_row(row, regs, target, caller),
@@ -50,7 +49,7 @@ fn read(slot: Slot, target: &GuestTarget<'_>) -> Result<u64, Error> {
     target.memory.read_u64(slot.address()).ok_or(Error::Unreadable(slot.address()))
 }
 
-/// The value that a rule comes to.
+/// The value that a rule gives.
 fn value(found: Result<Option<Found>, Error>) -> Result<u64, String> {
     match found {
         Ok(Some(found)) => Ok(found.value),
@@ -74,7 +73,7 @@ fn same_ra(
         Ok(found) => found,
         Err(error) => return Some(Err(error)),
     };
-    // A tracer's trampoline stands there: of the place that is as it should be, and the address is somewhere else.
+    // A return hook's trampoline: the rule names the right place, but the original address is elsewhere.
     if target.trampoline(found).is_some_and(|trampoline| trampoline.start == found) {
         return None;
     }
@@ -83,10 +82,10 @@ fn same_ra(
     }
     let symbols = &target.program.guest.symbols;
     let truth = caller.place().name(symbols);
-    // Whatever is no code is poison, or data: its value tells nobody anything.
+    // A value that is not code is poison or data; it would only confuse.
     let found = match symbols.function_at(found.wrapping_sub(1)) {
         Some(_) => symbols.name_of_return(found),
-        None => "no address in a function".to_owned(),
+        None => "not an address in a function".to_owned(),
     };
     Some(Err(format!("is {found}, not {truth}")))
 }

@@ -1,10 +1,10 @@
-//! The claim to be a leaf: rows that say, for a whole function, that it has no frame and calls nothing.
+//! The leaf claim: rows that say, for a whole function, that it has no frame and calls nothing.
 
 use kunwind::{CfaRule, Entry, Rule};
 
 use crate::cpu::{Cpu, Linkage};
 
-/// Whether an entry says what holds at the first instruction of every function: nothing has been pushed or changed.
+/// Whether an entry is the one that is right at the first instruction of every function: nothing has been pushed or changed.
 pub(super) fn is_frameless(entry: Option<&Entry>, cpu: &Cpu) -> bool {
     let linkage = cpu.linkage;
     let pushed = linkage.pushed().cast_signed();

@@ -1,5 +1,5 @@
-//! Unwind rows, held against the truth: each guest runs once, undisturbed, and before each instruction every table is asked for
-//! the way from the running function to its caller. No walk is made, so a wrong row cannot hide behind a right one.
+//! Unwind rows, compared with the truth. Each guest runs once, undisturbed, and before each instruction every table is asked how
+//! to get from the running function to its caller. No walk is made, so a right row cannot make up for a wrong one.
 
 mod judge;
 mod leaf;
@@ -18,7 +18,7 @@ use crate::recording::rows::{GuestRows, TableResult};
 use crate::scenario::{Model, Scenario, Variant};
 use crate::trace::Run as _;
 
-/// The tables that are held against the truth, in the order of reports.
+/// The tables that are compared with the truth, in the order of reports.
 pub const FORMATS: [Format; 2] = [Format::SFrame, Format::Dwarf];
 
 /// One guest, as one scenario runs it.
@@ -28,7 +28,7 @@ struct Job<'a> {
     name: String,
 }
 
-/// The guest of a scenario's variant: `<cpu>/<file's stem>`.
+/// The guest of a scenario's variant: `<cpu>/<stem of the file>`.
 fn name_of(scenario: &Scenario, variant: &Variant) -> String {
     format!("{}/{}", scenario.cpu.name, variant.guest.as_ref().unwrap_or(&scenario.text.guest))
 }
@@ -47,8 +47,8 @@ fn jobs(scenarios: &[Scenario]) -> Vec<Job<'_>> {
     jobs
 }
 
-/// Checks the guests of these scenarios, each once; guests without unwind data are left out. `all` are the scenarios whose
-/// lists of wrong rows excuse a guest.
+/// Checks the guests of these scenarios, each once, but not guests without unwind data. `all` are the scenarios whose
+/// `[[wrong-rows]]` excuse a guest.
 ///
 /// # Errors
 ///
@@ -66,7 +66,7 @@ pub fn run_all(root: &Path, scenarios: &[Scenario], all: &[Scenario]) -> Result<
     Ok(report)
 }
 
-/// Checks the tables of one guest that is ready to run, without a look at any list.
+/// Checks the tables of one guest, without regard to `[[wrong-rows]]`.
 ///
 /// # Errors
 ///
@@ -94,7 +94,7 @@ fn has(scenario: &Scenario, guest: &GuestRows) -> bool {
     scenario.variants().iter().any(|variant| name_of(scenario, variant) == guest.name)
 }
 
-/// Wrong rows of which no scenario of the guest gives the reason.
+/// Wrong rows for which no scenario of the guest gives a reason.
 fn unlisted(report: &Recording, scenarios: &[Scenario]) -> Vec<String> {
     let mut broken = Vec::new();
     for guest in &report.rows {
@@ -106,7 +106,7 @@ fn unlisted(report: &Recording, scenarios: &[Scenario]) -> Vec<String> {
             if let Some((table, offset)) = wrong {
                 let (format, name) = (&table.format, &function.name);
                 broken.push(format!(
-                    "{}: {format} is wrong at {name}+{offset:#x}; mend it, or give the reason in [[wrong-rows]] of {}",
+                    "{}: {format} is wrong at {name}+{offset:#x}; fix it, or give the reason in [[wrong-rows]] of {}",
                     guest.name, guest.scenario
                 ));
             }
@@ -115,7 +115,7 @@ fn unlisted(report: &Recording, scenarios: &[Scenario]) -> Vec<String> {
     broken
 }
 
-/// Lists of rows that are right in every guest of their scenario.
+/// Functions listed in `[[wrong-rows]]` whose rows are right in every guest of the scenario.
 fn stale(report: &Recording, scenarios: &[Scenario]) -> Vec<String> {
     let mut broken = Vec::new();
     for scenario in scenarios {

@@ -1,4 +1,4 @@
-//! One undisturbed run, with every table asked before each instruction.
+//! One undisturbed run in which every table is asked before each instruction.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::scenario::Text;
 use crate::subject::GuestTarget;
 use crate::trace::{Action, Memory, Observer, Point, RegisterSet};
 
-/// What a table says of one instruction, and how it stood the test.
+/// A table's entry for one instruction, and how it was judged.
 #[derive(Debug, Default)]
 struct Asked {
     entry: Option<Entry>,
@@ -43,16 +43,16 @@ struct Site {
     asked: [Asked; FORMATS.len()],
 }
 
-/// Watches a run.
+/// Watches a run and judges rows.
 pub(super) struct Run<'p> {
     program: &'p Program,
     oracle: Oracle<'p>,
-    /// Those that rows speak of.
+    /// The registers that rows name.
     registers: RegisterSet,
-    /// The tasks that there are.
+    /// All tasks.
     tasks: &'p [TaskPlace],
-    /// Functions that the scenario says may be left out because they never go on: live patching has redirected their calls.
-    /// Who called them is the caller.
+    /// Functions that the scenario declares omissible and never to resume, because live patching has redirected their calls.
+    /// The caller is then the function that called them.
     gone: Vec<&'p Symbol>,
     /// By address.
     sites: BTreeMap<u64, Site>,
@@ -86,8 +86,8 @@ impl<'p> Run<'p> {
         }
     }
 
-    /// Whether a switch of tasks is half done: SP is on the stack of a task that is not the running one yet. There is no
-    /// caller then of whom SP and the truth say the same.
+    /// Whether a task switch is half done: SP is already on the stack of a task that is not yet the running one. SP and the
+    /// truth do not belong together then.
     fn is_between_tasks(&self, memory: &dyn Memory, sp: u64) -> bool {
         let read = |address| memory.read_u64(address);
         let others = self.tasks.iter().filter(|task| task.address != self.oracle.task());
@@ -111,7 +111,7 @@ impl<'p> Run<'p> {
     }
 }
 
-/// Whether an entry says anything of its instruction.
+/// Whether an entry describes its instruction.
 fn is_said(entry: &Entry) -> bool {
     !matches!(entry, Entry::NoRow { .. })
 }
@@ -143,12 +143,12 @@ impl Observer for Run<'_> {
             return Action::Continue;
         }
         let live = GuestTarget::new(self.program, at.memory, &self.program.bounds, None);
-        // What waits on the kernel's stack has not called what runs in user mode.
+        // An activation that waits on the kernel's stack has not called what runs in user mode.
         let is_caller = |caller: &&Activation| !at.is_user() || caller.stack == self.program.layout.stack_of(sp);
         let is_gone = |activation: &Activation| {
             // It had pushed nothing yet.
             let is_bare = activation.parent.as_ref().is_some_and(|parent| parent.cfa == activation.cfa);
-            // Or SP has passed the word with its return address, which nobody has returned to.
+            // Or SP is above the word with its return address, to which no one has returned.
             let is_passed = matches!(cpu.linkage, Linkage::Push) && activation.cfa <= sp;
             let waits = activation.place().function(&self.program.guest.symbols);
             (is_bare || is_passed)
@@ -177,7 +177,7 @@ fn function(program: &Program, function: &Symbol, sites: &[(u64, &Site)]) -> Fun
     }
 }
 
-/// What the table of this index says of a function.
+/// The results for the table of this index and one function.
 fn of_table(program: &Program, sites: &[(u64, &Site)], index: usize) -> TableResult {
     let asked = || sites.iter().map(|(offset, site)| (*offset, &site.asked[index]));
     let mut parts = [PartResult::default(); Part::ALL.len()];
@@ -204,7 +204,7 @@ fn of_table(program: &Program, sites: &[(u64, &Site)], index: usize) -> TableRes
     TableResult { format: FORMATS[index].name().to_owned(), covered, cfa, ra, fp, leaf, wrong }
 }
 
-/// Whether all tables say the same of a function, where two or more say something.
+/// Whether all tables agree on a function, at the instructions that two or more of them cover.
 fn agreement(sites: &[(u64, &Site)]) -> Agreement {
     let compared = sites.iter().filter_map(|(offset, site)| {
         let said: Vec<&Entry> = site.asked.iter().filter_map(|asked| asked.entry.as_ref()).collect();

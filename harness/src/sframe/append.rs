@@ -1,8 +1,7 @@
-//! Adds sections to an ELF file, behind everything that is in it.
+//! Adds sections to an ELF file, after everything that it holds.
 //!
-//! No byte of the file moves, so nothing that refers to another place has to be found and changed: only the header does,
-//! which then points to new tables at the end. In a linked file, the new program headers and the section lie in one new
-//! segment, read-only and above all others.
+//! No byte of the file moves, so no reference has to be found and changed, except in the header, which then points to new tables
+//! at the end. In a linked file, the new program headers and the section are in one new segment, read-only and above all others.
 
 use object::elf::{
     self, PF_R, PT_GNU_SFRAME, PT_LOAD, PT_PHDR, ProgramHeader64, Rela64, SHF_ALLOC, SHF_INFO_LINK, SHT_GNU_SFRAME,
@@ -16,7 +15,7 @@ use super::cfi_file::Elf;
 
 /// `sh_addralign` of the section, in bytes.
 const ALIGN: u64 = 8;
-/// How much a file may grow so that the new segment lies as far from its file offset as the first one.
+/// How much a file may grow so that the new segment has the same distance from its file offset as the first one.
 const MAX_GAP: u64 = 16 << 20;
 /// The smallest alignment for the new segment.
 const MIN_PAGE: u64 = 0x1000;
@@ -58,7 +57,7 @@ impl Plan {
         let end = ends.collect::<Option<Vec<_>>>().and_then(|ends| ends.into_iter().max()).ok_or_else(full)?;
         let segment = align(end, page).ok_or_else(full)?;
         let file_end = elf.data.len() as u64;
-        // Old kernels tell a program where its headers are by the distance of the first segment from its file offset.
+        // Old kernels compute AT_PHDR from the distance of the first segment from its file offset.
         let distance = first.p_vaddr(endian).wrapping_sub(first.p_offset(endian));
         let alike = segment.wrapping_sub(distance);
         let offset = if alike >= file_end && alike - file_end <= MAX_GAP {
@@ -95,7 +94,7 @@ impl Plan {
                 *header = segment(PT_PHDR, self.offset, self.segment, self.headers * PROGRAM_HEADER, 8);
             }
         }
-        // Segments to load stand in the order of their addresses.
+        // gABI, chapter 5: loadable segment entries appear in ascending order of p_vaddr.
         let last = headers.iter().rposition(|header| header.p_type(endian) == PT_LOAD).unwrap_or(0);
         headers.insert(last + 1, segment(PT_LOAD, self.offset, self.segment, before + size, self.page));
         headers.push(segment(PT_GNU_SFRAME, self.offset + before, self.address, size, ALIGN));
@@ -174,14 +173,14 @@ impl Output {
         let names_index = names_index as usize;
         let names = sections.get(names_index).ok_or("there is no section with the names of sections")?;
         let names = names.data(elf.endian, elf.data).map_err(|error| format!("the names of sections: {error}"))?;
-        // From there on, numbers of sections have other meanings and counts stand elsewhere.
+        // From there on, section numbers are reserved and counts are stored elsewhere (gABI, SHN_LORESERVE).
         if sections.len() + 2 >= usize::from(elf::SHN_LORESERVE) {
             return Err("too many sections".to_owned());
         }
         Ok(Self { bytes: elf.data.to_vec(), header: *elf.header, names: names.to_vec(), sections, names_index })
     }
 
-    /// Appends bytes, and gives their place.
+    /// Appends bytes and returns their place.
     fn push(&mut self, bytes: &[u8], align: u64) -> u64 {
         self.bytes.resize(self.bytes.len().next_multiple_of(align as usize), 0);
         let offset = self.bytes.len() as u64;
@@ -196,7 +195,7 @@ impl Output {
         at
     }
 
-    /// Adds a section, or puts it in the place of another.
+    /// Adds a section, or replaces another.
     fn add_header(&mut self, slot: Option<usize>, header: SectionHeader64<Endianness>) -> u32 {
         let slot = slot.unwrap_or(self.sections.len());
         match self.sections.get_mut(slot) {

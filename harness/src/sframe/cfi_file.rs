@@ -1,4 +1,4 @@
-//! An ELF file with CFI: what `encode` has to know of it.
+//! An ELF file with CFI, as `encode` needs it.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use object::read::{FileKind, Object as _, SectionIndex};
 
 type Header = FileHeader64<Endianness>;
 
-/// A file whose tables could be read.
+/// A parsed file.
 pub(super) struct Elf<'a> {
     pub(super) data: &'a [u8],
     pub(super) header: &'a Header,
@@ -30,7 +30,7 @@ pub(super) struct OwnedCfi {
     readable: Vec<u8>,
     address: u64,
     columns: Columns,
-    /// Of a relocatable file: the symbols and addends that stand at offsets of the section.
+    /// In a relocatable file: the symbols and addends, by offset in the section.
     targets: BTreeMap<u64, (u32, i64)>,
 }
 
@@ -52,7 +52,7 @@ impl OwnedCfi {
     }
 }
 
-/// Whether a relocation is relative to its place, and how many bytes it fills in; none of a type that CFI does not need.
+/// Whether a relocation is relative to its place, and how many bytes it fills; `None` for a type that CFI does not need.
 fn form(abi: SFrameAbi, r_type: u32) -> Option<(bool, usize)> {
     let is = |number: Option<u32>| number == Some(r_type);
     [8, 4].into_iter().find_map(|size| {
@@ -62,7 +62,7 @@ fn form(abi: SFrameAbi, r_type: u32) -> Option<(bool, usize)> {
 }
 
 impl<'a> Elf<'a> {
-    /// Reads the tables of a file.
+    /// Parses a file.
     pub(super) fn parse(data: &'a [u8]) -> Result<Self, String> {
         match FileKind::parse(data) {
             Ok(FileKind::Elf64) => {}
@@ -90,7 +90,7 @@ impl<'a> Elf<'a> {
         Ok(Self { data, header, endian, segments, sections, abi, symbols })
     }
 
-    /// Whether it is for a linker to finish.
+    /// Whether it is a relocatable file (ET_REL).
     pub(super) fn is_relocatable(&self) -> bool {
         self.header.e_type(self.endian) == elf::ET_REL
     }
@@ -196,7 +196,7 @@ impl<'a> Elf<'a> {
             let value = if is_relative { target.wrapping_sub(place) } else { target };
             let at = usize::try_from(offset).unwrap_or(usize::MAX);
             let Some(field) = cfi.bytes.get_mut(at..at.saturating_add(size)) else {
-                return Err(format!("a relocation of {} lies behind its end", cfi.name));
+                return Err(format!("a relocation of {} is beyond its end", cfi.name));
             };
             if self.abi.is_big_endian() {
                 field.copy_from_slice(&value.to_be_bytes()[8 - size..]);

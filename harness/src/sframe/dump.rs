@@ -8,7 +8,7 @@ use kunwind::{CfaRule, Entry, Register, Rule};
 use super::elf::{Input, Table};
 use super::plural;
 
-/// Writes a section. False when something in it cannot be read; the text says what.
+/// Writes a section. False if part of it cannot be read; the text says which.
 pub(super) fn write(
     input: &Input,
     table: &Table,

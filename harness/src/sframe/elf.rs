@@ -19,9 +19,9 @@ type File<'a> = ElfFile64<'a, Endianness>;
 pub(super) struct Input {
     /// The sections, at least one.
     pub(super) tables: Vec<Table>,
-    /// The addresses of code; none where they are not known.
+    /// The addresses of code; empty where they are unknown.
     pub(super) text: Vec<Range<u64>>,
-    /// The ABI that the file's machine has; nothing where there is no machine, or the format has no ABI for it.
+    /// The ABI of the file's machine; `None` for raw bytes, or if the format has no ABI for the machine.
     pub(super) abi: Option<SFrameAbi>,
     /// Whether it is an object file: its addresses are offsets in sections.
     pub(super) is_relocatable: bool,
@@ -35,18 +35,18 @@ pub(super) struct Table {
     pub(super) name: String,
     /// Its bytes.
     pub(super) data: Vec<u8>,
-    /// Its address; of raw bytes not known.
+    /// Its address; `None` for raw bytes.
     pub(super) address: Option<u64>,
-    /// In object files: the section of code that the start at this offset is an offset in.
+    /// In object files: the code section to which the start at this offset is relative.
     pub(super) targets: BTreeMap<usize, String>,
 }
 
 impl Table {
-    /// The section.
+    /// Parses the section.
     ///
     /// # Errors
     ///
-    /// As `kunwind` says them; an empty section is one.
+    /// Those of `kunwind`; an empty section is an error.
     pub(super) fn section(&self) -> Result<SFrameSection<'_>, kunwind::sframe::Error> {
         match self.address {
             Some(address) => SFrameSection::parse(&self.data, address),
@@ -104,7 +104,7 @@ impl Input {
         if tables.is_empty()
             && let Some(segment) = segment
         {
-            // A file without section headers; the header inside says how much of the segment is meant.
+            // A file without section headers; the SFrame header says how much of the segment is used.
             let bytes = segment.data(endian, data).map_err(|()| "PT_GNU_SFRAME reaches beyond the end of the file")?;
             let name = "PT_GNU_SFRAME".to_owned();
             let address = Some(segment.p_vaddr(endian));
@@ -118,7 +118,7 @@ impl Input {
         Ok(Self { tables, text, abi, is_relocatable, segment_size })
     }
 
-    /// Says what is remarkable about how the file holds a section, and what is behind its data.
+    /// Writes notes on how the file holds a section, and on what follows its data.
     pub(super) fn remarks(
         &self,
         table: &Table,
@@ -141,18 +141,18 @@ impl Input {
         match section.and_then(SFrameSection::tail) {
             Some((offset, true)) => writeln!(
                 out,
-                "{name}: note: another section begins at {offset:#x}: a linker put them one behind the other, and no reader \
-                 gets beyond the first"
+                "{name}: note: another section begins at {offset:#x}: a linker concatenated them, and no reader gets beyond the \
+                 first"
             ),
             Some((offset, false)) => {
-                writeln!(out, "{name}: note: there is unknown data behind the end, at {offset:#x}")
+                writeln!(out, "{name}: note: there is unknown data after the end, at {offset:#x}")
             }
             None => Ok(()),
         }
     }
 }
 
-/// By type, which assemblers set since 2.45, or by name.
+/// By type, which GNU as sets since 2.45, or by name.
 fn is_table<'a>(section: &impl object::ObjectSection<'a>) -> bool {
     let is_typed = matches!(section.flags(), SectionFlags::Elf { sh_type, .. } if sh_type == elf::SHT_GNU_SFRAME);
     is_typed || section.name_bytes() == Ok(b".sframe")
@@ -186,7 +186,7 @@ fn relocate(
     for (offset, relocation) in relocations {
         let RelocationFlags::Elf { r_type } = relocation.flags() else { continue };
         let number = r_type.0;
-        // What the linker dropped.
+        // The linker dropped it.
         if number == 0 {
             continue;
         }

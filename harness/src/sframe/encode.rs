@@ -1,4 +1,4 @@
-//! `sframe encode`: a copy of an ELF file with the section that its CFI gives.
+//! `sframe encode`: copies an ELF file and adds the SFrame section made from its CFI.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ pub(super) struct Arguments {
     /// An ELF file with .eh_frame or .debug_frame: an executable, a shared object, or an object for the linker
     #[arg(value_name = "IN")]
     input: PathBuf,
-    /// Where the copy goes; a file that exists is not overwritten
+    /// Where to write the copy; an existing file is not overwritten
     #[arg(short, long, value_name = "OUT")]
     output: PathBuf,
     /// Replace the .sframe section that the file has
@@ -26,11 +26,11 @@ pub(super) struct Arguments {
     replace: bool,
 }
 
-/// Writes the copy, and says what is in its section and what is not.
+/// Writes the copy, and prints what its section holds and what it cannot hold.
 ///
 /// # Errors
 ///
-/// The file cannot be read, holds nothing to encode, or the copy cannot be written. Nothing is written then.
+/// When the file cannot be read or holds nothing to encode, or the copy cannot be written. Nothing is written then.
 pub(super) fn encode(arguments: &Arguments, out: &mut dyn Write) -> Result<(), Error> {
     let Arguments { input, output, replace } = arguments;
     let file_error = |path: &Path| {
@@ -49,7 +49,7 @@ pub(super) fn encode(arguments: &Arguments, out: &mut dyn Write) -> Result<(), E
     printed(write!(out, "{}: {}", output.display(), encoded.summary))
 }
 
-/// The copy, and what there is to say of it.
+/// The copy, and a summary.
 struct Encoded {
     bytes: Vec<u8>,
     summary: String,
@@ -88,7 +88,7 @@ fn relocatable(elf: &Elf<'_>, owned: &OwnedCfi, made: &FromCfi) -> Result<Vec<u8
     append::relocatable(elf, &made.written.bytes, &starts, elf.symbol_table())
 }
 
-/// What is in the section, and function by function what is not.
+/// What the section holds, and the functions that it cannot hold.
 fn summary(elf: &Elf<'_>, cfi: &str, made: &FromCfi, place: &str) -> String {
     let section = &made.written.bytes;
     let count = |at: usize| {

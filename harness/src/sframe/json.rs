@@ -49,7 +49,7 @@ struct RuleObject {
     deref: bool,
 }
 
-/// The whole section.
+/// The whole section as JSON.
 ///
 /// # Errors
 ///

@@ -1,5 +1,5 @@
-//! `sframe dump`, `sframe validate` and `sframe encode`: what the SFrame section of a file says, whether it follows the rules,
-//! and the section that a file's CFI gives.
+//! `sframe dump`, `sframe validate` and `sframe encode`: print the SFrame section of a file, check it against the rules, and make
+//! one from a file's CFI.
 
 mod append;
 mod cfi_file;
@@ -24,7 +24,7 @@ Exit status:
   1  a function or row cannot be read, or the section is not valid
   2  wrong usage, or a file without an SFrame section that can be read";
 
-/// The arguments behind `sframe`.
+/// The arguments of `sframe`.
 #[derive(Debug, Args)]
 pub struct Arguments {
     #[command(subcommand)]
@@ -38,7 +38,7 @@ enum Command {
     Dump {
         /// An ELF file, or the raw bytes of a section (addresses are distances from its start)
         file: PathBuf,
-        /// One JSON document: docs/sframe.md
+        /// Print one JSON document: docs/sframe.md
         #[arg(long)]
         json: bool,
     },
@@ -47,11 +47,11 @@ enum Command {
     Validate {
         /// An ELF file, or the raw bytes of a section (addresses are distances from its start)
         file: PathBuf,
-        /// Whose rules
+        /// Which rules to check
         #[arg(long, value_enum, default_value_t = ProfileName::Spec)]
         profile: ProfileName,
     },
-    /// Copy an ELF file and add the section (version 3) that its CFI gives, and say what it cannot hold
+    /// Copy an ELF file, add an SFrame section (version 3) made from its CFI, and print what it cannot hold
     Encode(encode::Arguments),
 }
 
@@ -59,9 +59,9 @@ enum Command {
 enum ProfileName {
     /// The specification
     Spec,
-    /// The specification, with notes for what changes nothing
+    /// The specification, with notes instead of errors for what changes no row
     Lenient,
-    /// What the kernel's reader of user space sections takes
+    /// What the kernel's reader of user space sections accepts
     Kernel,
 }
 
@@ -75,16 +75,16 @@ impl ProfileName {
     }
 }
 
-/// All is read, or valid.
+/// Everything could be read, or is valid.
 const GOOD: u8 = 0;
-/// Something cannot be read, or is not valid.
+/// Something could not be read, or is not valid.
 const BAD: u8 = 1;
 
-/// Does what was asked, and gives the exit status.
+/// Executes the command and returns the exit status.
 ///
 /// # Errors
 ///
-/// When the file has no SFrame section that can be read, or cannot be read itself.
+/// When the file cannot be read, or has no readable SFrame section.
 pub fn execute(arguments: &Arguments, out: &mut dyn Write) -> Result<u8, Error> {
     match &arguments.command {
         Command::Dump { file, json: true } => dump_json(file, out),
@@ -98,7 +98,7 @@ fn refuse(path: &Path, reason: String) -> Error {
     Error::Sframe { path: path.to_path_buf(), reason }
 }
 
-/// Parses a section. Nothing when it is empty.
+/// Parses a section. `None` if it is empty.
 fn parse<'a>(path: &Path, input: &Input, table: &'a Table) -> Result<Option<SFrameSection<'a>>, Error> {
     let section = match table.section() {
         Ok(section) => section,
@@ -115,7 +115,7 @@ fn parse<'a>(path: &Path, input: &Input, table: &'a Table) -> Result<Option<SFra
     Ok(Some(section))
 }
 
-/// GNU as 2.41 to 2.44 leaves starts in object files that only its own linker understands.
+/// GNU as 2.41 to 2.44 writes starts into object files that only its own linker understands.
 fn require_meaning(path: &Path, input: &Input, section: &SFrameSection<'_>) -> Result<(), Error> {
     let header = section.header();
     if input.is_relocatable && header.version == Version::V2 && !header.is_pcrel() {

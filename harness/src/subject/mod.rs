@@ -1,4 +1,4 @@
-//! Subjects: whatever can be judged. A subject is asked for a trace at a point and streams its entries. Only [`kunwind`] knows
+//! Subjects: whatever can be judged. A subject is asked for a trace at a point and streams its entries. Only `kunwind` knows
 //! how one kind of subject walks.
 
 mod kunwind;
@@ -96,7 +96,7 @@ pub enum Scope {
     Kernel,
     /// Where the function graph tracer runs in a build with the subject's fix; elsewhere it would behave like its plain form.
     Tracer,
-    /// Where there is no kernel: it knows nothing of exceptions.
+    /// Where there is no kernel: it knows nothing about exceptions.
     Program,
     /// As `Program`, and where a kernel walks user stacks.
     User,

@@ -79,7 +79,7 @@ impl<'a> GuestTarget<'a> {
             && self.program.conventions.scratch.as_ref().is_some_and(|scratch| scratch.contains(&address))
     }
 
-    /// A word that is not simply on a stack, or whose reading is noted, or that reads differently than it is.
+    /// A word outside the stacks, or whose read is recorded, or that reads differently.
     #[cold]
     fn read_specially(&self, address: u64, is_on_stack: bool) -> Option<u64> {
         let is_offered = is_on_stack || self.is_kernel_data(address);

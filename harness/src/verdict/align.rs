@@ -131,7 +131,7 @@ impl fmt::Debug for Follower<'_> {
     }
 }
 
-/// Whether an entry and an activation agree; `None` where the entry knows nothing or is not judged by it.
+/// Whether an entry and an activation agree; `None` where the entry knows nothing, or where it is not judged.
 #[derive(Debug, Clone, Copy)]
 struct Agreement {
     cfa: Option<bool>,

@@ -63,7 +63,7 @@ struct KernelOfCpu {
 
 /// By the CPU's name: arm64, riscv64, x86_64.
 ///
-/// A task that is switched out keeps what it will resume with here (guests/<cpu>/include/kernel.S):
+/// A task that is switched out keeps what it will resume with here (`guests/<cpu>/include/kernel.S`):
 ///
 /// ```text
 ///  arm64, riscv64: struct task            x86-64: struct task         its stack, from the saved SP up

@@ -2,7 +2,7 @@
 //! enter, which functions mark the places for walks, what replaces return addresses. They are resolved once, into addresses;
 //! no other module knows a guest's symbols by name.
 //!
-//! The mimics (guests/README.md, guests/KERNEL.md) are one kind; [`mimic`] finds their conventions by symbols. Another kind
+//! The mimics (guests/README.md, guests/KERNEL.md) are one kind; [`mimic()`] finds their conventions by symbols. Another kind
 //! fills in the same fields from its own sources.
 
 mod mimic;

@@ -71,9 +71,9 @@ pub(super) fn table(
     changes.extend(hints.iter().map(|hint| hint.address));
     let abi = guest.cpu.abi;
     let entry_at = |address: u64| {
-        let behind = hints.partition_point(|hint| hint.address <= address);
+        let after = hints.partition_point(|hint| hint.address <= address);
         let function = guest.symbols.function_at(address);
-        let hint = hints[..behind].last().filter(|hint| function.is_some_and(|it| it.address <= hint.address));
+        let hint = hints[..after].last().filter(|hint| function.is_some_and(|it| it.address <= hint.address));
         if let Some(Hint { entry: Some(entry), .. }) = hint {
             return *entry;
         }

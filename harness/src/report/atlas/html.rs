@@ -1,4 +1,4 @@
-//! The atlas as one page that needs nothing else: the table, behind each row its intervals, behind each section its listing.
+//! The atlas as one self-contained page: the table, the intervals of each row, and the listing of each section.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -14,7 +14,7 @@ code,pre{font:12px ui-monospace,monospace}pre{overflow-x:auto;background:#f6f6f6
 @media(prefers-color-scheme:dark){body{background:#181818;color:#ddd}th{background:#181818}pre{background:#222}\
 .bad{color:#ff6b7a}.good{color:#7bd88f}}";
 
-/// A link to something that is folded unfolds it.
+/// A link to a folded element unfolds it.
 const SCRIPT: &str = "function unfold(){const it=document.getElementById(location.hash.slice(1));\
 if(it){it.open=true;it.scrollIntoView()}}addEventListener('hashchange',unfold);addEventListener('load',unfold);";
 

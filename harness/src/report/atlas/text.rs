@@ -1,4 +1,4 @@
-//! The atlas for people: one line for each row, and below it, if asked for, where.
+//! The atlas for people: one line for each row, optionally with its intervals below.
 
 use std::io::Write;
 

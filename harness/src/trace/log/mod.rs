@@ -9,7 +9,7 @@
 //! 1. the head: scenario (`<cpu>/<name>`), its TOML, variant, kind of interruption, the guest's file name and bytes;
 //! 2. the lasting words after an undisturbed run (count, then 8 bytes each); none for a probe;
 //! 3. the initial memory: the guest's writable pages as (address, bytes);
-//! 4. the events, as one byte array: see [`event`];
+//! 4. the events, as one byte array: see `event`;
 //! 5. keyframes: the whole state after every [`KEYFRAME_POINTS`] points, so that a replay can start at any point without
 //!    decoding everything before it.
 
@@ -46,7 +46,7 @@ pub struct Head {
 
 /// The events of a run: each is a byte, followed by its fields.
 ///
-/// A [`POINT`], a [`FAULT`] or the [`END`] is preceded by the stores since the point before, each as (address relative to the
+/// A `POINT`, a `FAULT` or the `END` is preceded by the stores since the point before, each as (address relative to the
 /// previous store, size, bytes).
 pub(super) mod event {
     /// A store by the guest.
@@ -57,9 +57,9 @@ pub(super) mod event {
     /// point before, size, mode and status if they changed, changed registers.
     pub(in crate::trace::log) const POINT: u8 = 3;
     /// The first point after an exception was delivered: the pc to which it will return, SP, whether it interrupted user mode,
-    /// then as [`POINT`].
+    /// then as `POINT`.
     pub(in crate::trace::log) const DELIVERED: u8 = 4;
-    /// The instruction of the point before touches a guard page. As [`POINT`].
+    /// The instruction of the point before touches a guard page. As `POINT`.
     pub(in crate::trace::log) const FAULT: u8 = 5;
     /// The observer delivered an exception at the point before: its number, and the word written first, if any.
     pub(in crate::trace::log) const ACTION_DELIVER: u8 = 6;

@@ -1,4 +1,4 @@
-//! Exception levels: what changes when a CPU goes from one to another, and how Unicorn is told so.
+//! Exception levels: what changes when a CPU switches from one to another, and how to make Unicorn do it.
 
 use unicorn_engine::{RegisterARM64, RegisterARM64CP, Unicorn, uc_error};
 
