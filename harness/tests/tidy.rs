@@ -110,7 +110,7 @@ fn a_guests_symbols_are_named_only_in_its_conventions() {
         "\"walk_",
         "\"guest_main",
         "\"task_",
-        "\"ret_stack",
+        "\"ret_stack_",
         "\"rethooks",
         "\"return_to_handler",
         "\"nest_",
