@@ -269,12 +269,13 @@ fn the_program_prints_a_table_and_writes_a_document_and_both_are_always_the_same
     assert_eq!(words[head.len()..].join(" "), "encrypt_push_lr+0x8: cfa is 0x10 too low");
 
     let document: serde_json::Value = serde_json::from_str(&document).expect("JSON");
-    assert_eq!(document["schema"], 1);
-    assert_eq!(document["guests"][0]["name"], "arm64/leaf");
-    let functions = document["guests"][1]["functions"].as_array().expect("functions");
+    assert_eq!(document["schema"], 2);
+    assert_eq!(document["rows"][0]["name"], "arm64/leaf");
+    let functions = document["rows"][1]["functions"].as_array().expect("functions");
     let function = functions.iter().find(|function| function["name"] == "encrypt_push_lr").expect("the function");
-    let table = &function["tables"]["sframe"];
-    assert_eq!((&table["leaf"], &table["ra"]["right"]), (&"false".into(), &4.into()));
-    assert_eq!(table["wrong"][0]["at"], "encrypt_push_lr+0x8");
-    assert_eq!(function["agree"], true);
+    let table = &function["tables"][0];
+    assert_eq!(table["format"], "sframe");
+    assert_eq!((&table["leaf"]["refuted"], &table["ra"]["right"]), (&8.into(), &4.into()));
+    assert_eq!((&table["wrong"][0]["offset"], &table["wrong"][0]["part"]), (&8.into(), &"cfa".into()));
+    assert_eq!(function["agreement"], "same");
 }
