@@ -169,7 +169,7 @@ fn hand_written_rows_are_right_and_those_of_the_compiler_are_not() {
             );
         }
     }
-    assert_eq!(compiled, 16);
+    assert_eq!(compiled, 18);
 }
 
 #[test]

@@ -336,7 +336,7 @@ fn bad_scenarios_are_refused_with_file_and_line() {
         ("stacks", "guest = \"leaf\"\n[[variant]]\nname = \"a\"\nstacks = [\"irq\"]\n", &["declares [\"task\"]"]),
         ("twice", "guest = \"leaf\"\n[[variant]]\nname = \"a\"\n[[variant]]\nname = \"a\"\n", &["unique"]),
         ("kinds", "guest = \"leaf\"\ninterrupt = [\"probe\", \"probe\"]\n", &["twice"]),
-        ("kernel", "guest = \"leaf\"\ninterrupt = [\"irq\"]\n", &["no symbol `walk_here`", "KERNEL.md"]),
+        ("kernel", "guest = \"leaf\"\ninterrupt = [\"irq\"]\n", &["no symbol `__current`", "KERNEL.md"]),
         ("spaces", "guest = \"leaf\"\n[[variant]]\nname = \"a b\"\n", &["letters, digits"]),
         ("only", "guest = \"leaf\"\nonly = [\"riscv64\"]\n", &["only"]),
     ] {
