@@ -141,7 +141,7 @@ fn stretches(cell: &Cell) -> String {
     text
 }
 
-/// Reads what [`write`] has written: so many columns, each of `arrivals` arrivals.
+/// Reads what [`write()`] has written: so many columns, each of `arrivals` arrivals.
 ///
 /// # Errors
 ///

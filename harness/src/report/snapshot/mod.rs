@@ -1,7 +1,7 @@
 //! The snapshot of a scenario: a narrow page that holds the verdict of every walk, and parses back to exactly that.
 //!
 //! One block for each function and variant. Neighbouring instructions at which everything is alike are one line, and its layout
-//! depends on nothing but the line itself, so that a changed verdict is a changed line. [`parse`] is the inverse of [`write`],
+//! depends on nothing but the line itself, so that a changed verdict is a changed line. [`parse()`] is the inverse of [`write()`],
 //! except for the disassembly, of which the page shows only the first instruction of a line. docs/snapshot.md describes the
 //! form.
 

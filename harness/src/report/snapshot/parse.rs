@@ -5,7 +5,7 @@ use super::line::{Group, Line, Part};
 use super::{Displaced, Function, Instruction, Page, Section, Start, Subject, is_lost, range};
 use crate::recording::{Counters, Run};
 
-/// Reads what [`super::write`] has written.
+/// Reads what [`super::write()`] has written.
 ///
 /// # Errors
 ///
