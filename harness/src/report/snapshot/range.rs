@@ -18,7 +18,7 @@ pub(super) fn write(ranges: &[(u64, u64)]) -> String {
     parts.collect::<Vec<_>>().join(",")
 }
 
-/// Reads what [`write`] has written.
+/// Reads what [`write()`] has written.
 ///
 /// # Errors
 ///
