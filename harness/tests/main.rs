@@ -7,6 +7,7 @@ mod delivery;
 mod detects;
 mod direction;
 mod findings;
+mod large;
 mod machine;
 mod orc;
 mod privilege;

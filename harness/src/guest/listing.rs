@@ -92,6 +92,12 @@ impl Listing {
         lines.binary_search_by_key(&address, |line| line.address).ok().map(|index| &lines[index])
     }
 
+    /// The number of functions that have been disassembled so far.
+    #[must_use]
+    pub fn disassembled(&self) -> usize {
+        self.functions.iter().filter(|function| function.get().is_some()).count()
+    }
+
     /// The instructions of all functions, by address. Disassembles each function when the iterator reaches it.
     pub fn lines(&self) -> impl Iterator<Item = &Line> {
         (0..self.functions.len()).flat_map(|index| self.of_index(index))
