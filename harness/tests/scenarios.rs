@@ -108,7 +108,7 @@ fn said_by_page(page: &snapshot::Page) -> String {
         facts.add(&format!("{:?}", section.unwitnessed));
         for subject in &section.subjects {
             let label = label(&subject.name, subject.start);
-            facts.add(&format!("{label}\t{:?}\t{}", subject.counters, subject.strays));
+            facts.add(&format!("{label}\t{:?}\t{}", subject.counters, subject.reads_outside_stacks));
         }
         for function in &section.functions {
             for instruction in &function.instructions {

@@ -22,7 +22,7 @@ pub(super) struct Count {
     pub(super) starts: Vec<Start>,
     pub(super) counters: Counters,
     /// Walks that read outside of their stacks.
-    pub(super) strays: u64,
+    pub(super) reads_outside_stacks: u64,
 }
 
 impl Count {
@@ -49,8 +49,8 @@ impl Count {
         let mut line = Self::table(&format!("{} {}", self.letter, self.subject), counts);
         let starts: Vec<_> = self.starts.iter().map(|start| start.name()).collect();
         let _ = write!(line, "  {}@{}", self.kinds.join(","), starts.join(","));
-        if self.strays > 0 {
-            let _ = write!(line, " {} strays", self.strays);
+        if self.reads_outside_stacks > 0 {
+            let _ = write!(line, " {} outside", self.reads_outside_stacks);
         }
         line
     }
@@ -85,9 +85,9 @@ impl Count {
             unsound: number(unsound)?,
             unsound_reachable: number(reachable)?,
         };
-        let strays = match extra {
+        let reads_outside_stacks = match extra {
             [] => 0,
-            [count, "strays"] => number(count)?,
+            [count, "outside"] => number(count)?,
             _ => return Err(wrong()),
         };
         Ok(Self {
@@ -96,7 +96,7 @@ impl Count {
             kinds: kinds.split(',').map(str::to_owned).collect(),
             starts: starts.ok_or_else(wrong)?,
             counters,
-            strays,
+            reads_outside_stacks,
         })
     }
 }

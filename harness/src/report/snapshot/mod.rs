@@ -47,7 +47,7 @@ pub struct Section {
     pub distinct_pcs: usize,
     /// Of nested exceptions: how many outer ones there were, and into how many of them something was nested.
     pub outer: Option<(u64, u64)>,
-    /// Activations that never went on: where they wait, and how many.
+    /// Activations that never resumed: where they wait, and how many.
     pub unwitnessed: Vec<(String, usize)>,
     /// Why nothing of this may be believed; then all that follows is empty.
     pub void: Option<String>,
@@ -67,7 +67,7 @@ pub struct Subject {
     /// Its verdicts, counted.
     pub counters: Counters,
     /// How many of its walks read outside of the stacks that they were offered.
-    pub strays: u64,
+    pub reads_outside_stacks: u64,
 }
 
 /// A function.

@@ -102,9 +102,9 @@ impl Reader {
             let mut columns: Vec<(char, Start, Subject)> = Vec::new();
             for count in mine {
                 columns.extend(count.starts.iter().map(|start| {
-                    let Count { subject, counters, strays, .. } = count;
-                    let (name, counters, strays) = (subject.clone(), *counters, *strays);
-                    (count.letter, *start, Subject { name, start: *start, counters, strays })
+                    let Count { subject, counters, reads_outside_stacks, .. } = count;
+                    let (name, counters, reads_outside_stacks) = (subject.clone(), *counters, *reads_outside_stacks);
+                    (count.letter, *start, Subject { name, start: *start, counters, reads_outside_stacks })
                 }));
             }
             columns.sort_by_key(|(letter, start, _)| (*letter, *start));

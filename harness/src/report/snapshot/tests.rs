@@ -186,7 +186,7 @@ fn said(sections: &[recording::Section]) -> Page {
             name: subject.name.clone(),
             start: subject.start,
             counters: subject.counters,
-            strays: subject.reads_outside_stacks,
+            reads_outside_stacks: subject.reads_outside_stacks,
         });
         super::Section {
             variant: section.variant.clone(),

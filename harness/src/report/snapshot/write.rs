@@ -115,7 +115,7 @@ impl<'s> Variant<'s> {
             for result in section.columns.iter().filter(|result| result.name == *subject) {
                 let kind = section.interrupt.name().to_owned();
                 let is_same = |count: &&mut Count| {
-                    (count.starts[0], count.counters, count.strays)
+                    (count.starts[0], count.counters, count.reads_outside_stacks)
                         == (result.start, result.counters, result.reads_outside_stacks)
                 };
                 match by_start.iter_mut().find(is_same) {
@@ -126,7 +126,7 @@ impl<'s> Variant<'s> {
                         kinds: vec![kind],
                         starts: vec![result.start],
                         counters: result.counters,
-                        strays: result.reads_outside_stacks,
+                        reads_outside_stacks: result.reads_outside_stacks,
                     }),
                 }
             }
