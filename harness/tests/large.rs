@@ -16,6 +16,32 @@ const TEXT: u64 = 80 << 20;
 const FUNCTION: u64 = 512;
 const DATA: u64 = 0x10_0000;
 
+/// The symbol table, and its names.
+fn symbols(sentinel: u64) -> (Vec<u8>, Vec<u8>) {
+    let data_base = BASE + TEXT;
+    let mut names = vec![0_u8];
+    let mut symbols = vec![0_u8; 24];
+    let mut symbol = |name: &str, value: u64, size: u64, kind: u8| {
+        symbols.extend((names.len() as u32).to_le_bytes());
+        symbols.extend([0x10 | kind, 0]); // STB_GLOBAL
+        symbols.extend(1_u16.to_le_bytes());
+        symbols.extend(value.to_le_bytes());
+        symbols.extend(size.to_le_bytes());
+        names.extend(name.as_bytes());
+        names.push(0);
+    };
+    symbol("_start", BASE, FUNCTION, 2);
+    for number in 1..TEXT / FUNCTION - 1 {
+        symbol(&format!("function_{number}"), BASE + number * FUNCTION, FUNCTION, 2);
+    }
+    symbol("__sentinel", BASE + sentinel, 0, 0);
+    symbol("__stack_task_low", data_base, 0, 1);
+    symbol("__stack_task_high", data_base + 8, 0, 1);
+    symbol("__stack_arena_low", data_base + 0x1_0000, 0, 1);
+    symbol("__stack_arena_high", data_base + DATA, 0, 1);
+    (symbols, names)
+}
+
 /// The bytes of an ELF file for arm64 with a text segment of [`TEXT`] bytes in functions of [`FUNCTION`] bytes each, and the data
 /// that a guest declares its stack with. `_start` jumps to the last function, and that to the end of the run.
 fn elf() -> Vec<u8> {
@@ -32,26 +58,7 @@ fn elf() -> Vec<u8> {
     let mut data = vec![0_u8; DATA as usize];
     data[8..16].copy_from_slice(&0x4000_u64.to_le_bytes()); // the stack's size, in its high word
 
-    let mut names = vec![0_u8];
-    let mut symbols = vec![0_u8; 24];
-    let mut symbol = |name: &str, value: u64, size: u64, kind: u8| {
-        symbols.extend((names.len() as u32).to_le_bytes());
-        symbols.extend([0x10 | kind, 0]); // STB_GLOBAL
-        symbols.extend(1_u16.to_le_bytes());
-        symbols.extend(value.to_le_bytes());
-        symbols.extend(size.to_le_bytes());
-        names.extend(name.as_bytes());
-        names.push(0);
-    };
-    symbol("_start", BASE, FUNCTION, 2);
-    for number in 1..functions - 1 {
-        symbol(&format!("function_{number}"), BASE + number * FUNCTION, FUNCTION, 2);
-    }
-    symbol("__sentinel", BASE + sentinel, 0, 0);
-    symbol("__stack_task_low", data_base, 0, 1);
-    symbol("__stack_task_high", data_base + 8, 0, 1);
-    symbol("__stack_arena_low", data_base + 0x1_0000, 0, 1);
-    symbol("__stack_arena_high", data_base + DATA, 0, 1);
+    let (symbols, names) = symbols(sentinel);
 
     let mut file = vec![0_u8; 0x1000];
     let text_at = file.len() as u64;
