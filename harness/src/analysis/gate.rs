@@ -3,6 +3,7 @@
 use crate::cpu::ALL;
 use crate::recording::{Failure, Finding, Section};
 use crate::scenario::{Interruption, Known, Level, Scenario};
+use crate::subject::is_name_or_label;
 use crate::verdict::Verdict;
 
 /// Fills in [`Section::failures`] for all sections of one scenario. `known_subjects` names the CPU's subjects; unless all of them
@@ -16,7 +17,7 @@ pub fn check(scenario: &Scenario, sections: &mut [Section], known_subjects: &[St
     let walks = |label: &str| {
         let results = sections.iter().flat_map(|section| &section.columns);
         results
-            .filter(|column| column.name == label || column.label() == label)
+            .filter(|column| is_name_or_label(label, &column.name, column.start))
             .map(|column| column.counters.walks)
             .sum::<u64>()
     };
@@ -150,8 +151,8 @@ const fn name(level: Level) -> &'static str {
 }
 
 fn covers(known: &Known, section: &Section, finding: &Finding, offset: u64) -> bool {
-    (known.unwinder == finding.subject || known.unwinder == finding.label())
-        && known.verdict == finding.verdict
+    known.verdict == finding.verdict
+        && is_name_or_label(&known.unwinder, &finding.subject, finding.start)
         && known.at.function == finding.range.function
         && (known.at.first..=known.at.last).contains(&offset)
         && known.interrupt.is_none_or(|kind| kind == section.interrupt)

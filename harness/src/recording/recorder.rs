@@ -1,12 +1,12 @@
 //! Judges the walks of an experiment and records the verdicts.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use super::{
     ColumnResult, Counters, Displaced, Finding, FirstWalk, GuestRef, ListedFunction, ListedInstruction, Run, Section,
     WordRead, by_subject,
 };
+use crate::cpu::CodeAddress;
 use crate::experiment::{Arrival, Column, Found, Site, Visit};
 use crate::guest::Program;
 use crate::guest::conventions::trampoline_of;
@@ -26,6 +26,21 @@ struct Record {
     runs: Vec<Vec<Run>>,
 }
 
+/// A walk whose verdict is not exact, before anything of it has a name: most never get one, because a finding shows only the
+/// first of its instructions.
+#[derive(Debug)]
+struct Evidence {
+    pc: u64,
+    visit: u64,
+    /// The outer exception of a nested point.
+    within: Option<String>,
+    expected: Vec<Place>,
+    /// The walk's entries, the start included.
+    entries: Vec<CodeAddress>,
+    /// Words that it read: how many entries it had shown before, the address, the value.
+    words: Vec<(u64, u64, Option<u64>)>,
+}
+
 /// What the walks of a finding have in common: the column, the instruction's address, the verdict, whether it is reachable.
 type FindingKey = (usize, u64, Verdict, bool);
 
@@ -37,7 +52,7 @@ pub struct Recorder<'p> {
     judge: Judge<'p>,
     /// By the index of the instruction among the experiment's sites.
     records: Vec<Record>,
-    firsts: BTreeMap<FindingKey, FirstWalk>,
+    firsts: BTreeMap<FindingKey, Evidence>,
     /// For each column, how many walks read outside the stacks that they were offered.
     reads_outside_stacks: Vec<u64>,
 }
@@ -64,40 +79,48 @@ impl<'p> Recorder<'p> {
         &mut self.records[site]
     }
 
-    /// Walks again, and keeps the details for a finding.
-    fn first_walk(
+    /// Walks again, and keeps the evidence for a finding.
+    fn evidence(
         &mut self,
         at: Arrival,
         within: Option<&str>,
         column: &Column<'_>,
         question: &Question<'_>,
         truth: &Truth,
-    ) -> FirstWalk {
-        let symbols = &self.program.guest.symbols;
+    ) -> Evidence {
         let reads = Reads::default();
         let target = question.target.with_reads(&reads);
         let again = Question { target: &target, ..*question };
-        let entries = RefCell::new(Vec::new());
-        let mut words: Vec<WordRead> = Vec::new();
-        let mut drain = |entries: u64| {
-            words.extend(reads.borrow_mut().drain(..).map(|(address, value)| WordRead {
-                entries,
-                at: self.program.layout.name(address),
-                value: value.map(|value| format!("{value:#x}")),
-            }));
+        let mut entries: Vec<CodeAddress> = Vec::new();
+        let mut words: Vec<(u64, u64, Option<u64>)> = Vec::new();
+        let mut drain = |entries: usize| {
+            words.extend(reads.borrow_mut().drain(..).map(|(address, value)| (entries as u64, address, value)));
         };
         self.judge.walk(column.subject, &again, truth, &mut |entry| {
-            drain(entries.borrow().len() as u64);
-            entries.borrow_mut().push(symbols.name_of(entry.pc));
+            drain(entries.len());
+            entries.push(entry.pc);
         });
-        drain(entries.borrow().len() as u64);
-        let outer = within.map(|outer| format!("{outer}/")).unwrap_or_default();
+        drain(entries.len());
+        let expected = truth.activations().map(|activation| activation.place()).collect();
+        Evidence { pc: at.pc, visit: at.visit, within: within.map(str::to_owned), expected, entries, words }
+    }
+
+    /// The evidence in words.
+    fn first_walk(&self, evidence: &Evidence) -> FirstWalk {
+        let Evidence { pc, visit, within, expected, entries, words } = evidence;
+        let symbols = &self.program.guest.symbols;
+        let outer = within.as_ref().map(|outer| format!("{outer}/")).unwrap_or_default();
+        let words = words.iter().map(|(entries, address, value)| WordRead {
+            entries: *entries,
+            at: self.program.layout.name(*address),
+            value: value.map(|value| format!("{value:#x}")),
+        });
         FirstWalk {
-            point: format!("{outer}{}#{}", symbols.name(at.pc), at.visit),
-            visit: at.visit,
-            expected: truth.activations().map(|activation| activation.place().name(symbols)).collect(),
-            got: entries.into_inner().into_iter().skip(1).collect(),
-            words,
+            point: format!("{outer}{}#{visit}", symbols.name(*pc)),
+            visit: *visit,
+            expected: expected.iter().map(|place| place.name(symbols)).collect(),
+            got: entries.iter().skip(1).map(|pc| symbols.name_of(*pc)).collect(),
+            words: words.collect(),
         }
     }
 
@@ -205,7 +228,7 @@ impl<'p> Recorder<'p> {
                                 range: Range { function: function.name.clone(), first: offset, last: offset },
                                 count: 0,
                                 reachable,
-                                first: first.cloned().unwrap_or_default(),
+                                first: first.map(|evidence| self.first_walk(evidence)).unwrap_or_default(),
                             });
                             findings.len() - 1
                         });
@@ -249,7 +272,7 @@ impl Visit for Recorder<'_> {
         }
         let key = (column.index, pc, verdict, reachable);
         if verdict != Verdict::Exact && !self.firsts.contains_key(&key) {
-            let first = self.first_walk(at, within, column, question, truth);
+            let first = self.evidence(at, within, column, question, truth);
             self.firsts.insert(key, first);
         }
     }

@@ -224,6 +224,16 @@ pub fn label(subject: &str, start: Start) -> String {
     }
 }
 
+/// Whether a text is a subject's name, or its [`label`].
+#[must_use]
+pub fn is_name_or_label(text: &str, subject: &str, start: Start) -> bool {
+    match text.strip_prefix(subject) {
+        Some("") => true,
+        Some(rest) => start != Start::Live && rest.strip_prefix('@') == Some(start.name()),
+        None => false,
+    }
+}
+
 /// Every subject of a CPU, in the order of columns.
 #[must_use]
 pub fn all(cpu: &'static Cpu) -> Vec<Box<dyn Subject + Send>> {
