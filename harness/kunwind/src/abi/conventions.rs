@@ -15,6 +15,8 @@ pub struct Abi {
     pub fp: Register,
     /// The link register; absent where a call pushes the return address.
     pub ra: Option<Register>,
+    /// The registers that a function preserves for its caller, apart from SP.
+    pub callee_saved: &'static [Register],
     /// The alignment of SP at a call, in bytes.
     pub cfa_align: u64,
     /// Where frame records lie.
