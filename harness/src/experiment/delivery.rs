@@ -44,6 +44,7 @@ pub(super) struct Delivery<'p, 'v> {
     visit: &'v mut dyn Visit,
     kernel: Deliverable,
     kind: Interruption,
+    red_zone: u64,
     /// The second exception of a nested run.
     inner: Exception,
     /// SP, FP, the link registers, the first argument.
@@ -93,6 +94,7 @@ impl<'p, 'v> Delivery<'p, 'v> {
             within: None,
             kernel: program.conventions.require_kernel(&program.guest)?,
             kind,
+            red_zone: text.red_zone(program),
             inner: text.nested.map_or(cpu.nested_exception, |second| second.exception()),
             marker_set: RegisterSet::new(cpu, at_markers),
             all_registers: RegisterSet::all(cpu),
@@ -241,7 +243,7 @@ impl<'p, 'v> Delivery<'p, 'v> {
             return;
         };
         let stacks = super::task::offered(self.program, at.memory, task, true);
-        let target = GuestTarget::new(self.program, at.memory, &stacks, Some(task));
+        let target = GuestTarget::new(self.program, at.memory, &stacks, Some(task)).with_sp(live_sp, self.red_zone);
         // The walk from the handler's frame starts at the marker's caller, the walk from pt_regs at the interrupted pc.
         let truth = self.oracle.truth();
         let of_current = truth.without(1).of_kernel();
@@ -314,7 +316,9 @@ impl<'p, 'v> Delivery<'p, 'v> {
             self.locate(at, point, address, &truth.without(1), &|register| regs.get(register));
         }
         let stacks = super::task::offered(program, at.memory, task, false);
-        let target = GuestTarget::new(program, at.memory, &stacks, Some(task));
+        // The task has stopped at its saved SP.
+        let saved_sp = regs.get(program.guest.cpu.sp).unwrap_or_default();
+        let target = GuestTarget::new(program, at.memory, &stacks, Some(task)).with_sp(saved_sp, self.red_zone);
         let older = truth.without(1).of_kernel();
         let question = Question { pc: CodeAddress::Return(pc), regs, pt_regs: None, target: &target, why: None };
         if self.kind == Interruption::Corrupt {

@@ -19,6 +19,7 @@ pub(super) struct Probe<'p, 'v> {
     columns: &'p [Column<'p>],
     visit: &'v mut dyn Visit,
     registers: RegisterSet,
+    red_zone: u64,
     /// In guests with return hooks.
     locator: Option<Locator<'p>>,
 }
@@ -33,8 +34,9 @@ impl<'p, 'v> Probe<'p, 'v> {
         witnesses: Witnesses,
         visit: &'v mut dyn Visit,
     ) -> Self {
-        let needed = columns.iter().flat_map(|column| column.subject.about().registers.iter().copied());
         let cpu = program.guest.cpu;
+        // SP says what is dead.
+        let needed = columns.iter().flat_map(|column| column.subject.about().registers.iter().copied()).chain([cpu.sp]);
         let locator = Locator::new(program, text);
         let registers = if locator.is_some() { RegisterSet::all(cpu) } else { RegisterSet::new(cpu, needed) };
         Self {
@@ -44,6 +46,7 @@ impl<'p, 'v> Probe<'p, 'v> {
             columns,
             visit,
             registers,
+            red_zone: text.red_zone(program),
             locator,
         }
     }
@@ -59,7 +62,8 @@ impl<'p, 'v> Probe<'p, 'v> {
         let task = if running == 0 { None } else { task(self.program, at.memory, running) };
         let stacks = task.map(|task| offered(self.program, at.memory, task, true));
         let stacks = stacks.as_ref().unwrap_or(&self.program.bounds);
-        let target = GuestTarget::new(self.program, at.memory, stacks, task);
+        let sp = regs.get(self.program.guest.cpu.sp).unwrap_or_default();
+        let target = GuestTarget::new(self.program, at.memory, stacks, task).with_sp(sp, self.red_zone);
         let question =
             Question { pc: CodeAddress::Interrupted(at.pc), regs, pt_regs: None, target: &target, why: None };
         if task.is_none() {

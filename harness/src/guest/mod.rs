@@ -18,13 +18,13 @@ use crate::cpu::Cpu;
 
 pub use code_map::CodeMap;
 pub use conventions::Conventions;
-pub use elf::{LoadedSection, UnwindSections};
+pub use elf::{LoadedSection, UnreadSection, UnwindSections};
 pub use image::{PAGE, Segment};
 pub use layout::{Layout, Poison};
 pub use listing::{Line, Listing};
 pub use program::Program;
 pub use symbols::{Symbol, Symbols, name_in};
-pub use tables::Tables;
+pub use tables::{DwarfTable, Tables, Unread};
 
 /// A loaded guest.
 pub struct Guest {

@@ -1,9 +1,12 @@
 //! Unwind rows, compared with the truth. Each guest runs once, undisturbed, and before each instruction every table is asked how
 //! to get from the running function to its caller. No walk is made, so a right row cannot make up for a wrong one.
 
+mod gate;
 mod judge;
 mod leaf;
 mod run;
+mod signing;
+mod site;
 
 use std::path::Path;
 
@@ -14,12 +17,12 @@ use crate::guest::Program;
 use crate::machine::Machine;
 use crate::oracle::Witnesses;
 use crate::recording::Recording;
-use crate::recording::rows::{GuestRows, TableResult};
+use crate::recording::rows::GuestRows;
 use crate::scenario::{Model, Scenario, Variant};
 use crate::trace::Run as _;
 
 /// The tables that are compared with the truth, in the order of reports.
-pub const FORMATS: [Format; 2] = [Format::SFrame, Format::Dwarf];
+pub const FORMATS: [Format; 3] = [Format::SFrame, Format::Dwarf, Format::Orc];
 
 /// One guest, as one scenario runs it.
 struct Job<'a> {
@@ -57,12 +60,12 @@ pub fn run_all(root: &Path, scenarios: &[Scenario], all: &[Scenario]) -> Result<
     let mut report = Recording::default();
     for job in jobs(scenarios) {
         let program = job.scenario.program(root, &job.variant)?;
-        if FORMATS.iter().any(|format| program.tables.get(*format).is_some()) {
+        let has_data = FORMATS.iter().any(|format| program.tables.has(*format));
+        if has_data || !program.tables.unread().is_empty() {
             report.rows.push(check(&program, job.scenario, &job.name)?);
         }
     }
-    report.row_failures = unlisted(&report, all);
-    report.row_failures.extend(stale(&report, scenarios));
+    report.row_failures = gate::check(&report, scenarios, all);
     Ok(report)
 }
 
@@ -79,57 +82,14 @@ pub fn check(program: &Program, scenario: &Scenario, name: &str) -> Result<Guest
         machine.use_max_cpu();
     }
     machine.drive(&mut run)?;
-    let (void, functions) = run.finish(&text.never_resumes);
+    let run::Found { void, functions, unread, outside_functions } = run.finish(&text.never_resumes);
     Ok(GuestRows {
         name: name.to_owned(),
         scenario: scenario.name.clone(),
         void_is_meant: void.as_ref().is_some_and(|reason| scenario.means_void(reason)),
         functions: if void.is_some() { Vec::new() } else { functions },
+        unread,
+        outside_functions,
         void,
     })
-}
-
-/// Whether a scenario has this guest.
-fn has(scenario: &Scenario, guest: &GuestRows) -> bool {
-    scenario.variants().iter().any(|variant| name_of(scenario, variant) == guest.name)
-}
-
-/// Wrong rows for which no scenario of the guest gives a reason.
-fn unlisted(report: &Recording, scenarios: &[Scenario]) -> Vec<String> {
-    let mut broken = Vec::new();
-    for guest in &report.rows {
-        let lists =
-            scenarios.iter().filter(|scenario| has(scenario, guest)).flat_map(|scenario| &scenario.text.wrong_rows);
-        let listed: Vec<&String> = lists.flat_map(|list| &list.functions).collect();
-        for function in guest.functions.iter().filter(|function| !listed.contains(&&function.name)) {
-            let wrong = function.tables.iter().find_map(|table| Some((table, table.first_wrong()?)));
-            if let Some((table, offset)) = wrong {
-                let (format, name) = (&table.format, &function.name);
-                broken.push(format!(
-                    "{}: {format} is wrong at {name}+{offset:#x}; fix it, or give the reason in [[wrong-rows]] of {}",
-                    guest.name, guest.scenario
-                ));
-            }
-        }
-    }
-    broken
-}
-
-/// Functions listed in `[[wrong-rows]]` whose rows are right in every guest of the scenario.
-fn stale(report: &Recording, scenarios: &[Scenario]) -> Vec<String> {
-    let mut broken = Vec::new();
-    for scenario in scenarios {
-        let guests = || report.rows.iter().filter(|guest| has(scenario, guest));
-        if guests().any(|guest| guest.void.is_some()) {
-            continue;
-        }
-        for name in scenario.text.wrong_rows.iter().flat_map(|list| &list.functions) {
-            let mut functions = guests().flat_map(|guest| &guest.functions).filter(|function| function.name == *name);
-            if !functions.any(|function| function.tables.iter().any(TableResult::is_wrong)) {
-                let path = scenario.path.display();
-                broken.push(format!("{path}: [[wrong-rows]] lists {name}, whose rows are not wrong: remove it"));
-            }
-        }
-    }
-    broken
 }

@@ -80,6 +80,10 @@ pub struct Text {
     /// The return hook (`"fgraph"`, `"rethook"`, ...), if there is one: the scenario then belongs to the atlas.
     #[serde(default)]
     pub return_hook: Option<String>,
+    /// How many bytes below SP belong to the running function. By default those of the ABI in a guest without a kernel, and
+    /// none in one with a kernel, which an interrupt may enter on the same stack.
+    #[serde(default)]
+    pub red_zone: Option<u64>,
     /// The CPUs for which the scenario can exist; empty: all.
     #[serde(default)]
     pub only: Vec<String>,
@@ -95,9 +99,24 @@ pub struct Text {
     /// Functions whose unwind rows are wrong (`unwind-harness check`).
     #[serde(default)]
     pub wrong_rows: Vec<WrongRows>,
+    /// Functions whose unwind rows cannot be judged (`unwind-harness check`).
+    #[serde(default)]
+    pub unjudged: Vec<UnjudgedRows>,
+    /// Tables (`"dwarf"`, `"sframe"`, `"orc"`) that must have rows for every function that runs.
+    #[serde(default)]
+    pub must_have_rows: Vec<String>,
     /// Expected deviations, with reasons.
     #[serde(default, deserialize_with = "known::each")]
     pub known: Vec<Known>,
+}
+
+impl Text {
+    /// How many bytes below SP belong to the running function of this guest.
+    #[must_use]
+    pub fn red_zone(&self, program: &Program) -> u64 {
+        let of_abi = if program.conventions.kernel.is_some() { 0 } else { program.guest.cpu.red_zone };
+        self.red_zone.unwrap_or(of_abi)
+    }
 }
 
 fn default_entry() -> String {
@@ -121,6 +140,20 @@ const fn default_budget() -> u64 {
 #[serde(deny_unknown_fields)]
 pub struct WrongRows {
     /// Their names.
+    pub functions: Vec<String>,
+    /// The reason.
+    pub because: String,
+}
+
+/// Functions whose unwind rows, or some of them, cannot be judged in some build of the scenario's guest.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnjudgedRows {
+    /// The table; all if none is named.
+    #[serde(default)]
+    pub table: Option<String>,
+    /// Their names; empty: what belongs to no function (data that cannot be read, code without a symbol).
+    #[serde(default)]
     pub functions: Vec<String>,
     /// The reason.
     pub because: String,
