@@ -16,7 +16,8 @@ pub(super) type Judgement = [Option<Result<(), String>>; Part::ALL.len()];
 /// A frame whose entry is judged: the running function's, or that of a function that waits for a call to return.
 pub(super) struct FrameTruth<'a> {
     pub(super) target: &'a GuestTarget<'a>,
-    /// The registers that are known: all of the running function, and those that the ABI preserves of a waiting one.
+    /// The registers: of a function that waits, as its call found them, but for the link register, which the call has
+    /// overwritten.
     pub(super) regs: &'a Regs,
     /// SP less the red zone: what lies below it on its stack may be overwritten by the next interrupt.
     pub(super) live_from: u64,
@@ -41,6 +42,10 @@ impl FrameTruth<'_> {
         match (entry, self.caller) {
             (Entry::Row(row), Some(caller)) => self.by_row(table, pc, row, caller),
             (Entry::PtRegs(row), Some(caller)) => self.by_pt_regs(row, caller),
+            // The kernel's stack ends where it was entered from user mode.
+            (Entry::Outermost, Some(caller)) if caller.cause == Cause::UserException => {
+                [None, Some(Ok(())), None, None]
+            }
             (Entry::Outermost, Some(caller)) => {
                 let name = caller.place().name(self.symbols());
                 [None, Some(Err(format!("says that there is no caller, but it is {name}"))), None, None]
@@ -99,7 +104,7 @@ impl FrameTruth<'_> {
             false => Err(self.other_address(pc, caller)),
         });
         let fp = match row.fp {
-            Rule::Retain if row.is_whole => {
+            Rule::Retain if row.is_whole && caller.cause != Cause::UserException => {
                 let own = layout.registers.iter().find(|(register, _)| *register == self.cpu().abi.fp);
                 own.and_then(|(_, offset)| {
                     let truth = caller.saved[self.cpu().fp_index()?];
@@ -271,7 +276,7 @@ impl Reader<'_> {
             Error::NoLinkRegister => "is in no register".to_owned(),
             Error::Unreadable(_) => "is where nothing is mapped".to_owned(),
             Error::NoRegister(register) => {
-                format!("is counted from {}, which a call may overwrite", frame.cpu().abi.register_name(register))
+                format!("is counted from {}, which is not known", frame.cpu().abi.register_name(register))
             }
             error => error.to_string(),
         })?;

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use rustc_hash::FxHashMap;
 
 use super::FORMATS;
+use super::frames::{Frames, Waiting};
 use super::judge::FrameTruth;
-use super::signing::Signatures;
 use super::site::{self, Site};
 use crate::cpu::{Linkage, Regs};
 use crate::guest::conventions::TaskPlace;
@@ -28,7 +28,7 @@ const WAITING: &str = "(while it waits for its call to return) ";
 pub(super) struct Run<'p> {
     program: &'p Program,
     oracle: Oracle<'p>,
-    signatures: Signatures,
+    frames: Frames,
     registers: RegisterSet,
     red_zone: u64,
     /// All tasks.
@@ -58,7 +58,7 @@ impl<'p> Run<'p> {
         Self {
             program,
             oracle: Oracle::new(program, witnesses),
-            signatures: Signatures::default(),
+            frames: Frames::default(),
             registers: RegisterSet::all(program.guest.cpu),
             red_zone: text.red_zone(program),
             tasks: program.conventions.kernel.as_ref().map_or(&[], |kernel| &kernel.tasks),
@@ -125,7 +125,7 @@ impl<'p> Run<'p> {
             target: &target,
             regs,
             live_from: sp.wrapping_sub(self.red_zone),
-            signed: self.signatures.running(),
+            signed: self.frames.signed(),
             caller,
         };
         let site = self.sites.entry(at.pc).or_insert_with(|| Site::new(program, at.pc));
@@ -147,21 +147,21 @@ impl<'p> Run<'p> {
             if activation.cause == Cause::Call && self.is_gone(activation, 0) {
                 continue;
             }
-            let caller = waiting
-                .peek()
-                .copied()
-                .filter(|caller| activation.cause != Cause::UserException || caller.stack == activation.stack);
+            // What waits on the kernel's stack has not called a function in user mode.
+            let is_user = program.conventions.user_text.iter().any(|text| text.contains(&activation.resume));
+            let caller = waiting.peek().copied().filter(|caller| !is_user || caller.stack == activation.stack);
             let (pc, call) = match activation.cause {
                 Cause::Call => (activation.resume.wrapping_sub(1), self.call_before(activation.resume)),
                 Cause::Exception | Cause::UserException => (activation.resume, Some(activation.resume)),
             };
             let Some(call) = call else { continue };
-            let regs = registers_of(program, activation);
+            // Functions that have waited since before the first call of their task have no registers.
+            let Some(Waiting { regs, signed }) = self.frames.waiting(activation).copied() else { continue };
             let frame = FrameTruth {
                 target: &target,
                 regs: &regs,
                 live_from: activation.cfa.wrapping_sub(self.red_zone),
-                signed: self.signatures.waiting(activation),
+                signed,
                 caller,
             };
             let Some(site) = self.sites.get_mut(&call) else { continue };
@@ -175,31 +175,16 @@ impl<'p> Run<'p> {
     }
 }
 
-/// The registers that are known of a function that waits: those that the ABI preserves, and all that an exception saved.
-fn registers_of(program: &Program, activation: &Activation) -> Regs {
-    let cpu = program.guest.cpu;
-    let mut regs = Regs::none();
-    for (register, value) in cpu.callee_saved.iter().zip(activation.saved) {
-        regs.set(*register, value);
-    }
-    if activation.cause != Cause::Call {
-        for (register, value) in cpu.links().iter().zip(activation.links) {
-            regs.set(*register, value);
-        }
-    }
-    regs.set(cpu.sp, activation.cfa);
-    regs
-}
-
 impl Observer for Run<'_> {
     fn point(&mut self, at: &Point<'_>) -> Action {
         self.oracle.observe(at);
         if self.oracle.is_void() {
             return Action::Stop;
         }
-        self.signatures.follow(self.program.guest.cpu, &self.program.guest, at, &self.oracle);
+        let guest = &self.program.guest;
         let mut regs = Regs::none();
         at.read(&self.registers, &mut regs);
+        self.frames.follow(guest.cpu, guest, at, &regs, &self.oracle);
         self.judge_running(at, &regs);
         self.judge_waiting(at);
         Action::Continue
