@@ -2,7 +2,7 @@
 
 use crate::cpu::ALL;
 use crate::recording::{Failure, Finding, Section};
-use crate::scenario::{Interruption, Known, Level, Scenario};
+use crate::scenario::{Interruption, Known, Level, Scenario, UnjudgedRows};
 use crate::subject::is_name_or_label;
 use crate::verdict::Verdict;
 
@@ -73,6 +73,17 @@ fn of_section(scenario: &Scenario, section: &Section, used: &mut [bool]) -> Vec<
     if section.void.is_some() {
         return Vec::new(); // a void run has no verdicts to check; the report says that it is void
     }
+    let mut unread = Vec::new();
+    for data in &section.unread {
+        let lists = |list: &UnjudgedRows| list.table.as_ref().is_none_or(|table| *table == data.format);
+        if !scenario.text.unjudged.iter().any(lists) {
+            let message = format!(
+                "{} of the guest were not read: {}; mend them, or give the reason in [[unjudged]]",
+                data.format, data.reason
+            );
+            unread.push(Failure::other(message));
+        }
+    }
     // For each subject, start and verdict: the first finding, and how many more there are.
     let mut failures: Vec<((String, Verdict), Failure, usize)> = Vec::new();
     for finding in &section.findings {
@@ -121,7 +132,7 @@ fn of_section(scenario: &Scenario, section: &Section, used: &mut [bool]) -> Vec<
         }
         failure
     };
-    failures.into_iter().map(with_count).collect()
+    unread.into_iter().chain(failures.into_iter().map(with_count)).collect()
 }
 
 /// A finding that a demand does not allow, with the command that shows it.

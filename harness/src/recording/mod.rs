@@ -106,6 +106,9 @@ pub struct Section {
     pub claims: Vec<String>,
     /// The return hook, if there is one.
     pub return_hook: Option<ReturnHook>,
+    /// Unwind data in the guest's file that could not be read, so that no subject could use them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<rows::UnreadData>,
     /// For each subject, over all its starts.
     #[serde(with = "text::ordered")]
     pub subjects: Vec<(String, Counters)>,

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::cpu::CodeAddress;
 use crate::experiment::{Arrival, Column, Found, Site, Visit};
-use crate::guest::Program;
 use crate::guest::conventions::trampoline_of;
+use crate::guest::{Program, Unread};
 use crate::oracle::{AddressPlaces, Place, Truth};
 use crate::scenario::{Interruption, Range, Scenario, Variant};
 use crate::subject::{Question, Reads};
@@ -147,6 +147,7 @@ impl<'p> Recorder<'p> {
             void,
             claims: scenario.text.claims.clone(),
             return_hook: scenario.return_hook(variant),
+            unread: self.program.tables.unread().iter().map(|unread| self.unread(unread)).collect(),
             subjects: by_subject(&columns),
             columns,
             functions: self.functions(&found.sites),
@@ -155,6 +156,13 @@ impl<'p> Recorder<'p> {
         };
         section.findings = self.findings(&section);
         section
+    }
+
+    /// Unwind data that no subject could use, with the function that they describe, if it is known.
+    fn unread(&self, unread: &Unread) -> UnreadData {
+        let function = unread.range.and_then(|(start, _)| self.program.guest.symbols.function_at(start));
+        let of = function.map_or(String::new(), |function| format!(" (of {})", function.name));
+        UnreadData { format: unread.format.name().to_owned(), reason: format!("{}{of}", unread.reason) }
     }
 
     fn column(&self, column: &Column<'_>) -> ColumnResult {

@@ -51,7 +51,10 @@ pub fn write(recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> 
     for (section, failure) in &failures {
         writeln!(out, "{BAD}gate broken{BAD:#}: {}: {}", section.title(), failure.message)?;
     }
-    if failures.is_empty() {
+    let void = recording.sections.iter().filter(|section| section.void.is_some() && !section.void_is_meant).count();
+    if void > 0 {
+        writeln!(out, "{BAD}{void} void{BAD:#}: nothing was judged there, so no gate holds there either")?;
+    } else if failures.is_empty() {
         writeln!(out, "{GOOD}all gates hold{GOOD:#}")?;
     }
     Ok(())

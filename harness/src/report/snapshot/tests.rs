@@ -166,6 +166,7 @@ fn section(variant: Option<&str>, interrupt: Interruption, starts: &[Start]) -> 
         void_is_meant: false,
         claims: Vec::new(),
         return_hook: None,
+        unread: Vec::new(),
         subjects: Vec::new(),
         guest: GuestRef::default(),
         columns: names.iter().flat_map(|name| starts.iter().map(|start| subject(name, *start))).collect(),
