@@ -1,8 +1,8 @@
 //@ build museum_cfa_register_reloaded-defective: -DDEFECTIVE
 //@ build museum_cfa_register_reloaded-fixed:
-// wasm-micro-runtime #5093 (review): `invoke` moves SP for the arguments of the function that it calls, and keeps the old SP
-// in x22 and its return address in x20. The rows count the CFA from x22 up to the end, although the epilogue reloads x22; the
-// fixed build counts from SP again before that.
+// wasm-micro-runtime #5093 (review): `invoke` moves SP for the arguments of the function that it calls, and keeps the
+// old SP in x22 and its return address in x20. The rows count the CFA from x22 up to the end, although the epilogue
+// reloads x22; the fixed build counts from SP again before that.
 #include "guest.h"
 #include "frame.S"
 

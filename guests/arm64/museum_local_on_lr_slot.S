@@ -1,7 +1,8 @@
 //@ build museum_local_on_lr_slot-defective: -DLOCAL=0
 //@ build museum_local_on_lr_slot-fixed: -DLOCAL=8
-// klauspost/compress #1176: assembly that was translated from x86-64, where a frame's first word is free for a local. On
-// arm64 the prologue has saved x30 there. The leaf `decode` returns by x30 itself, so nobody but a walk reads the word.
+// klauspost/compress #1176: assembly that was translated from x86-64, where a frame's first word is free for a local.
+// On arm64 the prologue has saved x30 there. The leaf `decode` returns by x30 itself, so nobody but a walk reads the
+// word.
 #include "guest.h"
 #include "frame.S"
 

@@ -1,9 +1,9 @@
 //@ build museum_split_sp_add-defective: -DDEFECTIVE
 //@ build museum_split_sp_add-fixed:
-// golang/go #73259: a frame of more than 4 KiB is taken down by two adds, because one has no room for its size. Between them
-// SP is on its way, and the defective build has no row for that. `big` is called by a function whose CFA is x29's and by one
-// whose CFA is SP's; below the latter the wrong CFA is a wrong place of a return address, and 0x1000 higher lies that of
-// `outer`.
+// golang/go #73259: a frame of more than 4 KiB is taken down by two adds, because one has no room for its size. Between
+// them SP is on its way, and the defective build has no row for that. `big` is called by a function whose CFA is x29's
+// and by one whose CFA is SP's; below the latter the wrong CFA is a wrong place of a return address, and 0x1000 higher
+// lies that of `outer`.
 #include "guest.h"
 #include "frame.S"
 

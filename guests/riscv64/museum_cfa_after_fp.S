@@ -1,8 +1,8 @@
 //@ build museum_cfa_after_fp-defective: -DDEFECTIVE
 //@ build museum_cfa_after_fp-fixed:
-// ziglang/zig #3478 (LLVM's frames for RISC-V): a large frame is built and taken down in two steps, the first one as far as
-// an immediate reaches. The defective build gives the CFA a new offset whenever SP moves, although it is s0's from the first
-// step on; and where it is SP's again, the offset is that of the whole frame.
+// ziglang/zig #3478 (LLVM's frames for RISC-V): a large frame is built and taken down in two steps, the first one as
+// far as an immediate reaches. The defective build gives the CFA a new offset whenever SP moves, although it is s0's
+// from the first step on; and where it is SP's again, the offset is that of the whole frame.
 #include "guest.h"
 
 #define FIRST	2032

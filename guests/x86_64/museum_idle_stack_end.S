@@ -1,9 +1,9 @@
 //@ start none
 //@ build museum_idle_stack_end-defective: -DDEFECTIVE
 //@ build museum_idle_stack_end-fixed:
-// Linux 2f62f36e62da ("x86/xen: Make the boot CPU idle task reliable"): a CPU comes up, and its idle task is walked for a live
-// patch. The defective build starts at the very top of the stack instead of below a pt_regs, and jumps into C without a return
-// address; so the stack does not end where a reliable walk looks for its end.
+// Linux 2f62f36e62da ("x86/xen: Make the boot CPU idle task reliable"): a CPU comes up, and its idle task is walked for
+// a live patch. The defective build starts at the very top of the stack instead of below a pt_regs, and jumps into C
+// without a return address; so the stack does not end where a reliable walk looks for its end.
 #define OTHER_ENTRY secondary_startup
 #include "kernel.S"
 

@@ -1,8 +1,8 @@
 //@ build museum_inline_probe-defective: -DDEFECTIVE
 //@ build museum_inline_probe-fixed:
-// rust-lang/rust #83139 (LLVM bug 49600): a prologue touches each page of its large frame in a loop, so rsp moves with each
-// turn. The defective build counts the CFA from rsp as at the entry until the loop is over; the fixed one counts from r11,
-// which holds where rsp will end.
+// rust-lang/rust #83139 (LLVM bug 49600): a prologue touches each page of its large frame in a loop, so rsp moves with
+// each turn. The defective build counts the CFA from rsp as at the entry until the loop is over; the fixed one counts
+// from r11, which holds where rsp will end.
 #include "guest.h"
 
 #define FRAME	0x800

@@ -1,10 +1,10 @@
 //@ start none
 //@ build museum_odd_stack-defective: -DDEFECTIVE
 //@ build museum_odd_stack-fixed:
-// Linux 5c99b692cfd6: gcc 4.8 lowers SP by 3 in a leaf, and an interrupt pushes its words there. A walk along frame pointers
-// tells pt_regs from a record by an odd address, so from then on it takes one for the other. On x86-32 the CPU pushes wherever
-// SP is; on x86-64 it aligns rsp first. `save_regs` stands for the CPU: it pushes the same words where rsp is (defective), or
-// where an x86-64 CPU would (fixed).
+// Linux 5c99b692cfd6: gcc 4.8 lowers SP by 3 in a leaf, and an interrupt pushes its words there. A walk along frame
+// pointers tells pt_regs from a record by an odd address, so from then on it takes one for the other. On x86-32 the CPU
+// pushes wherever SP is; on x86-64 it aligns rsp first. `save_regs` stands for the CPU: it pushes the same words where
+// rsp is (defective), or where an x86-64 CPU would (fixed).
 #include "kernel.S"
 
 #define REGS_RBP	32

@@ -1,8 +1,8 @@
 //@ build museum_probestack_no_rows-defective: -DDEFECTIVE
 //@ build museum_probestack_no_rows-fixed:
-// rust-lang/compiler-builtins #304 and #325: the function that a prologue calls to touch each page of a large frame moves rsp
-// down and back. It is assembly, and the defective build has no unwind data for it; its frame pointer (what #304 brought) does
-// not help who follows rows. The instructions are the same in both builds.
+// rust-lang/compiler-builtins #304 and #325: the function that a prologue calls to touch each page of a large frame
+// moves rsp down and back. It is assembly, and the defective build has no unwind data for it; the frame pointer that
+// #304 brought does not help a walk by rows. The instructions are the same in both builds.
 #include "guest.h"
 
 #define FRAME	0x800

@@ -1,9 +1,9 @@
 //@ start none
 //@ build museum_rbp_scratch-defective: -DDEFECTIVE
 //@ build museum_rbp_scratch-fixed:
-// Linux d8c7fe9f2a48, one of a dozen such commits (crypto: x86/twofish-3way - Fix %rbp usage): a cipher that is short of
-// registers keeps data in rbp between a push and a pop. Who interrupts it and walks along rbp follows the data. The fixed
-// build links a record and has its data elsewhere; the instructions of both builds are as long as each other.
+// Linux d8c7fe9f2a48, one of a dozen such commits (crypto: x86/twofish-3way - Fix %rbp usage): a cipher that is short
+// of registers keeps data in rbp between a push and a pop. Who interrupts it and walks along rbp follows the data. The
+// fixed build links a record and has its data elsewhere; the instructions of both builds are as long as each other.
 #include "kernel.S"
 
 FUNC guest_main

@@ -1,8 +1,9 @@
 //@ build museum_row_behind_call-defective: -DDEFECTIVE
 //@ build museum_row_behind_call-fixed:
-// libunwind #54: a call that does not return, and right behind it another block with another row. A walk that executes the
-// CFI up to the return address takes that block's row for the call. Here no reader does that; instead the defective build
-// writes the row behind the call one directive early, so that a right reader finds at the call what libunwind made of it.
+// libunwind #54: a call that does not return, and right behind it another block with another row. A walk that executes
+// the CFI up to the return address takes that block's row for the call. Here no reader does that; instead the defective
+// build writes the row behind the call one directive early, so that a right reader finds at the call what libunwind
+// made of it.
 #include "guest.h"
 
 FUNC guest_main

@@ -1,9 +1,9 @@
 //@ start none
 //@ build museum_switch_before_save-defective: -DDEFECTIVE
 //@ build museum_switch_before_save-fixed:
-// lkml 2017/6/29/654 (review of "x86/entry: add unwind hint annotations", fixed in Linux 2995590964da): the way onto the IRQ
-// stack. The defective build moves rsp first and pushes the old one there, so at the push the word that leads back is not
-// written yet, whatever the hint says. The fixed build writes it before rsp moves.
+// lkml 2017/6/29/654 (review of "x86/entry: add unwind hint annotations", fixed in Linux 2995590964da): the way onto
+// the IRQ stack. The defective build moves rsp first and pushes the old one there, so at the push the word that leads
+// back is not written yet, whatever the hint says. The fixed build writes it before rsp moves.
 #include "kernel.S"
 
 FUNC guest_main
