@@ -144,6 +144,8 @@ fn hand_written_rows_are_right_and_those_of_the_compiler_are_not() {
         let wrong = wrong_functions(guest);
         if guest.name.ends_with("/outermost") {
             assert_eq!(wrong, ["liar"]);
+        } else if guest.name.contains("/museum_") {
+            // Defective on purpose, or fixed: museum.rs judges both.
         } else if guest.name == "arm64/leaf_misannotated" {
             assert_eq!(wrong, ["encrypt_frame_push", "encrypt_sub_sp", "encrypt_push_lr"]);
         } else if guest.name.starts_with("arm64/") && guest.name.ends_with("-undefined") {

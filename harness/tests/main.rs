@@ -9,6 +9,7 @@ mod direction;
 mod findings;
 mod large;
 mod machine;
+mod museum;
 mod orc;
 mod privilege;
 mod scenarios;
