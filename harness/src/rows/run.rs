@@ -14,7 +14,7 @@ use crate::oracle::{Activation, Oracle, Witnesses};
 use crate::recording::rows::{Agreement, FunctionRows, Leaf, Part, PartResult, TableResult, Wrong};
 use crate::scenario::Text;
 use crate::subject::GuestTarget;
-use crate::trace::{Action, Memory, Observer, Point, RegisterSet};
+use crate::trace::{Action, Ended, Memory, Observer, Point, RegisterSet};
 
 /// A table's entry for one instruction, and how it was judged.
 #[derive(Debug, Default)]
@@ -97,9 +97,9 @@ impl<'p> Run<'p> {
     }
 
     /// Why the run is void, and what was found.
-    pub(super) fn finish(self, never_resumes: &[String]) -> (Option<String>, Vec<FunctionRows>) {
+    pub(super) fn finish(self, never_resumes: &[String], ended: Ended) -> (Option<String>, Vec<FunctionRows>) {
         let Self { program, oracle, sites, .. } = self;
-        let void = oracle.finish(never_resumes).contradiction;
+        let void = oracle.testimony(never_resumes, ended).contradiction;
         let functions = program.guest.symbols.functions().iter();
         let of_function = |function: &Symbol| {
             let range = function.address..function.address + function.size;
