@@ -51,8 +51,8 @@ pub(super) fn execute(arguments: &Arguments, console: &mut Console<'_>) -> Resul
     let mut recording = judge_all(logs, &options)?;
     if let Some(of) = partial_of {
         let whole = recording.sections.iter().filter(|section| !section.interrupted).count() as u64;
-        let because = recording.partial.take().map_or_else(|| "the log is partial".to_owned(), |it| it.because);
-        recording.partial = Some(Partial { because, whole, of });
+        let because = if console.interrupt.is_asked() { "interrupted" } else { "the log is partial" };
+        recording.partial = Some(Partial { because: because.to_owned(), whole, of });
     }
     write_json(json.as_ref(), console, &recording)?;
     console.interrupt.no_longer_defer();

@@ -91,7 +91,7 @@ pub struct Partial {
 impl std::fmt::Display for Partial {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { because, whole, of } = self;
-        write!(formatter, "{because}: {whole} of {of} runs are whole, and nothing is known of the rest")
+        write!(formatter, "{because}: {whole} of {of} runs are whole, and only their gates are held")
     }
 }
 

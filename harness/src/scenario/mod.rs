@@ -351,15 +351,15 @@ impl Scenario {
         let text = &self.text;
         let entry = std::slice::from_ref(&text.entry);
         let keys: [(&str, &[String]); 5] = [
-            ("entry", entry),
-            ("within", &text.within),
-            ("outer", &text.outer),
-            ("omissible", &text.omissible),
-            ("never-resumes", &text.never_resumes),
+            ("entry =", entry),
+            ("within:", &text.within),
+            ("outer:", &text.outer),
+            ("omissible:", &text.omissible),
+            ("never-resumes:", &text.never_resumes),
         ];
         for (key, names) in keys {
             for name in names {
-                program.guest.function(name).map_err(|error| self.blame_key(&format!("{key}: {name:?}"), error))?;
+                program.guest.function(name).map_err(|error| self.blame_key(&format!("{key} {name:?}"), error))?;
             }
         }
         Ok(())
@@ -368,11 +368,11 @@ impl Scenario {
     /// Checks what the types cannot express.
     fn check(&self) -> Result<(), String> {
         let text = &self.text;
-        if !text.only.is_empty() && !text.only.iter().any(|name| name == self.cpu.name) {
-            return Err(format!("only = {:?} does not contain its own CPU", text.only));
-        }
         if let Some(unknown) = text.only.iter().find(|name| cpu::by_name(name).is_none()) {
             return Err(format!("only names {unknown:?}, which is not a CPU ({})", cpu::names()));
+        }
+        if !text.only.is_empty() && !text.only.iter().any(|name| name == self.cpu.name) {
+            return Err(format!("only = {:?} does not contain its own CPU", text.only));
         }
         if text.interrupt.is_empty() {
             return Err("interrupt is empty".to_owned());
