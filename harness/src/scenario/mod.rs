@@ -121,8 +121,8 @@ const fn default_budget() -> u64 {
     1_000_000
 }
 
-/// The largest budget: at some million instructions a second, a run of a quarter of an hour. Whoever runs a folder of scenarios
-/// must see it end.
+/// The largest budget. A tight loop of so many instructions takes a minute, and code whose every point is judged much longer; whoever
+/// runs a folder of scenarios must see it end.
 pub const MAX_BUDGET: u64 = 1_000_000_000;
 
 /// Functions whose unwind rows are wrong in some build of the scenario's guest.
