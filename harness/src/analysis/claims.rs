@@ -92,6 +92,20 @@ impl Claims {
     }
 }
 
+impl Claims {
+    /// Requires that the file has all of these claims.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`].
+    pub fn require(&self, ids: &[String]) -> Result<(), Error> {
+        let is_here = |id: &&String| self.claim.iter().any(|claim| claim.id == **id);
+        let Some(unknown) = ids.iter().find(|id| !is_here(id)) else { return Ok(()) };
+        let known: Vec<&str> = self.claim.iter().map(|claim| claim.id.as_str()).collect();
+        Err(Error::Usage(format!("{unknown:?} is not in docs/claims.toml, which has {}", known.join(", "))))
+    }
+}
+
 impl Claim {
     /// Whether a run confirms the claim.
     #[must_use]

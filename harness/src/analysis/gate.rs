@@ -28,8 +28,8 @@ pub fn check(scenario: &Scenario, sections: &mut [Section], known_subjects: &[St
     if let Some(first) = failures.first_mut() {
         for (known, used) in scenario.text.known.iter().zip(used) {
             if !label_exists(&known.unwinder) {
-                first
-                    .push(Failure::other(format!("[[known]] names {:?}, which is not a subject here", known.unwinder)));
+                let (name, known) = (&known.unwinder, known_subjects.join(", "));
+                first.push(Failure::other(format!("[[known]] names {name:?}, which is not a subject here ({known})")));
             } else if (was_run(&known.unwinder) || run_all) && !used && !is_cut {
                 first.push(Failure::other(stale(scenario, known)));
             }
@@ -49,7 +49,8 @@ pub fn check(scenario: &Scenario, sections: &mut [Section], known_subjects: &[St
                 }
                 _ => None,
             };
-            first.extend(message.map(|message| Failure::other(format!("[must]: {subject} {message}"))));
+            let known = if exists { String::new() } else { format!(" ({})", known_subjects.join(", ")) };
+            first.extend(message.map(|message| Failure::other(format!("[must]: {subject} {message}{known}"))));
         }
         if sections.iter().any(|section| section.points == 0 && section.is_whole()) {
             first.push(Failure::other("the run has no point, so no demand was tested".to_owned()));

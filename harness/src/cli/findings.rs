@@ -16,6 +16,9 @@ pub(super) fn execute(root: &Path, console: &mut Console<'_>) -> Result<u8, Erro
     let claims = Claims::load(root)?;
     let options = Options { keep_going: true, interrupt: console.interrupt.clone(), ..Options::default() };
     let scenarios = load_all(root)?;
+    for scenario in &scenarios {
+        claims.require(&scenario.text.claims).map_err(|error| scenario.blame_key("claims", error))?;
+    }
     console.interrupt.defer();
     let (recording, _) = run_all(root, &scenarios, &options)?;
     console.interrupt.no_longer_defer();

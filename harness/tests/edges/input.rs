@@ -7,6 +7,8 @@ use serde_json::Value;
 use unwind_harness::cpu::MAX_CALLEE_SAVED;
 use unwind_harness::oracle::{Activation, Cause, MAX_DEPTH, MAX_LINKS, Truth};
 use unwind_harness::scenario::Scenario;
+use unwind_harness::suite::machine;
+use unwind_harness::trace::{Action, Observer, Point, Run as _, Unobserved};
 
 use super::{CALL, ENDLESS, LOOP, Root, json, leaf, planted, root, text};
 
@@ -248,6 +250,13 @@ fn unknown_values_name_the_known_ones() {
     root.refused(&["atlas", "--return-hook", "magic"], &["--return-hook magic", hooks]);
     root.refused(&["atlas", "--fix", "F9"], &["--fix F9", fixes, "F1, range"]);
     root.refused(&["atlas", "--unwinder", "magic"], &["--unwinder magic", "frame-record"]);
+    root.scenario("arm64", "bad", &format!("claims = [\"R-9\"]\n{ENDLESS}"));
+    std::fs::create_dir(root.path("docs")).expect("a folder");
+    std::fs::write(root.path("docs/claims.toml"), "[[claim]]\nid = \"R-1\"\nsays = \"\"\n").expect("a file");
+    root.refused(
+        &["findings"],
+        &["scenarios/arm64/bad.toml: claims: \"R-9\" is not in docs/claims.toml, which has R-1"],
+    );
 }
 
 #[test]
@@ -283,4 +292,23 @@ fn a_folder_of_scenarios_that_cannot_be_read_is_no_empty_one() {
     assert_eq!(root.run(&["run"]).status.code(), Some(0));
     std::fs::write(root.path("scenarios/riscv64"), "no folder").expect("a file");
     root.refused(&["run"], &["scenarios/riscv64: Not a directory"]);
+}
+
+/// The observer works inside of the emulator's hook, through which no panic may unwind.
+#[test]
+fn a_panic_at_a_point_is_no_abort() {
+    struct Panics;
+    impl Observer for Panics {
+        fn point(&mut self, at: &Point<'_>) -> Action {
+            assert!(at.previous.is_none(), "the second point is bad");
+            Action::Continue
+        }
+    }
+    let scenario = Scenario::load(&root().join("scenarios/arm64/leaf.toml")).expect("it loads");
+    let program = scenario.program(root(), &scenario.variants()[0]).expect("the guest loads");
+    let mut machine = machine(&program, &scenario.text).expect("a machine");
+    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| machine.drive(&mut Panics)));
+    let panic = ended.expect_err("the panic arrives here");
+    assert_eq!(panic.downcast_ref::<&str>(), Some(&"the second point is bad"));
+    assert!(machine.drive(&mut Unobserved).expect("another run").complete);
 }
