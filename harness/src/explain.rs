@@ -9,7 +9,7 @@ use crate::experiment::{Arrival, Column, Visit};
 use crate::guest::Program;
 use crate::oracle::Truth;
 use crate::scenario::parse_place;
-use crate::subject::{Compares, End, GuestTarget, Question, Reads};
+use crate::subject::{Compares, End, GuestTarget, MAX_ENTRIES, Question, Reads};
 use crate::trace::{Point, RegisterSet};
 use crate::verdict::{Deviation, Judge, Verdict, WalkEntry};
 
@@ -114,7 +114,7 @@ impl<'p> Explainer<'p> {
         let Program { guest, layout, .. } = self.program;
         let fp = guest.cpu.fp_index();
         let _ = writeln!(self.text, "\ntruth, youngest activation first");
-        for (number, entry) in (1..).zip(truth.activations()) {
+        for (number, entry) in (1..).zip(truth.activations().take(MAX_ENTRIES)) {
             let name = entry.place().name(&guest.symbols);
             let _ = write!(self.text, "  {number:>3}  {name:<28} cfa {}", layout.name(entry.cfa));
             if let Some(value) = fp.and_then(|index| entry.saved.get(index)) {
@@ -122,6 +122,10 @@ impl<'p> Explainer<'p> {
                     write!(self.text, "  {} {}", guest.cpu.abi.register_name(guest.cpu.abi.fp), layout.name(*value));
             }
             self.text.push('\n');
+        }
+        let older = truth.activations().skip(MAX_ENTRIES).count();
+        if older > 0 {
+            let _ = writeln!(self.text, "  and {older} older activations");
         }
         if truth.activations().next().is_none() {
             let _ = writeln!(self.text, "  (none: the interrupted function is the outermost)");

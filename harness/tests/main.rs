@@ -6,6 +6,7 @@ mod cli;
 mod delivery;
 mod detects;
 mod direction;
+mod edges;
 mod findings;
 mod large;
 mod machine;

@@ -15,7 +15,7 @@ use crate::guest::conventions::Deliverable;
 use crate::oracle::{Cause, Oracle, Testimony, Truth, Witnesses};
 use crate::scenario::{Interruption, Text};
 use crate::subject::{GuestTarget, Question, Start};
-use crate::trace::{Action, Memory, Observer, Point, RegisterSet};
+use crate::trace::{Action, Ended, Memory, Observer, Point, RegisterSet};
 
 /// An exception that has been delivered and whose handler has not returned yet.
 struct Delivered {
@@ -356,16 +356,17 @@ impl<'p, 'v> Delivery<'p, 'v> {
     }
 
     /// The testimony of the finished run, the number of outer exceptions if it was nested, and the sites.
-    pub(super) fn finish(mut self, text: &Text) -> (Testimony, Option<(u64, u64)>, Vec<Site>) {
+    pub(super) fn finish(mut self, text: &Text, ended: Ended) -> (Testimony, Option<(u64, u64)>, Vec<Site>) {
         let symbols = &self.program.guest.symbols;
         // An exception whose handler had not reached its marker when the run ended is not a point.
         let cut_off = self.delivered.iter().filter(|pending| !pending.was_walked).map(|pending| pending.point);
         for point in cut_off.collect::<Vec<_>>() {
             self.cancel(point);
         }
-        let mut testimony = self.oracle.finish(&text.never_resumes);
+        let mut testimony = self.oracle.testimony(&text.never_resumes, ended);
         if let Some(pending) = self.delivered.first()
             && !text.ends_in_handler
+            && !ended.interrupted
         {
             let place = symbols.name(pending.pc);
             testimony.contradiction.get_or_insert(format!("the handler of the exception at {place} never returned"));

@@ -16,7 +16,7 @@ use crate::guest::Program;
 use crate::oracle::{AddressPlaces, Testimony, Truth, Witnesses};
 use crate::scenario::{Interruption, Text};
 use crate::subject::{Question, Scope, Start, Subject, label};
-use crate::trace::{Memory, Point, Run};
+use crate::trace::{Ended, Memory, Point, Run};
 
 use delivery::Delivery;
 use probe::Probe;
@@ -113,6 +113,8 @@ pub struct Found {
     pub sites: Vec<Site>,
     /// In a nested run: how many outer exceptions there could have been, and how many were delivered (the rest were folded).
     pub outer: Option<(u64, u64)>,
+    /// Whether the user stopped the run before its end.
+    pub interrupted: bool,
     /// How long the run took.
     pub ran_for: Duration,
 }
@@ -136,16 +138,18 @@ impl Experiment<'_> {
         if kind == Interruption::Probe {
             let mut probe = Probe::new(program, text, columns, filter, witnesses, visit);
             let ended = run.drive(&mut probe)?;
-            let (testimony, sites) = probe.finish(text);
-            return Ok(Found { testimony, sites, outer: None, ran_for: ended.ran_for });
+            let (testimony, sites) = probe.finish(text, ended);
+            let Ended { interrupted, ran_for, .. } = ended;
+            return Ok(Found { testimony, sites, outer: None, interrupted, ran_for });
         }
         let mut delivery = Delivery::new(program, columns, kind, text, filter, witnesses, visit)?;
         let ended = run.drive(&mut delivery)?;
-        let (mut testimony, outer, sites) = delivery.finish(text);
+        let (mut testimony, outer, sites) = delivery.finish(text, ended);
         if ended.complete && testimony.contradiction.is_none() {
             testimony.contradiction = changed(program, undisturbed, run.memory());
         }
-        Ok(Found { testimony, sites, outer, ran_for: ended.ran_for })
+        let Ended { interrupted, ran_for, .. } = ended;
+        Ok(Found { testimony, sites, outer, interrupted, ran_for })
     }
 }
 

@@ -9,7 +9,7 @@ use crate::guest::Program;
 use crate::oracle::{Oracle, Testimony, Witnesses};
 use crate::scenario::Text;
 use crate::subject::{GuestTarget, Question};
-use crate::trace::{Action, Observer, Point, RegisterSet};
+use crate::trace::{Action, Ended, Observer, Point, RegisterSet};
 
 /// Watches a run and asks every subject at every point. Its memory grows with the code, not with the number of points.
 pub(super) struct Probe<'p, 'v> {
@@ -84,8 +84,8 @@ impl<'p, 'v> Probe<'p, 'v> {
     }
 
     /// The testimony of the finished run, and the sites.
-    pub(super) fn finish(self, text: &Text) -> (Testimony, Vec<Site>) {
-        (self.oracle.finish(&text.never_resumes), self.sites.finish())
+    pub(super) fn finish(self, text: &Text, ended: Ended) -> (Testimony, Vec<Site>) {
+        (self.oracle.testimony(&text.never_resumes, ended), self.sites.finish())
     }
 }
 

@@ -12,6 +12,10 @@ use super::image::{MAX_MEMORY, whole_pages};
 use super::{Guest, Segment, Symbol, Symbols};
 use crate::cpu::{self, Cpu};
 
+/// The most bytes that the names of all symbols may have: thirty times those of a kernel's. Names may overlap in the file, so that
+/// its size is no bound.
+const MAX_NAMES: usize = 1 << 28;
+
 /// The sections of an ELF file that hold unwind data, in the order of the file. A linker leaves one section of a name; a
 /// linker script may leave more.
 #[derive(Debug, Clone, Default)]
@@ -109,6 +113,7 @@ fn symbols(header: &FileHeader64<LittleEndian>, data: &[u8]) -> Result<Vec<Symbo
     let sections = header.sections(endian, data).map_err(|error| error.to_string())?;
     let table = sections.symbols(endian, data, elf::SHT_SYMTAB).map_err(|error| error.to_string())?;
     let (mut symbols, mut ends) = (Vec::new(), Vec::new());
+    let mut name_bytes = 0;
     for symbol in table.iter() {
         let name = symbol.name(endian, table.strings()).map_err(|error| error.to_string())?;
         // `$x` and the like are mapping symbols (AAELF64), not names.
@@ -118,6 +123,10 @@ fn symbols(header: &FileHeader64<LittleEndian>, data: &[u8]) -> Result<Vec<Symbo
             if size > MAX_MEMORY || value.checked_add(size).is_none() {
                 let name = String::from_utf8_lossy(name);
                 return Err(format!("symbol {name} at {value:#x} has an impossible size of {size:#x}"));
+            }
+            name_bytes += name.len();
+            if name_bytes > MAX_NAMES {
+                return Err(format!("the names of its symbols have more than {MAX_NAMES:#x} bytes"));
             }
             symbols.push(Symbol {
                 name: String::from_utf8_lossy(name).into_owned(),

@@ -46,12 +46,12 @@ impl Oracle<'_> {
         for (number, activation) in younger.iter().enumerate().rev() {
             let resume = if number == index { to } else { activation.resume };
             let parent = self.truth.youngest.take();
-            let Activation { cfa, saved, links, stack, cause, .. } = **activation;
+            let Activation { cfa, saved, links, stack, cause, depth, .. } = **activation;
             if number == index {
                 self.pending_redirects.push(PendingRedirect { task: self.task, resume, cfa });
             }
             self.truth.youngest =
-                Some(self.shared_with(Activation { resume, cfa, saved, links, stack, cause, parent }));
+                Some(self.shared_with(Activation { resume, cfa, saved, links, stack, cause, depth, parent }));
         }
         for activation in younger {
             self.forget(&activation);

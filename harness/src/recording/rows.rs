@@ -13,6 +13,12 @@ pub struct GuestRows {
     pub void: Option<String>,
     /// Whether the scenario demands that it be void, for this reason.
     pub void_is_meant: bool,
+    /// Why nothing was judged: the guest could not be loaded, or did what no guest may do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_judged: Option<String>,
+    /// Whether the user stopped the run: the rest of it may show more wrong rows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub interrupted: bool,
     /// All its functions, by address; empty for a void run.
     pub functions: Vec<FunctionRows>,
     /// Unwind data in the file that were not read and belong to no function, or to one that has no symbol.
@@ -34,6 +40,24 @@ pub struct UnreadData {
     pub format: String,
     /// Why.
     pub reason: String,
+}
+
+impl GuestRows {
+    /// A guest of which nothing could be judged, for this reason.
+    #[must_use]
+    pub const fn without_rows(name: String, scenario: String, reason: String) -> Self {
+        Self {
+            name,
+            scenario,
+            void: None,
+            void_is_meant: false,
+            not_judged: Some(reason),
+            interrupted: false,
+            functions: Vec::new(),
+            unread: Vec::new(),
+            outside_functions: 0,
+        }
+    }
 }
 
 /// The rows of one function.

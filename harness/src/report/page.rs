@@ -17,6 +17,12 @@ pub fn write(section: &Section, out: &mut dyn Write) -> std::io::Result<()> {
     if let Some(reason) = &section.void {
         return writeln!(out, "void: {reason}");
     }
+    if let Some(reason) = &section.not_judged {
+        return writeln!(out, "not judged: {reason}");
+    }
+    if section.interrupted {
+        writeln!(out, "interrupted: these are the verdicts until then")?;
+    }
     writeln!(out, "{} points at {} instructions", section.points, section.distinct_pcs)?;
     if let Some((all, folded)) = section.outer {
         writeln!(

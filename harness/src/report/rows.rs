@@ -26,6 +26,13 @@ pub fn write(report: &Recording, out: &mut dyn Write) -> std::io::Result<()> {
     for message in &report.row_failures {
         writeln!(out, "{BAD}gate broken{BAD:#}: {message}")?;
     }
+    if let Some(partial) = &report.partial {
+        return writeln!(out, "{BAD}{partial}{BAD:#}");
+    }
+    let not_judged = report.not_judged().count();
+    if not_judged > 0 {
+        return writeln!(out, "{BAD}{not_judged} of {} guests not judged{BAD:#}", report.rows.len());
+    }
     let is_void = report.rows.iter().any(|guest| guest.void.is_some() && !guest.void_is_meant);
     if report.row_failures.is_empty() && !is_void {
         writeln!(
@@ -40,6 +47,12 @@ fn write_guest(guest: &GuestRows, width: usize, out: &mut dyn Write) -> std::io:
     if let Some(reason) = &guest.void {
         let (style, mark) = if guest.void_is_meant { (GOOD, "void as it must be") } else { (BAD, "void") };
         return writeln!(out, "{}: {style}{mark}{style:#}: {reason}\n", guest.name);
+    }
+    if let Some(reason) = &guest.not_judged {
+        return writeln!(out, "{}: {BAD}not judged{BAD:#}: {reason}\n", guest.name);
+    }
+    if guest.interrupted {
+        writeln!(out, "{}: {BAD}interrupted{BAD:#}: these are the results until then", guest.name)?;
     }
     writeln!(
         out,

@@ -14,19 +14,21 @@ use kunwind::Format;
 
 use crate::Error;
 use crate::guest::Program;
+use crate::interrupt::Interrupt;
 use crate::machine::Machine;
 use crate::oracle::Witnesses;
-use crate::recording::Recording;
+use crate::pool::in_parallel;
 use crate::recording::rows::GuestRows;
+use crate::recording::{Partial, Recording};
 use crate::scenario::{Model, Scenario, Variant};
-use crate::trace::Run as _;
+use crate::trace::{Run as _, Watched};
 
 /// The tables that are compared with the truth, in the order of reports.
 pub const FORMATS: [Format; 3] = [Format::SFrame, Format::Dwarf, Format::Orc];
 
 /// One guest, as one scenario runs it.
-struct Job<'a> {
-    scenario: &'a Scenario,
+struct Job {
+    scenario: Scenario,
     variant: Variant,
     name: String,
 }
@@ -37,13 +39,13 @@ fn name_of(scenario: &Scenario, variant: &Variant) -> String {
 }
 
 /// The guests of these scenarios, each once.
-fn jobs(scenarios: &[Scenario]) -> Vec<Job<'_>> {
-    let mut jobs: Vec<Job<'_>> = Vec::new();
+fn jobs(scenarios: &[Scenario]) -> Vec<Job> {
+    let mut jobs: Vec<Job> = Vec::new();
     for scenario in scenarios {
         for variant in scenario.variants() {
             let name = name_of(scenario, &variant);
             if !jobs.iter().any(|job| job.name == name) {
-                jobs.push(Job { scenario, variant, name });
+                jobs.push(Job { scenario: scenario.clone(), variant, name });
             }
         }
     }
@@ -57,15 +59,59 @@ fn jobs(scenarios: &[Scenario]) -> Vec<Job<'_>> {
 ///
 /// Whatever keeps a guest from being loaded or from running to its end.
 pub fn run_all(root: &Path, scenarios: &[Scenario], all: &[Scenario]) -> Result<Recording, Error> {
-    let mut report = Recording::default();
-    for job in jobs(scenarios) {
-        let program = job.scenario.program(root, &job.variant)?;
-        let has_data = FORMATS.iter().any(|format| program.tables.has(*format));
-        if has_data || !program.tables.unread().is_empty() {
-            report.rows.push(check(&program, job.scenario, &job.name)?);
+    check_all(root, scenarios, all, &Interrupt::default(), false)
+}
+
+/// Like [`run_all`], until the user stops it. With `keep_going`, a guest that fails is one that was not judged.
+///
+/// # Errors
+///
+/// As [`run_all`], without `keep_going`.
+pub fn check_all(
+    root: &Path,
+    scenarios: &[Scenario],
+    all: &[Scenario],
+    interrupt: &Interrupt,
+    keep_going: bool,
+) -> Result<Recording, Error> {
+    let jobs = jobs(scenarios);
+    let names: Vec<(String, String)> = jobs.iter().map(|job| (job.name.clone(), job.scenario.name.clone())).collect();
+    let (watch, root) = (interrupt.clone(), root.to_path_buf());
+    let results = in_parallel(
+        jobs,
+        1,
+        interrupt,
+        || (),
+        move |job| {
+            let program = job.scenario.program(&root, &job.variant)?;
+            let has_rows =
+                FORMATS.iter().any(|format| program.tables.has(*format)) || !program.tables.unread().is_empty();
+            let checked = has_rows.then(|| check_until(&program, &job.scenario, &job.name, &watch)).transpose();
+            checked.map_err(|error| job.scenario.blame(&job.variant, error))
+        },
+    );
+    let (mut report, of) = (Recording::default(), names.len());
+    let mut whole = 0;
+    for ((name, scenario), result) in names.into_iter().zip(results) {
+        match result {
+            None => continue,
+            Some(Ok(rows)) => {
+                let is_cut = rows.as_ref().is_some_and(|rows| rows.interrupted);
+                report.rows.extend(rows);
+                if is_cut {
+                    continue;
+                }
+            }
+            Some(Err(error)) if !keep_going => return Err(error),
+            Some(Err(error)) => report.rows.push(GuestRows::without_rows(name, scenario, error.to_string())),
         }
+        whole += 1;
     }
-    report.row_failures = gate::check(&report, scenarios, all);
+    if whole < of {
+        let because = "interrupted".to_owned();
+        report.partial = Some(Partial { because, whole: whole as u64, of: of as u64 });
+    }
+    report.row_failures = gate::check(&report, if report.partial.is_none() { scenarios } else { &[] }, all);
     Ok(report)
 }
 
@@ -75,18 +121,24 @@ pub fn run_all(root: &Path, scenarios: &[Scenario], all: &[Scenario]) -> Result<
 ///
 /// Whatever keeps it from running to its end.
 pub fn check(program: &Program, scenario: &Scenario, name: &str) -> Result<GuestRows, Error> {
+    check_until(program, scenario, name, &Interrupt::default())
+}
+
+fn check_until(program: &Program, scenario: &Scenario, name: &str, interrupt: &Interrupt) -> Result<GuestRows, Error> {
     let text = &scenario.text;
     let mut run = run::Run::new(program, text, Witnesses::default());
     let mut machine = Machine::new(program, &text.entry, text.budget)?;
     if text.cpu == Model::Max {
         machine.use_max_cpu();
     }
-    machine.drive(&mut run)?;
-    let run::Found { void, functions, unread, outside_functions } = run.finish(&text.never_resumes);
+    let ended = Watched::new(&mut machine, interrupt).drive(&mut run)?;
+    let run::Found { void, functions, unread, outside_functions } = run.finish(&text.never_resumes, ended);
     Ok(GuestRows {
         name: name.to_owned(),
         scenario: scenario.name.clone(),
         void_is_meant: void.as_ref().is_some_and(|reason| scenario.means_void(reason)),
+        not_judged: None,
+        interrupted: ended.interrupted,
         functions: if void.is_some() { Vec::new() } else { functions },
         unread,
         outside_functions,

@@ -16,7 +16,7 @@ use crate::oracle::{Activation, Cause, Oracle, Truth, Witnesses};
 use crate::recording::rows::{FunctionRows, UnreadData};
 use crate::scenario::Text;
 use crate::subject::GuestTarget;
-use crate::trace::{Action, Memory, Observer, Point, RegisterSet};
+use crate::trace::{Action, Ended, Memory, Observer, Point, RegisterSet};
 
 /// Why a row was not judged.
 const NO_CALLER: &str = "no call led here: the function was entered by a jump, at the base of its stack";
@@ -81,9 +81,9 @@ impl<'p> Run<'p> {
     }
 
     /// What was found.
-    pub(super) fn finish(self, never_resumes: &[String]) -> Found {
+    pub(super) fn finish(self, never_resumes: &[String], ended: Ended) -> Found {
         let Self { program, oracle, sites, .. } = self;
-        let void = oracle.finish(never_resumes).contradiction;
+        let void = oracle.testimony(never_resumes, ended).contradiction;
         let (unread, outside_functions) = site::strays(program, &sites);
         Found { void, functions: site::functions(program, &sites), unread, outside_functions }
     }

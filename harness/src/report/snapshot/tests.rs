@@ -164,6 +164,8 @@ fn section(variant: Option<&str>, interrupt: Interruption, starts: &[Start]) -> 
         unwitnessed: vec![("schedule+0x2e".to_owned(), 1), ("idle".to_owned(), 2)],
         void: None,
         void_is_meant: false,
+        not_judged: None,
+        interrupted: false,
         claims: Vec::new(),
         return_hook: None,
         unread: Vec::new(),
