@@ -259,7 +259,7 @@ impl<'a> Cfi<'a> {
         let ra = u8::try_from(column).map(Register).map_err(|_| Unsupported::ReturnColumn(column))?;
         let raw = RawEntries::new(self.section, self.bytes, self.columns.is_big_endian);
         let cie = fde.cie().offset();
-        let (cfa_from, has_args_size) = self.scan(section, fde)?;
+        let (cfa_from, has_args_size) = self.scan(section, fde);
         Ok(CfiFunction {
             fde: fde.offset(),
             start,
@@ -273,23 +273,21 @@ impl<'a> Cfi<'a> {
     }
 
     /// From where there is a rule for the CFA, and whether a size of arguments is given. gimli's table has a CFA from
-    /// the start, register 0 plus 0, which a program could mean as well.
-    fn scan<S: UnwindSection<Slice<'a>>>(
-        &self,
-        section: &S,
-        fde: &Fde<'a>,
-    ) -> Result<(Option<u64>, bool), Unsupported> {
+    /// the start, register 0 plus 0, which a program could mean as well. An instruction that cannot be read ends the
+    /// search: rows before it stand, and whoever runs the program is told.
+    fn scan<S: UnwindSection<Slice<'a>>>(&self, section: &S, fde: &Fde<'a>) -> (Option<u64>, bool) {
         let bases = self.bases();
         let (mut cfa_from, mut has_args_size, mut at) = (None, false, fde.initial_address());
         for mut program in [fde.cie().instructions(section, &bases), fde.instructions(section, &bases)] {
-            while let Some(instruction) = program.next()? {
+            while let Ok(Some(instruction)) = program.next() {
                 match instruction {
                     CallFrameInstruction::DefCfa { .. }
                     | CallFrameInstruction::DefCfaSf { .. }
                     | CallFrameInstruction::DefCfaExpression { .. } => cfa_from = cfa_from.or(Some(at)),
                     CallFrameInstruction::AdvanceLoc { delta } => {
                         let delta = u64::from(delta).checked_mul(fde.cie().code_alignment_factor());
-                        at = delta.and_then(|delta| at.checked_add(delta)).ok_or(Unsupported::Malformed)?;
+                        let Some(next) = delta.and_then(|delta| at.checked_add(delta)) else { break };
+                        at = next;
                     }
                     CallFrameInstruction::SetLoc { address } => at = address,
                     CallFrameInstruction::ArgsSize { size } => has_args_size |= size != 0,
@@ -297,7 +295,7 @@ impl<'a> Cfi<'a> {
                 }
             }
         }
-        Ok((cfa_from, has_args_size))
+        (cfa_from, has_args_size)
     }
 
     /// Runs the program of a function, and gives its rows to `see`: all of them, or only the one that covers a pc.
