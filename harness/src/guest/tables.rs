@@ -4,7 +4,7 @@
 mod orc;
 
 use kunwind::OrcTable;
-use kunwind::dwarf::{Cfi, CfiSection, Columns, Storage, Unsupported, hide_letters};
+use kunwind::dwarf::{Cfi, CfiSection, Columns, Storage, Unsupported, make_readable};
 use kunwind::sframe::write::{Placement, from_cfi};
 use kunwind::sframe::{SFrameAbi, SFrameTable};
 use kunwind::{Abi, Entry, Error as WalkError, Format, Table};
@@ -35,7 +35,7 @@ impl Tables {
         let mut tables = Self::default();
         if let (Some((kind, section)), Some(columns)) = (debug.or(eh), columns(abi)) {
             let mut readable = section.data.clone();
-            hide_letters(kind, &mut readable, false);
+            make_readable(kind, &mut readable, false);
             let (bytes, readable, address) = (&*section.data, &*readable, section.address);
             let cfi = Cfi { section: kind, bytes, readable, address, columns };
             tables.dwarf = Some(DwarfTable::new(&cfi));

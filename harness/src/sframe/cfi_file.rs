@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kunwind::dwarf::{Cfi, CfiSection, Columns, hide_letters};
+use kunwind::dwarf::{Cfi, CfiSection, Columns, make_readable};
 use kunwind::sframe::SFrameAbi;
 use object::Endianness;
 use object::elf::{self, FileHeader64, ProgramHeader64, SectionHeader64};
@@ -158,7 +158,7 @@ impl<'a> Elf<'a> {
                 self.relocate(index, &mut cfi)?;
             }
             cfi.readable.clone_from(&cfi.bytes);
-            hide_letters(section, &mut cfi.readable, self.abi.is_big_endian());
+            make_readable(section, &mut cfi.readable, self.abi.is_big_endian());
             return Ok(cfi);
         }
         Err("no CFI: neither .eh_frame nor .debug_frame says anything; compile with -fasynchronous-unwind-tables, or \

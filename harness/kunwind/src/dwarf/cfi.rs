@@ -3,7 +3,7 @@
 use gimli::{BaseAddresses, CallFrameInstruction, RunTimeEndian, UnwindSection};
 
 use super::columns::Columns;
-use super::entry::{CfiSection, RawEntries};
+use super::entry::{CfiSection, EntryKind, RawEntries};
 use super::lower::{Lowering, Slice};
 use super::storage::Storage;
 use super::unsupported::Unsupported;
@@ -23,8 +23,6 @@ pub struct CfiFunction {
     pub signal: bool,
     /// Whether return addresses are signed with key B (augmentation `B`).
     pub b_key: bool,
-    /// Whether the program says that arguments lie on the stack (`DW_CFA_GNU_args_size`). It changes no row.
-    pub has_args_size: bool,
     /// The address from which there is a rule for the CFA. Before it there is no row; without it there is none at all.
     cfa_from: Option<u64>,
 }
@@ -77,7 +75,7 @@ pub struct Cfi<'a> {
     pub section: CfiSection,
     /// Its bytes, relocated if the file is relocatable.
     pub bytes: &'a [u8],
-    /// The same bytes as [`hide_letters`](super::hide_letters) leaves them; `bytes` itself where that changes nothing.
+    /// The same bytes as [`make_readable`](super::make_readable) leaves them; `bytes` itself where that changes nothing.
     pub readable: &'a [u8],
     /// Its address, to which pointers may be relative.
     pub address: u64,
@@ -117,14 +115,16 @@ impl<'a> Cfi<'a> {
         let mut is_over = false;
         core::iter::from_fn(move || {
             while !is_over {
-                match entries.next() {
-                    Some(entry) if entry.cie.is_none() => {}
-                    Some(entry) => return Some(cfi.function(entry.offset)),
-                    None => {
-                        is_over = true;
-                        let rest = Unreadable { fde: entries.position(), range: None, reason: Unsupported::Malformed };
-                        return entries.is_truncated.then_some(Err(rest));
-                    }
+                let Some(entry) = entries.next() else {
+                    is_over = true;
+                    let rest = entries.rest()?;
+                    let reason = Unsupported::LostRest(rest as u64);
+                    return Some(Err(Unreadable { fde: entries.position(), range: None, reason }));
+                };
+                if let EntryKind::Fde(cie) = entry.kind {
+                    let unreadable = |reason| Unreadable { fde: entry.offset, range: None, reason };
+                    let checked = entries.check_cie(cie).map_err(unreadable);
+                    return Some(checked.and_then(|()| cfi.function(entry.offset)));
                 }
             }
             None
@@ -185,44 +185,59 @@ impl<'a> Cfi<'a> {
         }
         let raw = RawEntries::new(self.section, self.bytes, self.columns.is_big_endian);
         let cie = fde.cie().offset();
-        let (cfa_from, has_args_size) = self.scan(section, fde)?;
+        let cfa_from = self.scan(section, fde)?;
         Ok(CfiFunction {
             fde: fde.offset(),
             start,
             size,
             signal: raw.has_letter(cie, b'S'),
             b_key: raw.has_letter(cie, b'B'),
-            has_args_size,
             cfa_from,
         })
     }
 
-    /// From where there is a rule for the CFA, and whether a size of arguments is given. gimli's table has a CFA from
-    /// the start, register 0 plus 0, which a program could mean as well.
-    fn scan<S: UnwindSection<Slice<'a>>>(
-        &self,
-        section: &S,
-        fde: &Fde<'a>,
-    ) -> Result<(Option<u64>, bool), Unsupported> {
+    /// From where there is a rule for the CFA. gimli's table has one from the start, register 0 plus 0, which a program
+    /// could mean as well; and it lets offsets wrap around.
+    fn scan<S: UnwindSection<Slice<'a>>>(&self, section: &S, fde: &Fde<'a>) -> Result<Option<u64>, Unsupported> {
         let bases = self.bases();
-        let (mut cfa_from, mut has_args_size, mut at) = (None, false, fde.initial_address());
+        let (mut cfa_from, mut at) = (None, fde.initial_address());
+        // Whether there is a rule for the CFA, and whether there was in each remembered state: a bit for each, the last
+        // state's the lowest, below a bit that marks the end. More states than bits do not fit into gimli's table.
+        let (mut has_cfa, mut states) = (false, 1_u64);
         for mut program in [fde.cie().instructions(section, &bases), fde.instructions(section, &bases)] {
             while let Some(instruction) = program.next()? {
+                if overflows(&instruction, fde.cie().data_alignment_factor()) {
+                    return Err(Unsupported::OffsetOverflow);
+                }
                 match instruction {
                     CallFrameInstruction::DefCfa { .. }
                     | CallFrameInstruction::DefCfaSf { .. }
-                    | CallFrameInstruction::DefCfaExpression { .. } => cfa_from = cfa_from.or(Some(at)),
+                    | CallFrameInstruction::DefCfaExpression { .. } => {
+                        has_cfa = true;
+                        cfa_from = cfa_from.or(Some(at));
+                    }
+                    CallFrameInstruction::DefCfaRegister { .. }
+                    | CallFrameInstruction::DefCfaOffset { .. }
+                    | CallFrameInstruction::DefCfaOffsetSf { .. }
+                        if !has_cfa =>
+                    {
+                        return Err(Unsupported::NoCfa);
+                    }
+                    CallFrameInstruction::RememberState if states >> 63 != 0 => return Err(Unsupported::TooComplex),
+                    CallFrameInstruction::RememberState => states = states << 1 | u64::from(has_cfa),
+                    CallFrameInstruction::RestoreState if states == 1 => return Err(Unsupported::OutOfPlace),
+                    CallFrameInstruction::RestoreState if has_cfa && states & 1 == 0 => return Err(Unsupported::NoCfa),
+                    CallFrameInstruction::RestoreState => states >>= 1,
                     CallFrameInstruction::AdvanceLoc { delta } => {
                         let delta = u64::from(delta).checked_mul(fde.cie().code_alignment_factor());
                         at = delta.and_then(|delta| at.checked_add(delta)).ok_or(Unsupported::Malformed)?;
                     }
                     CallFrameInstruction::SetLoc { address } => at = address,
-                    CallFrameInstruction::ArgsSize { size } => has_args_size |= size != 0,
                     _ => {}
                 }
             }
         }
-        Ok((cfa_from, has_args_size))
+        Ok(cfa_from)
     }
 
     /// Runs the program of a function, and gives its rows to `see`: all of them, or only the one that covers a pc.
@@ -262,5 +277,24 @@ impl<'a> Cfi<'a> {
             }
             Ok(())
         })
+    }
+}
+
+/// Whether an offset of an instruction does not fit into 64 bits with a sign, after it was multiplied with the data
+/// alignment factor where the instruction asks for that (DWARF 5, 6.4.2: `factored`).
+fn overflows(instruction: &CallFrameInstruction<usize>, factor: i64) -> bool {
+    match *instruction {
+        CallFrameInstruction::DefCfa { offset, .. } | CallFrameInstruction::DefCfaOffset { offset } => {
+            i64::try_from(offset).is_err()
+        }
+        CallFrameInstruction::Offset { factored_offset, .. }
+        | CallFrameInstruction::ValOffset { factored_offset, .. } => {
+            i64::try_from(factored_offset).ok().and_then(|offset| offset.checked_mul(factor)).is_none()
+        }
+        CallFrameInstruction::DefCfaSf { factored_offset, .. }
+        | CallFrameInstruction::DefCfaOffsetSf { factored_offset }
+        | CallFrameInstruction::OffsetExtendedSf { factored_offset, .. }
+        | CallFrameInstruction::ValOffsetSf { factored_offset, .. } => factored_offset.checked_mul(factor).is_none(),
+        _ => false,
     }
 }

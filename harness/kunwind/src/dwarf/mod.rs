@@ -8,11 +8,13 @@ mod cfi;
 mod columns;
 mod entry;
 mod lower;
+mod readable;
 mod storage;
 mod unsupported;
 
 pub use cfi::{Cfi, CfiFunction, Lookup, Unreadable};
 pub use columns::Columns;
-pub use entry::{CfiSection, hide_letters};
+pub use entry::CfiSection;
+pub use readable::make_readable;
 pub use storage::Storage;
 pub use unsupported::Unsupported;
