@@ -82,6 +82,7 @@ fn every_foreign_crate_has_one_owner() {
     only_in("harness/src", &["unicorn"], &["harness/src/machine/"]);
     only_in("harness/src", &["object::"], &["harness/src/guest/elf.rs", "harness/src/sframe/"]);
     only_in("harness/src", &["capstone"], &["harness/src/guest/listing.rs", "harness/src/cpu/"]);
+    only_in("harness/src", &["rustix"], &["harness/src/sframe/source.rs"]);
     only_in("harness/src", &["unsafe"], &["harness/src/machine/"]);
 }
 
