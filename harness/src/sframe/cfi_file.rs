@@ -10,7 +10,10 @@ use object::elf::{self, FileHeader64, ProgramHeader64, SectionHeader64};
 use object::read::elf::{FileHeader as _, Rela as _, SectionHeader as _, SectionTable, Sym as _, SymbolTable};
 use object::read::{FileKind, Object as _, SectionIndex, SymbolIndex};
 
-use super::source::{Bytes, MAX_PIECE};
+use super::source::Bytes;
+
+/// The largest section with CFI that is read, in bytes. Its rows may take 24 times as much memory.
+const MAX_CFI: u64 = 256 << 20;
 
 type Header = FileHeader64<Endianness>;
 
@@ -218,8 +221,8 @@ impl<'a> Elf<'a> {
                 "has no bytes (NOBITS), as in a file with debug information only; encode the file that has them";
             return Err(format!("{name} {reason}"));
         }
-        if size > MAX_PIECE {
-            return Err(format!("{name} has {size} bytes, and at most {MAX_PIECE} are read"));
+        if size > MAX_CFI {
+            return Err(format!("{name} has {size} bytes, and at most {MAX_CFI} are read"));
         }
         let is_compressed = header.sh_flags(self.endian).contains(elf::SHF_COMPRESSED);
         let compressed = || format!("{name} is compressed; `objcopy --decompress-debug-sections` undoes it");
@@ -273,8 +276,7 @@ impl<'a> Elf<'a> {
 
     fn relocate(&self, index: SectionIndex, cfi: &mut OwnedCfi) -> Result<(), String> {
         let addresses = self.made_up_addresses();
-        let address_of = |index: SectionIndex| addresses.get(index.0).copied().unwrap_or_default();
-        cfi.address = address_of(index);
+        cfi.address = addresses.get(index.0).copied().unwrap_or_default();
         let Some((_, header)) = self.relocations_of(index) else { return Ok(()) };
         let broken = |error: object::Error| format!("the relocations of {}: {error}", cfi.name);
         let Some((relocations, _)) = header.rela(self.endian, self.data).map_err(broken)? else { return Ok(()) };
@@ -292,7 +294,7 @@ impl<'a> Elf<'a> {
             let addend = relocation.r_addend(self.endian);
             let symbol = self.symbols.symbol(symbol_index).map_err(broken)?;
             let section = self.symbols.symbol_section(self.endian, symbol, symbol_index).map_err(broken)?;
-            let base = section.map_or(0, address_of);
+            let base = section.and_then(|section| addresses.get(section.0)).copied().unwrap_or_default();
             let target = base.wrapping_add(symbol.st_value(self.endian)).wrapping_add_signed(addend);
             let place = cfi.address.wrapping_add(offset);
             let value = if is_relative { target.wrapping_sub(place) } else { target };

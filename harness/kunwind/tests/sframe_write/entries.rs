@@ -2,7 +2,7 @@
 
 use kunwind::dwarf::{CfiSection, Unsupported};
 use kunwind::sframe::SFrameAbi;
-use kunwind::sframe::write::{FromCfi, Placement, Reason, Unneeded, from_cfi};
+use kunwind::sframe::write::{Choice, FromCfi, Placement, Reason, Unneeded, from_cfi, from_sections};
 
 use super::cfi::{AMD64, Frames};
 
@@ -95,6 +95,38 @@ fn a_long_augmentation_takes_no_time() {
         frames.augmented(cie, 0x2000 + at * 16, 16, &[0], &[]);
     }
     assert_eq!(made(&frames).refusals.len(), 20_000);
+}
+
+#[test]
+fn more_rows_than_fit_are_counted_and_not_kept() {
+    let mut frames = Frames::new(CfiSection::EhFrame, SFrameAbi::Amd64);
+    let cie = frames.cie(b"", AMD64);
+    let alternate =
+        |rows: usize| -> Vec<u8> { (1..rows).flat_map(|at| [0x41, 0x0e, if at % 2 == 0 { 8 } else { 16 }]).collect() };
+    frames.fde(cie, 0x10_0000, 0x10_0000, &alternate(65_535));
+    let fde = frames.fde(cie, 0x20_0000, 0x10_0000, &alternate(70_000));
+    // A leading gap is no row, and rows that are equal are one.
+    let gap = frames.cie(b"", &[0x80 | 16, 1]);
+    frames.fde(gap, 0x30_0000, 0x10_0000, &[&[0x41, 0x0c, 7, 8][..], &alternate(65_535), &[0x41; 1000]].concat());
+    let made = made(&frames);
+    assert_eq!(refused(&made), [(fde, Reason::TooManyRows(70_000))]);
+    assert_eq!(starts(&made), [0x10_0000, 0x30_0000]);
+}
+
+#[test]
+fn functions_that_overlap_take_no_time() {
+    for section in BOTH {
+        let mut frames = Frames::new(section, SFrameAbi::Amd64);
+        let cie = frames.cie(b"", AMD64);
+        for at in 0..30_000 {
+            frames.fde(cie, 0x1000 + (30_000 - at) * 16, 1 << 40, &[]);
+        }
+        let both = [frames.build(), frames.build()];
+        let sections: Vec<_> = both.iter().map(super::cfi::Built::cfi).collect();
+        let made = from_sections(&sections, SFrameAbi::Amd64, Placement::Linked(0x8000), &mut |_, _| Choice::Take);
+        let made = made.expect("few functions");
+        assert_eq!((made.skipped.len(), made.refusals.len()), (30_000, 30_000));
+    }
 }
 
 #[test]

@@ -6,7 +6,11 @@ use alloc::vec::Vec;
 use super::error::{Reason, TooLarge};
 use super::section::{FunctionRows, Placement, Written, is_alike, write};
 use crate::dwarf::{Cfi, CfiFunction, Storage, Unreadable, Unsupported};
+use crate::row::Entry;
 use crate::sframe::format::SFrameAbi;
+
+/// How many rows of a function are kept: those that it may have, and leading gaps.
+const MAX_ROWS: usize = u16::MAX as usize + 1;
 
 /// A function that CFI describes and the section does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,16 +117,9 @@ pub fn from_sections(
                 }
             }
         }
+        merging.earlier.append(&mut merging.current);
     }
     merging.finish(abi, placement)
-}
-
-/// A function that is already there: the section it is from, its end, and its place in the lists.
-struct Taken {
-    section: usize,
-    end: u64,
-    /// The function's place, and none where its rows could not be had, for this reason.
-    rows: Result<usize, Reason>,
 }
 
 /// The functions of several sections while they are read.
@@ -131,8 +128,11 @@ struct Merging {
     result: FromCfi,
     /// The rows of `result.functions`.
     all: Vec<FunctionRows>,
-    /// By first address.
-    taken: BTreeMap<u64, Taken>,
+    /// By first address: the place of each function, or why its rows could not be had.
+    taken: BTreeMap<u64, Result<usize, Reason>>,
+    /// The ends of the functions of the sections before this one, and of this one, by first address.
+    earlier: BTreeMap<u64, u64>,
+    current: BTreeMap<u64, u64>,
     storage: Storage,
 }
 
@@ -145,9 +145,9 @@ impl Merging {
         }
         let rows = rows(cfi, &function, &mut self.storage);
         if let Some(taken) = self.taken.get(&function.start) {
-            let is_same = match (&rows, taken.rows) {
-                (Ok(rows), Ok(index)) => is_alike(rows, &self.all[index]),
-                (Err(reason), Err(other)) => *reason == other,
+            let is_same = match (&rows, taken) {
+                (Ok(rows), Ok(index)) => is_alike(rows, &self.all[*index]),
+                (Err(reason), Err(other)) => reason == other,
                 (Ok(_), Err(_)) | (Err(_), Ok(_)) => false,
             };
             if is_same {
@@ -157,12 +157,13 @@ impl Merging {
             }
             return;
         }
-        if self.overlaps_earlier(section, &function) {
+        if self.overlaps_earlier(&function) {
             return self.refuse(section, &function, Reason::Overlap);
         }
         let end = function.start.saturating_add(function.size);
         let place = rows.as_ref().map(|_| self.all.len()).map_err(|reason| *reason);
-        self.taken.insert(function.start, Taken { section, end, rows: place });
+        self.taken.insert(function.start, place);
+        self.current.insert(function.start, end);
         let rows = rows.unwrap_or_else(|reason| {
             self.refuse(section, &function, reason);
             without_rows(&function)
@@ -170,7 +171,7 @@ impl Merging {
         if place.is_err() && !function.signal {
             return;
         }
-        if place.is_ok() && rows.rows.iter().all(|(_, entry)| matches!(entry, crate::row::Entry::NoRow { .. })) {
+        if place.is_ok() && rows.rows.iter().all(|(_, entry)| matches!(entry, Entry::NoRow { .. })) {
             self.result.without_rows.push(self.all.len());
         }
         self.all.push(rows);
@@ -183,11 +184,10 @@ impl Merging {
     }
 
     /// Whether it overlaps a function of another section, which was read before and begins at another address.
-    fn overlaps_earlier(&self, section: usize, function: &CfiFunction) -> bool {
+    fn overlaps_earlier(&self, function: &CfiFunction) -> bool {
         let end = function.start.saturating_add(function.size);
-        let before = self.taken.range(..function.start).next_back().filter(|(_, taken)| taken.end > function.start);
-        let after = self.taken.range(function.start..end);
-        before.into_iter().chain(after).any(|(_, taken)| taken.section != section)
+        let before = self.earlier.range(..function.start).next_back();
+        before.is_some_and(|(_, end)| *end > function.start) || self.earlier.range(function.start..end).next().is_some()
     }
 
     fn finish(self, abi: SFrameAbi, placement: Placement) -> Result<FromCfi, TooLarge> {
@@ -205,11 +205,12 @@ impl Merging {
             }
             written = write(abi, placement, &all)?;
         }
-        for (index, reason) in core::mem::take(&mut written.refused) {
-            let (function, section) = (result.functions[index], result.origins[index]);
-            result.refusals.push(refusal(section, &function, reason));
-            result.without_rows.retain(|without| *without != index);
+        let refused: BTreeMap<usize, Reason> = core::mem::take(&mut written.refused).into_iter().collect();
+        for (index, reason) in &refused {
+            let (function, section) = (result.functions[*index], result.origins[*index]);
+            result.refusals.push(refusal(section, &function, *reason));
         }
+        result.without_rows.retain(|index| !refused.contains_key(index));
         result.refusals.sort_by_key(|refusal| (refusal.section, refusal.fde));
         result.written = written;
         Ok(result)
@@ -228,13 +229,25 @@ const fn without_rows(function: &CfiFunction) -> FunctionRows {
 fn rows(cfi: &Cfi<'_>, function: &CfiFunction, storage: &mut Storage) -> Result<FunctionRows, Reason> {
     let mut rows = without_rows(function);
     let mut refused: Option<(Unsupported, u64)> = None;
+    // More than that are refused when they are written; there is no need to keep them all.
+    let (mut count, mut before) = (0_usize, None);
     let result = cfi.each_row(function, storage, &mut |offset, entry| match entry {
-        Ok(entry) => rows.rows.push((offset, entry)),
+        Ok(entry) if before == Some(entry) => {}
+        Ok(entry) => {
+            before = Some(entry);
+            count += 1;
+            if count <= MAX_ROWS {
+                rows.rows.push((offset, entry));
+            }
+        }
         Err(reason) => refused = refused.or(Some((reason, offset))),
     });
     let last = rows.rows.last().map_or(0, |(offset, _)| *offset);
     if let Some((reason, offset)) = refused.or(result.err().map(|reason| (reason, last))) {
         return Err(Reason::Cfi(reason, offset));
+    }
+    if count > MAX_ROWS {
+        return Err(Reason::TooManyRows(count));
     }
     Ok(rows)
 }
