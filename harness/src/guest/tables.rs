@@ -4,7 +4,7 @@
 mod dwarf;
 mod orc;
 
-use kunwind::dwarf::{Cfi, CfiSection, Columns, hide_letters};
+use kunwind::dwarf::{Cfi, CfiSection, Columns, make_readable};
 use kunwind::sframe::write::{Placement, from_cfi};
 use kunwind::sframe::{SFrameAbi, SFrameTable};
 use kunwind::{Abi, Format, OrcTable, Table};
@@ -45,7 +45,7 @@ struct Readable<'g> {
 impl<'g> Readable<'g> {
     fn new(name: &'static str, kind: CfiSection, section: &'g LoadedSection) -> Self {
         let mut readable = section.data.clone();
-        hide_letters(kind, &mut readable, false);
+        make_readable(kind, &mut readable, false);
         Self { name, kind, section, readable }
     }
 
