@@ -207,7 +207,7 @@ fn lines() -> Vec<Line> {
 }
 
 /// The texts of a Markdown cell between two delimiters.
-fn between<'a>(text: &'a str, open: char, close: char) -> Vec<&'a str> {
+fn between(text: &str, open: char, close: char) -> Vec<&str> {
     text.split(open).skip(1).filter_map(|rest| rest.split_once(close).map(|(inside, _)| inside)).collect()
 }
 
