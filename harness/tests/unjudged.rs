@@ -220,3 +220,14 @@ fn a_row_that_holds_before_a_call_is_judged_while_the_function_waits_too() {
     assert_eq!(wrong.offset, 4, "the patched call");
     assert!(wrong.detail.contains("while it waits for its call to return"), "{wrong:?}");
 }
+
+#[test]
+fn a_wrong_state_says_which_value_and_by_how_much() {
+    let mut scenario = scenario("riscv64/museum_push_order");
+    scenario.text.known.clear();
+    let options = unwind_harness::suite::Options { threads: Some(1), ..Default::default() };
+    let (recording, _) = unwind_harness::suite::run_all(root(), &[scenario], &options).expect("it runs");
+    let of_s1 = recording.sections.iter().find(|section| section.variant.as_deref() == Some("s1")).expect("the build");
+    let failures: Vec<&str> = of_s1.failures.iter().map(|failure| &*failure.message).collect();
+    assert!(failures.iter().any(|text| text.contains("(s1 of entry 1 is off by ")), "{failures:?}");
+}
