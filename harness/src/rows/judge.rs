@@ -224,7 +224,8 @@ impl FrameTruth<'_> {
     /// Whether a word lies on the frame's stack, below what an interrupt leaves alone.
     fn is_dead(&self, address: u64) -> bool {
         let layout = &self.target.program.layout;
-        address < self.live_from && layout.stack_of(address) == layout.stack_of(self.live_from)
+        let sp = self.regs.get(self.cpu().sp).unwrap_or_default();
+        address < self.live_from && layout.stack_of(address) == layout.stack_of(sp)
     }
 }
 
