@@ -202,7 +202,7 @@ impl<'a> Cfi<'a> {
         let bases = self.bases();
         let (mut cfa_from, mut at) = (None, fde.initial_address());
         // Whether there is a rule for the CFA, and whether there was in each remembered state: a bit for each, the last
-        // state's the lowest, below a bit that marks the end. More states than bits do not fit into gimli's table.
+        // state's the lowest. More states than bits do not fit into gimli's table, and without a state, gimli says so.
         let (mut has_cfa, mut states) = (false, 1_u64);
         for mut program in [fde.cie().instructions(section, &bases), fde.instructions(section, &bases)] {
             while let Some(instruction) = program.next()? {
@@ -225,9 +225,8 @@ impl<'a> Cfi<'a> {
                     }
                     CallFrameInstruction::RememberState if states >> 63 != 0 => return Err(Unsupported::TooComplex),
                     CallFrameInstruction::RememberState => states = states << 1 | u64::from(has_cfa),
-                    CallFrameInstruction::RestoreState if states == 1 => return Err(Unsupported::OutOfPlace),
                     CallFrameInstruction::RestoreState if has_cfa && states & 1 == 0 => return Err(Unsupported::NoCfa),
-                    CallFrameInstruction::RestoreState => states >>= 1,
+                    CallFrameInstruction::RestoreState => states = (states >> 1).max(1),
                     CallFrameInstruction::AdvanceLoc { delta } => {
                         let delta = u64::from(delta).checked_mul(fde.cie().code_alignment_factor());
                         at = delta.and_then(|delta| at.checked_add(delta)).ok_or(Unsupported::Malformed)?;
