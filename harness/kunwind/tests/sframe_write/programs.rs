@@ -49,13 +49,13 @@ fn a_restore_among_the_initial_instructions_changes_nothing() {
     // What GNU as makes of the cold part of a function: CFA = fp + 16, fp at CFA - 16, then restores, one of them of a
     // register with a rule, one of a number that needs more than a byte.
     let cold = [0x0c, 6, 16, 0x86, 2, 0xc3, 0xd0, 0x06, 0x81, 0x01];
-    for (augmentation, before) in [(&b""[..], &[][..]), (b"zS", &[]), (b"", &[0x10, 3, 2, 0xc3, 0xd0, 0x16, 12, 1, 6])]
+    for (augmentation, before) in [(&b""[..], &[][..]), (b"zRS", &[]), (b"", &[0x10, 3, 2, 0xc3, 0xd0, 0x16, 12, 1, 6])]
     {
         let initial = [AMD64, before, &cold].concat();
         let program = [0x41, 0xcc, 0x41, 0x86, 4, 0x41, 0xc6];
         let found = rows(SFrameAbi::Amd64, augmentation, &initial, &program).expect("rows");
         let fp = |offset| Rule::CfaOffsetDeref(offset);
-        let signal = augmentation == b"zS";
+        let signal = augmentation == b"zRS";
         let row = |rule| match row(CfaRule::RegOffset(FP, 16), rule) {
             Entry::Row(row) => Entry::Row(UnwindRow { signal, ..row }),
             other => other,
