@@ -120,7 +120,7 @@ fn run(program: &Program, subject: Option<&dyn Subject>, watch: Watch) -> (Durat
             let subjects: Vec<&dyn Subject> = subject.filter(|_| watch == Watch::Judged).into_iter().collect();
             let columns = columns(&subjects, Interruption::Probe);
             let (max_visits, kind) = (u64::MAX, Interruption::Probe);
-            let experiment = Experiment { program, text: &text, kind, columns: &columns, max_visits };
+            let experiment = Experiment { program, text: &text, kind, columns: &columns, max_visits, wanted: None };
             let mut recorder = Recorder::new(program, &columns, &[]);
             let found = experiment.drive(&mut machine, &[], Witnesses::default(), &mut recorder);
             let found = found.expect("the guest ends");

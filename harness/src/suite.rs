@@ -184,9 +184,12 @@ impl Job<'_> {
             .collect();
         let columns = columns(&fitting, kind);
         // The wanted point may be a later arrival than the scenario judges; nested points are all judged anyway.
-        let wanted = point.filter(|_| kind != Interruption::Nested).map_or(0, |point| point.visit);
-        let max_visits = text.max_visits.max(wanted);
-        let experiment = Experiment { program, text, kind, columns: &columns, max_visits };
+        let wanted = point.filter(|_| kind != Interruption::Nested).and_then(|point| {
+            let function = program.guest.symbols.function_named(&point.function)?;
+            Some((function.address.wrapping_add(point.offset), point.visit))
+        });
+        let max_visits = text.max_visits;
+        let experiment = Experiment { program, text, kind, columns: &columns, max_visits, wanted };
         let mut recorder = Recorder::new(program, &columns, &text.omissible);
         let mut explainer = point.map(|point| Explainer::new(program, point, &text.omissible)).transpose()?;
         let found = match &mut explainer {

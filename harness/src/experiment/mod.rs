@@ -6,6 +6,7 @@ mod corrupt;
 mod delivery;
 mod nesting;
 mod probe;
+mod sample;
 mod task;
 mod user;
 
@@ -21,7 +22,7 @@ use crate::trace::{Memory, Point, Run};
 use delivery::Delivery;
 use probe::Probe;
 
-pub use arrival::{Arrival, PointFilter, Site};
+pub use arrival::{Arrival, NotJudged, PointFilter, Site};
 
 /// One subject with one start: a column of the listing.
 #[derive(Clone, Copy)]
@@ -100,8 +101,10 @@ pub struct Experiment<'p> {
     pub kind: Interruption,
     /// The subjects, with their starts.
     pub columns: &'p [Column<'p>],
-    /// How many arrivals at each instruction are judged.
+    /// How many arrivals at each instruction are judged, besides later ones in a new state.
     pub max_visits: u64,
+    /// One arrival more: the address of its instruction, and its number from 1.
+    pub wanted: Option<(u64, u64)>,
 }
 
 /// What an experiment found besides the walks.
@@ -113,6 +116,8 @@ pub struct Found {
     pub sites: Vec<Site>,
     /// In a nested run: how many outer exceptions there could have been, and how many were delivered (the rest were folded).
     pub outer: Option<(u64, u64)>,
+    /// The arrivals that were not judged; in a nested run, those at which no outer exception was considered.
+    pub not_judged: NotJudged,
     /// How long the run took.
     pub ran_for: Duration,
 }
@@ -131,21 +136,24 @@ impl Experiment<'_> {
         witnesses: Witnesses,
         visit: &mut dyn Visit,
     ) -> Result<Found, Error> {
-        let Self { program, text, kind, columns, max_visits } = *self;
-        let filter = PointFilter { within: &text.within, outer: &text.outer, max_visits };
+        let Self { program, text, kind, columns, max_visits, wanted } = *self;
+        let filter = PointFilter { within: &text.within, outer: &text.outer, max_visits, wanted };
         if kind == Interruption::Probe {
             let mut probe = Probe::new(program, text, columns, filter, witnesses, visit);
             let ended = run.drive(&mut probe)?;
             let (testimony, sites) = probe.finish(text);
-            return Ok(Found { testimony, sites, outer: None, ran_for: ended.ran_for });
+            let not_judged = sites.iter().fold(NotJudged::default(), |sum, site| sum.plus(site.not_judged));
+            return Ok(Found { testimony, sites, outer: None, not_judged, ran_for: ended.ran_for });
         }
         let mut delivery = Delivery::new(program, columns, kind, text, filter, witnesses, visit)?;
         let ended = run.drive(&mut delivery)?;
-        let (mut testimony, outer, sites) = delivery.finish(text);
+        let (mut testimony, nesting, sites) = delivery.finish(text);
+        let not_judged = sites.iter().fold(NotJudged::default(), |sum, site| sum.plus(site.not_judged));
+        let not_judged = nesting.map_or(not_judged, |(_, not_judged)| not_judged);
         if ended.complete && testimony.contradiction.is_none() {
             testimony.contradiction = changed(program, undisturbed, run.memory());
         }
-        Ok(Found { testimony, sites, outer, ran_for: ended.ran_for })
+        Ok(Found { testimony, sites, outer: nesting.map(|(outer, _)| outer), not_judged, ran_for: ended.ran_for })
     }
 }
 

@@ -3,15 +3,19 @@
 
 use std::collections::BTreeSet;
 
-use super::PointFilter;
-use crate::guest::{CodeMap, Program, Symbol};
-use crate::oracle::Truth;
+use rustc_hash::FxHashMap;
+
+use super::sample::Tally;
+use super::{NotJudged, PointFilter};
+use crate::guest::{Program, Symbol};
+use crate::oracle::{ReturnPlace, State, Truth};
 
 /// The outer exceptions of a nested run.
 pub(super) struct Nesting<'p> {
     program: &'p Program,
     filter: PointFilter<'p>,
-    visits: CodeMap<u64>,
+    /// The arrivals at each instruction at which one could be taken.
+    arrivals: FxHashMap<u64, Tally>,
     /// The guest's labels, by address, and whether an exception may be nested from there on.
     marks: &'p [(u64, bool)],
     /// The states that have been interrupted already: pc, SP, the frame pointer, and where the activations of the true trace
@@ -19,32 +23,44 @@ pub(super) struct Nesting<'p> {
     /// from SP and the frame pointer.
     known: BTreeSet<Vec<u64>>,
     /// How many outer exceptions there could have been.
-    pub(super) seen: u64,
+    seen: u64,
 }
 
 impl<'p> Nesting<'p> {
     pub(super) fn new(program: &'p Program, filter: PointFilter<'p>) -> Self {
-        let visits = CodeMap::new(&program.guest, 0);
-        Self { program, filter, visits, marks: &program.conventions.nesting, known: BTreeSet::new(), seen: 0 }
+        let marks = &program.conventions.nesting;
+        Self { program, filter, arrivals: FxHashMap::default(), marks, known: BTreeSet::new(), seen: 0 }
     }
 
-    /// How many outer exceptions were delivered.
-    pub(super) fn delivered(&self) -> u64 {
-        self.known.len() as u64
+    /// How many outer exceptions there could have been, and how many were delivered.
+    pub(super) fn outer(&self) -> (u64, u64) {
+        (self.seen, self.known.len() as u64)
+    }
+
+    /// The arrivals at which none was considered.
+    pub(super) fn not_judged(&self) -> NotJudged {
+        self.arrivals.values().fold(NotJudged::default(), |sum, tally| sum.plus(tally.not_judged()))
     }
 
     /// The name of the outer exception to deliver at this arrival, if one is.
-    pub(super) fn takes_outer(&mut self, pc: u64, sp: u64, fp: u64, truth: &Truth) -> Option<String> {
+    pub(super) fn takes_outer(
+        &mut self,
+        pc: u64,
+        sp: u64,
+        fp: u64,
+        truth: &Truth,
+        state: impl FnOnce(Option<ReturnPlace>) -> State,
+    ) -> Option<String> {
         let symbols = &self.program.guest.symbols;
         let is_outer = |function: &Symbol| self.filter.outer.contains(&function.name);
         if !self.filter.outer.is_empty() && !symbols.function_at(pc).is_some_and(is_outer) {
             return None;
         }
-        let visits = self.visits.get_mut(pc)?;
-        *visits += 1;
-        if *visits > self.filter.max_visits {
+        let tally = self.arrivals.entry(pc).or_default();
+        if !tally.takes(self.filter.max_visits, None, state) {
             return None;
         }
+        let visits = tally.arrivals();
         self.seen += 1;
         let key = [pc, sp, fp].into_iter().chain(truth.activations().map(|activation| activation.resume)).collect();
         self.known.insert(key).then(|| format!("{}#{visits}:irq", symbols.name(pc)))

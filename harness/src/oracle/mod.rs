@@ -12,6 +12,7 @@
 mod activation;
 mod location;
 mod redirect;
+mod state;
 mod witness;
 
 use std::rc::Rc;
@@ -26,6 +27,7 @@ use redirect::PendingRedirect;
 
 pub use activation::{Activation, Activations, Cause, MAX_LINKS, Place, Truth};
 pub use location::{AddressPlaces, LiveWords, MachineView, displaced};
+pub use state::{ReturnPlace, State, States};
 pub use witness::{Event, Future, Ledger, Transfer, Witness};
 
 /// The two witnesses of a run. Tests plant wrong ones.

@@ -142,6 +142,7 @@ impl<'p> Recorder<'p> {
             points: found.sites.iter().map(|site| site.visits).sum(),
             distinct_pcs: found.sites.iter().filter(|site| site.visits > 0).count(),
             outer: found.outer,
+            not_judged: found.not_judged,
             unwitnessed: found.testimony.unwitnessed.iter().map(name_of).collect(),
             void_is_meant: void.as_ref().is_some_and(|reason| scenario.means_void(reason)),
             void,

@@ -8,6 +8,7 @@ use proptest::test_runner::{RngAlgorithm, RngSeed, TestRunner};
 use super::alphabet::{self, Cell, append};
 use super::head::{fold, unfold};
 use super::{Page, Start, is_lost, parse, range, write};
+use crate::experiment::NotJudged;
 use crate::guest::return_hook::Fix;
 use crate::recording::{self, ColumnResult, Counters, GuestRef, Run};
 use crate::scenario::Interruption;
@@ -161,6 +162,11 @@ fn section(variant: Option<&str>, interrupt: Interruption, starts: &[Start]) -> 
         points: 12,
         distinct_pcs: 3,
         outer: (interrupt == Interruption::Nested).then_some((20, 3)),
+        not_judged: match interrupt {
+            Interruption::Irq => NotJudged { arrivals: 60, other_states: 0 },
+            Interruption::Nested => NotJudged { arrivals: 2000, other_states: 7 },
+            _ => NotJudged::default(),
+        },
         unwitnessed: vec![("schedule+0x2e".to_owned(), 1), ("idle".to_owned(), 2)],
         void: None,
         void_is_meant: false,
@@ -194,6 +200,7 @@ fn said(sections: &[recording::Section]) -> Page {
             points: section.points,
             distinct_pcs: section.distinct_pcs,
             outer: section.outer,
+            not_judged: section.not_judged,
             unwitnessed: section.unwitnessed.clone(),
             void: None,
             subjects: subjects.collect(),
