@@ -332,7 +332,7 @@ pub fn judge_log(log: &Log, unwinders: &[String]) -> Result<Section, Error> {
     let kind = kind.ok_or_else(|| misfit("its scenario has no such kind of interruption"))?;
     let path = scenario.guest_path(Path::new(""), &variant);
     let guest = Guest::parse(log.head.guest.clone(), &path, &log.head.file, scenario.cpu)?;
-    let program = Program::mimic(guest, &variant.stacks, variant.cfa_mod32)?;
+    let program = scenario.declare(Program::mimic(guest, &variant.stacks, variant.cfa_mod32)?)?;
     let mut replay = Replay::new(log, &program.guest)?;
     let subjects = subjects(scenario.cpu, unwinders);
     let job = Job { root: Path::new(""), scenario: &scenario, variant: &variant, kind };

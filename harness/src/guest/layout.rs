@@ -83,12 +83,22 @@ impl Layout {
         Ok(Self { stacks, sp: sp - cfa_mod32, words })
     }
 
+    /// An address as its distance from the top of its stack: the same wherever the stack is placed. Just the number for an address
+    /// on no stack.
+    #[must_use]
+    pub fn place(&self, address: u64) -> String {
+        match self.stack_of(address).map(|index| &self.stacks[index]) {
+            Some(stack) => format!("{} stack top-{:#x}", stack.name, stack.bounds.high - address),
+            None => format!("{address:#x}"),
+        }
+    }
+
     /// An address with its distance from the top of its stack, which says more than the number alone; just the number for an
     /// address on no stack.
     #[must_use]
     pub fn name(&self, address: u64) -> String {
-        match self.stack_of(address).map(|index| &self.stacks[index]) {
-            Some(stack) => format!("{address:#x} ({} stack top-{:#x})", stack.name, stack.bounds.high - address),
+        match self.stack_of(address) {
+            Some(_) => format!("{address:#x} ({})", self.place(address)),
             None => format!("{address:#x}"),
         }
     }

@@ -53,8 +53,9 @@ impl Program {
     ///
     /// # Errors
     ///
-    /// As [`Listing::new`], [`Layout::new`] and [`Tables::new`].
+    /// As [`Conventions::check`], [`Listing::new`], [`Layout::new`] and [`Tables::new`].
     pub fn new(guest: Guest, conventions: Conventions, stacks: &[String], cfa_mod32: u64) -> Result<Self, Error> {
+        conventions.check(&guest)?;
         let guest = Arc::new(guest);
         let listing = Listing::new(Arc::clone(&guest))?;
         let layout = Layout::new(&guest, &conventions, stacks, cfa_mod32)?;

@@ -12,6 +12,7 @@
 mod activation;
 mod location;
 mod redirect;
+mod returns;
 mod state;
 mod witness;
 
@@ -19,11 +20,12 @@ use std::rc::Rc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::cpu::{Flow, Linkage, MAX_CALLEE_SAVED, Register};
+use crate::cpu::{Flow, Linkage, MAX_CALLEE_SAVED};
 use crate::guest::{CodeMap, Conventions, Guest, Layout, Poison, Program};
 use crate::trace::{Point, Previous, RegisterSet};
 
 use redirect::PendingRedirect;
+use returns::MovedArrival;
 
 pub use activation::{Activation, Activations, Cause, MAX_LINKS, Place, Truth};
 pub use location::{AddressPlaces, LiveWords, MachineView, displaced};
@@ -73,6 +75,10 @@ pub struct Oracle<'g> {
     saved_set: RegisterSet,
     /// Calls that have been redirected and have not resumed yet.
     pending_redirects: Vec<PendingRedirect>,
+    /// Where activations wait, or have waited.
+    resumes: FxHashSet<u64>,
+    /// The first arrivals at such places with another SP than that of the call, by place and CFA of the activation that waits.
+    moved: FxHashMap<(u64, u64), MovedArrival>,
     transfers: u64,
     /// The word that holds the running task, in guests that have tasks.
     current: Option<u64>,
@@ -107,6 +113,8 @@ impl<'g> Oracle<'g> {
             transfer_set: RegisterSet::new(cpu, [cpu.sp].into_iter().chain(cpu.links().iter().copied())),
             saved_set: RegisterSet::new(cpu, cpu.callee_saved.iter().copied()),
             pending_redirects: Vec::new(),
+            resumes: FxHashSet::default(),
+            moved: FxHashMap::default(),
             transfers: 0,
             current: conventions.kernel.as_ref().map(|kernel| kernel.current),
             task: 0,
@@ -166,10 +174,18 @@ impl<'g> Oracle<'g> {
         let mut values = [0; 1 + MAX_LINKS];
         at.read_values(&self.transfer_set, &mut values);
         let [sp, links @ ..] = values;
-        let linked = match cpu.linkage {
-            Linkage::Register(registers) => links[..registers.len()].contains(&next),
-            Linkage::Push => at.memory.read_u64(sp) == Some(next),
+        let (returns, link) = self.convention(at);
+        let linked = match (link, cpu.linkage) {
+            (Some(register), _) => {
+                let mut value = [0];
+                at.read_values(&RegisterSet::new(cpu, [register]), &mut value);
+                value == [next]
+            }
+            (None, Linkage::Register(registers)) => links[..registers.len()].contains(&next),
+            (None, Linkage::Push) => at.memory.read_u64(sp) == Some(next),
         };
+        // A register holds the address, so nothing was pushed.
+        let pushed = if link.is_some() { 0 } else { cpu.linkage.pushed() };
         let flow = match at.previous {
             Some(Previous::Retired { pc, .. }) => self.flow(pc),
             _ => Flow::SEQUENTIAL,
@@ -179,8 +195,10 @@ impl<'g> Oracle<'g> {
             next,
             to: at.pc,
             sp,
-            call_sp: delivered.unwrap_or_else(|| sp.wrapping_add(cpu.linkage.pushed())),
+            call_sp: delivered.unwrap_or_else(|| sp.wrapping_add(pushed)),
             may_move: self.conventions.moved_returns.contains(&at.pc),
+            returns,
+            enters_by_jump: link.is_some(),
             is_exception: delivered.is_some(),
             number: self.transfers,
             flow,
@@ -194,14 +212,21 @@ impl<'g> Oracle<'g> {
         let is_supposition = by_ledger.is_none() && matches!(by_future, Some(Event::Called { .. }));
         if by_ledger != by_future && !is_supposition {
             let (ledger, future) = (self.describe(by_ledger), self.describe(by_future));
-            let what = format!("the ledger says {ledger}, the future witness says {future}");
+            let mut what = format!("the ledger says {ledger}, the future witness says {future}");
+            if let Some(register) = link.filter(|_| !linked) {
+                let (name, after) = (cpu.abi.register_name(register), self.guest.symbols.name_of_return(next));
+                what += &format!(" ([[convention]] says that {name} holds the return address, but it is not {after})");
+            }
             self.contradict(at.pc, &what);
             return;
         }
         match by_ledger {
             Some(Event::Called { resume, cfa }) => self.called(at, resume, cfa),
-            Some(Event::Resumed { resume, cfa, .. }) => self.resumed(at, resume, cfa),
-            None => self.arrive_redirected(at, sp),
+            Some(Event::Resumed { resume, cfa, .. }) => self.resumed(at, resume, cfa, sp),
+            None => {
+                self.note_arrival(at, sp);
+                self.arrive_redirected(at, sp);
+            }
         }
     }
 
@@ -236,7 +261,8 @@ impl<'g> Oracle<'g> {
             self.contradict(at.pc, &format!("the poison in unwritten stack words may equal the return address {name}"));
             return;
         }
-        let saved = self.callee_saved(at);
+        self.resumes.insert(resume);
+        let (saved, preserved) = (self.callee_saved(at), self.preserved(at, cause));
         let mut values = [0; 1 + MAX_LINKS];
         if cause != Cause::Call {
             at.read_values(&self.transfer_set, &mut values);
@@ -246,6 +272,8 @@ impl<'g> Oracle<'g> {
             resume,
             cfa,
             saved,
+            preserved,
+            entry: at.pc,
             links,
             stack: self.layout.stack_of(cfa),
             cause,
@@ -273,39 +301,25 @@ impl<'g> Oracle<'g> {
         }
     }
 
-    fn resumed(&mut self, at: &Point<'_>, resume: u64, cfa: u64) {
+    fn resumed(&mut self, at: &Point<'_>, resume: u64, cfa: u64, sp: u64) {
         while let Some(activation) = self.truth.youngest.take() {
             self.truth.youngest.clone_from(&activation.parent);
             let is_it = (activation.resume, activation.cfa) == (resume, cfa);
             if is_it && self.conventions.moved_returns.contains(&at.pc) {
                 // Entry code has saved the registers in pt_regs and now uses them.
             } else if is_it {
-                self.compare_saved(at, &activation);
+                self.compare_saved(at, &activation, sp);
             } else {
                 self.abandoned.push(activation.place());
             }
             self.forget(&activation);
             if is_it {
+                self.forget_arrival(&activation);
                 return;
             }
         }
         let place = self.guest.symbols.name_of_return(resume);
         self.contradict(at.pc, &format!("the ledger says that {place} resumes, but no activation waits there"));
-    }
-
-    /// The register witness: a function must restore the registers that the ABI makes it preserve.
-    fn compare_saved(&mut self, at: &Point<'_>, activation: &Activation) {
-        let now = self.callee_saved(at);
-        let registers: &[Register] = self.guest.cpu.callee_saved;
-        let changed = registers.iter().zip(activation.saved.iter().zip(&now)).find(|(_, (then, now))| then != now);
-        if let Some((register, (then, now))) = changed {
-            let name = self.guest.cpu.abi.register_name(*register);
-            let place = activation.place().name(&self.guest.symbols);
-            self.contradict(
-                at.pc,
-                &format!("callee-saved {name} was {then:#x} at the call and is {now:#x} when {place} resumes"),
-            );
-        }
     }
 
     fn callee_saved(&self, at: &Point<'_>) -> [u64; MAX_CALLEE_SAVED] {
@@ -348,12 +362,12 @@ impl<'g> Oracle<'g> {
             let function = place.function(&self.guest.symbols);
             function.is_some_and(|function| never_resumes.contains(&function.name))
         };
-        let contradiction = self.contradiction.or_else(|| {
+        let contradiction = self.contradiction.clone().or_else(|| {
             let (place, count) = unwitnessed.iter().find(|(place, _)| !is_declared(*place))?;
             let name = place.name(&self.guest.symbols);
-            Some(format!(
-                "{name} never resumed ({count} times); if that is intended, list its function in never-resumes"
-            ))
+            Some(self.moved_return(*place).unwrap_or_else(|| {
+                format!("{name} never resumed ({count} times); if that is intended, list its function in never-resumes")
+            }))
         });
         Testimony { contradiction, unwitnessed }
     }

@@ -46,12 +46,12 @@ impl Oracle<'_> {
         for (number, activation) in younger.iter().enumerate().rev() {
             let resume = if number == index { to } else { activation.resume };
             let parent = self.truth.youngest.take();
-            let Activation { cfa, saved, links, stack, cause, .. } = **activation;
+            let Activation { cfa, saved, preserved, entry, links, stack, cause, .. } = **activation;
             if number == index {
                 self.pending_redirects.push(PendingRedirect { task: self.task, resume, cfa });
             }
-            self.truth.youngest =
-                Some(self.shared_with(Activation { resume, cfa, saved, links, stack, cause, parent }));
+            let again = Activation { resume, cfa, saved, preserved, entry, links, stack, cause, parent };
+            self.truth.youngest = Some(self.shared_with(again));
         }
         for activation in younger {
             self.forget(&activation);
@@ -68,7 +68,7 @@ impl Oracle<'_> {
         self.pending_redirects.swap_remove(index);
         let activation = Rc::clone(activation);
         self.truth.youngest.clone_from(&activation.parent);
-        self.compare_saved(at, &activation);
+        self.compare_saved(at, &activation, sp);
         self.forget(&activation);
     }
 }

@@ -99,7 +99,7 @@ fn same_fp(
     abi: &Abi,
 ) -> Option<Result<(), String>> {
     let saved = target.program.guest.cpu.fp_index()?;
-    let truth = caller.saved[saved];
+    let truth = caller.kept(saved)?;
     Some(match value(row.fp.frame_pointer(cfa, regs, abi, &mut |slot| read(slot, target))) {
         Ok(found) if found == truth => Ok(()),
         Ok(found) if regs.get(abi.fp) == Some(found) => Err("is the function's own, not its caller's".to_owned()),

@@ -1,5 +1,6 @@
 //! Scenarios: which guest, which points, and what each subject must achieve. One TOML file each.
 
+mod convention;
 mod known;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use crate::guest::Program;
 use crate::guest::return_hook::{PLAIN, ReturnHook};
 use crate::verdict::Verdict;
 
+pub use convention::{Convention, Outlined};
 pub use known::Known;
 
 /// A scenario: the content of its TOML file, and its name.
@@ -89,6 +91,9 @@ pub struct Text {
     /// Stack placements and builds; empty: one variant without a name.
     #[serde(default)]
     pub variant: Vec<Variant>,
+    /// Functions that are not called as the ABI says.
+    #[serde(default)]
+    pub convention: Vec<Convention>,
     /// What each subject must achieve.
     #[serde(default)]
     pub must: BTreeMap<String, Level>,
@@ -386,9 +391,29 @@ impl Scenario {
     ///
     /// # Errors
     ///
-    /// As [`Program::load`].
+    /// As [`Program::load`] and [`Scenario::declare`].
     pub fn program(&self, root: &Path, variant: &Variant) -> Result<Program, Error> {
-        Program::load(&self.guest_path(root, variant), self.cpu, &variant.stacks, variant.cfa_mod32)
+        let program = Program::load(&self.guest_path(root, variant), self.cpu, &variant.stacks, variant.cfa_mod32)?;
+        self.declare(program)
+    }
+
+    /// Adds what the scenario declares to the conventions of its guest.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Scenario`] when it does not fit the guest.
+    pub fn declare(&self, mut program: Program) -> Result<Program, Error> {
+        let reject = |reason: String| Error::Scenario { path: self.path.clone(), reason };
+        for declared in &self.text.convention {
+            let convention = declared.resolve(self.cpu).map_err(reject)?;
+            let functions = declared.functions_of(&program.guest).map_err(reject)?;
+            let added = program.conventions.calls.add(convention, functions);
+            added.map_err(|twice| {
+                let name = program.guest.symbols.function_at(twice).map_or("?", |function| &function.name);
+                reject(format!("[[convention]]: two tables name {name}"))
+            })?;
+        }
+        Ok(program)
     }
 
     /// Checks what the types cannot express.
@@ -399,6 +424,9 @@ impl Scenario {
         }
         if let Some(unknown) = text.only.iter().find(|name| cpu::by_name(name).is_none()) {
             return Err(format!("only names {unknown:?}, which is not a CPU ({})", cpu::names()));
+        }
+        for convention in &text.convention {
+            convention.resolve(self.cpu)?;
         }
         if text.interrupt.is_empty() {
             return Err("interrupt is empty".to_owned());
