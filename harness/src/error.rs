@@ -80,12 +80,32 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// What a scenario asks for cannot be had from its guest.
+    #[error("{path}: {key}: {source}")]
+    OfScenario {
+        /// The TOML file.
+        path: PathBuf,
+        /// The key that asks for it, with its value.
+        key: String,
+        /// Why.
+        source: Box<Error>,
+    },
+    /// The user has stopped the program.
+    #[error("interrupted")]
+    Interrupted,
+    /// A mistake of the harness itself.
+    #[error("internal error, please report it: {0}")]
+    Internal(String),
     /// The command line asks for something that does not exist.
     #[error("{0}")]
     Usage(String),
 }
 
 /// Turns the result of writing to standard output into ours.
-pub(crate) fn printed(result: std::io::Result<()>) -> Result<(), Error> {
+///
+/// # Errors
+///
+/// [`Error::File`].
+pub fn printed(result: std::io::Result<()>) -> Result<(), Error> {
     result.map_err(|source| Error::File { path: "standard output".into(), source })
 }

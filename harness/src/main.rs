@@ -1,27 +1,48 @@
 //! The `unwind-harness` program: arguments in, exit status out. Everything else is in the library.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
+use anstream::AutoStream;
 use clap::Parser as _;
 use unwind_harness::Error;
 use unwind_harness::cli::{Cli, USAGE};
+use unwind_harness::error::printed;
+use unwind_harness::file::{Console, UntilClosed};
+use unwind_harness::interrupt::{self, Interrupt};
 
 fn main() -> ExitCode {
-    // Styles are stripped where standard output is not a terminal, or NO_COLOR is set.
-    let mut out = anstream::AutoStream::auto(std::io::stdout().lock());
-    match Cli::parse().execute(&mut out) {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Help and version are printed as errors are.
+        Err(asked) => {
+            let status = u8::try_from(asked.exit_code()).unwrap_or(USAGE);
+            return ExitCode::from(if asked.print().is_ok() { status } else { USAGE });
+        }
+    };
+    // Styles are stripped where the stream is not a terminal, or NO_COLOR is set; documents are written as they are.
+    let mut out = UntilClosed::new(AutoStream::auto(std::io::stdout()));
+    let mut document = UntilClosed::new(std::io::stdout());
+    let mut err = UntilClosed::new(AutoStream::auto(std::io::stderr()));
+    let done = Interrupt::of_signals()
+        .map_err(|source| Error::File { path: "signal handlers".into(), source })
+        .and_then(|interrupt| {
+            let (out, document, err) = (&mut out, Some(&mut document as _), &mut err);
+            cli.execute_on(&mut Console { out, document, err, interrupt })
+        })
+        // What standard output still holds may be what does not fit on the disk.
+        .and_then(|status| printed(std::io::stdout().flush().or_else(unless_closed)).map(|()| status));
+    match done {
         Ok(status) => ExitCode::from(status),
-        // The reader has closed the pipe (`| head`).
-        Err(Error::File { source, .. }) if source.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln_error(&error);
-            ExitCode::from(USAGE)
+            // In the form that clap uses. A closed standard error is not worth a panic.
+            let _ = writeln!(err, "error: {error}");
+            ExitCode::from(if matches!(error, Error::Interrupted) { interrupt::STATUS } else { USAGE })
         }
     }
 }
 
-/// Prints the error in the form that clap uses. A closed standard error is not worth a panic.
-fn writeln_error(error: &Error) -> std::io::Result<()> {
-    use std::io::Write as _;
-    writeln!(std::io::stderr(), "error: {error}")
+/// Standard output whose reader has left has nothing to lose.
+fn unless_closed(error: std::io::Error) -> std::io::Result<()> {
+    if error.kind() == std::io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }
 }

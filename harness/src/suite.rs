@@ -2,25 +2,26 @@
 //! any number of threads.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::Error;
 use crate::analysis::gate;
 use crate::cpu::Cpu;
 use crate::experiment::{self, Experiment, Found, Visit, columns, lasting_words};
 use crate::explain::{Explainer, PointName};
 use crate::guest::{Guest, Program};
+use crate::interrupt::Interrupt;
 use crate::machine::Machine;
 use crate::oracle::Witnesses;
-use crate::recording::{Recorder, Recording, Section};
+use crate::pool::in_parallel;
+use crate::recording::{Partial, Recorder, Recording, Section};
 use crate::scenario::{Interruption, Model, Scenario, Text, Variant};
 use crate::subject::{self, Subject};
 use crate::trace::log::{Head, Log, LogWriter, Logged, Replay};
-use crate::trace::{Run, Unobserved};
+use crate::trace::{Run, Unobserved, Watched};
+use crate::{Error, file};
 
 /// One run: a scenario, one of its variants, and a kind of interruption.
 #[derive(Debug, Clone, Copy)]
@@ -66,7 +67,7 @@ impl Job<'_> {
     ///
     /// As [`Job::run`].
     pub fn run_with(self, subjects: &[Box<dyn Subject + Send>], witnesses: Witnesses) -> Result<Section, Error> {
-        Ok(self.execute(subjects, witnesses, None)?.section)
+        Ok(self.execute(subjects, witnesses, None, &Interrupt::default())?.section)
     }
 
     /// Like [`Job::run`], with the time that the emulator ran, without setup. For benches.
@@ -75,7 +76,8 @@ impl Job<'_> {
     ///
     /// As [`Job::run`].
     pub fn timed(self, subjects: &[Box<dyn Subject + Send>]) -> Result<(Section, Duration), Error> {
-        self.execute(subjects, Witnesses::default(), None).map(|done| (done.section, done.ran_for))
+        let done = self.execute(subjects, Witnesses::default(), None, &Interrupt::default())?;
+        Ok((done.section, done.ran_for))
     }
 
     /// How long the emulator runs the guest from entry to end with an empty observer: the baseline of the naive method, which
@@ -95,7 +97,8 @@ impl Job<'_> {
     ///
     /// As [`Job::run`], and [`Error::Usage`] when the guest never arrives at the point.
     pub fn explain(self, subjects: &[Box<dyn Subject + Send>], point: &PointName) -> Result<String, Error> {
-        let Done { section, explained, .. } = self.execute(subjects, Witnesses::default(), Some(point))?;
+        let Done { section, explained, .. } =
+            self.execute(subjects, Witnesses::default(), Some(point), &Interrupt::default())?;
         let Some(body) = explained else {
             let instructions = section.functions.iter().filter(|function| function.name == point.function);
             let there = instructions.flat_map(|function| &function.instructions).find(|one| one.offset == point.offset);
@@ -116,11 +119,18 @@ impl Job<'_> {
     ///
     /// As [`Job::run`].
     pub fn run_logged(self, subjects: &[Box<dyn Subject + Send>]) -> Result<(Section, Vec<u8>), Error> {
+        self.log_until(subjects, &Interrupt::default())
+    }
+
+    fn log_until(
+        self,
+        subjects: &[Box<dyn Subject + Send>],
+        interrupt: &Interrupt,
+    ) -> Result<(Section, Vec<u8>), Error> {
         let program = self.scenario.program(self.root, self.variant)?;
-        let undisturbed = self.undisturbed(&program)?;
-        let mut machine = machine(&program, &self.scenario.text)?;
-        let guest = self.scenario.guest_path(self.root, self.variant);
-        let file = std::fs::read(&guest).map_err(|source| Error::File { path: guest, source })?;
+        let undisturbed = self.undisturbed(&program, interrupt)?;
+        let mut machine = self.machine(&program)?;
+        let file = file::read(&self.scenario.guest_path(self.root, self.variant), file::MAX_BINARY)?;
         let Self { scenario, variant, kind, .. } = self;
         let head = Head {
             scenario: scenario.name.clone(),
@@ -131,18 +141,25 @@ impl Job<'_> {
             file,
         };
         let mut writer = LogWriter::new(&head, &program, &undisturbed, machine.memory());
-        let mut logged = Logged::new(&mut machine, &mut writer);
+        let mut watched = Watched::new(&mut machine, interrupt);
+        let mut logged = Logged::new(&mut watched, &mut writer);
         let done = self.over(&program, &mut logged, &undisturbed, subjects, Witnesses::default(), None)?;
         Ok((done.section, writer.finish()))
     }
 
-    fn undisturbed(self, program: &Program) -> Result<Vec<u64>, Error> {
+    /// The lasting words at the end of a run in which nothing is delivered.
+    fn undisturbed(self, program: &Program, interrupt: &Interrupt) -> Result<Vec<u64>, Error> {
         if self.kind == Interruption::Probe {
             return Ok(Vec::new());
         }
-        let mut machine = machine(program, &self.scenario.text)?;
-        machine.drive(&mut Unobserved)?;
-        Ok(lasting_words(program, machine.memory()))
+        let mut machine = self.machine(program)?;
+        let ended = Watched::new(&mut machine, interrupt).drive(&mut Unobserved);
+        let ended = ended.map_err(|error| self.scenario.blame(self.variant, error))?;
+        if ended.interrupted { Err(Error::Interrupted) } else { Ok(lasting_words(program, machine.memory())) }
+    }
+
+    fn machine(self, program: &Program) -> Result<Machine<'_>, Error> {
+        machine(program, &self.scenario.text).map_err(|error| self.scenario.blame(self.variant, error))
     }
 
     fn execute(
@@ -150,11 +167,13 @@ impl Job<'_> {
         subjects: &[Box<dyn Subject + Send>],
         witnesses: Witnesses,
         point: Option<&PointName>,
+        interrupt: &Interrupt,
     ) -> Result<Done, Error> {
         let program = self.scenario.program(self.root, self.variant)?;
-        let undisturbed = self.undisturbed(&program)?;
-        let mut machine = machine(&program, &self.scenario.text)?;
-        self.over(&program, &mut machine, &undisturbed, subjects, witnesses, point)
+        let undisturbed = self.undisturbed(&program, interrupt)?;
+        let mut machine = self.machine(&program)?;
+        let mut watched = Watched::new(&mut machine, interrupt);
+        self.over(&program, &mut watched, &undisturbed, subjects, witnesses, point)
     }
 
     /// Judges the subjects over a run of the program, wherever that comes from.
@@ -173,9 +192,6 @@ impl Job<'_> {
     ) -> Result<Done, Error> {
         let Self { scenario, variant, kind, .. } = self;
         let text = &scenario.text;
-        for name in text.within.iter().chain(&text.outer).chain(&text.omissible).chain(&text.never_resumes) {
-            program.guest.function(name)?;
-        }
         let hook = scenario.return_hook(variant);
         let fitting: Vec<&dyn Subject> = subjects
             .iter()
@@ -193,12 +209,13 @@ impl Job<'_> {
         let mut recorder = Recorder::new(program, &columns, &text.omissible);
         let mut explainer = point.map(|point| Explainer::new(program, point, &text.omissible)).transpose()?;
         let found = match &mut explainer {
-            None => experiment.drive(run, undisturbed, witnesses, &mut recorder)?,
+            None => experiment.drive(run, undisturbed, witnesses, &mut recorder),
             Some(explainer) => {
                 let mut both = Both { recorder: &mut recorder, explainer };
-                experiment.drive(run, undisturbed, witnesses, &mut both)?
+                experiment.drive(run, undisturbed, witnesses, &mut both)
             }
         };
+        let found = found.map_err(|error| scenario.blame(variant, error))?;
         let Found { ran_for, .. } = found;
         let section = recorder.finish(scenario, variant, kind, &found);
         Ok(Done { section, explained: explainer.and_then(Explainer::finish), ran_for })
@@ -272,50 +289,129 @@ pub struct Options {
     pub threads: Option<usize>,
     /// Whether each run is recorded.
     pub log: bool,
+    /// Whether a run whose guest fails is one that was not judged, and not the end of all.
+    pub keep_going: bool,
+    /// Whether the user has asked to stop.
+    pub interrupt: Interrupt,
+}
+
+/// A run that is to be made, apart from its root.
+#[derive(Clone)]
+struct Planned {
+    scenario: Arc<Scenario>,
+    variant: Variant,
+    kind: Interruption,
 }
 
 /// Runs scenarios on several threads.
 ///
 /// # Errors
 ///
-/// The first error, in the order of jobs.
+/// The first error, in the order of jobs, unless [`Options::keep_going`].
 pub fn run_all(root: &Path, scenarios: &[Scenario], options: &Options) -> Result<(Recording, Vec<Vec<u8>>), Error> {
-    let jobs: Vec<(&Scenario, Variant, Interruption)> = scenarios
-        .iter()
-        .flat_map(|scenario| {
-            scenario.variants().into_iter().flat_map(move |variant| {
-                let kinds = scenario.text.interrupt.iter();
-                kinds.map(move |kind| (scenario, variant.clone(), *kind))
-            })
-        })
-        .collect();
-    let results = in_parallel(&jobs, options.threads, |(scenario, variant, kind)| {
-        let subjects = subjects(scenario.cpu, &options.unwinders);
-        let job = Job { root, scenario, variant, kind: *kind };
-        if options.log { job.run_logged(&subjects) } else { job.run(&subjects).map(|section| (section, Vec::new())) }
-    });
-    let (mut sections, logs): (Vec<_>, Vec<_>) =
-        results.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
-    hold_gates(scenarios, &mut sections, options.unwinders.is_empty());
-    Ok((Recording::new(sections), logs))
+    let mut planned = Vec::new();
+    for scenario in scenarios {
+        let shared = Arc::new(scenario.clone());
+        for variant in scenario.variants() {
+            let kinds = scenario.text.interrupt.iter();
+            planned.extend(kinds.map(|kind| Planned {
+                scenario: Arc::clone(&shared),
+                variant: variant.clone(),
+                kind: *kind,
+            }));
+        }
+    }
+    let (root, unwinders, log) = (root.to_path_buf(), options.unwinders.clone(), options.log);
+    let interrupt = options.interrupt.clone();
+    let work = move |Planned { scenario, variant, kind }: &Planned| {
+        let subjects = subjects(scenario.cpu, &unwinders);
+        let job = Job { root: &root, scenario, variant, kind: *kind };
+        if log {
+            let (section, log) = job.log_until(&subjects, &interrupt)?;
+            return Ok((section, Some(log)));
+        }
+        let done = job.execute(&subjects, Witnesses::default(), None, &interrupt)?;
+        Ok((done.section, None))
+    };
+    finish(scenarios, &planned, perform(planned.clone(), options, work), options)
 }
 
 /// Judges recorded runs again, without emulation.
 ///
 /// # Errors
 ///
-/// The first error, in the order of runs: as [`judge_log`].
-pub fn judge_all(logs: &[Log], options: &Options) -> Result<Recording, Error> {
-    let mut scenarios: Vec<Scenario> = Vec::new();
-    for log in logs {
-        if !scenarios.iter().any(|scenario| scenario.name == log.head.scenario) {
-            scenarios.push(scenario_of(log)?);
+/// [`Error::Scenario`] when a log's scenario is malformed, else as [`run_all`] and [`judge_log`].
+pub fn judge_all(logs: Vec<Log>, options: &Options) -> Result<Recording, Error> {
+    let mut scenarios: Vec<Arc<Scenario>> = Vec::new();
+    let mut planned = Vec::new();
+    for log in &logs {
+        let known = scenarios.iter().find(|scenario| scenario.name == log.head.scenario).cloned();
+        let scenario = match known {
+            Some(scenario) => scenario,
+            None => Arc::new(scenario_of(log)?),
+        };
+        if !scenarios.iter().any(|other| other.name == scenario.name) {
+            scenarios.push(Arc::clone(&scenario));
+        }
+        let (variant, kind) = run_of(log, &scenario)?;
+        planned.push(Planned { scenario, variant, kind });
+    }
+    let (unwinders, interrupt) = (options.unwinders.clone(), options.interrupt.clone());
+    let work = move |log: &Log| Ok((judge_until(log, &unwinders, &interrupt)?, None));
+    let scenarios = scenarios.iter().map(|scenario| &**scenario);
+    finish(scenarios, &planned, perform(logs, options, work), options).map(|(recording, _)| recording)
+}
+
+/// What a job gives: a section, and the run's log if it is recorded.
+type Judged = (Section, Option<Vec<u8>>);
+
+/// Does the jobs, and shows how many are done.
+fn perform<J: Send + Sync + 'static>(
+    jobs: Vec<J>,
+    options: &Options,
+    work: impl Fn(&J) -> Result<Judged, Error> + Send + Sync + 'static,
+) -> Vec<Option<Result<Judged, Error>>> {
+    let threads = options.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into));
+    let bar = ProgressBar::new(jobs.len() as u64);
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len}") {
+        bar.set_style(style);
+    }
+    let results = in_parallel(jobs, threads, &options.interrupt, || bar.inc(1), work);
+    bar.finish_and_clear();
+    results
+}
+
+/// Makes a recording of the results, and checks it against the demands of the scenarios.
+fn finish<'s>(
+    scenarios: impl IntoIterator<Item = &'s Scenario>,
+    planned: &[Planned],
+    results: Vec<Option<Result<Judged, Error>>>,
+    options: &Options,
+) -> Result<(Recording, Vec<Vec<u8>>), Error> {
+    let (mut sections, mut logs) = (Vec::new(), Vec::new());
+    let mut failed = 0;
+    for (Planned { scenario, variant, kind }, result) in planned.iter().zip(results) {
+        match result {
+            None | Some(Err(Error::Interrupted)) => {}
+            Some(Ok((section, log))) => {
+                sections.push(section);
+                logs.extend(log);
+            }
+            Some(Err(error)) if !options.keep_going => return Err(error),
+            Some(Err(error)) => {
+                sections.push(Section::without_verdicts(scenario, variant, *kind, error.to_string()));
+                failed += 1;
+            }
         }
     }
-    let results = in_parallel(logs, options.threads, |log| judge_log(log, &options.unwinders));
-    let mut sections = results.into_iter().collect::<Result<Vec<_>, _>>()?;
-    hold_gates(&scenarios, &mut sections, options.unwinders.is_empty());
-    Ok(Recording::new(sections))
+    hold_gates(scenarios, &mut sections, options.unwinders.is_empty());
+    let mut recording = Recording::new(sections);
+    let cut = recording.sections.iter().filter(|section| section.interrupted).count();
+    if recording.sections.len() < planned.len() || cut > 0 {
+        let whole = (recording.sections.len() - cut - failed) as u64;
+        recording.partial = Some(Partial { because: "interrupted".to_owned(), whole, of: planned.len() as u64 });
+    }
+    Ok((recording, logs))
 }
 
 /// Judges subjects over a log: the section is that of the run.
@@ -324,20 +420,34 @@ pub fn judge_all(logs: &[Log], options: &Options) -> Result<Recording, Error> {
 ///
 /// [`Error::Log`] when the log does not match its scenario, else whatever prevents its guest from being loaded.
 pub fn judge_log(log: &Log, unwinders: &[String]) -> Result<Section, Error> {
+    judge_until(log, unwinders, &Interrupt::default())
+}
+
+fn judge_until(log: &Log, unwinders: &[String], interrupt: &Interrupt) -> Result<Section, Error> {
     let scenario = scenario_of(log)?;
-    let misfit = |reason: &str| Error::Log { run: log.head.scenario.clone(), at: 0, reason: reason.to_owned() };
+    let (variant, kind) = run_of(log, &scenario)?;
+    let path = scenario.guest_path(Path::new(""), &variant);
+    let load = || {
+        let guest = Guest::parse(log.head.guest.clone(), &path, &log.head.file, scenario.cpu)?;
+        Program::mimic(guest, &variant.stacks, variant.cfa_mod32)
+    };
+    let program = load().map_err(|error| scenario.blame(&variant, error))?;
+    let program = scenario.declare(program)?;
+    let mut replay = Replay::new(log, &program.guest)?;
+    let mut watched = Watched::new(&mut replay, interrupt);
+    let subjects = subjects(scenario.cpu, unwinders);
+    let job = Job { root: Path::new(""), scenario: &scenario, variant: &variant, kind };
+    let done = job.over(&program, &mut watched, &log.undisturbed, &subjects, Witnesses::default(), None)?;
+    Ok(done.section)
+}
+
+/// The variant of a log's scenario, and the kind of interruption, that it records.
+fn run_of(log: &Log, scenario: &Scenario) -> Result<(Variant, Interruption), Error> {
+    let misfit = |reason: &str| Error::Log { run: log.head.run(), at: 0, reason: reason.to_owned() };
     let variant = scenario.variants().into_iter().find(|variant| variant.name == log.head.variant);
     let variant = variant.ok_or_else(|| misfit("its scenario has no such variant"))?;
     let kind = scenario.text.interrupt.iter().copied().find(|kind| kind.name() == log.head.interrupt);
-    let kind = kind.ok_or_else(|| misfit("its scenario has no such kind of interruption"))?;
-    let path = scenario.guest_path(Path::new(""), &variant);
-    let guest = Guest::parse(log.head.guest.clone(), &path, &log.head.file, scenario.cpu)?;
-    let program = scenario.declare(Program::mimic(guest, &variant.stacks, variant.cfa_mod32)?)?;
-    let mut replay = Replay::new(log, &program.guest)?;
-    let subjects = subjects(scenario.cpu, unwinders);
-    let job = Job { root: Path::new(""), scenario: &scenario, variant: &variant, kind };
-    let done = job.over(&program, &mut replay, &log.undisturbed, &subjects, Witnesses::default(), None)?;
-    Ok(done.section)
+    Ok((variant, kind.ok_or_else(|| misfit("its scenario has no such kind of interruption"))?))
 }
 
 /// The scenario that a log holds.
@@ -353,30 +463,4 @@ fn hold_gates<'s>(scenarios: impl IntoIterator<Item = &'s Scenario>, sections: &
         let count = sections[first..].iter().take_while(|section| section.scenario == scenario.name).count();
         gate::check(scenario, &mut sections[first..first + count], &all, run_all);
     }
-}
-
-/// Works on several threads; the results are in the order of the jobs.
-fn in_parallel<J: Sync, T: Send>(jobs: &[J], threads: Option<usize>, work: impl Fn(&J) -> T + Sync) -> Vec<T> {
-    let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into));
-    let bar = ProgressBar::new(jobs.len() as u64);
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len}") {
-        bar.set_style(style);
-    }
-    let next = AtomicUsize::new(0);
-    let results: Mutex<Vec<Option<T>>> = Mutex::new((0..jobs.len()).map(|_| None).collect());
-    std::thread::scope(|scope| {
-        for _ in 0..threads.min(jobs.len()) {
-            scope.spawn(|| {
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(job) = jobs.get(index) else { break };
-                    let result = work(job);
-                    results.lock().unwrap_or_else(PoisonError::into_inner)[index] = Some(result);
-                    bar.inc(1);
-                }
-            });
-        }
-    });
-    bar.finish_and_clear();
-    results.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().flatten().collect()
 }

@@ -43,7 +43,7 @@ fn wrong_functions(guest: &Guest) -> Vec<&str> {
 
 /// Replaces the first occurrence of these bytes in a guest's `.debug_frame`.
 fn patch(guest: &mut guest::Guest, from: &[u8], to: &[u8]) {
-    let section = guest.unwind.debug_frame.as_mut().expect("the guest has CFI");
+    let section = guest.unwind.debug_frame.first_mut().expect("the guest has CFI");
     let at = section.data.windows(from.len()).position(|bytes| bytes == from).expect("the bytes are there");
     section.data[at..at + to.len()].copy_from_slice(to);
 }
@@ -101,8 +101,8 @@ fn tables_that_differ_are_reported_with_the_place() {
     let made = kunwind::sframe::write::from_cfi(
         &kunwind::dwarf::Cfi {
             section: kunwind::dwarf::CfiSection::DebugFrame,
-            bytes: &right.guest.unwind.debug_frame.as_ref().expect("CFI").data,
-            readable: &right.guest.unwind.debug_frame.as_ref().expect("CFI").data,
+            bytes: &right.guest.unwind.debug_frame.first().expect("CFI").data,
+            readable: &right.guest.unwind.debug_frame.first().expect("CFI").data,
             address: 0,
             columns: kunwind::dwarf::Columns::from(SFrameAbi::of(scenario.cpu.abi).expect("arm64 has an SFrame ABI")),
         },
@@ -111,7 +111,7 @@ fn tables_that_differ_are_reported_with_the_place() {
     )
     .expect("SFrame can represent the CFI");
     guest.unwind.sframe =
-        Some(guest::LoadedSection { address: right.guest.segments[0].address, data: made.written.bytes });
+        vec![guest::LoadedSection { address: right.guest.segments[0].address, data: made.written.bytes }];
     patch(&mut guest, &[0x0e, 0x20], &[0x0e, 0x30]);
     let guest = checked(&scenario, guest);
     let caller = function(&guest, "caller");
@@ -144,6 +144,8 @@ fn hand_written_rows_are_right_and_those_of_the_compiler_are_not() {
         let wrong = wrong_functions(guest);
         if guest.name.ends_with("/outermost") {
             assert_eq!(wrong, ["liar"]);
+        } else if guest.name.contains("/museum_") {
+            // Defective on purpose, or fixed: museum.rs judges both.
         } else if guest.name == "arm64/leaf_misannotated" {
             assert_eq!(wrong, ["encrypt_frame_push", "encrypt_sub_sp", "encrypt_push_lr"]);
         } else if guest.name.starts_with("arm64/") && guest.name.ends_with("-undefined") {
@@ -166,8 +168,8 @@ fn hand_written_rows_are_right_and_those_of_the_compiler_are_not() {
         for table in guest.functions.iter().flat_map(|function| &function.tables) {
             assert!(
                 Part::ALL
-                    .map(|part| table.part(part))
                     .iter()
+                    .filter_map(|part| table.part(*part))
                     .all(|part| part.right <= part.judged && part.judged <= table.covered)
             );
         }

@@ -44,6 +44,20 @@ fn refused(arguments: &[&str], says: &[&str]) {
     assert!(!error.contains("panicked"), "{error}");
 }
 
+/// The only run of a folder is not judged, for this reason, which its row and the error say.
+#[track_caller]
+fn not_judged(folder: &Path, says: &[&str]) {
+    let output = run_in(folder, &[]);
+    let (table, error) = (stdout(&output), stderr(&output));
+    assert_eq!(output.status.code(), Some(2), "{table}{error}");
+    assert!(table.contains("  not judged: "), "{table}");
+    assert!(!table.contains("all gates hold"), "{table}");
+    assert!(error.starts_with("error: 1 of 1 runs not judged: arm64/own "), "{error}");
+    for part in says {
+        assert!(table.contains(part) && error.contains(part), "should say {part:?}:\n{table}{error}");
+    }
+}
+
 /// Where a test may write a file or a folder of this name.
 fn path(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cli");
@@ -306,7 +320,7 @@ fn a_void_run_is_status_3_unless_it_is_meant() {
 fn an_activation_that_never_resumes_must_be_declared() {
     // Entered in the middle: `leaf` returns to what the harness planted in the link register.
     let entered = folder("entered", "guest = \"leaf\"\nentry = \"leaf\"\n");
-    refused(&["--root", entered.to_str().expect("a path of text")], &["guest leaf: execution in unmapped page"]);
+    not_judged(&entered, &["own.toml: guest = \"leaf\": guest leaf: execution in unmapped page"]);
 }
 
 #[test]
@@ -316,10 +330,6 @@ fn bad_scenarios_are_refused_with_file_and_line() {
         ("unknown-key", "guest = \"leaf\"\nflavour = 1\n", &["line 2", "flavour"]),
         ("unknown-kind", "guest = \"leaf\"\ninterrupt = [\"magic\"]\n", &["line 2", "magic", "probe"]),
         ("no-guest", "entry = \"_start\"\n", &["missing field `guest`"]),
-        ("missing-elf", "guest = \"no_such\"\n", &["no_such.elf"]),
-        ("entry", "guest = \"leaf\"\nentry = \"nowhere\"\n", &["no symbol `nowhere`"]),
-        ("within", "guest = \"leaf\"\nwithin = [\"nowhere\"]\n", &["no symbol `nowhere`"]),
-        ("budget", "guest = \"leaf\"\nbudget = 5\n", &["no end within the budget of 5 instructions at"]),
         ("visits", "guest = \"leaf\"\nmax-visits = 0\n", &["max-visits"]),
         ("level", "guest = \"leaf\"\n[must]\nframe-record = \"good\"\n", &["line 3", "exact"]),
         (
@@ -333,14 +343,30 @@ fn bad_scenarios_are_refused_with_file_and_line() {
             &["within one function"],
         ),
         ("mod32", "guest = \"leaf\"\n[[variant]]\nname = \"a\"\ncfa-mod32 = 8\n", &["cfa-mod32"]),
-        ("stacks", "guest = \"leaf\"\n[[variant]]\nname = \"a\"\nstacks = [\"irq\"]\n", &["declares [\"task\"]"]),
         ("twice", "guest = \"leaf\"\n[[variant]]\nname = \"a\"\n[[variant]]\nname = \"a\"\n", &["unique"]),
         ("kinds", "guest = \"leaf\"\ninterrupt = [\"probe\", \"probe\"]\n", &["twice"]),
-        ("kernel", "guest = \"leaf\"\ninterrupt = [\"irq\"]\n", &["no symbol `__current`", "KERNEL.md"]),
         ("spaces", "guest = \"leaf\"\n[[variant]]\nname = \"a b\"\n", &["letters, digits"]),
         ("only", "guest = \"leaf\"\nonly = [\"riscv64\"]\n", &["only"]),
     ] {
         let folder = folder(&format!("bad-{name}"), text);
         refused(&["--root", folder.to_str().expect("a path of text")], says);
+    }
+}
+
+#[test]
+fn bad_guests_are_named_with_scenario_and_key() {
+    for (name, text, says) in [
+        ("missing-elf", "guest = \"no_such\"\n", &["guest = \"no_such\": ", "no_such.elf"][..]),
+        ("entry", "guest = \"leaf\"\nentry = \"nowhere\"\n", &["entry = \"nowhere\": ", "no symbol `nowhere`"]),
+        ("within", "guest = \"leaf\"\nwithin = [\"nowhere\"]\n", &["within: \"nowhere\": ", "no symbol `nowhere`"]),
+        ("budget", "guest = \"leaf\"\nbudget = 5\n", &["no end within the budget of 5 instructions at"]),
+        (
+            "stacks",
+            "guest = \"leaf\"\n[[variant]]\nname = \"a\"\nstacks = [\"irq\"]\n",
+            &["variant a: guest = \"leaf\": ", "declares [\"task\"]"],
+        ),
+        ("kernel", "guest = \"leaf\"\ninterrupt = [\"irq\"]\n", &["no symbol `__current`", "KERNEL.md"]),
+    ] {
+        not_judged(&folder(&format!("bad-{name}"), text), &[says, &["scenarios/arm64/own.toml: "]].concat());
     }
 }

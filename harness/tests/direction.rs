@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 /// list says so.
 const ORDER: &[&[&str]] = &[
     &["error"],
+    &["interrupt"],
+    &["file", "pool"],
     &["cpu"],
     &["guest", "sframe"],
     &["trace"],

@@ -82,6 +82,8 @@ fn every_foreign_crate_has_one_owner() {
     only_in("harness/src", &["unicorn"], &["harness/src/machine/"]);
     only_in("harness/src", &["object::"], &["harness/src/guest/elf.rs", "harness/src/sframe/"]);
     only_in("harness/src", &["capstone"], &["harness/src/guest/listing.rs", "harness/src/cpu/"]);
+    only_in("harness/src", &["signal_hook"], &["harness/src/interrupt.rs"]);
+    only_in("harness/src", &["tempfile::"], &["harness/src/file.rs", "harness/src/file/"]);
     only_in("harness/src", &["unsafe"], &["harness/src/machine/"]);
 }
 
@@ -130,6 +132,13 @@ fn a_guests_symbols_are_named_only_in_its_conventions() {
 fn library_code_prints_only_to_a_writer() {
     only_in("harness/src", &["println!", "eprint", "print!(", "dbg!"], &["harness/src/main.rs"]);
     only_in("harness/kunwind/src", &["println!", "eprint", "print!(", "dbg!"], &[]);
+}
+
+/// Half a file is worse than none: `file.rs` alone writes, and renames what is whole. It also refuses to read what never ends.
+#[test]
+fn files_are_read_and_written_in_one_place() {
+    let owners = ["harness/src/file.rs", "harness/src/file/"];
+    only_in("harness/src", &["fs::write", "file::create", "fs::rename", "fs::read(", "fs::read_to_string"], &owners);
 }
 
 #[test]

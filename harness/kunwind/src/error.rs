@@ -47,6 +47,12 @@ pub enum Error {
     /// The row for this pc has a rule that this unwinder does not follow, such as a return address that is a stack
     /// address.
     UnusableRule(u64),
+    /// A rule is a DWARF expression, and this unwinder follows none.
+    NoExpression,
+    /// A DWARF expression cannot be evaluated: it is malformed, runs too long, or asks for what is not in a frame.
+    BadExpression,
+    /// A rule says that the value is lost.
+    Undefined,
     /// The row leaves the return address in the link register, and the CPU has none.
     NoLinkRegister,
     /// The row needs a register that is not known in this frame.
@@ -88,6 +94,9 @@ impl fmt::Display for Error {
             }
             Self::Unrepresentable(pc) => write!(formatter, "no row can express what the unwind data says of {pc:#x}"),
             Self::UnusableRule(pc) => write!(formatter, "the unwind row for {pc:#x} has a rule that is not followed"),
+            Self::NoExpression => formatter.write_str("a rule is a DWARF expression, which is not followed here"),
+            Self::BadExpression => formatter.write_str("a rule is a DWARF expression that cannot be evaluated"),
+            Self::Undefined => formatter.write_str("the row says that the value is lost"),
             Self::NoLinkRegister => {
                 formatter.write_str("the row leaves the return address in a link register, and there is none")
             }

@@ -3,7 +3,8 @@
 //! tell an unwinder.
 
 use crate::error::Error;
-use crate::row::Entry;
+use crate::regs::{Register, Regs};
+use crate::row::{Ask, Entry, Expression, PauthKey, Rule, Slot};
 use crate::stack::StackBounds;
 
 /// A format of unwind data.
@@ -38,6 +39,61 @@ pub trait Table {
     /// [`Error::BadTable`] when the data for this pc is malformed, [`Error::Unrepresentable`] when it says something
     /// that no row can express, [`Error::UnusableRule`] when it says something that has no meaning.
     fn entry(&self, pc: u64) -> Result<Option<Entry>, Error>;
+
+    /// The rules at a pc of registers other than the return address and the frame pointer, SP among them where the
+    /// caller's is not the CFA. `None`: the format knows no other registers, so that nothing is known of them in the
+    /// caller. A callee-saved register without a rule is unchanged.
+    fn saved(&self, pc: u64) -> Option<&[(Register, Rule)]> {
+        let _ = pc;
+        None
+    }
+
+    /// With which key the return address is signed where the row at this pc says that it is.
+    fn pauth_key(&self, pc: u64) -> PauthKey {
+        let _ = pc;
+        PauthKey::A
+    }
+
+    /// Evaluates an expression of this table, as [`Ask::expression`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadExpression`] when it cannot be evaluated, [`Error::NoRegister`], or the error of `read`.
+    fn expression(
+        &self,
+        expression: Expression,
+        cfa: Option<u64>,
+        regs: &Regs,
+        read: &mut dyn FnMut(Slot) -> Result<u64, Error>,
+    ) -> Result<u64, Error> {
+        let _ = (expression, cfa, regs, read);
+        Err(Error::NoExpression)
+    }
+}
+
+/// Reads words, and has a table evaluate the expressions in its rows.
+pub struct AskTable<'t, F> {
+    /// The table that the row is from.
+    pub table: &'t dyn Table,
+    /// Reads a word.
+    pub read: F,
+}
+
+impl<F> core::fmt::Debug for AskTable<'_, F> {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        formatter.debug_struct("AskTable").finish_non_exhaustive()
+    }
+}
+
+impl<F: FnMut(Slot) -> Result<u64, Error>> Ask for AskTable<'_, F> {
+    #[inline]
+    fn word(&mut self, slot: Slot) -> Result<u64, Error> {
+        (self.read)(slot)
+    }
+
+    fn expression(&mut self, expression: Expression, cfa: Option<u64>, regs: &Regs) -> Result<u64, Error> {
+        self.table.expression(expression, cfa, regs, &mut self.read)
+    }
 }
 
 /// All that an unwinder may know of the world. No method has a default: a target that wraps another must pass

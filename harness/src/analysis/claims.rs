@@ -4,10 +4,10 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::Error;
 use crate::recording::{Recording, Section};
 use crate::scenario::Interruption;
 use crate::verdict::Verdict;
+use crate::{Error, file};
 
 /// The file of claims.
 #[derive(Debug, Deserialize)]
@@ -57,6 +57,14 @@ impl By {
     pub fn is_of(&self, section: &Section) -> bool {
         section.scenario == self.scenario && section.variant == self.variant && section.interrupt == self.interrupt
     }
+
+    /// Why the run that decides is not in the recording, if it is not.
+    fn missing(&self, recording: &Recording) -> Option<String> {
+        match recording.sections.iter().find(|section| self.is_of(section)) {
+            Some(section) => Some(format!("its run was not judged: {}", section.not_judged.as_ref()?)),
+            None => Some(recording.partial.as_ref()?.to_string()),
+        }
+    }
 }
 
 /// Whether a run confirms a claim.
@@ -78,8 +86,23 @@ impl Claims {
     /// [`Error::File`] and [`Error::Scenario`], with line and column where it is malformed.
     pub fn load(root: &Path) -> Result<Self, Error> {
         let path = root.join("docs").join("claims.toml");
-        let text = std::fs::read_to_string(&path).map_err(|source| Error::File { path: path.clone(), source })?;
+        file::require_inside(root, &path)?;
+        let text = file::read_text(&path)?;
         toml::from_str(&text).map_err(|error| Error::Scenario { path, reason: error.to_string().trim_end().to_owned() })
+    }
+}
+
+impl Claims {
+    /// Requires that the file has all of these claims.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`].
+    pub fn require(&self, ids: &[String]) -> Result<(), Error> {
+        let is_here = |id: &&String| self.claim.iter().any(|claim| claim.id == **id);
+        let Some(unknown) = ids.iter().find(|id| !is_here(id)) else { return Ok(()) };
+        let known: Vec<&str> = self.claim.iter().map(|claim| claim.id.as_str()).collect();
+        Err(Error::Usage(format!("{unknown:?} is not in docs/claims.toml, which has {}", known.join(", "))))
     }
 }
 
@@ -88,6 +111,9 @@ impl Claim {
     #[must_use]
     pub fn outcome(&self, recording: &Recording) -> Outcome {
         let Some(by) = &self.by else { return Outcome::Undecided(self.undecided.clone().unwrap_or_default()) };
+        if let Some(reason) = by.missing(recording) {
+            return Outcome::Undecided(reason);
+        }
         let sections = || recording.sections.iter().filter(|section| by.is_of(section) && section.void.is_none());
         let is_judged = sections().any(|section| {
             let column = section.columns.iter().position(|column| column.label() == by.unwinder);
@@ -108,7 +134,10 @@ impl Claim {
                 && finding.verdict == by.verdict
                 && by.offset.is_none_or(|offset| (finding.range.first..=finding.range.last).contains(&offset))
         });
-        shown.map_or(Outcome::Refuted, |finding| match by.offset {
+        let is_cut = sections().any(|section| section.interrupted);
+        let not_shown =
+            if is_cut { Outcome::Undecided("its run was interrupted".to_owned()) } else { Outcome::Refuted };
+        shown.map_or(not_shown, |finding| match by.offset {
             Some(offset) if offset != finding.range.first => {
                 Outcome::Confirmed(format!("{}+{offset:#x}#1", by.function))
             }

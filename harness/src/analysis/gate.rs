@@ -2,7 +2,7 @@
 
 use crate::cpu::ALL;
 use crate::recording::{ColumnResult, Failure, Finding, Section};
-use crate::scenario::{Interruption, Known, Level, Scenario};
+use crate::scenario::{Interruption, Known, Level, Scenario, UnjudgedRows};
 use crate::subject::is_name_or_label;
 use crate::verdict::Verdict;
 
@@ -12,7 +12,9 @@ pub fn check(scenario: &Scenario, sections: &mut [Section], known_subjects: &[St
     let mut used = vec![false; scenario.text.known.len()];
     let mut failures: Vec<Vec<Failure>> =
         sections.iter().map(|section| of_section(scenario, section, &mut used)).collect();
-    let was_void = sections.iter().any(|section| section.void.is_some());
+    // What has not happened in part of a run, or in a run that is missing, may still happen in the rest.
+    let expected = scenario.variants().len() * scenario.text.interrupt.len();
+    let is_cut = sections.len() < expected || !sections.iter().all(Section::is_whole);
     let label_exists = |label: &str| known_subjects.iter().any(|name| name == bare(label));
     let walks = |label: &str| {
         let results = sections.iter().flat_map(|section| &section.columns);
@@ -26,9 +28,9 @@ pub fn check(scenario: &Scenario, sections: &mut [Section], known_subjects: &[St
     if let Some(first) = failures.first_mut() {
         for (known, used) in scenario.text.known.iter().zip(used) {
             if !label_exists(&known.unwinder) {
-                first
-                    .push(Failure::other(format!("[[known]] names {:?}, which is not a subject here", known.unwinder)));
-            } else if (was_run(&known.unwinder) || run_all) && !used && !was_void {
+                let (name, known) = (&known.unwinder, known_subjects.join(", "));
+                first.push(Failure::other(format!("[[known]] names {name:?}, which is not a subject here ({known})")));
+            } else if (was_run(&known.unwinder) || run_all) && !used && !is_cut {
                 first.push(Failure::other(stale(scenario, known)));
             }
         }
@@ -42,14 +44,15 @@ pub fn check(scenario: &Scenario, sections: &mut [Section], known_subjects: &[St
                 }
                 Level::Absent => None,
                 _ if !exists => Some("is not a subject here, so the demand means nothing"),
-                _ if run_all && !was_void && walks(subject) == 0 => {
+                _ if run_all && !is_cut && walks(subject) == 0 => {
                     Some("makes no walk here, so the demand means nothing")
                 }
                 _ => None,
             };
-            first.extend(message.map(|message| Failure::other(format!("[must]: {subject} {message}"))));
+            let known = if exists { String::new() } else { format!(" ({})", known_subjects.join(", ")) };
+            first.extend(message.map(|message| Failure::other(format!("[must]: {subject} {message}{known}"))));
         }
-        if sections.iter().any(|section| section.points == 0 && section.void.is_none()) {
+        if sections.iter().any(|section| section.points == 0 && section.is_whole()) {
             first.push(Failure::other("the run has no point, so no demand was tested".to_owned()));
         }
     }
@@ -64,6 +67,9 @@ fn bare(label: &str) -> &str {
 }
 
 fn of_section(scenario: &Scenario, section: &Section, used: &mut [bool]) -> Vec<Failure> {
+    if section.not_judged.is_some() || section.interrupted {
+        return Vec::new(); // a gate holds, or breaks, over a whole run
+    }
     if let Some(expected) = &scenario.text.void
         && !section.void_is_meant
     {
@@ -72,6 +78,17 @@ fn of_section(scenario: &Scenario, section: &Section, used: &mut [bool]) -> Vec<
     }
     if section.void.is_some() {
         return Vec::new(); // a void run has no verdicts to check; the report says that it is void
+    }
+    let mut unread = Vec::new();
+    for data in &section.unread {
+        let lists = |list: &UnjudgedRows| list.table.as_ref().is_none_or(|table| *table == data.format);
+        if !scenario.text.unjudged.iter().any(lists) {
+            let message = format!(
+                "{} of the guest were not read: {}; mend them, or give the reason in [[unjudged]]",
+                data.format, data.reason
+            );
+            unread.push(Failure::other(message));
+        }
     }
     // For each subject, start and verdict: the first finding, and how many more there are.
     let mut failures: Vec<((String, Verdict), Failure, usize)> = Vec::new();
@@ -121,7 +138,7 @@ fn of_section(scenario: &Scenario, section: &Section, used: &mut [bool]) -> Vec<
         }
         failure
     };
-    failures.into_iter().map(with_count).collect()
+    unread.into_iter().chain(failures.into_iter().map(with_count)).collect()
 }
 
 /// The first arrival at an instruction of a finding that has its verdict.

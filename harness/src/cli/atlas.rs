@@ -1,16 +1,17 @@
 //! `atlas`: hooked return addresses.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::output::write_file;
-use super::selection::{Selection, select};
-use super::{HOLDS, VOID};
+use super::output::{finish, is_cut, status, write};
+use super::selection::{Selection, require_subjects, select};
+use super::{BROKEN, HOLDS};
 use crate::Error;
 use crate::analysis::atlas::rows;
 use crate::error::printed;
+use crate::file::{Console, Output};
+use crate::guest::return_hook::{BUILDS, HOOKS, UNWINDERS_ALONE};
 use crate::report::atlas::{html, json, text};
 use crate::suite::{Options, run_all};
 
@@ -30,38 +31,62 @@ pub(crate) struct Arguments {
     /// Below each row, print where its walks are not right or no rule can find the address
     #[arg(long)]
     intervals: bool,
-    /// Write the rows as JSON to this file, replacing it
+    /// Write the rows as JSON to this file, replacing it; `-`: to standard output, and the table to standard error
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Write a page with rows, intervals and listings to this file, replacing it
+    /// Write a page with rows, intervals and listings to this file, replacing it; `-`: to standard output
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 }
 
-pub(super) fn execute(root: &Path, arguments: &Arguments, out: &mut dyn Write) -> Result<u8, Error> {
+pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
+    require_names(arguments)?;
     let mut scenarios = select(root, &arguments.selection)?;
     scenarios.retain(|scenario| scenario.text.return_hook.is_some());
     if scenarios.is_empty() {
         return Err(Error::Usage("none of these scenarios has a return hook".to_owned()));
     }
-    let (recording, _) = run_all(root, &scenarios, &Options::default())?;
+    let outputs = Output::prepare([("--json", arguments.json.as_ref()), ("--html", arguments.html.as_ref())])?;
+    let options = Options { keep_going: true, interrupt: console.interrupt.clone(), ..Options::default() };
+    console.interrupt.defer();
+    let (recording, _) = run_all(root, &scenarios, &options)?;
     let mut rows = rows(&recording);
     let Arguments { return_hook, fix, unwinder, .. } = arguments;
     let had_rows = !rows.is_empty();
     for (index, wanted) in [(1, return_hook), (2, fix), (3, unwinder)] {
         rows.retain(|row| wanted.as_ref().is_none_or(|wanted| row.names()[index] == wanted));
     }
-    if had_rows && rows.is_empty() {
+    let is_cut = is_cut(&recording, console);
+    if had_rows && rows.is_empty() && !is_cut {
         return Err(Error::Usage(
             "the atlas has no such row; without --return-hook, --fix and --unwinder it prints all rows".to_owned(),
         ));
     }
-    if let Some(path) = &arguments.json {
-        write_file(path, |out| json::write(&rows, out))?;
+    let [json, html] = &outputs;
+    write(json.as_ref(), is_cut, console, &mut |out| json::write(&rows, &recording, out))?;
+    write(html.as_ref(), is_cut, console, &mut |out| html::write(&rows, &recording, out))?;
+    console.interrupt.no_longer_defer();
+    printed(text::write(&rows, &recording, arguments.intervals, console.text(&outputs)))?;
+    let status = match status(&recording, true) {
+        BROKEN if recording.partial.is_none() => HOLDS, // the atlas holds no gates
+        status => status,
+    };
+    Ok(finish(&recording, status, console))
+}
+
+/// Refuses names that no row can have, before anything runs.
+fn require_names(arguments: &Arguments) -> Result<(), Error> {
+    let Arguments { return_hook, fix, unwinder, .. } = arguments;
+    let known = |option: &str, name: &str, known: &[&str]| {
+        let names = known.join(", ");
+        let error = || Error::Usage(format!("{option} {name}: no such name; there are {names}"));
+        if known.contains(&name) { Ok(()) } else { Err(error()) }
+    };
+    if let Some(hook) = return_hook {
+        known("--return-hook", hook.split(',').next().unwrap_or_default(), &HOOKS)?;
     }
-    if let Some(path) = &arguments.html {
-        write_file(path, |out| html::write(&rows, &recording, out))?;
+    if let Some(fix) = fix {
+        known("--fix", fix, &[&BUILDS[..], &UNWINDERS_ALONE].concat())?;
     }
-    printed(text::write(&rows, arguments.intervals, out))?;
-    Ok(if recording.is_void() { VOID } else { HOLDS })
+    require_subjects(unwinder.as_slice())
 }

@@ -1,14 +1,14 @@
 //! `check`: unwind rows, judged.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::output::{status, write_file};
+use super::output::{finish, status, write_json};
 use super::selection::{Selection, select};
 use crate::error::printed;
-use crate::report::{self, json};
+use crate::file::{Console, Output};
+use crate::report;
 use crate::scenario::load_all;
 use crate::{Error, rows};
 
@@ -16,17 +16,19 @@ use crate::{Error, rows};
 pub(crate) struct Arguments {
     #[command(flatten)]
     selection: Selection,
-    /// Write the report as JSON to this file, replacing it
+    /// Write the report as JSON to this file, replacing it; `-`: to standard output, and the table to standard error
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
 
-pub(super) fn execute(root: &Path, arguments: &Arguments, out: &mut dyn Write) -> Result<u8, Error> {
+pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
     let scenarios = select(root, &arguments.selection)?;
-    let recording = rows::run_all(root, &scenarios, &load_all(root)?)?;
-    if let Some(path) = &arguments.json {
-        write_file(path, |out| json::write(&recording, out))?;
-    }
-    printed(report::rows::write(&recording, out))?;
-    Ok(status(&recording, false))
+    let outputs = Output::prepare([("--json", arguments.json.as_ref())])?;
+    console.interrupt.defer();
+    let recording = rows::check_all(root, &scenarios, &load_all(root)?, &console.interrupt, true)?;
+    let [json] = &outputs;
+    write_json(json.as_ref(), console, &recording)?;
+    console.interrupt.no_longer_defer();
+    printed(report::rows::write(&recording, console.text(&outputs)))?;
+    Ok(finish(&recording, status(&recording, false), console))
 }

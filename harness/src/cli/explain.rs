@@ -1,6 +1,5 @@
 //! `explain`: one point in full.
 
-use std::io::Write;
 use std::path::Path;
 
 use clap::Args;
@@ -10,6 +9,7 @@ use super::selection::require_subjects;
 use crate::Error;
 use crate::error::printed;
 use crate::explain::PointName;
+use crate::file::Console;
 use crate::scenario::load_all;
 use crate::suite::{Job, subjects};
 
@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
     unwinder: Vec<String>,
 }
 
-pub(super) fn execute(root: &Path, arguments: &Arguments, out: &mut dyn Write) -> Result<u8, Error> {
+pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
     require_subjects(&arguments.unwinder)?;
     let scenarios = load_all(root)?;
     let scenario = scenarios.iter().find(|scenario| scenario.name == arguments.scenario).ok_or_else(|| {
@@ -55,6 +55,6 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, out: &mut dyn Write) -
         Error::Usage(format!("{} has no such kind of interruption; it has {names:?}", scenario.name))
     })?;
     let text = Job { root, scenario, variant, kind }.explain(&subjects, &arguments.point)?;
-    printed(write!(out, "{text}"))?;
+    printed(write!(console.out, "{text}"))?;
     Ok(HOLDS)
 }

@@ -1,17 +1,19 @@
 //! `judge`: a recorded run, judged again without emulation.
 
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::output::{status, write_file};
+use super::output::{finish, status, write_json};
 use super::selection::require_subjects;
-use crate::Error;
 use crate::error::printed;
-use crate::report::{json, text};
+use crate::file::{Console, Output};
+use crate::recording::Partial;
+use crate::report::text;
 use crate::suite::{Options, judge_all};
-use crate::trace::log::Log;
+use crate::trace::log::LogFile;
+use crate::{Error, file};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -24,23 +26,48 @@ pub(crate) struct Arguments {
     /// How many runs at a time [default: the number of CPUs]
     #[arg(long, value_name = "N")]
     jobs: Option<std::num::NonZeroUsize>,
-    /// Write the report as JSON to this file, replacing it: the same document as that of the run
+    /// Write the report as JSON to this file, replacing it: the same document as that of the run;
+    /// `-`: to standard output, and the table to standard error
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
 
-pub(super) fn execute(arguments: &Arguments, out: &mut dyn Write) -> Result<u8, Error> {
+pub(super) fn execute(arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
     require_subjects(&arguments.unwinder)?;
-    let path = &arguments.log;
-    let file = std::fs::read(path).map_err(|source| Error::File { path: path.clone(), source })?;
-    let malformed = |reason: String| Error::Usage(format!("{}: {reason}", path.display()));
-    let logs = Log::read_all(&file).map_err(malformed)?;
-    let options =
-        Options { unwinders: arguments.unwinder.clone(), threads: arguments.jobs.map(Into::into), log: false };
-    let recording = judge_all(&logs, &options)?;
-    if let Some(path) = &arguments.json {
-        write_file(path, |out| json::write(&recording, out))?;
+    let outputs = Output::prepare([("--json", arguments.json.as_ref())])?;
+    let [json] = &outputs;
+    if let Some(json) = json {
+        json.require_other_than(&arguments.log)?;
     }
-    printed(text::write(&recording, out))?;
-    Ok(status(&recording, false))
+    let LogFile { logs, partial_of } = read(&arguments.log)?;
+    let options = Options {
+        unwinders: arguments.unwinder.clone(),
+        threads: arguments.jobs.map(Into::into),
+        keep_going: true,
+        interrupt: console.interrupt.clone(),
+        ..Options::default()
+    };
+    console.interrupt.defer();
+    let mut recording = judge_all(logs, &options)?;
+    if let Some(of) = partial_of {
+        let whole = recording.sections.iter().filter(|section| !section.interrupted).count() as u64;
+        let because = if console.interrupt.is_asked() { "interrupted" } else { "the log is partial" };
+        recording.partial = Some(Partial { because: because.to_owned(), whole, of });
+    }
+    write_json(json.as_ref(), console, &recording)?;
+    console.interrupt.no_longer_defer();
+    printed(text::write(&recording, console.text(&outputs)))?;
+    Ok(finish(&recording, status(&recording, false), console))
+}
+
+/// Reads a file of logs. What is something else is not read whole, whatever its size.
+fn read(path: &Path) -> Result<LogFile, Error> {
+    let malformed = |reason: String| Error::Usage(format!("{}: {reason}", path.display()));
+    let failed = |source| Error::File { path: path.to_path_buf(), source };
+    let (mut stream, _) = file::open(path)?;
+    let mut file = Vec::new();
+    stream.by_ref().take(LogFile::MAGIC_SIZE).read_to_end(&mut file).map_err(failed)?;
+    LogFile::require_magic(&file).map_err(malformed)?;
+    stream.read_to_end(&mut file).map_err(failed)?;
+    LogFile::read(&file).map_err(malformed)
 }

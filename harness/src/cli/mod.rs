@@ -11,10 +11,12 @@ mod run;
 mod selection;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 
+use crate::file::Console;
+use crate::interrupt::Interrupt;
 use crate::{Error, sframe};
 
 /// Interrupts small guests before every instruction and judges stack unwinders by a truth that uses no unwind data.
@@ -34,17 +36,21 @@ pub struct Cli {
 
 const EXIT_STATUS: &str = "\
 Exit status:
-  0  every gate holds
-  1  a gate is broken
-  2  wrong usage or input
-  3  a run is void: the witnesses of the truth contradict each other";
+  0    every gate holds
+  1    a gate is broken, or the log that is judged is partial
+  2    wrong usage, input or output: also a guest that fails, while the others are judged
+  3    a run is void: the witnesses of the truth contradict each other, or the guest calls without end
+  130  interrupted (SIGINT, SIGTERM): what is known is in FILE.partial, and FILE is as it was; a second signal ends at once
+
+If several apply: 130, 2, 3, 1. A reader that closes standard output (`| head`) changes nothing of this.";
 
 const CHECK_STATUS: &str = "\
 Exit status:
-  0  every wrong row is listed with its reason ([[wrong-rows]] of a scenario)
-  1  a wrong row is not listed, or a listed function has no wrong rows
-  2  wrong usage or input
-  3  a run is void: the witnesses of the truth contradict each other";
+  0    every wrong row is listed with its reason ([[wrong-rows]] of a scenario)
+  1    a wrong row is not listed, or a listed function has no wrong rows
+  2    wrong usage, input or output: also a guest that fails, while the others are judged
+  3    a run is void: the witnesses of the truth contradict each other, or the guest calls without end
+  130  interrupted (SIGINT, SIGTERM): what is known is in FILE.partial, and FILE is as it was; a second signal ends at once";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -79,28 +85,39 @@ pub const USAGE: u8 = 2;
 const VOID: u8 = 3;
 
 impl Cli {
-    /// Executes the command and returns the exit status. Results go to `out`, progress to the terminal, if there is one.
+    /// Executes the command and returns the exit status. Results go to `out`, progress to the terminal, if there is one. No
+    /// signal is looked for.
     ///
     /// # Errors
     ///
-    /// Whatever prevents the work; its exit status is [`USAGE`].
+    /// As [`Cli::execute_on`].
     pub fn execute(&self, out: &mut dyn Write) -> Result<u8, Error> {
+        let (err, interrupt) = (&mut std::io::sink(), Interrupt::default());
+        self.execute_on(&mut Console { out, document: None, err, interrupt })
+    }
+
+    /// Executes the command and returns the exit status.
+    ///
+    /// # Errors
+    ///
+    /// Whatever prevents the work; its exit status is [`USAGE`], or [`crate::interrupt::STATUS`] for [`Error::Interrupted`].
+    pub fn execute_on(&self, console: &mut Console<'_>) -> Result<u8, Error> {
         let root = self.root.clone().unwrap_or_else(default_root);
         match &self.command {
-            None => run::execute(&root, &self.run, out),
-            Some(Command::Run(arguments)) => run::execute(&root, arguments, out),
-            Some(Command::Judge(arguments)) => judge::execute(arguments, out),
-            Some(Command::Check(arguments)) => check::execute(&root, arguments, out),
-            Some(Command::List(selection)) => list::execute(&root, selection, out),
-            Some(Command::Atlas(arguments)) => atlas::execute(&root, arguments, out),
-            Some(Command::Findings) => findings::execute(&root, out),
-            Some(Command::Explain(arguments)) => explain::execute(&root, arguments, out),
-            Some(Command::Sframe(arguments)) => sframe::execute(arguments, out),
+            None => run::execute(&root, &self.run, console),
+            Some(Command::Run(arguments)) => run::execute(&root, arguments, console),
+            Some(Command::Judge(arguments)) => judge::execute(arguments, console),
+            Some(Command::Check(arguments)) => check::execute(&root, arguments, console),
+            Some(Command::List(selection)) => list::execute(&root, selection, console),
+            Some(Command::Atlas(arguments)) => atlas::execute(&root, arguments, console),
+            Some(Command::Findings) => findings::execute(&root, console),
+            Some(Command::Explain(arguments)) => explain::execute(&root, arguments, console),
+            Some(Command::Sframe(arguments)) => sframe::execute(arguments, console),
         }
     }
 }
 
 fn default_root() -> PathBuf {
-    let here = PathBuf::from(".");
-    if here.join("scenarios").is_dir() { here } else { PathBuf::from(env!("CARGO_MANIFEST_DIR")) }
+    // The empty path: messages then name `scenarios/...` as the user would.
+    if Path::new("scenarios").is_dir() { PathBuf::new() } else { PathBuf::from(env!("CARGO_MANIFEST_DIR")) }
 }

@@ -1,31 +1,74 @@
-//! Output files, and the exit status of a recording.
+//! What a recording means for the exit status, and what is printed and written of it.
 
 use std::io::Write;
-use std::path::Path;
 
-use super::{BROKEN, HOLDS, VOID};
+use super::{BROKEN, HOLDS, USAGE, VOID};
 use crate::Error;
+use crate::file::{Console, Output};
+use crate::interrupt;
 use crate::recording::Recording;
+use crate::report::json;
 
-/// Writes a file under a temporary name and renames it into place when it is complete, so that it is never half written.
-pub(super) fn write_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<(), Error> {
-    let file_error = |source| Error::File { path: path.to_path_buf(), source };
-    let mut document = Vec::new();
-    write(&mut document).map_err(file_error)?;
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".partial");
-    std::fs::write(&beside, document).map_err(file_error)?;
-    std::fs::rename(&beside, path).map_err(file_error)
-}
-
-/// The exit status, by the gates of a recording.
+/// The exit status, by the gates of a recording. Nothing that was not judged is right.
 pub(super) fn status(recording: &Recording, allow_unsound: bool) -> u8 {
     let mut failures = recording.sections.iter().flat_map(|section| &section.failures);
-    if recording.is_void() {
+    if recording.not_judged().next().is_some() {
+        USAGE
+    } else if recording.is_void() {
         VOID
-    } else if failures.any(|failure| !(allow_unsound && failure.is_unsound)) || !recording.row_failures.is_empty() {
+    } else if failures.any(|failure| !(allow_unsound && failure.is_unsound))
+        || !recording.row_failures.is_empty()
+        || recording.partial.is_some()
+    {
         BROKEN
     } else {
         HOLDS
     }
+}
+
+/// Whether the user's request has cut this recording short. One that came when all was done has not.
+pub(super) fn is_cut(recording: &Recording, console: &Console<'_>) -> bool {
+    console.interrupt.is_asked() && recording.partial.is_some()
+}
+
+/// Writes a document, if it is wanted: one of a recording that is cut short into `FILE.partial`.
+pub(super) fn write(
+    output: Option<&Output>,
+    is_cut: bool,
+    console: &mut Console<'_>,
+    document: &mut dyn FnMut(&mut dyn Write) -> std::io::Result<()>,
+) -> Result<(), Error> {
+    let Some(output) = output else { return Ok(()) };
+    if !is_cut {
+        return output.write(console.document(), document);
+    }
+    output.write_partial(console.document(), document)?;
+    // There is nowhere to say that standard error is closed.
+    let _ = writeln!(console.err, "what is known is in {}", output.partial_name().display());
+    Ok(())
+}
+
+/// Writes the JSON report, if it is wanted.
+pub(super) fn write_json(
+    output: Option<&Output>,
+    console: &mut Console<'_>,
+    recording: &Recording,
+) -> Result<(), Error> {
+    write(output, is_cut(recording, console), console, &mut |out| json::write(recording, out))
+}
+
+/// Says on standard error what was not judged, and gives the exit status. That of a recording that is cut short is
+/// [`interrupt::STATUS`], whatever was found.
+pub(super) fn finish(recording: &Recording, status: u8, console: &mut Console<'_>) -> u8 {
+    let all = recording.sections.len() + recording.rows.len();
+    let count = recording.not_judged().count();
+    if let Some((title, reason)) = recording.not_judged().next() {
+        let first = if count > 1 { "; the first" } else { "" };
+        let _ = writeln!(console.err, "error: {count} of {all} runs not judged{first}: {title}: {reason}");
+    }
+    if !is_cut(recording, console) {
+        return status;
+    }
+    let _ = writeln!(console.err, "interrupted");
+    interrupt::STATUS
 }

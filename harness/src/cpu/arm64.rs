@@ -3,7 +3,7 @@
 use capstone::Capstone;
 use capstone::arch::BuildsCapstone as _;
 
-use super::{Cpu, Exception, Flow, Linkage, Register};
+use super::{Cpu, Exception, Flow, Linkage, PauthKey, Register, Signing};
 
 /// 64-bit Arm.
 pub(super) static CPU: Cpu = Cpu {
@@ -18,7 +18,9 @@ pub(super) static CPU: Cpu = Cpu {
     result: Register(0),
     nested_exception: Exception::Nmi,
     status_mask: u64::MAX,
+    red_zone: 0, // AAPCS64 6.4.5.1: nothing below SP may be accessed
     flow,
+    signing: Some(signing),
     can_arrive,
     disassembler,
 };
@@ -43,6 +45,25 @@ fn flow(address: u64, bytes: &[u8]) -> Flow {
     CAPSTONE.with(|capstone| match capstone {
         Some(capstone) => super::flow_by_group(capstone, address, bytes, EXCEPTIONS),
         None => Flow::SEQUENTIAL,
+    })
+}
+
+/// Arm ARM C6.2, PACIA, PACIB, AUTIA, AUTIB with x30: the hints (`paciasp`, `paciaz`, ...), which other CPUs ignore, and the forms
+/// that name both registers. XPACI takes the signature off without checking it. `retaa` and `retab` leave the function.
+fn signing(bytes: &[u8]) -> Option<Signing> {
+    let word = u32::from_le_bytes(*bytes.first_chunk()?);
+    Some(match word {
+        0xd503_231f | 0xd503_233f => Signing::Sign(PauthKey::A),
+        0xd503_235f | 0xd503_237f => Signing::Sign(PauthKey::B),
+        // AUTIAZ, AUTIASP, AUTIBZ, AUTIBSP; XPACLRI; XPACI x30
+        0xd503_239f | 0xd503_23bf | 0xd503_23df | 0xd503_23ff | 0xd503_20ff | 0xdac1_43fe => Signing::Authenticate,
+        // Bits 9..5 are the register of the modifier, bits 4..0 the signed one, here x30.
+        _ => match word & 0xffff_fc1f {
+            0xdac1_001e => Signing::Sign(PauthKey::A),
+            0xdac1_041e => Signing::Sign(PauthKey::B),
+            0xdac1_101e | 0xdac1_141e => Signing::Authenticate,
+            _ => return None,
+        },
     })
 }
 

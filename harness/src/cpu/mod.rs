@@ -9,7 +9,7 @@ use capstone::Capstone;
 use kunwind::Abi;
 
 /// Code addresses and registers by DWARF number: the only part of kunwind that all of the harness shares.
-pub use kunwind::{CodeAddress, Register, Regs};
+pub use kunwind::{CodeAddress, PauthKey, Register, Regs};
 
 /// Every CPU, in the order of reports.
 pub static ALL: [&Cpu; 3] = [&arm64::CPU, &riscv64::CPU, &x86_64::CPU];
@@ -41,9 +41,22 @@ pub struct Cpu {
     pub nested_exception: Exception,
     /// The bits of the status register (interrupt masks and flags) that an exception restores.
     pub status_mask: u64,
+    /// How many bytes below SP belong to a function in user mode, whatever interrupts it.
+    pub red_zone: u64,
     flow: fn(u64, &[u8]) -> Flow,
+    /// What an instruction does to the signature of a return address, on a CPU with pointer authentication.
+    signing: Option<fn(&[u8]) -> Option<Signing>>,
     can_arrive: fn(Exception, u64) -> bool,
     disassembler: fn() -> Result<Capstone, capstone::Error>,
+}
+
+/// What an instruction does to the signature of the return address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signing {
+    /// It signs the address with this key.
+    Sign(PauthKey),
+    /// It takes the signature off.
+    Authenticate,
 }
 
 impl Cpu {
@@ -51,6 +64,19 @@ impl Cpu {
     #[must_use]
     pub fn flow(&self, address: u64, bytes: &[u8]) -> Flow {
         (self.flow)(address, bytes)
+    }
+
+    /// Whether functions can sign their return addresses.
+    #[must_use]
+    pub const fn can_sign(&self) -> bool {
+        self.signing.is_some()
+    }
+
+    /// What the instruction does to the signature of the return address in the link register. `bytes` may reach beyond the
+    /// instruction.
+    #[must_use]
+    pub fn signing(&self, bytes: &[u8]) -> Option<Signing> {
+        self.signing.and_then(|signing| signing(bytes))
     }
 
     /// Whether this exception can really arrive in kernel mode while the status register has this value.

@@ -20,7 +20,9 @@ pub(super) static CPU: Cpu = Cpu {
     result: Register(10),
     nested_exception: Exception::Fault, // there is no NMI; entry code can fault
     status_mask: !(1 << 8 | 1 << 5),    // sret itself changes sstatus.SPP and SPIE
+    red_zone: 0,                        // psABI, integer calling convention: nothing below SP is preserved
     flow: flow::decode,
+    signing: None,
     can_arrive,
     disassembler,
 };

@@ -19,7 +19,9 @@ pub(super) static CPU: Cpu = Cpu {
     result: Register(0),
     nested_exception: Exception::Nmi,
     status_mask: u64::MAX,
+    red_zone: 128, // psABI 3.2.2: the 128 bytes beyond the location pointed to by rsp
     flow,
+    signing: None,
     can_arrive,
     disassembler,
 };

@@ -30,19 +30,19 @@ pub struct Site {
     /// How many points there were: arrivals or, of damaged stacks, copies.
     pub visits: u64,
     /// The arrivals that were not judged.
-    pub not_judged: NotJudged,
+    pub left_out: LeftOut,
 }
 
 /// Arrivals that were not judged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct NotJudged {
+pub struct LeftOut {
     /// All of them.
     pub arrivals: u64,
     /// Those in a state that no point had: there were too many states.
     pub other_states: u64,
 }
 
-impl NotJudged {
+impl LeftOut {
     /// Adds other arrivals to these.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
@@ -92,8 +92,8 @@ impl<'p> Sites<'p> {
     /// The sites, when the run is over.
     pub(super) fn finish(self) -> Vec<Site> {
         let site = |(pc, tally, visits): (u64, Tally, u64)| {
-            let (arrivals, not_judged) = (tally.arrivals(), tally.not_judged());
-            Site { pc, arrivals, visits, not_judged }
+            let (arrivals, left_out) = (tally.arrivals(), tally.left_out());
+            Site { pc, arrivals, visits, left_out }
         };
         self.sites.into_iter().map(site).collect()
     }

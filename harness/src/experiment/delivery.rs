@@ -7,7 +7,7 @@ use super::arrival::{Site, Sites};
 use super::nesting::Nesting;
 use super::task::Locator;
 use super::user::{self, Deferred};
-use super::{Arrival, Column, NotJudged, PointFilter, Visit};
+use super::{Arrival, Column, LeftOut, PointFilter, Visit};
 use crate::Error;
 use crate::cpu::{CodeAddress, Exception, Linkage, Register, Regs};
 use crate::guest::Program;
@@ -15,7 +15,7 @@ use crate::guest::conventions::Deliverable;
 use crate::oracle::{Cause, Oracle, States, Testimony, Truth, Witnesses};
 use crate::scenario::{Interruption, Text};
 use crate::subject::{GuestTarget, Question, Start};
-use crate::trace::{Action, Memory, Observer, Point, RegisterSet};
+use crate::trace::{Action, Ended, Memory, Observer, Point, RegisterSet};
 
 /// An exception that has been delivered and whose handler has not returned yet.
 struct Delivered {
@@ -45,6 +45,7 @@ pub(super) struct Delivery<'p, 'v> {
     visit: &'v mut dyn Visit,
     kernel: Deliverable,
     kind: Interruption,
+    red_zone: u64,
     /// The second exception of a nested run.
     inner: Exception,
     /// SP, FP, the link registers, the first argument.
@@ -95,6 +96,7 @@ impl<'p, 'v> Delivery<'p, 'v> {
             within: None,
             kernel: program.conventions.require_kernel(&program.guest)?,
             kind,
+            red_zone: text.red_zone(program),
             inner: text.nested.map_or(cpu.nested_exception, |second| second.exception()),
             marker_set: RegisterSet::new(cpu, at_markers),
             all_registers: RegisterSet::all(cpu),
@@ -243,7 +245,7 @@ impl<'p, 'v> Delivery<'p, 'v> {
             return;
         };
         let stacks = super::task::offered(self.program, at.memory, task, true);
-        let target = GuestTarget::new(self.program, at.memory, &stacks, Some(task));
+        let target = GuestTarget::new(self.program, at.memory, &stacks, Some(task)).with_sp(live_sp, self.red_zone);
         // The walk from the handler's frame starts at the marker's caller, the walk from pt_regs at the interrupted pc.
         let truth = self.oracle.truth();
         let of_current = truth.without(1).of_kernel();
@@ -323,7 +325,9 @@ impl<'p, 'v> Delivery<'p, 'v> {
             self.locate(at, point, address, &truth.without(1), &|register| regs.get(register));
         }
         let stacks = super::task::offered(program, at.memory, task, false);
-        let target = GuestTarget::new(program, at.memory, &stacks, Some(task));
+        // The task has stopped at its saved SP.
+        let saved_sp = regs.get(program.guest.cpu.sp).unwrap_or_default();
+        let target = GuestTarget::new(program, at.memory, &stacks, Some(task)).with_sp(saved_sp, self.red_zone);
         let older = truth.without(1).of_kernel();
         let question = Question { pc: CodeAddress::Return(pc), regs, pt_regs: None, target: &target, why: None };
         if self.kind == Interruption::Corrupt {
@@ -370,16 +374,17 @@ impl<'p, 'v> Delivery<'p, 'v> {
 
     /// The testimony of the finished run; if it was nested, the numbers of outer exceptions and of arrivals that were none; and
     /// the sites.
-    pub(super) fn finish(mut self, text: &Text) -> (Testimony, Option<((u64, u64), NotJudged)>, Vec<Site>) {
+    pub(super) fn finish(mut self, text: &Text, ended: Ended) -> (Testimony, Option<((u64, u64), LeftOut)>, Vec<Site>) {
         let symbols = &self.program.guest.symbols;
         // An exception whose handler had not reached its marker when the run ended is not a point.
         let cut_off = self.delivered.iter().filter(|pending| !pending.was_walked).map(|pending| pending.point);
         for point in cut_off.collect::<Vec<_>>() {
             self.cancel(point);
         }
-        let mut testimony = self.oracle.finish(&text.never_resumes);
+        let mut testimony = self.oracle.testimony(&text.never_resumes, ended);
         if let Some(pending) = self.delivered.first()
             && !text.ends_in_handler
+            && !ended.interrupted
         {
             let place = symbols.name(pending.pc);
             testimony.contradiction.get_or_insert(format!("the handler of the exception at {place} never returned"));
@@ -387,7 +392,7 @@ impl<'p, 'v> Delivery<'p, 'v> {
         if self.contradiction.is_some() {
             testimony.contradiction = self.contradiction;
         }
-        (testimony, self.nesting.map(|nesting| (nesting.outer(), nesting.not_judged())), self.sites.finish())
+        (testimony, self.nesting.map(|nesting| (nesting.outer(), nesting.left_out())), self.sites.finish())
     }
 }
 

@@ -17,12 +17,12 @@ use crate::guest::Program;
 use crate::oracle::{AddressPlaces, Testimony, Truth, Witnesses};
 use crate::scenario::{Interruption, Text};
 use crate::subject::{Question, Scope, Start, Subject, label};
-use crate::trace::{Memory, Point, Run};
+use crate::trace::{Ended, Memory, Point, Run};
 
 use delivery::Delivery;
 use probe::Probe;
 
-pub use arrival::{Arrival, NotJudged, PointFilter, Site};
+pub use arrival::{Arrival, LeftOut, PointFilter, Site};
 
 /// One subject with one start: a column of the listing.
 #[derive(Clone, Copy)]
@@ -116,8 +116,10 @@ pub struct Found {
     pub sites: Vec<Site>,
     /// In a nested run: how many outer exceptions there could have been, and how many were delivered (the rest were folded).
     pub outer: Option<(u64, u64)>,
-    /// The arrivals that were not judged; in a nested run, those at which no outer exception was considered.
-    pub not_judged: NotJudged,
+    /// The arrivals that were no points; in a nested run, those at which no outer exception was considered.
+    pub left_out: LeftOut,
+    /// Whether the user stopped the run before its end.
+    pub interrupted: bool,
     /// How long the run took.
     pub ran_for: Duration,
 }
@@ -141,19 +143,21 @@ impl Experiment<'_> {
         if kind == Interruption::Probe {
             let mut probe = Probe::new(program, text, columns, filter, witnesses, visit);
             let ended = run.drive(&mut probe)?;
-            let (testimony, sites) = probe.finish(text);
-            let not_judged = sites.iter().fold(NotJudged::default(), |sum, site| sum.plus(site.not_judged));
-            return Ok(Found { testimony, sites, outer: None, not_judged, ran_for: ended.ran_for });
+            let (testimony, sites) = probe.finish(text, ended);
+            let left_out = sites.iter().fold(LeftOut::default(), |sum, site| sum.plus(site.left_out));
+            let Ended { interrupted, ran_for, .. } = ended;
+            return Ok(Found { testimony, sites, outer: None, left_out, interrupted, ran_for });
         }
         let mut delivery = Delivery::new(program, columns, kind, text, filter, witnesses, visit)?;
         let ended = run.drive(&mut delivery)?;
-        let (mut testimony, nesting, sites) = delivery.finish(text);
-        let not_judged = sites.iter().fold(NotJudged::default(), |sum, site| sum.plus(site.not_judged));
-        let not_judged = nesting.map_or(not_judged, |(_, not_judged)| not_judged);
+        let (mut testimony, nesting, sites) = delivery.finish(text, ended);
+        let left_out = sites.iter().fold(LeftOut::default(), |sum, site| sum.plus(site.left_out));
+        let left_out = nesting.map_or(left_out, |(_, left_out)| left_out);
         if ended.complete && testimony.contradiction.is_none() {
             testimony.contradiction = changed(program, undisturbed, run.memory());
         }
-        Ok(Found { testimony, sites, outer: nesting.map(|(outer, _)| outer), not_judged, ran_for: ended.ran_for })
+        let Ended { interrupted, ran_for, .. } = ended;
+        Ok(Found { testimony, sites, outer: nesting.map(|(outer, _)| outer), left_out, interrupted, ran_for })
     }
 }
 

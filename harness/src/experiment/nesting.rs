@@ -1,12 +1,12 @@
 //! Where a second exception can be taken inside the first one's entry, handler and exit, and which outer exceptions are
 //! delivered for it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rustc_hash::FxHashMap;
 
 use super::sample::Tally;
-use super::{NotJudged, PointFilter};
+use super::{LeftOut, PointFilter};
 use crate::guest::{Program, Symbol};
 use crate::oracle::{ReturnPlace, State, Truth};
 
@@ -18,18 +18,28 @@ pub(super) struct Nesting<'p> {
     arrivals: FxHashMap<u64, Tally>,
     /// The guest's labels, by address, and whether an exception may be nested from there on.
     marks: &'p [(u64, bool)],
-    /// The states that have been interrupted already: pc, SP, the frame pointer, and where the activations of the true trace
-    /// resume. Two interrupts with the same key differ only in data that no unwinder reads which walks by records, or by rows
+    /// The states that have been interrupted already: pc, SP, the frame pointer, and by its number in `traces` where the
+    /// activations of the true trace resume. Two interrupts with the same key differ only in data that no unwinder reads which walks by records, or by rows
     /// from SP and the frame pointer.
-    known: BTreeSet<Vec<u64>>,
+    known: BTreeSet<[u64; 4]>,
+    /// The number of each list of places that was seen: of its oldest place alone, of its two oldest, and so on. Each is found by
+    /// where its youngest activation resumes and the number of the rest (0: none), so that long lists share memory.
+    traces: BTreeMap<(u64, u64), u64>,
     /// How many outer exceptions there could have been.
     seen: u64,
 }
 
 impl<'p> Nesting<'p> {
     pub(super) fn new(program: &'p Program, filter: PointFilter<'p>) -> Self {
-        let marks = &program.conventions.nesting;
-        Self { program, filter, arrivals: FxHashMap::default(), marks, known: BTreeSet::new(), seen: 0 }
+        Self {
+            program,
+            filter,
+            arrivals: FxHashMap::default(),
+            marks: &program.conventions.nesting,
+            known: BTreeSet::new(),
+            traces: BTreeMap::new(),
+            seen: 0,
+        }
     }
 
     /// How many outer exceptions there could have been, and how many were delivered.
@@ -38,8 +48,8 @@ impl<'p> Nesting<'p> {
     }
 
     /// The arrivals at which none was considered.
-    pub(super) fn not_judged(&self) -> NotJudged {
-        self.arrivals.values().fold(NotJudged::default(), |sum, tally| sum.plus(tally.not_judged()))
+    pub(super) fn left_out(&self) -> LeftOut {
+        self.arrivals.values().fold(LeftOut::default(), |sum, tally| sum.plus(tally.left_out()))
     }
 
     /// The name of the outer exception to deliver at this arrival, if one is.
@@ -62,8 +72,13 @@ impl<'p> Nesting<'p> {
         }
         let visits = tally.arrivals();
         self.seen += 1;
-        let key = [pc, sp, fp].into_iter().chain(truth.activations().map(|activation| activation.resume)).collect();
-        self.known.insert(key).then(|| format!("{}#{visits}:irq", symbols.name(pc)))
+        let places: Vec<u64> = truth.activations().map(|activation| activation.resume).collect();
+        let mut trace = 0;
+        for place in places.into_iter().rev() {
+            let new = self.traces.len() as u64 + 1;
+            trace = *self.traces.entry((place, trace)).or_insert(new);
+        }
+        self.known.insert([pc, sp, fp, trace]).then(|| format!("{}#{visits}:irq", symbols.name(pc)))
     }
 
     /// Whether an exception taken here leaves the first one's state intact. The guest declares it with labels (KERNEL.md):

@@ -9,7 +9,7 @@ use crate::guest::Program;
 use crate::oracle::{Oracle, States, Testimony, Witnesses};
 use crate::scenario::Text;
 use crate::subject::{GuestTarget, Question};
-use crate::trace::{Action, Observer, Point, RegisterSet};
+use crate::trace::{Action, Ended, Observer, Point, RegisterSet};
 
 /// Watches a run and asks every subject at every point. Its memory grows with the code, not with the number of points.
 pub(super) struct Probe<'p, 'v> {
@@ -20,6 +20,7 @@ pub(super) struct Probe<'p, 'v> {
     columns: &'p [Column<'p>],
     visit: &'v mut dyn Visit,
     registers: RegisterSet,
+    red_zone: u64,
     /// In guests with return hooks.
     locator: Option<Locator<'p>>,
 }
@@ -34,8 +35,9 @@ impl<'p, 'v> Probe<'p, 'v> {
         witnesses: Witnesses,
         visit: &'v mut dyn Visit,
     ) -> Self {
-        let needed = columns.iter().flat_map(|column| column.subject.about().registers.iter().copied());
         let cpu = program.guest.cpu;
+        // SP says what is dead.
+        let needed = columns.iter().flat_map(|column| column.subject.about().registers.iter().copied()).chain([cpu.sp]);
         let locator = Locator::new(program, text);
         let registers = if locator.is_some() { RegisterSet::all(cpu) } else { RegisterSet::new(cpu, needed) };
         Self {
@@ -46,6 +48,7 @@ impl<'p, 'v> Probe<'p, 'v> {
             columns,
             visit,
             registers,
+            red_zone: text.red_zone(program),
             locator,
         }
     }
@@ -61,7 +64,8 @@ impl<'p, 'v> Probe<'p, 'v> {
         let task = if running == 0 { None } else { task(self.program, at.memory, running) };
         let stacks = task.map(|task| offered(self.program, at.memory, task, true));
         let stacks = stacks.as_ref().unwrap_or(&self.program.bounds);
-        let target = GuestTarget::new(self.program, at.memory, stacks, task);
+        let sp = regs.get(self.program.guest.cpu.sp).unwrap_or_default();
+        let target = GuestTarget::new(self.program, at.memory, stacks, task).with_sp(sp, self.red_zone);
         let question =
             Question { pc: CodeAddress::Interrupted(at.pc), regs, pt_regs: None, target: &target, why: None };
         if task.is_none() {
@@ -82,8 +86,8 @@ impl<'p, 'v> Probe<'p, 'v> {
     }
 
     /// The testimony of the finished run, and the sites.
-    pub(super) fn finish(self, text: &Text) -> (Testimony, Vec<Site>) {
-        (self.oracle.finish(&text.never_resumes), self.sites.finish())
+    pub(super) fn finish(self, text: &Text, ended: Ended) -> (Testimony, Vec<Site>) {
+        (self.oracle.testimony(&text.never_resumes, ended), self.sites.finish())
     }
 }
 

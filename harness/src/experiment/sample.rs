@@ -1,6 +1,6 @@
 //! Samples the arrivals at one instruction by their state.
 
-use super::NotJudged;
+use super::LeftOut;
 use crate::oracle::{ReturnPlace, State};
 
 /// So many late arrivals at an instruction are taken for their state. Code that has more of them (a stack that grows with each
@@ -11,7 +11,7 @@ pub(super) const MOST_LATE: usize = 64;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tally {
     arrivals: u64,
-    not_judged: NotJudged,
+    left_out: LeftOut,
     /// How many late arrivals were taken.
     late: usize,
     /// The states of those that were taken, each with the first arrival that had it; and whether that was cancelled.
@@ -45,8 +45,8 @@ impl Tally {
         self.late += usize::from(is_late);
         match known {
             _ if !is_taken => {
-                self.not_judged.arrivals += 1;
-                self.not_judged.other_states += u64::from(known.is_none());
+                self.left_out.arrivals += 1;
+                self.left_out.other_states += u64::from(known.is_none());
             }
             None => {
                 self.latest = self.known.len();
@@ -72,15 +72,15 @@ impl Tally {
     }
 
     /// How many of them were not taken.
-    pub(super) const fn not_judged(&self) -> NotJudged {
-        self.not_judged
+    pub(super) const fn left_out(&self) -> LeftOut {
+        self.left_out
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{MOST_LATE, Tally};
-    use crate::experiment::NotJudged;
+    use crate::experiment::LeftOut;
     use crate::oracle::{ReturnPlace, State};
 
     const MOST: u64 = 4;
@@ -99,7 +99,7 @@ mod tests {
     fn a_late_arrival_counts_if_its_state_is_new() {
         let mut tally = Tally::default();
         assert_eq!(taken(&mut tally, &[0, 0, 0, 0, 0, 0, 16, 16, 0, 16, 32], None), [1, 2, 3, 4, 7, 11]);
-        assert_eq!(tally.not_judged(), NotJudged { arrivals: 5, other_states: 0 });
+        assert_eq!(tally.left_out(), LeftOut { arrivals: 5, other_states: 0 });
     }
 
     #[test]
@@ -122,14 +122,14 @@ mod tests {
     }
 
     #[test]
-    fn states_beyond_the_bound_are_counted_as_not_judged() {
+    fn states_beyond_the_bound_are_counted() {
         let states: Vec<u64> = (0..200).collect();
         let mut tally = Tally::default();
         assert_eq!(taken(&mut tally, &states, None).len(), MOST as usize + MOST_LATE);
         let left = 200 - MOST - MOST_LATE as u64;
-        assert_eq!(tally.not_judged(), NotJudged { arrivals: left, other_states: left });
+        assert_eq!(tally.left_out(), LeftOut { arrivals: left, other_states: left });
         assert!(taken(&mut tally, &[0, 67], None).is_empty());
-        assert_eq!(tally.not_judged(), NotJudged { arrivals: left + 2, other_states: left });
+        assert_eq!(tally.left_out(), LeftOut { arrivals: left + 2, other_states: left });
     }
 
     #[test]
@@ -150,6 +150,6 @@ mod tests {
             tally.cancel();
         }
         assert!(!tally.takes(MOST, None, |_| state(0)));
-        assert_eq!(tally.not_judged(), NotJudged { arrivals: 1, other_states: 0 });
+        assert_eq!(tally.left_out(), LeftOut { arrivals: 1, other_states: 0 });
     }
 }

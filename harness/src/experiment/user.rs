@@ -61,7 +61,9 @@ impl Deferred {
         let (pc, regs, pt_regs) = start(program, at, &entry)?;
         let users = program.layout.stacks.iter().filter(|stack| stack.role == StackRole::User);
         let stacks: Vec<StackBounds> = users.map(|stack| stack.bounds).collect();
-        let target = GuestTarget::of_user(program, at.memory, &stacks);
+        let user_sp = regs.get(program.guest.cpu.sp).unwrap_or_default();
+        let red_zone = program.guest.cpu.red_zone;
+        let target = GuestTarget::of_user(program, at.memory, &stacks).with_sp(user_sp, red_zone);
         // Requests that came after an earlier stay's walk are dropped here.
         let asked = self.requests.drain(..).filter(|request| request.user.is_same(&entry));
         let mut points: Vec<_> = asked.map(|request| request.point).collect();

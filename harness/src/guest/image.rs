@@ -39,7 +39,9 @@ pub(super) fn whole_pages(mut piece: Segment, memory_size: u64) -> Result<Segmen
     if piece.address.checked_add(size).is_none() {
         return Err(format!("the segment at {:#x} wraps around the address space", piece.address));
     }
-    piece.data.splice(0..0, std::iter::repeat_n(0, lead as usize));
-    piece.data.resize(size as usize, 0);
+    // From the allocator's zeroed pages: those of a large .bss that nobody touches need no memory.
+    let mut data = vec![0; size as usize];
+    data[lead as usize..][..piece.data.len()].copy_from_slice(&piece.data);
+    piece.data = data;
     Ok(piece)
 }

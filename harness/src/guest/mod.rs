@@ -13,18 +13,18 @@ mod tables;
 
 use std::path::{Path, PathBuf};
 
-use crate::Error;
 use crate::cpu::Cpu;
+use crate::{Error, file};
 
 pub use code_map::CodeMap;
 pub use conventions::Conventions;
-pub use elf::{LoadedSection, UnwindSections};
+pub use elf::{LoadedSection, UnreadSection, UnwindSections};
 pub use image::{PAGE, Segment};
 pub use layout::{Layout, Poison};
 pub use listing::{Line, Listing};
 pub use program::Program;
 pub use symbols::{Symbol, Symbols, name_in};
-pub use tables::Tables;
+pub use tables::{DwarfTable, Tables, Unread};
 
 /// A loaded guest.
 pub struct Guest {
@@ -57,7 +57,7 @@ impl Guest {
     ///
     /// [`Error::File`] when it cannot be read, else as [`Guest::parse`].
     pub fn load(path: &Path, cpu: &'static Cpu) -> Result<Self, Error> {
-        let data = std::fs::read(path).map_err(|source| Error::File { path: path.to_path_buf(), source })?;
+        let data = file::read(path, file::MAX_BINARY)?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         Self::parse(name, path, &data, cpu)
     }

@@ -6,6 +6,15 @@ pub use kunwind::Fix;
 /// The build of a guest that behaves as Linux does.
 pub const PLAIN: &str = "F0";
 
+/// The return hooks, and the code that runs between a function and its caller, that guests have (guests/KERNEL.md).
+pub const HOOKS: [&str; 6] = ["bpf", "fgraph", "ftrace", "kretprobe", "livepatch", "rethook"];
+
+/// The builds of a guest with a return hook (docs/atlas.md). F1 and range are fixes of unwinders alone; their build is F0.
+pub const BUILDS: [&str; 8] = [PLAIN, "F2", "F3", "F4", "F5", "record", "records", "undefined"];
+
+/// The fixes that unwinders have without the guest.
+pub const UNWINDERS_ALONE: [&str; 2] = ["F1", "range"];
+
 /// The return hook in a guest, and the fix that the guest was built with.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ReturnHook {

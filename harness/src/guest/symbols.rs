@@ -18,6 +18,8 @@ pub struct Symbol {
     pub is_function: bool,
     /// Whether other files see it.
     pub is_global: bool,
+    /// Whether the file gives it no size, so that it was taken to reach to the next function.
+    pub is_size_inferred: bool,
 }
 
 /// An address as `symbol+0x10`, in this function or right after it; without one as a bare number.

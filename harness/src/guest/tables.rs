@@ -1,16 +1,18 @@
 //! The unwind data of a guest as tables: CFI from its sections, SFrame from its own section or made from its CFI, and ORC
 //! made from CFI and hints.
 
+mod dwarf;
 mod orc;
 
-use kunwind::OrcTable;
-use kunwind::dwarf::{Cfi, CfiSection, Columns, Storage, Unsupported, hide_letters};
+use kunwind::dwarf::{Cfi, CfiSection, Columns, hide_letters};
 use kunwind::sframe::write::{Placement, from_cfi};
 use kunwind::sframe::{SFrameAbi, SFrameTable};
-use kunwind::{Abi, Entry, Error as WalkError, Format, Table};
+use kunwind::{Abi, Format, OrcTable, Table};
 
-use super::{Conventions, Guest};
+use super::{Conventions, Guest, LoadedSection};
 use crate::Error;
+
+pub use dwarf::DwarfTable;
 
 /// The unwind data of one guest.
 #[derive(Debug, Default)]
@@ -18,6 +20,39 @@ pub struct Tables {
     sframe: Option<SFrameTable<Vec<u8>>>,
     dwarf: Option<DwarfTable>,
     orc: Option<OrcTable<Vec<u8>>>,
+    unread: Vec<Unread>,
+}
+
+/// Unwind data that is in a guest's file and could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    /// The format of the data.
+    pub format: Format,
+    /// The first address and the size in bytes of the code that it describes, if that at least can be read.
+    pub range: Option<(u64, u64)>,
+    /// Why.
+    pub reason: String,
+}
+
+/// A section with CFI, as gimli can read it.
+struct Readable<'g> {
+    name: &'static str,
+    kind: CfiSection,
+    section: &'g LoadedSection,
+    readable: Vec<u8>,
+}
+
+impl<'g> Readable<'g> {
+    fn new(name: &'static str, kind: CfiSection, section: &'g LoadedSection) -> Self {
+        let mut readable = section.data.clone();
+        hide_letters(kind, &mut readable, false);
+        Self { name, kind, section, readable }
+    }
+
+    fn cfi(&self, columns: Columns) -> Cfi<'_> {
+        let (bytes, readable, address) = (&*self.section.data, &*self.readable, self.section.address);
+        Cfi { section: self.kind, bytes, readable, address, columns }
+    }
 }
 
 impl Tables {
@@ -26,35 +61,67 @@ impl Tables {
     /// # Errors
     ///
     /// [`Error::Elf`] when a section cannot be read at all. A function that cannot be read, or that SFrame cannot represent,
-    /// is a hole in its table.
+    /// is a hole in its table; [`Tables::unread`] names the former.
     pub fn new(guest: &Guest, conventions: &Conventions) -> Result<Self, Error> {
         let reject = |reason: String| Error::Elf { path: guest.path.clone(), reason };
         let abi = guest.cpu.abi;
-        let debug = guest.unwind.debug_frame.as_ref().map(|section| (CfiSection::DebugFrame, section));
-        let eh = guest.unwind.eh_frame.as_ref().map(|section| (CfiSection::EhFrame, section));
         let mut tables = Self::default();
-        if let (Some((kind, section)), Some(columns)) = (debug.or(eh), columns(abi)) {
-            let mut readable = section.data.clone();
-            hide_letters(kind, &mut readable, false);
-            let (bytes, readable, address) = (&*section.data, &*readable, section.address);
-            let cfi = Cfi { section: kind, bytes, readable, address, columns };
-            tables.dwarf = Some(DwarfTable::new(&cfi));
+        for section in &guest.unwind.unread {
+            let reason = section.reason.clone();
+            tables.unread.push(Unread { format: section.format, range: None, reason });
+        }
+        let eh = guest.unwind.eh_frame.iter().map(|section| Readable::new(".eh_frame", CfiSection::EhFrame, section));
+        let debug = guest.unwind.debug_frame.iter();
+        let debug = debug.map(|section| Readable::new(".debug_frame", CfiSection::DebugFrame, section));
+        let sections: Vec<Readable<'_>> = eh.chain(debug).collect();
+        if let (false, Some(columns)) = (sections.is_empty(), columns(abi)) {
+            let named: Vec<(&'static str, Cfi<'_>)> =
+                sections.iter().map(|section| (section.name, section.cfi(columns))).collect();
+            tables.dwarf = Some(DwarfTable::new(&named, &mut tables.unread));
             if let Some(abi) = SFrameAbi::of(abi) {
                 // Any address from which 64 bits reach the code will do.
                 let address = guest.segments.first().map_or(0, |segment| segment.address);
-                let made =
-                    from_cfi(&cfi, abi, Placement::Linked(address)).map_err(|error| reject(error.to_string()))?;
+                let made = from_cfi(&named[0].1, abi, Placement::Linked(address))
+                    .map_err(|error| reject(error.to_string()))?;
                 tables.sframe = Some(sframe(made.written.bytes, address).map_err(reject)?);
             }
         }
-        if let Some(section) = &guest.unwind.sframe {
+        if let Some((section, others)) = guest.unwind.sframe.split_first() {
             tables.sframe = Some(sframe(section.data.clone(), section.address).map_err(reject)?);
+            let unread = |other: &LoadedSection| Unread {
+                format: Format::SFrame,
+                range: None,
+                reason: format!(
+                    "a second section .sframe, at {:#x}: a kernel or a loader finds one alone",
+                    other.address
+                ),
+            };
+            tables.unread.extend(others.iter().map(unread));
         }
         if let (Some(hints), Some(dwarf)) = (&guest.unwind.orc_hints, &tables.dwarf) {
             let orc = orc::table(guest, conventions, dwarf, hints);
             tables.orc = Some(orc.map_err(|reason| reject(format!(".orc_hints: {reason}")))?);
         }
         Ok(tables)
+    }
+
+    /// What is in the file and could not be read.
+    #[must_use]
+    pub fn unread(&self) -> &[Unread] {
+        &self.unread
+    }
+
+    /// Why a table has no row for a pc that one of its functions covers, or why its row cannot be followed.
+    #[must_use]
+    pub fn reason(&self, format: Format, pc: u64) -> Option<String> {
+        match format {
+            Format::Dwarf => self.dwarf.as_ref()?.reason(pc),
+            Format::SFrame => {
+                let error = self.sframe.as_ref()?.section().lookup(pc).err()?;
+                Some(error.to_string())
+            }
+            Format::Orc => None,
+        }
     }
 
     /// The table of a format.
@@ -90,51 +157,4 @@ fn columns(abi: &Abi) -> Option<Columns> {
 /// An SFrame section as a table. Lookups read its bytes, as in a kernel.
 fn sframe(data: Vec<u8>, address: u64) -> Result<SFrameTable<Vec<u8>>, String> {
     SFrameTable::parse(data, address).map_err(|error| format!(".sframe: {error}"))
-}
-
-/// The rows of every function that CFI describes, by address.
-#[derive(Debug)]
-struct DwarfTable {
-    functions: Vec<Rows>,
-}
-
-#[derive(Debug)]
-struct Rows {
-    start: u64,
-    size: u64,
-    /// By offset from the start. No row follows one that cannot be read.
-    rows: Vec<(u64, Result<Entry, Unsupported>)>,
-}
-
-impl DwarfTable {
-    fn new(cfi: &Cfi<'_>) -> Self {
-        let mut storage = Storage::new();
-        let read = |function: kunwind::dwarf::CfiFunction| {
-            let mut rows = Vec::new();
-            let end = cfi.each_row(&function, &mut storage, &mut |offset, entry| rows.push((offset, entry)));
-            if let Err(reason) = end {
-                rows.push((rows.last().map_or(0, |(offset, _)| offset + 1), Err(reason)));
-            }
-            Rows { start: function.start, size: function.size, rows }
-        };
-        let mut functions: Vec<Rows> = cfi.functions().flatten().map(read).collect();
-        functions.sort_by_key(|function| function.start);
-        Self { functions }
-    }
-}
-
-impl Table for DwarfTable {
-    fn entry(&self, pc: u64) -> Result<Option<Entry>, WalkError> {
-        let after = self.functions.partition_point(|function| function.start <= pc);
-        let Some(function) = self.functions[..after].last() else { return Ok(None) };
-        let offset = pc - function.start;
-        if offset >= function.size {
-            return Ok(None);
-        }
-        let after = function.rows.partition_point(|(start, _)| *start <= offset);
-        match function.rows[..after].last() {
-            Some((_, entry)) => entry.map(Some).map_err(|_| WalkError::Unrepresentable(pc)),
-            None => Ok(Some(Entry::NoRow { signal: false })),
-        }
-    }
 }

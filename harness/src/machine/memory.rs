@@ -1,5 +1,6 @@
 //! Guest memory: the harness owns it and lends it to the emulator.
 
+use std::alloc::Layout;
 use std::cell::RefCell;
 use std::ops::Range;
 use std::ptr::NonNull;
@@ -32,16 +33,34 @@ pub(super) struct Region {
 
 /// The unit of allocation, aligned so that guest pages are host pages.
 #[repr(C, align(4096))]
-#[derive(Clone)]
 struct Page([u8; PAGE as usize]);
+
+/// Pages of zeros, straight from the allocator.
+fn zeroed(count: usize) -> Box<[Page]> {
+    let Ok(layout) = Layout::array::<Page>(count) else { return Box::default() };
+    if layout.size() == 0 {
+        return Box::default();
+    }
+    // SAFETY: the layout has a size. It is that of a slice of pages, as which the box will be freed, and zeros make a page.
+    unsafe {
+        let start = std::alloc::alloc_zeroed(layout).cast::<Page>();
+        if start.is_null() {
+            std::alloc::handle_alloc_error(layout);
+        }
+        Box::from_raw(std::ptr::slice_from_raw_parts_mut(start, count))
+    }
+}
 
 impl Region {
     fn new(segment: &Segment) -> Self {
-        let mut pages = vec![Page([0; PAGE as usize]); segment.data.len() / PAGE as usize];
+        let mut pages = zeroed(segment.data.len() / PAGE as usize);
         for (page, data) in pages.iter_mut().zip(segment.data.chunks_exact(PAGE as usize)) {
-            page.0.copy_from_slice(data);
+            // A page of zeros that nobody touches needs no memory of the host: a guest may have a .bss of a gigabyte.
+            if data.iter().any(|byte| *byte != 0) {
+                page.0.copy_from_slice(data);
+            }
         }
-        let pages = Box::leak(pages.into_boxed_slice());
+        let pages = Box::leak(pages);
         let permission = Prot::READ
             | if segment.executable { Prot::EXEC } else { Prot::NONE }
             | if segment.writable { Prot::WRITE } else { Prot::NONE };

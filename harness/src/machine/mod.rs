@@ -6,13 +6,15 @@
 //! The traps that shaped this module: Unicorn's own page walk loses kernel addresses on x86-64 and arm64, so a TLB hook maps
 //! addresses one to one, with the exact permission of each page (one permission too many puts every store on a slow path).
 //! Unicorn translates the `until` address into the code around it, so it never changes and has a page of its own. A panic
-//! inside a hook would abort the process, so hooks do not panic.
+//! inside a hook would abort the process, so hooks do not panic, and one of the observer's is carried past the emulator.
 
 mod core;
 mod memory;
 mod second;
 
+use std::any::Any;
 use std::ffi::c_void;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use unicorn_engine::{HookType, MemType, Prot, TlbEntry, TlbType, Unicorn, uc_engine, uc_error, uc_reg_read};
 
@@ -78,6 +80,8 @@ pub struct Context<'a> {
     executed: u64,
     budget: u64,
     stop: Option<Stop>,
+    /// What the observer panicked with: it must not unwind through the emulator's frames, which would abort the process.
+    panic: Option<Box<dyn Any + Send>>,
     /// The interrupted registers that the firmware keeps; empty while it handles no event.
     firmware: Vec<u64>,
     /// A saved CPU state in kernel mode, for a CPU that needs one to return there.
@@ -194,6 +198,7 @@ impl<'g> Machine<'g> {
             executed: 0,
             budget,
             stop: None,
+            panic: None,
             firmware: Vec::new(),
             kernel_mode: None,
         }
@@ -263,6 +268,9 @@ impl Run for Machine<'_> {
             outcome = engine.emu_start(pc, self.sentinel, 0, 0);
         }
         let ran_for = start.elapsed();
+        if let Some(panic) = engine.get_data_mut().panic.take() {
+            resume_unwind(panic);
+        }
         let context = engine.get_data();
         let stop = match (&context.stop, outcome) {
             (Some(stop), _) => Some(stop.clone()),
@@ -274,8 +282,8 @@ impl Run for Machine<'_> {
         };
         let executed = context.executed;
         let reason = match stop {
-            None => return Ok(Ended { executed, complete: true, ran_for }),
-            Some(Stop::Observer) => return Ok(Ended { executed, complete: false, ran_for }),
+            None => return Ok(Ended { executed, complete: true, interrupted: false, ran_for }),
+            Some(Stop::Observer) => return Ok(Ended { executed, complete: false, interrupted: false, ran_for }),
             Some(Stop::Budget) => format!("no end within the budget of {} instructions", self.budget),
             Some(Stop::Access { kind, page }) => format!("{kind} in {}", self.describe(page)),
             Some(Stop::Undefined) => "undefined instruction".to_owned(),
@@ -316,7 +324,12 @@ fn before_instruction(engine: &mut Unicorn<'_, Context<'_>>, pc: u64, size: u32)
             let previous = context.previous.replace(Previous::Retired { pc, size });
             let regs = EngineRegisters { engine: handle, core: context.core, ids: context.ids };
             let at = Point { pc, size, previous, regs: &regs, memory: context.memory };
-            match context.observer.point(&at) {
+            // Guests are input, and a mistake of ours that one of them meets must not take down the runs of the others.
+            let action = catch_unwind(AssertUnwindSafe(|| context.observer.point(&at)));
+            match action.unwrap_or_else(|panic| {
+                context.panic = Some(panic);
+                Action::Stop
+            }) {
                 Action::Continue => {}
                 Action::Stop => context.stop = Some(Stop::Observer),
                 Action::Deliver { exception, write } => {
@@ -363,7 +376,9 @@ fn fault_on_guard(engine: &mut Unicorn<'_, Context<'_>>) -> Option<u64> {
     }
     context.stop = None;
     let regs = EngineRegisters { engine: handle, core: context.core, ids: context.ids };
-    context.observer.faulted(&Point { pc, size, previous, regs: &regs, memory: context.memory });
+    let at = Point { pc, size, previous, regs: &regs, memory: context.memory };
+    // The emulator is not running here, so a panic may unwind.
+    context.observer.faulted(&at);
     deliver(engine, Exception::Fault, pc, pc);
     if engine.get_data().stop.is_some() { None } else { engine.pc_read().ok() }
 }

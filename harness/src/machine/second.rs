@@ -79,6 +79,7 @@ fn execute(program: &Program, memory: &GuestMemory, call: Call<'_>, journal: &Jo
         executed: 0,
         budget: u64::MAX,
         stop: None,
+        panic: None,
         firmware: Vec::new(),
         kernel_mode: None,
     };

@@ -1,5 +1,6 @@
 //! Activations, the entries of the true trace.
 
+use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
@@ -10,11 +11,14 @@ use crate::guest::{Symbol, Symbols, name_in};
 /// No CPU has more link registers: riscv64 has two.
 pub const MAX_LINKS: usize = 2;
 
+/// The most activations that may wait at once. A guest that makes more calls than this without returning calls without end: a stack
+/// of 8 MiB, the usual limit of a process (RLIMIT_STACK), holds a frame record for each five times over, and a kernel's has 16 KiB.
+pub const MAX_DEPTH: usize = 100_000;
+
 /// A function that waits for a call to return: one entry of the true trace.
 ///
 /// Each links to the next older activation. The lists are shared: equal lists that are alive at the same time are one object,
 /// so memory does not grow with the number of points.
-#[derive(Debug)]
 pub struct Activation {
     /// Where it will resume.
     pub resume: u64,
@@ -33,8 +37,34 @@ pub struct Activation {
     pub stack: Option<usize>,
     /// Whether a call was made here or an exception taken; then `resume` is the interrupted instruction.
     pub cause: Cause,
+    /// How many activations the list has that begins with this one.
+    pub depth: usize,
     /// The next older activation.
     pub parent: Option<Rc<Activation>>,
+}
+
+/// Without the older ones: the depth of a list is the guest's choice, and a recursion would need as much stack.
+impl fmt::Debug for Activation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { resume, cfa, cause, depth, .. } = self;
+        formatter
+            .debug_struct("Activation")
+            .field("resume", &format_args!("{resume:#x}"))
+            .field("cfa", &format_args!("{cfa:#x}"))
+            .field("cause", cause)
+            .field("depth", depth)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One after the other: the compiler's own code would drop each parent inside of the drop of its child.
+impl Drop for Activation {
+    fn drop(&mut self) {
+        let mut next = self.parent.take();
+        while let Some(mut activation) = next.and_then(Rc::into_inner) {
+            next = activation.parent.take();
+        }
+    }
 }
 
 impl Activation {
@@ -155,6 +185,12 @@ impl Truth {
             next = activation.parent.as_ref();
         }
         None
+    }
+
+    /// How many activations there are, those of user mode included.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.youngest.as_ref().map_or(0, |activation| activation.depth)
     }
 
     /// The activations, youngest first.

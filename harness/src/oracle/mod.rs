@@ -16,18 +16,19 @@ mod returns;
 mod state;
 mod witness;
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::cpu::{Flow, Linkage, MAX_CALLEE_SAVED};
 use crate::guest::{CodeMap, Conventions, Guest, Layout, Poison, Program};
-use crate::trace::{Point, Previous, RegisterSet};
+use crate::trace::{Ended, Point, Previous, RegisterSet};
 
 use redirect::PendingRedirect;
 use returns::MovedArrival;
 
-pub use activation::{Activation, Activations, Cause, MAX_LINKS, Place, Truth};
+pub use activation::{Activation, Activations, Cause, MAX_DEPTH, MAX_LINKS, Place, Truth};
 pub use location::{AddressPlaces, LiveWords, MachineView, displaced};
 pub use state::{ReturnPlace, State, States};
 pub use witness::{Event, Future, Ledger, Transfer, Witness};
@@ -87,7 +88,8 @@ pub struct Oracle<'g> {
     /// The truths of tasks that are switched out.
     others: FxHashMap<u64, Truth>,
     shared: FxHashSet<Rc<Activation>>,
-    abandoned: Vec<Place>,
+    /// Where activations waited that are gone without having resumed, with their number.
+    abandoned: BTreeMap<Place, usize>,
     contradiction: Option<String>,
 }
 
@@ -121,7 +123,7 @@ impl<'g> Oracle<'g> {
             truth: Truth::default(),
             others: FxHashMap::default(),
             shared: FxHashSet::default(),
-            abandoned: Vec::new(),
+            abandoned: BTreeMap::new(),
             contradiction: None,
         }
     }
@@ -261,6 +263,12 @@ impl<'g> Oracle<'g> {
             self.contradict(at.pc, &format!("the poison in unwritten stack words may equal the return address {name}"));
             return;
         }
+        let depth = self.truth.depth() + 1;
+        if depth > MAX_DEPTH {
+            let endless = self.endless(at.pc);
+            self.contradict(at.pc, &endless);
+            return;
+        }
         self.resumes.insert(resume);
         let (saved, preserved) = (self.callee_saved(at), self.preserved(at, cause));
         let mut values = [0; 1 + MAX_LINKS];
@@ -277,9 +285,25 @@ impl<'g> Oracle<'g> {
             links,
             stack: self.layout.stack_of(cfa),
             cause,
+            depth,
             parent: self.truth.youngest.take(),
         };
         self.truth.youngest = Some(self.shared_with(activation));
+    }
+
+    /// Why more than [`MAX_DEPTH`] activations wait: the place where most of them do. `to` is what was called last.
+    fn endless(&self, to: u64) -> String {
+        let mut counts: BTreeMap<Place, usize> = BTreeMap::new();
+        for activation in self.truth.activations() {
+            *counts.entry(activation.place()).or_default() += 1;
+        }
+        let symbols = &self.guest.symbols;
+        let Some((place, count)) = counts.into_iter().max_by_key(|(_, count)| *count) else { return String::new() };
+        let function = place.function(symbols).map(|function| &function.name);
+        let itself = if function == symbols.function_at(to).map(|called| &called.name) { " itself" } else { "" };
+        let name = function.map_or_else(|| format!("{:#x}", place.address), Clone::clone);
+        let at = place.name(symbols);
+        format!("{name} calls{itself} without end: {count} of {MAX_DEPTH} activations wait at {at}")
     }
 
     /// The shared object that equals this activation.
@@ -310,7 +334,7 @@ impl<'g> Oracle<'g> {
             } else if is_it {
                 self.compare_saved(at, &activation, sp);
             } else {
-                self.abandoned.push(activation.place());
+                *self.abandoned.entry(activation.place()).or_default() += 1;
             }
             self.forget(&activation);
             if is_it {
@@ -345,24 +369,29 @@ impl<'g> Oracle<'g> {
         self.contradiction = Some(format!("at {}: {what}", self.guest.symbols.name(pc)));
     }
 
+    /// The testimony of a run that ended like this. In an interrupted one, what has not resumed may still have done so.
+    #[must_use]
+    pub fn testimony(self, never_resumes: &[String], ended: Ended) -> Testimony {
+        let contradiction = self.contradiction.clone();
+        let testimony = self.finish(never_resumes);
+        if ended.interrupted { Testimony { contradiction, ..testimony } } else { testimony }
+    }
+
     /// The testimony of the finished run. `never_resumes` names the functions whose calls may never return.
     #[must_use]
-    pub fn finish(self, never_resumes: &[String]) -> Testimony {
+    pub fn finish(mut self, never_resumes: &[String]) -> Testimony {
+        let mut counts: BTreeMap<Place, usize> = std::mem::take(&mut self.abandoned);
         let truths = self.others.values().chain([&self.truth]);
-        let places = truths.flat_map(Truth::activations).map(Activation::place).chain(self.abandoned.iter().copied());
-        let mut unwitnessed: Vec<(Place, usize)> = Vec::new();
+        let places = truths.flat_map(Truth::activations).map(Activation::place);
         for place in places {
-            match unwitnessed.iter_mut().find(|(known, _)| *known == place) {
-                Some((_, count)) => *count += 1,
-                None => unwitnessed.push((place, 1)),
-            }
+            *counts.entry(place).or_default() += 1;
         }
-        unwitnessed.sort_unstable();
+        let unwitnessed: Vec<(Place, usize)> = counts.into_iter().collect();
         let is_declared = |place: Place| {
             let function = place.function(&self.guest.symbols);
             function.is_some_and(|function| never_resumes.contains(&function.name))
         };
-        let contradiction = self.contradiction.clone().or_else(|| {
+        let contradiction = self.contradiction.take().or_else(|| {
             let (place, count) = unwitnessed.iter().find(|(place, _)| !is_declared(*place))?;
             let name = place.name(&self.guest.symbols);
             Some(self.moved_return(*place).unwrap_or_else(|| {

@@ -46,11 +46,11 @@ impl Oracle<'_> {
         for (number, activation) in younger.iter().enumerate().rev() {
             let resume = if number == index { to } else { activation.resume };
             let parent = self.truth.youngest.take();
-            let Activation { cfa, saved, preserved, entry, links, stack, cause, .. } = **activation;
+            let Activation { cfa, saved, preserved, entry, links, stack, cause, depth, .. } = **activation;
             if number == index {
                 self.pending_redirects.push(PendingRedirect { task: self.task, resume, cfa });
             }
-            let again = Activation { resume, cfa, saved, preserved, entry, links, stack, cause, parent };
+            let again = Activation { resume, cfa, saved, preserved, entry, links, stack, cause, depth, parent };
             self.truth.youngest = Some(self.shared_with(again));
         }
         for activation in younger {

@@ -8,9 +8,9 @@ mod text;
 
 use serde::{Deserialize, Serialize};
 
-use crate::experiment::NotJudged;
+use crate::experiment::LeftOut;
 use crate::guest::return_hook::{Fix, ReturnHook};
-use crate::scenario::{Interruption, Range};
+use crate::scenario::{Interruption, Range, Scenario, Variant};
 use crate::subject::{Claims, Start, label};
 use crate::verdict::Verdict;
 
@@ -26,6 +26,9 @@ pub struct Recording {
     pub schema: u32,
     /// The version of the program that made it.
     pub tool: String,
+    /// Whether something is missing that should be here. No reader may take the rest for the whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partial: Option<Partial>,
     /// One for each scenario, variant and kind of interruption, in order.
     #[serde(rename = "scenarios")]
     pub sections: Vec<Section>,
@@ -49,14 +52,22 @@ impl Recording {
     /// A recording of these sections.
     #[must_use]
     pub fn new(sections: Vec<Section>) -> Self {
-        let is_valid = |section: &&Section| section.void.is_none();
+        let is_valid = |section: &&Section| section.void.is_none() && section.not_judged.is_none();
         let totals = Totals {
             points: sections.iter().filter(is_valid).map(|section| section.points).sum(),
             void: sections.iter().filter(|section| section.void.is_some()).count() as u64,
+            not_judged: sections.iter().filter(|section| section.not_judged.is_some()).count() as u64,
             subjects: by_subject(sections.iter().filter(is_valid).flat_map(|section| &section.columns)),
         };
         let tool = env!("CARGO_PKG_VERSION").to_owned();
-        Self { schema: SCHEMA, tool, sections, rows: Vec::new(), row_failures: Vec::new(), totals }
+        Self { schema: SCHEMA, tool, partial: None, sections, rows: Vec::new(), row_failures: Vec::new(), totals }
+    }
+
+    /// The runs of which nothing was judged, because their guests failed, with the reasons.
+    pub fn not_judged(&self) -> impl Iterator<Item = (String, &str)> {
+        let sections = self.sections.iter().map(|section| (section.title(), &section.not_judged));
+        let guests = self.rows.iter().map(|guest| (guest.name.clone(), &guest.not_judged));
+        sections.chain(guests).filter_map(|(title, reason)| Some((title, reason.as_deref()?)))
     }
 
     /// Whether a run is void that was not meant to be.
@@ -67,6 +78,24 @@ impl Recording {
     }
 }
 
+/// What a recording that is not whole should hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partial {
+    /// Why it is not whole.
+    pub because: String,
+    /// How many runs it holds from start to end.
+    pub whole: u64,
+    /// How many it should hold.
+    pub of: u64,
+}
+
+impl std::fmt::Display for Partial {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { because, whole, of } = self;
+        write!(formatter, "{because}: {whole} of {of} runs are whole, and only their gates are held")
+    }
+}
+
 /// Sums over sections.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
@@ -74,6 +103,9 @@ pub struct Totals {
     pub points: u64,
     /// Sections that are void.
     pub void: u64,
+    /// Sections of which nothing was judged.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub not_judged: u64,
     /// For each subject, over all its starts.
     #[serde(with = "text::ordered")]
     pub subjects: Vec<(String, Counters)>,
@@ -99,17 +131,26 @@ pub struct Section {
     pub outer: Option<(u64, u64)>,
     /// The arrivals that were not judged; of nested exceptions, those at which no outer one was considered.
     #[serde(default)]
-    pub not_judged: NotJudged,
+    pub left_out: LeftOut,
     /// Activations that never resumed: where they wait, and how many.
     pub unwitnessed: Vec<(String, usize)>,
     /// Why the run is void, if it is. A void run has no valid verdicts.
     pub void: Option<String>,
     /// Whether the scenario demands that the run be void, for this reason.
     pub void_is_meant: bool,
+    /// Why nothing was judged: the guest could not be loaded, or did what no guest may do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_judged: Option<String>,
+    /// Whether the user stopped the run: the verdicts are those up to there, and no gate was held against them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub interrupted: bool,
     /// The open claims that the scenario decides.
     pub claims: Vec<String>,
     /// The return hook, if there is one.
     pub return_hook: Option<ReturnHook>,
+    /// Unwind data in the guest's file that could not be read, so that no subject could use them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<rows::UnreadData>,
     /// For each subject, over all its starts.
     #[serde(with = "text::ordered")]
     pub subjects: Vec<(String, Counters)>,
@@ -123,6 +164,11 @@ pub struct Section {
     pub functions: Vec<ListedFunction>,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 /// The guest of a section.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuestRef {
@@ -133,6 +179,40 @@ pub struct GuestRef {
 }
 
 impl Section {
+    /// A section of which nothing could be judged, for this reason.
+    #[must_use]
+    pub fn without_verdicts(scenario: &Scenario, variant: &Variant, kind: Interruption, reason: String) -> Self {
+        Self {
+            scenario: scenario.name.clone(),
+            variant: (!variant.name.is_empty()).then(|| variant.name.clone()),
+            interrupt: kind,
+            guest: GuestRef::default(),
+            points: 0,
+            distinct_pcs: 0,
+            outer: None,
+            left_out: LeftOut::default(),
+            unwitnessed: Vec::new(),
+            void: None,
+            void_is_meant: false,
+            not_judged: Some(reason),
+            interrupted: false,
+            claims: scenario.text.claims.clone(),
+            return_hook: scenario.return_hook(variant),
+            unread: Vec::new(),
+            subjects: Vec::new(),
+            columns: Vec::new(),
+            findings: Vec::new(),
+            failures: Vec::new(),
+            functions: Vec::new(),
+        }
+    }
+
+    /// Whether the run has verdicts, and has them to its end.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        self.void.is_none() && self.not_judged.is_none() && !self.interrupted
+    }
+
     /// The result of a subject's first start.
     #[must_use]
     pub fn column(&self, subject: &str) -> Option<&ColumnResult> {

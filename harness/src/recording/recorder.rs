@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use super::rows::UnreadData;
 use super::{
     ColumnResult, Counters, Displaced, Finding, FirstWalk, GuestRef, ListedFunction, ListedInstruction, Run, Section,
     WordRead, by_subject,
 };
 use crate::cpu::CodeAddress;
 use crate::experiment::{Arrival, Column, Found, Site, Visit};
-use crate::guest::Program;
 use crate::guest::conventions::trampoline_of;
+use crate::guest::{Program, Unread};
 use crate::oracle::{AddressPlaces, Place, Truth};
 use crate::scenario::{Interruption, Range, Scenario, Variant};
-use crate::subject::{Question, Reads};
+use crate::subject::{MAX_ENTRIES, Question, Reads};
 use crate::verdict::{Judge, Verdict};
 
 /// What is recorded at one instruction.
@@ -35,6 +36,8 @@ struct Evidence {
     /// The outer exception of a nested point.
     within: Option<String>,
     expected: Vec<Place>,
+    /// How many older activations are left out.
+    older: usize,
     /// The walk's entries, the start included.
     entries: Vec<CodeAddress>,
     /// Words that it read: how many entries it had shown before, the address, the value.
@@ -101,15 +104,18 @@ impl<'p> Recorder<'p> {
             entries.push(entry.pc);
         });
         drain(entries.len());
-        let expected = truth.activations().map(|activation| activation.place()).collect();
-        Evidence { pc: at.pc, visit: at.visit, within: within.map(str::to_owned), expected, entries, words }
+        // A walk shows at most as many entries; a truth may be deeper than any reader reads.
+        let expected = truth.activations().take(MAX_ENTRIES).map(|activation| activation.place()).collect();
+        let older = truth.activations().skip(MAX_ENTRIES).count();
+        Evidence { pc: at.pc, visit: at.visit, within: within.map(str::to_owned), expected, entries, words, older }
     }
 
     /// The evidence in words.
     fn first_walk(&self, evidence: &Evidence) -> FirstWalk {
-        let Evidence { pc, visit, within, expected, entries, words } = evidence;
+        let Evidence { pc, visit, within, expected, older, entries, words } = evidence;
         let symbols = &self.program.guest.symbols;
         let outer = within.as_ref().map(|outer| format!("{outer}/")).unwrap_or_default();
+        let older = (*older > 0).then(|| format!("and {older} older activations"));
         let words = words.iter().map(|(entries, address, value)| WordRead {
             entries: *entries,
             at: self.program.layout.name(*address),
@@ -118,7 +124,7 @@ impl<'p> Recorder<'p> {
         FirstWalk {
             point: format!("{outer}{}#{visit}", symbols.name(*pc)),
             visit: *visit,
-            expected: expected.iter().map(|place| place.name(symbols)).collect(),
+            expected: expected.iter().map(|place| place.name(symbols)).chain(older).collect(),
             got: entries.iter().skip(1).map(|pc| symbols.name_of(*pc)).collect(),
             words: words.collect(),
         }
@@ -142,12 +148,15 @@ impl<'p> Recorder<'p> {
             points: found.sites.iter().map(|site| site.visits).sum(),
             distinct_pcs: found.sites.iter().filter(|site| site.visits > 0).count(),
             outer: found.outer,
-            not_judged: found.not_judged,
+            left_out: found.left_out,
             unwitnessed: found.testimony.unwitnessed.iter().map(name_of).collect(),
             void_is_meant: void.as_ref().is_some_and(|reason| scenario.means_void(reason)),
             void,
+            not_judged: None,
+            interrupted: found.interrupted,
             claims: scenario.text.claims.clone(),
             return_hook: scenario.return_hook(variant),
+            unread: self.program.tables.unread().iter().map(|unread| self.unread(unread)).collect(),
             subjects: by_subject(&columns),
             columns,
             functions: self.functions(&found.sites),
@@ -156,6 +165,13 @@ impl<'p> Recorder<'p> {
         };
         section.findings = self.findings(&section);
         section
+    }
+
+    /// Unwind data that no subject could use, with the function that they describe, if it is known.
+    fn unread(&self, unread: &Unread) -> UnreadData {
+        let function = unread.range.and_then(|(start, _)| self.program.guest.symbols.function_at(start));
+        let of = function.map_or(String::new(), |function| format!(" (of {})", function.name));
+        UnreadData { format: unread.format.name().to_owned(), reason: format!("{}{of}", unread.reason) }
     }
 
     fn column(&self, column: &Column<'_>) -> ColumnResult {

@@ -20,6 +20,12 @@ use crate::verdict::Verdict;
 pub fn write(recording: &Recording, claims: &Claims, out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(out, "# Findings\n")?;
     writeln!(out, "Generated: `unwind-harness findings > docs/findings.md`. Do not edit.\n")?;
+    if let Some(partial) = &recording.partial {
+        writeln!(out, "**{partial}.**\n")?;
+    }
+    for (run, reason) in recording.not_judged() {
+        writeln!(out, "**Not judged: {run}: {reason}**\n")?;
+    }
     write_rewritten(recording, out)?;
     write_claims(recording, claims, out)?;
     write_split(recording, out)?;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
-use crate::experiment::NotJudged;
+use crate::experiment::LeftOut;
 use crate::recording::{ListedFunction, ListedInstruction, Run, Section};
 use crate::scenario::Interruption;
 use crate::verdict::Verdict;
@@ -11,7 +11,7 @@ use crate::verdict::Verdict;
 /// How much was judged, and how much was not: `33 points at 27 instructions; 60 arrivals not judged`.
 pub(super) fn points(section: &Section) -> String {
     let mut text = format!("{} points at {} instructions", section.points, section.distinct_pcs);
-    let NotJudged { arrivals, other_states } = section.not_judged;
+    let LeftOut { arrivals, other_states } = section.left_out;
     if arrivals > 0 {
         text += &format!("; {arrivals} arrivals not judged");
     }
@@ -30,6 +30,12 @@ pub fn write(section: &Section, out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(out, "{}", section.title())?;
     if let Some(reason) = &section.void {
         return writeln!(out, "void: {reason}");
+    }
+    if let Some(reason) = &section.not_judged {
+        return writeln!(out, "not judged: {reason}");
+    }
+    if section.interrupted {
+        writeln!(out, "interrupted: these are the verdicts until then")?;
     }
     writeln!(out, "{}", points(section))?;
     if let Some((all, folded)) = section.outer {

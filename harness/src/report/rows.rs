@@ -1,11 +1,11 @@
-//! The table for people: one line for each function that ran and each table that the guest has.
+//! The table for people: one line for each function that ran and each table that the guest has, then what was not judged.
 
 use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
 
 use crate::recording::Recording;
-use crate::recording::rows::{Agreement, FunctionRows, GuestRows, Leaf, Part, TableResult};
+use crate::recording::rows::{Agreement, FunctionRows, GuestRows, Leaf, Part, TableResult, Unjudged};
 
 const BAD: Style = AnsiColor::Red.on_default().bold();
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -26,8 +26,19 @@ pub fn write(report: &Recording, out: &mut dyn Write) -> std::io::Result<()> {
     for message in &report.row_failures {
         writeln!(out, "{BAD}gate broken{BAD:#}: {message}")?;
     }
-    if report.row_failures.is_empty() {
-        writeln!(out, "{GOOD}every wrong row is listed with its reason{GOOD:#}")?;
+    if let Some(partial) = &report.partial {
+        return writeln!(out, "{BAD}{partial}{BAD:#}");
+    }
+    let not_judged = report.not_judged().count();
+    if not_judged > 0 {
+        return writeln!(out, "{BAD}{not_judged} of {} guests not judged{BAD:#}", report.rows.len());
+    }
+    let is_void = report.rows.iter().any(|guest| guest.void.is_some() && !guest.void_is_meant);
+    if report.row_failures.is_empty() && !is_void {
+        writeln!(
+            out,
+            "{GOOD}all that was judged is right, or is listed with its reason, and so is what was not judged{GOOD:#}"
+        )?;
     }
     Ok(())
 }
@@ -37,10 +48,28 @@ fn write_guest(guest: &GuestRows, width: usize, out: &mut dyn Write) -> std::io:
         let (style, mark) = if guest.void_is_meant { (GOOD, "void as it must be") } else { (BAD, "void") };
         return writeln!(out, "{}: {style}{mark}{style:#}: {reason}\n", guest.name);
     }
+    if let Some(reason) = &guest.not_judged {
+        return writeln!(out, "{}: {BAD}not judged{BAD:#}: {reason}\n", guest.name);
+    }
+    if guest.interrupted {
+        writeln!(out, "{}: {BAD}interrupted{BAD:#}: these are the results until then", guest.name)?;
+    }
     writeln!(
         out,
-        "{}\n{DIM}  {:<width$}  {:>8} {:>5} {:>5}  {:<6} {:>7} {:>7} {:>7} {:>7}  {:<8}  {:<5}  first wrong{DIM:#}",
-        guest.name, "function", "points", "instr", "ran", "table", "covered", "cfa", "ra", "fp", "leaf", "agree"
+        "{}\n{DIM}  {:<width$}  {:>8} {:>5} {:>5}  {:<6} {:>7} {:>7} {:>7} {:>7} {:>7}  {:<8}  {:<5}  first wrong{DIM:#}",
+        guest.name,
+        "function",
+        "points",
+        "instr",
+        "ran",
+        "table",
+        "covered",
+        "cfa",
+        "ra",
+        "fp",
+        "saved",
+        "leaf",
+        "agree"
     )?;
     for function in guest.functions.iter().filter(|function| function.ran > 0) {
         for table in &function.tables {
@@ -49,14 +78,41 @@ fn write_guest(guest: &GuestRows, width: usize, out: &mut dyn Write) -> std::io:
             write_table(function, table, out)?;
         }
     }
+    write_unjudged(guest, out)?;
     writeln!(out)
 }
 
+/// What was not judged, functions that never ran included where their data cannot be read.
+fn write_unjudged(guest: &GuestRows, out: &mut dyn Write) -> std::io::Result<()> {
+    for unread in &guest.unread {
+        writeln!(out, "  {BAD}not judged{BAD:#}  {}: {}", unread.format, unread.reason)?;
+    }
+    if guest.outside_functions > 0 {
+        let count = guest.outside_functions;
+        writeln!(
+            out,
+            "  {BAD}not judged{BAD:#}  {count} instructions that ran lie in no function: give them a symbol"
+        )?;
+    }
+    for function in &guest.functions {
+        for table in &function.tables {
+            for Unjudged { first, last, reason } in &table.unjudged {
+                let name = &function.name;
+                let end = if first == last { String::new() } else { format!("..+{last:#x}") };
+                writeln!(out, "  {BAD}not judged{BAD:#}  {}: {name}+{first:#x}{end}: {reason}", table.format)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 fn write_table(function: &FunctionRows, table: &TableResult, out: &mut dyn Write) -> std::io::Result<()> {
-    write!(out, "{:<6} {:>7} ", table.format, table.covered)?;
+    let covered = if table.has_no_data() { "no data".to_owned() } else { table.covered.to_string() };
+    write!(out, "{:<6} {covered:>7} ", table.format)?;
     for part in Part::ALL.map(|part| table.part(part)) {
-        let style = if part.right == part.judged { Style::new() } else { BAD };
-        let cell = format!("{}/{}", part.right, part.judged);
+        let is_right = part.is_none_or(|part| part.right == part.judged);
+        let style = if is_right { Style::new() } else { BAD };
+        let cell = part.map_or("-".to_owned(), |part| format!("{}/{}", part.right, part.judged));
         write!(out, "{style}{cell:>7}{style:#} ")?;
     }
     let style = match table.leaf {
@@ -80,23 +136,30 @@ fn write_table(function: &FunctionRows, table: &TableResult, out: &mut dyn Write
 }
 
 fn write_totals(report: &Recording, out: &mut dyn Write) -> std::io::Result<()> {
-    for format in ["sframe", "dwarf"] {
-        let functions = report.rows.iter().flat_map(|guest| &guest.functions);
-        let tables: Vec<&TableResult> = functions
-            .flat_map(|function| &function.tables)
-            .filter(|table| table.format == format && table.covered > 0)
+    for format in ["sframe", "dwarf", "orc"] {
+        let functions = || report.rows.iter().flat_map(|guest| &guest.functions);
+        let all: Vec<(&FunctionRows, &TableResult)> = functions()
+            .flat_map(|function| function.tables.iter().map(move |table| (function, table)))
+            .filter(|(_, table)| table.format == format)
             .collect();
-        let sum = |count: fn(&TableResult) -> usize| tables.iter().map(|table| count(table)).sum::<usize>();
-        let (functions, instructions) = (tables.len(), sum(|table| table.covered));
+        if all.is_empty() {
+            continue;
+        }
+        let tables = || all.iter().map(|(_, table)| *table).filter(|table| table.covered > 0);
+        let sum = |count: fn(&TableResult) -> usize| tables().map(count).sum::<usize>();
+        let (functions, instructions) = (tables().count(), sum(|table| table.covered));
         let (judged, right) = (sum(|table| table.cfa.judged), sum(|table| table.cfa.right));
-        let wrong = tables.iter().filter(|table| table.is_wrong()).count();
+        let wrong = tables().filter(|table| table.is_wrong()).count();
+        let unjudged = all.iter().filter(|(_, table)| !table.unjudged.is_empty()).count();
+        let unreached = all.iter().filter(|(function, table)| function.ran == 0 && table.covered > 0).count();
+        let without = all.iter().filter(|(function, table)| function.ran > 0 && table.has_no_data()).count();
         let claims = sum(|table| usize::from(table.leaf != Leaf::NotClaimed));
         let refuted = sum(|table| usize::from(matches!(table.leaf, Leaf::Refuted(_))));
         writeln!(
             out,
-            "{}: {functions} functions, {instructions} instructions; the CFA is right at {right} of {judged} judged; \
-             {wrong} functions with wrong rows; {refuted} of {claims} leaf claims false",
-            format
+            "{format}: {functions} functions, {instructions} instructions; the CFA is right at {right} of {judged} judged; \
+             functions: {wrong} with wrong rows, {unjudged} not judged in part, {unreached} never ran, {without} ran without \
+             data; {refuted} of {claims} leaf claims false"
         )?;
     }
     Ok(())

@@ -31,6 +31,13 @@ pub fn write(recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> 
             writeln!(out, "{:<title$}  {style}{mark}{style:#}: {reason}", section.title())?;
             continue;
         }
+        if let Some(reason) = &section.not_judged {
+            writeln!(out, "{:<title$}  {BAD}not judged{BAD:#}: {reason}", section.title())?;
+            continue;
+        }
+        if section.interrupted {
+            writeln!(out, "{:<title$}  {BAD}interrupted{BAD:#}: these are the verdicts until then", section.title())?;
+        }
         for result in &section.columns {
             write!(out, "{:<title$}  ", section.title())?;
             row(out, &result.label(), subject, &result.counters, result.claims)?;
@@ -51,7 +58,17 @@ pub fn write(recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> 
     for (section, failure) in &failures {
         writeln!(out, "{BAD}gate broken{BAD:#}: {}: {}", section.title(), failure.message)?;
     }
-    if failures.is_empty() {
+    if let Some(partial) = &recording.partial {
+        return writeln!(out, "{BAD}{partial}{BAD:#}");
+    }
+    let not_judged = recording.not_judged().count();
+    if not_judged > 0 {
+        return writeln!(out, "{BAD}{not_judged} of {} runs not judged{BAD:#}", recording.sections.len());
+    }
+    let void = recording.sections.iter().filter(|section| section.void.is_some() && !section.void_is_meant).count();
+    if void > 0 {
+        writeln!(out, "{BAD}{void} void{BAD:#}: nothing was judged there, so no gate holds there either")?;
+    } else if failures.is_empty() {
         writeln!(out, "{GOOD}all gates hold{GOOD:#}")?;
     }
     Ok(())

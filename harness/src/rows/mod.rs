@@ -1,9 +1,12 @@
 //! Unwind rows, compared with the truth. Each guest runs once, undisturbed, and before each instruction every table is asked how
 //! to get from the running function to its caller. No walk is made, so a right row cannot make up for a wrong one.
 
+mod frames;
+mod gate;
 mod judge;
 mod leaf;
 mod run;
+mod site;
 
 use std::path::Path;
 
@@ -11,19 +14,21 @@ use kunwind::Format;
 
 use crate::Error;
 use crate::guest::Program;
+use crate::interrupt::Interrupt;
 use crate::machine::Machine;
 use crate::oracle::Witnesses;
-use crate::recording::Recording;
-use crate::recording::rows::{GuestRows, TableResult};
+use crate::pool::in_parallel;
+use crate::recording::rows::GuestRows;
+use crate::recording::{Partial, Recording};
 use crate::scenario::{Model, Scenario, Variant};
-use crate::trace::Run as _;
+use crate::trace::{Run as _, Watched};
 
 /// The tables that are compared with the truth, in the order of reports.
-pub const FORMATS: [Format; 2] = [Format::SFrame, Format::Dwarf];
+pub const FORMATS: [Format; 3] = [Format::SFrame, Format::Dwarf, Format::Orc];
 
 /// One guest, as one scenario runs it.
-struct Job<'a> {
-    scenario: &'a Scenario,
+struct Job {
+    scenario: Scenario,
     variant: Variant,
     name: String,
 }
@@ -34,13 +39,13 @@ fn name_of(scenario: &Scenario, variant: &Variant) -> String {
 }
 
 /// The guests of these scenarios, each once.
-fn jobs(scenarios: &[Scenario]) -> Vec<Job<'_>> {
-    let mut jobs: Vec<Job<'_>> = Vec::new();
+fn jobs(scenarios: &[Scenario]) -> Vec<Job> {
+    let mut jobs: Vec<Job> = Vec::new();
     for scenario in scenarios {
         for variant in scenario.variants() {
             let name = name_of(scenario, &variant);
             if !jobs.iter().any(|job| job.name == name) {
-                jobs.push(Job { scenario, variant, name });
+                jobs.push(Job { scenario: scenario.clone(), variant, name });
             }
         }
     }
@@ -54,15 +59,59 @@ fn jobs(scenarios: &[Scenario]) -> Vec<Job<'_>> {
 ///
 /// Whatever keeps a guest from being loaded or from running to its end.
 pub fn run_all(root: &Path, scenarios: &[Scenario], all: &[Scenario]) -> Result<Recording, Error> {
-    let mut report = Recording::default();
-    for job in jobs(scenarios) {
-        let program = job.scenario.program(root, &job.variant)?;
-        if FORMATS.iter().any(|format| program.tables.get(*format).is_some()) {
-            report.rows.push(check(&program, job.scenario, &job.name)?);
+    check_all(root, scenarios, all, &Interrupt::default(), false)
+}
+
+/// Like [`run_all`], until the user stops it. With `keep_going`, a guest that fails is one that was not judged.
+///
+/// # Errors
+///
+/// As [`run_all`], without `keep_going`.
+pub fn check_all(
+    root: &Path,
+    scenarios: &[Scenario],
+    all: &[Scenario],
+    interrupt: &Interrupt,
+    keep_going: bool,
+) -> Result<Recording, Error> {
+    let jobs = jobs(scenarios);
+    let names: Vec<(String, String)> = jobs.iter().map(|job| (job.name.clone(), job.scenario.name.clone())).collect();
+    let (watch, root) = (interrupt.clone(), root.to_path_buf());
+    let results = in_parallel(
+        jobs,
+        1,
+        interrupt,
+        || (),
+        move |job| {
+            let program = job.scenario.program(&root, &job.variant)?;
+            let has_rows =
+                FORMATS.iter().any(|format| program.tables.has(*format)) || !program.tables.unread().is_empty();
+            let checked = has_rows.then(|| check_until(&program, &job.scenario, &job.name, &watch)).transpose();
+            checked.map_err(|error| job.scenario.blame(&job.variant, error))
+        },
+    );
+    let (mut report, of) = (Recording::default(), names.len());
+    let mut whole = 0;
+    for ((name, scenario), result) in names.into_iter().zip(results) {
+        match result {
+            None => continue,
+            Some(Ok(rows)) => {
+                let is_cut = rows.as_ref().is_some_and(|rows| rows.interrupted);
+                report.rows.extend(rows);
+                if is_cut {
+                    continue;
+                }
+            }
+            Some(Err(error)) if !keep_going => return Err(error),
+            Some(Err(error)) => report.rows.push(GuestRows::without_rows(name, scenario, error.to_string())),
         }
+        whole += 1;
     }
-    report.row_failures = unlisted(&report, all);
-    report.row_failures.extend(stale(&report, scenarios));
+    if whole < of {
+        let because = "interrupted".to_owned();
+        report.partial = Some(Partial { because, whole: whole as u64, of: of as u64 });
+    }
+    report.row_failures = gate::check(&report, if report.partial.is_none() { scenarios } else { &[] }, all);
     Ok(report)
 }
 
@@ -72,64 +121,27 @@ pub fn run_all(root: &Path, scenarios: &[Scenario], all: &[Scenario]) -> Result<
 ///
 /// Whatever keeps it from running to its end.
 pub fn check(program: &Program, scenario: &Scenario, name: &str) -> Result<GuestRows, Error> {
+    check_until(program, scenario, name, &Interrupt::default())
+}
+
+fn check_until(program: &Program, scenario: &Scenario, name: &str, interrupt: &Interrupt) -> Result<GuestRows, Error> {
     let text = &scenario.text;
     let mut run = run::Run::new(program, text, Witnesses::default());
     let mut machine = Machine::new(program, &text.entry, text.budget)?;
     if text.cpu == Model::Max {
         machine.use_max_cpu();
     }
-    machine.drive(&mut run)?;
-    let (void, functions) = run.finish(&text.never_resumes);
+    let ended = Watched::new(&mut machine, interrupt).drive(&mut run)?;
+    let run::Found { void, functions, unread, outside_functions } = run.finish(&text.never_resumes, ended);
     Ok(GuestRows {
         name: name.to_owned(),
         scenario: scenario.name.clone(),
         void_is_meant: void.as_ref().is_some_and(|reason| scenario.means_void(reason)),
+        not_judged: None,
+        interrupted: ended.interrupted,
         functions: if void.is_some() { Vec::new() } else { functions },
+        unread,
+        outside_functions,
         void,
     })
-}
-
-/// Whether a scenario has this guest.
-fn has(scenario: &Scenario, guest: &GuestRows) -> bool {
-    scenario.variants().iter().any(|variant| name_of(scenario, variant) == guest.name)
-}
-
-/// Wrong rows for which no scenario of the guest gives a reason.
-fn unlisted(report: &Recording, scenarios: &[Scenario]) -> Vec<String> {
-    let mut broken = Vec::new();
-    for guest in &report.rows {
-        let lists =
-            scenarios.iter().filter(|scenario| has(scenario, guest)).flat_map(|scenario| &scenario.text.wrong_rows);
-        let listed: Vec<&String> = lists.flat_map(|list| &list.functions).collect();
-        for function in guest.functions.iter().filter(|function| !listed.contains(&&function.name)) {
-            let wrong = function.tables.iter().find_map(|table| Some((table, table.first_wrong()?)));
-            if let Some((table, offset)) = wrong {
-                let (format, name) = (&table.format, &function.name);
-                broken.push(format!(
-                    "{}: {format} is wrong at {name}+{offset:#x}; fix it, or give the reason in [[wrong-rows]] of {}",
-                    guest.name, guest.scenario
-                ));
-            }
-        }
-    }
-    broken
-}
-
-/// Functions listed in `[[wrong-rows]]` whose rows are right in every guest of the scenario.
-fn stale(report: &Recording, scenarios: &[Scenario]) -> Vec<String> {
-    let mut broken = Vec::new();
-    for scenario in scenarios {
-        let guests = || report.rows.iter().filter(|guest| has(scenario, guest));
-        if guests().any(|guest| guest.void.is_some()) {
-            continue;
-        }
-        for name in scenario.text.wrong_rows.iter().flat_map(|list| &list.functions) {
-            let mut functions = guests().flat_map(|guest| &guest.functions).filter(|function| function.name == *name);
-            if !functions.any(|function| function.tables.iter().any(TableResult::is_wrong)) {
-                let path = scenario.path.display();
-                broken.push(format!("{path}: [[wrong-rows]] lists {name}, whose rows are not wrong: remove it"));
-            }
-        }
-    }
-    broken
 }

@@ -1,129 +1,178 @@
-//! One undisturbed run in which every table is asked before each instruction.
+//! One undisturbed run in which every table is asked before each instruction: about the running function, and about every
+//! function that waits for a call to return.
 
 use std::collections::BTreeMap;
 
-use kunwind::{Entry, Rule, Table};
+use rustc_hash::FxHashMap;
 
 use super::FORMATS;
-use super::judge::{Judgement, judge};
-use super::leaf::is_frameless;
-use crate::cpu::{Linkage, Register, Regs};
+use super::frames::{Frames, Waiting};
+use super::judge::FrameTruth;
+use super::site::{self, Site};
+use crate::cpu::{Linkage, Regs};
 use crate::guest::conventions::TaskPlace;
 use crate::guest::{Program, Symbol};
-use crate::oracle::{Activation, Oracle, Witnesses};
-use crate::recording::rows::{Agreement, FunctionRows, Leaf, Part, PartResult, TableResult, Wrong};
+use crate::oracle::{Activation, Cause, Oracle, Truth, Witnesses};
+use crate::recording::rows::{FunctionRows, UnreadData};
 use crate::scenario::Text;
 use crate::subject::GuestTarget;
-use crate::trace::{Action, Memory, Observer, Point, RegisterSet};
+use crate::trace::{Action, Ended, Memory, Observer, Point, RegisterSet};
 
-/// A table's entry for one instruction, and how it was judged.
-#[derive(Debug, Default)]
-struct Asked {
-    entry: Option<Entry>,
-    judged: [bool; Part::ALL.len()],
-    wrong: [Option<String>; Part::ALL.len()],
-}
+/// Why a row was not judged.
+const NO_CALLER: &str = "no call led here: the function was entered by a jump, at the base of its stack";
 
-impl Asked {
-    fn note(&mut self, judgement: Judgement) {
-        for (part, outcome) in judgement.into_iter().enumerate() {
-            self.judged[part] |= outcome.is_some();
-            if let Some(Err(detail)) = outcome {
-                self.wrong[part].get_or_insert(detail);
-            }
-        }
-    }
-}
-
-/// An instruction.
-#[derive(Debug)]
-struct Site {
-    points: u64,
-    /// In the order of [`FORMATS`].
-    asked: [Asked; FORMATS.len()],
-}
+/// What is written before a deviation in a function that waits for a call to return.
+const WAITING: &str = "(while it waits for its call to return) ";
 
 /// Watches a run and judges rows.
 pub(super) struct Run<'p> {
     program: &'p Program,
     oracle: Oracle<'p>,
-    /// The registers that rows name.
+    frames: Frames,
     registers: RegisterSet,
+    red_zone: u64,
     /// All tasks.
     tasks: &'p [TaskPlace],
     /// Functions that the scenario declares omissible and never to resume, because live patching has redirected their calls.
     /// The caller is then the function that called them.
     gone: Vec<&'p Symbol>,
-    /// By address.
+    /// The instructions that ran, by address.
     sites: BTreeMap<u64, Site>,
+    /// The call instruction before each return address.
+    calls: FxHashMap<u64, Option<u64>>,
+}
+
+/// What a finished run has found.
+pub(super) struct Found {
+    /// Why the run is void, if it is.
+    pub(super) void: Option<String>,
+    pub(super) functions: Vec<FunctionRows>,
+    pub(super) unread: Vec<UnreadData>,
+    pub(super) outside_functions: usize,
 }
 
 impl<'p> Run<'p> {
     pub(super) fn new(program: &'p Program, text: &Text, witnesses: Witnesses) -> Self {
-        let entry = |table: &dyn Table, address| table.entry(address).ok().flatten().filter(is_said);
-        let asked = |address: u64| {
-            let of = |format| program.tables.get(format).and_then(|table| entry(table, address));
-            FORMATS.map(|format| Asked { entry: of(format), ..Asked::default() })
-        };
-        let lines = program.listing.lines();
-        let sites: BTreeMap<u64, Site> =
-            lines.map(|line| (line.address, Site { points: 0, asked: asked(line.address) })).collect();
         let is_gone =
             |function: &&Symbol| text.omissible.contains(&function.name) && text.never_resumes.contains(&function.name);
-        let abi = program.guest.cpu.abi;
-        let mut named: Vec<Register> = [abi.sp, abi.fp].into_iter().chain(abi.ra).collect();
-        let entries = sites.values().flat_map(|site| &site.asked).filter_map(|asked| asked.entry.as_ref());
-        named.extend(entries.flat_map(registers_of));
-        named.sort_unstable();
-        named.dedup();
         Self {
             program,
             oracle: Oracle::new(program, witnesses),
-            registers: RegisterSet::new(program.guest.cpu, named),
+            frames: Frames::default(),
+            registers: RegisterSet::all(program.guest.cpu),
+            red_zone: text.red_zone(program),
             tasks: program.conventions.kernel.as_ref().map_or(&[], |kernel| &kernel.tasks),
             gone: program.guest.symbols.functions().iter().filter(is_gone).collect(),
-            sites,
+            sites: BTreeMap::new(),
+            calls: FxHashMap::default(),
         }
     }
 
-    /// Whether a task switch is half done: SP is already on the stack of a task that is not yet the running one. SP and the
-    /// truth do not belong together then.
-    fn is_between_tasks(&self, memory: &dyn Memory, sp: u64) -> bool {
+    /// The truth for code that runs with this SP. While a task switch is half done, SP is already on the stack of a task that is
+    /// not yet the running one: then that of the other task.
+    fn truth(&self, memory: &dyn Memory, sp: u64) -> Truth {
         let read = |address| memory.read_u64(address);
-        let others = self.tasks.iter().filter(|task| task.address != self.oracle.task());
-        others
-            .filter_map(|task| self.program.conventions.task_stack(task.address, &read))
-            .any(|stack| (stack.low..stack.high).contains(&sp))
+        let mut others = self.tasks.iter().filter(|task| task.address != self.oracle.task());
+        let owner = others.find(|task| {
+            let stack = self.program.conventions.task_stack(task.address, &read);
+            stack.is_some_and(|stack| (stack.low..stack.high).contains(&sp))
+        });
+        owner.map_or_else(|| self.oracle.truth().clone(), |task| self.oracle.truth_of(task.address))
     }
 
-    /// Why the run is void, and what was found.
-    pub(super) fn finish(self, never_resumes: &[String]) -> (Option<String>, Vec<FunctionRows>) {
+    /// What was found.
+    pub(super) fn finish(self, never_resumes: &[String], ended: Ended) -> Found {
         let Self { program, oracle, sites, .. } = self;
-        let void = oracle.finish(never_resumes).contradiction;
-        let functions = program.guest.symbols.functions().iter();
-        let of_function = |function: &Symbol| {
-            let range = function.address..function.address + function.size;
-            let sites: Vec<(u64, &Site)> =
-                sites.range(range).map(|(address, site)| (address - function.address, site)).collect();
-            self::function(program, function, &sites)
-        };
-        (void, functions.filter(|function| function.size > 0).map(of_function).collect())
+        let void = oracle.testimony(never_resumes, ended).contradiction;
+        let (unread, outside_functions) = site::strays(program, &sites);
+        Found { void, functions: site::functions(program, &sites), unread, outside_functions }
     }
-}
 
-/// Whether an entry describes its instruction.
-fn is_said(entry: &Entry) -> bool {
-    !matches!(entry, Entry::NoRow { .. })
-}
+    /// Whether an activation waits in a function whose calls live patching has redirected, and which is no caller any more.
+    /// `sp` is that of the function that asks.
+    fn is_gone(&self, activation: &Activation, sp: u64) -> bool {
+        // It had pushed nothing yet.
+        let is_bare = activation.parent.as_ref().is_some_and(|parent| parent.cfa == activation.cfa);
+        // Or SP is above the word with its return address, to which no one has returned.
+        let is_passed = matches!(self.program.guest.cpu.linkage, Linkage::Push) && activation.cfa <= sp;
+        let waits = activation.place().function(&self.program.guest.symbols);
+        (is_bare || is_passed)
+            && waits.is_some_and(|waits| self.gone.iter().any(|function| function.address == waits.address))
+    }
 
-/// The registers that an entry names.
-fn registers_of(entry: &Entry) -> Vec<Register> {
-    let Entry::Row(row) = entry else { return Vec::new() };
-    let of_rule = |rule| match rule {
-        Rule::RegOffset(register, _) | Rule::RegOffsetDeref(register, _) => Some(register),
-        Rule::Retain | Rule::CfaOffset(_) | Rule::CfaOffsetDeref(_) => None,
-    };
-    [Some(row.cfa.register()), of_rule(row.ra), of_rule(row.fp)].into_iter().flatten().collect()
+    /// The call before a return address.
+    fn call_before(&mut self, resume: u64) -> Option<u64> {
+        let program = self.program;
+        *self.calls.entry(resume).or_insert_with(|| {
+            let function = program.guest.symbols.function_at(resume.wrapping_sub(1))?;
+            let lines = program.listing.of(function);
+            let after = lines.partition_point(|line| line.address < resume);
+            lines[..after].last().map(|line| line.address)
+        })
+    }
+
+    /// Judges what the tables say of the running function.
+    fn judge_running(&mut self, at: &Point<'_>, regs: &Regs) {
+        let program = self.program;
+        let sp = regs.get(program.guest.cpu.sp).unwrap_or_default();
+        let truth = self.truth(at.memory, sp);
+        let target = GuestTarget::new(program, at.memory, &program.bounds, None);
+        // An activation that waits on the kernel's stack has not called what runs in user mode.
+        let is_caller = |caller: &&Activation| !at.is_user() || caller.stack == program.layout.stack_of(sp);
+        let mut waiting = truth.activations();
+        let caller = waiting.find(|activation| !self.is_gone(activation, sp)).filter(is_caller);
+        let frame = FrameTruth {
+            target: &target,
+            regs,
+            live_from: sp.wrapping_sub(self.red_zone),
+            signed: self.frames.signed(),
+            caller,
+        };
+        let site = self.sites.entry(at.pc).or_insert_with(|| Site::new(program, at.pc));
+        site.points += 1;
+        for (format, asked) in FORMATS.into_iter().zip(&mut site.asked) {
+            let Some((entry, table)) = asked.entry().copied().zip(program.tables.get(format)) else { continue };
+            asked.note(frame.judge(table, at.pc, &entry), "", NO_CALLER);
+        }
+    }
+
+    /// Judges what the tables say of the functions that wait, each looked up where an unwinder would: one byte before its
+    /// return address, or at the interrupted instruction.
+    fn judge_waiting(&mut self, at: &Point<'_>) {
+        let program = self.program;
+        let target = GuestTarget::new(program, at.memory, &program.bounds, None);
+        let truth = self.oracle.truth().clone();
+        let mut waiting = truth.activations().peekable();
+        while let Some(activation) = waiting.next() {
+            if activation.cause == Cause::Call && self.is_gone(activation, 0) {
+                continue;
+            }
+            // What waits on the kernel's stack has not called a function in user mode.
+            let is_user = program.conventions.user_text.iter().any(|text| text.contains(&activation.resume));
+            let caller = waiting.peek().copied().filter(|caller| !is_user || caller.stack == activation.stack);
+            let (pc, call) = match activation.cause {
+                Cause::Call => (activation.resume.wrapping_sub(1), self.call_before(activation.resume)),
+                Cause::Exception | Cause::UserException => (activation.resume, Some(activation.resume)),
+            };
+            let Some(call) = call else { continue };
+            // Functions that have waited since before the first call of their task have no registers.
+            let Some(Waiting { regs, signed }) = self.frames.waiting(activation).copied() else { continue };
+            let frame = FrameTruth {
+                target: &target,
+                regs: &regs,
+                live_from: activation.cfa.wrapping_sub(self.red_zone),
+                signed,
+                caller,
+            };
+            let Some(site) = self.sites.get_mut(&call) else { continue };
+            for (format, asked) in FORMATS.into_iter().zip(&mut site.asked) {
+                let Some(table) = program.tables.get(format) else { continue };
+                if let Ok(Some(entry)) = table.entry(pc) {
+                    asked.note(frame.judge(table, pc, &entry), WAITING, NO_CALLER);
+                }
+            }
+        }
+    }
 }
 
 impl Observer for Run<'_> {
@@ -132,87 +181,12 @@ impl Observer for Run<'_> {
         if self.oracle.is_void() {
             return Action::Stop;
         }
-        let cpu = self.program.guest.cpu;
+        let guest = &self.program.guest;
         let mut regs = Regs::none();
         at.read(&self.registers, &mut regs);
-        let sp = regs.get(cpu.sp).unwrap_or_default();
-        let is_between_tasks = self.is_between_tasks(at.memory, sp);
-        let Some(site) = self.sites.get_mut(&at.pc) else { return Action::Continue };
-        site.points += 1;
-        if is_between_tasks {
-            return Action::Continue;
-        }
-        let live = GuestTarget::new(self.program, at.memory, &self.program.bounds, None);
-        // An activation that waits on the kernel's stack has not called what runs in user mode.
-        let is_caller = |caller: &&Activation| !at.is_user() || caller.stack == self.program.layout.stack_of(sp);
-        let is_gone = |activation: &Activation| {
-            // It had pushed nothing yet.
-            let is_bare = activation.parent.as_ref().is_some_and(|parent| parent.cfa == activation.cfa);
-            // Or SP is above the word with its return address, to which no one has returned.
-            let is_passed = matches!(cpu.linkage, Linkage::Push) && activation.cfa <= sp;
-            let waits = activation.place().function(&self.program.guest.symbols);
-            (is_bare || is_passed)
-                && waits.is_some_and(|waits| self.gone.iter().any(|function| function.address == waits.address))
-        };
-        let mut waiting = self.oracle.truth().activations();
-        let caller = waiting.find(|activation| !is_gone(activation)).filter(is_caller);
-        for asked in &mut site.asked {
-            if let Some(entry) = asked.entry {
-                asked.note(judge(&entry, &regs, &live, caller));
-            }
-        }
+        self.frames.follow(guest.cpu, guest, at, &regs, &self.oracle);
+        self.judge_running(at, &regs);
+        self.judge_waiting(at);
         Action::Continue
     }
-}
-
-fn function(program: &Program, function: &Symbol, sites: &[(u64, &Site)]) -> FunctionRows {
-    let tables = FORMATS.iter().enumerate().filter(|(_, format)| program.tables.get(**format).is_some());
-    FunctionRows {
-        name: function.name.clone(),
-        points: sites.iter().map(|(_, site)| site.points).sum(),
-        instructions: sites.len(),
-        ran: sites.iter().filter(|(_, site)| site.points > 0).count(),
-        tables: tables.map(|(index, _)| of_table(program, sites, index)).collect(),
-        agreement: agreement(sites),
-    }
-}
-
-/// The results for the table of this index and one function.
-fn of_table(program: &Program, sites: &[(u64, &Site)], index: usize) -> TableResult {
-    let asked = || sites.iter().map(|(offset, site)| (*offset, &site.asked[index]));
-    let mut parts = [PartResult::default(); Part::ALL.len()];
-    let mut wrong = Vec::new();
-    for (offset, asked) in asked() {
-        for (number, part) in Part::ALL.into_iter().enumerate() {
-            parts[number].judged += usize::from(asked.judged[number]);
-            match &asked.wrong[number] {
-                Some(detail) => wrong.push(Wrong { offset, part, detail: detail.clone() }),
-                None => parts[number].right += usize::from(asked.judged[number]),
-            }
-        }
-    }
-    let cpu = program.guest.cpu;
-    let claims = !sites.is_empty() && asked().all(|(_, asked)| is_frameless(asked.entry.as_ref(), cpu));
-    let leaf = match wrong.first() {
-        _ if !claims => Leaf::NotClaimed,
-        Some(wrong) => Leaf::Refuted(wrong.offset),
-        None if parts.iter().all(|part| part.judged == 0) => Leaf::Untested,
-        None => Leaf::Holds,
-    };
-    let covered = asked().filter(|(_, asked)| asked.entry.is_some()).count();
-    let [cfa, ra, fp] = parts;
-    TableResult { format: FORMATS[index].name().to_owned(), covered, cfa, ra, fp, leaf, wrong }
-}
-
-/// Whether all tables agree on a function, at the instructions that two or more of them cover.
-fn agreement(sites: &[(u64, &Site)]) -> Agreement {
-    let compared = sites.iter().filter_map(|(offset, site)| {
-        let said: Vec<&Entry> = site.asked.iter().filter_map(|asked| asked.entry.as_ref()).collect();
-        (said.len() > 1).then(|| (*offset, said.windows(2).all(|pair| pair[0] == pair[1])))
-    });
-    compared.fold(Agreement::None, |so_far, (offset, same)| match so_far {
-        Agreement::Differ(_) => so_far,
-        _ if same => Agreement::Same,
-        _ => Agreement::Differ(offset),
-    })
 }

@@ -25,6 +25,9 @@ pub struct Known {
     pub because: String,
 }
 
+/// The most deviations that a scenario may list: the product of four lists grows fast.
+const MAX_KNOWN: usize = 100_000;
+
 /// `[[known]]` as in the file: several subjects, ranges, verdicts and variants may share a reason.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -74,6 +77,12 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
 pub(super) fn each<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Known>, D::Error> {
     let mut all = Vec::new();
     for text in Vec::<KnownText>::deserialize(deserializer)? {
+        let variants = text.variant.as_ref().map_or(1, |names| names.0.len());
+        let lists = [text.unwinder.0.len(), text.at.0.len(), text.verdict.0.len(), variants];
+        let count = lists.into_iter().fold(1, usize::saturating_mul);
+        if count.saturating_add(all.len()) > MAX_KNOWN {
+            return Err(serde::de::Error::custom(format!("[[known]] lists more than {MAX_KNOWN} deviations")));
+        }
         let variants = text.variant.map_or_else(|| vec![None], |names| names.0.into_iter().map(Some).collect());
         for verdict in &text.verdict.0 {
             let verdict = verdict.parse().map_err(serde::de::Error::custom)?;

@@ -1,23 +1,27 @@
 //! Scenarios: which guest, which points, and what each subject must achieve. One TOML file each.
 
 mod convention;
+mod interruption;
 mod known;
+mod word;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
 use crate::cpu::{self, Cpu, Exception};
 use crate::guest::Program;
 use crate::guest::return_hook::{PLAIN, ReturnHook};
 use crate::verdict::Verdict;
+use crate::{Error, file};
 
 pub use convention::{Convention, Outlined};
+pub use interruption::Interruption;
 pub use known::Known;
 
 /// A scenario: the content of its TOML file, and its name.
+#[derive(Clone)]
 pub struct Scenario {
     /// `<cpu>/<file stem>`.
     pub name: String,
@@ -42,6 +46,7 @@ impl std::fmt::Debug for Scenario {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Text {
     /// The guest's file stem in `guests/<cpu>/`. Variants may name another build.
+    #[serde(deserialize_with = "word::stem")]
     pub guest: String,
     /// The function at which the guest is entered.
     #[serde(default = "default_entry")]
@@ -80,8 +85,12 @@ pub struct Text {
     #[serde(default)]
     pub claims: Vec<String>,
     /// The return hook (`"fgraph"`, `"rethook"`, ...), if there is one: the scenario then belongs to the atlas.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "word::return_hook")]
     pub return_hook: Option<String>,
+    /// How many bytes below SP belong to the running function. By default those of the ABI in a guest without a kernel, and
+    /// none in one with a kernel, which an interrupt may enter on the same stack.
+    #[serde(default)]
+    pub red_zone: Option<u64>,
     /// The CPUs for which the scenario can exist; empty: all.
     #[serde(default)]
     pub only: Vec<String>,
@@ -100,9 +109,24 @@ pub struct Text {
     /// Functions whose unwind rows are wrong (`unwind-harness check`).
     #[serde(default)]
     pub wrong_rows: Vec<WrongRows>,
+    /// Functions whose unwind rows cannot be judged (`unwind-harness check`).
+    #[serde(default)]
+    pub unjudged: Vec<UnjudgedRows>,
+    /// Tables (`"dwarf"`, `"sframe"`, `"orc"`) that must have rows for every function that runs.
+    #[serde(default)]
+    pub must_have_rows: Vec<String>,
     /// Expected deviations, with reasons.
     #[serde(default, deserialize_with = "known::each")]
     pub known: Vec<Known>,
+}
+
+impl Text {
+    /// How many bytes below SP belong to the running function of this guest.
+    #[must_use]
+    pub fn red_zone(&self, program: &Program) -> u64 {
+        let of_abi = if program.conventions.kernel.is_some() { 0 } else { program.guest.cpu.red_zone };
+        self.red_zone.unwrap_or(of_abi)
+    }
 }
 
 fn default_entry() -> String {
@@ -121,6 +145,10 @@ const fn default_budget() -> u64 {
     1_000_000
 }
 
+/// The largest budget. A tight loop of so many instructions takes a minute, and code whose every point is judged much longer; whoever
+/// runs a folder of scenarios must see it end.
+pub const MAX_BUDGET: u64 = 1_000_000_000;
+
 /// Functions whose unwind rows are wrong in some build of the scenario's guest.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -131,84 +159,18 @@ pub struct WrongRows {
     pub because: String,
 }
 
-/// How points are interrupted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Interruption {
-    /// The walk starts from the live registers; nothing is disturbed.
-    Probe,
-    /// A maskable interrupt is taken at the point; the walks start in its handler.
-    Irq,
-    /// An interrupt that the usual mask does not stop.
-    Nmi,
-    /// A synchronous fault of the instruction.
-    Fault,
-    /// arm64: an SError (asynchronous system error), from which the handler returns.
-    Serror,
-    /// arm64: an SDEI event, which the firmware delivers to the kernel whatever is masked.
-    Sdei,
-    /// A breakpoint on the instruction.
-    Debug,
-    /// A second exception at every instruction of an interrupt's entry, handler and exit.
-    Nested,
-    /// As `preempt`, but each frame record is damaged in several ways, on a copy of the stack.
-    Corrupt,
-    /// An interrupt whose exit path schedules another task; the walk is of the task that is switched out.
-    Preempt,
-    /// The guest's own call of `schedule`; the walk is of the task that is switched out.
-    Voluntary,
-}
-
-impl Interruption {
-    /// The name in scenarios and reports.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Probe => "probe",
-            Self::Irq => "irq",
-            Self::Nmi => "nmi",
-            Self::Fault => "fault",
-            Self::Serror => "serror",
-            Self::Sdei => "sdei",
-            Self::Debug => "debug",
-            Self::Nested => "nested",
-            Self::Corrupt => "corrupt",
-            Self::Preempt => "preempt",
-            Self::Voluntary => "voluntary",
-        }
-    }
-
-    /// The exception that is delivered at the points, if any.
-    #[must_use]
-    pub const fn exception(self) -> Option<Exception> {
-        Some(match self {
-            Self::Probe | Self::Voluntary => return None,
-            Self::Irq | Self::Preempt | Self::Corrupt | Self::Nested => Exception::Irq,
-            Self::Nmi => Exception::Nmi,
-            Self::Fault => Exception::Fault,
-            Self::Serror => Exception::SError,
-            Self::Sdei => Exception::Sdei,
-            Self::Debug => Exception::Debug,
-        })
-    }
-
-    /// Whether the interrupt's exit path schedules another task.
-    #[must_use]
-    pub const fn preempts(self) -> bool {
-        matches!(self, Self::Preempt | Self::Corrupt)
-    }
-
-    /// Whether the walks are of a task that is switched out, and not of the running one.
-    #[must_use]
-    pub const fn walks_task(self) -> bool {
-        self.preempts() || matches!(self, Self::Voluntary)
-    }
-
-    /// Whether walks of the user stack can be requested at the points, to be made on the way back to user mode.
-    #[must_use]
-    pub const fn walks_user(self) -> bool {
-        !self.walks_task() && !matches!(self, Self::Probe | Self::Nested)
-    }
+/// Functions whose unwind rows, or some of them, cannot be judged in some build of the scenario's guest.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnjudgedRows {
+    /// The table; all if none is named.
+    #[serde(default)]
+    pub table: Option<String>,
+    /// Their names; empty: what belongs to no function (data that cannot be read, code without a symbol).
+    #[serde(default)]
+    pub functions: Vec<String>,
+    /// The reason.
+    pub because: String,
 }
 
 /// The CPU model.
@@ -259,6 +221,7 @@ pub struct Variant {
     /// Its name in reports; empty for the only one.
     pub name: String,
     /// A build to use instead of the scenario's.
+    #[serde(default, deserialize_with = "word::another_stem")]
     pub guest: Option<String>,
     /// The stacks, low to high; empty: by name.
     #[serde(default)]
@@ -267,10 +230,10 @@ pub struct Variant {
     #[serde(default, alias = "cfa_mod32")]
     pub cfa_mod32: u64,
     /// The fix for a return hook's transient windows with which the guest was built (guests/KERNEL.md), if any.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "word::fix")]
     pub fix: Option<String>,
     /// Replaces the scenario's return hook: a case with rows of its own in the atlas.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "word::return_hook")]
     pub return_hook: Option<String>,
 }
 
@@ -360,8 +323,7 @@ impl Scenario {
     /// [`Error::File`] when it cannot be read, [`Error::Scenario`] when it is malformed (with line and column) or contradicts
     /// itself.
     pub fn load(path: &Path) -> Result<Self, Error> {
-        let source =
-            std::fs::read_to_string(path).map_err(|source| Error::File { path: path.to_path_buf(), source })?;
+        let source = file::read_text(path)?;
         Self::parse(path, &source)
     }
 
@@ -391,18 +353,22 @@ impl Scenario {
     ///
     /// # Errors
     ///
-    /// As [`Program::load`] and [`Scenario::declare`].
+    /// [`Error::OfScenario`], when the guest lies outside of `root`, and as [`Program::load`] and [`Scenario::declare`].
     pub fn program(&self, root: &Path, variant: &Variant) -> Result<Program, Error> {
-        let program = Program::load(&self.guest_path(root, variant), self.cpu, &variant.stacks, variant.cfa_mod32)?;
+        let path = self.guest_path(root, variant);
+        let program = file::require_inside(root, &path)
+            .and_then(|()| Program::load(&path, self.cpu, &variant.stacks, variant.cfa_mod32))
+            .map_err(|error| self.blame(variant, error))?;
         self.declare(program)
     }
 
-    /// Adds what the scenario declares to the conventions of its guest.
+    /// Requires what the scenario says of its guest, and adds it to the guest's conventions.
     ///
     /// # Errors
     ///
-    /// [`Error::Scenario`] when it does not fit the guest.
+    /// As [`Scenario::require_functions`]; [`Error::Scenario`] when a convention does not fit the guest.
     pub fn declare(&self, mut program: Program) -> Result<Program, Error> {
+        self.require_functions(&program)?;
         let reject = |reason: String| Error::Scenario { path: self.path.clone(), reason };
         for declared in &self.text.convention {
             let convention = declared.resolve(self.cpu).map_err(reject)?;
@@ -416,17 +382,57 @@ impl Scenario {
         Ok(program)
     }
 
+    /// Says of an error that a variant's guest has caused which file and key name the guest.
+    #[must_use]
+    pub fn blame(&self, variant: &Variant, error: Error) -> Error {
+        if matches!(error, Error::OfScenario { .. } | Error::Interrupted | Error::Internal(_)) {
+            return error;
+        }
+        let guest = variant.guest.as_ref().unwrap_or(&self.text.guest);
+        let of = if variant.name.is_empty() { String::new() } else { format!("variant {}: ", variant.name) };
+        self.blame_key(&format!("{of}guest = {guest:?}"), error)
+    }
+
+    /// Says of an error which of the file's keys has caused it.
+    #[must_use]
+    pub fn blame_key(&self, key: &str, error: Error) -> Error {
+        Error::OfScenario { path: self.path.clone(), key: key.to_owned(), source: Box::new(error) }
+    }
+
+    /// Requires that every name of a function is that of one in the guest.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OfScenario`].
+    pub fn require_functions(&self, program: &Program) -> Result<(), Error> {
+        let text = &self.text;
+        let entry = std::slice::from_ref(&text.entry);
+        let keys: [(&str, &[String]); 5] = [
+            ("entry =", entry),
+            ("within:", &text.within),
+            ("outer:", &text.outer),
+            ("omissible:", &text.omissible),
+            ("never-resumes:", &text.never_resumes),
+        ];
+        for (key, names) in keys {
+            for name in names {
+                program.guest.function(name).map_err(|error| self.blame_key(&format!("{key} {name:?}"), error))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Checks what the types cannot express.
     fn check(&self) -> Result<(), String> {
         let text = &self.text;
-        if !text.only.is_empty() && !text.only.iter().any(|name| name == self.cpu.name) {
-            return Err(format!("only = {:?} does not contain its own CPU", text.only));
-        }
         if let Some(unknown) = text.only.iter().find(|name| cpu::by_name(name).is_none()) {
             return Err(format!("only names {unknown:?}, which is not a CPU ({})", cpu::names()));
         }
         for convention in &text.convention {
             convention.resolve(self.cpu)?;
+        }
+        if !text.only.is_empty() && !text.only.iter().any(|name| name == self.cpu.name) {
+            return Err(format!("only = {:?} does not contain its own CPU", text.only));
         }
         if text.interrupt.is_empty() {
             return Err("interrupt is empty".to_owned());
@@ -437,22 +443,30 @@ impl Scenario {
         if text.max_visits == 0 || text.budget == 0 {
             return Err("max-visits and budget must be at least 1".to_owned());
         }
-        for (index, variant) in text.variant.iter().enumerate() {
+        if text.budget > MAX_BUDGET {
+            return Err(format!("budget = {}: a run may start at most {MAX_BUDGET} instructions", text.budget));
+        }
+        let mut names = BTreeSet::new();
+        for variant in &text.variant {
             let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
             if !variant.name.chars().all(is_plain) {
                 return Err(format!("variant {:?}: a name consists of letters, digits, - and _", variant.name));
             }
-            if variant.name.is_empty() || text.variant[..index].iter().any(|other| other.name == variant.name) {
+            if variant.name.is_empty() || !names.insert(&variant.name) {
                 return Err(format!("variant {:?}: names must be unique and not empty", variant.name));
             }
             if !matches!(variant.cfa_mod32, 0 | 16) {
                 return Err(format!("variant {}: cfa-mod32 must be 0 or 16", variant.name));
             }
+            if let Some(fix) = &variant.fix
+                && self.return_hook(variant).is_none()
+            {
+                return Err(format!("variant {}: fix = {fix:?}, but there is no return-hook to fix", variant.name));
+            }
         }
-        let is_variant = |name: &&String| text.variant.iter().any(|variant| variant.name == **name);
-        if let Some(name) = text.known.iter().filter_map(|known| known.variant.as_ref()).find(|name| !is_variant(name))
-        {
-            return Err(format!("known: there is no variant {name:?}"));
+        let named = text.known.iter().filter_map(|known| known.variant.as_ref());
+        if let Some(name) = { named }.find(|name| !names.contains(name)) {
+            return Err(format!("known: there is no variant {name:?}; there are {names:?}"));
         }
         Ok(())
     }
@@ -498,11 +512,17 @@ pub fn load_all(root: &Path) -> Result<Vec<Scenario>, Error> {
     let mut scenarios = Vec::new();
     for cpu in cpu::ALL {
         let folder = folder.join(cpu.name);
-        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
-        let mut paths: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        let failed = |source| Error::File { path: folder.clone(), source };
+        let entries = match std::fs::read_dir(&folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            entries => entries.map_err(failed)?,
+        };
+        let paths: Result<Vec<PathBuf>, _> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
+        let mut paths = paths.map_err(failed)?;
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
         paths.sort();
         for path in paths {
+            file::require_inside(root, &path)?;
             scenarios.push(Scenario::load(&path)?);
         }
     }

@@ -100,6 +100,7 @@ fn row(abi: SFrameAbi, entry: &Entry) -> String {
         CfaRule::RegOffset(base, offset) => format!("{}{offset:+}", register(abi, base)),
         CfaRule::RegOffsetDeref(base, offset) => format!("*({}{offset:+})", register(abi, base)),
         CfaRule::RegDerefOffset(base, offset) => format!("*({}){offset:+}", register(abi, base)),
+        CfaRule::Expression(_) => "expression".to_owned(), // SFrame has none
     };
     let mangled = if row.mangled_ra { "  RA is signed" } else { "" };
     let text = format!("CFA={cfa:<12} RA={:<12} FP={:<12}{mangled}", rule(abi, row.ra), rule(abi, row.fp));
@@ -113,6 +114,8 @@ fn rule(abi: SFrameAbi, rule: Rule) -> String {
         Rule::CfaOffsetDeref(offset) => format!("*(CFA{offset:+})"),
         Rule::RegOffset(base, offset) => format!("{}{offset:+}", register(abi, base)),
         Rule::RegOffsetDeref(base, offset) => format!("*({}{offset:+})", register(abi, base)),
+        Rule::Expression(_) | Rule::ValExpression(_) => "expression".to_owned(), // SFrame has none
+        Rule::Undefined => "undefined".to_owned(),
     }
 }
 

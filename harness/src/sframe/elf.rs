@@ -11,7 +11,7 @@ use object::read::{Object as _, ObjectSection as _, ObjectSymbol as _, Relocatio
 use object::{Endianness, ObjectKind, SectionFlags, SectionIndex, elf};
 
 use super::refuse;
-use crate::Error;
+use crate::{Error, file};
 
 type File<'a> = ElfFile64<'a, Endianness>;
 
@@ -62,7 +62,7 @@ impl Input {
     ///
     /// When it is neither, is truncated, or has no SFrame section.
     pub(super) fn load(path: &Path) -> Result<Self, Error> {
-        let data = std::fs::read(path).map_err(|source| Error::File { path: path.to_path_buf(), source })?;
+        let data = file::read(path, file::MAX_BINARY)?;
         if data.starts_with(&elf::ELFMAG) {
             return Self::parse(&data).map_err(|reason| refuse(path, reason));
         }

@@ -1,7 +1,6 @@
 //! `sframe encode`: copies an ELF file and adds the SFrame section made from its CFI.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use kunwind::sframe::write::{FromCfi, Placement, from_cfi};
@@ -9,8 +8,9 @@ use kunwind::sframe::write::{FromCfi, Placement, from_cfi};
 use super::append::{self, Plan};
 use super::cfi_file::{Elf, OwnedCfi};
 use super::refuse;
-use crate::Error;
 use crate::error::printed;
+use crate::file::{Console, Output};
+use crate::{Error, file};
 
 /// What to encode.
 #[derive(Debug, Args)]
@@ -18,7 +18,7 @@ pub(super) struct Arguments {
     /// An ELF file with .eh_frame or .debug_frame: an executable, a shared object, or an object for the linker
     #[arg(value_name = "IN")]
     input: PathBuf,
-    /// Where to write the copy; an existing file is not overwritten
+    /// Where to write the copy; an existing file is not overwritten; `-`: to standard output
     #[arg(short, long, value_name = "OUT")]
     output: PathBuf,
     /// Replace the .sframe section that the file has
@@ -31,22 +31,18 @@ pub(super) struct Arguments {
 /// # Errors
 ///
 /// When the file cannot be read or holds nothing to encode, or the copy cannot be written. Nothing is written then.
-pub(super) fn encode(arguments: &Arguments, out: &mut dyn Write) -> Result<(), Error> {
+pub(super) fn encode(arguments: &Arguments, console: &mut Console<'_>) -> Result<(), Error> {
     let Arguments { input, output, replace } = arguments;
-    let file_error = |path: &Path| {
-        let path = path.to_path_buf();
-        move |source| Error::File { path, source }
-    };
-    if output.exists() {
-        return Err(Error::Usage(format!("{} exists; `encode` overwrites nothing", output.display())));
-    }
-    let data = std::fs::read(input).map_err(file_error(input))?;
+    let (outputs, name) = (Output::prepare([("--output", Some(output))])?, output.display());
+    let [output] = outputs.each_ref().map(Option::as_ref);
+    let output = output.ok_or_else(|| Error::Usage("--output is missing".to_owned()))?;
+    output.require_new("encode")?;
+    let (_, metadata) = file::open(input)?;
+    let data = file::read(input, file::MAX_BINARY)?;
     let encoded = encode_bytes(&data, *replace).map_err(|reason| refuse(input, reason))?;
-    let mut file = std::fs::File::create_new(output).map_err(file_error(output))?;
-    file.write_all(&encoded.bytes).map_err(file_error(output))?;
-    let permissions = std::fs::metadata(input).map_err(file_error(input))?.permissions();
-    std::fs::set_permissions(output, permissions).map_err(file_error(output))?;
-    printed(write!(out, "{}: {}", output.display(), encoded.summary))
+    let interrupt = console.interrupt.clone();
+    output.create(console.document(), &encoded.bytes, metadata.permissions(), &interrupt)?;
+    printed(write!(console.text(&outputs), "{name}: {}", encoded.summary))
 }
 
 /// The copy, and a summary.

@@ -97,10 +97,11 @@ fn row_object(fre: &Fre<'_>) -> Result<RowObject, Error> {
         mangled_ra: fre.is_mangled_ra(),
         cfa: row.map(|row| match row.cfa {
             CfaRule::RegOffset(base, offset) => CfaObject { reg: base.0, offset, deref: false },
-            // The format has no rule of the latter kind.
+            // The format has no rule of the latter kind, and no expression.
             CfaRule::RegOffsetDeref(base, offset) | CfaRule::RegDerefOffset(base, offset) => {
                 CfaObject { reg: base.0, offset, deref: true }
             }
+            CfaRule::Expression(_) => CfaObject { reg: 0, offset: 0, deref: false },
         }),
         ra: row.map(|row| rule_object(row.ra)),
         fp: row.map(|row| rule_object(row.fp)),
@@ -114,5 +115,10 @@ const fn rule_object(rule: Rule) -> RuleObject {
         Rule::CfaOffsetDeref(offset) => RuleObject { rule: "cfa", reg: None, offset, deref: true },
         Rule::RegOffset(base, offset) => RuleObject { rule: "reg", reg: Some(base.0), offset, deref: false },
         Rule::RegOffsetDeref(base, offset) => RuleObject { rule: "reg", reg: Some(base.0), offset, deref: true },
+        // SFrame has none of these.
+        Rule::Expression(_) | Rule::ValExpression(_) => {
+            RuleObject { rule: "expression", reg: None, offset: 0, deref: false }
+        }
+        Rule::Undefined => RuleObject { rule: "undefined", reg: None, offset: 0, deref: false },
     }
 }

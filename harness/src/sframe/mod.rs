@@ -16,6 +16,7 @@ use kunwind::sframe::{ErrorKind, Profile, SFrameSection, Severity, Surroundings,
 
 use crate::Error;
 use crate::error::printed;
+use crate::file::Console;
 use elf::{Input, Table};
 
 const EXIT_STATUS: &str = "\
@@ -85,12 +86,13 @@ const BAD: u8 = 1;
 /// # Errors
 ///
 /// When the file cannot be read, or has no readable SFrame section.
-pub fn execute(arguments: &Arguments, out: &mut dyn Write) -> Result<u8, Error> {
+pub fn execute(arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
+    let out = &mut *console.out;
     match &arguments.command {
         Command::Dump { file, json: true } => dump_json(file, out),
         Command::Dump { file, json: false } => dump_text(file, out),
         Command::Validate { file, profile } => check(file, *profile, out),
-        Command::Encode(arguments) => encode::encode(arguments, out).map(|()| GOOD),
+        Command::Encode(arguments) => encode::encode(arguments, console).map(|()| GOOD),
     }
 }
 

@@ -7,7 +7,7 @@ use kunwind::sframe::SFrameAbi;
 use kunwind::{Format, Frame, FrameRecordUnwinder, Source, TableUnwinder, UnwindUser, Unwinder, WalkState};
 
 use super::{About, Claim, Claims, Compares, End, Entry, MAX_ENTRIES, Outcome, Question, Scope, Subject};
-use crate::cpu::{Cpu, Register};
+use crate::cpu::{CodeAddress, Cpu, Register};
 use crate::guest::return_hook::Fix;
 
 /// The size of live patching's buffer for a reliable walk: MAX_STACK_ENTRIES in Linux kernel/livepatch/transition.c.
@@ -34,10 +34,14 @@ impl Subject for KunwindSubject {
         let source = question.pt_regs.map_or(Source::Start, |at| Source::PtRegs { at });
         let start = Frame { pc: question.pc, regs: question.regs, source };
         let mut state = WalkState::new(question.target.stacks);
-        let show = |frame: &Frame| each(&Entry { pc: frame.pc, regs: &frame.regs, source: &frame.source });
+        let mut last = question.pc;
+        let show = |frame: &Frame| {
+            last = frame.pc;
+            each(&Entry { pc: frame.pc, regs: &frame.regs, source: &frame.source })
+        };
         let (end, claim) = kunwind::walk_each(&*self.unwinder, start, question.target, &mut state, show);
         if let Some(why) = question.why {
-            *why.borrow_mut() = end.to_string();
+            *why.borrow_mut() = self.why(end, last, question);
         }
         Outcome {
             end: match end {
@@ -55,6 +59,21 @@ impl Subject for KunwindSubject {
 }
 
 impl KunwindSubject {
+    /// Why a walk ended, in words. `last` is the pc of its last entry.
+    fn why(&self, end: kunwind::End, last: CodeAddress, question: &Question<'_>) -> String {
+        let program = question.target.program;
+        let kunwind::End::Error(error) = end else { return end.to_string() };
+        let text = format!("error: {}", program.guest.cpu.abi.describe(error));
+        // What is wrong with the unwind data, only their table knows.
+        let of_table = matches!(
+            error,
+            kunwind::Error::Unrepresentable(_) | kunwind::Error::BadTable { .. } | kunwind::Error::NoRow(_)
+        );
+        let reason =
+            self.about.needs.filter(|_| of_table).and_then(|format| program.tables.reason(format, last.lookup()));
+        reason.map_or(text.clone(), |reason| format!("{text} ({reason})"))
+    }
+
     /// The bare walk along frame records.
     #[must_use]
     pub fn frame_record(cpu: &'static Cpu) -> Self {
@@ -69,6 +88,8 @@ impl KunwindSubject {
             about.registers = all_registers(cpu);
             about.scope = Scope::Program;
             about.needs = Some(format);
+            // CFI has rules for all of them.
+            about.compares.callee_saved = format == Format::Dwarf;
         })
     }
 

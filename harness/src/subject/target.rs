@@ -1,6 +1,7 @@
 //! The guest at a point, as subjects may see it.
 
 use std::cell::{Cell, RefCell};
+use std::ops::Range;
 
 use kunwind::{Format, StackBounds, Table, Target, Task, Trampoline};
 
@@ -9,6 +10,9 @@ use crate::trace::Memory;
 
 /// The words that a walk has read: address, and value if it could be read.
 pub type Reads = RefCell<Vec<(u64, Option<u64>)>>;
+
+/// What overwrites a dead word differs from it in these bits, so that neither a stack address nor a code address stays one.
+const OVERWRITTEN: u64 = 0x0005_5555_5555_5550;
 
 /// The guest at a point.
 #[derive(Clone)]
@@ -27,6 +31,12 @@ pub struct GuestTarget<'a> {
     pub is_user: bool,
     /// Set when something outside those stacks is read, which an unwinder must not do.
     pub read_outside_stacks: Cell<bool>,
+    /// Stack memory below SP, less the red zone: what is there may be overwritten by the next interrupt.
+    pub dead: Range<u64>,
+    /// Set when such memory is read.
+    pub read_dead: Cell<bool>,
+    /// Whether such memory reads as if it had been overwritten.
+    pub is_dead_overwritten: bool,
     /// Records all reads, where wanted.
     pub reads: Option<&'a Reads>,
 }
@@ -50,26 +60,52 @@ impl<'a> GuestTarget<'a> {
         stacks: &'a [StackBounds],
         task: Option<Task>,
     ) -> Self {
-        let read_outside_stacks = Cell::new(false);
-        Self { program, memory, changed: &[], stacks, task, is_user: false, read_outside_stacks, reads: None }
+        Self {
+            program,
+            memory,
+            changed: &[],
+            stacks,
+            task,
+            is_user: false,
+            read_outside_stacks: Cell::new(false),
+            dead: 0..0,
+            read_dead: Cell::new(false),
+            is_dead_overwritten: false,
+            reads: None,
+        }
+    }
+
+    /// The same, where the running code's SP is here and this many bytes below it still belong to it.
+    #[must_use]
+    pub fn with_sp(self, sp: u64, red_zone: u64) -> Self {
+        let layout = &self.program.layout;
+        let low = layout.stack_of(sp).map(|stack| layout.stacks[stack].bounds.low);
+        let end = sp.wrapping_sub(red_zone);
+        Self { dead: low.map_or(0..0, |low| low..end.max(low)), ..self }
+    }
+
+    /// The same after an interrupt has overwritten what lies below SP.
+    #[must_use]
+    pub fn with_dead_overwritten(&self) -> Self {
+        Self { is_dead_overwritten: true, ..self.clone() }
     }
 
     /// The guest with the user stacks, as a kernel reads them.
     #[must_use]
-    pub const fn of_user(program: &'a Program, memory: &'a dyn Memory, stacks: &'a [StackBounds]) -> Self {
+    pub fn of_user(program: &'a Program, memory: &'a dyn Memory, stacks: &'a [StackBounds]) -> Self {
         Self { is_user: true, ..Self::new(program, memory, stacks, None) }
     }
 
     /// The same, with words that read differently.
     #[must_use]
     pub fn with_changed(&self, changed: &'a [(u64, u64)]) -> Self {
-        Self { changed, read_outside_stacks: Cell::new(false), ..self.clone() }
+        Self { changed, read_outside_stacks: Cell::new(false), read_dead: Cell::new(false), ..self.clone() }
     }
 
     /// The same, with all reads recorded.
     #[must_use]
     pub fn with_reads(&self, reads: &'a Reads) -> Self {
-        Self { reads: Some(reads), read_outside_stacks: Cell::new(false), ..self.clone() }
+        Self { reads: Some(reads), read_outside_stacks: Cell::new(false), read_dead: Cell::new(false), ..self.clone() }
     }
 
     /// Whether a kernel's walk may read this word outside the stacks: where a return hook keeps the task's original return
@@ -84,9 +120,16 @@ impl<'a> GuestTarget<'a> {
     fn read_specially(&self, address: u64, is_on_stack: bool) -> Option<u64> {
         let is_offered = is_on_stack || self.is_kernel_data(address);
         let changed = self.changed.iter().find(|(changed, _)| *changed == address);
+        let is_dead = self.dead.contains(&address);
+        if is_dead {
+            self.read_dead.set(true);
+        }
         let value = match changed {
             _ if !is_offered && self.is_user => None,
             Some((_, value)) => Some(*value),
+            None if is_dead && self.is_dead_overwritten => {
+                self.memory.read_u64(address).map(|value| value ^ OVERWRITTEN)
+            }
             None => self.memory.read_u64(address),
         };
         if !is_offered && !self.is_user {
@@ -102,7 +145,7 @@ impl<'a> GuestTarget<'a> {
 impl Target for GuestTarget<'_> {
     fn read_u64(&self, address: u64) -> Option<u64> {
         let is_on_stack = self.stacks.iter().any(|stack| stack.contains(address, 8));
-        if is_on_stack && self.changed.is_empty() && self.reads.is_none() {
+        if is_on_stack && self.changed.is_empty() && self.reads.is_none() && !self.dead.contains(&address) {
             return self.memory.read_u64(address);
         }
         self.read_specially(address, is_on_stack)

@@ -2,11 +2,14 @@
 //! of one; an observer cannot tell which.
 
 pub mod log;
+mod watch;
 
 use std::time::Duration;
 
 use crate::Error;
 use crate::cpu::{Cpu, Exception, Register, Regs};
+
+pub use watch::Watched;
 
 /// Guest memory while the guest is stopped. Guests are little-endian.
 pub trait Memory {
@@ -205,8 +208,10 @@ impl Observer for Unobserved {
 pub struct Ended {
     /// How many instructions were started.
     pub executed: u64,
-    /// Whether the guest reached its end; otherwise the observer stopped it.
+    /// Whether the guest reached its end; otherwise the observer stopped it, or the user.
     pub complete: bool,
+    /// Whether the user stopped it. Nothing follows then from what has not happened.
+    pub interrupted: bool,
     /// How long the run took, without its setup.
     pub ran_for: Duration,
 }

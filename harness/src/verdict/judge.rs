@@ -6,7 +6,7 @@ use super::{Rules, Verdict, Walk, WalkEntry};
 use crate::cpu::{CodeAddress, Cpu, Regs};
 use crate::guest::Symbols;
 use crate::oracle::{Activation, Truth};
-use crate::subject::{About, Entry, MAX_ENTRIES, Question, Subject};
+use crate::subject::{About, Claim, Entry, MAX_ENTRIES, Outcome, Question, Subject};
 
 /// Judges the walks of one run.
 #[derive(Debug)]
@@ -29,6 +29,7 @@ impl<'p> Judge<'p> {
     /// Asks the question and judges the walk. Most walks are judged while their entries arrive, and never kept.
     pub fn verdict(&mut self, subject: &dyn Subject, question: &Question<'_>, truth: &Truth) -> Verdict {
         let about = subject.about();
+        question.target.read_dead.set(false);
         let followed = self.with_rules(about, |rules| {
             let mut follower = rules.follow(truth);
             let mut entries = 0;
@@ -38,9 +39,27 @@ impl<'p> Judge<'p> {
                 entries += 1;
                 if is_followed && entries < about.limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             });
-            is_followed.then(|| follower.verdict(outcome))
+            is_followed.then(|| (follower.verdict(outcome), outcome))
         });
-        followed.unwrap_or_else(|| self.walk(subject, question, truth, &mut |_| ()).0)
+        match followed {
+            None => self.walk(subject, question, truth, &mut |_| ()).0,
+            // Nearly no walk reads below SP.
+            Some((verdict, _)) if !question.target.read_dead.get() => verdict,
+            Some((verdict, outcome)) => self.or_dead(verdict, outcome, subject, question),
+        }
+    }
+
+    /// The verdict on a walk that has read below SP: dead, if the walk is another once an interrupt has overwritten that. Asking
+    /// again works for every subject, whatever it did with what it read.
+    fn or_dead(&self, verdict: Verdict, outcome: Outcome, subject: &dyn Subject, question: &Question<'_>) -> Verdict {
+        let dead = verdict.if_dead(outcome.claim == Claim::Reliable);
+        if dead == verdict {
+            return verdict;
+        }
+        let overwritten = question.target.with_dead_overwritten();
+        let again = Question { target: &overwritten, why: None, ..*question };
+        let (first, second) = (entries(subject, question), entries(subject, &again));
+        if first == second { verdict } else { dead }
     }
 
     /// Asks the question, keeps the whole walk, and judges it. The guest is stopped, so the walk is the same each time. `each`
@@ -54,6 +73,7 @@ impl<'p> Judge<'p> {
     ) -> (Verdict, Walk<'_>) {
         let about = subject.about();
         let mut entries = 0;
+        question.target.read_dead.set(false);
         let outcome = subject.walk(question, &mut |entry| {
             let Some(slot) = self.buffer.get_mut(entries) else { return ControlFlow::Break(()) };
             *slot = WalkEntry { pc: entry.pc, regs: *entry.regs };
@@ -62,8 +82,11 @@ impl<'p> Judge<'p> {
             if entries < about.limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         let walk = Walk { entries: &self.buffer[..entries], outcome };
-        let verdict = self.with_rules(about, |rules| rules.judge(truth, &walk));
-        (verdict, walk)
+        let mut verdict = self.with_rules(about, |rules| rules.judge(truth, &walk));
+        if question.target.read_dead.get() {
+            verdict = self.or_dead(verdict, outcome, subject, &Question { why: None, ..*question });
+        }
+        (verdict, Walk { entries: &self.buffer[..entries], outcome })
     }
 
     fn with_rules<T>(&self, about: &About, work: impl FnOnce(&Rules<'_>) -> T) -> T {
@@ -82,4 +105,15 @@ impl<'p> Judge<'p> {
             omissible: &omissible,
         })
     }
+}
+
+/// A subject's whole answer.
+fn entries(subject: &dyn Subject, question: &Question<'_>) -> (Vec<WalkEntry>, Outcome) {
+    let limit = subject.about().limit;
+    let mut entries = Vec::new();
+    let outcome = subject.walk(question, &mut |entry| {
+        entries.push(WalkEntry { pc: entry.pc, regs: *entry.regs });
+        if entries.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    (entries, outcome)
 }

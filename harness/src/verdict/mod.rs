@@ -28,11 +28,14 @@ pub enum Deviation {
     Repeated,
     /// All pcs are right, but a CFA or a register is not.
     State,
+    /// It is right by chance: it depends on memory below SP, which the next interrupt may overwrite.
+    Dead,
 }
 
 impl Deviation {
-    const ALL: [Self; 6] =
-        [Self::Skipped, Self::Truncated, Self::Substituted, Self::Invented, Self::Repeated, Self::State];
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Skipped, Self::Truncated, Self::Substituted, Self::Invented, Self::Repeated, Self::State, Self::Dead];
 
     /// Whether an activation is missing: what a live patch dies of.
     #[must_use]
@@ -48,6 +51,7 @@ impl Deviation {
             Self::Invented => "invented",
             Self::Repeated => "repeated",
             Self::State => "state",
+            Self::Dead => "dead",
         }
     }
 }
@@ -67,6 +71,18 @@ pub enum Verdict {
     Cautious,
     /// Right and claimed; for a subject that never claims, right.
     Exact,
+}
+
+impl Verdict {
+    /// The verdict on a walk that would have been another if memory below SP had been overwritten.
+    #[must_use]
+    pub const fn if_dead(self, is_claimed: bool) -> Self {
+        match self {
+            Self::Unsound(_) | Self::Overstated(_) | Self::WrongFlagged(_) => self,
+            Self::Incomplete(_) | Self::Cautious | Self::Exact if is_claimed => Self::Overstated(Deviation::Dead),
+            Self::Incomplete(_) | Self::Cautious | Self::Exact => Self::WrongFlagged(Deviation::Dead),
+        }
+    }
 }
 
 impl fmt::Display for Verdict {

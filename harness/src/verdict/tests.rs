@@ -37,6 +37,7 @@ fn truth(entries: &[Entry]) -> Truth {
             links: [0; MAX_LINKS],
             stack: None,
             cause: Cause::Call,
+            depth: 0,
             parent: youngest.take(),
         }));
     }

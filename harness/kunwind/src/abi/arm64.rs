@@ -10,7 +10,21 @@ pub static ARM64: Abi = Abi {
     sp: Register(31),       // AADWARF64 4.1
     fp: Register(29),       // AAPCS64 6.1.1: r29 is FP
     ra: Some(Register(30)), // AAPCS64 6.1.1: r30 is LR
-    cfa_align: 16,          // AAPCS64 6.4.5.2: SP mod 16 = 0 at a public interface
+    // AAPCS64 6.1.1: r19 to r29.
+    callee_saved: &[
+        Register(19),
+        Register(20),
+        Register(21),
+        Register(22),
+        Register(23),
+        Register(24),
+        Register(25),
+        Register(26),
+        Register(27),
+        Register(28),
+        Register(29),
+    ],
+    cfa_align: 16, // AAPCS64 6.4.5.2: SP mod 16 = 0 at a public interface
     frame_record: FrameRecord {
         offset_from_fp: 0, // AAPCS64 6.4.6: the innermost record "shall be pointed to by the frame pointer register"
         align: 8,          // Linux arch/arm64/kernel/stacktrace.c: 8, although AAPCS64 would give 16

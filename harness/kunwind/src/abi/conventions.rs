@@ -1,5 +1,6 @@
 //! The conventions that an unwinder has to know, as types.
 
+use crate::error::Error;
 use crate::regs::Register;
 
 /// The conventions of one CPU that an unwinder has to know.
@@ -15,6 +16,8 @@ pub struct Abi {
     pub fp: Register,
     /// The link register; absent where a call pushes the return address.
     pub ra: Option<Register>,
+    /// The registers that a function preserves for its caller, apart from SP.
+    pub callee_saved: &'static [Register],
     /// The alignment of SP at a call, in bytes.
     pub cfa_align: u64,
     /// Where frame records lie.
@@ -57,9 +60,33 @@ impl Abi {
         address | self.kernel_bits
     }
 
+    /// An error with this CPU's names of registers.
+    #[must_use]
+    pub const fn describe(&self, error: Error) -> Described<'_> {
+        Described { abi: self, error }
+    }
+
     /// The name of a register; `?` if the CPU does not have it.
     #[must_use]
     pub fn register_name(&self, register: Register) -> &'static str {
         self.register_names.get(usize::from(register.0)).copied().unwrap_or("?")
+    }
+}
+
+/// An error with a CPU's names of registers, to be printed.
+#[derive(Clone, Copy, Debug)]
+pub struct Described<'a> {
+    abi: &'a Abi,
+    error: Error,
+}
+
+impl core::fmt::Display for Described<'_> {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self.error {
+            Error::NoRegister(register) => {
+                write!(formatter, "the row needs {}, which is not known", self.abi.register_name(register))
+            }
+            error => error.fmt(formatter),
+        }
     }
 }

@@ -10,7 +10,22 @@ pub static RISCV64: Abi = Abi {
     sp: Register(2),       // psABI, integer register convention: x2 is sp
     fp: Register(8),       // x8 is s0/fp
     ra: Some(Register(1)), // x1 is ra
-    cfa_align: 16,         // psABI, integer calling convention: 128-bit aligned on entry
+    // psABI, integer register convention: s0 to s11.
+    callee_saved: &[
+        Register(8),
+        Register(9),
+        Register(18),
+        Register(19),
+        Register(20),
+        Register(21),
+        Register(22),
+        Register(23),
+        Register(24),
+        Register(25),
+        Register(26),
+        Register(27),
+    ],
+    cfa_align: 16, // psABI, integer calling convention: 128-bit aligned on entry
     frame_record: FrameRecord {
         offset_from_fp: -16, // psABI, frame pointer convention: fp is the CFA; ra at fp-8, the caller's fp at fp-16
         align: 8,            // Linux arch/riscv/kernel/stacktrace.c

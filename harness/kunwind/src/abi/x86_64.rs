@@ -9,7 +9,9 @@ pub static X86_64: Abi = Abi {
     is_big_endian: false,
     sp: Register(7), // psABI figure 3.36
     fp: Register(6),
-    ra: None,      // a call pushes the return address at CFA-8 (psABI figure 3.3)
+    ra: None, // a call pushes the return address at CFA-8 (psABI figure 3.3)
+    // psABI 3.2.1: rbx, rbp, r12 to r15.
+    callee_saved: &[Register(3), Register(6), Register(12), Register(13), Register(14), Register(15)],
     cfa_align: 16, // psABI 3.2.2: rsp+8 is a multiple of 16 on entry, so the CFA is one (the kernel builds with 8)
     frame_record: FrameRecord {
         offset_from_fp: 0, // psABI figure 3.3: the previous rbp at 0(%rbp), the return address at 8(%rbp)

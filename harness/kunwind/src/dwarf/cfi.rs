@@ -1,10 +1,12 @@
 //! A section with CFI: its functions, and the rows of each.
 
+use core::ops::Range;
+
 use gimli::{BaseAddresses, CallFrameInstruction, RunTimeEndian, UnwindSection};
 
 use super::columns::Columns;
 use super::entry::{CfiSection, RawEntries};
-use super::lower::{Lowering, Slice};
+use super::lower::{GimliRow, Lowering, Slice};
 use super::storage::Storage;
 use super::unsupported::Unsupported;
 use crate::regs::{Register, Regs};
@@ -25,6 +27,8 @@ pub struct CfiFunction {
     pub b_key: bool,
     /// Whether the program says that arguments lie on the stack (`DW_CFA_GNU_args_size`). It changes no row.
     pub has_args_size: bool,
+    /// The column of the return address.
+    ra: Register,
     /// The address from which there is a rule for the CFA. Before it there is no row; without it there is none at all.
     cfa_from: Option<u64>,
 }
@@ -46,6 +50,55 @@ pub struct Unreadable {
     pub range: Option<(u64, u64)>,
     /// Why.
     pub reason: Unsupported,
+}
+
+/// A row of a function's program.
+pub trait CfiRow {
+    /// Everything that it says of the CFA, the return address and the frame pointer.
+    ///
+    /// # Errors
+    ///
+    /// It says something that has no meaning.
+    fn full_entry(&self) -> Result<Entry, Unsupported>;
+
+    /// The same, if it has neither an expression nor a caller's SP that is not the CFA, so that every format can hold it.
+    ///
+    /// # Errors
+    ///
+    /// What stands against that.
+    fn entry(&self) -> Result<Entry, Unsupported>;
+
+    /// The rules of the registers that an entry has no room for, SP included.
+    fn each_saved(&self, see: &mut dyn FnMut(Register, Result<Rule, Unsupported>));
+}
+
+/// A row in gimli's table, and how to read it; no row, where the program has no rule for the CFA yet.
+struct LoweredRow<'r, 's, S> {
+    lowering: &'r Lowering<'s, S>,
+    row: &'r GimliRow,
+    has_cfa: bool,
+}
+
+impl<'a, S: UnwindSection<Slice<'a>>> CfiRow for LoweredRow<'_, '_, S> {
+    fn full_entry(&self) -> Result<Entry, Unsupported> {
+        if !self.has_cfa {
+            return Ok(Entry::NoRow { signal: self.lowering.signal });
+        }
+        self.lowering.full_entry(self.row)
+    }
+
+    fn entry(&self) -> Result<Entry, Unsupported> {
+        if !self.has_cfa {
+            return Ok(Entry::NoRow { signal: self.lowering.signal });
+        }
+        self.lowering.entry(self.row)
+    }
+
+    fn each_saved(&self, see: &mut dyn FnMut(Register, Result<Rule, Unsupported>)) {
+        if self.has_cfa {
+            self.lowering.each_saved(self.row, see);
+        }
+    }
 }
 
 /// The rules of the registers of a row, by DWARF number.
@@ -143,7 +196,22 @@ impl<'a> Cfi<'a> {
         storage: &mut Storage,
         see: &mut dyn FnMut(u64, Result<Entry, Unsupported>),
     ) -> Result<(), Unsupported> {
-        self.run(function, storage, &mut |offset, entry, _| see(offset, entry), None)
+        self.run(function, storage, None, &mut |rows, row| see(rows.start, row.entry()))
+    }
+
+    /// Gives each row of a function to `see`, with the offsets that it covers, from the function's start in bytes. Otherwise
+    /// as [`Cfi::each_row`].
+    ///
+    /// # Errors
+    ///
+    /// The program cannot be run to its end. Rows that were seen before stand, and nothing is known after the last.
+    pub fn each_full_row(
+        &self,
+        function: &CfiFunction,
+        storage: &mut Storage,
+        see: &mut dyn FnMut(Range<u64>, &dyn CfiRow),
+    ) -> Result<(), Unsupported> {
+        self.run(function, storage, None, see)
     }
 
     /// What CFI says of a pc; none if no function covers it. The section is searched from its start.
@@ -154,8 +222,16 @@ impl<'a> Cfi<'a> {
     pub fn lookup(&self, pc: u64, storage: &mut Storage) -> Result<Option<Lookup>, Unsupported> {
         let Some(function) = self.functions().flatten().find(|function| function.contains(pc)) else { return Ok(None) };
         let mut found = None;
-        let mut see = |_, entry, saved| found = Some(Lookup { function, entry, saved });
-        self.run(&function, storage, &mut see, Some(pc))?;
+        let mut see = |_, row: &dyn CfiRow| {
+            let mut saved = [None; Regs::LEN];
+            row.each_saved(&mut |register, rule| {
+                if let Some(slot) = saved.get_mut(usize::from(register.0)) {
+                    *slot = Some(rule);
+                }
+            });
+            found = Some(Lookup { function, entry: row.entry(), saved });
+        };
+        self.run(&function, storage, Some(pc), &mut see)?;
         Ok(found)
     }
 
@@ -180,9 +256,7 @@ impl<'a> Cfi<'a> {
         let (start, size) = (fde.initial_address(), fde.len());
         start.checked_add(size).ok_or(Unsupported::Malformed)?;
         let column = fde.cie().return_address_register().0;
-        if column != u16::from(self.columns.ra.0) {
-            return Err(Unsupported::ReturnColumn(column));
-        }
+        let ra = u8::try_from(column).map(Register).map_err(|_| Unsupported::ReturnColumn(column))?;
         let raw = RawEntries::new(self.section, self.bytes, self.columns.is_big_endian);
         let cie = fde.cie().offset();
         let (cfa_from, has_args_size) = self.scan(section, fde)?;
@@ -193,6 +267,7 @@ impl<'a> Cfi<'a> {
             signal: raw.has_letter(cie, b'S'),
             b_key: raw.has_letter(cie, b'B'),
             has_args_size,
+            ra,
             cfa_from,
         })
     }
@@ -230,13 +305,13 @@ impl<'a> Cfi<'a> {
         &self,
         function: &CfiFunction,
         storage: &mut Storage,
-        see: &mut dyn FnMut(u64, Result<Entry, Unsupported>, Saved),
         only: Option<u64>,
+        see: &mut dyn FnMut(Range<u64>, &dyn CfiRow),
     ) -> Result<(), Unsupported> {
         with_section!(self, |section| {
             let fde = self.fde(&section, function.fde)?;
-            let encoding = fde.cie().encoding();
-            let lowering = Lowering { section: &section, encoding, columns: self.columns, signal: function.signal };
+            let (encoding, signal, ra) = (fde.cie().encoding(), function.signal, function.ra);
+            let lowering = Lowering { section: &section, encoding, columns: self.columns, signal, ra };
             let bases = self.bases();
             let mut table = fde.rows(&section, &bases, &mut storage.0)?;
             while let Some(row) = table.next_row()? {
@@ -245,20 +320,9 @@ impl<'a> Cfi<'a> {
                 if is_empty || only.is_some_and(|pc| !(start..end).contains(&pc)) {
                     continue;
                 }
-                let entry = if function.cfa_from.is_some_and(|from| from <= start) {
-                    lowering.entry(row)
-                } else {
-                    Ok(Entry::NoRow { signal: function.signal })
-                };
-                let mut saved = [None; Regs::LEN];
-                if only.is_some() {
-                    for (register, rule) in row.registers() {
-                        let Ok(number) = u8::try_from(register.0) else { continue };
-                        let Some(slot) = saved.get_mut(usize::from(number)) else { continue };
-                        *slot = Some(lowering.rule(Register(number), Some(rule.clone())));
-                    }
-                }
-                see(start.wrapping_sub(function.start), entry, saved);
+                let has_cfa = function.cfa_from.is_some_and(|from| from <= start);
+                let covered = start.wrapping_sub(function.start)..end.wrapping_sub(function.start);
+                see(covered, &LoweredRow { lowering: &lowering, row, has_cfa });
             }
             Ok(())
         })

@@ -8,7 +8,7 @@ use super::columns::Columns;
 use super::storage::Fixed;
 use super::unsupported::Unsupported;
 use crate::regs::Register;
-use crate::row::{CfaRule, Entry, Rule, UnwindRow};
+use crate::row::{self, CfaRule, Entry, Rule, UnwindRow};
 
 pub(super) type Slice<'a> = EndianSlice<'a, RunTimeEndian>;
 pub(super) type GimliRow = gimli::UnwindTableRow<usize, Fixed>;
@@ -19,6 +19,8 @@ pub(super) struct Lowering<'s, S> {
     pub(super) encoding: gimli::Encoding,
     pub(super) columns: Columns,
     pub(super) signal: bool,
+    /// The column of the return address, which the CIE may choose.
+    pub(super) ra: Register,
 }
 
 /// The two forms of expression that a row can hold.
@@ -27,13 +29,47 @@ enum Expression {
     RegOffsetDeref(Register, i64),
 }
 
+/// Where an expression lies in the section.
+fn place(expression: &UnwindExpression<usize>) -> Result<row::Expression, Unsupported> {
+    let narrow = |value: usize| u32::try_from(value).map_err(|_| Unsupported::TooComplex);
+    Ok(row::Expression { offset: narrow(expression.offset)?, length: narrow(expression.length)? })
+}
+
 fn narrow(register: gimli::Register) -> Result<Register, Unsupported> {
     u8::try_from(register.0).map(Register).map_err(|_| Unsupported::Register(register.0))
 }
 
 impl<'a, S: UnwindSection<Slice<'a>>> Lowering<'_, S> {
-    /// The row as an entry.
+    /// The row as an entry with everything that it says, expressions included. [`Lowering::each_saved`] has the rest.
+    pub(super) fn full_entry(&self, row: &GimliRow) -> Result<Entry, Unsupported> {
+        let register = |number: Register| row.register(gimli::Register(number.0.into()));
+        let cfa = self.full_cfa(row.cfa())?;
+        let ra = match self.full_rule(self.ra, register(self.ra))? {
+            Rule::Undefined => return Ok(Entry::Outermost),
+            // The executor takes a retained address from the link register, and this is another.
+            Rule::Retain if self.ra != self.columns.ra => Rule::RegOffset(self.ra, 0),
+            ra => ra,
+        };
+        let fp = self.full_rule(self.columns.fp, register(self.columns.fp))?;
+        Ok(Entry::Row(UnwindRow { cfa, ra, fp, mangled_ra: self.sign_state(row)?, signal: self.signal }))
+    }
+
+    /// The rules of the registers that an entry has no room for.
+    pub(super) fn each_saved(&self, row: &GimliRow, see: &mut dyn FnMut(Register, Result<Rule, Unsupported>)) {
+        for (register, rule) in row.registers() {
+            let Ok(number) = narrow(*register) else { continue };
+            let is_state = self.columns.has_sign_state && *register == gimli::AArch64::RA_SIGN_STATE;
+            if !is_state && number != self.ra && number != self.columns.fp {
+                see(number, self.full_rule(number, Some(rule.clone())));
+            }
+        }
+    }
+
+    /// The row as an entry that every format can hold: without expressions, and with the CFA as the caller's SP.
     pub(super) fn entry(&self, row: &GimliRow) -> Result<Entry, Unsupported> {
+        if self.ra != self.columns.ra {
+            return Err(Unsupported::ReturnColumn(self.ra.0.into()));
+        }
         let register = |number: Register| row.register(gimli::Register(number.0.into()));
         if matches!(register(self.columns.ra), Some(RegisterRule::Undefined)) {
             return Ok(Entry::Outermost);
@@ -53,12 +89,19 @@ impl<'a, S: UnwindSection<Slice<'a>>> Lowering<'_, S> {
     }
 
     fn cfa(&self, cfa: &GimliCfa<usize>) -> Result<CfaRule, Unsupported> {
+        match self.full_cfa(cfa)? {
+            CfaRule::Expression(_) => Err(Unsupported::CfaExpression),
+            simple => Ok(simple),
+        }
+    }
+
+    fn full_cfa(&self, cfa: &GimliCfa<usize>) -> Result<CfaRule, Unsupported> {
         match cfa {
             GimliCfa::RegisterAndOffset { register, offset } => Ok(CfaRule::RegOffset(narrow(*register)?, *offset)),
             GimliCfa::Expression(expression) => match self.expression(expression) {
                 Some(Expression::RegOffset(register, offset)) => Ok(CfaRule::RegOffset(register, offset)),
                 Some(Expression::RegOffsetDeref(register, offset)) => Ok(CfaRule::RegOffsetDeref(register, offset)),
-                None => Err(Unsupported::CfaExpression),
+                None => Ok(CfaRule::Expression(place(expression)?)),
             },
         }
     }
@@ -83,8 +126,17 @@ impl<'a, S: UnwindSection<Slice<'a>>> Lowering<'_, S> {
         if agrees { Ok(()) } else { Err(Unsupported::StackPointer) }
     }
 
-    /// The rule of a register.
+    /// The rule of a register, without expressions.
     pub(super) fn rule(&self, own: Register, rule: Option<RegisterRule<usize>>) -> Result<Rule, Unsupported> {
+        match self.full_rule(own, rule)? {
+            Rule::Expression(_) | Rule::ValExpression(_) => Err(Unsupported::Expression),
+            Rule::Undefined => Err(Unsupported::Undefined),
+            simple => Ok(simple),
+        }
+    }
+
+    /// The rule of a register.
+    fn full_rule(&self, own: Register, rule: Option<RegisterRule<usize>>) -> Result<Rule, Unsupported> {
         match rule {
             None | Some(RegisterRule::SameValue) => Ok(Rule::Retain),
             Some(RegisterRule::Register(register)) if register.0 == u16::from(own.0) => Ok(Rule::Retain),
@@ -93,14 +145,14 @@ impl<'a, S: UnwindSection<Slice<'a>>> Lowering<'_, S> {
             Some(RegisterRule::ValOffset(offset)) => Ok(Rule::CfaOffset(offset)),
             Some(RegisterRule::Expression(expression)) => match self.expression(&expression) {
                 Some(Expression::RegOffset(register, offset)) => Ok(Rule::RegOffsetDeref(register, offset)),
-                _ => Err(Unsupported::Expression),
+                _ => Ok(Rule::Expression(place(&expression)?)),
             },
             Some(RegisterRule::ValExpression(expression)) => match self.expression(&expression) {
                 Some(Expression::RegOffset(register, offset)) => Ok(Rule::RegOffset(register, offset)),
                 Some(Expression::RegOffsetDeref(register, offset)) => Ok(Rule::RegOffsetDeref(register, offset)),
-                None => Err(Unsupported::Expression),
+                None => Ok(Rule::ValExpression(place(&expression)?)),
             },
-            Some(RegisterRule::Undefined) => Err(Unsupported::Undefined),
+            Some(RegisterRule::Undefined) => Ok(Rule::Undefined),
             Some(_) => Err(Unsupported::Malformed),
         }
     }

@@ -7,12 +7,14 @@
 mod cfi;
 mod columns;
 mod entry;
+mod expression;
 mod lower;
 mod storage;
 mod unsupported;
 
-pub use cfi::{Cfi, CfiFunction, Lookup, Unreadable};
+pub use cfi::{Cfi, CfiFunction, CfiRow, Lookup, Unreadable};
 pub use columns::Columns;
 pub use entry::{CfiSection, hide_letters};
+pub use expression::evaluate;
 pub use storage::Storage;
 pub use unsupported::Unsupported;

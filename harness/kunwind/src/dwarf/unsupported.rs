@@ -27,6 +27,9 @@ pub enum Unsupported {
     UnknownInstruction(u8),
     /// The CIE has an augmentation that is not known.
     Augmentation,
+    /// An instruction that is not valid where it stands, such as a new register for a CFA that is an expression (DWARF 5,
+    /// 6.4.2.2).
+    InvalidContext,
     /// More registers or remembered states than [`Storage`](super::Storage) has room for.
     TooComplex,
     /// The entry cannot be parsed.
@@ -50,6 +53,7 @@ impl core::fmt::Display for Unsupported {
                 write!(f, "CFI instruction {number:#04x} is not known for this machine")
             }
             Self::Augmentation => f.write_str("the CIE has an unknown augmentation"),
+            Self::InvalidContext => f.write_str("a CFI instruction is not valid where it stands"),
             Self::TooComplex => f.write_str("too many registers or remembered states"),
             Self::Malformed => f.write_str("the entry is malformed"),
         }
@@ -63,6 +67,7 @@ impl From<gimli::Error> for Unsupported {
         match error {
             gimli::Error::UnknownCallFrameInstruction(number) => Self::UnknownInstruction(number.0),
             gimli::Error::UnknownAugmentation => Self::Augmentation,
+            gimli::Error::CfiInstructionInInvalidContext => Self::InvalidContext,
             gimli::Error::TooManyRegisterRules | gimli::Error::StackFull => Self::TooComplex,
             _ => Self::Malformed,
         }

@@ -109,8 +109,8 @@ impl Policy {
             let at = slot.address();
             match slot {
                 Slot::Ra(_) => windows.consume(at, 8)?,
-                Slot::Cfa(_) | Slot::Fp(_) if windows.can_consume(at, 8) => {}
-                Slot::Cfa(_) | Slot::Fp(_) => return Err(Error::OutsideStacks(at)),
+                _ if windows.can_consume(at, 8) => {}
+                _ => return Err(Error::OutsideStacks(at)),
             }
             target.read_u64(at).ok_or(Error::Unreadable(at))
         };
@@ -148,6 +148,7 @@ const fn check_rules(row: &UnwindRow, pc: u64) -> Result<(), Error> {
     match (row.ra, row.fp) {
         (Rule::CfaOffset(_) | Rule::RegOffset(..) | Rule::RegOffsetDeref(..), _)
         | (_, Rule::CfaOffset(_) | Rule::RegOffset(..)) => Err(Error::UnusableRule(pc)),
+        (ra, fp) if ra.is_expression() || fp.is_expression() => Err(Error::UnusableRule(pc)),
         _ => Ok(()),
     }
 }

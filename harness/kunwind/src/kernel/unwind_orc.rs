@@ -235,7 +235,8 @@ impl Stepper<'_> {
 
     /// The CFA, or where saved registers begin. Of rsp and rbp the present values count, of others the saved ones.
     fn prev_sp(&mut self, rule: CfaRule) -> Result<u64, Error> {
-        let (register, frame) = (rule.register(), self.frame);
+        let frame = self.frame;
+        let register = rule.register().ok_or(Error::NoExpression)?;
         let saved;
         let regs = if register == RSP || register == RBP {
             &frame.regs

@@ -214,7 +214,10 @@ impl OrcEntry {
             CfaRule::RegOffsetDeref(register, offset) if register == abi.fp => (OrcBase::BpIndirect, offset),
             CfaRule::RegOffsetDeref(register, 0) if register == abi.sp => (OrcBase::SpIndirect, 0),
             CfaRule::RegDerefOffset(register, offset) if register == abi.sp => (OrcBase::SpIndirect, offset),
-            CfaRule::RegOffset(..) | CfaRule::RegOffsetDeref(..) | CfaRule::RegDerefOffset(..) => return None,
+            CfaRule::RegOffset(..)
+            | CfaRule::RegOffsetDeref(..)
+            | CfaRule::RegDerefOffset(..)
+            | CfaRule::Expression(_) => return None,
         };
         if row.ra != Rule::CfaOffsetDeref(-8) || row.signal {
             return None;
@@ -223,7 +226,12 @@ impl OrcEntry {
             Rule::Retain => (OrcBase::Undefined, 0),
             Rule::CfaOffsetDeref(offset) => (OrcBase::PrevSp, i16::try_from(offset).ok()?),
             Rule::RegOffsetDeref(register, offset) if register == abi.fp => (OrcBase::Bp, i16::try_from(offset).ok()?),
-            Rule::CfaOffset(_) | Rule::RegOffset(..) | Rule::RegOffsetDeref(..) => return None,
+            Rule::CfaOffset(_)
+            | Rule::RegOffset(..)
+            | Rule::RegOffsetDeref(..)
+            | Rule::Expression(_)
+            | Rule::ValExpression(_)
+            | Rule::Undefined => return None,
         };
         Some(Self { bp, bp_offset, ..Self::call(base, i16::try_from(offset).ok()?) })
     }

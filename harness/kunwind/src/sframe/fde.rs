@@ -1,10 +1,10 @@
 //! Functions: their entries in the index, their attributes, and the way to their rows.
 
-use crate::row::Entry;
+use crate::row::{Entry, PauthKey};
 
 use super::bytes::Bytes;
 use super::error::{Error, ErrorKind, Field};
-use super::format::{FDE_ATTRIBUTE_SIZE, FdeInfo, FdeType, PauthKey, PcType, Version};
+use super::format::{FDE_ATTRIBUTE_SIZE, FdeInfo, FdeType, PcType, Version};
 use super::fre::{Fre, Fres, Rows};
 use super::header::Header;
 

@@ -3,6 +3,7 @@
 
 use crate::abi::Abi;
 use crate::regs::Register;
+use crate::row::PauthKey;
 
 /// The first two bytes, in the byte order of the section.
 pub const MAGIC: u16 = 0xdee2;
@@ -266,15 +267,6 @@ pub enum FdeType {
     Default,
     /// Rules with control words, which can name any register.
     Flexible,
-}
-
-/// The key that signs return addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum PauthKey {
-    /// Key A.
-    A,
-    /// Key B.
-    B,
 }
 
 /// The info bytes of a function: `func_info` (2.3.1) and, in version 3, `func_info2`.

@@ -30,9 +30,10 @@ mod section;
 mod table;
 mod validate;
 
+pub use crate::row::PauthKey;
 pub use error::{Error, ErrorKind, Field};
 pub use fde::Fde;
-pub use format::{FdeType, PauthKey, PcType, SFrameAbi, Version};
+pub use format::{FdeType, PcType, SFrameAbi, Version};
 pub use fre::{Fre, Fres};
 pub use header::Header;
 pub use section::SFrameSection;

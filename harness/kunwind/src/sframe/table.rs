@@ -4,7 +4,7 @@ use super::error::Error;
 use super::header::Header;
 use super::section::SFrameSection;
 use crate::error::Error as WalkError;
-use crate::row::Entry;
+use crate::row::{Entry, PauthKey};
 use crate::target::Table;
 
 /// A section as a table: it borrows or owns the bytes (`D` is `&[u8]`, `Vec<u8>`, ...) and keeps the header that was
@@ -38,5 +38,9 @@ impl<D: AsRef<[u8]>> SFrameTable<D> {
 impl<D: AsRef<[u8]>> Table for SFrameTable<D> {
     fn entry(&self, pc: u64) -> Result<Option<Entry>, WalkError> {
         self.section().lookup(pc).map_err(|error| WalkError::BadTable { pc, offset: error.offset })
+    }
+
+    fn pauth_key(&self, pc: u64) -> PauthKey {
+        self.section().function_at(pc).ok().flatten().and_then(|function| function.pauth_key()).unwrap_or_default()
     }
 }

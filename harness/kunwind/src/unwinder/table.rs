@@ -3,15 +3,17 @@
 use crate::abi::Abi;
 use crate::address::CodeAddress;
 use crate::error::Error;
-use crate::row::{Entry, Slot, UnwindRow};
+use crate::regs::{Register, Regs};
+use crate::row::{Ask, Entry, Rule, Slot, UnwindRow};
 use crate::state::WalkState;
-use crate::target::{Format, Target};
+use crate::target::{AskTable, Format, Table, Target};
 use crate::walk::{Claims, Frame, Source, Step, Unwinder};
 
 /// The walk by rows alone. It claims by reaching a function that has no caller.
 ///
-/// A register that no row recovers is absent in the caller, so a return address can be in a register only in the first
-/// frame, or where a row names SP or FP.
+/// Where the format has rules for all registers (CFI), every rule is kept, so that a row may name any of them in the next
+/// frame. Otherwise a register that no row recovers is absent in the caller, and a return address can be in a register
+/// only in the first frame, or where a row names SP or FP.
 #[derive(Clone, Copy, Debug)]
 pub struct TableUnwinder {
     abi: &'static Abi,
@@ -25,32 +27,64 @@ impl TableUnwinder {
         Self { abi, format }
     }
 
+    /// `asked` is the pc by which the row was found.
     fn caller(
         &self,
-        row: &UnwindRow,
+        (row, asked): (&UnwindRow, u64),
         frame: &mut Frame,
         state: &mut WalkState,
-        target: &dyn Target,
+        (table, target): (&dyn Table, &dyn Target),
     ) -> Result<(), Error> {
         let windows = &mut state.windows;
-        let caller = row.caller(&frame.regs, self.abi, &mut |slot| {
+        let read = |slot: Slot| {
             let at = slot.address();
             match slot {
                 // One way only: what lies below the return address is out of reach from now on.
                 Slot::Ra(_) => windows.consume(at, 8)?,
-                Slot::Cfa(_) | Slot::Fp(_) if windows.can_consume(at, 8) => {}
-                Slot::Cfa(_) | Slot::Fp(_) => return Err(Error::OutsideStacks(at)),
+                _ if windows.can_consume(at, 8) => {}
+                _ => return Err(Error::OutsideStacks(at)),
             }
             target.read_u64(at).ok_or(Error::Unreadable(at))
-        })?;
-        let pc = if row.mangled_ra { self.abi.strip(caller.ra.value) } else { caller.ra.value };
+        };
+        let mut ask = AskTable { table, read };
+        let cfa = row.cfa.value(&frame.regs, &mut ask)?;
+        let fp = row.fp.frame_pointer(cfa, &frame.regs, self.abi, &mut ask)?;
+        // The others come before the return address, which closes the stack below it.
+        let mut regs = self.saved(table.saved(asked), cfa, &frame.regs, &mut ask);
+        let ra = row.ra.return_address(cfa, &frame.regs, self.abi, &mut ask)?;
+        let pc = if row.mangled_ra { self.abi.strip(ra.value) } else { ra.value };
         let pc = if row.signal { CodeAddress::Interrupted(pc) } else { CodeAddress::Return(pc) };
-        frame.become_frame(pc, Source::Row { cfa: caller.cfa });
-        frame.regs.set(self.abi.sp, caller.cfa);
-        if let Some(fp) = caller.fp {
-            frame.regs.set(self.abi.fp, fp.value);
+        regs.forget(self.abi.fp);
+        if let Some(fp) = fp {
+            regs.set(self.abi.fp, fp.value);
         }
+        frame.become_frame(pc, Source::Row { cfa });
+        frame.regs = regs;
         Ok(())
+    }
+
+    /// The caller's registers, apart from the frame pointer. One whose rule cannot be followed is absent: it may not be
+    /// needed.
+    fn saved(&self, rules: Option<&[(Register, Rule)]>, cfa: u64, regs: &Regs, ask: &mut impl Ask) -> Regs {
+        let mut caller = Regs::none();
+        if let Some(rules) = rules {
+            for register in self.abi.callee_saved {
+                if let Some(value) = regs.get(*register) {
+                    caller.set(*register, value);
+                }
+            }
+            for (register, rule) in rules {
+                match rule.saved(*register, cfa, regs, ask) {
+                    Ok(Some(found)) => caller.set(*register, found.value),
+                    Ok(None) | Err(_) => caller.forget(*register),
+                }
+            }
+        }
+        let has_rule = rules.is_some_and(|rules| rules.iter().any(|(register, _)| *register == self.abi.sp));
+        if !has_rule {
+            caller.set(self.abi.sp, cfa);
+        }
+        caller
     }
 }
 
@@ -65,8 +99,9 @@ impl Unwinder for TableUnwinder {
 
     fn step(&self, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<Step, Error> {
         let pc = frame.pc.lookup();
-        match target.table(self.format).ok_or(Error::NoTable)?.entry(pc)? {
-            Some(Entry::Row(row)) => self.caller(&row, frame, state, target).map(|()| Step::Caller),
+        let table = target.table(self.format).ok_or(Error::NoTable)?;
+        match table.entry(pc)? {
+            Some(Entry::Row(row)) => self.caller((&row, pc), frame, state, (table, target)).map(|()| Step::Caller),
             Some(Entry::Outermost) => Ok(Step::Outermost),
             // Where in saved registers the pc is, only kernels know.
             Some(Entry::PtRegs(_)) => Err(Error::UnusableRule(pc)),

@@ -60,7 +60,7 @@ impl UnwindUser {
     }
 
     fn check_frame_pointer(&self, rule: CfaRule, frame: &Frame, sp: u64) -> Result<(), Error> {
-        if rule.register() != self.abi.fp {
+        if rule.register() != Some(self.abi.fp) {
             return Ok(());
         }
         let fp = frame.regs.get(self.abi.fp).ok_or(Error::NoFramePointer)?;
@@ -113,7 +113,9 @@ const fn check_rule(rule: Rule, pc: u64, is_topmost: bool) -> Result<(), Error> 
         Rule::RegOffset(register, _) | Rule::RegOffsetDeref(register, _) if !is_topmost => {
             Err(Error::NoRegister(register))
         }
-        Rule::CfaOffset(_) => Err(Error::UnusableRule(pc)),
+        Rule::CfaOffset(_) | Rule::Expression(_) | Rule::ValExpression(_) | Rule::Undefined => {
+            Err(Error::UnusableRule(pc))
+        }
         _ => Ok(()),
     }
 }

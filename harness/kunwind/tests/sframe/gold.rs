@@ -28,6 +28,7 @@ fn rule(abi: SFrameAbi, rule: Rule) -> String {
         Rule::CfaOffset(offset) | Rule::CfaOffsetDeref(offset) => format!("c{offset:+}"),
         Rule::RegOffset(base, offset) => format!("{}{offset:+}", register(abi, base)),
         Rule::RegOffsetDeref(base, offset) => format!("({}{offset:+})", register(abi, base)),
+        Rule::Expression(_) | Rule::ValExpression(_) | Rule::Undefined => unreachable!("SFrame has none"),
     }
 }
 
@@ -42,6 +43,7 @@ fn row(section: &SFrameSection<'_>, function: &Fde<'_>, fre: &Fre<'_>) -> String
         CfaRule::RegOffset(base, offset) => format!("{}{offset:+}", register(header.abi, base)),
         CfaRule::RegOffsetDeref(base, offset) => format!("({}{offset:+})", register(header.abi, base)),
         CfaRule::RegDerefOffset(..) => panic!("SFrame cannot say so"),
+        CfaRule::Expression(_) => unreachable!("SFrame has none"),
     };
     let is_flexible = function.fde_type() == FdeType::Flexible;
     let says_ra = !is_flexible || fre.word_count() == 4 || fre.word_count() == 6;

@@ -63,9 +63,9 @@ pub(super) fn table(
     for text in guest.text() {
         changes.extend([text.start, text.end]); // the end: a terminator after the last function
     }
-    for function in &dwarf.functions {
+    for function in dwarf.functions() {
         changes.extend([function.start, function.start + function.size]);
-        changes.extend(function.rows.iter().map(|(offset, _)| function.start + offset));
+        changes.extend(function.rows.iter().map(|row| function.start + row.offset));
     }
     changes.extend(guest.symbols.functions().iter().flat_map(|it| [it.address, it.address + it.size]));
     changes.extend(hints.iter().map(|hint| hint.address));

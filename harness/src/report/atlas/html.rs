@@ -34,6 +34,12 @@ pub fn write(rows: &[Row], recording: &Recording, out: &mut dyn Write) -> std::i
         "<p>One row for each CPU, return hook, fix and unwinder. A point is a walk from an interruption at which a return address \
          is displaced, or a trampoline runs. Unrecoverable: no place is left that a rule may trust.</p>"
     )?;
+    if let Some(partial) = &recording.partial {
+        writeln!(out, "<p class=\"bad\">{}</p>", escape(&partial.to_string()))?;
+    }
+    for (run, reason) in recording.not_judged() {
+        writeln!(out, "<p class=\"bad\">Not judged: {}: {}</p>", escape(&run), escape(reason))?;
+    }
     write!(out, "<table>\n<tr>")?;
     for head in Row::NAMES {
         write!(out, "<th class=\"name\">{head}</th>")?;

@@ -5,11 +5,22 @@ use std::io::Write;
 use serde::Serialize;
 
 use crate::analysis::atlas::{self, Row, State};
+use crate::recording::{Partial, Recording};
 
 #[derive(Serialize)]
 struct Document<'a> {
     schema: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partial: Option<&'a Partial>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_judged: Vec<NotJudged<'a>>,
     rows: Vec<Line<'a>>,
+}
+
+#[derive(Serialize)]
+struct NotJudged<'a> {
+    run: String,
+    reason: &'a str,
 }
 
 #[derive(Serialize)]
@@ -49,7 +60,7 @@ struct Interval<'a> {
 /// # Errors
 ///
 /// Those of `out`.
-pub fn write(rows: &[Row], out: &mut dyn Write) -> std::io::Result<()> {
+pub fn write(rows: &[Row], recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> {
     let lines = rows.iter().map(|row| Line {
         cpu: &row.cpu,
         return_hook: &row.return_hook,
@@ -65,7 +76,9 @@ pub fn write(rows: &[Row], out: &mut dyn Write) -> std::io::Result<()> {
         unsound_reachable: row.unsound_reachable,
         intervals: row.intervals.iter().map(line).collect(),
     });
-    serde_json::to_writer_pretty(&mut *out, &Document { schema: 2, rows: lines.collect() })?;
+    let not_judged = recording.not_judged().map(|(run, reason)| NotJudged { run, reason }).collect();
+    let document = Document { schema: 2, partial: recording.partial.as_ref(), not_judged, rows: lines.collect() };
+    serde_json::to_writer_pretty(&mut *out, &document)?;
     writeln!(out)
 }
 

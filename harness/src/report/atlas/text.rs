@@ -5,6 +5,7 @@ use std::io::Write;
 use anstyle::{AnsiColor, Style};
 
 use crate::analysis::atlas::{Row, State};
+use crate::recording::Recording;
 
 const BAD: Style = AnsiColor::Red.on_default().bold();
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -16,7 +17,7 @@ const DIM: Style = Style::new().dimmed();
 /// # Errors
 ///
 /// Those of `out`.
-pub fn write(rows: &[Row], intervals: bool, out: &mut dyn Write) -> std::io::Result<()> {
+pub fn write(rows: &[Row], recording: &Recording, intervals: bool, out: &mut dyn Write) -> std::io::Result<()> {
     let width =
         |index: usize, head: &str| rows.iter().map(|row| row.names()[index].len()).max().unwrap_or(0).max(head.len());
     let widths: Vec<usize> = Row::NAMES.iter().enumerate().map(|(index, head)| width(index, head)).collect();
@@ -44,7 +45,13 @@ pub fn write(rows: &[Row], intervals: bool, out: &mut dyn Write) -> std::io::Res
             write_intervals(row, out)?;
         }
     }
-    Ok(())
+    for (run, reason) in recording.not_judged() {
+        writeln!(out, "{BAD}not judged{BAD:#}: {run}: {reason}")?;
+    }
+    match &recording.partial {
+        Some(partial) => writeln!(out, "{BAD}{partial}{BAD:#}"),
+        None => Ok(()),
+    }
 }
 
 fn write_intervals(row: &Row, out: &mut dyn Write) -> std::io::Result<()> {

@@ -2,18 +2,7 @@
 
 use crate::verdict::{Deviation, Verdict};
 
-/// All that can be wrong with a walk.
-const KINDS: [Deviation; 6] = [
-    Deviation::Skipped,
-    Deviation::Truncated,
-    Deviation::Substituted,
-    Deviation::Invented,
-    Deviation::Repeated,
-    Deviation::State,
-];
-
-/// The letter of a flagged deviation; its capital is the same deviation claimed to be right. `d` is reserved for a walker that
-/// dies.
+/// The letter of a flagged deviation; its capital is the same deviation claimed to be right.
 const fn letter(kind: Deviation) -> char {
     match kind {
         Deviation::Skipped => 's',
@@ -22,6 +11,7 @@ const fn letter(kind: Deviation) -> char {
         Deviation::Invented => 'i',
         Deviation::Repeated => 'r',
         Deviation::State => 'x',
+        Deviation::Dead => 'd',
     }
 }
 
@@ -109,7 +99,7 @@ fn take(text: &mut &str) -> Result<Option<Verdict>, String> {
             Some(Verdict::Incomplete(number.parse().map_err(|_| format!("({number}) is no number of frames"))?))
         }
         _ => {
-            let known = KINDS.into_iter().find(|kind| letter(*kind) == first.to_ascii_lowercase());
+            let known = Deviation::ALL.into_iter().find(|kind| letter(*kind) == first.to_ascii_lowercase());
             let kind = known.ok_or_else(|| format!("{first:?} is no verdict"))?;
             Some(match (first.is_ascii_uppercase(), kind.is_omission()) {
                 (false, _) => Verdict::WrongFlagged(kind),

@@ -3,7 +3,7 @@
 use super::head::{Count, LEGEND, unfold};
 use super::line::{Group, Line, Part};
 use super::{Displaced, Function, Instruction, Page, Section, Start, Subject, is_lost, range};
-use crate::experiment::NotJudged;
+use crate::experiment::LeftOut;
 use crate::recording::{Counters, Run};
 
 /// Reads what [`super::write()`] has written.
@@ -52,9 +52,9 @@ struct Reader {
 }
 
 /// Reads what follows the number of points: nothing, or how many arrivals were not judged.
-fn not_judged(text: &str) -> Option<NotJudged> {
+fn left_out(text: &str) -> Option<LeftOut> {
     if text.is_empty() {
-        return Some(NotJudged::default());
+        return Some(LeftOut::default());
     }
     let (arrivals, rest) = text.strip_prefix("; ")?.split_once(" arrivals not judged")?;
     let other_states = match rest.strip_prefix(", ") {
@@ -62,7 +62,7 @@ fn not_judged(text: &str) -> Option<NotJudged> {
         None if rest.is_empty() => 0,
         None => return None,
     };
-    Some(NotJudged { arrivals: arrivals.parse().ok()?, other_states })
+    Some(LeftOut { arrivals: arrivals.parse().ok()?, other_states })
 }
 
 /// A kind's places among the open sections.
@@ -140,8 +140,8 @@ impl Reader {
             let (distinct_pcs, rest) = rest.split_once(" instructions").ok_or_else(wrong)?;
             let (points, distinct_pcs) = (points.parse().ok(), distinct_pcs.parse().ok());
             let (points, distinct_pcs) = points.zip(distinct_pcs).ok_or_else(wrong)?;
-            let not_judged = not_judged(rest).ok_or_else(wrong)?;
-            self.open.push(Section { points, distinct_pcs, not_judged, ..new });
+            let left_out = left_out(rest).ok_or_else(wrong)?;
+            self.open.push(Section { points, distinct_pcs, left_out, ..new });
         } else if let Some(outer) = rest.strip_prefix("nested in ") {
             let (folded, all) = outer.split_once(" of ").ok_or_else(wrong)?;
             let all = all.split(' ').next().unwrap_or_default();

@@ -1,6 +1,6 @@
 //! Reads log files. Malformed input is an error, never a panic.
 
-use super::{Head, MAGIC};
+use super::{Head, MAGIC, PARTIAL_MAGIC};
 use crate::guest::PAGE;
 
 /// The bytes of a log, read from front to back.
@@ -22,6 +22,11 @@ impl<'a> Bytes<'a> {
         let taken = end.and_then(|end| self.all.get(self.at..end)).ok_or_else(|| self.cut_off())?;
         self.at += taken.len();
         Ok(taken)
+    }
+
+    /// Eight bytes, little endian.
+    fn fixed(&mut self) -> Result<u64, String> {
+        Ok(self.take(8)?.try_into().map(u64::from_le_bytes).unwrap_or_default())
     }
 
     pub(super) fn number(&mut self) -> Result<u64, String> {
@@ -104,36 +109,88 @@ pub struct Log {
     pub(super) keyframes: Vec<Keyframe>,
 }
 
+/// The logs in a file.
+#[derive(Debug, Clone)]
+pub struct LogFile {
+    /// The runs that it holds.
+    pub logs: Vec<Log>,
+    /// How many it should hold, if it is not whole.
+    pub partial_of: Option<u64>,
+}
+
+impl LogFile {
+    /// How many bytes [`LogFile::require_magic`] needs.
+    pub const MAGIC_SIZE: u64 = MAGIC.len() as u64;
+
+    /// Whether a file that begins with these bytes can be one of logs. A large file that is something else need not be read.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot.
+    pub fn require_magic(start: &[u8]) -> Result<(), String> {
+        if start.starts_with(MAGIC) || start.starts_with(PARTIAL_MAGIC) {
+            return Ok(());
+        }
+        let expected = String::from_utf8_lossy(MAGIC);
+        Err(format!("it does not begin with {expected}: not a log, or a log of another version"))
+    }
+
+    /// Parses a file.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, and where.
+    pub fn read(file: &[u8]) -> Result<Self, String> {
+        Self::require_magic(file)?;
+        let mut bytes = Bytes { all: file, at: MAGIC.len() };
+        let partial_of = if file.starts_with(PARTIAL_MAGIC) { Some(bytes.fixed()?) } else { None };
+        let mut logs = Vec::new();
+        while bytes.at < file.len() {
+            let at = bytes.at;
+            let size = bytes.fixed()?;
+            let run = bytes.take(size)?;
+            logs.push(Log::read(run).map_err(|reason| format!("the run at byte {at}: {reason}"))?);
+        }
+        Ok(Self { logs, partial_of })
+    }
+
+    /// The bytes of a file that does not hold all of the `of` runs that it should.
+    #[must_use]
+    pub fn partial(logs: &[Vec<u8>], of: u64) -> Vec<u8> {
+        let mut file = PARTIAL_MAGIC.to_vec();
+        file.extend(of.to_le_bytes());
+        append(&mut file, logs);
+        file
+    }
+}
+
+/// Appends logs, each as [`super::LogWriter::finish`] gave it.
+fn append(file: &mut Vec<u8>, logs: &[Vec<u8>]) {
+    for log in logs {
+        file.extend((log.len() as u64).to_le_bytes());
+        file.extend_from_slice(log);
+    }
+}
+
 impl Log {
-    /// Parses the logs in a file.
+    /// Parses the logs in a file that is whole.
     ///
     /// # Errors
     ///
     /// What is wrong with it, and where.
     pub fn read_all(file: &[u8]) -> Result<Vec<Self>, String> {
-        let rest = file.strip_prefix(MAGIC).ok_or_else(|| {
-            let expected = String::from_utf8_lossy(MAGIC);
-            format!("it does not begin with {expected}: not a log, or a log of another version")
-        })?;
-        let mut bytes = Bytes { all: rest, at: 0 };
-        let mut logs = Vec::new();
-        while bytes.at < rest.len() {
-            let at = bytes.at + MAGIC.len();
-            let size = bytes.take(8)?.try_into().map(u64::from_le_bytes).unwrap_or_default();
-            let run = bytes.take(size)?;
-            logs.push(Self::read(run).map_err(|reason| format!("the run at byte {at}: {reason}"))?);
+        let LogFile { logs, partial_of } = LogFile::read(file)?;
+        match partial_of {
+            None => Ok(logs),
+            Some(of) => Err(format!("it is partial: it holds {} of {of} runs", logs.len())),
         }
-        Ok(logs)
     }
 
-    /// The bytes of a file with these logs, each as [`super::LogWriter::finish`] gave it.
+    /// The bytes of a whole file with these logs, each as [`super::LogWriter::finish`] gave it.
     #[must_use]
     pub fn file(logs: &[Vec<u8>]) -> Vec<u8> {
         let mut file = MAGIC.to_vec();
-        for log in logs {
-            file.extend((log.len() as u64).to_le_bytes());
-            file.extend_from_slice(log);
-        }
+        append(&mut file, logs);
         file
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Head, KEYFRAME_POINTS, event};
+use super::{Head, KEYFRAME_POINTS, MAX_EVENTS, event};
 use crate::Error;
 use crate::cpu::{Cpu, Exception};
 use crate::guest::{PAGE, Program};
@@ -51,6 +51,8 @@ struct Store {
 /// Collects the log of one run.
 #[derive(Debug)]
 pub struct LogWriter {
+    /// Which run, for messages.
+    run: String,
     head: Vec<u8>,
     events: Vec<u8>,
     keyframes: Vec<u8>,
@@ -93,6 +95,7 @@ impl LogWriter {
         let registers = RegisterSet::all(cpu);
         let values = vec![0; registers.registers().len()];
         Self {
+            run: head.run(),
             head: out,
             events: Vec::new(),
             keyframes: Vec::new(),
@@ -113,6 +116,11 @@ impl LogWriter {
         number(&mut out, self.keyframe_count);
         out.extend(self.keyframes);
         out
+    }
+
+    /// Whether it holds as much as a log may. Keyframes hold pages, and may be the larger part.
+    const fn is_full(&self) -> bool {
+        self.events.len().saturating_add(self.keyframes.len()) > MAX_EVENTS
     }
 
     /// Writes the stores since the last event, with the bytes that they left in memory.
@@ -206,7 +214,12 @@ impl LogWriter {
         self.stores(memory);
         self.events.push(event::END);
         number(&mut self.events, ended.executed);
-        number(&mut self.events, u64::from(ended.complete));
+        let why = match ended {
+            Ended { interrupted: true, .. } => event::INTERRUPTED,
+            Ended { complete: true, .. } => event::COMPLETE,
+            Ended { complete: false, .. } => event::STOPPED,
+        };
+        number(&mut self.events, why);
     }
 }
 
@@ -246,6 +259,10 @@ impl Run for Logged<'_> {
     fn drive(&mut self, observer: &mut dyn Observer) -> Result<Ended, Error> {
         let mut scribe = Scribe { writer: self.writer, observer };
         let ended = self.run.drive(&mut scribe)?;
+        if self.writer.is_full() {
+            let reason = format!("its log needs more than {MAX_EVENTS:#x} bytes: give the scenario a smaller budget");
+            return Err(Error::Log { run: self.writer.run.clone(), at: self.writer.events.len(), reason });
+        }
         self.writer.end(&ended, self.run.memory());
         Ok(ended)
     }
@@ -264,6 +281,9 @@ struct Scribe<'a> {
 impl Observer for Scribe<'_> {
     fn point(&mut self, at: &Point<'_>) -> Action {
         self.writer.point(at);
+        if self.writer.is_full() {
+            return Action::Stop;
+        }
         let action = self.observer.point(at);
         self.writer.action(action);
         action

@@ -3,8 +3,9 @@
 //!
 //! # The format
 //!
-//! A file is [`MAGIC`], then for each run its length (8 bytes, little endian) and its bytes. Integers in a run are LEB128, signed
-//! ones zigzag; a string or byte array is its length and its bytes. A run is
+//! A file is [`MAGIC`], then for each run its length (8 bytes, little endian) and its bytes. A file that is not whole begins with
+//! [`PARTIAL_MAGIC`] and the number of runs that it should hold (8 bytes, little endian) instead. Integers in a run are LEB128,
+//! signed ones zigzag; a string or byte array is its length and its bytes. A run is
 //!
 //! 1. the head: scenario (`<cpu>/<name>`), its TOML, variant, kind of interruption, the guest's file name and bytes;
 //! 2. the lasting words after an undisturbed run (count, then 8 bytes each); none for a probe;
@@ -17,12 +18,20 @@ mod decode;
 mod encode;
 mod replay;
 
-pub use decode::Log;
+pub use decode::{Log, LogFile};
 pub use encode::{LogWriter, Logged};
 pub use replay::Replay;
 
 /// The first bytes of a file of logs; the digit is the version of the format.
 pub const MAGIC: &[u8; 8] = b"uwh-log1";
+
+/// The first bytes of a file that does not hold all the runs that it should, or holds one that was interrupted. It is another
+/// word, so that no reader takes such a file for a whole one.
+pub const PARTIAL_MAGIC: &[u8; 8] = b"uwh-part";
+
+/// The most bytes of events and keyframes in the log of one run: as much as some ten million instructions need. They are kept in
+/// memory until the log is written.
+pub const MAX_EVENTS: usize = 1 << 30;
 
 /// The number of points between two keyframes.
 pub const KEYFRAME_POINTS: u64 = 512;
@@ -42,6 +51,16 @@ pub struct Head {
     pub guest: String,
     /// The guest's file.
     pub file: Vec<u8>,
+}
+
+impl Head {
+    /// Scenario, variant and kind, for messages.
+    #[must_use]
+    pub fn run(&self) -> String {
+        let Self { scenario, variant, interrupt, .. } = self;
+        let variant = if variant.is_empty() { String::new() } else { format!(" [{variant}]") };
+        format!("{scenario}{variant} {interrupt}")
+    }
 }
 
 /// The events of a run: each is a byte, followed by its fields.
@@ -65,6 +84,13 @@ pub(super) mod event {
     pub(in crate::trace::log) const ACTION_DELIVER: u8 = 6;
     /// The observer stopped the run at the point before.
     pub(in crate::trace::log) const ACTION_STOP: u8 = 7;
-    /// The run is over: how many instructions were started, and whether the guest reached its end.
+    /// The run is over: how many instructions were started, and why it ended.
     pub(in crate::trace::log) const END: u8 = 8;
+
+    /// Why a run ended: the observer stopped it.
+    pub(in crate::trace::log) const STOPPED: u64 = 0;
+    /// The guest reached its end.
+    pub(in crate::trace::log) const COMPLETE: u64 = 1;
+    /// The user stopped it.
+    pub(in crate::trace::log) const INTERRUPTED: u64 = 2;
 }

@@ -206,8 +206,12 @@ impl<'l> Replay<'l> {
                 Next::Action(Action::Deliver { exception, write })
             }
             event::END => {
-                let (executed, complete) = (self.events.number()?, self.events.number()? != 0);
-                Next::End(Ended { executed, complete, ran_for: std::time::Duration::ZERO })
+                let (executed, why) = (self.events.number()?, self.events.number()?);
+                let (complete, interrupted) = (why == event::COMPLETE, why == event::INTERRUPTED);
+                if !complete && !interrupted && why != event::STOPPED {
+                    return Err(format!("{why} is no reason for its end"));
+                }
+                Next::End(Ended { executed, complete, interrupted, ran_for: std::time::Duration::ZERO })
             }
             _ => return Err(format!("{kind} is not an event")),
         })
@@ -282,7 +286,8 @@ impl Run for Replay<'_> {
                     self.points += 1;
                     self.expect(action)?;
                     if action == Action::Stop {
-                        return Ok(Ended { executed: self.points, complete: false, ran_for: start.elapsed() });
+                        let (executed, ran_for) = (self.points, start.elapsed());
+                        return Ok(Ended { executed, complete: false, interrupted: false, ran_for });
                     }
                 }
                 Next::Fault => {
@@ -302,9 +307,5 @@ impl Run for Replay<'_> {
 }
 
 fn failed(log: &Log, at: usize, reason: &str) -> Error {
-    Error::Log {
-        run: format!("{} {} {}", log.head.scenario, log.head.variant, log.head.interrupt),
-        at,
-        reason: reason.to_owned(),
-    }
+    Error::Log { run: log.head.run(), at, reason: reason.to_owned() }
 }

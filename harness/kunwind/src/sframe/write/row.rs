@@ -117,7 +117,9 @@ fn fixed_ra(abi: SFrameAbi) -> Option<Rule> {
 fn default_words(abi: SFrameAbi, row: &UnwindRow) -> Result<Words, RowError> {
     let (register, offset) = match row.cfa {
         CfaRule::RegOffset(register, offset) => (register, offset),
-        CfaRule::RegOffsetDeref(..) | CfaRule::RegDerefOffset(..) => return Err(RowError::CfaDeref),
+        CfaRule::RegOffsetDeref(..) | CfaRule::RegDerefOffset(..) | CfaRule::Expression(_) => {
+            return Err(RowError::CfaDeref);
+        }
     };
     if register != abi.sp() && register != abi.fp() {
         return Err(RowError::CfaRegister(register));
@@ -126,7 +128,12 @@ fn default_words(abi: SFrameAbi, row: &UnwindRow) -> Result<Words, RowError> {
     let fp = match row.fp {
         Rule::Retain => None,
         Rule::CfaOffsetDeref(offset) => Some(Word::Offset(offset)),
-        Rule::CfaOffset(_) | Rule::RegOffset(..) | Rule::RegOffsetDeref(..) => return Err(RowError::FramePointer),
+        Rule::CfaOffset(_)
+        | Rule::RegOffset(..)
+        | Rule::RegOffsetDeref(..)
+        | Rule::Expression(_)
+        | Rule::ValExpression(_)
+        | Rule::Undefined => return Err(RowError::FramePointer),
     };
     match (row.ra, fixed_ra(abi)) {
         (ra, Some(fixed)) if ra == fixed => {}
@@ -159,7 +166,9 @@ fn rule_words(abi: SFrameAbi, rule: Rule) -> Result<Option<[Word; 2]>, RowError>
     Ok(match rule {
         Rule::Retain => None,
         // The control word of the CFA's own value would be 0, which says that there is no rule.
-        Rule::CfaOffset(_) => return Err(RowError::ValueOfCfa),
+        Rule::CfaOffset(_) | Rule::Expression(_) | Rule::ValExpression(_) | Rule::Undefined => {
+            return Err(RowError::ValueOfCfa);
+        }
         Rule::CfaOffsetDeref(offset) => Some([Word::Control(CONTROL_DEREF), Word::Offset(offset)]),
         Rule::RegOffset(register, offset) => Some([control(abi, register, false)?, Word::Offset(offset)]),
         Rule::RegOffsetDeref(register, offset) => Some([control(abi, register, true)?, Word::Offset(offset)]),
@@ -172,7 +181,7 @@ fn flexible_words(abi: SFrameAbi, row: &UnwindRow) -> Result<Words, RowError> {
         // The specification does not say whether the bias is added before or after the word is read.
         CfaRule::RegOffsetDeref(..) if abi == SFrameAbi::S390x => return Err(RowError::CfaDeref),
         CfaRule::RegOffsetDeref(register, offset) => (register, offset, true),
-        CfaRule::RegDerefOffset(..) => return Err(RowError::CfaDeref),
+        CfaRule::RegDerefOffset(..) | CfaRule::Expression(_) => return Err(RowError::CfaDeref),
     };
     let mut words = alloc::vec![control(abi, register, is_deref)?, cfa_word(abi, offset)?];
     let fixed = fixed_ra(abi);

@@ -1,0 +1,153 @@
+//! What a scenario must say of rows that are wrong, not judged or missing, and what it says in vain.
+
+use super::name_of;
+use super::site::HOOKED;
+use crate::recording::Recording;
+use crate::recording::rows::{FunctionRows, GuestRows, TableResult, Unjudged};
+use crate::scenario::{Scenario, UnjudgedRows};
+
+/// Everything that a scenario neither lists with a reason nor may list. `all` are the scenarios whose lists count; only those of
+/// `scenarios` can be stale.
+pub(super) fn check(report: &Recording, scenarios: &[Scenario], all: &[Scenario]) -> Vec<String> {
+    let mut broken = Vec::new();
+    for guest in &report.rows {
+        let own: Vec<&Scenario> = all.iter().filter(|scenario| has(scenario, guest)).collect();
+        for function in &guest.functions {
+            broken.extend(wrong(guest, function, &own));
+            broken.extend(unjudged(guest, function, &own));
+            broken.extend(missing(guest, function, &own));
+        }
+        broken.extend(strays(guest, &own));
+    }
+    broken.extend(scenarios.iter().flat_map(|scenario| stale(report, scenario)));
+    broken
+}
+
+/// Whether a scenario has this guest.
+fn has(scenario: &Scenario, guest: &GuestRows) -> bool {
+    scenario.variants().iter().any(|variant| name_of(scenario, variant) == guest.name)
+}
+
+/// Wrong rows for which no scenario of the guest gives a reason: every table that is wrong, at its first wrong instruction.
+fn wrong(guest: &GuestRows, function: &FunctionRows, own: &[&Scenario]) -> Option<String> {
+    let is_listed =
+        own.iter().flat_map(|scenario| &scenario.text.wrong_rows).any(|list| list.functions.contains(&function.name));
+    let tables = function.tables.iter().filter_map(|table| Some((&*table.format, table.first_wrong()?)));
+    let mut places: Vec<(u64, Vec<&str>)> = Vec::new();
+    for (format, offset) in tables {
+        match places.iter_mut().find(|(other, _)| *other == offset) {
+            Some((_, formats)) => formats.push(format),
+            None => places.push((offset, vec![format])),
+        }
+    }
+    let name = &function.name;
+    let of_place = |(offset, formats): &(u64, Vec<&str>)| {
+        let verb = if formats.len() == 1 { "is" } else { "are" };
+        format!("{} {verb} wrong at {name}+{offset:#x}", formats.join(" and "))
+    };
+    let places: Vec<String> = places.iter().map(of_place).collect();
+    (!is_listed && !places.is_empty()).then(|| {
+        let (guest, scenario) = (&guest.name, &guest.scenario);
+        format!("{guest}: {}; fix it, or give the reason in [[wrong-rows]] of {scenario}", places.join(", "))
+    })
+}
+
+fn lists(list: &UnjudgedRows, table: &str, function: &str) -> bool {
+    list.functions.iter().any(|name| name == function) && list.table.as_ref().is_none_or(|name| name == table)
+}
+
+/// Rows that were not judged, for which no scenario of the guest gives a reason.
+fn unjudged(guest: &GuestRows, function: &FunctionRows, own: &[&Scenario]) -> Vec<String> {
+    let is_listed = |table: &TableResult| {
+        let lists_all = own.iter().flat_map(|scenario| &scenario.text.unjudged);
+        lists_all.into_iter().any(|list| lists(list, &table.format, &function.name))
+    };
+    let has_hook = own.iter().any(|scenario| {
+        scenario.text.return_hook.is_some() || scenario.text.variant.iter().any(|variant| variant.return_hook.is_some())
+    });
+    let is_open = |unjudged: &&Unjudged| !(has_hook && unjudged.reason == HOOKED);
+    let open = function.tables.iter().filter(|table| !is_listed(table));
+    let first = open.filter_map(|table| Some((table, table.unjudged.iter().find(is_open)?)));
+    first
+        .map(|(table, unjudged)| {
+            let (name, scenario) = (&guest.name, &guest.scenario);
+            format!(
+                "{name}: {} is not judged at {}+{:#x}: {}; mend it, or give the reason in [[unjudged]] of {scenario}",
+                table.format, function.name, unjudged.first, unjudged.reason
+            )
+        })
+        .collect()
+}
+
+/// Tables that a scenario demands, without a row for a function that ran.
+fn missing(guest: &GuestRows, function: &FunctionRows, own: &[&Scenario]) -> Vec<String> {
+    let demanded =
+        own.iter().flat_map(|scenario| scenario.text.must_have_rows.iter().map(move |name| (scenario, name)));
+    let lacks = |format: &str| {
+        let table = function.tables.iter().find(|table| table.format == format);
+        function.ran > 0 && table.is_none_or(TableResult::has_no_data)
+    };
+    let mut messages: Vec<String> = demanded
+        .filter(|(_, format)| lacks(format))
+        .map(|(scenario, format)| {
+            let (guest, name, scenario) = (&guest.name, &function.name, &scenario.name);
+            format!(
+                "{guest}: {format} has no data for {name}, which ran, and must-have-rows of {scenario} demands them"
+            )
+        })
+        .collect();
+    messages.dedup();
+    messages
+}
+
+/// Data that could not be read and code without a symbol, unless a scenario lists them (`[[unjudged]]` without functions).
+fn strays(guest: &GuestRows, own: &[&Scenario]) -> Vec<String> {
+    let is_listed = |format: Option<&str>| {
+        let mut lists = own.iter().flat_map(|scenario| &scenario.text.unjudged);
+        lists.any(|list| list.functions.is_empty() && list.table.as_deref().is_none_or(|table| Some(table) == format))
+    };
+    let (name, scenario) = (&guest.name, &guest.scenario);
+    let advice = format!("mend it, or give the reason in [[unjudged]] of {scenario}");
+    let unread = guest.unread.iter().filter(|unread| !is_listed(Some(&unread.format)));
+    let mut broken: Vec<String> =
+        unread.map(|unread| format!("{name}: {} is not judged: {}; {advice}", unread.format, unread.reason)).collect();
+    if guest.outside_functions > 0 && !is_listed(None) {
+        let count = guest.outside_functions;
+        broken.push(format!(
+            "{name}: {count} instructions that ran lie in no function, so they are not judged; {advice}"
+        ));
+    }
+    broken
+}
+
+/// Functions that a scenario lists though their rows are right, or were judged, in each of its guests.
+fn stale(report: &Recording, scenario: &Scenario) -> Vec<String> {
+    let guests = || report.rows.iter().filter(|guest| has(scenario, guest));
+    if guests().any(|guest| guest.void.is_some()) {
+        return Vec::new();
+    }
+    let path = scenario.path.display();
+    let functions = |name: &str| {
+        let name = name.to_owned();
+        guests().flat_map(|guest| &guest.functions).filter(move |function| function.name == name)
+    };
+    let mut broken = Vec::new();
+    for name in scenario.text.wrong_rows.iter().flat_map(|list| &list.functions) {
+        if !functions(name).any(|function| function.tables.iter().any(TableResult::is_wrong)) {
+            broken.push(format!("{path}: [[wrong-rows]] lists {name}, whose rows are not wrong: remove it"));
+        }
+    }
+    for list in &scenario.text.unjudged {
+        for name in &list.functions {
+            let is_so = |table: &TableResult| lists(list, &table.format, name) && !table.unjudged.is_empty();
+            if !functions(name).any(|function| function.tables.iter().any(is_so)) {
+                broken.push(format!("{path}: [[unjudged]] lists {name}, whose rows were judged: remove it"));
+            }
+        }
+        let is_stray = |guest: &GuestRows| !guest.unread.is_empty() || guest.outside_functions > 0;
+        if list.functions.is_empty() && !guests().any(is_stray) {
+            broken.push(format!("{path}: [[unjudged]] without functions lists nothing: remove it"));
+        }
+    }
+    broken
+}

@@ -1,0 +1,251 @@
+//! The museum (docs/museum.md): public defects as pairs of builds. Each piece bites in its defective build and only there, and
+//! the page lists exactly the pieces that there are, with the places at which they bite.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use unwind_harness::recording::{Section, rows::GuestRows};
+use unwind_harness::rows;
+use unwind_harness::scenario::{Level, Range, Scenario, load_all};
+use unwind_harness::suite::{Options, run_all};
+
+const DEFECTIVE: &str = "defective";
+const FIXED: &str = "fixed";
+/// The column that stands for wrong rows.
+const CHECK: &str = "check";
+
+/// What both builds have for a reason that is not the defect: scenario, column, reason.
+const SHARED: [(&str, &str, &str); 2] = [
+    (
+        "arm64/museum_cfa_register_reloaded",
+        "dwarf",
+        "the walk hands on no callee-saved register but x29, and both builds need x20 and x22 below `native`",
+    ),
+    (
+        "x86_64/museum_rbp_scratch",
+        "x86-unwind-frame:best-effort",
+        "a walk along rbp leaves out the caller before a record is linked and after it is unlinked, whoever pushes rbp and why",
+    ),
+];
+
+/// A deviation from what the scenario demands, before any `[[known]]`; or a wrong row.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Bite {
+    /// The subject, or [`CHECK`].
+    column: String,
+    function: String,
+    offset: u64,
+    /// The kind of interruption, the start and the verdict; or the table and the part of its row.
+    what: String,
+}
+
+/// What the two builds of a piece did.
+struct Piece {
+    scenario: Scenario,
+    defective: BTreeSet<Bite>,
+    fixed: BTreeSet<Bite>,
+}
+
+impl Piece {
+    fn run(scenario: Scenario) -> Self {
+        let scenarios = [scenario];
+        let options = Options { threads: Some(1), ..Options::default() };
+        let (walks, _) = run_all(root(), &scenarios, &options).expect("it runs");
+        let checked = rows::run_all(root(), &scenarios, &scenarios).expect("it runs");
+        let [scenario] = scenarios;
+        let bites = |variant: &str| {
+            let is_meant = |section: &&Section| section.variant.as_deref() == Some(variant);
+            let sections: Vec<&Section> = walks.sections.iter().filter(is_meant).collect();
+            assert!(!sections.is_empty(), "{} has no variant {variant}", scenario.name);
+            let mut bites: BTreeSet<Bite> =
+                sections.iter().flat_map(|section| deviations(&scenario, section)).collect();
+            let variants = scenario.variants();
+            let build = variants.iter().find(|found| found.name == variant).expect("it has just run");
+            let guest = format!("{}/{}", scenario.cpu.name, build.guest.as_ref().unwrap_or(&scenario.text.guest));
+            let rows = checked.rows.iter().filter(|rows| rows.name == guest);
+            bites.extend(rows.flat_map(wrong_rows));
+            bites
+        };
+        Self { defective: bites(DEFECTIVE), fixed: bites(FIXED), scenario }
+    }
+
+    /// Where the defective build bites and the fixed one does not.
+    fn difference(&self) -> impl Iterator<Item = &Bite> {
+        self.defective.difference(&self.fixed)
+    }
+
+    /// Why the piece proves nothing.
+    fn problems(&self) -> Vec<String> {
+        let name = &self.scenario.name;
+        let mut problems = Vec::new();
+        if self.difference().next().is_none() {
+            problems.push(format!("{name}: the defective build has nothing that the fixed one has not"));
+        }
+        let shared = SHARED.iter().filter(|(scenario, _, _)| scenario == name).map(|(_, column, _)| *column);
+        let shared: Vec<&str> = shared.collect();
+        for bite in &self.fixed {
+            if !shared.contains(&&*bite.column) {
+                problems.push(format!("{name}: the fixed build has {bite:?}"));
+            } else if !self.defective.contains(bite) {
+                problems.push(format!("{name}: only the fixed build has {bite:?}"));
+            }
+        }
+        for column in shared.into_iter().filter(|column| self.fixed.iter().all(|bite| bite.column != *column)) {
+            problems.push(format!(
+                "{name}: {column} is exact in the fixed build; remove it from SHARED, and its [[known]]"
+            ));
+        }
+        problems
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn pieces() -> Vec<Scenario> {
+    let mut all = load_all(root()).expect("the scenarios load");
+    all.retain(|scenario| scenario.name.contains("/museum_"));
+    assert!(!all.is_empty());
+    all
+}
+
+fn deviations(scenario: &Scenario, section: &Section) -> Vec<Bite> {
+    assert_eq!(section.void, None, "{}", section.title());
+    assert!(section.points > 0, "{}", section.title());
+    let must = &scenario.text.must;
+    let mut bites = Vec::new();
+    for finding in &section.findings {
+        let level = must.get(&finding.label()).or_else(|| must.get(&finding.subject)).copied().unwrap_or(Level::Sound);
+        if level.allows(finding.verdict) {
+            continue;
+        }
+        let (kind, start) = (section.interrupt.name(), finding.start.name());
+        bites.extend(section.offsets(finding).map(|offset| Bite {
+            column: finding.subject.clone(),
+            function: finding.range.function.clone(),
+            offset,
+            what: format!("{} by {kind} from {start}", finding.verdict),
+        }));
+    }
+    bites
+}
+
+fn wrong_rows(guest: &GuestRows) -> Vec<Bite> {
+    let mut bites = Vec::new();
+    for function in &guest.functions {
+        for table in &function.tables {
+            bites.extend(table.wrong.iter().map(|wrong| Bite {
+                column: CHECK.to_owned(),
+                function: function.name.clone(),
+                offset: wrong.offset,
+                what: format!("{} of {}", wrong.part.name(), table.format),
+            }));
+        }
+    }
+    bites
+}
+
+#[test]
+fn each_piece_bites_in_its_defective_build_and_only_there() {
+    let problems: Vec<String> = pieces().into_iter().flat_map(|scenario| Piece::run(scenario).problems()).collect();
+    assert!(problems.is_empty(), "\n{}", problems.join("\n"));
+}
+
+#[test]
+fn a_piece_that_has_stopped_biting_is_noticed_and_so_is_a_fix_that_is_none() {
+    for (from, to, complaint) in [(FIXED, DEFECTIVE, "the fixed build has"), (DEFECTIVE, FIXED, "has nothing that")] {
+        for name in ["arm64/museum_split_sp_add", "x86_64/museum_probestack_no_rows"] {
+            let mut scenario = pieces().into_iter().find(|scenario| scenario.name == name).expect("the piece is there");
+            let variants = scenario.variants();
+            let build = variants.iter().find(|variant| variant.name == to).expect("it has both");
+            let guest = build.guest.clone().unwrap_or_else(|| scenario.text.guest.clone());
+            let changed = scenario.text.variant.iter_mut().find(|variant| variant.name == from).expect("it has both");
+            changed.guest = Some(guest);
+            let problems = Piece::run(scenario).problems();
+            assert!(problems.iter().any(|problem| problem.contains(complaint)), "{name}: {problems:?}");
+        }
+    }
+}
+
+#[test]
+fn the_builds_of_a_piece_are_named_alike_and_only_the_defective_one_is_excused() {
+    for scenario in pieces() {
+        let (_, name) = scenario.name.split_once('/').expect("<cpu>/<name>");
+        let builds: Vec<(String, String)> = scenario
+            .variants()
+            .into_iter()
+            .map(|variant| (variant.name, variant.guest.unwrap_or_else(|| scenario.text.guest.clone())))
+            .collect();
+        let expected = [DEFECTIVE, FIXED].map(|build| (build.to_owned(), format!("{name}-{build}")));
+        assert_eq!(builds, expected, "{}", scenario.name);
+        for known in &scenario.text.known {
+            assert_ne!(known.variant.as_deref(), Some(FIXED), "{}: {known:?}", scenario.name);
+        }
+    }
+    for (name, column, reason) in SHARED {
+        assert!(pieces().iter().any(|scenario| scenario.name == name), "SHARED names {name} for {column}: {reason}");
+    }
+}
+
+/// A line of the page's table.
+struct Line {
+    piece: String,
+    report: String,
+    places: String,
+}
+
+fn lines() -> Vec<Line> {
+    let page = std::fs::read_to_string(root().join("docs/museum.md")).expect("the page is there");
+    let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+    let rows = page.lines().filter(|line| line.starts_with("| `")).map(cells);
+    rows.map(|cells| {
+        let [_, piece, report, _, places, _] = &cells[..] else { panic!("a line of other cells: {cells:?}") };
+        Line { piece: piece.trim_matches('`').to_owned(), report: report.clone(), places: places.clone() }
+    })
+    .collect()
+}
+
+/// The texts of a Markdown cell between two delimiters.
+fn between<'a>(text: &'a str, open: char, close: char) -> Vec<&'a str> {
+    text.split(open).skip(1).filter_map(|rest| rest.split_once(close).map(|(inside, _)| inside)).collect()
+}
+
+#[test]
+fn the_page_lists_exactly_the_pieces_and_the_reports_that_they_name() {
+    let scenarios = pieces();
+    let listed: Vec<String> = lines().into_iter().map(|line| line.piece).collect();
+    let there: Vec<&str> = scenarios.iter().map(|scenario| &*scenario.name).collect();
+    assert_eq!(listed, there, "docs/museum.md lists other pieces, or in another order");
+    for (line, scenario) in lines().iter().zip(&scenarios) {
+        let comment: String = scenario.source.lines().take_while(|line| line.starts_with('#')).collect();
+        for report in between(&line.report, '[', ']') {
+            assert!(comment.contains(report), "{}: its comment does not name {report}", line.piece);
+        }
+        assert!(line.report.contains("](https://"), "{}: no link to a report", line.piece);
+    }
+}
+
+#[test]
+fn the_page_says_where_each_piece_shows() {
+    for (line, scenario) in lines().iter().zip(pieces()) {
+        let piece = Piece::run(scenario);
+        let code: Vec<&str> = line.places.split('`').skip(1).step_by(2).collect();
+        let (places, columns): (Vec<&str>, Vec<&str>) = code.iter().partition(|text| text.contains("+0x"));
+        let found: BTreeSet<&str> = piece.difference().map(|bite| &*bite.column).collect();
+        assert_eq!(columns.into_iter().collect::<BTreeSet<_>>(), found, "{}: its columns", line.piece);
+        let places: Vec<Range> =
+            places.into_iter().map(|place| Range::try_from(place.to_owned()).expect("a place")).collect();
+        for place in &places {
+            for end in [place.first, place.last] {
+                let is_bitten = piece.difference().any(|bite| bite.function == place.function && bite.offset == end);
+                assert!(is_bitten, "{}: nothing shows at {}+{end:#x}", line.piece, place.function);
+            }
+        }
+        for bite in piece.difference() {
+            let is_covered =
+                |place: &Range| place.function == bite.function && (place.first..=place.last).contains(&bite.offset);
+            assert!(places.iter().any(is_covered), "{}: the page does not say {bite:?}", line.piece);
+        }
+    }
+}
