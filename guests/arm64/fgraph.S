@@ -31,12 +31,14 @@ FUNC parent
 							// CFA=sp RA=x30
 	ENTER	32
 	str	x19, [sp, #16]
+	.cfi_offset x19, -16
 	mov	x19, #5
 	mov	x0, x19
 	bl	traced
 	add	x0, x0, x19
 	bl	traced_leaf
 	ldr	x19, [sp, #16]
+	.cfi_restore x19
 	LEAVE	32
 END parent
 

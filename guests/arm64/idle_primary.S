@@ -10,11 +10,13 @@ FUNC guest_main
 	mov	x29, sp					// CFA=x29+32
 	.cfi_def_cfa x29, 32
 	str	x19, [sp, #16]
+	.cfi_offset x19, -16
 	mov	x19, #3
 1:	bl	do_idle
 	subs	x19, x19, #1
 	b.ne	1b
 	ldr	x19, [sp, #16]
+	.cfi_restore x19
 	ldp	x29, x30, [sp], #32			// CFA=sp RA=x30
 	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret

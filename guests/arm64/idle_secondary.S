@@ -34,6 +34,7 @@ FUNC secondary_start_kernel
 	mov	x29, sp					// CFA=x29+32
 	.cfi_def_cfa x29, 32
 	str	x19, [sp, #16]
+	.cfi_offset x19, -16
 	msr	daifclr, #15
 	mov	x19, #3
 1:	bl	do_idle

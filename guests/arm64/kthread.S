@@ -25,6 +25,7 @@ FUNC thread
 	mov	x29, sp					// CFA=x29+32
 	.cfi_def_cfa x29, 32
 	str	x19, [sp, #16]
+	.cfi_offset x19, -16
 	mov	x19, #2
 1:	bl	body
 	bl	schedule

@@ -22,10 +22,12 @@ FUNC caller
 	mov	x29, sp				// CFA=x29+32
 	.cfi_def_cfa x29, 32
 	str	x19, [sp, #16]
+	.cfi_offset x19, -16
 	mov	x19, #7
 	bl	late
 	mov	x0, x19
 	ldr	x19, [sp, #16]
+	.cfi_restore x19
 	ldp	x29, x30, [sp], #32		// CFA=sp RA=x30
 	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret
@@ -38,6 +40,7 @@ FUNC late
 	.cfi_def_cfa_offset 48
 	add	x0, x0, #1
 	stp	x19, x20, [sp]
+	.cfi_offset x19, -48; .cfi_offset x20, -40
 	stp	x29, x30, [sp, #32]		// RA=[cfa-8]; x29 still holds the caller's value
 	.cfi_offset x29, -16; .cfi_offset x30, -8
 	mov	x19, x0
@@ -48,6 +51,7 @@ FUNC late
 	ldp	x29, x30, [sp, #32]		// CFA=sp+48 RA=x30: unlinked
 	.cfi_def_cfa sp, 48; .cfi_restore x29; .cfi_restore x30
 	ldp	x19, x20, [sp]
+	.cfi_restore x19; .cfi_restore x20
 	add	x0, x0, #1
 	add	sp, sp, #48			// CFA=sp
 	.cfi_def_cfa_offset 0

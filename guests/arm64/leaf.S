@@ -23,12 +23,14 @@ FUNC caller
 	mov	x29, sp				// CFA=x29+32
 	.cfi_def_cfa x29, 32
 	str	x19, [sp, #16]
+	.cfi_offset x19, -16
 	bl	leaf				// the first place
 	mov	x19, x0
 	add	x0, x0, #3
 	bl	leaf				// the second place
 	add	x0, x0, x19
 	ldr	x19, [sp, #16]
+	.cfi_restore x19
 	ldp	x29, x30, [sp], #32		// CFA=sp RA=x30
 	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret

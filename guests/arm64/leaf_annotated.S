@@ -25,6 +25,7 @@ FUNC guest_main
 	mov	x29, sp					// CFA=x29+32
 	.cfi_def_cfa x29, 32
 	str	x19, [sp, #16]
+	.cfi_offset x19, -16
 	ldr	x0, =text_a
 	bl	strlen_leaf
 	mov	x19, x0
@@ -45,6 +46,7 @@ FUNC guest_main
 	bl	checksum_leaf
 	add	x0, x0, x19
 	ldr	x19, [sp, #16]
+	.cfi_restore x19
 	ldp	x29, x30, [sp], #32			// CFA=sp RA=x30
 	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret

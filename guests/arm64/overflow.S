@@ -26,6 +26,7 @@ FUNC recurse
 	mov	x29, sp					// CFA=x29+256
 	.cfi_def_cfa x29, 256
 	str	x19, [sp, #16]
+	.cfi_offset x19, -240
 	mov	x19, x0
 	adr	x9, __stack_task_low
 	ldr	x9, [x9]
@@ -36,6 +37,7 @@ FUNC recurse
 	bl	recurse
 1:	add	x0, x0, x19
 	ldr	x19, [sp, #16]
+	.cfi_restore x19
 	ldp	x29, x30, [sp], #256			// CFA=sp RA=x30
 	.cfi_def_cfa sp, 0; .cfi_restore x29; .cfi_restore x30
 	ret

@@ -57,8 +57,11 @@ FUNC wait_with_values
 	sd	s0, 32(sp)
 	.cfi_offset s0, -16
 	sd	s1, 24(sp)
+	.cfi_offset s1, -24
 	sd	s2, 16(sp)
+	.cfi_offset s2, -32
 	sd	s3, 8(sp)
+	.cfi_offset s3, -40
 	addi	s0, sp, 48			// CFA=s0
 	.cfi_def_cfa s0, 0
 	mv	s1, a0
@@ -69,8 +72,11 @@ FUNC wait_with_values
 	add	a0, s1, s2
 	add	a0, a0, s3
 	ld	s3, 8(sp)
+	.cfi_restore s3
 	ld	s2, 16(sp)
+	.cfi_restore s2
 	ld	s1, 24(sp)
+	.cfi_restore s1
 	ld	ra, 40(sp)			// RA=ra
 	.cfi_restore ra
 	ld	s0, 32(sp)			// CFA=sp+48

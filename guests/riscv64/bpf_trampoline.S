@@ -62,11 +62,13 @@ FUNC graph_then_bpf
 						// CFA=sp RA=ra
 	ENTER	32
 	sd	s1, 8(sp)
+	.cfi_offset s1, -24
 	mv	s1, a3
 	call	ftrace_graph_func
 	lla	t0, bpf_trampoline_exit
 	sd	t0, FREGS_DIRECT(s1)
 	ld	s1, 8(sp)
+	.cfi_restore s1
 	LEAVE	32
 END graph_then_bpf
 

@@ -34,6 +34,7 @@ FUNC caller
 	sd	s0, 16(sp)
 	.cfi_offset s0, -16
 	sd	s1, 8(sp)
+	.cfi_offset s1, -24
 	addi	s0, sp, 32			// CFA=s0
 	.cfi_def_cfa s0, 0
 	li	s1, 7
@@ -43,6 +44,7 @@ FUNC caller
 	mv	s1, t1				// s1 is right again
 	add	a0, a0, s1
 	ld	s1, 8(sp)
+	.cfi_restore s1
 	ld	ra, 24(sp)			// RA=ra
 	.cfi_restore ra
 	ld	s0, 16(sp)			// CFA=sp+32

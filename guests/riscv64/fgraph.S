@@ -22,6 +22,7 @@ FUNC parent
 						// CFA=sp RA=ra
 	ENTER	32
 	sd	s1, 8(sp)
+	.cfi_offset s1, -24
 	li	a0, 5
 	li	a6, 6				// the seventh and eighth arguments, which are not used
 	li	a7, 7
@@ -30,6 +31,7 @@ FUNC parent
 	call	traced_leaf
 	add	a0, a0, s1
 	ld	s1, 8(sp)
+	.cfi_restore s1
 	LEAVE	32
 END parent
 
@@ -37,10 +39,12 @@ TRACED traced
 						// CFA=sp RA=ra
 	ENTER	32
 	sd	s1, 8(sp)
+	.cfi_offset s1, -24
 	mv	s1, a0
 	call	leaf
 	add	a0, a0, s1
 	ld	s1, 8(sp)
+	.cfi_restore s1
 	LEAVE	32
 END traced
 

@@ -38,6 +38,7 @@ FUNC parent
 						// CFA=sp RA=ra
 	ENTER	32
 	sd	s1, 8(sp)
+	.cfi_offset s1, -24
 	li	a0, 5
 	li	a6, 6				// the seventh and eighth arguments, which are not used
 	li	a7, 7
@@ -52,6 +53,7 @@ FUNC parent
 	lla	t0, need_resched
 	sd	zero, 0(t0)
 	ld	s1, 8(sp)
+	.cfi_restore s1
 	LEAVE	32
 END parent
 

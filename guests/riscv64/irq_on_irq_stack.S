@@ -38,12 +38,14 @@ FUNC work
 	sd	s0, 16(sp)
 	.cfi_offset s0, -16
 	sd	s1, 8(sp)
+	.cfi_offset s1, -24
 	addi	s0, sp, 32			// CFA=s0
 	.cfi_def_cfa s0, 0
 	mv	s1, a0
 	call	leaf
 	add	a0, a0, s1
 	ld	s1, 8(sp)
+	.cfi_restore s1
 	ld	ra, 24(sp)			// RA=ra
 	.cfi_restore ra
 	ld	s0, 16(sp)			// CFA=sp+32

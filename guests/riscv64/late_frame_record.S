@@ -34,10 +34,12 @@ FUNC caller
 	addi	s0, sp, 32			// CFA=s0
 	.cfi_def_cfa s0, 0
 	sd	s1, 8(sp)
+	.cfi_offset s1, -24
 	li	s1, 7
 	call	late
 	mv	a0, s1
 	ld	s1, 8(sp)
+	.cfi_restore s1
 	ld	ra, 24(sp)			// RA=ra
 	.cfi_restore ra
 	ld	s0, 16(sp)			// CFA=sp+32
@@ -54,7 +56,9 @@ FUNC late
 	.cfi_def_cfa_offset 48
 	addi	a0, a0, 1
 	sd	s1, 0(sp)
+	.cfi_offset s1, -48
 	sd	s2, 8(sp)
+	.cfi_offset s2, -40
 	sd	s0, 32(sp)
 	.cfi_offset s0, -16
 	sd	ra, 40(sp)			// RA=[cfa-8]; s0 still holds the caller's value
@@ -71,7 +75,9 @@ FUNC late
 	.cfi_restore ra
 	add	a0, a0, s2
 	ld	s1, 0(sp)
+	.cfi_restore s1
 	ld	s2, 8(sp)
+	.cfi_restore s2
 	addi	a0, a0, 1
 	addi	sp, sp, 48			// CFA=sp
 	.cfi_def_cfa_offset 0

@@ -33,6 +33,7 @@ FUNC caller
 	sd	s0, 16(sp)
 	.cfi_offset s0, -16
 	sd	s1, 8(sp)
+	.cfi_offset s1, -24
 	addi	s0, sp, 32			// CFA=s0
 	.cfi_def_cfa s0, 0
 	call	leaf				// the first place
@@ -41,6 +42,7 @@ FUNC caller
 	call	leaf				// the second place
 	add	a0, a0, s1
 	ld	s1, 8(sp)
+	.cfi_restore s1
 	ld	ra, 24(sp)			// RA=ra
 	.cfi_restore ra
 	ld	s0, 16(sp)			// CFA=sp+32

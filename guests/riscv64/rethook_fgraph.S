@@ -51,11 +51,13 @@ FUNC graph_then_hook
 						// CFA=sp RA=ra
 	ENTER	32
 	sd	s1, 8(sp)
+	.cfi_offset s1, -24
 	mv	s1, a3
 	call	ftrace_graph_func
 	mv	a3, s1
 	call	rethook_hook
 	ld	s1, 8(sp)
+	.cfi_restore s1
 	LEAVE	32
 END graph_then_hook
 
@@ -63,7 +65,9 @@ FUNC hook_then_graph
 						// CFA=sp RA=ra
 	ENTER	32
 	sd	s1, 8(sp)
+	.cfi_offset s1, -24
 	sd	s2, 0(sp)
+	.cfi_offset s2, -32
 	mv	s1, a3
 	mv	s2, a0
 	call	rethook_hook
@@ -71,6 +75,8 @@ FUNC hook_then_graph
 	mv	a3, s1
 	call	ftrace_graph_func
 	ld	s2, 0(sp)
+	.cfi_restore s2
 	ld	s1, 8(sp)
+	.cfi_restore s1
 	LEAVE	32
 END hook_then_graph

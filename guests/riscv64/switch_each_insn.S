@@ -14,16 +14,27 @@ FUNC guest_main
 	sd	s0, 96(sp)
 	.cfi_offset s0, -16
 	sd	s1, 88(sp)
+	.cfi_offset s1, -24
 	sd	s2, 80(sp)
+	.cfi_offset s2, -32
 	sd	s3, 72(sp)
+	.cfi_offset s3, -40
 	sd	s4, 64(sp)
+	.cfi_offset s4, -48
 	sd	s5, 56(sp)
+	.cfi_offset s5, -56
 	sd	s6, 48(sp)
+	.cfi_offset s6, -64
 	sd	s7, 40(sp)
+	.cfi_offset s7, -72
 	sd	s8, 32(sp)
+	.cfi_offset s8, -80
 	sd	s9, 24(sp)
+	.cfi_offset s9, -88
 	sd	s10, 16(sp)
+	.cfi_offset s10, -96
 	sd	s11, 8(sp)
+	.cfi_offset s11, -104
 	addi	s0, sp, 112			// CFA=s0
 	.cfi_def_cfa s0, 0
 	li	s1, 256
@@ -51,16 +62,27 @@ FUNC guest_main
 	xor	a0, a0, s10
 	xor	a0, a0, s11
 	ld	s11, 8(sp)
+	.cfi_restore s11
 	ld	s10, 16(sp)
+	.cfi_restore s10
 	ld	s9, 24(sp)
+	.cfi_restore s9
 	ld	s8, 32(sp)
+	.cfi_restore s8
 	ld	s7, 40(sp)
+	.cfi_restore s7
 	ld	s6, 48(sp)
+	.cfi_restore s6
 	ld	s5, 56(sp)
+	.cfi_restore s5
 	ld	s4, 64(sp)
+	.cfi_restore s4
 	ld	s3, 72(sp)
+	.cfi_restore s3
 	ld	s2, 80(sp)
+	.cfi_restore s2
 	ld	s1, 88(sp)
+	.cfi_restore s1
 	ld	ra, 104(sp)			// RA=ra
 	.cfi_restore ra
 	ld	s0, 96(sp)			// CFA=sp+112

@@ -40,10 +40,15 @@ FUNC keeps_registers
 	movq	%rsp, %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16
 	pushq	%rbx
+	.cfi_offset %rbx, -24
 	pushq	%r12
+	.cfi_offset %r12, -32
 	pushq	%r13
+	.cfi_offset %r13, -40
 	pushq	%r14
+	.cfi_offset %r14, -48
 	pushq	%r15
+	.cfi_offset %r15, -56
 	movl	$1, %ebx
 	leaq	guest_main(%rip), %r12		// looks like a return address
 	movq	%rsp, %r13			// looks like a frame pointer
@@ -54,10 +59,15 @@ FUNC keeps_registers
 	subq	%r13, %r14
 	addq	%r14, %rax
 	popq	%r15
+	.cfi_restore %r15
 	popq	%r14
+	.cfi_restore %r14
 	popq	%r13
+	.cfi_restore %r13
 	popq	%r12
+	.cfi_restore %r12
 	popq	%rbx
+	.cfi_restore %rbx
 	popq	%rbp				// CFA=rsp+8
 	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret

@@ -25,6 +25,7 @@ FUNC do_irq
 	movq	%rsp, %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16
 	pushq	%rbx
+	.cfi_offset %rbx, -24
 	subq	$8, %rsp			// aligns rsp
 	movl	$1, %edi
 	leaq	first_handler(%rip), %rsi
@@ -36,6 +37,7 @@ FUNC do_irq
 	addq	%rbx, %rax
 	addq	$8, %rsp
 	popq	%rbx
+	.cfi_restore %rbx
 	popq	%rbp				// CFA=rsp+8
 	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
@@ -81,10 +83,12 @@ FUNC second_handler
 	movq	%rsp, %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16
 	pushq	%rbx				// aligns rsp too
+	.cfi_offset %rbx, -24
 	movq	%rdi, %rbx
 	call	leaf
 	addq	%rbx, %rax
 	popq	%rbx
+	.cfi_restore %rbx
 	popq	%rbp				// CFA=rsp+8
 	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret

@@ -24,6 +24,7 @@ FUNC caller
 	movq	%rsp, %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16
 	pushq	%rbx
+	.cfi_offset %rbx, -24
 	subq	$8, %rsp			// aligns rsp
 	movl	$7, %ebx
 	call	clobber				// returns with the wrong rbx
@@ -33,6 +34,7 @@ FUNC caller
 	addq	%rbx, %rax
 	addq	$8, %rsp
 	popq	%rbx
+	.cfi_restore %rbx
 	popq	%rbp				// CFA=rsp+8
 	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret

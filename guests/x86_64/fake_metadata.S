@@ -48,10 +48,15 @@ FUNC fake_saved
 	movq	%rsp, %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16
 	pushq	%rbx
+	.cfi_offset %rbx, -24
 	pushq	%r12
+	.cfi_offset %r12, -32
 	pushq	%r13
+	.cfi_offset %r13, -40
 	pushq	%r14
+	.cfi_offset %r14, -48
 	pushq	%r15
+	.cfi_offset %r15, -56
 	xorl	%ebx, %ebx
 	xorl	%r12d, %r12d
 	movl	$1, %r13d
@@ -59,10 +64,15 @@ FUNC fake_saved
 	leaq	1(%rsp), %r15			// like an encoded frame pointer
 	call	saves_them
 	popq	%r15
+	.cfi_restore %r15
 	popq	%r14
+	.cfi_restore %r14
 	popq	%r13
+	.cfi_restore %r13
 	popq	%r12
+	.cfi_restore %r12
 	popq	%rbx
+	.cfi_restore %rbx
 	popq	%rbp				// CFA=rsp+8
 	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
@@ -75,20 +85,30 @@ FUNC saves_them
 	movq	%rsp, %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16
 	pushq	%rbx
+	.cfi_offset %rbx, -24
 	pushq	%r12
+	.cfi_offset %r12, -32
 	pushq	%r13
+	.cfi_offset %r13, -40
 	pushq	%r14
+	.cfi_offset %r14, -48
 	pushq	%r15
+	.cfi_offset %r15, -56
 	movl	$3, %ebx
 	xorl	%r12d, %r12d
 	xorl	%r13d, %r13d
 	call	leaf
 	addq	%rbx, %rax
 	popq	%r15
+	.cfi_restore %r15
 	popq	%r14
+	.cfi_restore %r14
 	popq	%r13
+	.cfi_restore %r13
 	popq	%r12
+	.cfi_restore %r12
 	popq	%rbx
+	.cfi_restore %rbx
 	popq	%rbp				// CFA=rsp+8
 	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret

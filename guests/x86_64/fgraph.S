@@ -48,11 +48,13 @@ FUNC earlier
 	ENTER
 #ifdef BY8
 	pushq	%rbx
+	.cfi_offset %rbx, -24
 #endif
 	movl	$1, %edi
 	call	leaf
 #ifdef BY8
 	popq	%rbx
+	.cfi_restore %rbx
 #endif
 	LEAVE
 END earlier
@@ -61,10 +63,12 @@ TRACED traced
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
 	pushq	%rbx
+	.cfi_offset %rbx, -24
 	movq	%rdi, %rbx
 	call	leaf
 	addq	%rbx, %rax
 	popq	%rbx
+	.cfi_restore %rbx
 	LEAVE
 END traced
 

@@ -19,9 +19,11 @@ FUNC parent
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
 	pushq	%rbx
+	.cfi_offset %rbx, -24
 	movl	$5, %edi
 	call	wrapper
 	popq	%rbx
+	.cfi_restore %rbx
 	LEAVE
 END parent
 

@@ -30,6 +30,7 @@ FUNC parent
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
 	pushq	%rbx
+	.cfi_offset %rbx, -24
 #ifdef BY8
 	pushq	%rbx
 #endif
@@ -40,6 +41,7 @@ FUNC parent
 	popq	%rbx
 #endif
 	popq	%rbx
+	.cfi_restore %rbx
 	LEAVE
 END parent
 

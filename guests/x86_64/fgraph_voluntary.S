@@ -33,6 +33,7 @@ FUNC parent
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
 	pushq	%rbx
+	.cfi_offset %rbx, -24
 	movl	$5, %edi
 	RESCHED_AT_ENTRY
 	call	traced
@@ -42,6 +43,7 @@ FUNC parent
 	call	traced_leaf
 	addq	%rbx, %rax
 	popq	%rbx
+	.cfi_restore %rbx
 	LEAVE
 END parent
 

@@ -24,11 +24,13 @@ FUNC softirq_action
 	movq	%rsp, %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16
 	pushq	%r14
+	.cfi_offset %r14, -24
 	movq	%rdi, %r14
 	call	leaf
 	addq	%r14, %rax
 	movq	%rax, softirq_result(%rip)
 	popq	%r14
+	.cfi_restore %r14
 	popq	%rbp				// CFA=rsp+8
 	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret

@@ -25,6 +25,7 @@ FUNC run_on_irq_stack
 	movq	%rsp, %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16
 	pushq	%rbx
+	.cfi_offset %rbx, -24
 	addq	$COUNT_HARDIRQ, preempt_count(%rip)
 	movq	$1, hardirq_stack_inuse(%rip)
 	movq	%rdi, %rax
@@ -42,6 +43,7 @@ FUNC run_on_irq_stack
 	call	preempt_enable
 	movq	%rbx, %rax
 	popq	%rbx
+	.cfi_restore %rbx
 	popq	%rbp				// CFA=rsp+8
 	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
@@ -54,10 +56,12 @@ FUNC work
 	movq	%rsp, %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16
 	pushq	%r13
+	.cfi_offset %r13, -24
 	movq	%rdi, %r13
 	call	leaf
 	addq	%r13, %rax
 	popq	%r13
+	.cfi_restore %r13
 	popq	%rbp				// CFA=rsp+8
 	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret

@@ -28,6 +28,7 @@ FUNC kthread_main
 	movq	%rsp, %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16
 	pushq	%rbx
+	.cfi_offset %rbx, -24
 	xorl	%ebx, %ebx
 .Lnext_job:
 	movq	%rbx, %rdi
@@ -43,11 +44,13 @@ FUNC kthread_job
 	movq	%rsp, %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16
 	pushq	%r12
+	.cfi_offset %r12, -24
 	movq	%rdi, %r12
 	call	schedule
 	movq	%r12, %rdi
 	call	leaf
 	popq	%r12
+	.cfi_restore %r12
 	popq	%rbp				// CFA=rsp+8
 	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret

@@ -23,12 +23,14 @@ FUNC caller
 	movq	%rsp, %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16
 	pushq	%rbx
+	.cfi_offset %rbx, -24
 	subq	$8, %rsp			// aligns rsp
 	movl	$7, %ebx
 	call	late
 	movq	%rbx, %rax
 	addq	$8, %rsp
 	popq	%rbx
+	.cfi_restore %rbx
 	popq	%rbp				// CFA=rsp+8
 	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
@@ -41,7 +43,9 @@ FUNC late
 	.cfi_def_cfa_offset 48
 	addq	$1, %rdi
 	movq	%rbx, (%rsp)
+	.cfi_offset %rbx, -48
 	movq	%r12, 8(%rsp)
+	.cfi_offset %r12, -40
 	movq	%rdi, %rbx
 	movq	%rbp, 32(%rsp)			// the record is complete; rbp still holds the caller's value
 	.cfi_offset %rbp, -16
@@ -54,7 +58,9 @@ FUNC late
 	.cfi_def_cfa %rsp, 48; .cfi_restore %rbp
 	addq	%r12, %rax
 	movq	(%rsp), %rbx
+	.cfi_restore %rbx
 	movq	8(%rsp), %r12
+	.cfi_restore %r12
 	addq	$40, %rsp			// CFA=rsp+8
 	.cfi_def_cfa_offset 8
 	addq	$1, %rax

@@ -23,6 +23,7 @@ FUNC caller
 	movq	%rsp, %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16
 	pushq	%rbx
+	.cfi_offset %rbx, -24
 	subq	$8, %rsp			// aligns rsp
 	call	leaf				// the first place
 	movq	%rax, %rbx
@@ -31,6 +32,7 @@ FUNC caller
 	addq	%rbx, %rax
 	addq	$8, %rsp
 	popq	%rbx
+	.cfi_restore %rbx
 	popq	%rbp				// CFA=rsp+8
 	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret

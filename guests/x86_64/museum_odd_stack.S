@@ -29,12 +29,14 @@ FUNC move_data
 	movq	%rsp, %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16
 	pushq	%rbx
+	.cfi_offset %rbx, -24
 	subq	$3, %rsp			// odd
 	movb	$7, 2(%rsp)
 	call	save_regs
 	movzbl	2(%rsp), %eax
 	addq	$3, %rsp
 	popq	%rbx
+	.cfi_restore %rbx
 	popq	%rbp				// CFA=rsp+8
 	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret

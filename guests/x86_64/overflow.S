@@ -28,6 +28,7 @@ FUNC recurse
 	movq	%rsp, %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16
 	pushq	%rbx
+	.cfi_offset %rbx, -24
 	movq	%rdi, %rbx
 	decq	%rdi
 	jz	.Lat_the_end
@@ -38,6 +39,7 @@ FUNC recurse
 .Lback:
 	addq	%rbx, %rax
 	popq	%rbx
+	.cfi_restore %rbx
 	popq	%rbp				// CFA=rsp+8
 	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret

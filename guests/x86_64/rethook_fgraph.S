@@ -51,6 +51,7 @@ FUNC both_func
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
 	pushq	%rbx
+	.cfi_offset %rbx, -24
 	movq	%rcx, %rbx
 #ifdef FGRAPH_FIRST
 	call	ftrace_graph_func
@@ -64,5 +65,6 @@ FUNC both_func
 	call	ftrace_graph_func
 #endif
 	popq	%rbx
+	.cfi_restore %rbx
 	LEAVE
 END both_func

@@ -24,10 +24,15 @@ FUNC round_trip
 	movq	%rsp, %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16
 	pushq	%rbx
+	.cfi_offset %rbx, -24
 	pushq	%r12
+	.cfi_offset %r12, -32
 	pushq	%r13
+	.cfi_offset %r13, -40
 	pushq	%r14
+	.cfi_offset %r14, -48
 	pushq	%r15
+	.cfi_offset %r15, -56
 	leaq	1(%rdi), %rbx
 	leaq	2(%rdi), %r12
 	leaq	3(%rdi), %r13
@@ -39,10 +44,15 @@ FUNC round_trip
 	addq	%r14, %rax
 	addq	%r15, %rax
 	popq	%r15
+	.cfi_restore %r15
 	popq	%r14
+	.cfi_restore %r14
 	popq	%r13
+	.cfi_restore %r13
 	popq	%r12
+	.cfi_restore %r12
 	popq	%rbx
+	.cfi_restore %rbx
 	popq	%rbp				// CFA=rsp+8
 	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret

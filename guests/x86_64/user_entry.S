@@ -38,10 +38,12 @@ FUNC user_caller
 	movq	%rsp, %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16
 	pushq	%r12
+	.cfi_offset %r12, -24
 	movl	$9, %r12d
 	call	user_leaf
 	addq	%r12, %rax
 	popq	%r12
+	.cfi_restore %r12
 	popq	%rbp				// CFA=rsp+8
 	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret

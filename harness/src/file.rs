@@ -6,7 +6,7 @@
 //! or none.
 
 use std::fs::{File, FileType, Metadata};
-use std::io::{self, Read as _, Write};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -238,7 +238,8 @@ impl Output {
         if self.is_stdout() { "standard output".into() } else { partial(&self.path) }
     }
 
-    /// Writes a new file with these permissions; one that has appeared in the meantime stays.
+    /// Writes a new file with these permissions, piece by piece; one that has appeared in the meantime stays. Between the pieces
+    /// there are zeros, in a file as holes.
     ///
     /// # Errors
     ///
@@ -246,19 +247,36 @@ impl Output {
     pub fn create(
         &self,
         stdout: &mut dyn Write,
-        bytes: &[u8],
+        pieces: &mut dyn FnMut(Piece<'_>) -> io::Result<()>,
         permissions: std::fs::Permissions,
         interrupt: &Interrupt,
     ) -> Result<(), Error> {
-        let Some(target) = &self.target else { return self.to_stdout(stdout, &mut |out| out.write_all(bytes)) };
+        let Some(target) = &self.target else {
+            return self.to_stdout(stdout, &mut |out| {
+                let mut end = 0;
+                pieces(&mut |at, bytes| {
+                    io::copy(&mut io::repeat(0).take(at.saturating_sub(end)), out)?;
+                    end = at + bytes.len() as u64;
+                    out.write_all(bytes)
+                })
+            });
+        };
         let failed = failed(&self.path);
         // A signal that kills at once would leave the temporary file.
         interrupt.defer();
-        let file = filled(target, &mut |out| out.write_all(bytes)).map_err(&failed)?;
-        file.as_file().set_permissions(permissions).map_err(&failed)?;
+        let mut file = beside(target).map_err(&failed)?;
+        let filled = pieces(&mut |at, bytes| {
+            if interrupt.is_asked() {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            file.seek(SeekFrom::Start(at))?;
+            file.write_all(bytes)
+        });
         if interrupt.is_asked() {
             return Err(Error::Interrupted);
         }
+        filled.and_then(|()| file.as_file().sync_all()).map_err(&failed)?;
+        file.as_file().set_permissions(permissions).map_err(&failed)?;
         file.persist_noclobber(target).map(drop).map_err(|error| failed(error.error))
     }
 
@@ -275,6 +293,9 @@ impl Output {
         file.persist(target).map(drop).map_err(|error| failed(error.error))
     }
 }
+
+/// Takes a piece of a file: where it begins, and its bytes. Pieces come in the order of the file.
+pub type Piece<'a> = &'a mut dyn FnMut(u64, &[u8]) -> io::Result<()>;
 
 /// Writes a document to a writer.
 pub type Document<'a> = &'a mut dyn FnMut(&mut dyn Write) -> io::Result<()>;

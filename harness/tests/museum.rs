@@ -13,28 +13,35 @@ const DEFECTIVE: &str = "defective";
 const FIXED: &str = "fixed";
 /// The column that stands for wrong rows.
 const CHECK: &str = "check";
+/// The column that stands for a run that is void, as the scenario demands.
+const VOID: &str = "void";
 
 /// What both builds have for a reason that is not the defect: scenario, column, reason.
-const SHARED: [(&str, &str, &str); 2] = [
-    (
-        "arm64/museum_cfa_register_reloaded",
-        "dwarf",
-        "the walk hands on no callee-saved register but x29, and both builds need x20 and x22 below `native`",
-    ),
+const SHARED: [(&str, &str, &str); 3] = [
     (
         "x86_64/museum_rbp_scratch",
         "x86-unwind-frame:best-effort",
         "a walk along rbp leaves out the caller before a record is linked and after it is unlinked, whoever pushes rbp and why",
     ),
+    (
+        "arm64/museum_record_below_sp",
+        CHECK,
+        "Go keeps the caller's x29 one word below sp in both builds: no interrupt may come on that stack",
+    ),
+    (
+        "arm64/museum_record_below_sp",
+        "arm64-sframe",
+        "the same word",
+    ),
 ];
 
-/// A deviation from what the scenario demands, before any `[[known]]`; or a wrong row.
+/// A deviation from what the scenario demands, before any `[[known]]`; or a wrong row; or a void run.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Bite {
-    /// The subject, or [`CHECK`].
+    /// The subject, or [`CHECK`], or [`VOID`].
     column: String,
-    function: String,
-    offset: u64,
+    /// The function and the offset; a void run has none.
+    place: Option<(String, u64)>,
     /// The kind of interruption, the start and the verdict; or the table and the part of its row.
     what: String,
 }
@@ -111,6 +118,10 @@ fn pieces() -> Vec<Scenario> {
 }
 
 fn deviations(scenario: &Scenario, section: &Section) -> Vec<Bite> {
+    let kind = section.interrupt.name();
+    if section.void_is_meant {
+        return vec![Bite { column: VOID.to_owned(), place: None, what: format!("by {kind}") }];
+    }
     assert_eq!(section.void, None, "{}", section.title());
     assert!(section.points > 0, "{}", section.title());
     let must = &scenario.text.must;
@@ -120,12 +131,10 @@ fn deviations(scenario: &Scenario, section: &Section) -> Vec<Bite> {
         if level.allows(finding.verdict) {
             continue;
         }
-        let (kind, start) = (section.interrupt.name(), finding.start.name());
         bites.extend(section.offsets(finding).map(|offset| Bite {
             column: finding.subject.clone(),
-            function: finding.range.function.clone(),
-            offset,
-            what: format!("{} by {kind} from {start}", finding.verdict),
+            place: Some((finding.range.function.clone(), offset)),
+            what: format!("{} by {kind} from {}", finding.verdict, finding.start.name()),
         }));
     }
     bites
@@ -137,8 +146,7 @@ fn wrong_rows(guest: &GuestRows) -> Vec<Bite> {
         for table in &function.tables {
             bites.extend(table.wrong.iter().map(|wrong| Bite {
                 column: CHECK.to_owned(),
-                function: function.name.clone(),
-                offset: wrong.offset,
+                place: Some((function.name.clone(), wrong.offset)),
                 what: format!("{} of {}", wrong.part.name(), table.format),
             }));
         }
@@ -165,6 +173,26 @@ fn a_piece_that_has_stopped_biting_is_noticed_and_so_is_a_fix_that_is_none() {
             let problems = Piece::run(scenario).problems();
             assert!(problems.iter().any(|problem| problem.contains(complaint)), "{name}: {problems:?}");
         }
+    }
+}
+
+/// Some defects contradict the truth's witnesses: the tool says so by refusing to judge.
+#[test]
+fn a_defective_build_that_must_be_void_bites_and_a_fixed_one_must_not_be() {
+    let broken = Scenario::load(&root().join("scenarios/arm64/clobbered_callee_saved.toml")).expect("it loads");
+    for (which, is_right) in [(DEFECTIVE, true), (FIXED, false)] {
+        let all = pieces();
+        let found = all.into_iter().find(|scenario| scenario.name == "arm64/museum_split_sp_add");
+        let mut scenario = found.expect("the piece is there");
+        scenario.text.void.clone_from(&broken.text.void);
+        for variant in &mut scenario.text.variant {
+            let guest = if variant.name == which { &*broken.text.guest } else { "museum_split_sp_add-fixed" };
+            variant.guest = Some(guest.to_owned());
+        }
+        let piece = Piece::run(scenario);
+        assert_eq!(piece.problems().is_empty(), is_right, "{which}: {:?}", piece.problems());
+        let void = if is_right { &piece.defective } else { &piece.fixed };
+        assert!(void.iter().all(|bite| bite.column == VOID) && !void.is_empty(), "{which}: {void:?}");
     }
 }
 
@@ -207,7 +235,7 @@ fn lines() -> Vec<Line> {
 }
 
 /// The texts of a Markdown cell between two delimiters.
-fn between<'a>(text: &'a str, open: char, close: char) -> Vec<&'a str> {
+fn between(text: &str, open: char, close: char) -> Vec<&str> {
     text.split(open).skip(1).filter_map(|rest| rest.split_once(close).map(|(inside, _)| inside)).collect()
 }
 
@@ -236,16 +264,16 @@ fn the_page_says_where_each_piece_shows() {
         assert_eq!(columns.into_iter().collect::<BTreeSet<_>>(), found, "{}: its columns", line.piece);
         let places: Vec<Range> =
             places.into_iter().map(|place| Range::try_from(place.to_owned()).expect("a place")).collect();
+        let shown: Vec<&(String, u64)> = piece.difference().filter_map(|bite| bite.place.as_ref()).collect();
         for place in &places {
             for end in [place.first, place.last] {
-                let is_bitten = piece.difference().any(|bite| bite.function == place.function && bite.offset == end);
-                assert!(is_bitten, "{}: nothing shows at {}+{end:#x}", line.piece, place.function);
+                let is_shown = shown.iter().any(|(function, offset)| *function == place.function && *offset == end);
+                assert!(is_shown, "{}: nothing shows at {}+{end:#x}", line.piece, place.function);
             }
         }
-        for bite in piece.difference() {
-            let is_covered =
-                |place: &Range| place.function == bite.function && (place.first..=place.last).contains(&bite.offset);
-            assert!(places.iter().any(is_covered), "{}: the page does not say {bite:?}", line.piece);
+        for (function, offset) in shown {
+            let is_said = |place: &Range| place.function == *function && (place.first..=place.last).contains(offset);
+            assert!(places.iter().any(is_said), "{}: the page does not say {function}+{offset:#x}", line.piece);
         }
     }
 }

@@ -9,6 +9,8 @@ use kunwind::sframe::{SFrameAbi, SFrameSection};
 use object::read::elf::{ElfFile64, ProgramHeader as _};
 use object::{Endianness, Object as _, ObjectSection as _, elf};
 
+use super::elf_file::{ElfFile, TEXT};
+
 type File<'a> = ElfFile64<'a, Endianness>;
 
 /// The header of a file, the only part of it that may change.
@@ -22,7 +24,7 @@ fn fixture(name: &str) -> PathBuf {
     root().join("harness/kunwind/tests/fixtures/sframe/elf").join(name)
 }
 
-fn program(arguments: &[&str]) -> Output {
+pub(crate) fn program(arguments: &[&str]) -> Output {
     let program = Command::new(env!("CARGO_BIN_EXE_unwind-harness")).arg("sframe").args(arguments).output();
     program.expect("the program starts")
 }
@@ -34,7 +36,7 @@ fn fresh(name: &str) -> PathBuf {
     path
 }
 
-fn text(path: &Path) -> &str {
+pub(crate) fn text(path: &Path) -> &str {
     path.to_str().expect("a plain path")
 }
 
@@ -136,7 +138,9 @@ fn a_linked_file_gets_the_rows_of_its_cfi() {
 fn a_section_is_replaced_only_when_asked() {
     let input = fixture("xl_pie.v3.exe");
     refused(&input, "not-replaced", &["has a .sframe section", "--replace"]);
-    let (printed, copy) = encode(&input, "replaced", &["--replace"]);
+    let ran = program(&["encode", text(&input), "-o", text(&fresh("incomplete")), "--replace"]);
+    assert_eq!(ran.status.code(), Some(1), "a function is left out");
+    let (printed, copy) = encode(&input, "replaced", &["--replace", "--allow-refused"]);
     assert!(printed.contains("1 without rows"), "{printed}");
     assert!(printed.contains("at +0x10: the CFA is an expression"), "{printed}");
     check_segments(&copy);
@@ -145,6 +149,74 @@ fn a_section_is_replaced_only_when_asked() {
     let endian = file.endian();
     let marks = file.elf_program_headers().iter().filter(|segment| segment.p_type(endian) == elf::PT_GNU_SFRAME);
     assert_eq!(marks.count(), 1);
+}
+
+/// The program headers lie where Linux before 5.18 computes AT_PHDR: the distance of the first segment from its place in the
+/// file, plus their own place. qemu before 8.0 takes the smallest distance of all segments.
+#[track_caller]
+fn finds_program_headers(copy: &[u8]) -> u64 {
+    let file = File::parse(copy).expect("an ELF file");
+    let endian = file.endian();
+    let segments = file.elf_program_headers().iter();
+    let loads: Vec<_> = segments.filter(|segment| segment.p_type(endian) == elf::PT_LOAD).collect();
+    let distance = |load: &elf::ProgramHeader64<Endianness>| load.p_vaddr(endian) as i64 - load.p_offset(endian) as i64;
+    let first = distance(loads[0]);
+    assert_eq!(loads.iter().map(|load| distance(load)).min(), Some(first));
+    let place = file.elf_header().e_phoff.get(endian);
+    let at = (first + place as i64) as u64;
+    let size = 56 * file.elf_program_headers().len() as u64;
+    let holds = |load: &&&elf::ProgramHeader64<Endianness>| {
+        let (start, end) = (load.p_vaddr(endian), load.p_vaddr(endian) + load.p_filesz(endian));
+        start <= at && at + size <= end && load.p_offset(endian) + (at - start) == place
+    };
+    assert_eq!(loads.iter().filter(holds).count(), 1, "{place:#x} is not loaded at {at:#x}");
+    place
+}
+
+#[test]
+fn old_loaders_find_the_program_headers() {
+    let cfi = || super::elf_file::cfi(true, &[(TEXT, 16)]);
+    // The file is longer than what is loaded of it.
+    let mut file = ElfFile::program().with(".eh_frame", cfi());
+    file.extra = 100_000;
+    let path = fresh("long-input");
+    std::fs::write(&path, file.build()).expect("a file");
+    let (printed, copy) = encode(&path, "long", &[]);
+    check_segments(&copy);
+    assert!(finds_program_headers(&copy) < 200_000 && !printed.contains("hole"), "{printed}");
+    // What is loaded is longer than the file.
+    let mut file = ElfFile::program().with(".eh_frame", cfi());
+    file.segments.push((elf::PT_LOAD.0, 6, TEXT + 0x1000, 0, 40_000_000));
+    let path = fresh("bss-input");
+    std::fs::write(&path, file.build()).expect("a file");
+    let (printed, copy) = encode(&path, "bss", &[]);
+    check_segments(&copy);
+    assert!(finds_program_headers(&copy) > 40_000_000, "{printed}");
+    assert!(printed.contains("note: there is a hole of 0x26"), "{printed}");
+    // More than any file should have.
+    file.segments.push((elf::PT_LOAD.0, 6, 0x1000_0000, 0, 1 << 36));
+    let path = fresh("huge-bss-input");
+    std::fs::write(&path, file.build()).expect("a file");
+    let (printed, copy) = encode(&path, "huge-bss", &[]);
+    check_segments(&copy);
+    assert!(copy.len() < 100_000 && printed.contains("warning: Linux before 5.18"), "{printed}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_copy_does_not_run_as_somebody_else() {
+    use std::os::unix::fs::PermissionsExt as _;
+    for (mode, kept) in [(0o4755, 0o755), (0o2711, 0o711), (0o6750, 0o750), (0o750, 0o750)] {
+        let path = fresh("set-id-input");
+        std::fs::write(&path, ElfFile::program().with(".eh_frame", super::elf_file::cfi(true, &[(TEXT, 16)])).build())
+            .expect("a file");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("its owner may");
+        let (printed, _) = encode(&path, "set-id", &[]);
+        let output = Path::new(env!("CARGO_TARGET_TMPDIR")).join("encode-set-id");
+        let found = std::fs::metadata(output).expect("the copy").permissions().mode() & 0o7777;
+        assert_eq!(found, kept, "{mode:o}");
+        assert_eq!(printed.contains("warning: the copy is not set-user-ID"), mode & 0o6000 != 0, "{printed}");
+    }
 }
 
 #[test]

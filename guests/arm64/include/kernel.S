@@ -202,6 +202,7 @@ FUNC el1_interrupt_handler
 							// CFA=sp RA=x30
 	ENTER	32
 	str	x19, [sp, #16]
+	.cfi_offset x19, -16
 	mov	x19, x0
 	msr	daifclr, #12
 #ifdef PREEMPT_COUNT
@@ -233,6 +234,7 @@ FUNC el1_interrupt_handler
 	str	xzr, [x0]
 	bl	preempt_schedule_irq
 1:	ldr	x19, [sp, #16]
+	.cfi_restore x19
 	LEAVE	32
 END el1_interrupt_handler
 
@@ -318,6 +320,7 @@ FUNC do_softirq_own_stack
 							// CFA=sp RA=x30
 	ENTER	32
 	str	x19, [sp, #16]
+	.cfi_offset x19, -16
 	mrs	x19, daif
 	msr	daifset, #3
 	mov	x0, xzr
@@ -325,6 +328,7 @@ FUNC do_softirq_own_stack
 	bl	call_on_irq_stack
 	msr	daif, x19
 	ldr	x19, [sp, #16]
+	.cfi_restore x19
 	LEAVE	32
 END do_softirq_own_stack
 

@@ -4,12 +4,14 @@ FUNC body
 							// CFA=sp RA=x30
 	ENTER	32
 	str	x19, [sp, #16]
+	.cfi_offset x19, -16
 	mov	x19, #5
 	mov	x0, x19
 	bl	late
 	add	x0, x0, x19
 	bl	leaf
 	ldr	x19, [sp, #16]
+	.cfi_restore x19
 	LEAVE	32
 END body
 
@@ -18,6 +20,7 @@ FUNC late
 	sub	sp, sp, #48				// CFA=sp+48 RA=x30
 	.cfi_def_cfa_offset 48
 	stp	x19, x20, [sp, #32]
+	.cfi_offset x19, -16; .cfi_offset x20, -8
 	add	x19, x0, #1
 	eor	x20, x0, #3
 	stp	x29, x30, [sp, #16]			// CFA=sp+48 RA=[cfa-24]
@@ -30,6 +33,7 @@ FUNC late
 	ldp	x29, x30, [sp, #16]			// CFA=sp+48 RA=x30
 	.cfi_def_cfa sp, 48; .cfi_restore x29; .cfi_restore x30
 	ldp	x19, x20, [sp, #32]
+	.cfi_restore x19; .cfi_restore x20
 	add	sp, sp, #48				// CFA=sp RA=x30
 	.cfi_def_cfa_offset 0
 	ret

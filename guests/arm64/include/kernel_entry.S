@@ -280,6 +280,7 @@ FUNC do_syscall
 							// CFA=sp RA=x30
 	ENTER	32
 	str	x19, [sp, #16]
+	.cfi_offset x19, -16
 	mov	x19, x0
 	ldr	x1, [x0, #0]
 	ldr	x2, [x0, #64]
@@ -295,5 +296,6 @@ FUNC do_syscall
 #endif
 	str	x0, [x19, #0]
 	ldr	x19, [sp, #16]
+	.cfi_restore x19
 	LEAVE	32
 END do_syscall

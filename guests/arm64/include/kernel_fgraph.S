@@ -193,11 +193,13 @@ FUNC function_graph_enter
 							// CFA=sp RA=x30
 	ENTER	80
 	stp	x19, x20, [sp, #16]
+	.cfi_offset x19, -64; .cfi_offset x20, -56
 	stp	x21, x22, [sp, #32]
+	.cfi_offset x21, -48; .cfi_offset x22, -40
 	stp	x23, x24, [sp, #48]
+	.cfi_offset x23, -32; .cfi_offset x24, -24
 	str	x25, [sp, #64]
-	.cfi_offset x19, -64; .cfi_offset x20, -56; .cfi_offset x21, -48; .cfi_offset x22, -40
-	.cfi_offset x23, -32; .cfi_offset x24, -24; .cfi_offset x25, -16
+	.cfi_offset x25, -16
 	mov	x19, x0
 	mov	x20, x1
 	mov	x21, x2
@@ -231,11 +233,13 @@ FUNC function_graph_enter
 	RECURSION_UNLOCK x23
 	mov	x0, xzr
 1:	ldp	x19, x20, [sp, #16]
+	.cfi_restore x19; .cfi_restore x20
 	ldp	x21, x22, [sp, #32]
+	.cfi_restore x21; .cfi_restore x22
 	ldp	x23, x24, [sp, #48]
+	.cfi_restore x23; .cfi_restore x24
 	ldr	x25, [sp, #64]
-	.cfi_restore x19; .cfi_restore x20; .cfi_restore x21; .cfi_restore x22
-	.cfi_restore x23; .cfi_restore x24; .cfi_restore x25
+	.cfi_restore x25
 	LEAVE	80
 END function_graph_enter
 
@@ -295,9 +299,10 @@ FUNC ftrace_return_to_handler
 							// CFA=sp RA=x30
 	ENTER	64
 	stp	x19, x20, [sp, #16]
+	.cfi_offset x19, -48; .cfi_offset x20, -40
 	stp	x21, x22, [sp, #32]
+	.cfi_offset x21, -32; .cfi_offset x22, -24
 	stp	x23, x24, [sp, #48]
-	.cfi_offset x19, -48; .cfi_offset x20, -40; .cfi_offset x21, -32; .cfi_offset x22, -24
 	.cfi_offset x23, -16; .cfi_offset x24, -8
 	mov	x19, x0
 	RET_STACK x20
@@ -330,12 +335,17 @@ FUNC ftrace_return_to_handler
 	mov	x1, x20
 #endif
 	mov	x0, x23
+	.cfi_remember_state
 	ldp	x19, x20, [sp, #16]
+	.cfi_restore x19; .cfi_restore x20
 	ldp	x21, x22, [sp, #32]
+	.cfi_restore x21; .cfi_restore x22
 	ldp	x23, x24, [sp, #48]
-	.cfi_restore x19; .cfi_restore x20; .cfi_restore x21; .cfi_restore x22; .cfi_restore x23; .cfi_restore x24
+	.cfi_restore x23; .cfi_restore x24
 	LEAVE	64
-3:	b	.					// a function has returned twice, or never
+3:							// CFA=x29+64
+	.cfi_restore_state; .cfi_def_cfa x29, 64
+	b	.					// a function has returned twice, or never
 END ftrace_return_to_handler
 
 #if DESIGN >= 4

@@ -43,6 +43,7 @@ FUNC schedule
 							// CFA=sp RA=x30
 	ENTER	32
 	str	x19, [sp, #16]
+	.cfi_offset x19, -16
 	mrs	x19, daif
 	msr	daifset, #3
 	mrs	x0, sp_el0
@@ -53,6 +54,7 @@ FUNC schedule
 	bl	context_switch
 	msr	daif, x19
 	ldr	x19, [sp, #16]
+	.cfi_restore x19
 	LEAVE	32
 END schedule
 
@@ -115,6 +117,7 @@ FUNC checker
 							// CFA=sp RA=x30
 	ENTER	32
 	str	x19, [sp, #16]
+	.cfi_offset x19, -16
 	mov	x19, x0
 1:	mov	x0, x19
 	bl	walk_task

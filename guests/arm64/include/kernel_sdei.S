@@ -81,6 +81,7 @@ FUNC do_sdei_event
 							// CFA=sp RA=x30
 	ENTER	32
 	stp	x19, x20, [sp, #16]
+	.cfi_offset x19, -16; .cfi_offset x20, -8
 	mov	x19, x0
 	mov	x20, xzr
 1:	mov	x0, #SDEI_EVENT_CONTEXT
@@ -94,5 +95,6 @@ FUNC do_sdei_event
 	mov	x0, x19
 	bl	handle
 	ldp	x19, x20, [sp, #16]
+	.cfi_restore x19; .cfi_restore x20
 	LEAVE	32
 END do_sdei_event

@@ -71,6 +71,7 @@ FUNC ftrace_graph_func
 						// CFA=sp RA=ra
 	ENTER	32
 	sd	s1, 8(sp)
+	.cfi_offset s1, -24
 	mv	s1, a3
 	mv	a1, a0
 	ld	a0, FREGS_RA(a3)
@@ -85,6 +86,7 @@ FUNC ftrace_graph_func
 	lla	t0, return_to_handler
 	sd	t0, FREGS_RA(s1)		// from here on the address is only on the ret_stack
 1:	ld	s1, 8(sp)
+	.cfi_restore s1
 	LEAVE	32
 END ftrace_graph_func
 
@@ -94,8 +96,11 @@ FUNC function_graph_enter
 						// CFA=sp RA=ra
 	ENTER	48
 	sd	s1, 24(sp)
+	.cfi_offset s1, -24
 	sd	s2, 16(sp)
+	.cfi_offset s2, -32
 	sd	s3, 8(sp)
+	.cfi_offset s3, -40
 	RECURSION_TRYLOCK s3, 1f
 	RET_STACK s1, t0
 	ld	t0, 0(s1)
@@ -125,8 +130,11 @@ FUNC function_graph_enter
 	j	2f
 1:	li	a0, -16
 2:	ld	s3, 8(sp)
+	.cfi_restore s3
 	ld	s2, 16(sp)
+	.cfi_restore s2
 	ld	s1, 24(sp)
+	.cfi_restore s1
 	LEAVE	48
 END function_graph_enter
 
@@ -245,9 +253,13 @@ FUNC ftrace_return_to_handler
 						// CFA=sp RA=ra
 	ENTER	48
 	sd	s1, 24(sp)
+	.cfi_offset s1, -24
 	sd	s2, 16(sp)
+	.cfi_offset s2, -32
 	sd	s3, 8(sp)
+	.cfi_offset s3, -40
 	sd	s4, 0(sp)
+	.cfi_offset s4, -48
 	RET_STACK s1, t0
 	ld	s3, 0(s1)
 	DROP_ENTRY s3, s1, t0			// the index without it
@@ -272,9 +284,13 @@ FUNC ftrace_return_to_handler
 #endif
 	mv	a0, s2
 	ld	s4, 0(sp)
+	.cfi_restore s4
 	ld	s3, 8(sp)
+	.cfi_restore s3
 	ld	s2, 16(sp)
+	.cfi_restore s2
 	ld	s1, 24(sp)
+	.cfi_restore s1
 	LEAVE	48
 END ftrace_return_to_handler
 

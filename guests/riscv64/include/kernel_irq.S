@@ -10,6 +10,7 @@ FUNC do_irq
 	sd	s0, 16(sp)
 	.cfi_offset s0, -16
 	sd	s1, 8(sp)
+	.cfi_offset s1, -24
 	addi	s0, sp, 32			// CFA=s0
 	.cfi_def_cfa s0, 0
 	mv	s1, a0
@@ -24,6 +25,7 @@ FUNC do_irq
 2:	mv	a0, s1
 	call	irqentry_exit
 	ld	s1, 8(sp)
+	.cfi_restore s1
 	ld	ra, 24(sp)			// RA=ra
 	.cfi_restore ra
 	ld	s0, 16(sp)			// CFA=sp+32
@@ -64,6 +66,7 @@ FUNC handler
 	sd	s0, 16(sp)
 	.cfi_offset s0, -16
 	sd	s2, 8(sp)
+	.cfi_offset s2, -24
 	addi	s0, sp, 32			// CFA=s0
 	.cfi_def_cfa s0, 0
 	mv	s2, a0
@@ -74,6 +77,7 @@ FUNC handler
 #endif
 	mv	a0, s2
 	ld	s2, 8(sp)
+	.cfi_restore s2
 	ld	ra, 24(sp)			// RA=ra
 	.cfi_restore ra
 	ld	s0, 16(sp)			// CFA=sp+32
@@ -93,6 +97,7 @@ FUNC do_fault
 	sd	s0, 16(sp)
 	.cfi_offset s0, -16
 	sd	s1, 8(sp)
+	.cfi_offset s1, -24
 	addi	s0, sp, 32			// CFA=s0
 	.cfi_def_cfa s0, 0
 	mv	s1, a0
@@ -100,6 +105,7 @@ FUNC do_fault
 	mv	a0, s1
 	call	irqentry_exit
 	ld	s1, 8(sp)
+	.cfi_restore s1
 	ld	ra, 24(sp)			// RA=ra
 	.cfi_restore ra
 	ld	s0, 16(sp)			// CFA=sp+32
@@ -122,6 +128,7 @@ FUNC do_syscall
 	sd	s0, 16(sp)
 	.cfi_offset s0, -16
 	sd	s1, 8(sp)
+	.cfi_offset s1, -24
 	addi	s0, sp, 32			// CFA=s0
 	.cfi_def_cfa s0, 0
 	mv	s1, a0
@@ -138,6 +145,7 @@ FUNC do_syscall
 	bnez	t0, 1f
 	tail	__sentinel			// the run ends
 1:	ld	s1, 8(sp)
+	.cfi_restore s1
 	ld	ra, 24(sp)			// RA=ra
 	.cfi_restore ra
 	ld	s0, 16(sp)			// CFA=sp+32
@@ -247,6 +255,7 @@ FUNC do_softirq_own_stack
 	sd	s0, 16(sp)
 	.cfi_offset s0, -16
 	sd	s1, 8(sp)
+	.cfi_offset s1, -24
 	addi	s0, sp, 32			// CFA=s0
 	.cfi_def_cfa s0, 0
 	csrrci	s1, sstatus, SR_SIE
@@ -255,6 +264,7 @@ FUNC do_softirq_own_stack
 	call	call_on_irq_stack
 	csrs	sstatus, s1
 	ld	s1, 8(sp)
+	.cfi_restore s1
 	ld	ra, 24(sp)			// RA=ra
 	.cfi_restore ra
 	ld	s0, 16(sp)			// CFA=sp+32

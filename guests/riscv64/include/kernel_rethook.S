@@ -95,7 +95,9 @@ FUNC rethook_trampoline_handler
 						// CFA=sp RA=ra
 	ENTER	32
 	sd	s1, 8(sp)
+	.cfi_offset s1, -24
 	sd	s2, 0(sp)
+	.cfi_offset s2, -32
 	lla	t0, rethooks_boot
 	ld	s2, 0(t0)			// the youngest node is the right one: there are no tail calls here
 	ld	t1, NODE_FRAME(s2)
@@ -118,7 +120,9 @@ FUNC rethook_trampoline_handler
 	RECURSION_UNLOCK
 	mv	a0, s1
 	ld	s2, 0(sp)
+	.cfi_restore s2
 	ld	s1, 8(sp)
+	.cfi_restore s1
 	LEAVE	32
 END rethook_trampoline_handler
 

@@ -10,6 +10,7 @@ FUNC schedule
 	sd	s0, 16(sp)
 	.cfi_offset s0, -16
 	sd	s1, 8(sp)
+	.cfi_offset s1, -24
 	addi	s0, sp, 32			// CFA=s0
 	.cfi_def_cfa s0, 0
 	csrrci	s1, sstatus, SR_SIE
@@ -21,6 +22,7 @@ FUNC schedule
 1:	call	context_switch
 	csrs	sstatus, s1
 	ld	s1, 8(sp)
+	.cfi_restore s1
 	ld	ra, 24(sp)			// RA=ra
 	.cfi_restore ra
 	ld	s0, 16(sp)			// CFA=sp+32

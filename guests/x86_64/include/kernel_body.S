@@ -20,7 +20,9 @@ FUNC caller
 	movq	%rsp, %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16
 	pushq	%rbx
+	.cfi_offset %rbx, -24
 	pushq	%r12
+	.cfi_offset %r12, -32
 	movq	%rdi, %rbx
 	call	late
 	movq	%rax, %r12
@@ -28,7 +30,9 @@ FUNC caller
 	call	leaf
 	addq	%r12, %rax
 	popq	%r12
+	.cfi_restore %r12
 	popq	%rbx
+	.cfi_restore %rbx
 	popq	%rbp				// CFA=rsp+8
 	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret

@@ -103,6 +103,7 @@ FUNC ftrace_graph_func
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
 	pushq	%rbx
+	.cfi_offset %rbx, -24
 	movq	FREGS_RSP(%rcx), %rbx
 	movq	%rdi, %rsi
 	movq	(%rbx), %rdi
@@ -114,6 +115,7 @@ FUNC ftrace_graph_func
 	movq	%rax, (%rbx)			// from here on the address is only on the ret_stack
 .Lnot_graphed:
 	popq	%rbx
+	.cfi_restore %rbx
 	LEAVE
 END ftrace_graph_func
 
@@ -123,7 +125,9 @@ FUNC function_graph_enter
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
 	pushq	%rbx
+	.cfi_offset %rbx, -24
 	pushq	%r12
+	.cfi_offset %r12, -32
 	RECURSION_TRYLOCK %r12, .Lenter_busy
 	RET_STACK %r8, %r9
 	movq	(%r8), %rax
@@ -145,10 +149,12 @@ FUNC function_graph_enter
 	xorl	%eax, %eax
 .Lenter_done:
 	popq	%r12
+	.cfi_restore %r12
 	popq	%rbx
+	.cfi_restore %rbx
 	LEAVE
 .Lenter_busy:					// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16; .cfi_offset %rbp, -16
+	.cfi_def_cfa %rbp, 16; .cfi_offset %rbp, -16; .cfi_offset %rbx, -24; .cfi_offset %r12, -32
 	movl	$1, %eax
 	jmp	.Lenter_done
 END function_graph_enter
@@ -194,9 +200,13 @@ FUNC ftrace_return_to_handler
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
 	pushq	%rbx
+	.cfi_offset %rbx, -24
 	pushq	%r12
+	.cfi_offset %r12, -32
 	pushq	%r13
+	.cfi_offset %r13, -40
 	pushq	%r14
+	.cfi_offset %r14, -48
 	RET_STACK %rbx, %rax
 	movq	(%rbx), %r13
 	movq	(%rbx,%r13,8), %rax		// the control word
@@ -216,9 +226,13 @@ FUNC ftrace_return_to_handler
 #endif
 	movq	%r12, %rax
 	popq	%r14
+	.cfi_restore %r14
 	popq	%r13
+	.cfi_restore %r13
 	popq	%r12
+	.cfi_restore %r12
 	popq	%rbx
+	.cfi_restore %rbx
 	LEAVE
 END ftrace_return_to_handler
 

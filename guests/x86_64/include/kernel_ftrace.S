@@ -122,12 +122,17 @@ FUNC ftrace_regs_caller
 	.cfi_adjust_cfa_offset 8
 	FTRACE_SAVE 8				// CFA=rsp+16+SAVED_SIZE
 	movq	%r15, FREGS_R15(%rsp)
+	.cfi_rel_offset %r15, FREGS_R15
 	movq	%r14, FREGS_R14(%rsp)
+	.cfi_rel_offset %r14, FREGS_R14
 	movq	%r13, FREGS_R13(%rsp)
+	.cfi_rel_offset %r13, FREGS_R13
 	movq	%r12, FREGS_R12(%rsp)
+	.cfi_rel_offset %r12, FREGS_R12
 	movq	%r11, FREGS_R11(%rsp)
 	movq	%r10, FREGS_R10(%rsp)
 	movq	%rbx, FREGS_RBX(%rsp)
+	.cfi_rel_offset %rbx, FREGS_RBX
 	movq	SAVED_SIZE(%rsp), %rcx
 	movq	%rcx, FREGS_RFLAGS(%rsp)
 	movq	$0x18, FREGS_SS(%rsp)
@@ -143,12 +148,17 @@ FUNC ftrace_regs_caller
 	movq	FREGS_RIP(%rsp), %rax
 	movq	%rax, SAVED_SIZE + 8(%rsp)	// where the traced function resumes
 	movq	FREGS_R15(%rsp), %r15
+	.cfi_restore %r15
 	movq	FREGS_R14(%rsp), %r14
+	.cfi_restore %r14
 	movq	FREGS_R13(%rsp), %r13
+	.cfi_restore %r13
 	movq	FREGS_R12(%rsp), %r12
+	.cfi_restore %r12
 	movq	FREGS_R11(%rsp), %r11
 	movq	FREGS_R10(%rsp), %r10
 	movq	FREGS_RBX(%rsp), %rbx
+	.cfi_restore %rbx
 	cmpq	$0, FREGS_DIRECT(%rsp)
 	jne	.Lftrace_direct
 	.cfi_remember_state

@@ -28,6 +28,7 @@ FUNC common_interrupt
 	movq	%rsp, %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16
 	pushq	%rbx
+	.cfi_offset %rbx, -24
 	movq	%rdi, %rbx
 	testb	$3, REGS_CS(%rdi)
 	jnz	.Lon_this_stack
@@ -55,6 +56,7 @@ FUNC common_interrupt
 	movq	%rbx, %rdi
 	call	irqentry_exit
 	popq	%rbx
+	.cfi_restore %rbx
 	popq	%rbp				// CFA=rsp+8
 	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
@@ -96,11 +98,13 @@ FUNC exc_page_fault
 	movq	%rsp, %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16
 	pushq	%rbx
+	.cfi_offset %rbx, -24
 	movq	%rdi, %rbx
 	call	do_fault
 	movq	%rbx, %rdi
 	call	irqentry_exit
 	popq	%rbx
+	.cfi_restore %rbx
 	popq	%rbp				// CFA=rsp+8
 	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
@@ -127,6 +131,7 @@ FUNC exc_\what
 	movq	%rsp, %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16
 	pushq	%rbx
+	.cfi_offset %rbx, -24
 	movq	%rdi, %rbx
 	call	do_\what
 	testb	$3, REGS_CS(%rbx)
@@ -135,6 +140,7 @@ FUNC exc_\what
 	call	irqentry_exit
 .Lparanoid_done\@:
 	popq	%rbx
+	.cfi_restore %rbx
 	popq	%rbp				// CFA=rsp+8
 	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
@@ -232,6 +238,7 @@ FUNC do_syscall_64
 	movq	%rsp, %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16
 	pushq	%rbx
+	.cfi_offset %rbx, -24
 	movq	%rdi, %rbx
 	sti
 	testq	%rsi, %rsi
@@ -243,11 +250,12 @@ FUNC do_syscall_64
 #endif
 	call	exit_to_user_mode
 	popq	%rbx
+	.cfi_restore %rbx
 	popq	%rbp				// CFA=rsp+8
 	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret
 .Lexit_task:					// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16; .cfi_offset %rbp, -16
+	.cfi_def_cfa %rbp, 16; .cfi_offset %rbp, -16; .cfi_offset %rbx, -24
 	call	do_exit				// never returns
 	ud2
 END do_syscall_64
@@ -259,10 +267,12 @@ FUNC sys_walk
 	movq	%rsp, %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16
 	pushq	%rbx
+	.cfi_offset %rbx, -24
 	movq	112(%rdi), %rbx			// pt_regs.di
 	call	walk_here
 	leaq	1(%rbx), %rax
 	popq	%rbx
+	.cfi_restore %rbx
 	popq	%rbp				// CFA=rsp+8
 	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret

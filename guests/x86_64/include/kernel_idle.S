@@ -6,12 +6,14 @@ FUNC cpu_startup_entry
 	movq	%rsp, %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16
 	pushq	%rbx
+	.cfi_offset %rbx, -24
 	movq	%rdi, %rbx
 .Lidle_again:
 	call	do_idle
 	decq	%rbx
 	jnz	.Lidle_again
 	popq	%rbx
+	.cfi_restore %rbx
 	popq	%rbp				// CFA=rsp+8
 	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret

@@ -90,6 +90,7 @@ FUNC arch_rethook_trampoline_callback
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
 	pushq	%rbx
+	.cfi_offset %rbx, -24
 	movq	%rdi, %rbx
 	movq	$0x10, REGS_CS(%rdi)
 	leaq	arch_rethook_trampoline(%rip), %rax
@@ -101,6 +102,7 @@ FUNC arch_rethook_trampoline_callback
 	movq	REGS_RFLAGS(%rbx), %rax
 	movq	%rax, REGS_SS(%rbx)
 	popq	%rbx
+	.cfi_restore %rbx
 	LEAVE
 END arch_rethook_trampoline_callback
 
@@ -109,7 +111,9 @@ FUNC rethook_trampoline_handler
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
 	pushq	%rbx
+	.cfi_offset %rbx, -24
 	pushq	%r12
+	.cfi_offset %r12, -32
 	movq	%rsi, %r12
 	RETHOOKS %rax, %rdx
 	movq	(%rax), %rbx			// the youngest node is the right one: there are no tail calls here
@@ -129,7 +133,9 @@ FUNC rethook_trampoline_handler
 	subq	$NODE_SIZE, rethook_used(%rip)
 	PREEMPT_ENABLE
 	popq	%r12
+	.cfi_restore %r12
 	popq	%rbx
+	.cfi_restore %rbx
 	LEAVE
 END rethook_trampoline_handler
 

@@ -126,28 +126,28 @@ FUNC __switch_to_asm
 	pushq	%rbp				// CFA=rsp+16
 	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	pushq	%rbx				// CFA=rsp+24
-	.cfi_def_cfa_offset 24
+	.cfi_def_cfa_offset 24; .cfi_offset %rbx, -24
 	pushq	%r12				// CFA=rsp+32
-	.cfi_def_cfa_offset 32
+	.cfi_def_cfa_offset 32; .cfi_offset %r12, -32
 	pushq	%r13				// CFA=rsp+40
-	.cfi_def_cfa_offset 40
+	.cfi_def_cfa_offset 40; .cfi_offset %r13, -40
 	pushq	%r14				// CFA=rsp+48
-	.cfi_def_cfa_offset 48
+	.cfi_def_cfa_offset 48; .cfi_offset %r14, -48
 	pushq	%r15				// CFA=rsp+56
-	.cfi_def_cfa_offset 56
+	.cfi_def_cfa_offset 56; .cfi_offset %r15, -56
 	movq	%rsp, TASK_SP(%rdi)
 	movq	TASK_SP(%rsi), %rsp		// CFA=rsp+56 of the next task
 	movq	%rsi, __current(%rip)
 	popq	%r15				// CFA=rsp+48
-	.cfi_def_cfa_offset 48
+	.cfi_def_cfa_offset 48; .cfi_restore %r15
 	popq	%r14				// CFA=rsp+40
-	.cfi_def_cfa_offset 40
+	.cfi_def_cfa_offset 40; .cfi_restore %r14
 	popq	%r13				// CFA=rsp+32
-	.cfi_def_cfa_offset 32
+	.cfi_def_cfa_offset 32; .cfi_restore %r13
 	popq	%r12				// CFA=rsp+24
-	.cfi_def_cfa_offset 24
+	.cfi_def_cfa_offset 24; .cfi_restore %r12
 	popq	%rbx				// CFA=rsp+16
-	.cfi_def_cfa_offset 16
+	.cfi_def_cfa_offset 16; .cfi_restore %rbx
 	popq	%rbp				// CFA=rsp+8
 	.cfi_def_cfa_offset 8; .cfi_restore %rbp
 	jmp	__switch_to
@@ -190,7 +190,9 @@ FUNC ret_from_fork
 	movq	%rsp, %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16
 	pushq	%rbx
+	.cfi_offset %rbx, -24
 	pushq	%r12
+	.cfi_offset %r12, -32
 	movq	%rdx, %rbx
 	movq	%rcx, %r12
 	call	schedule_tail
@@ -198,7 +200,9 @@ FUNC ret_from_fork
 	call	*%rbx
 	call	exit_to_user_mode
 	popq	%r12
+	.cfi_restore %r12
 	popq	%rbx
+	.cfi_restore %rbx
 	popq	%rbp				// CFA=rsp+8
 	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
 	ret

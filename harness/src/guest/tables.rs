@@ -4,8 +4,8 @@
 mod dwarf;
 mod orc;
 
-use kunwind::dwarf::{Cfi, CfiSection, Columns, hide_letters};
-use kunwind::sframe::write::{Placement, from_cfi};
+use kunwind::dwarf::{Cfi, CfiSection, Columns, make_readable};
+use kunwind::sframe::write::{Choice, Placement, from_sections};
 use kunwind::sframe::{SFrameAbi, SFrameTable};
 use kunwind::{Abi, Format, OrcTable, Table};
 
@@ -21,6 +21,8 @@ pub struct Tables {
     dwarf: Option<DwarfTable>,
     orc: Option<OrcTable<Vec<u8>>>,
     unread: Vec<Unread>,
+    /// What CFI describes and a section made from it does not, by (address, size), with the reason.
+    refused: Vec<((u64, u64), String)>,
 }
 
 /// Unwind data that is in a guest's file and could not be read.
@@ -45,7 +47,7 @@ struct Readable<'g> {
 impl<'g> Readable<'g> {
     fn new(name: &'static str, kind: CfiSection, section: &'g LoadedSection) -> Self {
         let mut readable = section.data.clone();
-        hide_letters(kind, &mut readable, false);
+        make_readable(kind, &mut readable, false);
         Self { name, kind, section, readable }
     }
 
@@ -81,13 +83,17 @@ impl Tables {
             if let Some(abi) = SFrameAbi::of(abi) {
                 // Any address from which 64 bits reach the code will do.
                 let address = guest.segments.first().map_or(0, |segment| segment.address);
-                let made = from_cfi(&named[0].1, abi, Placement::Linked(address))
+                let all: Vec<Cfi<'_>> = named.iter().map(|(_, cfi)| *cfi).collect();
+                let made = from_sections(&all, abi, Placement::Linked(address), &mut |_, _| Choice::Take)
                     .map_err(|error| reject(error.to_string()))?;
+                let refused = made.refusals.iter().filter_map(|it| Some((it.range?, it.reason.to_string())));
+                tables.refused = refused.collect();
                 tables.sframe = Some(sframe(made.written.bytes, address).map_err(reject)?);
             }
         }
         if let Some((section, others)) = guest.unwind.sframe.split_first() {
             tables.sframe = Some(sframe(section.data.clone(), section.address).map_err(reject)?);
+            tables.refused.clear();
             let unread = |other: &LoadedSection| Unread {
                 format: Format::SFrame,
                 range: None,
@@ -117,8 +123,12 @@ impl Tables {
         match format {
             Format::Dwarf => self.dwarf.as_ref()?.reason(pc),
             Format::SFrame => {
-                let error = self.sframe.as_ref()?.section().lookup(pc).err()?;
-                Some(error.to_string())
+                if let Err(error) = self.sframe.as_ref()?.section().lookup(pc) {
+                    return Some(error.to_string());
+                }
+                let covers = |(start, size): (u64, u64)| pc >= start && pc - start < size;
+                let refused = self.refused.iter().find(|(range, _)| covers(*range));
+                refused.map(|(_, reason)| format!("SFrame cannot say it: {reason}"))
             }
             Format::Orc => None,
         }

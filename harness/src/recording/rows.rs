@@ -111,6 +111,9 @@ pub struct TableResult {
     pub leaf: Leaf,
     /// The wrong parts, by offset.
     pub wrong: Vec<Wrong>,
+    /// Why it has no data, where that is known: it is made from another table, which says something that it cannot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_data_because: Option<String>,
     /// What was not judged though it ran, or though there are data for it; by offset.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unjudged: Vec<Unjudged>,

@@ -126,6 +126,9 @@ fn write_table(function: &FunctionRows, table: &TableResult, out: &mut dyn Write
         Agreement::Same => "yes".to_owned(),
         Agreement::Differ(offset) => format!("+{offset:#x}"),
     };
+    if let Some(reason) = table.no_data_because.as_ref().filter(|_| table.has_no_data()) {
+        end = format!("{end:<5}  {reason}");
+    }
     if let Some(offset) = table.first_wrong() {
         let place = format!("{}+{offset:#x}", function.name);
         let here = table.wrong.iter().filter(|wrong| wrong.offset == offset);

@@ -24,6 +24,10 @@ const NO_CALLER: &str = "no call led here: the function was entered by a jump, a
 /// What is written before a deviation in a function that waits for a call to return.
 const WAITING: &str = "(while it waits for its call to return) ";
 
+/// How many of the functions that wait are judged at each point, youngest first. Each was the youngest when it made its call, and
+/// will be again before it resumes, so that a deep recursion need not be walked to its end every time.
+const WAITING_JUDGED: usize = 8;
+
 /// Watches a run and judges rows.
 pub(super) struct Run<'p> {
     program: &'p Program,
@@ -143,7 +147,8 @@ impl<'p> Run<'p> {
         let target = GuestTarget::new(program, at.memory, &program.bounds, None);
         let truth = self.oracle.truth().clone();
         let mut waiting = truth.activations().peekable();
-        while let Some(activation) = waiting.next() {
+        for _ in 0..WAITING_JUDGED {
+            let Some(activation) = waiting.next() else { break };
             if activation.cause == Cause::Call && self.is_gone(activation, 0) {
                 continue;
             }

@@ -180,6 +180,7 @@ fn of_table(program: &Program, function: &Symbol, sites: &[(u64, Site)], index: 
         saved: knows_saved.then_some(saved),
         leaf,
         wrong,
+        no_data_because: if covered == 0 { program.tables.reason(format, function.address) } else { None },
         unjudged: unjudged(program, function, sites, index),
     }
 }

@@ -10,15 +10,20 @@ use object::elf::{
 use object::endian::{Endianness, I64, U32, U64};
 use object::pod::{bytes_of, bytes_of_slice};
 use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _};
+use object::read::{ReadRef as _, SectionIndex};
 
 use super::cfi_file::Elf;
+use super::source::Addition;
 
 /// `sh_addralign` of the section, in bytes.
 const ALIGN: u64 = 8;
-/// How much a file may grow so that the new segment has the same distance from its file offset as the first one.
-const MAX_GAP: u64 = 16 << 20;
+/// The largest hole that a file gets so that the new segment has the same distance from its file offset as the first one.
+/// A hole takes no room on most file systems. In bytes.
+const MAX_HOLE: u64 = 8 << 30;
 /// The smallest alignment for the new segment.
 const MIN_PAGE: u64 = 0x1000;
+/// The largest.
+const MAX_PAGE: u64 = 16 << 20;
 
 const PROGRAM_HEADER: u64 = size_of::<ProgramHeader64<Endianness>>() as u64;
 
@@ -34,42 +39,53 @@ pub(super) struct Plan {
     headers: u64,
     /// The address of the section.
     pub(super) address: u64,
+    /// How many bytes of nothing there are before the segment, beyond what its alignment takes.
+    pub(super) hole: u64,
+    /// Whether loaders that compute the address of the program headers, instead of looking for it, find them.
+    pub(super) is_found: bool,
 }
 
 fn align(value: u64, to: u64) -> Option<u64> {
     value.checked_next_multiple_of(to)
 }
 
+fn file_len(elf: &Elf<'_>) -> Result<u64, String> {
+    elf.data.len().map_err(|()| "its size cannot be had".to_owned())
+}
+
 impl Plan {
     /// Finds room above all segments.
+    ///
+    /// Programs find their program headers by AT_PHDR. Linux before 5.18 (`create_elf_tables`) and qemu before 8.0
+    /// (linux-user) compute it: the offset of the headers in the file plus the distance between the address and the
+    /// offset of the first segment. So the new segment, which begins with the headers, gets the same distance. If the file
+    /// is longer than its segments, because of symbols or debug information, that means a higher address; if the
+    /// segments are longer than the file, because of .bss, a hole in the file.
     pub(super) fn new(elf: &Elf<'_>) -> Result<Self, String> {
         let endian = elf.endian;
         let loads = || elf.segments.iter().filter(|segment| segment.p_type(endian) == PT_LOAD);
         let first = loads()
-            .min_by_key(|segment| segment.p_offset(endian))
+            .next()
             .ok_or("nothing in it is loaded (no PT_LOAD), so a section could not be either; encode the linked file")?;
         let page = loads().map(|segment| segment.p_align(endian)).max().unwrap_or(0).max(MIN_PAGE);
-        if !page.is_power_of_two() || page > MAX_GAP {
+        if !page.is_power_of_two() || page > MAX_PAGE {
             return Err(format!("its segments are aligned to {page:#x} bytes"));
         }
         let full = || "there is no address above its segments".to_owned();
         let ends = loads().map(|segment| segment.p_vaddr(endian).checked_add(segment.p_memsz(endian)));
         let end = ends.collect::<Option<Vec<_>>>().and_then(|ends| ends.into_iter().max()).ok_or_else(full)?;
-        let segment = align(end, page).ok_or_else(full)?;
-        let file_end = elf.data.len() as u64;
-        // Old kernels compute AT_PHDR from the distance of the first segment from its file offset.
-        let distance = first.p_vaddr(endian).wrapping_sub(first.p_offset(endian));
-        let alike = segment.wrapping_sub(distance);
-        let offset = if alike >= file_end && alike - file_end <= MAX_GAP {
-            alike
-        } else {
-            align(file_end, page).ok_or_else(full)?
-        };
-        let has_sframe = elf.segments.iter().any(|segment| segment.p_type(endian) == PT_GNU_SFRAME);
-        let headers = elf.segments.len() as u64 + 1 + u64::from(!has_sframe);
+        let near = align(end, page).ok_or_else(full)?;
+        let behind = align(file_len(elf)?, page).ok_or_else(full)?;
+        let distance = i128::from(first.p_vaddr(endian)) - i128::from(first.p_offset(endian));
+        let segment = i128::from(near).max(distance + i128::from(behind));
+        let alike = u64::try_from(segment).ok().zip(u64::try_from(segment - distance).ok());
+        let alike = alike.filter(|(_, offset)| offset - behind <= MAX_HOLE && distance % i128::from(page) == 0);
+        let (segment, offset) = alike.unwrap_or((near, behind));
+        let kept = elf.segments.iter().filter(|segment| segment.p_type(endian) != PT_GNU_SFRAME).count();
+        let headers = kept as u64 + 2;
         let address =
             segment.checked_add(headers * PROGRAM_HEADER).and_then(|end| align(end, ALIGN)).ok_or_else(full)?;
-        Ok(Self { offset, segment, page, headers, address })
+        Ok(Self { offset, segment, page, headers, address, hole: offset - behind, is_found: alike.is_some() })
     }
 
     /// The program headers, with those of the new segment and of the section.
@@ -101,10 +117,9 @@ impl Plan {
         headers
     }
 
-    /// The file with the section.
-    pub(super) fn write(&self, elf: &Elf<'_>, section: &[u8]) -> Result<Vec<u8>, String> {
-        let mut out = Output::new(elf)?;
-        out.bytes.resize(usize::try_from(self.offset).map_err(|_| "too large for this machine".to_owned())?, 0);
+    /// What the file gets for the section.
+    pub(super) fn add(&self, elf: &Elf<'_>, section: &[u8]) -> Result<Addition, String> {
+        let mut out = Output::new(elf, self.offset)?;
         let headers = self.program_headers(elf, section);
         let count = u16::try_from(headers.len()).ok().filter(|count| *count != elf::PN_XNUM);
         out.header.e_phnum.set(elf.endian, count.ok_or("too many segments")?);
@@ -116,14 +131,26 @@ impl Plan {
     }
 }
 
-/// The relocatable file with the section and the relocations of its starts: place, symbol, addend.
-pub(super) fn relocatable(
-    elf: &Elf<'_>,
-    section: &[u8],
-    starts: &[(usize, u32, i64)],
-    symbols: u32,
-) -> Result<Vec<u8>, String> {
+/// Why a section of a relocatable file cannot be taken out of use: something speaks of it.
+fn check_unused(elf: &Elf<'_>, index: SectionIndex) -> Result<(), String> {
     let endian = elf.endian;
+    let is_in = |(at, symbol): (object::SymbolIndex, &elf::Sym64<Endianness>)| {
+        symbol.st_type() != elf::STT_FILE && elf.symbols.symbol_section(endian, symbol, at) == Ok(Some(index))
+    };
+    let is_group = |section: &SectionHeader64<Endianness>| section.sh_type(endian) == elf::SHT_GROUP;
+    if elf.symbols.enumerate().any(is_in) || elf.sections.iter().any(is_group) {
+        return Err("it has several .sframe sections, and symbols or groups speak of them; `objcopy -R .sframe` first"
+            .to_owned());
+    }
+    Ok(())
+}
+
+/// What a relocatable file gets for the section and the relocations of its starts: place, symbol, addend.
+pub(super) fn relocatable(elf: &Elf<'_>, section: &[u8], starts: &[(usize, u32, i64)]) -> Result<Addition, String> {
+    let endian = elf.endian;
+    if elf.sframes().count() > 1 {
+        elf.sframes().try_for_each(|index| check_unused(elf, index))?;
+    }
     let r_type = elf.abi.start_relocation(8).ok_or("the ABI has no relocation for it")?;
     let relocations: Vec<_> = starts
         .iter()
@@ -133,7 +160,7 @@ pub(super) fn relocatable(
             r_addend: I64::new(endian, *addend),
         })
         .collect();
-    let mut out = Output::new(elf)?;
+    let mut out = Output::new(elf, align(file_len(elf)?, ALIGN).ok_or("it is too large")?)?;
     let offset = out.push(section, ALIGN);
     let index = out.add_sframe(elf, 0, offset, section.len());
     let offset = out.push(bytes_of_slice(&relocations), ALIGN);
@@ -145,18 +172,36 @@ pub(super) fn relocatable(
         sh_addr: U64::new(endian, 0),
         sh_offset: U64::new(endian, offset),
         sh_size: U64::new(endian, size_of_val(relocations.as_slice()) as u64),
-        sh_link: U32::new(endian, symbols),
+        sh_link: U32::new(endian, elf.symbols.section().0 as u32),
         sh_info: U32::new(endian, index),
         sh_addralign: U64::new(endian, ALIGN),
         sh_entsize: U64::new(endian, size_of::<Rela64<Endianness>>() as u64),
     };
-    let slot = elf.sframe().and_then(|index| elf.relocations_of(index)).map(|(index, _)| index.0);
+    let slot = elf.sframes().next().and_then(|index| elf.relocations_of(index)).map(|(index, _)| index.0);
     out.add_header(slot, header);
     Ok(out.finish(elf))
 }
 
-/// The new file while it grows.
+/// A header of type SHT_NULL, which is out of use and belongs to no section (gABI).
+fn unused_header(endian: Endianness) -> SectionHeader64<Endianness> {
+    SectionHeader64 {
+        sh_name: U32::new(endian, 0),
+        sh_type: U32::new(endian, elf::SHT_NULL),
+        sh_flags: U64::new(endian, elf::SectionFlags(0)),
+        sh_addr: U64::new(endian, 0),
+        sh_offset: U64::new(endian, 0),
+        sh_size: U64::new(endian, 0),
+        sh_link: U32::new(endian, 0),
+        sh_info: U32::new(endian, 0),
+        sh_addralign: U64::new(endian, 0),
+        sh_entsize: U64::new(endian, 0),
+    }
+}
+
+/// What comes behind a file, while it grows.
 struct Output {
+    /// Where it begins in the copy.
+    offset: u64,
     bytes: Vec<u8>,
     header: elf::FileHeader64<Endianness>,
     sections: Vec<SectionHeader64<Endianness>>,
@@ -166,10 +211,10 @@ struct Output {
 }
 
 impl Output {
-    fn new(elf: &Elf<'_>) -> Result<Self, String> {
+    fn new(elf: &Elf<'_>, offset: u64) -> Result<Self, String> {
         let names_index =
             elf.header.shstrndx(elf.endian, elf.data).map_err(|error| format!("the names of sections: {error}"))?;
-        let sections: Vec<_> = elf.sections.iter().copied().collect();
+        let mut sections: Vec<_> = elf.sections.iter().copied().collect();
         let names_index = names_index as usize;
         let names = sections.get(names_index).ok_or("there is no section with the names of sections")?;
         let names = names.data(elf.endian, elf.data).map_err(|error| format!("the names of sections: {error}"))?;
@@ -177,13 +222,20 @@ impl Output {
         if sections.len() + 2 >= usize::from(elf::SHN_LORESERVE) {
             return Err("too many sections".to_owned());
         }
-        Ok(Self { bytes: elf.data.to_vec(), header: *elf.header, names: names.to_vec(), sections, names_index })
+        // The first section with SFrame data is replaced, and others would be taken for it. Sections keep their numbers.
+        for index in elf.sframes().skip(1) {
+            let relocations = elf.relocations_of(index).map(|(index, _)| index);
+            for index in [Some(index), relocations].into_iter().flatten() {
+                sections[index.0] = unused_header(elf.endian);
+            }
+        }
+        Ok(Self { offset, bytes: Vec::new(), header: *elf.header, names: names.to_vec(), sections, names_index })
     }
 
-    /// Appends bytes and returns their place.
+    /// Appends bytes and returns their place in the copy. The output begins at a multiple of each `align`.
     fn push(&mut self, bytes: &[u8], align: u64) -> u64 {
         self.bytes.resize(self.bytes.len().next_multiple_of(align as usize), 0);
-        let offset = self.bytes.len() as u64;
+        let offset = self.offset + self.bytes.len() as u64;
         self.bytes.extend_from_slice(bytes);
         offset
     }
@@ -220,11 +272,11 @@ impl Output {
             sh_addralign: U64::new(endian, ALIGN),
             sh_entsize: U64::new(endian, 0),
         };
-        self.add_header(elf.sframe().map(|index| index.0), header)
+        self.add_header(elf.sframes().next().map(|index| index.0), header)
     }
 
     /// Appends the names and the section headers, and points the header of the file at them.
-    fn finish(mut self, elf: &Elf<'_>) -> Vec<u8> {
+    fn finish(mut self, elf: &Elf<'_>) -> Addition {
         let names = std::mem::take(&mut self.names);
         let offset = self.push(&names, 1);
         let header = &mut self.sections[self.names_index];
@@ -234,8 +286,6 @@ impl Output {
         let offset = self.push(bytes_of_slice(&sections), ALIGN);
         self.header.e_shoff.set(elf.endian, offset);
         self.header.e_shnum.set(elf.endian, sections.len() as u16);
-        let header = bytes_of(&self.header);
-        self.bytes[..header.len()].copy_from_slice(header);
-        self.bytes
+        Addition { header: bytes_of(&self.header).to_vec(), offset: self.offset, bytes: self.bytes }
     }
 }

@@ -10,8 +10,8 @@ use super::plural;
 
 /// Writes a section. False if part of it cannot be read; the text says which.
 pub(super) fn write(
-    input: &Input,
-    table: &Table,
+    input: &Input<'_>,
+    table: &Table<'_>,
     section: &SFrameSection<'_>,
     out: &mut dyn Write,
 ) -> io::Result<bool> {
@@ -49,7 +49,7 @@ pub(super) fn write(
     Ok(all_read)
 }
 
-fn write_function(table: &Table, abi: SFrameAbi, function: &Fde<'_>, out: &mut dyn Write) -> io::Result<bool> {
+fn write_function(table: &Table<'_>, abi: SFrameAbi, function: &Fde<'_>, out: &mut dyn Write) -> io::Result<bool> {
     let (start, size) = (function.start(), function.size());
     if let Some(section) = table.targets.get(&function.offset()) {
         write!(out, "{section}+")?;
@@ -70,21 +70,22 @@ fn write_function(table: &Table, abi: SFrameAbi, function: &Fde<'_>, out: &mut d
     }
     writeln!(out, "{}", if function.num_fres() == 0 { ": no rows" } else { "" })?;
     let mut all_read = true;
-    for fre in function.fres() {
-        let written = match fre {
-            Err(error) => Err(error),
+    for (fre, index) in function.fres().zip(0_u32..) {
+        let unread = match fre {
             Ok(fre) => match fre.entry() {
                 Ok(entry) => {
                     writeln!(out, "  {:<8} {}", format!("+{:#x}", fre.start()), row(abi, &entry))?;
-                    Ok(())
+                    continue;
                 }
-                Err(error) => Err(error),
+                Err(error) => format!("+{:#x}: {error}", fre.start()),
             },
+            Err(error) => {
+                let lost = function.num_fres() - index;
+                format!("{error}; {lost} {} cannot be found", plural(lost as usize, "row"))
+            }
         };
-        if let Err(error) = written {
-            writeln!(out, "  error: {error}")?;
-            all_read = false;
-        }
+        writeln!(out, "  error: {unread}")?;
+        all_read = false;
     }
     Ok(all_read)
 }

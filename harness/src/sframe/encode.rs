@@ -1,16 +1,31 @@
 //! `sframe encode`: copies an ELF file and adds the SFrame section made from its CFI.
 
+use std::fs::{Metadata, Permissions};
 use std::path::PathBuf;
 
 use clap::Args;
-use kunwind::sframe::write::{FromCfi, Placement, from_cfi};
+use kunwind::sframe::write::{FromCfi, Placement, from_sections};
+use kunwind::sframe::{Severity, Surroundings, validate};
 
 use super::append::{self, Plan};
-use super::cfi_file::{Elf, OwnedCfi};
-use super::refuse;
+use super::cfi_file::{AllCfi, Elf};
+use super::elf::Input;
+use super::report::Report;
+use super::select::Selection;
+use super::source::{Addition, Bytes, Source};
+use super::{BAD, GOOD, ProfileName, refuse};
+use crate::Error;
 use crate::error::printed;
 use crate::file::{Console, Output};
-use crate::{Error, file};
+
+pub(super) const EXIT_STATUS: &str = "\
+Exit status:
+  0  the copy has rows for every function that the CFI describes
+  1  the copy was written, and functions are left out: the output lists them
+  2  wrong usage or input, or the section would not be valid: nothing was written";
+
+/// How many findings a refusal names.
+const MAX_FINDINGS: usize = 5;
 
 /// What to encode.
 #[derive(Debug, Args)]
@@ -21,97 +36,114 @@ pub(super) struct Arguments {
     /// Where to write the copy; an existing file is not overwritten; `-`: to standard output
     #[arg(short, long, value_name = "OUT")]
     output: PathBuf,
-    /// Replace the .sframe section that the file has
+    /// Replace the .sframe sections that the file has
     #[arg(long)]
     replace: bool,
+    /// The rules that the new section must follow, or nothing is written
+    #[arg(long, value_enum, default_value_t = ProfileName::Spec)]
+    profile: ProfileName,
+    /// Exit with 0 although functions are left out
+    #[arg(long)]
+    allow_refused: bool,
 }
 
-/// Writes the copy, and prints what its section holds and what it cannot hold.
+/// Writes the copy, prints what its section holds and what it cannot hold, and returns the exit status.
 ///
 /// # Errors
 ///
-/// When the file cannot be read or holds nothing to encode, or the copy cannot be written. Nothing is written then.
-pub(super) fn encode(arguments: &Arguments, console: &mut Console<'_>) -> Result<(), Error> {
-    let Arguments { input, output, replace } = arguments;
+/// When the file cannot be read or holds nothing to encode, its section would not be valid, or the copy cannot be written. Nothing is
+/// written then.
+pub(super) fn encode(arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
+    let Arguments { input, output, replace, profile, allow_refused } = arguments;
     let (outputs, name) = (Output::prepare([("--output", Some(output))])?, output.display());
     let [output] = outputs.each_ref().map(Option::as_ref);
     let output = output.ok_or_else(|| Error::Usage("--output is missing".to_owned()))?;
     output.require_new("encode")?;
-    let (_, metadata) = file::open(input)?;
-    let data = file::read(input, file::MAX_BINARY)?;
-    let encoded = encode_bytes(&data, *replace).map_err(|reason| refuse(input, reason))?;
+    let (source, metadata) = Source::open(input)?;
+    source.check_copy().map_err(|reason| refuse(input, reason))?;
+    let (addition, mut report) = make(&source, *replace, *profile).map_err(|reason| refuse(input, reason))?;
+    let (permissions, dropped) = permissions(&metadata);
+    report.note(dropped);
     let interrupt = console.interrupt.clone();
-    output.create(console.document(), &encoded.bytes, metadata.permissions(), &interrupt)?;
-    printed(write!(console.text(&outputs), "{name}: {}", encoded.summary))
+    output.create(console.document(), &mut |piece| source.copy(&addition, piece), permissions, &interrupt)?;
+    printed(write!(console.text(&outputs), "{name}: {}", report.text))?;
+    Ok(if report.is_complete || *allow_refused { GOOD } else { BAD })
 }
 
-/// The copy, and a summary.
-struct Encoded {
-    bytes: Vec<u8>,
-    summary: String,
+/// The permissions for the copy, and what it does not get: a program that runs as somebody else must be made so by hand.
+#[cfg(unix)]
+fn permissions(input: &Metadata) -> (Permissions, Option<&'static str>) {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    let warning = "warning: the copy is not set-user-ID or set-group-ID, as the input is; `chmod` it if it must be";
+    let is_set_id = input.mode() & 0o6000 != 0;
+    (Permissions::from_mode(input.mode() & 0o777), is_set_id.then_some(warning))
 }
 
-fn encode_bytes(data: &[u8], replace: bool) -> Result<Encoded, String> {
-    let elf = Elf::parse(data)?;
-    if elf.sframe().is_some() && !replace {
+#[cfg(not(unix))]
+fn permissions(input: &Metadata) -> (Permissions, Option<&'static str>) {
+    (input.permissions(), None)
+}
+
+/// What the copy gets, and a report. The section is validated before anything is written.
+fn make(source: &Source, replace: bool, profile: ProfileName) -> Result<(Addition, Report), String> {
+    let elf = Elf::parse(source.bytes())?;
+    if elf.sframes().next().is_some() && !replace {
         return Err("it has a .sframe section; --replace puts another in its place".to_owned());
     }
-    let owned = elf.cfi()?;
-    let (made, bytes, place) = if elf.is_relocatable() {
-        let made = from_cfi(&owned.cfi(), elf.abi, Placement::Relocatable).map_err(|error| error.to_string())?;
-        let bytes = relocatable(&elf, &owned, &made)?;
-        let place = format!("with {} relocations, for the linker to place", made.written.relocations.len());
-        (made, bytes, place)
-    } else {
-        let plan = Plan::new(&elf)?;
-        let made =
-            from_cfi(&owned.cfi(), elf.abi, Placement::Linked(plan.address)).map_err(|error| error.to_string())?;
-        let bytes = plan.write(&elf, &made.written.bytes)?;
-        (made, bytes, format!("at {:#x}, in a new segment", plan.address))
+    let is_relocatable = elf.is_relocatable();
+    if is_relocatable && matches!(profile, ProfileName::Kernel) {
+        return Err(
+            "an object file, whose index only the linker sorts: --profile kernel is for linked files".to_owned()
+        );
+    }
+    let cfi = elf.cfi()?;
+    let plan = if is_relocatable { None } else { Some(Plan::new(&elf)?) };
+    let placement = plan.map_or(Placement::Relocatable, |plan| Placement::Linked(plan.address));
+    let selection = Selection::new(&elf, &cfi);
+    let sections: Vec<_> = cfi.sections.iter().map(super::cfi_file::OwnedCfi::cfi).collect();
+    let made =
+        from_sections(&sections, elf.abi, placement, &mut |section, function| selection.choose(section, function))
+            .map_err(|error| error.to_string())?;
+    let addition = match &plan {
+        Some(plan) => plan.add(&elf, &made.written.bytes)?,
+        None => relocatable(&elf, &cfi, &made)?,
     };
-    Ok(Encoded { bytes, summary: summary(&elf, owned.name, &made, &place) })
+    check(source.with(&addition), &made.written.bytes, profile)?;
+    Ok((addition, Report::new(&elf, &cfi, &made, plan.as_ref())))
 }
 
-fn relocatable(elf: &Elf<'_>, owned: &OwnedCfi, made: &FromCfi) -> Result<Vec<u8>, String> {
+/// What an object file gets.
+fn relocatable(elf: &Elf<'_>, cfi: &AllCfi, made: &FromCfi) -> Result<Addition, String> {
     let mut starts = Vec::new();
     for relocation in &made.written.relocations {
+        let section = &cfi.sections[made.origins[relocation.function]];
         let fde = made.functions[relocation.function].fde;
-        let (symbol, addend) = owned
-            .start_of(fde)
-            .ok_or_else(|| format!("the FDE at {fde:#x} of {} has no relocation for its function", owned.name))?;
-        starts.push((relocation.offset, symbol, addend));
+        let target = section.start_of(fde);
+        let target = target
+            .ok_or_else(|| format!("the FDE at {fde:#x} of {} has no relocation for its function", section.name))?;
+        starts.push((relocation.offset, target.symbol, target.addend));
     }
-    append::relocatable(elf, &made.written.bytes, &starts, elf.symbol_table())
+    append::relocatable(elf, &made.written.bytes, &starts)
 }
 
-/// What the section holds, and the functions that it cannot hold.
-fn summary(elf: &Elf<'_>, cfi: &str, made: &FromCfi, place: &str) -> String {
-    let section = &made.written.bytes;
-    let count = |at: usize| {
-        let bytes: [u8; 4] = section[at..at + 4].try_into().unwrap_or_default();
-        if elf.abi.is_big_endian() { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
+/// Reads the copy before it is written: it must have one section, this one, and the section must follow the rules.
+fn check(copy: Bytes<'_>, section: &[u8], profile: ProfileName) -> Result<(), String> {
+    let input = Input::parse(copy)?;
+    let [table] = &input.tables[..] else {
+        return Err(format!("the copy would have {} SFrame sections", input.tables.len()));
     };
-    let (functions, rows) = (count(8), count(12));
-    let mut text = format!(
-        ".sframe version 3 ({}) from {cfi}, {} bytes {place}: {functions} functions, {rows} rows\n",
-        elf.abi.name(),
-        section.len()
-    );
-    if made.refusals.is_empty() {
-        return text;
+    if table.data.len() != section.len() || (!input.is_relocatable && *table.data != *section) {
+        return Err("the copy would not have the section where it should be".to_owned());
     }
-    text += &format!("{} without rows, because the format cannot say what their CFI says:\n", made.refusals.len());
-    for refusal in &made.refusals {
-        let name = match refusal.range {
-            None => format!("FDE at {:#x} of {cfi}", refusal.fde),
-            // The addresses of a relocatable file are made up.
-            Some((_, size)) if elf.is_relocatable() => format!("FDE at {:#x} of {cfi}, {size} bytes", refusal.fde),
-            Some((start, size)) => {
-                let name = elf.name_of(start).map(|name| format!(" {name}")).unwrap_or_default();
-                format!("{start:#x}..{:#x}{name}", start.wrapping_add(size))
-            }
-        };
-        text += &format!("  {name}: {}\n", refusal.reason);
+    let surroundings = Surroundings { address: table.address, text: &input.text, abi: input.abi };
+    let mut errors = Vec::new();
+    validate(&table.data, &surroundings, profile.rules(), &mut |finding| {
+        if finding.severity == Severity::Error && errors.len() < MAX_FINDINGS {
+            errors.push(finding.error.to_string());
+        }
+    });
+    if errors.is_empty() {
+        return Ok(());
     }
-    text
+    Err(format!("the section would not be valid ({}): {}; nothing was written", profile.name(), errors.join("; ")))
 }

@@ -1,19 +1,29 @@
-//! A section as JSON; docs/sframe.md describes it.
+//! A section as JSON, written while it is read; docs/sframe.md describes it.
+
+use std::cell::Cell;
+use std::io::{self, Write};
 
 use kunwind::sframe::{Error, Fde, FdeType, Fre, PauthKey, PcType, SFrameSection};
 use kunwind::{CfaRule, Entry, Rule};
-use serde::Serialize;
+use serde::ser::SerializeSeq as _;
+use serde::{Serialize, Serializer};
 
-#[derive(Serialize)]
-pub(super) struct Document {
-    version: u8,
-    abi: &'static str,
-    flags: Vec<&'static str>,
-    functions: Vec<FunctionObject>,
+/// A part of the section that becomes JSON only while it is written, and reports to `is_whole` what cannot be read.
+struct Lazy<'a, T> {
+    part: T,
+    is_whole: &'a Cell<bool>,
 }
 
 #[derive(Serialize)]
-struct FunctionObject {
+struct Document<'a> {
+    version: u8,
+    abi: &'static str,
+    flags: Vec<&'static str>,
+    functions: Lazy<'a, SFrameSection<'a>>,
+}
+
+#[derive(Serialize)]
+struct FunctionObject<'a> {
     start: u64,
     size: u32,
     pc_type: &'static str,
@@ -21,7 +31,14 @@ struct FunctionObject {
     signal: bool,
     pauth_key: Option<&'static str>,
     rep_size: u8,
-    rows: Vec<RowObject>,
+    rows: Lazy<'a, &'a Fde<'a>>,
+}
+
+/// A function that cannot be read.
+#[derive(Serialize)]
+struct BadFunction {
+    index: usize,
+    error: ErrorObject,
 }
 
 #[derive(Serialize)]
@@ -32,6 +49,28 @@ struct RowObject {
     cfa: Option<CfaObject>,
     ra: Option<RuleObject>,
     fp: Option<RuleObject>,
+}
+
+/// A row whose words make no rules.
+#[derive(Serialize)]
+struct BadRow {
+    start: u32,
+    error: ErrorObject,
+}
+
+/// A row that does not fit: those after it cannot be found either.
+#[derive(Serialize)]
+struct LostRows {
+    lost_rows: u32,
+    error: ErrorObject,
+}
+
+#[derive(Serialize)]
+struct ErrorObject {
+    rule: String,
+    field: String,
+    offset: usize,
+    value: u64,
 }
 
 #[derive(Serialize)]
@@ -49,23 +88,72 @@ struct RuleObject {
     deref: bool,
 }
 
-/// The whole section as JSON.
+/// What stands in the place of a row.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum RowEntry {
+    Good(RowObject),
+    Bad(BadRow),
+    Lost(LostRows),
+}
+
+/// Writes a section, or `null` for one that is empty. False if part of it cannot be read: then `error` stands in its place.
 ///
 /// # Errors
 ///
-/// The first function or row that cannot be read.
-pub(super) fn document(section: &SFrameSection<'_>) -> Result<Document, Error> {
-    let header = section.header();
-    Ok(Document {
-        version: header.version.number(),
-        abi: header.abi.name(),
-        flags: header.flag_names().collect(),
-        functions: section.functions().map(|function| function_object(&function?)).collect::<Result<_, _>>()?,
-    })
+/// Those of `out`.
+pub(super) fn write(section: Option<&SFrameSection<'_>>, out: &mut dyn Write) -> io::Result<bool> {
+    let is_whole = Cell::new(true);
+    let document = section.map(|section| {
+        let header = section.header();
+        Document {
+            version: header.version.number(),
+            abi: header.abi.name(),
+            flags: header.flag_names().collect(),
+            functions: Lazy { part: *section, is_whole: &is_whole },
+        }
+    });
+    serde_json::to_writer(&mut *out, &document)?;
+    writeln!(out)?;
+    Ok(is_whole.get())
 }
 
-fn function_object(function: &Fde<'_>) -> Result<FunctionObject, Error> {
-    Ok(FunctionObject {
+impl<T> Lazy<'_, T> {
+    fn error(&self, error: &Error) -> ErrorObject {
+        self.is_whole.set(false);
+        let Error { kind, field, offset, value } = error;
+        ErrorObject { rule: kind.to_string(), field: field.to_string(), offset: *offset, value: *value }
+    }
+}
+
+impl Serialize for Lazy<'_, SFrameSection<'_>> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut sequence = serializer.serialize_seq(None)?;
+        for (index, function) in self.part.functions().enumerate() {
+            match function {
+                Ok(function) => sequence.serialize_element(&function_object(&function, self.is_whole))?,
+                Err(error) => sequence.serialize_element(&BadFunction { index, error: self.error(&error) })?,
+            }
+        }
+        sequence.end()
+    }
+}
+
+impl Serialize for Lazy<'_, &Fde<'_>> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let count = self.part.num_fres();
+        serializer.collect_seq(self.part.fres().zip(0_u32..).map(|(fre, index)| match fre {
+            Ok(fre) => match row_object(&fre) {
+                Ok(row) => RowEntry::Good(row),
+                Err(error) => RowEntry::Bad(BadRow { start: fre.start(), error: self.error(&error) }),
+            },
+            Err(error) => RowEntry::Lost(LostRows { lost_rows: count - index, error: self.error(&error) }),
+        }))
+    }
+}
+
+fn function_object<'a>(function: &'a Fde<'a>, is_whole: &'a Cell<bool>) -> FunctionObject<'a> {
+    FunctionObject {
         start: function.start(),
         size: function.size(),
         pc_type: match function.pc_type() {
@@ -82,8 +170,8 @@ fn function_object(function: &Fde<'_>) -> Result<FunctionObject, Error> {
             PauthKey::B => "b",
         }),
         rep_size: function.rep_size(),
-        rows: function.fres().map(|fre| row_object(&fre?)).collect::<Result<_, _>>()?,
-    })
+        rows: Lazy { part: function, is_whole },
+    }
 }
 
 fn row_object(fre: &Fre<'_>) -> Result<RowObject, Error> {

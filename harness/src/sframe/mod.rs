@@ -7,8 +7,11 @@ mod dump;
 mod elf;
 mod encode;
 mod json;
+mod report;
+mod select;
+mod source;
 
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -18,6 +21,7 @@ use crate::Error;
 use crate::error::printed;
 use crate::file::Console;
 use elf::{Input, Table};
+use source::Source;
 
 const EXIT_STATUS: &str = "\
 Exit status:
@@ -42,6 +46,9 @@ enum Command {
         /// Print one JSON document: docs/sframe.md
         #[arg(long)]
         json: bool,
+        /// Where a raw section is loaded: starts become addresses
+        #[arg(long, value_name = "ADDR", value_parser = parse_address)]
+        base: Option<u64>,
     },
     /// Check every rule, and print all findings
     #[command(after_help = EXIT_STATUS)]
@@ -51,8 +58,12 @@ enum Command {
         /// Which rules to check
         #[arg(long, value_enum, default_value_t = ProfileName::Spec)]
         profile: ProfileName,
+        /// Where a raw section is loaded: starts become addresses
+        #[arg(long, value_name = "ADDR", value_parser = parse_address)]
+        base: Option<u64>,
     },
     /// Copy an ELF file, add an SFrame section (version 3) made from its CFI, and print what it cannot hold
+    #[command(after_help = encode::EXIT_STATUS)]
     Encode(encode::Arguments),
 }
 
@@ -74,6 +85,20 @@ impl ProfileName {
             Self::Kernel => "kernel",
         }
     }
+
+    const fn rules(self) -> Profile {
+        match self {
+            Self::Spec => Profile::Spec,
+            Self::Lenient => Profile::Lenient,
+            Self::Kernel => Profile::Kernel,
+        }
+    }
+}
+
+/// An address, in hexadecimal with `0x` or in decimal.
+fn parse_address(text: &str) -> Result<u64, String> {
+    let number = text.strip_prefix("0x").map_or_else(|| text.parse(), |digits| u64::from_str_radix(digits, 16));
+    number.map_err(|error| format!("{error}; an address is a number such as 0x401000"))
 }
 
 /// Everything could be read, or is valid.
@@ -89,10 +114,9 @@ const BAD: u8 = 1;
 pub fn execute(arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
     let out = &mut *console.out;
     match &arguments.command {
-        Command::Dump { file, json: true } => dump_json(file, out),
-        Command::Dump { file, json: false } => dump_text(file, out),
-        Command::Validate { file, profile } => check(file, *profile, out),
-        Command::Encode(arguments) => encode::encode(arguments, console).map(|()| GOOD),
+        Command::Dump { file, json, base } => dump(file, *json, *base, out),
+        Command::Validate { file, profile, base } => check(file, *profile, *base, out),
+        Command::Encode(arguments) => encode::encode(arguments, console),
     }
 }
 
@@ -101,7 +125,7 @@ fn refuse(path: &Path, reason: String) -> Error {
 }
 
 /// Parses a section. `None` if it is empty.
-fn parse<'a>(path: &Path, input: &Input, table: &'a Table) -> Result<Option<SFrameSection<'a>>, Error> {
+fn parse<'a>(path: &Path, input: &Input<'_>, table: &'a Table<'_>) -> Result<Option<SFrameSection<'a>>, Error> {
     let section = match table.section() {
         Ok(section) => section,
         Err(error) if error.kind == ErrorKind::Empty => return Ok(None),
@@ -118,7 +142,7 @@ fn parse<'a>(path: &Path, input: &Input, table: &'a Table) -> Result<Option<SFra
 }
 
 /// GNU as 2.41 to 2.44 writes starts into object files that only its own linker understands.
-fn require_meaning(path: &Path, input: &Input, section: &SFrameSection<'_>) -> Result<(), Error> {
+fn require_meaning(path: &Path, input: &Input<'_>, section: &SFrameSection<'_>) -> Result<(), Error> {
     let header = section.header();
     if input.is_relocatable && header.version == Version::V2 && !header.is_pcrel() {
         let reason = "an object file with SFrame version 2 and without the flag PCREL: its starts are relative to their fields \
@@ -128,49 +152,34 @@ fn require_meaning(path: &Path, input: &Input, section: &SFrameSection<'_>) -> R
     Ok(())
 }
 
-fn dump_text(path: &Path, out: &mut dyn Write) -> Result<u8, Error> {
-    let input = Input::load(path)?;
-    let mut text = Vec::new();
-    let mut status = GOOD;
-    for table in &input.tables {
-        let written = match parse(path, &input, table)? {
-            None => writeln!(text, "{} is empty: there is no data", table.name).map(|()| true),
-            Some(section) => dump::write(&input, table, &section, &mut text),
-        };
-        match written {
-            Ok(true) => {}
-            Ok(false) => status = BAD,
-            Err(error) => return printed(Err(error)).map(|()| BAD),
-        }
-    }
-    printed(out.write_all(&text))?;
-    Ok(status)
-}
-
-fn dump_json(path: &Path, out: &mut dyn Write) -> Result<u8, Error> {
-    let input = Input::load(path)?;
-    let [table] = &input.tables[..] else {
+/// Prints while it reads: several functions may share their rows, so that the text of a small section can be very long.
+fn dump(path: &Path, json: bool, base: Option<u64>, out: &mut dyn Write) -> Result<u8, Error> {
+    let (source, _) = Source::open(path)?;
+    let input = Input::read(path, &source, base)?;
+    if json && input.tables.len() != 1 {
         return Err(refuse(path, format!("{} SFrame sections: one JSON document holds one", input.tables.len())));
-    };
-    let document =
-        match parse(path, &input, table)? {
-            None => None,
-            Some(section) => Some(json::document(&section).map_err(|error| {
-                refuse(path, format!("{}: {error}; without --json the rest is printed", table.name))
-            })?),
+    }
+    let parsed = input.tables.iter().map(|table| Ok((table, parse(path, &input, table)?)));
+    let sections = parsed.collect::<Result<Vec<_>, Error>>()?;
+    let mut out = BufWriter::new(out);
+    let mut is_whole = true;
+    for (table, section) in &sections {
+        let written = match section {
+            section if json => json::write(section.as_ref(), &mut out),
+            None => writeln!(out, "{} is empty: there is no data", table.name).map(|()| true),
+            Some(section) => dump::write(&input, table, section, &mut out),
         };
-    let text = serde_json::to_string(&document).map_err(|error| refuse(path, error.to_string()))?;
-    printed(writeln!(out, "{text}"))?;
-    Ok(GOOD)
+        let mut whole = true;
+        printed(written.map(|written| whole = written))?;
+        is_whole &= whole;
+    }
+    printed(out.flush())?;
+    Ok(if is_whole { GOOD } else { BAD })
 }
 
-fn check(path: &Path, profile: ProfileName, out: &mut dyn Write) -> Result<u8, Error> {
-    let input = Input::load(path)?;
-    let rules = match profile {
-        ProfileName::Spec => Profile::Spec,
-        ProfileName::Lenient => Profile::Lenient,
-        ProfileName::Kernel => Profile::Kernel,
-    };
+fn check(path: &Path, profile: ProfileName, base: Option<u64>, out: &mut dyn Write) -> Result<u8, Error> {
+    let (source, _) = Source::open(path)?;
+    let input = Input::read(path, &source, base)?;
     let mut status = GOOD;
     for table in &input.tables {
         if let Ok(section) = table.section() {
@@ -179,7 +188,7 @@ fn check(path: &Path, profile: ProfileName, out: &mut dyn Write) -> Result<u8, E
         let surroundings = Surroundings { address: table.address, text: &input.text, abi: input.abi };
         let (mut errors, mut notes) = (0_usize, 0_usize);
         let mut result = Ok(());
-        validate(&table.data, &surroundings, rules, &mut |finding| {
+        validate(&table.data, &surroundings, profile.rules(), &mut |finding| {
             let (severity, count) = match finding.severity {
                 Severity::Error => ("error", &mut errors),
                 Severity::Note => ("note", &mut notes),

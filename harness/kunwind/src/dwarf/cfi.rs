@@ -5,7 +5,7 @@ use core::ops::Range;
 use gimli::{BaseAddresses, CallFrameInstruction, RunTimeEndian, UnwindSection};
 
 use super::columns::Columns;
-use super::entry::{CfiSection, RawEntries};
+use super::entry::{CfiSection, EntryKind, RawEntries};
 use super::lower::{GimliRow, Lowering, Slice};
 use super::storage::Storage;
 use super::unsupported::Unsupported;
@@ -25,10 +25,10 @@ pub struct CfiFunction {
     pub signal: bool,
     /// Whether return addresses are signed with key B (augmentation `B`).
     pub b_key: bool,
-    /// Whether the program says that arguments lie on the stack (`DW_CFA_GNU_args_size`). It changes no row.
-    pub has_args_size: bool,
     /// The column of the return address.
     ra: Register,
+    /// From where on the program cannot be understood, and why.
+    broken: Option<Broken>,
     /// The address from which there is a rule for the CFA. Before it there is no row; without it there is none at all.
     cfa_from: Option<u64>,
 }
@@ -38,6 +38,67 @@ impl CfiFunction {
     #[must_use]
     pub const fn contains(&self, address: u64) -> bool {
         address >= self.start && address - self.start < self.size
+    }
+}
+
+/// Where a program stops to make sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Broken {
+    /// The first address for which there is no row any more.
+    from: u64,
+    reason: Unsupported,
+}
+
+/// What is known of a program that is read but not run.
+struct Scan {
+    at: u64,
+    cfa_from: Option<u64>,
+    has_cfa: bool,
+    /// Whether there was a rule for the CFA in each remembered state: a bit for each, the last state's the lowest, below a
+    /// bit that marks the end. More states than bits do not fit into gimli's table.
+    states: u64,
+}
+
+impl Scan {
+    fn program<'a>(
+        &mut self,
+        mut program: gimli::CallFrameInstructionIter<'_, Slice<'a>>,
+        cie: &gimli::CommonInformationEntry<Slice<'a>>,
+    ) -> Result<(), Unsupported> {
+        while let Some(instruction) = program.next()? {
+            if overflows(&instruction, cie.data_alignment_factor()) {
+                return Err(Unsupported::OffsetOverflow);
+            }
+            match instruction {
+                CallFrameInstruction::DefCfa { .. }
+                | CallFrameInstruction::DefCfaSf { .. }
+                | CallFrameInstruction::DefCfaExpression { .. } => {
+                    self.has_cfa = true;
+                    self.cfa_from = self.cfa_from.or(Some(self.at));
+                }
+                CallFrameInstruction::DefCfaRegister { .. }
+                | CallFrameInstruction::DefCfaOffset { .. }
+                | CallFrameInstruction::DefCfaOffsetSf { .. }
+                    if !self.has_cfa =>
+                {
+                    return Err(Unsupported::NoCfa);
+                }
+                CallFrameInstruction::RememberState if self.states >> 63 != 0 => return Err(Unsupported::TooComplex),
+                CallFrameInstruction::RememberState => self.states = self.states << 1 | u64::from(self.has_cfa),
+                CallFrameInstruction::RestoreState if self.states == 1 => return Err(Unsupported::OutOfPlace),
+                CallFrameInstruction::RestoreState if self.has_cfa && self.states & 1 == 0 => {
+                    return Err(Unsupported::NoCfa);
+                }
+                CallFrameInstruction::RestoreState => self.states >>= 1,
+                CallFrameInstruction::AdvanceLoc { delta } => {
+                    let delta = u64::from(delta).checked_mul(cie.code_alignment_factor());
+                    self.at = delta.and_then(|delta| self.at.checked_add(delta)).ok_or(Unsupported::Malformed)?;
+                }
+                CallFrameInstruction::SetLoc { address } => self.at = address,
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }
 
@@ -130,7 +191,7 @@ pub struct Cfi<'a> {
     pub section: CfiSection,
     /// Its bytes, relocated if the file is relocatable.
     pub bytes: &'a [u8],
-    /// The same bytes as [`hide_letters`](super::hide_letters) leaves them; `bytes` itself where that changes nothing.
+    /// The same bytes as [`make_readable`](super::make_readable) leaves them; `bytes` itself where that changes nothing.
     pub readable: &'a [u8],
     /// Its address, to which pointers may be relative.
     pub address: u64,
@@ -170,14 +231,16 @@ impl<'a> Cfi<'a> {
         let mut is_over = false;
         core::iter::from_fn(move || {
             while !is_over {
-                match entries.next() {
-                    Some(entry) if entry.cie.is_none() => {}
-                    Some(entry) => return Some(cfi.function(entry.offset)),
-                    None => {
-                        is_over = true;
-                        let rest = Unreadable { fde: entries.position(), range: None, reason: Unsupported::Malformed };
-                        return entries.is_truncated.then_some(Err(rest));
-                    }
+                let Some(entry) = entries.next() else {
+                    is_over = true;
+                    let rest = entries.rest()?;
+                    let reason = Unsupported::LostRest(rest as u64);
+                    return Some(Err(Unreadable { fde: entries.position(), range: None, reason }));
+                };
+                if let EntryKind::Fde(cie) = entry.kind {
+                    let unreadable = |reason| Unreadable { fde: entry.offset, range: None, reason };
+                    let checked = entries.check_cie(cie).map_err(unreadable);
+                    return Some(checked.and_then(|()| cfi.function(entry.offset)));
                 }
             }
             None
@@ -259,45 +322,27 @@ impl<'a> Cfi<'a> {
         let ra = u8::try_from(column).map(Register).map_err(|_| Unsupported::ReturnColumn(column))?;
         let raw = RawEntries::new(self.section, self.bytes, self.columns.is_big_endian);
         let cie = fde.cie().offset();
-        let (cfa_from, has_args_size) = self.scan(section, fde)?;
+        let (cfa_from, broken) = self.scan(section, fde);
         Ok(CfiFunction {
             fde: fde.offset(),
             start,
             size,
             signal: raw.has_letter(cie, b'S'),
             b_key: raw.has_letter(cie, b'B'),
-            has_args_size,
             ra,
+            broken,
             cfa_from,
         })
     }
 
-    /// From where there is a rule for the CFA, and whether a size of arguments is given. gimli's table has a CFA from
-    /// the start, register 0 plus 0, which a program could mean as well.
-    fn scan<S: UnwindSection<Slice<'a>>>(
-        &self,
-        section: &S,
-        fde: &Fde<'a>,
-    ) -> Result<(Option<u64>, bool), Unsupported> {
+    /// From where there is a rule for the CFA, and from where on the program cannot be understood. gimli's table has a CFA
+    /// from the start, register 0 plus 0, which a program could mean as well; and it lets offsets wrap around.
+    fn scan<S: UnwindSection<Slice<'a>>>(&self, section: &S, fde: &Fde<'a>) -> (Option<u64>, Option<Broken>) {
         let bases = self.bases();
-        let (mut cfa_from, mut has_args_size, mut at) = (None, false, fde.initial_address());
-        for mut program in [fde.cie().instructions(section, &bases), fde.instructions(section, &bases)] {
-            while let Some(instruction) = program.next()? {
-                match instruction {
-                    CallFrameInstruction::DefCfa { .. }
-                    | CallFrameInstruction::DefCfaSf { .. }
-                    | CallFrameInstruction::DefCfaExpression { .. } => cfa_from = cfa_from.or(Some(at)),
-                    CallFrameInstruction::AdvanceLoc { delta } => {
-                        let delta = u64::from(delta).checked_mul(fde.cie().code_alignment_factor());
-                        at = delta.and_then(|delta| at.checked_add(delta)).ok_or(Unsupported::Malformed)?;
-                    }
-                    CallFrameInstruction::SetLoc { address } => at = address,
-                    CallFrameInstruction::ArgsSize { size } => has_args_size |= size != 0,
-                    _ => {}
-                }
-            }
-        }
-        Ok((cfa_from, has_args_size))
+        let mut scan = Scan { at: fde.initial_address(), cfa_from: None, has_cfa: false, states: 1 };
+        let programs = [fde.cie().instructions(section, &bases), fde.instructions(section, &bases)];
+        let reason = programs.into_iter().find_map(|program| scan.program(program, fde.cie()).err());
+        (scan.cfa_from, reason.map(|reason| Broken { from: scan.at, reason }))
     }
 
     /// Runs the program of a function, and gives its rows to `see`: all of them, or only the one that covers a pc.
@@ -313,9 +358,15 @@ impl<'a> Cfi<'a> {
             let (encoding, signal, ra) = (fde.cie().encoding(), function.signal, function.ra);
             let lowering = Lowering { section: &section, encoding, columns: self.columns, signal, ra };
             let bases = self.bases();
-            let mut table = fde.rows(&section, &bases, &mut storage.0)?;
-            while let Some(row) = table.next_row()? {
-                let (start, end) = (row.start_address(), row.end_address());
+            let broken = function.broken.map(|broken| broken.reason);
+            let because = |error: gimli::Error| broken.unwrap_or(error.into());
+            let limit = function.broken.map_or(u64::MAX, |broken| broken.from);
+            let mut table = fde.rows(&section, &bases, &mut storage.0).map_err(because)?;
+            while let Some(row) = table.next_row().map_err(because)? {
+                let (start, end) = (row.start_address(), row.end_address().min(limit));
+                if let Some(reason) = broken.filter(|_| start >= limit) {
+                    return Err(reason);
+                }
                 let is_empty = start >= end && function.size != 0;
                 if is_empty || only.is_some_and(|pc| !(start..end).contains(&pc)) {
                     continue;
@@ -323,8 +374,33 @@ impl<'a> Cfi<'a> {
                 let has_cfa = function.cfa_from.is_some_and(|from| from <= start);
                 let covered = start.wrapping_sub(function.start)..end.wrapping_sub(function.start);
                 see(covered, &LoweredRow { lowering: &lowering, row, has_cfa });
+                if only.is_some() {
+                    return Ok(());
+                }
+            }
+            if let Some(reason) = broken.filter(|_| only.is_none_or(|pc| pc >= limit)) {
+                return Err(reason);
             }
             Ok(())
         })
+    }
+}
+
+/// Whether an offset of an instruction does not fit into 64 bits with a sign, after it was multiplied with the data
+/// alignment factor where the instruction asks for that (DWARF 5, 6.4.2: `factored`).
+fn overflows(instruction: &CallFrameInstruction<usize>, factor: i64) -> bool {
+    match *instruction {
+        CallFrameInstruction::DefCfa { offset, .. } | CallFrameInstruction::DefCfaOffset { offset } => {
+            i64::try_from(offset).is_err()
+        }
+        CallFrameInstruction::Offset { factored_offset, .. }
+        | CallFrameInstruction::ValOffset { factored_offset, .. } => {
+            i64::try_from(factored_offset).ok().and_then(|offset| offset.checked_mul(factor)).is_none()
+        }
+        CallFrameInstruction::DefCfaSf { factored_offset, .. }
+        | CallFrameInstruction::DefCfaOffsetSf { factored_offset }
+        | CallFrameInstruction::OffsetExtendedSf { factored_offset, .. }
+        | CallFrameInstruction::ValOffsetSf { factored_offset, .. } => factored_offset.checked_mul(factor).is_none(),
+        _ => false,
     }
 }

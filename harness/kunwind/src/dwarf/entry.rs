@@ -1,8 +1,14 @@
 //! The entries of a CFI section: where each begins, and what the augmentation of a CIE says.
 //!
-//! gimli's parser stops at a CIE whose augmentation it does not know, and it does not know the letters `B` (AADWARF64:
-//! return addresses are signed with key B) and `G` (tagged memory), which carry no data. So the section is walked here,
-//! and [`hide_letters`] makes a copy that gimli can read. Programs are not looked at here.
+//! The section is walked here and not by gimli, whose walk ends at the first entry that it cannot parse. An entry that is
+//! wrong in itself leads on to the next as long as its length is right. Programs are not looked at here.
+
+use super::unsupported::Unsupported;
+
+/// The largest CIE that is used, in bytes. Its instructions are run again for each of its FDEs, so that a small section
+/// with one that is large could take hours. What compilers write has less than 100 bytes; rules for all registers of a
+/// machine take a tenth of the limit.
+const MAX_CIE: usize = 0x1000;
 
 /// One of the two sections with CFI. They differ in how an FDE names its CIE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,10 +24,21 @@ pub enum CfiSection {
 pub(super) struct RawEntry {
     /// Where it begins in the section.
     pub(super) offset: usize,
-    /// Where the CIE of an FDE begins; none for a CIE.
-    pub(super) cie: Option<usize>,
+    /// Which of the two.
+    pub(super) kind: EntryKind,
     /// What follows the length and the id.
-    body: usize,
+    pub(super) body: usize,
+    /// Where it ends.
+    pub(super) end: usize,
+}
+
+/// What an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EntryKind {
+    /// A CIE.
+    Cie,
+    /// An FDE, and where its CIE should begin; none if its pointer leads out of the section.
+    Fde(Option<usize>),
 }
 
 /// Walks a section to its end, or to an entry that does not fit.
@@ -32,12 +49,17 @@ pub(super) struct RawEntries<'a> {
     is_big_endian: bool,
     at: usize,
     /// An entry was cut off: what follows cannot be found.
-    pub(super) is_truncated: bool,
+    is_truncated: bool,
 }
 
 impl<'a> RawEntries<'a> {
     pub(super) const fn new(section: CfiSection, bytes: &'a [u8], is_big_endian: bool) -> Self {
         Self { section, bytes, is_big_endian, at: 0, is_truncated: false }
+    }
+
+    /// Continues at another entry.
+    pub(super) const fn go_to(&mut self, at: usize) {
+        self.at = at;
     }
 
     /// Where the next entry begins.
@@ -51,8 +73,14 @@ impl<'a> RawEntries<'a> {
         Some(if self.is_big_endian { bytes.iter().fold(0, push) } else { bytes.iter().rev().fold(0, push) })
     }
 
+    /// How many bytes are left from where the next entry begins; none if they are zero, which is padding.
+    pub(super) fn rest(&self) -> Option<usize> {
+        let rest = self.bytes.get(self.at..)?;
+        rest.iter().any(|byte| *byte != 0).then_some(rest.len())
+    }
+
     /// The entry at `offset`, and where the next begins; no entry if the length is zero.
-    fn read(&self, offset: usize) -> Option<(Option<RawEntry>, usize)> {
+    pub(super) fn read(&self, offset: usize) -> Option<(Option<RawEntry>, usize)> {
         let short = self.unsigned(offset, 4)?;
         let (length, id_at, id_size) = match (short, self.section) {
             (0, _) => return Some((None, offset.checked_add(4)?)),
@@ -69,22 +97,30 @@ impl<'a> RawEntries<'a> {
             return None;
         }
         let id = self.unsigned(id_at, usize::try_from(id_size).ok()?)?;
-        let cie = match self.section {
-            CfiSection::EhFrame if id == 0 => None,
-            CfiSection::EhFrame => Some(id_at.checked_sub(usize::try_from(id).ok()?)?),
-            CfiSection::DebugFrame if id == u64::MAX >> (64 - 8 * id_size) => None,
-            CfiSection::DebugFrame => Some(usize::try_from(id).ok()?),
+        let kind = match self.section {
+            CfiSection::EhFrame if id == 0 => EntryKind::Cie,
+            CfiSection::EhFrame => EntryKind::Fde(usize::try_from(id).ok().and_then(|id| id_at.checked_sub(id))),
+            CfiSection::DebugFrame if id == u64::MAX >> (64 - 8 * id_size) => EntryKind::Cie,
+            CfiSection::DebugFrame => EntryKind::Fde(usize::try_from(id).ok().filter(|id| *id < self.bytes.len())),
         };
         let body = id_at.checked_add(usize::try_from(id_size).ok()?)?;
-        Some((Some(RawEntry { offset, cie, body }), end))
+        Some((Some(RawEntry { offset, kind, body, end }), end))
+    }
+
+    /// Whether an FDE's CIE is where its pointer says, and may be used.
+    pub(super) fn check_cie(&self, cie: Option<usize>) -> Result<(), Unsupported> {
+        let entry = cie.and_then(|cie| self.read(cie)?.0).filter(|entry| entry.kind == EntryKind::Cie);
+        let entry = entry.ok_or(Unsupported::CiePointer)?;
+        let size = entry.end - entry.offset;
+        if size > MAX_CIE { Err(Unsupported::LargeCie(size as u64)) } else { Ok(()) }
     }
 
     /// The augmentation string of the CIE at `offset`, as a range of the section.
-    fn augmentation(&self, offset: usize) -> Option<core::ops::Range<usize>> {
-        let (entry, end) = self.read(offset)?;
+    pub(super) fn augmentation(&self, offset: usize) -> Option<core::ops::Range<usize>> {
+        let entry = self.read(offset)?.0.filter(|entry| entry.kind == EntryKind::Cie)?;
         // A version byte stands before it.
-        let start = entry.filter(|entry| entry.cie.is_none())?.body.checked_add(1)?;
-        let length = self.bytes.get(start..end)?.iter().position(|byte| *byte == 0)?;
+        let start = entry.body.checked_add(1)?;
+        let length = self.bytes.get(start..entry.end)?.iter().position(|byte| *byte == 0)?;
         Some(start..start.checked_add(length)?)
     }
 
@@ -110,25 +146,5 @@ impl Iterator for RawEntries<'_> {
             }
         }
         None
-    }
-}
-
-/// Makes augmentations readable for gimli: in a copy of the section, the letters `B` and `G` become `S`, which carries
-/// no data either. What the letters mean is read from the original. Returns how many letters were changed.
-pub fn hide_letters(section: CfiSection, copy: &mut [u8], is_big_endian: bool) -> usize {
-    let mut changed = 0;
-    let mut at = 0;
-    loop {
-        let mut entries = RawEntries::new(section, copy, is_big_endian);
-        entries.at = at;
-        let Some(entry) = entries.next() else { return changed };
-        at = entries.at;
-        let range = entries.augmentation(entry.offset).unwrap_or(0..0);
-        for letter in copy.get_mut(range).unwrap_or_default() {
-            if matches!(*letter, b'B' | b'G') {
-                *letter = b'S';
-                changed += 1;
-            }
-        }
     }
 }

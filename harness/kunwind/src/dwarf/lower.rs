@@ -112,8 +112,9 @@ impl<'a, S: UnwindSection<Slice<'a>>> Lowering<'_, S> {
         let agrees = match rule {
             None => true,
             Some(RegisterRule::ValOffset(offset)) => offset == own,
-            // Where SP is not the CFA, functions save SP with the other registers, and its slot holds the same value.
-            Some(RegisterRule::Offset(_)) => own != 0,
+            // Where SP is not the CFA, functions save SP with the other registers, in a slot or in a floating-point
+            // register, and what is there has the same value.
+            Some(RegisterRule::Offset(_) | RegisterRule::Register(_)) => own != 0,
             // A signal frame: SP, and with it the CFA, is what the frame holds.
             Some(RegisterRule::Expression(expression)) => match (self.expression(&expression), cfa) {
                 (Some(Expression::RegOffset(register, offset)), CfaRule::RegOffsetDeref(base, from_base)) => {
@@ -168,15 +169,21 @@ impl<'a, S: UnwindSection<Slice<'a>>> Lowering<'_, S> {
         }
     }
 
-    /// `DW_OP_breg<n> offset`, alone or with `DW_OP_deref` (DWARF 5, 2.5.1.2 and 2.5.1.3); none for everything else.
+    /// `DW_OP_breg<n> offset`, with or without `DW_OP_plus_uconst`, and then alone or with `DW_OP_deref` (DWARF 5, 2.5.1.2
+    /// to 2.5.1.4); none for everything else.
     fn expression(&self, expression: &UnwindExpression<usize>) -> Option<Expression> {
         let mut operations = expression.get(self.section).ok()?.operations(self.encoding);
-        let (register, offset) = match operations.next().ok()?? {
+        let (register, mut offset) = match operations.next().ok()?? {
             Operation::RegisterOffset { register, offset, base_type } if base_type.0 == 0 => (register, offset),
             _ => return None,
         };
         let register = narrow(register).ok()?;
-        match operations.next().ok()? {
+        let mut next = operations.next().ok()?;
+        if let Some(Operation::PlusConstant { value }) = next {
+            offset = offset.checked_add_unsigned(value)?;
+            next = operations.next().ok()?;
+        }
+        match next {
             None => Some(Expression::RegOffset(register, offset)),
             Some(Operation::Deref { base_type, size, space: false })
                 if base_type.0 == 0 && size == self.encoding.address_size =>

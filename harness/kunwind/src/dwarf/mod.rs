@@ -9,12 +9,14 @@ mod columns;
 mod entry;
 mod expression;
 mod lower;
+mod readable;
 mod storage;
 mod unsupported;
 
 pub use cfi::{Cfi, CfiFunction, CfiRow, Lookup, Unreadable};
 pub use columns::Columns;
-pub use entry::{CfiSection, hide_letters};
+pub use entry::CfiSection;
 pub use expression::evaluate;
+pub use readable::make_readable;
 pub use storage::Storage;
 pub use unsupported::Unsupported;

@@ -27,13 +27,22 @@ pub enum Unsupported {
     UnknownInstruction(u8),
     /// The CIE has an augmentation that is not known.
     Augmentation,
-    /// An instruction that is not valid where it stands, such as a new register for a CFA that is an expression (DWARF 5,
-    /// 6.4.2.2).
-    InvalidContext,
     /// More registers or remembered states than [`Storage`](super::Storage) has room for.
     TooComplex,
     /// The entry cannot be parsed.
     Malformed,
+    /// Its pointer to the CIE leads to none.
+    CiePointer,
+    /// Its CIE has this many bytes, too many to be used.
+    LargeCie(u64),
+    /// Its length is wrong: this many bytes from there on cannot be told apart.
+    LostRest(u64),
+    /// An offset, or an offset times the alignment factor, does not fit into 64 bits with a sign.
+    OffsetOverflow,
+    /// The register or the offset of the CFA is changed before there is a rule for it.
+    NoCfa,
+    /// An instruction stands where it means nothing, such as `DW_CFA_restore_state` without a state.
+    OutOfPlace,
 }
 
 impl core::fmt::Display for Unsupported {
@@ -53,9 +62,16 @@ impl core::fmt::Display for Unsupported {
                 write!(f, "CFI instruction {number:#04x} is not known for this machine")
             }
             Self::Augmentation => f.write_str("the CIE has an unknown augmentation"),
-            Self::InvalidContext => f.write_str("a CFI instruction is not valid where it stands"),
             Self::TooComplex => f.write_str("too many registers or remembered states"),
             Self::Malformed => f.write_str("the entry is malformed"),
+            Self::CiePointer => f.write_str("malformed: its CIE pointer leads to no CIE"),
+            Self::LargeCie(size) => write!(f, "its CIE has {size} bytes, more than are run for each function"),
+            Self::LostRest(size) => {
+                write!(f, "malformed: its length is wrong, and what is in the {size} bytes from there on is lost")
+            }
+            Self::OffsetOverflow => f.write_str("malformed: an offset does not fit into 64 bits"),
+            Self::NoCfa => f.write_str("malformed: a part of the CFA is changed before the CFA has a rule"),
+            Self::OutOfPlace => f.write_str("malformed: a CFI instruction stands where it means nothing"),
         }
     }
 }
@@ -67,7 +83,7 @@ impl From<gimli::Error> for Unsupported {
         match error {
             gimli::Error::UnknownCallFrameInstruction(number) => Self::UnknownInstruction(number.0),
             gimli::Error::UnknownAugmentation => Self::Augmentation,
-            gimli::Error::CfiInstructionInInvalidContext => Self::InvalidContext,
+            gimli::Error::CfiInstructionInInvalidContext | gimli::Error::PopWithEmptyStack => Self::OutOfPlace,
             gimli::Error::TooManyRegisterRules | gimli::Error::StackFull => Self::TooComplex,
             _ => Self::Malformed,
         }

@@ -1,6 +1,6 @@
 //! CFI with wrong bytes: nothing panics, and what is written all the same follows the rules.
 
-use kunwind::dwarf::{Cfi, CfiSection, Columns, Storage, hide_letters};
+use kunwind::dwarf::{Cfi, CfiSection, Columns, Storage, make_readable};
 use kunwind::sframe::write::{Placement, from_cfi};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -29,7 +29,7 @@ fn wrong_bytes_give_reasons_or_rows_and_nothing_worse() {
         }
         let section = if is_eh_frame { CfiSection::EhFrame } else { CfiSection::DebugFrame };
         let mut readable = bytes.clone();
-        hide_letters(section, &mut readable, owned.abi.is_big_endian());
+        make_readable(section, &mut readable, owned.abi.is_big_endian());
         let (address, columns) = (owned.cfi().address, Columns::from(owned.abi));
         let cfi = Cfi { section, bytes: &bytes, readable: &readable, address, columns };
         let made = from_cfi(&cfi, owned.abi, Placement::Linked(0x1000)).expect("few functions");

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use kunwind::dwarf::{Cfi, CfiSection, Columns, hide_letters};
+use kunwind::dwarf::{Cfi, CfiSection, Columns, make_readable};
 use kunwind::sframe::SFrameAbi;
 use object::read::{Object as _, ObjectSection as _, ObjectSymbol as _};
 use object::{Architecture, Endianness, RelocationFlags, RelocationTarget, SectionIndex, elf};
@@ -119,7 +119,7 @@ impl<'a> Elf<'a> {
                 .find_map(|(name, section)| Some((section, self.relocated(name)?)))
                 .expect("there is CFI");
         let mut readable = bytes.clone();
-        hide_letters(section, &mut readable, abi.is_big_endian());
+        make_readable(section, &mut readable, abi.is_big_endian());
         OwnedCfi { section, bytes, readable, address, abi }
     }
 

@@ -1,10 +1,14 @@
 //! Sections that are written here from CFI, against those that GNU as and ld 2.47 made of the same functions.
 
 mod broken;
+mod cfi;
 mod direct;
 mod elf;
+mod entries;
 mod linked;
+mod merge;
 mod object;
+mod programs;
 mod refusal;
 mod round_trip;
 mod split;

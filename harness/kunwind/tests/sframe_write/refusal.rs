@@ -31,7 +31,6 @@ fn each_refused_function_is_named_with_its_reason() {
             (0x0c, cfi(StackPointer, 1)),
             (0x0f, cfi(ReturnColumn(3), 0)),
             (0x18, cfi(UnknownInstruction(0x2d), 0)),
-            (0x1b, Reason::ArgsSize),
             (0x1e, cfi(StackPointer, 1)),
         ]
     );

@@ -70,8 +70,6 @@ pub enum Reason {
     Cfi(Unsupported, u64),
     /// A row has no words in the format, at this offset from the function's start.
     Row(RowError, u64),
-    /// It says how many bytes of arguments lie on the stack, which no row can express (GNU as refuses it too).
-    ArgsSize,
     /// Its rows are not in order of their offsets.
     RowOrder,
     /// It has more than 65535 rows.
@@ -80,6 +78,14 @@ pub enum Reason {
     TooLarge(u64),
     /// Another function covers its first address.
     Overlap,
+    /// Another entry, which was read before, describes the same function, and says something else.
+    Contradiction,
+    /// Its code is not in this file: the symbol that it begins at is not defined here.
+    Undefined,
+    /// Nothing says where it begins: a relocatable file has no relocation for it, or one of a type that is not known.
+    NoStart,
+    /// It is not, or not wholly, in code that is loaded.
+    OutsideText,
     /// It ends after the last address, or its distance from the section does not fit into 64 bits with a sign.
     OutOfReach,
 }
@@ -89,11 +95,14 @@ impl fmt::Display for Reason {
         match self {
             Self::Cfi(reason, offset) => write!(f, "at +{offset:#x}: {reason}"),
             Self::Row(reason, offset) => write!(f, "at +{offset:#x}: {reason}"),
-            Self::ArgsSize => f.write_str("it has arguments on the stack (DW_CFA_GNU_args_size)"),
             Self::RowOrder => f.write_str("its rows are not in order"),
             Self::TooManyRows(rows) => write!(f, "it has {rows} rows, and 65535 is the most"),
             Self::TooLarge(size) => write!(f, "it is {size} bytes long, which does not fit into 32 bits"),
             Self::Overlap => f.write_str("another function covers its first address"),
+            Self::Contradiction => f.write_str("another entry, which is used, describes it otherwise"),
+            Self::Undefined => f.write_str("its code is in another file: the symbol it begins at is undefined"),
+            Self::NoStart => f.write_str("no relocation that is known says where it begins"),
+            Self::OutsideText => f.write_str("it is not in code that is loaded"),
             Self::OutOfReach => f.write_str("its addresses are out of reach of the section"),
         }
     }

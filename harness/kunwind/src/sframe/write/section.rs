@@ -184,6 +184,12 @@ fn encode_rows(abi: SFrameAbi, fde_type: FdeType, rows: &[(u64, Entry)]) -> Resu
         .collect()
 }
 
+/// Whether two descriptions of a function come to the same.
+pub(super) fn is_alike(one: &FunctionRows, other: &FunctionRows) -> bool {
+    let facts = |function: &FunctionRows| (function.start, function.size, function.signal, function.b_key);
+    facts(one) == facts(other) && distinct_rows(one) == distinct_rows(other)
+}
+
 /// The rows that have to be written.
 fn distinct_rows(function: &FunctionRows) -> Result<Vec<(u64, Entry)>, Reason> {
     let mut rows: Vec<(u64, Entry)> = Vec::with_capacity(function.rows.len());
