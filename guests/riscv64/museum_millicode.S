@@ -51,7 +51,7 @@ END deep
 // The CFA is sp at its entry; who called it goes on at t0.
 FUNC save_10
 						// CFA=sp RA=t0
-	.cfi_return_column 5
+	.cfi_return_column 5; .cfi_same_value ra
 	li	t1, 0
 	addi	sp, sp, -112			// CFA=sp+112
 	.cfi_def_cfa_offset 112
@@ -60,7 +60,7 @@ END save_10
 
 FUNC save_2
 						// CFA=sp RA=t0
-	.cfi_return_column 5
+	.cfi_return_column 5; .cfi_same_value ra
 	li	t1, -80
 	addi	sp, sp, -112			// CFA=sp+112
 	.cfi_def_cfa_offset 112
@@ -75,7 +75,7 @@ END save_2
 
 FUNC save_both
 						// CFA=sp+112 RA=t0
-	.cfi_return_column 5
+	.cfi_return_column 5; .cfi_same_value ra
 	.cfi_def_cfa_offset 112
 	sd	s1, 88(sp)
 	.cfi_offset s1, -24

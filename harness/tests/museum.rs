@@ -28,11 +28,7 @@ const SHARED: [(&str, &str, &str); 3] = [
         CHECK,
         "Go keeps the caller's x29 one word below sp in both builds: no interrupt may come on that stack",
     ),
-    (
-        "arm64/museum_record_below_sp",
-        "arm64-sframe",
-        "the same word",
-    ),
+    ("arm64/museum_record_below_sp", "arm64-sframe", "the same word"),
 ];
 
 /// A deviation from what the scenario demands, before any `[[known]]`; or a wrong row; or a void run.

@@ -70,7 +70,9 @@ fn of_section(scenario: &Scenario, section: &Section, used: &mut [bool]) -> Vec<
     if section.not_judged.is_some() || section.interrupted {
         return Vec::new(); // a gate holds, or breaks, over a whole run
     }
-    if let Some(expected) = &scenario.text.void
+    let variants = scenario.variants();
+    let variant = variants.iter().find(|variant| section.variant.as_ref().is_none_or(|name| variant.name == *name));
+    if let Some(expected) = variant.and_then(|variant| scenario.expected_void(variant))
         && !section.void_is_meant
     {
         let found = section.void.as_deref().unwrap_or("the run is not void");

@@ -98,9 +98,8 @@ impl<'p> Sites<'p> {
         self.sites.into_iter().map(site).collect()
     }
 
-    /// Counts an arrival and returns the point, if it is one; as reachable. `state` is asked for the arrival's state only where
-    /// that decides: where the return address was when control was last here, it need not be searched.
-    pub(super) fn arrive(&mut self, pc: u64, state: impl FnOnce(Option<ReturnPlace>) -> State) -> Option<Arrival> {
+    /// The index of the site at this address, if there is one.
+    fn site(&mut self, pc: u64) -> Option<usize> {
         let place = self.places.get_mut(pc)?;
         if *place == Place::Unseen {
             let within = self.filter.within;
@@ -111,7 +110,13 @@ impl<'p> Sites<'p> {
                 self.sites.push((pc, Tally::default(), 0));
             }
         }
-        let Place::At(site) = *place else { return None };
+        if let Place::At(site) = *place { Some(site) } else { None }
+    }
+
+    /// Counts an arrival and returns the point, if it is one; as reachable. `state` is asked for the arrival's state only where
+    /// that decides: where the return address was when control was last here, it need not be searched.
+    pub(super) fn arrive(&mut self, pc: u64, state: impl FnOnce(Option<ReturnPlace>) -> State) -> Option<Arrival> {
+        let site = self.site(pc)?;
         let (_, tally, visits) = &mut self.sites[site];
         let wanted = self.filter.wanted.filter(|(of, _)| *of == pc && !self.numbers_copies).map(|(_, number)| number);
         if !tally.takes(self.filter.max_visits, wanted, state) {
@@ -120,6 +125,13 @@ impl<'p> Sites<'p> {
         *visits += 1;
         let visit = if self.numbers_copies { *visits } else { tally.arrivals() };
         Some(Arrival { site, pc, visit, reachable: true })
+    }
+
+    /// Counts an arrival that cannot be judged, because the truth is not known.
+    pub(super) fn pass(&mut self, pc: u64) {
+        if let Some(site) = self.site(pc) {
+            self.sites[site].1.pass();
+        }
     }
 
     /// Counts another visit at a point that has several for one arrival (corrupt stacks).

@@ -398,13 +398,18 @@ impl<'p, 'v> Delivery<'p, 'v> {
 
 impl Observer for Delivery<'_, '_> {
     fn wants_stores(&self) -> bool {
-        self.locator.is_some()
+        self.locator.is_some() || self.oracle.wants_stores()
     }
 
     fn stored(&mut self, address: u64, size: usize) {
         if let Some(locator) = &mut self.locator {
             locator.store(address, size);
         }
+        self.oracle.stored(address, size);
+    }
+
+    fn hardware_stored(&mut self, address: u64, size: usize) {
+        self.oracle.stored(address, size);
     }
 
     fn point(&mut self, at: &Point<'_>) -> Action {

@@ -90,6 +90,13 @@ pub trait Visit {
     }
 }
 
+/// Sees nothing.
+struct Unseen;
+
+impl Visit for Unseen {
+    fn walk(&mut self, _: Arrival, _: Option<&str>, _: &Column<'_>, _: &Question<'_>, _: &Truth) {}
+}
+
 /// What to run, and how to interrupt it.
 #[derive(Debug)]
 pub struct Experiment<'p> {
@@ -132,6 +139,27 @@ impl Experiment<'_> {
     ///
     /// As [`Run::drive`]. A void run is not an error: the testimony says so.
     pub fn drive(
+        &self,
+        run: &mut dyn Run,
+        undisturbed: &[u64],
+        witnesses: Witnesses,
+        visit: &mut dyn Visit,
+    ) -> Result<Found, Error> {
+        let mut found = self.drive_once(run, undisturbed, witnesses, visit)?;
+        if let Some(clobbered) = found.testimony.clobbered
+            && let Some(mut again) = run.again()
+        {
+            // Only a run that is made again is told of each store.
+            let witnesses = Witnesses { clobbered: Some(clobbered), ..Witnesses::default() };
+            let seen = self.drive_once(&mut *again, undisturbed, witnesses, &mut Unseen)?.testimony;
+            if seen.clobbered == Some(clobbered) {
+                found.testimony.contradiction = seen.contradiction;
+            }
+        }
+        Ok(found)
+    }
+
+    fn drive_once(
         &self,
         run: &mut dyn Run,
         undisturbed: &[u64],

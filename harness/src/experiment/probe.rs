@@ -55,6 +55,10 @@ impl<'p, 'v> Probe<'p, 'v> {
 
     fn ask_all(&mut self, at: &Point<'_>) {
         // A probe stands for an ideal NMI, which can arrive anywhere.
+        if self.oracle.is_between_strands() {
+            self.sites.pass(at.pc);
+            return;
+        }
         let truth = self.oracle.truth();
         let Some(arrival) = self.sites.arrive(at.pc, |hint| self.states.at(at, truth, hint)) else { return };
         self.visit.point(arrival, None, at);
@@ -93,13 +97,18 @@ impl<'p, 'v> Probe<'p, 'v> {
 
 impl Observer for Probe<'_, '_> {
     fn wants_stores(&self) -> bool {
-        self.locator.is_some()
+        self.locator.is_some() || self.oracle.wants_stores()
     }
 
     fn stored(&mut self, address: u64, size: usize) {
         if let Some(locator) = &mut self.locator {
             locator.store(address, size);
         }
+        self.oracle.stored(address, size);
+    }
+
+    fn hardware_stored(&mut self, address: u64, size: usize) {
+        self.oracle.stored(address, size);
     }
 
     fn point(&mut self, at: &Point<'_>) -> Action {

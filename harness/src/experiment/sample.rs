@@ -58,6 +58,13 @@ impl Tally {
         is_taken
     }
 
+    /// Counts an arrival that cannot be taken.
+    pub(super) const fn pass(&mut self) {
+        self.arrivals += 1;
+        self.left_out.arrivals += 1;
+        self.left_out.other_states += 1;
+    }
+
     /// The latest arrival, which was taken, was not a point after all.
     pub(super) fn cancel(&mut self) {
         let arrivals = self.arrivals;

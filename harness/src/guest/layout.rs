@@ -121,9 +121,9 @@ pub struct Poison {
 }
 
 impl Poison {
-    /// Collects the candidates of a guest.
+    /// Collects the candidates of a guest, whose calls are the ISA's, and also transfers of this kind.
     #[must_use]
-    pub fn new(listing: &Listing, stacks: &[Stack]) -> Self {
+    pub fn new(listing: &Listing, stacks: &[Stack], calls: FlowKind) -> Self {
         /// Enough variety; a large image has many more candidates.
         const MAX_TEXT: usize = 1 << 14;
         let mut text = Vec::new();
@@ -135,7 +135,7 @@ impl Poison {
             if !after_call {
                 text.push(line.address);
             }
-            after_call = line.flow.kind == FlowKind::Call;
+            after_call = line.flow.kind == FlowKind::Call || line.flow.kind == calls;
         }
         Self { text, stacks: stacks.iter().map(|stack| stack.bounds).collect() }
     }

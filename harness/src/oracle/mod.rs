@@ -14,6 +14,8 @@ mod location;
 mod redirect;
 mod returns;
 mod state;
+mod stores;
+mod strand;
 mod witness;
 
 use std::collections::BTreeMap;
@@ -27,10 +29,13 @@ use crate::trace::{Ended, Point, Previous, RegisterSet};
 
 use redirect::PendingRedirect;
 use returns::MovedArrival;
+use stores::StoreWitness;
+use strand::Strands;
 
 pub use activation::{Activation, Activations, Cause, MAX_DEPTH, MAX_LINKS, Place, Truth};
 pub use location::{AddressPlaces, LiveWords, MachineView, displaced};
 pub use state::{ReturnPlace, State, States};
+pub use stores::Clobbered;
 pub use witness::{Event, Future, Ledger, Transfer, Witness};
 
 /// The two witnesses of a run. Tests plant wrong ones.
@@ -39,6 +44,8 @@ pub struct Witnesses {
     pub ledger: Box<dyn Witness>,
     /// The witness that must agree with it.
     pub future: Box<dyn Witness>,
+    /// In a run that is made again: a callee-saved register that came back changed. The witness of stores looks for the store.
+    pub clobbered: Option<Clobbered>,
 }
 
 impl std::fmt::Debug for Witnesses {
@@ -49,7 +56,7 @@ impl std::fmt::Debug for Witnesses {
 
 impl Default for Witnesses {
     fn default() -> Self {
-        Self { ledger: Box::<Ledger>::default(), future: Box::<Future>::default() }
+        Self { ledger: Box::<Ledger>::default(), future: Box::<Future>::default(), clobbered: None }
     }
 }
 
@@ -58,6 +65,8 @@ impl Default for Witnesses {
 pub struct Testimony {
     /// Why the run is void.
     pub contradiction: Option<String>,
+    /// The callee-saved register that came back changed, if that is why.
+    pub clobbered: Option<Clobbered>,
     /// Where activations wait that never resumed, with their number, by address.
     pub unwitnessed: Vec<(Place, usize)>,
 }
@@ -81,16 +90,17 @@ pub struct Oracle<'g> {
     /// The first arrivals at such places with another SP than that of the call, by place and CFA of the activation that waits.
     moved: FxHashMap<(u64, u64), MovedArrival>,
     transfers: u64,
-    /// The word that holds the running task, in guests that have tasks.
-    current: Option<u64>,
-    task: u64,
+    strands: Strands,
     truth: Truth,
-    /// The truths of tasks that are switched out.
+    /// The truths of strands that are switched out.
     others: FxHashMap<u64, Truth>,
     shared: FxHashSet<Rc<Activation>>,
     /// Where activations waited that are gone without having resumed, with their number.
     abandoned: BTreeMap<Place, usize>,
     contradiction: Option<String>,
+    clobbered: Option<Clobbered>,
+    /// In a run that is made again.
+    stores: Option<StoreWitness>,
 }
 
 impl std::fmt::Debug for Oracle<'_> {
@@ -105,6 +115,10 @@ impl<'g> Oracle<'g> {
     pub fn new(program: &'g Program, witnesses: Witnesses) -> Self {
         let Program { guest, conventions, layout, poison, .. } = program;
         let cpu = guest.cpu;
+        let stores = witnesses.clobbered.map(|clobbered| {
+            let register = cpu.callee_saved.get(clobbered.index).copied();
+            StoreWitness::new(clobbered, RegisterSet::new(cpu, register))
+        });
         Self {
             guest,
             conventions,
@@ -118,13 +132,14 @@ impl<'g> Oracle<'g> {
             resumes: FxHashSet::default(),
             moved: FxHashMap::default(),
             transfers: 0,
-            current: conventions.kernel.as_ref().map(|kernel| kernel.current),
-            task: 0,
+            strands: Strands::new(program),
             truth: Truth::default(),
             others: FxHashMap::default(),
             shared: FxHashSet::default(),
             abandoned: BTreeMap::new(),
             contradiction: None,
+            clobbered: None,
+            stores,
         }
     }
 
@@ -140,18 +155,6 @@ impl<'g> Oracle<'g> {
         self.contradiction.is_some()
     }
 
-    /// The truth of a task that is switched out. The stack of a task that never ran is empty.
-    #[must_use]
-    pub fn truth_of(&self, task: u64) -> Truth {
-        if task == self.task { self.truth.clone() } else { self.others.get(&task).cloned().unwrap_or_default() }
-    }
-
-    /// The running task, by the address of its structure; 0 in a guest without tasks.
-    #[must_use]
-    pub const fn task(&self) -> u64 {
-        self.task
-    }
-
     /// Follows the machine to this point.
     pub fn observe(&mut self, at: &Point<'_>) {
         let (next, delivered) = match at.previous {
@@ -162,8 +165,9 @@ impl<'g> Oracle<'g> {
         if self.is_void() {
             return;
         }
-        // The word may be written between two transfers, and the truth is needed at each instruction.
-        self.switch_task(at);
+        self.watch_stores(at);
+        // A switch may come between two transfers, and the truth is needed at each instruction.
+        self.switch_strand(at);
         if let Some(redirects) =
             self.conventions.redirects.as_ref().filter(|redirects| redirects.marks.contains(&at.pc))
         {
@@ -193,7 +197,7 @@ impl<'g> Oracle<'g> {
             _ => Flow::SEQUENTIAL,
         };
         let transfer = Transfer {
-            task: self.task,
+            task: self.strand(),
             next,
             to: at.pc,
             sp,
@@ -223,27 +227,15 @@ impl<'g> Oracle<'g> {
             return;
         }
         match by_ledger {
-            Some(Event::Called { resume, cfa }) => self.called(at, resume, cfa),
-            Some(Event::Resumed { resume, cfa, .. }) => self.resumed(at, resume, cfa, sp),
+            Some(Event::Called { resume, cfa }) => {
+                self.called(at, resume, cfa);
+                self.watch_call(transfer.number);
+            }
+            Some(Event::Resumed { resume, cfa, since }) => self.resumed(at, (resume, cfa), since, sp),
             None => {
                 self.note_arrival(at, sp);
                 self.arrive_redirected(at, sp);
             }
-        }
-    }
-
-    /// Switches to the list of activations of the running task.
-    fn switch_task(&mut self, at: &Point<'_>) {
-        let Some(task) = self.current.and_then(|word| at.memory.read_u64(word)) else { return };
-        if task != self.task {
-            let next = self.others.remove(&task).unwrap_or_default();
-            let previous = std::mem::replace(&mut self.truth, next);
-            if self.task != 0 {
-                self.others.insert(self.task, previous);
-            } else {
-                self.truth = previous; // boot code becomes the first task
-            }
-            self.task = task;
         }
     }
 
@@ -325,14 +317,14 @@ impl<'g> Oracle<'g> {
         }
     }
 
-    fn resumed(&mut self, at: &Point<'_>, resume: u64, cfa: u64, sp: u64) {
+    fn resumed(&mut self, at: &Point<'_>, (resume, cfa): (u64, u64), since: u64, sp: u64) {
         while let Some(activation) = self.truth.youngest.take() {
             self.truth.youngest.clone_from(&activation.parent);
             let is_it = (activation.resume, activation.cfa) == (resume, cfa);
             if is_it && self.conventions.moved_returns.contains(&at.pc) {
                 // Entry code has saved the registers in pt_regs and now uses them.
             } else if is_it {
-                self.compare_saved(at, &activation, sp);
+                self.compare_saved(at, &activation, Some(since), sp);
             } else {
                 *self.abandoned.entry(activation.place()).or_default() += 1;
             }
@@ -398,6 +390,6 @@ impl<'g> Oracle<'g> {
                 format!("{name} never resumed ({count} times); if that is intended, list its function in never-resumes")
             }))
         });
-        Testimony { contradiction, unwitnessed }
+        Testimony { contradiction, clobbered: self.clobbered, unwitnessed }
     }
 }

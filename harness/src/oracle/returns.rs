@@ -1,6 +1,6 @@
 //! How activations resume: the register witness, and arrivals with an SP that no convention explains.
 
-use super::{Activation, Cause, Oracle, Place};
+use super::{Activation, Cause, Clobbered, Oracle, Place};
 use crate::cpu::{MAX_CALLEE_SAVED, Register};
 use crate::guest::conventions::{Preserved, SpAtReturn};
 use crate::trace::{Point, Previous};
@@ -39,7 +39,8 @@ impl Oracle<'_> {
     }
 
     /// The register witness: a function must restore the registers that the ABI, or its declared convention, makes it preserve.
-    pub(super) fn compare_saved(&mut self, at: &Point<'_>, activation: &Activation, sp: u64) {
+    /// `call` is the number of the call from which the activation resumes, where that is known.
+    pub(super) fn compare_saved(&mut self, at: &Point<'_>, activation: &Activation, call: Option<u64>, sp: u64) {
         let now = self.callee_saved(at);
         let changed = (0..self.guest.cpu.callee_saved.len())
             .find(|index| now[*index] != activation.saved[*index] && !self.may_change(activation, *index, &now, sp));
@@ -47,11 +48,21 @@ impl Oracle<'_> {
             let (then, now) = (activation.saved[index], now[index]);
             let name = self.guest.cpu.abi.register_name(self.guest.cpu.callee_saved[index]);
             let place = activation.place().name(&self.guest.symbols);
-            let (then, now) = (self.layout.place(then), self.layout.place(now));
-            self.contradict(
-                at.pc,
-                &format!("callee-saved {name} was {then} at the call and is {now} when {place} resumes"),
-            );
+            let (then, now) = (self.value(then), self.value(now));
+            let mut what = format!("callee-saved {name} was {then} at the call and is {now} when {place} resumes");
+            if let Some(evidence) = self.evidence(at.memory, activation, index) {
+                what += &format!(": {evidence}");
+            }
+            self.clobbered = call.map(|call| Clobbered { call, index });
+            self.contradict(at.pc, &what);
+        }
+    }
+
+    /// A value, by what it points at: the same wherever stacks and code are.
+    fn value(&self, value: u64) -> String {
+        match self.guest.symbols.function_at(value) {
+            Some(_) => self.guest.symbols.name(value),
+            None => self.layout.place(value),
         }
     }
 

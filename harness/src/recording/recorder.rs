@@ -150,7 +150,7 @@ impl<'p> Recorder<'p> {
             outer: found.outer,
             left_out: found.left_out,
             unwitnessed: found.testimony.unwitnessed.iter().map(name_of).collect(),
-            void_is_meant: void.as_ref().is_some_and(|reason| scenario.means_void(reason)),
+            void_is_meant: void.as_ref().is_some_and(|reason| scenario.means_void(Some(variant), reason)),
             void,
             not_judged: None,
             interrupted: found.interrupted,

@@ -4,9 +4,11 @@ use std::ops::Range;
 
 use serde::Deserialize;
 
-use crate::cpu::{Cpu, Register};
-use crate::guest::conventions::{CallConvention, Preserved, SpAtReturn};
-use crate::guest::{Guest, Symbol};
+use super::Scenario;
+use crate::Error;
+use crate::cpu::{Cpu, FlowKind, Register};
+use crate::guest::conventions::{CallConvention, Preserved, SpAtReturn, StackRole};
+use crate::guest::{Guest, Poison, Program, Symbol};
 
 /// How calls of some functions differ from the ABI's, and why.
 #[derive(Debug, Clone, Deserialize)]
@@ -121,4 +123,50 @@ fn register(key: &str, name: &str, cpu: &Cpu) -> Result<Register, String> {
         let known = cpu.abi.register_names.join(", ");
         format!("{key}: {name:?} is no register of {}, which has {known}", cpu.name)
     })
+}
+
+impl Scenario {
+    /// Requires what the scenario says of its guest, and adds it to the guest's conventions.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scenario::require_functions`]; [`Error::Scenario`] when a convention does not fit the guest.
+    pub fn declare(&self, mut program: Program) -> Result<Program, Error> {
+        self.require_functions(&program)?;
+        let reject = |reason: String| Error::Scenario { path: self.path.clone(), reason };
+        for declared in &self.text.convention {
+            let convention = declared.resolve(self.cpu).map_err(reject)?;
+            let functions = declared.functions_of(&program.guest).map_err(reject)?;
+            let added = program.conventions.calls.add(convention, functions);
+            added.map_err(|twice| {
+                let name = program.guest.symbols.function_at(twice).map_or("?", |function| &function.name);
+                reject(format!("[[convention]]: two tables name {name}"))
+            })?;
+        }
+        self.declare_fibers(&mut program).map_err(reject)?;
+        // Where such a call returns is behind a jump.
+        if self.text.convention.iter().any(|declared| declared.link.is_some()) {
+            program.poison = Poison::new(&program.listing, &program.layout.stacks, FlowKind::Jump);
+        }
+        Ok(program)
+    }
+
+    /// Gives the fibers' stacks their role.
+    fn declare_fibers(&self, program: &mut Program) -> Result<(), String> {
+        let fibers = &self.text.fibers;
+        if !fibers.is_empty() && program.conventions.kernel.is_some() {
+            return Err("fibers: a kernel's tasks are told apart by __current, not by stacks".to_owned());
+        }
+        for name in fibers {
+            let stacks = &mut program.layout.stacks;
+            let names: Vec<String> = stacks.iter().map(|stack| stack.name.clone()).collect();
+            let stack = stacks.iter_mut().find(|stack| stack.name == *name);
+            let stack = stack.ok_or_else(|| format!("fibers: the guest has no stack {name:?}, only {names:?}"))?;
+            if stack.role == StackRole::First {
+                return Err(format!("fibers: {name:?} is the stack on which the run begins, and no fiber's"));
+            }
+            stack.role = StackRole::Fiber;
+        }
+        Ok(())
+    }
 }

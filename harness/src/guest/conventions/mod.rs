@@ -78,6 +78,8 @@ pub enum StackRole {
     User,
     /// A task's or the CPU's.
     Kernel,
+    /// A fiber's, which has activations of its own.
+    Fiber,
 }
 
 /// The conventions of a kernel with tasks.
