@@ -4,14 +4,14 @@ use std::cell::RefCell;
 use std::fmt::Write as _;
 
 use crate::Error;
-use crate::cpu::{Cpu, Regs};
+use crate::cpu::Regs;
 use crate::experiment::{Arrival, Column, Visit};
 use crate::guest::Program;
 use crate::oracle::Truth;
 use crate::scenario::parse_place;
-use crate::subject::{Compares, End, GuestTarget, MAX_ENTRIES, Question, Reads};
+use crate::subject::{End, GuestTarget, MAX_ENTRIES, Question, Reads};
 use crate::trace::{Point, RegisterSet};
-use crate::verdict::{Deviation, Judge, Verdict, WalkEntry};
+use crate::verdict::{Deviation, Judge, Verdict, differences};
 
 /// How many instructions are shown on each side of the point.
 const CONTEXT: usize = 5;
@@ -175,10 +175,9 @@ impl<'p> Explainer<'p> {
         }
         let differences = differences(guest.cpu, column.subject.about().compares, truth, walk.entries);
         let _ = write!(self.text, "\n{}: {verdict} ({}, end: {why})\n{entries}", column.label(), outcome.claim);
-        for Difference { entry, what, found, truth } in differences {
-            let off = signed(found.wrapping_sub(truth).cast_signed());
-            let (found, truth) = (layout.name(found), layout.name(truth));
-            let _ = writeln!(self.text, "  entry {entry}: {what} is {found}, and was {truth} at the call ({off})");
+        for difference in differences {
+            let (found, truth) = (layout.name(difference.found), layout.name(difference.truth));
+            let _ = writeln!(self.text, "  {difference}: it is {found}, and was {truth} at the call");
         }
         if matches!(verdict, Verdict::Overstated(Deviation::Dead) | Verdict::WrongFlagged(Deviation::Dead)) {
             let (end, below) = (layout.name(target.dead.end), "which the next interrupt may overwrite");
@@ -205,48 +204,6 @@ impl Visit for Explainer<'_> {
             self.asked(column, question, truth);
         }
     }
-}
-
-/// A value in an entry of a walk that is not that of the activation for which the entry stands.
-struct Difference {
-    /// The number of the entry.
-    entry: usize,
-    /// Of what: the CFA, or the name of a register.
-    what: &'static str,
-    found: u64,
-    truth: u64,
-}
-
-/// The values that are compared and differ, in the entries whose pc is right.
-fn differences(cpu: &Cpu, compares: Compares, truth: &Truth, entries: &[WalkEntry]) -> Vec<Difference> {
-    let mut found = Vec::new();
-    let mut waiting = truth.activations();
-    for (entry, walked) in entries.iter().enumerate().skip(1) {
-        let Some(activation) = waiting.clone().find(|activation| activation.resume == walked.pc.value()) else {
-            continue;
-        };
-        waiting.by_ref().take_while(|older| !std::ptr::eq(*older, activation)).for_each(drop);
-        let mut compare = |what, register, truth| {
-            if let Some(value) = walked.regs.get(register).filter(|value| *value != truth) {
-                found.push(Difference { entry, what, found: value, truth });
-            }
-        };
-        if compares.cfa {
-            compare("the CFA", cpu.sp, activation.cfa);
-        }
-        for (index, register) in cpu.callee_saved.iter().enumerate() {
-            let Some(truth) = activation.kept(index) else { continue };
-            if compares.callee_saved || (compares.fp && *register == cpu.abi.fp) {
-                compare(cpu.abi.register_name(*register), *register, truth);
-            }
-        }
-    }
-    found
-}
-
-/// As `+0x10` or `-0x10`.
-fn signed(off: i64) -> String {
-    format!("{}{:#x}", if off < 0 { '-' } else { '+' }, off.unsigned_abs())
 }
 
 #[cfg(test)]

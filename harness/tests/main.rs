@@ -24,4 +24,5 @@ mod sframe_encode;
 mod sframe_merge;
 mod tidy;
 mod truth;
+mod unjudged;
 mod whole_run;

@@ -81,17 +81,6 @@ fn of_section(scenario: &Scenario, section: &Section, used: &mut [bool]) -> Vec<
     if section.void.is_some() {
         return Vec::new(); // a void run has no verdicts to check; the report says that it is void
     }
-    let mut unread = Vec::new();
-    for data in &section.unread {
-        let lists = |list: &UnjudgedRows| list.table.as_ref().is_none_or(|table| *table == data.format);
-        if !scenario.text.unjudged.iter().any(lists) {
-            let message = format!(
-                "{} of the guest were not read: {}; mend them, or give the reason in [[unjudged]]",
-                data.format, data.reason
-            );
-            unread.push(Failure::other(message));
-        }
-    }
     // For each subject, start and verdict: the first finding, and how many more there are.
     let mut failures: Vec<((String, Verdict), Failure, usize)> = Vec::new();
     for finding in &section.findings {
@@ -120,27 +109,44 @@ fn of_section(scenario: &Scenario, section: &Section, used: &mut [bool]) -> Vec<
             failures.push(((finding.label(), finding.verdict), failure, 0));
         }
     }
-    let level_of = |label: &str, name: &str| {
-        let must = &scenario.text.must;
-        must.get(label).or_else(|| must.get(name)).copied().unwrap_or(Level::Sound)
-    };
-    for subject in section.columns.iter().filter(|column| column.reads_outside_stacks > 0) {
-        if level_of(&subject.label(), &subject.name) != Level::Any {
-            let message = format!(
-                "{} read outside the stacks that it was offered, in {} walks",
-                subject.label(),
-                subject.reads_outside_stacks
-            );
-            failures.push(((subject.label(), Verdict::Exact), Failure::other(message), 0));
-        }
-    }
     let with_count = |(_, mut failure, more): (_, Failure, usize)| {
         if more > 0 {
             failure.message += &format!("\n    and {more} more findings of this kind");
         }
         failure
     };
-    unread.into_iter().chain(failures.into_iter().map(with_count)).collect()
+    let found = failures.into_iter().map(with_count);
+    unread(scenario, section).chain(found).chain(reads_outside(scenario, section)).collect()
+}
+
+/// Unwind data that no subject could use, unless the scenario gives the reason.
+fn unread<'s>(scenario: &'s Scenario, section: &'s Section) -> impl Iterator<Item = Failure> + use<'s> {
+    let is_listed = |format: &str| {
+        let lists = |list: &UnjudgedRows| list.table.as_ref().is_none_or(|table| table == format);
+        scenario.text.unjudged.iter().any(lists)
+    };
+    section.unread.iter().filter(move |data| !is_listed(&data.format)).map(|data| {
+        Failure::other(format!(
+            "{} of the guest were not read: {}; mend them, or give the reason in [[unjudged]]",
+            data.format, data.reason
+        ))
+    })
+}
+
+/// Subjects that read more than they were offered.
+fn reads_outside(scenario: &Scenario, section: &Section) -> Vec<Failure> {
+    let level_of = |label: &str, name: &str| {
+        let must = &scenario.text.must;
+        must.get(label).or_else(|| must.get(name)).copied().unwrap_or(Level::Sound)
+    };
+    let strays = section.columns.iter().filter(|column| column.reads_outside_stacks > 0);
+    let strays = strays.filter(|column| level_of(&column.label(), &column.name) != Level::Any);
+    strays
+        .map(|column| {
+            let (label, count) = (column.label(), column.reads_outside_stacks);
+            Failure::other(format!("{label} read outside the stacks that it was offered, in {count} walks"))
+        })
+        .collect()
 }
 
 /// The first arrival at an instruction of a finding that has its verdict.
@@ -169,8 +175,14 @@ fn failure(section: &Section, finding: &Finding, level: Level, offset: u64) -> F
         command += &format!(" --variant {variant}");
     }
     let (label, level, verdict, range) = (finding.label(), name(level), finding.verdict, &finding.range);
+    let state = finding.first.state.first().map_or(String::new(), |first| match finding.first.state.len() {
+        1 => format!(" ({first})"),
+        count => format!(" ({first}, and {} more)", count - 1),
+    });
     Failure {
-        message: format!("{label} must be {level}, but is {verdict} at {range}\n    unwind-harness explain {command}"),
+        message: format!(
+            "{label} must be {level}, but is {verdict} at {range}{state}\n    unwind-harness explain {command}"
+        ),
         is_unsound: matches!(finding.verdict, Verdict::Unsound(_)),
     }
 }

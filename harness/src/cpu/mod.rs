@@ -45,10 +45,13 @@ pub struct Cpu {
     pub red_zone: u64,
     flow: fn(u64, &[u8]) -> Flow,
     /// What an instruction does to the signature of a return address, on a CPU with pointer authentication.
-    signing: Option<fn(&[u8]) -> Option<Signing>>,
+    signing: Option<SigningOf>,
     can_arrive: fn(Exception, u64) -> bool,
     disassembler: fn() -> Result<Capstone, capstone::Error>,
 }
+
+/// Says what the instruction that these bytes begin with does to the signature of the return address.
+type SigningOf = fn(&[u8]) -> Option<Signing>;
 
 /// What an instruction does to the signature of the return address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

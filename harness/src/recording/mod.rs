@@ -449,6 +449,9 @@ pub struct FirstWalk {
     pub expected: Vec<String>,
     /// The walk's trace, without its start.
     pub got: Vec<String>,
+    /// What is wrong with the state of entries whose pc is right: which value, and by how much.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub state: Vec<String>,
     /// The words that the walk read, in order.
     pub words: Vec<WordRead>,
 }

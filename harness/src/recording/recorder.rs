@@ -14,7 +14,7 @@ use crate::guest::{Program, Unread};
 use crate::oracle::{AddressPlaces, Place, Truth};
 use crate::scenario::{Interruption, Range, Scenario, Variant};
 use crate::subject::{MAX_ENTRIES, Question, Reads};
-use crate::verdict::{Judge, Verdict};
+use crate::verdict::{Deviation, Difference, Judge, Verdict, differences};
 
 /// What is recorded at one instruction.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +40,8 @@ struct Evidence {
     older: usize,
     /// The walk's entries, the start included.
     entries: Vec<CodeAddress>,
+    /// What is wrong with its state.
+    state: Vec<Difference>,
     /// Words that it read: how many entries it had shown before, the address, the value.
     words: Vec<(u64, u64, Option<u64>)>,
 }
@@ -99,20 +101,26 @@ impl<'p> Recorder<'p> {
         let mut drain = |entries: usize| {
             words.extend(reads.borrow_mut().drain(..).map(|(address, value)| (entries as u64, address, value)));
         };
-        self.judge.walk(column.subject, &again, truth, &mut |entry| {
+        let (verdict, walk) = self.judge.walk(column.subject, &again, truth, &mut |entry| {
             drain(entries.len());
             entries.push(entry.pc);
         });
+        let is_state =
+            matches!(verdict, Verdict::Overstated(Deviation::State) | Verdict::WrongFlagged(Deviation::State));
+        let compares = column.subject.about().compares;
+        let wrong = || differences(self.program.guest.cpu, compares, truth, walk.entries);
+        let state = if is_state { wrong() } else { Vec::new() };
         drain(entries.len());
         // A walk shows at most as many entries; a truth may be deeper than any reader reads.
         let expected = truth.activations().take(MAX_ENTRIES).map(|activation| activation.place()).collect();
         let older = truth.activations().skip(MAX_ENTRIES).count();
-        Evidence { pc: at.pc, visit: at.visit, within: within.map(str::to_owned), expected, entries, words, older }
+        let within = within.map(str::to_owned);
+        Evidence { pc: at.pc, visit: at.visit, within, expected, older, entries, state, words }
     }
 
     /// The evidence in words.
     fn first_walk(&self, evidence: &Evidence) -> FirstWalk {
-        let Evidence { pc, visit, within, expected, older, entries, words } = evidence;
+        let Evidence { pc, visit, within, expected, older, entries, state, words } = evidence;
         let symbols = &self.program.guest.symbols;
         let outer = within.as_ref().map(|outer| format!("{outer}/")).unwrap_or_default();
         let older = (*older > 0).then(|| format!("and {older} older activations"));
@@ -126,6 +134,7 @@ impl<'p> Recorder<'p> {
             visit: *visit,
             expected: expected.iter().map(|place| place.name(symbols)).chain(older).collect(),
             got: entries.iter().skip(1).map(|pc| symbols.name_of(*pc)).collect(),
+            state: state.iter().map(ToString::to_string).collect(),
             words: words.collect(),
         }
     }

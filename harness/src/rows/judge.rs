@@ -138,16 +138,19 @@ impl FrameTruth<'_> {
         if self.target.trampoline(found).is_some_and(|trampoline| trampoline.start == found) {
             return None;
         }
+        if let Some(key) = self.signed.filter(|_| !row.mangled_ra && abi.strip(raw) == caller.resume) {
+            return Some(Err(format!("is said not to be signed, but is, with key {key:?}")));
+        }
         if found != caller.resume {
             return Some(Err(self.other_address(found, caller)));
         }
         let said = row.mangled_ra.then(|| table.pauth_key(pc));
         Some(match (said, self.signed) {
-            (None, None) => Ok(()),
-            (Some(said), Some(key)) if said == key => Ok(()),
             (Some(_), None) => Err("is said to be signed, and is not".to_owned()),
-            (None, Some(key)) => Err(format!("is said not to be signed, but is, with key {key:?}")),
-            (Some(said), Some(key)) => Err(format!("is said to be signed with key {said:?}, but is with key {key:?}")),
+            (Some(said), Some(key)) if said != key => {
+                Err(format!("is said to be signed with key {said:?}, but is with key {key:?}"))
+            }
+            _ => Ok(()),
         })
     }
 
@@ -220,7 +223,8 @@ impl FrameTruth<'_> {
     /// Whether a word lies on the frame's stack, below what an interrupt leaves alone.
     fn is_dead(&self, address: u64) -> bool {
         let layout = &self.target.program.layout;
-        address < self.live_from && layout.stack_of(address) == layout.stack_of(self.live_from)
+        let sp = self.regs.get(self.cpu().sp).unwrap_or_default();
+        address < self.live_from && layout.stack_of(address) == layout.stack_of(sp)
     }
 }
 

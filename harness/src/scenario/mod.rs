@@ -3,6 +3,7 @@
 mod convention;
 mod interruption;
 mod known;
+mod listed;
 mod range;
 mod word;
 
@@ -20,6 +21,7 @@ use crate::{Error, file};
 pub use convention::{Convention, Outlined};
 pub use interruption::Interruption;
 pub use known::Known;
+pub use listed::{UnjudgedRows, WrongRows};
 pub use range::Range;
 pub(crate) use range::parse_place;
 
@@ -154,30 +156,6 @@ const fn default_budget() -> u64 {
 /// The largest budget. A tight loop of so many instructions takes a minute, and code whose every point is judged much longer; whoever
 /// runs a folder of scenarios must see it end.
 pub const MAX_BUDGET: u64 = 1_000_000_000;
-
-/// Functions whose unwind rows are wrong in some build of the scenario's guest.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WrongRows {
-    /// Their names.
-    pub functions: Vec<String>,
-    /// The reason.
-    pub because: String,
-}
-
-/// Functions whose unwind rows, or some of them, cannot be judged in some build of the scenario's guest.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct UnjudgedRows {
-    /// The table; all if none is named.
-    #[serde(default)]
-    pub table: Option<String>,
-    /// Their names; empty: what belongs to no function (data that cannot be read, code without a symbol).
-    #[serde(default)]
-    pub functions: Vec<String>,
-    /// The reason.
-    pub because: String,
-}
 
 /// The CPU model.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]

@@ -5,12 +5,14 @@
 //! it earns no credit.
 
 mod align;
+mod difference;
 mod judge;
 
 use std::fmt;
 use std::str::FromStr;
 
 pub use align::{Follower, Rules, Walk, WalkEntry};
+pub use difference::{Difference, differences};
 pub use judge::Judge;
 
 /// What is wrong with a walk, named by its youngest deviation.

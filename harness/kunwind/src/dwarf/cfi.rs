@@ -372,7 +372,8 @@ impl<'a> Cfi<'a> {
                     continue;
                 }
                 let has_cfa = function.cfa_from.is_some_and(|from| from <= start);
-                let covered = start.wrapping_sub(function.start)..end.wrapping_sub(function.start);
+                // A function of size 0 keeps its last row, which covers nothing.
+                let covered = start.wrapping_sub(function.start)..end.max(start).wrapping_sub(function.start);
                 see(covered, &LoweredRow { lowering: &lowering, row, has_cfa });
                 if only.is_some() {
                     return Ok(());

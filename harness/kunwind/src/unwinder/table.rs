@@ -1,4 +1,4 @@
-//! The walk by rows alone, from the registers of every frame. It knows no format: it asks a [`Table`](crate::Table).
+//! The walk by rows alone, from the registers of every frame. It knows no format: it asks a [`Table`].
 
 use crate::abi::Abi;
 use crate::address::CodeAddress;
