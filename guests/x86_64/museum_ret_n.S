@@ -2,7 +2,7 @@
 //@ build museum_ret_n-fixed:
 // A callee that takes its arguments off the stack (ret n), as JIT compilers' conventions for tail calls and Windows's stdcall have it:
 // behind the call, rsp is higher than at it. The caller's CFA is counted from rsp, and its row behind the call forgets that (defective)
-// or not (fixed). dotnet/coreclr #9272 and bytecodealliance/wasmtime #6478 are about such callees.
+// or not (fixed). dotnet/coreclr #9366.
 #include "guest.h"
 
 FUNC guest_main

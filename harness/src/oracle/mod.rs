@@ -166,6 +166,7 @@ impl<'g> Oracle<'g> {
             return;
         }
         self.watch_stores(at);
+        let was_between = self.is_between_strands();
         // A switch may come between two transfers, and the truth is needed at each instruction.
         self.switch_strand(at);
         if let Some(redirects) =
@@ -227,6 +228,7 @@ impl<'g> Oracle<'g> {
             return;
         }
         match by_ledger {
+            Some(Event::Called { resume, .. }) if was_between => self.borrows_stack(at, resume),
             Some(Event::Called { resume, cfa }) => {
                 self.called(at, resume, cfa);
                 self.watch_call(transfer.number);

@@ -46,8 +46,10 @@ struct Call {
     cfa: u64,
     depth: usize,
     task: u64,
-    /// The instruction after which the register last had another value than before.
+    /// The instruction after which the register last had another value than before, and that after which it had no longer its
+    /// value at the call.
     changed: Option<u64>,
+    left: Option<u64>,
     /// By address.
     slots: FxHashMap<u64, Slot>,
     /// How many slots there have been.
@@ -106,7 +108,7 @@ impl Oracle<'_> {
         let then = activation.saved[witness.clobbered.index];
         let (cfa, depth) = (activation.cfa, activation.depth);
         let slots = FxHashMap::default();
-        witness.call = Some(Call { then, now: then, cfa, depth, task, changed: None, slots, count: 0 });
+        witness.call = Some(Call { then, now: then, cfa, depth, task, changed: None, left: None, slots, count: 0 });
     }
 
     /// Follows the machine over the instruction before this point.
@@ -142,6 +144,7 @@ impl Oracle<'_> {
             at.read_values(&witness.register, &mut now);
             if now[0] != call.now {
                 call.changed = Some(by);
+                call.left = if call.now == call.then { Some(by) } else { call.left };
                 call.now = now[0];
             }
         }
@@ -159,7 +162,9 @@ impl Oracle<'_> {
             return Some(self.describe_loss(register, *at, *saved_by, *lost, call.cfa));
         }
         let symbols = &self.guest.symbols;
-        let changed = call.changed.map_or("an instruction that was not seen".to_owned(), |pc| symbols.name(pc));
+        // What was nowhere saved was lost when the register was first changed; else something else was restored.
+        let changed = if call.slots.is_empty() { call.left } else { call.changed };
+        let changed = changed.map_or("an instruction that was not seen".to_owned(), |pc| symbols.name(pc));
         let own =
             call.slots.iter().filter(|(_, slot)| slot.lost.is_none()).min_by_key(|(_, slot)| (slot.depth, slot.number));
         let saved = match own {

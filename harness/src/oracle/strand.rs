@@ -94,6 +94,18 @@ impl Oracle<'_> {
         }
     }
 
+    /// A function has moved SP to the stack of a fiber that has not begun, and calls another there: it borrows the stack, and the
+    /// call returns to it. Then its caller waits on another stack, and no fiber begins.
+    pub(super) fn borrows_stack(&mut self, at: &Point<'_>, resume: u64) {
+        let stack = self.layout.stacks.iter().find(|stack| stack.bounds.low == self.strands.fiber);
+        let name = stack.map_or("?", |stack| &stack.name);
+        let what = format!(
+            "{} calls on the stack {name}, where no fiber has begun: if it only borrows that stack, take {name:?} out of fibers",
+            self.guest.symbols.name_of_return(resume)
+        );
+        self.contradict(at.pc, &what);
+    }
+
     fn switch_fiber(&mut self, at: &Point<'_>) {
         let Some(set) = &self.strands.sp else { return };
         let mut sp = [0];
