@@ -236,7 +236,7 @@ fn each_fiber_has_activations_of_its_own(#[values("arm64", "riscv64", "x86_64")]
     // Twice: once for each fiber that begins, from the switch of SP to the end of switch_to.
     assert!(watch.between.iter().all(|place| place.starts_with("switch_to+")), "{:?}", watch.between);
     let (first, second) = watch.between.split_at(watch.between.len() / 2);
-    assert_eq!(first, second);
+    assert!(first == second && first.len() > 2, "{:?}", watch.between);
     assert_eq!(watch.oracle.finish(&scenario.text.never_resumes).contradiction, None);
 }
 

@@ -4,10 +4,10 @@
 //! When the handler has returned, every register and every live stack word must be as before, or the run is void.
 
 use super::arrival::{Site, Sites};
-use super::nesting::Nesting;
+use super::nesting::{Nesting, Outers};
 use super::task::Locator;
 use super::user::{self, Deferred};
-use super::{Arrival, Column, LeftOut, PointFilter, Visit};
+use super::{Arrival, Column, PointFilter, Visit};
 use crate::Error;
 use crate::cpu::{CodeAddress, Exception, Linkage, Register, Regs};
 use crate::guest::Program;
@@ -374,7 +374,7 @@ impl<'p, 'v> Delivery<'p, 'v> {
 
     /// The testimony of the finished run; if it was nested, the numbers of outer exceptions and of arrivals that were none; and
     /// the sites.
-    pub(super) fn finish(mut self, text: &Text, ended: Ended) -> (Testimony, Option<((u64, u64), LeftOut)>, Vec<Site>) {
+    pub(super) fn finish(mut self, text: &Text, ended: Ended) -> (Testimony, Option<Outers>, Vec<Site>) {
         let symbols = &self.program.guest.symbols;
         // An exception whose handler had not reached its marker when the run ended is not a point.
         let cut_off = self.delivered.iter().filter(|pending| !pending.was_walked).map(|pending| pending.point);
@@ -392,7 +392,7 @@ impl<'p, 'v> Delivery<'p, 'v> {
         if self.contradiction.is_some() {
             testimony.contradiction = self.contradiction;
         }
-        (testimony, self.nesting.map(|nesting| (nesting.outer(), nesting.left_out())), self.sites.finish())
+        (testimony, self.nesting.map(|nesting| nesting.outers()), self.sites.finish())
     }
 }
 

@@ -10,6 +10,9 @@ use super::{LeftOut, PointFilter};
 use crate::guest::{Program, Symbol};
 use crate::oracle::{ReturnPlace, State, Truth};
 
+/// How many outer exceptions there could have been and how many were delivered, and the arrivals at which none was considered.
+pub(super) type Outers = ((u64, u64), LeftOut);
+
 /// The outer exceptions of a nested run.
 pub(super) struct Nesting<'p> {
     program: &'p Program,
@@ -42,14 +45,10 @@ impl<'p> Nesting<'p> {
         }
     }
 
-    /// How many outer exceptions there could have been, and how many were delivered.
-    pub(super) fn outer(&self) -> (u64, u64) {
-        (self.seen, self.known.len() as u64)
-    }
-
-    /// The arrivals at which none was considered.
-    pub(super) fn left_out(&self) -> LeftOut {
-        self.arrivals.values().fold(LeftOut::default(), |sum, tally| sum.plus(tally.left_out()))
+    /// Their numbers.
+    pub(super) fn outers(&self) -> Outers {
+        let left_out = self.arrivals.values().fold(LeftOut::default(), |sum, tally| sum.plus(tally.left_out()));
+        ((self.seen, self.known.len() as u64), left_out)
     }
 
     /// The name of the outer exception to deliver at this arrival, if one is.

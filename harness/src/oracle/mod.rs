@@ -23,7 +23,7 @@ use std::rc::Rc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::cpu::{Flow, Linkage, MAX_CALLEE_SAVED};
+use crate::cpu::{Flow, Linkage, MAX_CALLEE_SAVED, Register};
 use crate::guest::{CodeMap, Conventions, Guest, Layout, Poison, Program};
 use crate::trace::{Ended, Point, Previous, RegisterSet};
 
@@ -177,6 +177,40 @@ impl<'g> Oracle<'g> {
         if at.pc == next && delivered.is_none() {
             return;
         }
+        let (transfer, link) = self.transfer(at, next, delivered);
+        let by_ledger = self.witnesses.ledger.arrived(&transfer);
+        let by_future = self.witnesses.future.arrived(&transfer);
+        // A call that only the future witness has seen is a supposition: the link register may hold the address after a
+        // branch by chance. If it was a call, its return will contradict the ledger.
+        let is_supposition = by_ledger.is_none() && matches!(by_future, Some(Event::Called { .. }));
+        if by_ledger != by_future && !is_supposition {
+            let (ledger, future) = (self.describe(by_ledger), self.describe(by_future));
+            let mut what = format!("the ledger says {ledger}, the future witness says {future}");
+            if let Some(register) = link.filter(|_| !transfer.linked) {
+                let name = self.guest.cpu.abi.register_name(register);
+                let after = self.guest.symbols.name_of_return(next);
+                what += &format!(" ([[convention]] says that {name} holds the return address, but it is not {after})");
+            }
+            self.contradict(at.pc, &what);
+            return;
+        }
+        match by_ledger {
+            Some(Event::Called { resume, .. }) if was_between => self.borrows_stack(at, resume),
+            Some(Event::Called { resume, cfa }) => {
+                self.called(at, resume, cfa);
+                self.watch_call(transfer.number);
+            }
+            Some(Event::Resumed { resume, cfa, since }) => self.resumed(at, (resume, cfa), since, transfer.sp),
+            None => {
+                self.note_arrival(at, transfer.sp);
+                self.arrive_redirected(at, transfer.sp);
+            }
+        }
+    }
+
+    /// What the witnesses are shown of a transfer of control; and the register in which a declared convention puts the return
+    /// address, if it does.
+    fn transfer(&mut self, at: &Point<'_>, next: u64, delivered: Option<u64>) -> (Transfer, Option<Register>) {
         let cpu = self.guest.cpu;
         let mut values = [0; 1 + MAX_LINKS];
         at.read_values(&self.transfer_set, &mut values);
@@ -212,33 +246,7 @@ impl<'g> Oracle<'g> {
             linked,
         };
         self.transfers += 1;
-        let by_ledger = self.witnesses.ledger.arrived(&transfer);
-        let by_future = self.witnesses.future.arrived(&transfer);
-        // A call that only the future witness has seen is a supposition: the link register may hold the address after a
-        // branch by chance. If it was a call, its return will contradict the ledger.
-        let is_supposition = by_ledger.is_none() && matches!(by_future, Some(Event::Called { .. }));
-        if by_ledger != by_future && !is_supposition {
-            let (ledger, future) = (self.describe(by_ledger), self.describe(by_future));
-            let mut what = format!("the ledger says {ledger}, the future witness says {future}");
-            if let Some(register) = link.filter(|_| !linked) {
-                let (name, after) = (cpu.abi.register_name(register), self.guest.symbols.name_of_return(next));
-                what += &format!(" ([[convention]] says that {name} holds the return address, but it is not {after})");
-            }
-            self.contradict(at.pc, &what);
-            return;
-        }
-        match by_ledger {
-            Some(Event::Called { resume, .. }) if was_between => self.borrows_stack(at, resume),
-            Some(Event::Called { resume, cfa }) => {
-                self.called(at, resume, cfa);
-                self.watch_call(transfer.number);
-            }
-            Some(Event::Resumed { resume, cfa, since }) => self.resumed(at, (resume, cfa), since, sp),
-            None => {
-                self.note_arrival(at, sp);
-                self.arrive_redirected(at, sp);
-            }
-        }
+        (transfer, link)
     }
 
     fn flow(&mut self, address: u64) -> Flow {

@@ -125,9 +125,19 @@ pub struct Future {
     /// By task, place and the SP with which control will arrive there: the number of the transfer that was the call, and its
     /// SP. There cannot be two calls from one place with one SP, unless the older one is dead.
     pending: FxHashMap<(u64, u64, u64), (u64, u64)>,
-    /// Calls of outlined code, whose SP at the return is not known: the task and the place, the number and SP of the call, and
-    /// what is known of the return.
-    outlined: Vec<((u64, u64), (u64, u64), SpAtReturn)>,
+    /// Calls of outlined code, whose SP at the return is not known.
+    outlined: Vec<OutlinedCall>,
+}
+
+/// A call that will return to a place with an SP of which only the direction is known.
+#[derive(Debug, Clone, Copy)]
+struct OutlinedCall {
+    task: u64,
+    place: u64,
+    /// The number of the transfer that was the call, and its SP.
+    since: u64,
+    cfa: u64,
+    returns: SpAtReturn,
 }
 
 impl Future {
@@ -141,11 +151,11 @@ impl Future {
                 return Some(call);
             }
         }
-        let is_it =
-            |(place, (_, cfa), returns): &(_, (u64, u64), SpAtReturn)| *place == (task, to) && returns.allows(*cfa, sp);
-        let (index, _) =
-            self.outlined.iter().enumerate().filter(|(_, call)| is_it(call)).max_by_key(|(_, call)| call.1)?;
-        Some(self.outlined.swap_remove(index).1)
+        let is_it = |call: &OutlinedCall| (call.task, call.place) == (task, to) && call.returns.allows(call.cfa, sp);
+        let latest = (0..self.outlined.len()).filter(|index| is_it(&self.outlined[*index]));
+        let latest = latest.max_by_key(|index| self.outlined[*index].since)?;
+        let OutlinedCall { since, cfa, .. } = self.outlined.swap_remove(latest);
+        Some((since, cfa))
     }
 }
 
@@ -159,11 +169,14 @@ impl Witness for Future {
         if !is_exception && (!linked || to == next) {
             return None;
         }
-        let call = (number, call_sp);
-        match returns {
-            SpAtReturn::Same => _ = self.pending.insert((task, next, call_sp), call),
-            SpAtReturn::Higher(bytes) => _ = self.pending.insert((task, next, call_sp.wrapping_add(bytes)), call),
-            SpAtReturn::Lowered | SpAtReturn::Raised => self.outlined.push(((task, next), call, returns)),
+        let arrives = match returns {
+            SpAtReturn::Same => Some(call_sp),
+            SpAtReturn::Higher(bytes) => Some(call_sp.wrapping_add(bytes)),
+            SpAtReturn::Lowered | SpAtReturn::Raised => None,
+        };
+        match arrives {
+            Some(sp) => _ = self.pending.insert((task, next, sp), (number, call_sp)),
+            None => self.outlined.push(OutlinedCall { task, place: next, since: number, cfa: call_sp, returns }),
         }
         Some(Event::Called { resume: next, cfa: call_sp })
     }
