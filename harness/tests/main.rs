@@ -3,6 +3,7 @@
 mod atlas;
 mod check;
 mod cli;
+mod conventions;
 mod delivery;
 mod detects;
 mod direction;
@@ -14,6 +15,7 @@ mod machine;
 mod museum;
 mod orc;
 mod privilege;
+mod sampling;
 mod scenarios;
 mod seams;
 mod sframe;
