@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use kunwind::kernel::KernelUnwinder;
 use kunwind::{
-    Abi, CfaRule, Claim, CodeAddress, End, Entry, Error, Format, Frame, Regs, Rule, Source, StackBounds, Table, Target,
-    Task, Trampoline, UnwindRow, WalkState, abi, walk,
+    Abi, CfaRule, Claim, CodeAddress, End, Entry, Error, Format, Frame, Register, Regs, ReturnHook, Rule, Source,
+    StackBounds, Table, Target, Task, Trampoline, UnwindRow, WalkState, abi, walk,
 };
 
 const ARM64: &Abi = &abi::ARM64;
@@ -20,6 +20,8 @@ const TEXT: u64 = 0xffff_8000_8000_0000;
 const PC: u64 = TEXT + 0x100;
 const CALLER: u64 = TEXT + 0x200;
 const OLDER: u64 = TEXT + 0x300;
+/// Where every hooked return goes. No node of a hook holds an original.
+const TRAMPOLINE: u64 = TEXT + 0xf00;
 /// Where pt_regs lie, and SP and FP of the code that was interrupted there.
 const PT_REGS: u64 = LOW + 0x400;
 const META: u64 = PT_REGS + 296;
@@ -70,8 +72,8 @@ impl Target for Kernel {
         (format == Format::SFrame).then_some(&self.rows as &dyn Table)
     }
 
-    fn trampoline(&self, _: u64) -> Option<Trampoline> {
-        None
+    fn trampoline(&self, pc: u64) -> Option<Trampoline> {
+        (pc == TRAMPOLINE).then_some(Trampoline { hook: ReturnHook::Rethook, start: TRAMPOLINE, end: TRAMPOLINE + 4 })
     }
 }
 
@@ -127,6 +129,7 @@ fn walked(name: &str, kernel: &Kernel, pc: CodeAddress, fp: u64, sp: u64, entrie
     let mut regs = Regs::none();
     regs.set(ARM64.fp, fp);
     regs.set(ARM64.sp, sp);
+    regs.set(Register(9), sp);
     regs.set(ARM64.ra.expect("arm64 has a link register"), CALLER);
     let source = match pc {
         CodeAddress::Interrupted(_) => Source::PtRegs { at: PT_REGS },
@@ -292,6 +295,47 @@ fn each_version_checks_the_cfa_with_its_own_mask_and_the_order_of_fp_and_sp_as_i
             let claim = if is_refused || name == V6 { Claim::Unreliable } else { Claim::Reliable };
             let ended = (vec![CALLER, OLDER], End::Outermost, claim);
             assert_eq!(from_regs(name, &kernel, FP, sp), ended, "{name}, SP {sp:#x}");
+        }
+    }
+}
+
+#[test]
+fn a_return_hook_that_does_not_know_the_address_is_no_reason_for_a_fallback() {
+    let lost = End::Error(Error::Unrecovered(TRAMPOLINE));
+    // By a row, by metadata, and by a frame record whose pc has a row.
+    let row = by_sp(32, Rule::CfaOffsetDeref(-8), Rule::CfaOffsetDeref(-16));
+    let by_row = kernel(&[(SP + 16, FP), (SP + 24, TRAMPOLINE)], &[(PC, row)]);
+    for name in [V5, V6, AGREED] {
+        let (trace, end, _) = from_regs(name, &by_row, FP, SP);
+        assert_eq!((trace, end), (vec![], lost), "{name}");
+    }
+    let by_metadata = kernel(&pt_regs(TRAMPOLINE, FP, SP, 0), &[]);
+    assert_eq!(from_regs(V5, &by_metadata, META, SP), (vec![], lost, Claim::Reliable));
+    let by_record = kernel(&[(FP + 8, TRAMPOLINE), (SP + 16, FP), (SP + 24, CALLER)], &[(TEXT, row)]);
+    let ended = walked(V5, &by_record, CodeAddress::Return(TEXT), FP, SP, 16);
+    assert_eq!(ended, (vec![], lost, Claim::Reliable));
+}
+
+#[test]
+fn no_rule_of_a_flexible_fde_is_followed() {
+    let (sp, fp) = (abi::ARM64.sp, abi::ARM64.fp);
+    let saved = Rule::CfaOffsetDeref(-8);
+    let rows = [
+        (CfaRule::RegOffset(Register(9), 0), Rule::Retain, Rule::Retain),
+        (CfaRule::RegOffsetDeref(sp, 0), Rule::Retain, Rule::Retain),
+        (CfaRule::RegOffset(sp, 0), Rule::RegOffset(fp, 0), Rule::Retain),
+        (CfaRule::RegOffset(sp, 0), Rule::RegOffsetDeref(fp, 8), Rule::Retain),
+        (CfaRule::RegOffset(sp, 0), Rule::CfaOffset(-8), Rule::Retain),
+        (CfaRule::RegOffset(sp, 32), saved, Rule::RegOffset(fp, 0)),
+        (CfaRule::RegOffset(sp, 32), saved, Rule::RegOffsetDeref(fp, 0)),
+        (CfaRule::RegOffset(sp, 32), saved, Rule::CfaOffset(-16)),
+    ];
+    for (cfa, ra, fp) in rows {
+        let row = UnwindRow { cfa, ra, fp, mangled_ra: false, signal: false };
+        let kernel = kernel(&[(SP, SP), (SP + 24, TEXT + 0x508)], &[(PC, Entry::Row(row))]);
+        for name in [V5, V6, AGREED] {
+            let fallen_back = (vec![CALLER, OLDER], End::Outermost, Claim::Unreliable);
+            assert_eq!(from_regs(name, &kernel, FP, SP), fallen_back, "{name}: {row:?}");
         }
     }
 }
