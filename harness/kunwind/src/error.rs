@@ -13,6 +13,8 @@ pub enum Error {
     NoFramePointer,
     /// The frame pointer is not aligned as the ABI requires.
     Misaligned(u64),
+    /// SP, as the walk knows it, is not aligned as the unwinder requires.
+    MisalignedSp(u64),
     /// The object at this address is in no stack that may still be read.
     OutsideStacks(u64),
     /// Guest memory at this address cannot be read.
@@ -72,6 +74,7 @@ impl fmt::Display for Error {
         match self {
             Self::NoFramePointer => formatter.write_str("the frame pointer is not known"),
             Self::Misaligned(address) => write!(formatter, "misaligned frame pointer {address:#x}"),
+            Self::MisalignedSp(address) => write!(formatter, "misaligned stack pointer {address:#x}"),
             Self::OutsideStacks(address) => write!(formatter, "{address:#x} is in no stack that may still be read"),
             Self::Unreadable(address) => write!(formatter, "{address:#x} cannot be read"),
             Self::ExceptionBoundary(pc) => write!(formatter, "an exception was taken at {pc:#x}"),

@@ -12,6 +12,8 @@ pub struct WalkState {
     pub return_hooks: ReturnHookCursor,
     /// What a walk by ORC uses in place of the windows.
     pub(crate) orc: OrcState,
+    /// What a walk by arm64's SFrame series knows besides the frame.
+    pub(crate) kunwind: KunwindState,
     unreliable: bool,
 }
 
@@ -23,6 +25,7 @@ impl WalkState {
             windows: StackWindows::new(stacks),
             return_hooks: ReturnHookCursor::default(),
             orc: OrcState::default(),
+            kunwind: KunwindState::default(),
             unreliable: false,
         }
     }
@@ -55,6 +58,16 @@ impl OrcState {
     pub(crate) fn holds_start(&self) -> bool {
         [self.regs, self.prev_regs].contains(&Some(SavedRegs::InFrame))
     }
+}
+
+/// What `struct kunwind_state` of arm64's SFrame series holds besides the frame (arch/arm64/kernel/stacktrace.c in the
+/// patches "unwind: arm64: Use sframe to unwind interrupt frames" of versions 5 and 6).
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct KunwindState {
+    /// `common.sp`, which version 5 alone has. None before the first step.
+    pub(crate) sp: Option<u64>,
+    /// `regs` is a null pointer, although the frame's pc comes from pt_regs.
+    pub(crate) regs_are_lost: bool,
 }
 
 /// Where saved registers are.

@@ -81,7 +81,9 @@ pub enum Claims {
     /// Reaching the end of the chain is the claim.
     ByEnd,
     /// It claims however the walk ended, unless an entry was consumed after a step that was marked unreliable. This is
-    /// a mistake of one of the proposals.
+    /// a mistake of versions 5 and 6 of arm64's SFrame series: `arch_stack_walk_reliable` looks at a flag that
+    /// `arch_kunwind_reliable_consume_entry` sets, and drops the return code. Theirs stops at that entry, before it is
+    /// stored; this walk goes on, to show what it would have found, and does not claim either.
     ByFlag,
     /// It never claims.
     Never,

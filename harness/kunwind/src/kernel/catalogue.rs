@@ -41,8 +41,8 @@ enum Algorithm {
 
 const ARM64_MAINLINE: &str = "Linux v7.3, arch/arm64/kernel/stacktrace.c";
 const ARM64_AGREED: &str = "the review of arm64's SFrame series, version 5 (thread S0)";
-const ARM64_VERSION_5: &str = "arm64's SFrame series, version 5";
-const ARM64_VERSION_6: &str = "arm64's SFrame series, version 6";
+const ARM64_VERSION_5: &str = "arm64's SFrame series, version 5, patch 8/8";
+const ARM64_VERSION_6: &str = "arm64's SFrame series, version 6, patch 9/9";
 const RISCV_MAINLINE: &str = "Linux v7.3, arch/riscv/kernel/stacktrace.c";
 const RISCV_SERIES: &str = "riscv's series for reliable stack traces (thread S4)";
 const X86_FRAME: &str = "Linux v7.3, arch/x86/kernel/unwind_frame.c";

@@ -55,6 +55,8 @@ impl Kunwind {
         if let (CodeAddress::Interrupted(pc), Crossing::Refuse) = (frame.pc, crossing) {
             return Err(Error::ExceptionBoundary(pc));
         }
+        // What a start has for SP; later steps keep it.
+        state.kunwind.sp = state.kunwind.sp.or(frame.regs.get(self.layout.abi.sp));
         let rows = match self.boundary {
             Boundary::FramePointer => None,
             Boundary::Rows(policy) => Some(policy),
@@ -66,7 +68,8 @@ impl Kunwind {
         let records = Records { layout: self.layout, crossing, knows_pending: fix == Fix::Pending };
         match (frame.pc, rows) {
             (CodeAddress::Interrupted(pc), Some(policy)) => policy.step(&records, pc, frame, state, target),
-            _ => records.frame_record(frame, state, target),
+            (CodeAddress::Return(_), Some(policy)) => policy.step_by_record(&records, frame, state, target),
+            (_, None) => records.frame_record(frame, state, target),
         }
     }
 }

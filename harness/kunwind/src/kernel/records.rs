@@ -68,7 +68,18 @@ pub(super) struct Records {
 }
 
 impl Records {
-    /// The step by the record that the frame pointer names.
+    /// The step by the record that the frame pointer names, with the original of a hooked return address.
+    pub(super) fn frame_record(
+        &self,
+        frame: &mut Frame,
+        state: &mut WalkState,
+        target: &dyn Target,
+    ) -> Result<Step, Error> {
+        let step = self.next_record(frame, state, target)?;
+        self.recovered(step, frame, state, target)
+    }
+
+    /// `kunwind_next_frame_record`. If it fails, the frame is as it was.
     ///
     /// ```text
     ///  frame record                     metadata record
@@ -76,7 +87,7 @@ impl Records {
     ///  +8  return address               +8  0
     ///                                  +16  type: FINAL or PT_REGS
     /// ```
-    pub(super) fn frame_record(
+    pub(super) fn next_record(
         &self,
         frame: &mut Frame,
         state: &mut WalkState,
@@ -93,20 +104,42 @@ impl Records {
             return self.metadata(record, frame, state, target);
         }
         state.windows.consume(record, RECORD_SIZE)?;
-        let return_address = state.return_hooks.recover(abi.strip(return_address), caller_fp, target)?;
-        frame.become_frame(CodeAddress::Return(return_address), Source::FrameRecord { at: record });
+        state.kunwind.sp = Some(record);
+        frame.become_frame(CodeAddress::Return(abi.strip(return_address)), Source::FrameRecord { at: record });
         frame.regs.set(abi.fp, caller_fp);
         Ok(Step::Caller)
     }
 
-    /// The step by the same words, which are taken for a metadata record whatever they hold.
-    pub(super) fn unchecked_metadata(
+    /// `kunwind_next_frame_record_meta`: the step by the same words, which are taken for a metadata record whatever they
+    /// hold. If it fails, the frame is as it was.
+    pub(super) fn next_metadata(
         &self,
         frame: &mut Frame,
         state: &mut WalkState,
         target: &dyn Target,
     ) -> Result<Step, Error> {
         self.metadata(self.record(frame)?, frame, state, target)
+    }
+
+    /// The end of every step: `kunwind_recover_return_address`. Its cookie is the frame pointer that the step found. At
+    /// the first instruction of a trampoline nothing has happened yet: its caller stands there, interrupted or not.
+    pub(super) fn recovered(
+        &self,
+        step: Step,
+        frame: &mut Frame,
+        state: &mut WalkState,
+        target: &dyn Target,
+    ) -> Result<Step, Error> {
+        if step == Step::Outermost {
+            return Ok(step);
+        }
+        let fp = frame.regs.get(self.layout.abi.fp).ok_or(Error::NoFramePointer)?;
+        let original = state.return_hooks.recover(frame.pc.value(), fp, target)?;
+        frame.pc = match frame.pc {
+            CodeAddress::Interrupted(_) => CodeAddress::Interrupted(original),
+            CodeAddress::Return(_) => CodeAddress::Return(original),
+        };
+        Ok(step)
     }
 
     /// The address of the record that the frame pointer names.
@@ -157,9 +190,6 @@ impl Records {
         for (register, offset) in abi.pt_regs.registers.iter().filter(|(register, _)| is_used(*register)) {
             frame.regs.set(*register, read(*offset)?);
         }
-        // At the first instruction of a trampoline nothing has happened yet: its caller stands here.
-        let fp = frame.regs.get(abi.fp).ok_or(Error::NoFramePointer)?;
-        frame.pc = CodeAddress::Interrupted(state.return_hooks.recover(pc, fp, target)?);
         Ok(Step::Caller)
     }
 
@@ -179,8 +209,7 @@ impl Records {
         let read = |at: u64| target.read_u64(at).ok_or(Error::Unreadable(at));
         let (fp, pc) = (read(record + META_SIZE)?, read(record + META_SIZE + 8)?);
         // After a tail call from one traced function to another, the original is the trampoline's address again.
-        let pc = state.return_hooks.recover(self.layout.abi.strip(pc), fp, target)?;
-        frame.become_frame(CodeAddress::Return(pc), Source::FrameRecord { at: record });
+        frame.become_frame(CodeAddress::Return(self.layout.abi.strip(pc)), Source::FrameRecord { at: record });
         frame.regs.set(self.layout.abi.fp, fp);
         Ok(Step::Caller)
     }
