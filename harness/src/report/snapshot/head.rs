@@ -8,7 +8,7 @@ use crate::recording::Counters;
 /// Explains the characters, in each file. docs/snapshot.md explains the rest.
 pub(super) const LEGEND: [&str; 3] = [
     "= exact  ~ cautious  3 or (12): stopped after so many frames  . no walk",
-    "a capital was claimed, a small letter flagged: Skipped Truncated sUbstituted | Invented Repeated X:state",
+    "a capital was claimed, a small letter flagged: Skipped Truncated sUbstituted | Invented Repeated X:state Dead",
     "irq 2: both arrivals  #1,3: these  [=*9s]: nine exact, then a skip  \": as the column before  -irq: masked there",
 ];
 
