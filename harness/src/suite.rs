@@ -104,6 +104,11 @@ impl Job<'_> {
             let there = instructions.flat_map(|function| &function.instructions).find(|one| one.offset == point.offset);
             let arrivals = there.map_or(0, |instruction| instruction.visits);
             let scenario = &self.scenario.name;
+            if (1..=arrivals).contains(&point.visit) {
+                let reason =
+                    "nobody can say who will resume there (docs/scenario.md, fibers), or its interrupt is not taken";
+                return Err(Error::Usage(format!("{scenario}: {point} is no point: {reason}")));
+            }
             return Err(Error::Usage(format!("{scenario}: the guest arrives {arrivals} times at {point}")));
         };
         let verdict = match &section.void {
