@@ -3,6 +3,7 @@
 mod atlas;
 mod check;
 mod cli;
+mod completeness;
 mod delivery;
 mod detects;
 mod direction;
