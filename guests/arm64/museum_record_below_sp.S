@@ -2,8 +2,8 @@
 //@ build museum_record_below_sp-defective: -DDEFECTIVE
 //@ build museum_record_below_sp-fixed:
 // Frames as Go's on arm64: x30 at [sp], the caller's x29 one word below sp, and x29 = sp - 8. In the defective build the epilogue
-// of a leaf raises sp before it reloads x29, so that for one instruction x29 points at a record below sp. The word below sp is
-// never safe from an interrupt on the same stack, not before either: Go's signal handlers run on stacks of their own.
+// of a leaf raises sp before it reloads x29, so that for one instruction x29 points at a record far below sp. The word right below
+// sp is Go's own: its signal handlers run on stacks of their own, and a call that they inject leaves that word alone.
 #include "kernel.S"
 
 FUNC guest_main

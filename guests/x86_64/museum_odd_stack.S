@@ -46,14 +46,14 @@ END move_data
 CODE save_regs
 	ORC_FUNC
 						// CFA=rsp+8 RA=[cfa-8]
-	movq	%rsp, %rdx			// CFA=rdx+8
-	ORC_HINT ORC_TYPE_CALL, ORC_REG_DX, 8
+	leaq	8(%rsp), %rdx			// CFA=rdx, as ORC reads this register without an offset
+	ORC_HINT ORC_TYPE_CALL, ORC_REG_DX, 0
 #ifndef DEFECTIVE
 	andq	$-16, %rsp			// what a CPU does in 64-bit mode
+#else
+	nopw	(%rax)				// as long as the andq, so that both builds have equal offsets
 #endif
 	pushq	$0x18				// ss
-	leaq	8(%rdx), %rdx
-	ORC_HINT ORC_TYPE_CALL, ORC_REG_DX, 0
 	pushq	%rdx				// rsp
 	pushfq
 	pushq	$0x10				// cs

@@ -25,20 +25,19 @@ const MIN_PAGE: u64 = 0x1000;
 /// The largest.
 const MAX_PAGE: u64 = 16 << 20;
 
+const NO_ROOM: &str = "there is no address above its segments";
+
 const PROGRAM_HEADER: u64 = size_of::<ProgramHeader64<Endianness>>() as u64;
 
 /// Where the new segment of a linked file goes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Plan {
-    /// Its place in the file: the program headers come first.
+    /// Its place in the file. The section comes first, and then the program headers: `llvm-strip` takes a segment for a part
+    /// of the first that begins where it does, and would lay this one out as it does PT_PHDR, without its alignment.
     offset: u64,
-    /// Its address.
-    segment: u64,
-    page: u64,
-    /// How many program headers there will be.
-    headers: u64,
-    /// The address of the section.
+    /// Its address, which is that of the section.
     pub(super) address: u64,
+    page: u64,
     /// How many bytes of nothing there are before the segment, beyond what its alignment takes.
     pub(super) hole: u64,
     /// Whether loaders that compute the address of the program headers, instead of looking for it, find them.
@@ -58,7 +57,7 @@ impl Plan {
     ///
     /// Programs find their program headers by AT_PHDR. Linux before 5.18 (`create_elf_tables`) and qemu before 8.0
     /// (linux-user) compute it: the offset of the headers in the file plus the distance between the address and the
-    /// offset of the first segment. So the new segment, which begins with the headers, gets the same distance. If the file
+    /// offset of the first segment. So the new segment, in which they are, gets the same distance. If the file
     /// is longer than its segments, because of symbols or debug information, that means a higher address; if the
     /// segments are longer than the file, because of .bss, a hole in the file.
     pub(super) fn new(elf: &Elf<'_>) -> Result<Self, String> {
@@ -71,7 +70,7 @@ impl Plan {
         if !page.is_power_of_two() || page > MAX_PAGE {
             return Err(format!("its segments are aligned to {page:#x} bytes"));
         }
-        let full = || "there is no address above its segments".to_owned();
+        let full = || NO_ROOM.to_owned();
         let ends = loads().map(|segment| segment.p_vaddr(endian).checked_add(segment.p_memsz(endian)));
         let end = ends.collect::<Option<Vec<_>>>().and_then(|ends| ends.into_iter().max()).ok_or_else(full)?;
         let near = align(end, page).ok_or_else(full)?;
@@ -80,52 +79,58 @@ impl Plan {
         let segment = i128::from(near).max(distance + i128::from(behind));
         let alike = u64::try_from(segment).ok().zip(u64::try_from(segment - distance).ok());
         let alike = alike.filter(|(_, offset)| offset - behind <= MAX_HOLE && distance % i128::from(page) == 0);
-        let (segment, offset) = alike.unwrap_or((near, behind));
-        let kept = elf.segments.iter().filter(|segment| segment.p_type(endian) != PT_GNU_SFRAME).count();
-        let headers = kept as u64 + 2;
-        let address =
-            segment.checked_add(headers * PROGRAM_HEADER).and_then(|end| align(end, ALIGN)).ok_or_else(full)?;
-        Ok(Self { offset, segment, page, headers, address, hole: offset - behind, is_found: alike.is_some() })
+        let (address, offset) = alike.unwrap_or((near, behind));
+        Ok(Self { offset, address, page, hole: offset - behind, is_found: alike.is_some() })
     }
 
-    /// The program headers, with those of the new segment and of the section.
-    fn program_headers(&self, elf: &Elf<'_>, section: &[u8]) -> Vec<ProgramHeader64<Endianness>> {
+    /// The program headers, which lie `before` bytes after the start of the new segment, with those of the segment and of the
+    /// section.
+    fn program_headers(
+        &self,
+        elf: &Elf<'_>,
+        size: u64,
+        before: u64,
+    ) -> Result<Vec<ProgramHeader64<Endianness>>, String> {
         let endian = elf.endian;
-        let segment = |p_type, p_offset, address, size, align| ProgramHeader64 {
+        let segment = |p_type, at, size, align| ProgramHeader64 {
             p_type: U32::new(endian, p_type),
             p_flags: U32::new(endian, PF_R),
-            p_offset: U64::new(endian, p_offset),
-            p_vaddr: U64::new(endian, address),
-            p_paddr: U64::new(endian, address),
+            p_offset: U64::new(endian, self.offset + at),
+            p_vaddr: U64::new(endian, self.address + at),
+            p_paddr: U64::new(endian, self.address + at),
             p_filesz: U64::new(endian, size),
             p_memsz: U64::new(endian, size),
             p_align: U64::new(endian, align),
         };
-        let size = section.len() as u64;
-        let before = self.address - self.segment;
         let mut headers: Vec<_> =
             elf.segments.iter().copied().filter(|header| header.p_type(endian) != PT_GNU_SFRAME).collect();
+        let own = (headers.len() as u64 + 2) * PROGRAM_HEADER;
+        let end = before + own;
+        if self.address.checked_add(end).is_none() {
+            return Err(NO_ROOM.to_owned());
+        }
         for header in &mut headers {
             if header.p_type(endian) == PT_PHDR {
-                *header = segment(PT_PHDR, self.offset, self.segment, self.headers * PROGRAM_HEADER, 8);
+                *header = segment(PT_PHDR, before, own, ALIGN);
             }
         }
         // gABI, chapter 5: loadable segment entries appear in ascending order of p_vaddr.
         let last = headers.iter().rposition(|header| header.p_type(endian) == PT_LOAD).unwrap_or(0);
-        headers.insert(last + 1, segment(PT_LOAD, self.offset, self.segment, before + size, self.page));
-        headers.push(segment(PT_GNU_SFRAME, self.offset + before, self.address, size, ALIGN));
-        headers
+        headers.insert(last + 1, segment(PT_LOAD, 0, end, self.page));
+        headers.push(segment(PT_GNU_SFRAME, 0, size, ALIGN));
+        Ok(headers)
     }
 
     /// What the file gets for the section.
     pub(super) fn add(&self, elf: &Elf<'_>, section: &[u8]) -> Result<Addition, String> {
         let mut out = Output::new(elf, self.offset)?;
-        let headers = self.program_headers(elf, section);
+        let offset = out.push(section, ALIGN);
+        let size = section.len() as u64;
+        let headers = self.program_headers(elf, size, size.next_multiple_of(ALIGN))?;
+        let place = out.push(bytes_of_slice(&headers), ALIGN);
         let count = u16::try_from(headers.len()).ok().filter(|count| *count != elf::PN_XNUM);
         out.header.e_phnum.set(elf.endian, count.ok_or("too many segments")?);
-        out.header.e_phoff.set(elf.endian, self.offset);
-        out.bytes.extend_from_slice(bytes_of_slice(&headers));
-        let offset = out.push(section, ALIGN);
+        out.header.e_phoff.set(elf.endian, place);
         out.add_sframe(elf, self.address, offset, section.len());
         Ok(out.finish(elf))
     }

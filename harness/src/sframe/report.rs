@@ -9,10 +9,10 @@ use super::append::Plan;
 use super::cfi_file::{AllCfi, Elf};
 use super::plural;
 
-/// What `strip` does to the copy: it takes the new segment for free space, or the program headers for lost, and exits with 0.
-/// That of binutils 2.47 does not.
+/// What `strip` does to the copy: it exits with 0, and the program headers are where the loader does not look, or the segment
+/// is where it cannot be mapped. That of LLVM 14 works.
 const STRIP: &str =
-    "note: `strip` the input, not the copy: that of binutils 2.40, elfutils 0.188 and LLVM 14 makes it unusable";
+    "note: `strip` the input, not the copy: that of binutils 2.40 and of elfutils 0.188 can make it unusable";
 /// Smaller holes are not worth a word: the padding between segments is as large.
 const LARGE_HOLE: u64 = 1 << 20;
 

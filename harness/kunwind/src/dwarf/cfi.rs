@@ -85,11 +85,11 @@ impl Scan {
                 }
                 CallFrameInstruction::RememberState if self.states >> 63 != 0 => return Err(Unsupported::TooComplex),
                 CallFrameInstruction::RememberState => self.states = self.states << 1 | u64::from(self.has_cfa),
-                CallFrameInstruction::RestoreState if self.states == 1 => return Err(Unsupported::OutOfPlace),
                 CallFrameInstruction::RestoreState if self.has_cfa && self.states & 1 == 0 => {
                     return Err(Unsupported::NoCfa);
                 }
-                CallFrameInstruction::RestoreState => self.states >>= 1,
+                // Without a state to restore, gimli says so.
+                CallFrameInstruction::RestoreState => self.states = (self.states >> 1).max(1),
                 CallFrameInstruction::AdvanceLoc { delta } => {
                     let delta = u64::from(delta).checked_mul(cie.code_alignment_factor());
                     self.at = delta.and_then(|delta| self.at.checked_add(delta)).ok_or(Unsupported::Malformed)?;

@@ -66,7 +66,9 @@ impl Frames {
         self.bytes.push(0);
         self.bytes.extend_from_slice(&[1, 0x78, self.abi.ra().0]);
         if augmentation.starts_with(b"z") {
-            self.bytes.push(0);
+            // `R`: addresses are absolute.
+            let data = if augmentation.contains(&b'R') { &[1, 0][..] } else { &[0] };
+            self.bytes.extend_from_slice(data);
         }
         self.bytes.extend_from_slice(program);
         self.end(entry);

@@ -49,13 +49,13 @@ fn a_restore_among_the_initial_instructions_changes_nothing() {
     // What GNU as makes of the cold part of a function: CFA = fp + 16, fp at CFA - 16, then restores, one of them of a
     // register with a rule, one of a number that needs more than a byte.
     let cold = [0x0c, 6, 16, 0x86, 2, 0xc3, 0xd0, 0x06, 0x81, 0x01];
-    for (augmentation, before) in [(&b""[..], &[][..]), (b"zS", &[]), (b"", &[0x10, 3, 2, 0xc3, 0xd0, 0x16, 12, 1, 6])]
+    for (augmentation, before) in [(&b""[..], &[][..]), (b"zRS", &[]), (b"", &[0x10, 3, 2, 0xc3, 0xd0, 0x16, 12, 1, 6])]
     {
         let initial = [AMD64, before, &cold].concat();
         let program = [0x41, 0xcc, 0x41, 0x86, 4, 0x41, 0xc6];
         let found = rows(SFrameAbi::Amd64, augmentation, &initial, &program).expect("rows");
         let fp = |offset| Rule::CfaOffsetDeref(offset);
-        let signal = augmentation == b"zS";
+        let signal = augmentation == b"zRS";
         let row = |rule| match row(CfaRule::RegOffset(FP, 16), rule) {
             Entry::Row(row) => Entry::Row(UnwindRow { signal, ..row }),
             other => other,
@@ -101,7 +101,7 @@ fn a_part_of_the_cfa_needs_a_whole_one() {
     let found = rows(SFrameAbi::Amd64, b"", ra, &[0x41, 0x0c, 7, 8, 0x0a, 0x41, 0x0e, 16, 0x41, 0x0b]).expect("rows");
     let sp = |offset| row(CfaRule::RegOffset(SP, offset), Rule::Retain);
     assert_eq!(found, [(0, Entry::NoRow { signal: false }), (1, sp(8)), (2, sp(16)), (3, sp(8))]);
-    for program in [&[0x41, 0x0b][..], &[0x0f, 2, 0x76, 0, 0x0e, 16]] {
+    for program in [&[0x41, 0x0b][..], &[0x41, 0x0b, 0x0b], &[0x0f, 2, 0x76, 0, 0x0e, 16]] {
         assert_eq!(amd64(program), Err(Unsupported::OutOfPlace), "{program:02x?}");
     }
 }
