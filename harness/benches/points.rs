@@ -32,6 +32,8 @@ enum Watch {
     Probe,
     /// Every point is walked along its frame records and judged.
     Judged,
+    /// The same for the first four arrivals at each instruction, and for later ones in a new state; there is none.
+    Sampled,
 }
 
 impl std::fmt::Display for Watch {
@@ -41,6 +43,7 @@ impl std::fmt::Display for Watch {
             Self::EmptyHook => "empty hook",
             Self::Probe => "probe, no unwinding",
             Self::Judged => "probe, frame-record, verdict",
+            Self::Sampled => "four arrivals of each",
         })
     }
 }
@@ -66,7 +69,7 @@ static FASTEST: Mutex<BTreeMap<Case, f64>> = Mutex::new(BTreeMap::new());
 /// The depths of stack (activations below the interrupted function, `_start` and `guest_main` included), the lengths of runs; the others stay at the first of each while one varies.
 const DEPTHS: [u64; 3] = [8, 32, 128];
 const LENGTHS: [u64; 3] = [10_000, 100_000, 1_000_000];
-const WATCHES: [Watch; 4] = [Watch::NoHook, Watch::EmptyHook, Watch::Probe, Watch::Judged];
+const WATCHES: [Watch; 5] = [Watch::NoHook, Watch::EmptyHook, Watch::Probe, Watch::Judged, Watch::Sampled];
 
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
@@ -112,15 +115,16 @@ fn run(program: &Program, subject: Option<&dyn Subject>, watch: Watch) -> (Durat
             let time = machine.run_unwatched(watch == Watch::EmptyHook).expect("the guest ends");
             (time, 0)
         }
-        Watch::Probe | Watch::Judged => {
+        Watch::Probe | Watch::Judged | Watch::Sampled => {
             // Every arrival is judged.
             let source = "guest = \"deep_loop\"\nmax-visits = 9223372036854775807";
             let path = Path::new(program.guest.cpu.name).join("deep_loop.toml");
             let text = Scenario::parse(&path, source).expect("a sound scenario").text;
-            let subjects: Vec<&dyn Subject> = subject.filter(|_| watch == Watch::Judged).into_iter().collect();
+            let subjects: Vec<&dyn Subject> = subject.filter(|_| watch != Watch::Probe).into_iter().collect();
             let columns = columns(&subjects, Interruption::Probe);
-            let (max_visits, kind) = (u64::MAX, Interruption::Probe);
-            let experiment = Experiment { program, text: &text, kind, columns: &columns, max_visits };
+            let max_visits = if watch == Watch::Sampled { 4 } else { u64::MAX };
+            let kind = Interruption::Probe;
+            let experiment = Experiment { program, text: &text, kind, columns: &columns, max_visits, wanted: None };
             let mut recorder = Recorder::new(program, &columns, &[]);
             let found = experiment.drive(&mut machine, &[], Witnesses::default(), &mut recorder);
             let found = found.expect("the guest ends");

@@ -117,9 +117,8 @@ impl<'p> Explainer<'p> {
         for (number, entry) in (1..).zip(truth.activations().take(MAX_ENTRIES)) {
             let name = entry.place().name(&guest.symbols);
             let _ = write!(self.text, "  {number:>3}  {name:<28} cfa {}", layout.name(entry.cfa));
-            if let Some(value) = fp.and_then(|index| entry.saved.get(index)) {
-                let _ =
-                    write!(self.text, "  {} {}", guest.cpu.abi.register_name(guest.cpu.abi.fp), layout.name(*value));
+            if let Some(value) = fp.and_then(|index| entry.kept(index)) {
+                let _ = write!(self.text, "  {} {}", guest.cpu.abi.register_name(guest.cpu.abi.fp), layout.name(value));
             }
             self.text.push('\n');
         }

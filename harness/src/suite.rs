@@ -200,9 +200,12 @@ impl Job<'_> {
             .collect();
         let columns = columns(&fitting, kind);
         // The wanted point may be a later arrival than the scenario judges; nested points are all judged anyway.
-        let wanted = point.filter(|_| kind != Interruption::Nested).map_or(0, |point| point.visit);
-        let max_visits = text.max_visits.max(wanted);
-        let experiment = Experiment { program, text, kind, columns: &columns, max_visits };
+        let wanted = point.filter(|_| kind != Interruption::Nested).and_then(|point| {
+            let function = program.guest.symbols.function_named(&point.function)?;
+            Some((function.address.wrapping_add(point.offset), point.visit))
+        });
+        let max_visits = text.max_visits;
+        let experiment = Experiment { program, text, kind, columns: &columns, max_visits, wanted };
         let mut recorder = Recorder::new(program, &columns, &text.omissible);
         let mut explainer = point.map(|point| Explainer::new(program, point, &text.omissible)).transpose()?;
         let found = match &mut explainer {
@@ -429,7 +432,7 @@ fn judge_until(log: &Log, unwinders: &[String], interrupt: &Interrupt) -> Result
         Program::mimic(guest, &variant.stacks, variant.cfa_mod32)
     };
     let program = load().map_err(|error| scenario.blame(&variant, error))?;
-    scenario.require_functions(&program)?;
+    let program = scenario.declare(program)?;
     let mut replay = Replay::new(log, &program.guest)?;
     let mut watched = Watched::new(&mut replay, interrupt);
     let subjects = subjects(scenario.cpu, unwinders);

@@ -110,7 +110,8 @@ fn a_large_image_is_not_disassembled_before_somebody_looks() {
     let subjects: [&dyn Subject; 1] = [&subject];
     let columns = columns(&subjects, Interruption::Probe);
     let kind = Interruption::Probe;
-    let experiment = Experiment { program: &program, text: &text, kind, columns: &columns, max_visits: 4 };
+    let experiment =
+        Experiment { program: &program, text: &text, kind, columns: &columns, max_visits: 4, wanted: None };
     let mut machine = Machine::new(&program, "_start", 1000).expect("a machine");
     let mut recorder = Recorder::new(&program, &columns, &[]);
     let found = experiment.drive(&mut machine, &[], Witnesses::default(), &mut recorder).expect("it runs to its end");

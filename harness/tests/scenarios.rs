@@ -75,7 +75,7 @@ fn said_by_run(sections: &[Section]) -> String {
             continue;
         }
         facts.add(&format!("{}\t{}\t{:?}", section.points, section.distinct_pcs, section.outer));
-        facts.add(&format!("{:?}", section.unwitnessed));
+        facts.add(&format!("{:?}\t{:?}", section.left_out, section.unwitnessed));
         for subject in &section.columns {
             facts.add(&format!("{}\t{:?}\t{}", subject.label(), subject.counters, subject.reads_outside_stacks));
         }
@@ -105,7 +105,7 @@ fn said_by_page(page: &snapshot::Page) -> String {
             continue;
         }
         facts.add(&format!("{}\t{}\t{:?}", section.points, section.distinct_pcs, section.outer));
-        facts.add(&format!("{:?}", section.unwitnessed));
+        facts.add(&format!("{:?}\t{:?}", section.left_out, section.unwitnessed));
         for subject in &section.subjects {
             let label = label(&subject.name, subject.start);
             facts.add(&format!("{label}\t{:?}\t{}", subject.counters, subject.reads_outside_stacks));

@@ -1,7 +1,7 @@
 //! Gate 1: checks what a run found against what its scenario demands. Accepting a snapshot cannot relax this.
 
 use crate::cpu::ALL;
-use crate::recording::{Failure, Finding, Section};
+use crate::recording::{ColumnResult, Failure, Finding, Section};
 use crate::scenario::{Floor, Interruption, Known, Level, Scenario, UnjudgedRows, is_share};
 use crate::subject::is_name_or_label;
 use crate::verdict::Verdict;
@@ -79,7 +79,9 @@ fn of_section(scenario: &Scenario, section: &Section, used: &mut [bool]) -> Vec<
     if section.not_judged.is_some() || section.interrupted {
         return Vec::new(); // a gate holds, or breaks, over a whole run
     }
-    if let Some(expected) = &scenario.text.void
+    let variants = scenario.variants();
+    let variant = variants.iter().find(|variant| section.variant.as_ref().is_none_or(|name| variant.name == *name));
+    if let Some(expected) = variant.and_then(|variant| scenario.expected_void(variant))
         && !section.void_is_meant
     {
         let found = section.void.as_deref().unwrap_or("the run is not void");
@@ -169,9 +171,24 @@ fn reads_outside(scenario: &Scenario, section: &Section) -> Vec<Failure> {
         .collect()
 }
 
+/// The first arrival at an instruction of a finding that has its verdict.
+fn first_visit(section: &Section, finding: &Finding, offset: u64) -> u64 {
+    if offset == finding.range.first {
+        return finding.first.visit;
+    }
+    let is_its = |column: &ColumnResult| (column.name.as_str(), column.start) == (&*finding.subject, finding.start);
+    let column = section.columns.iter().position(is_its);
+    let functions = section.functions.iter().filter(|function| function.name == finding.range.function);
+    let instruction = functions.flat_map(|function| &function.instructions).find(|one| one.offset == offset);
+    let runs = column.zip(instruction).and_then(|(column, instruction)| instruction.runs.get(column));
+    let run = runs
+        .and_then(|runs| runs.iter().find(|run| (run.verdict, run.reachable) == (finding.verdict, finding.reachable)));
+    run.map_or(1, |run| run.first)
+}
+
 /// A finding that a demand does not allow, with the command that shows it.
 fn failure(section: &Section, finding: &Finding, level: Level, offset: u64) -> Failure {
-    let visit = if offset == finding.range.first { finding.first.visit } else { 1 };
+    let visit = first_visit(section, finding, offset);
     let mut command = format!("{} {}+{offset:#x}#{visit}", section.scenario, finding.range.function);
     if section.interrupt != Interruption::Probe {
         command += &format!(" --interrupt {}", section.interrupt.name());

@@ -1,6 +1,11 @@
 //! Which arrivals at an instruction are points, and their numbers.
+//!
+//! The first arrivals at each instruction are points. So is a later one if its [`State`] is none that a point had: a row that is
+//! wrong from the seventh turn of a loop on is wrong in another state. All others are counted.
 
+use super::sample::Tally;
 use crate::guest::{CodeMap, Guest};
+use crate::oracle::{ReturnPlace, State};
 
 /// Which points of a run are judged.
 #[derive(Debug, Clone, Copy)]
@@ -9,8 +14,10 @@ pub struct PointFilter<'a> {
     pub within: &'a [String],
     /// The functions in which the first exception of a nested run is taken; empty: all.
     pub outer: &'a [String],
-    /// How many arrivals at each instruction.
+    /// How many arrivals at each instruction are points in any case.
     pub max_visits: u64,
+    /// One arrival more: the address of its instruction, and its number from 1.
+    pub wanted: Option<(u64, u64)>,
 }
 
 /// An instruction that ran and can be a point.
@@ -20,8 +27,27 @@ pub struct Site {
     pub pc: u64,
     /// How often the guest arrived here.
     pub arrivals: u64,
-    /// How many of the arrivals were points; also the number of the latest one.
+    /// How many points there were: arrivals or, of damaged stacks, copies.
     pub visits: u64,
+    /// The arrivals that were not judged.
+    pub left_out: LeftOut,
+}
+
+/// Arrivals that were not judged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct LeftOut {
+    /// All of them.
+    pub arrivals: u64,
+    /// Those in a state that no point had: there were too many states.
+    pub other_states: u64,
+}
+
+impl LeftOut {
+    /// Adds other arrivals to these.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self { arrivals: self.arrivals + other.arrivals, other_states: self.other_states + other.other_states }
+    }
 }
 
 /// Whether an instruction is among the sites, and at which index.
@@ -39,7 +65,7 @@ pub struct Arrival {
     pub site: usize,
     /// The instruction's address.
     pub pc: u64,
-    /// The number of the arrival, from 1.
+    /// The number of the arrival, from 1; of damaged stacks, that of the copy.
     pub visit: u64,
     /// Whether the interruption can really arrive there.
     pub reachable: bool,
@@ -50,23 +76,30 @@ pub struct Arrival {
 pub(super) struct Sites<'p> {
     guest: &'p Guest,
     filter: PointFilter<'p>,
+    /// Whether damaged copies are numbered, and not arrivals.
+    numbers_copies: bool,
     places: CodeMap<Place>,
-    sites: Vec<Site>,
+    /// The address, the arrivals, and the number of points of each instruction.
+    sites: Vec<(u64, Tally, u64)>,
 }
 
 impl<'p> Sites<'p> {
     /// No sites yet.
-    pub(super) fn new(guest: &'p Guest, filter: PointFilter<'p>) -> Self {
-        Self { guest, filter, places: CodeMap::new(guest, Place::Unseen), sites: Vec::new() }
+    pub(super) fn new(guest: &'p Guest, filter: PointFilter<'p>, numbers_copies: bool) -> Self {
+        Self { guest, filter, numbers_copies, places: CodeMap::new(guest, Place::Unseen), sites: Vec::new() }
     }
 
     /// The sites, when the run is over.
     pub(super) fn finish(self) -> Vec<Site> {
-        self.sites
+        let site = |(pc, tally, visits): (u64, Tally, u64)| {
+            let (arrivals, left_out) = (tally.arrivals(), tally.left_out());
+            Site { pc, arrivals, visits, left_out }
+        };
+        self.sites.into_iter().map(site).collect()
     }
 
-    /// Counts an arrival and returns the point, if it is one; as reachable.
-    pub(super) fn arrive(&mut self, pc: u64) -> Option<Arrival> {
+    /// The index of the site at this address, if there is one.
+    fn site(&mut self, pc: u64) -> Option<usize> {
         let place = self.places.get_mut(pc)?;
         if *place == Place::Unseen {
             let within = self.filter.within;
@@ -74,27 +107,44 @@ impl<'p> Sites<'p> {
             let is_within = function.is_some_and(|it| within.is_empty() || within.contains(&it.name));
             *place = if is_within { Place::At(self.sites.len()) } else { Place::Outside };
             if is_within {
-                self.sites.push(Site { pc, arrivals: 0, visits: 0 });
+                self.sites.push((pc, Tally::default(), 0));
             }
         }
-        let Place::At(site) = *place else { return None };
-        let counts = &mut self.sites[site];
-        counts.arrivals += 1;
-        if counts.arrivals > self.filter.max_visits {
+        if let Place::At(site) = *place { Some(site) } else { None }
+    }
+
+    /// Counts an arrival and returns the point, if it is one; as reachable. `state` is asked for the arrival's state only where
+    /// that decides: where the return address was when control was last here, it need not be searched.
+    pub(super) fn arrive(&mut self, pc: u64, state: impl FnOnce(Option<ReturnPlace>) -> State) -> Option<Arrival> {
+        let site = self.site(pc)?;
+        let (_, tally, visits) = &mut self.sites[site];
+        let wanted = self.filter.wanted.filter(|(of, _)| *of == pc && !self.numbers_copies).map(|(_, number)| number);
+        if !tally.takes(self.filter.max_visits, wanted, state) {
             return None;
         }
-        counts.visits += 1;
-        Some(Arrival { site, pc, visit: counts.visits, reachable: true })
+        *visits += 1;
+        let visit = if self.numbers_copies { *visits } else { tally.arrivals() };
+        Some(Arrival { site, pc, visit, reachable: true })
+    }
+
+    /// Counts an arrival that cannot be judged, because the truth is not known.
+    pub(super) fn pass(&mut self, pc: u64) {
+        if let Some(site) = self.site(pc) {
+            self.sites[site].1.pass();
+        }
     }
 
     /// Counts another visit at a point that has several for one arrival (corrupt stacks).
     pub(super) fn arrive_again(&mut self, at: Arrival) -> Arrival {
-        self.sites[at.site].visits += 1;
-        Arrival { visit: self.sites[at.site].visits, ..at }
+        let (_, _, visits) = &mut self.sites[at.site];
+        *visits += 1;
+        Arrival { visit: *visits, ..at }
     }
 
     /// Uncounts the latest arrival at an instruction, which was not a point after all.
     pub(super) fn cancel(&mut self, at: Arrival) {
-        self.sites[at.site].visits -= 1;
+        let (_, tally, visits) = &mut self.sites[at.site];
+        *visits -= 1;
+        tally.cancel();
     }
 }

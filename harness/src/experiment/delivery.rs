@@ -4,7 +4,7 @@
 //! When the handler has returned, every register and every live stack word must be as before, or the run is void.
 
 use super::arrival::{Site, Sites};
-use super::nesting::Nesting;
+use super::nesting::{Nesting, Outers};
 use super::task::Locator;
 use super::user::{self, Deferred};
 use super::{Arrival, Column, PointFilter, Visit};
@@ -12,7 +12,7 @@ use crate::Error;
 use crate::cpu::{CodeAddress, Exception, Linkage, Register, Regs};
 use crate::guest::Program;
 use crate::guest::conventions::Deliverable;
-use crate::oracle::{Cause, Oracle, Testimony, Truth, Witnesses};
+use crate::oracle::{Cause, Oracle, States, Testimony, Truth, Witnesses};
 use crate::scenario::{Interruption, Text};
 use crate::subject::{GuestTarget, Question, Start};
 use crate::trace::{Action, Ended, Memory, Observer, Point, RegisterSet};
@@ -40,6 +40,7 @@ pub(super) struct Delivery<'p, 'v> {
     program: &'p Program,
     oracle: Oracle<'p>,
     sites: Sites<'p>,
+    states: States<'p>,
     columns: &'p [Column<'p>],
     visit: &'v mut dyn Visit,
     kernel: Deliverable,
@@ -87,7 +88,8 @@ impl<'p, 'v> Delivery<'p, 'v> {
         Ok(Self {
             program,
             oracle: Oracle::new(program, witnesses),
-            sites: Sites::new(&program.guest, judged),
+            sites: Sites::new(&program.guest, judged, kind == Interruption::Corrupt),
+            states: States::new(program),
             columns,
             visit,
             nesting: is_nested.then(|| Nesting::new(program, filter)),
@@ -308,7 +310,14 @@ impl<'p, 'v> Delivery<'p, 'v> {
                 last.point
             }
             Some(_) => None,
-            None => self.sites.arrive(resume),
+            None => {
+                let read = |set: &RegisterSet, values: &mut [u64]| {
+                    let known = set.registers().iter().map(|register| regs.get(*register).unwrap_or_default());
+                    values.iter_mut().zip(known).for_each(|(value, known)| *value = known);
+                };
+                let older = truth.without(1);
+                self.sites.arrive(resume, |hint| self.states.find(&read, at.memory, &older, hint))
+            }
         };
         let Some(point) = point else { return };
         if self.delivered.is_empty() {
@@ -330,6 +339,12 @@ impl<'p, 'v> Delivery<'p, 'v> {
         }
     }
 
+    /// Counts an arrival of the running code, and returns the point, if it is one.
+    fn arrive(&mut self, at: &Point<'_>) -> Option<Arrival> {
+        let truth = self.oracle.truth();
+        self.sites.arrive(at.pc, |hint| self.states.at(at, truth, hint))
+    }
+
     /// Which exception is taken here, if any, and its point.
     fn choose(&mut self, at: &Point<'_>) -> Option<(Exception, Option<Arrival>)> {
         let outer = self.kind.exception()?;
@@ -338,25 +353,28 @@ impl<'p, 'v> Delivery<'p, 'v> {
             return None;
         }
         match (&mut self.nesting, self.delivered.len()) {
-            (None, 0) => Some((outer, Some(self.sites.arrive(at.pc)?))),
+            (None, 0) => Some((outer, Some(self.arrive(at)?))),
             (Some(nesting), 0) => {
                 let mut live = Regs::none();
                 at.read(&self.marker_set, &mut live);
                 let cpu = self.program.guest.cpu;
                 let [sp, fp] = [cpu.sp, cpu.abi.fp].map(|register| live.get(register).unwrap_or_default());
-                self.within = Some(nesting.takes_outer(at.pc, sp, fp, self.oracle.truth())?);
+                let truth = self.oracle.truth();
+                let state = |hint| self.states.at(at, truth, hint);
+                self.within = Some(nesting.takes_outer(at.pc, sp, fp, truth, state)?);
                 Some((outer, None))
             }
             // A firmware event does not touch the CPU's exception registers (ELR, SPSR).
             (Some(nesting), 1) if self.inner == Exception::Sdei || nesting.can_nest(at.pc) => {
-                Some((self.inner, Some(self.sites.arrive(at.pc)?)))
+                Some((self.inner, Some(self.arrive(at)?)))
             }
             _ => None,
         }
     }
 
-    /// The testimony of the finished run, the number of outer exceptions if it was nested, and the sites.
-    pub(super) fn finish(mut self, text: &Text, ended: Ended) -> (Testimony, Option<(u64, u64)>, Vec<Site>) {
+    /// The testimony of the finished run; if it was nested, the numbers of outer exceptions and of arrivals that were none; and
+    /// the sites.
+    pub(super) fn finish(mut self, text: &Text, ended: Ended) -> (Testimony, Option<Outers>, Vec<Site>) {
         let symbols = &self.program.guest.symbols;
         // An exception whose handler had not reached its marker when the run ended is not a point.
         let cut_off = self.delivered.iter().filter(|pending| !pending.was_walked).map(|pending| pending.point);
@@ -374,19 +392,24 @@ impl<'p, 'v> Delivery<'p, 'v> {
         if self.contradiction.is_some() {
             testimony.contradiction = self.contradiction;
         }
-        (testimony, self.nesting.map(|nesting| (nesting.seen, nesting.delivered())), self.sites.finish())
+        (testimony, self.nesting.map(|nesting| nesting.outers()), self.sites.finish())
     }
 }
 
 impl Observer for Delivery<'_, '_> {
     fn wants_stores(&self) -> bool {
-        self.locator.is_some()
+        self.locator.is_some() || self.oracle.wants_stores()
     }
 
     fn stored(&mut self, address: u64, size: usize) {
         if let Some(locator) = &mut self.locator {
             locator.store(address, size);
         }
+        self.oracle.stored(address, size);
+    }
+
+    fn hardware_stored(&mut self, address: u64, size: usize) {
+        self.oracle.stored(address, size);
     }
 
     fn point(&mut self, at: &Point<'_>) -> Action {
@@ -429,7 +452,7 @@ impl Observer for Delivery<'_, '_> {
     /// A fault of the guest's own is an arrival of its own, at an instruction that may already have been interrupted.
     fn faulted(&mut self, at: &Point<'_>) {
         let is_judged = self.began.is_some() && self.kind.exception().is_some() && !self.kind.walks_task();
-        if is_judged && let Some(point) = self.sites.arrive(at.pc) {
+        if is_judged && let Some(point) = self.arrive(at) {
             self.visit.point(point, self.within.as_deref(), at);
             let snapshot = self.snapshot(at, Some(point));
             self.delivered.push(snapshot);

@@ -6,6 +6,7 @@ mod corrupt;
 mod delivery;
 mod nesting;
 mod probe;
+mod sample;
 mod task;
 mod user;
 
@@ -21,7 +22,7 @@ use crate::trace::{Ended, Memory, Point, Run};
 use delivery::Delivery;
 use probe::Probe;
 
-pub use arrival::{Arrival, PointFilter, Site};
+pub use arrival::{Arrival, LeftOut, PointFilter, Site};
 
 /// One subject with one start: a column of the listing.
 #[derive(Clone, Copy)]
@@ -89,6 +90,13 @@ pub trait Visit {
     }
 }
 
+/// Sees nothing.
+struct Unseen;
+
+impl Visit for Unseen {
+    fn walk(&mut self, _: Arrival, _: Option<&str>, _: &Column<'_>, _: &Question<'_>, _: &Truth) {}
+}
+
 /// What to run, and how to interrupt it.
 #[derive(Debug)]
 pub struct Experiment<'p> {
@@ -100,8 +108,10 @@ pub struct Experiment<'p> {
     pub kind: Interruption,
     /// The subjects, with their starts.
     pub columns: &'p [Column<'p>],
-    /// How many arrivals at each instruction are judged.
+    /// How many arrivals at each instruction are judged, besides later ones in a new state.
     pub max_visits: u64,
+    /// One arrival more: the address of its instruction, and its number from 1.
+    pub wanted: Option<(u64, u64)>,
 }
 
 /// What an experiment found besides the walks.
@@ -113,6 +123,8 @@ pub struct Found {
     pub sites: Vec<Site>,
     /// In a nested run: how many outer exceptions there could have been, and how many were delivered (the rest were folded).
     pub outer: Option<(u64, u64)>,
+    /// The arrivals that were no points; in a nested run, those at which no outer exception was considered.
+    pub left_out: LeftOut,
     /// Whether the user stopped the run before its end.
     pub interrupted: bool,
     /// How long the run took.
@@ -133,23 +145,47 @@ impl Experiment<'_> {
         witnesses: Witnesses,
         visit: &mut dyn Visit,
     ) -> Result<Found, Error> {
-        let Self { program, text, kind, columns, max_visits } = *self;
-        let filter = PointFilter { within: &text.within, outer: &text.outer, max_visits };
+        let mut found = self.drive_once(run, undisturbed, witnesses, visit)?;
+        if let Some(clobbered) = found.testimony.clobbered
+            && let Some(mut again) = run.again()
+        {
+            // Only a run that is made again is told of each store.
+            let witnesses = Witnesses { clobbered: Some(clobbered), ..Witnesses::default() };
+            let seen = self.drive_once(&mut *again, undisturbed, witnesses, &mut Unseen)?.testimony;
+            if seen.clobbered == Some(clobbered) {
+                found.testimony.contradiction = seen.contradiction;
+            }
+        }
+        Ok(found)
+    }
+
+    fn drive_once(
+        &self,
+        run: &mut dyn Run,
+        undisturbed: &[u64],
+        witnesses: Witnesses,
+        visit: &mut dyn Visit,
+    ) -> Result<Found, Error> {
+        let Self { program, text, kind, columns, max_visits, wanted } = *self;
+        let filter = PointFilter { within: &text.within, outer: &text.outer, max_visits, wanted };
         if kind == Interruption::Probe {
             let mut probe = Probe::new(program, text, columns, filter, witnesses, visit);
             let ended = run.drive(&mut probe)?;
             let (testimony, sites) = probe.finish(text, ended);
+            let left_out = sites.iter().fold(LeftOut::default(), |sum, site| sum.plus(site.left_out));
             let Ended { interrupted, ran_for, .. } = ended;
-            return Ok(Found { testimony, sites, outer: None, interrupted, ran_for });
+            return Ok(Found { testimony, sites, outer: None, left_out, interrupted, ran_for });
         }
         let mut delivery = Delivery::new(program, columns, kind, text, filter, witnesses, visit)?;
         let ended = run.drive(&mut delivery)?;
-        let (mut testimony, outer, sites) = delivery.finish(text, ended);
+        let (mut testimony, nesting, sites) = delivery.finish(text, ended);
+        let left_out = sites.iter().fold(LeftOut::default(), |sum, site| sum.plus(site.left_out));
+        let left_out = nesting.map_or(left_out, |(_, left_out)| left_out);
         if ended.complete && testimony.contradiction.is_none() {
             testimony.contradiction = changed(program, undisturbed, run.memory());
         }
         let Ended { interrupted, ran_for, .. } = ended;
-        Ok(Found { testimony, sites, outer, interrupted, ran_for })
+        Ok(Found { testimony, sites, outer: nesting.map(|(outer, _)| outer), left_out, interrupted, ran_for })
     }
 }
 

@@ -3,15 +3,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::PointFilter;
-use crate::guest::{CodeMap, Program, Symbol};
-use crate::oracle::Truth;
+use rustc_hash::FxHashMap;
+
+use super::sample::Tally;
+use super::{LeftOut, PointFilter};
+use crate::guest::{Program, Symbol};
+use crate::oracle::{ReturnPlace, State, Truth};
+
+/// How many outer exceptions there could have been and how many were delivered, and the arrivals at which none was considered.
+pub(super) type Outers = ((u64, u64), LeftOut);
 
 /// The outer exceptions of a nested run.
 pub(super) struct Nesting<'p> {
     program: &'p Program,
     filter: PointFilter<'p>,
-    visits: CodeMap<u64>,
+    /// The arrivals at each instruction at which one could be taken.
+    arrivals: FxHashMap<u64, Tally>,
     /// The guest's labels, by address, and whether an exception may be nested from there on.
     marks: &'p [(u64, bool)],
     /// The states that have been interrupted already: pc, SP, the frame pointer, and by its number in `traces` where the
@@ -22,16 +29,15 @@ pub(super) struct Nesting<'p> {
     /// where its youngest activation resumes and the number of the rest (0: none), so that long lists share memory.
     traces: BTreeMap<(u64, u64), u64>,
     /// How many outer exceptions there could have been.
-    pub(super) seen: u64,
+    seen: u64,
 }
 
 impl<'p> Nesting<'p> {
     pub(super) fn new(program: &'p Program, filter: PointFilter<'p>) -> Self {
-        let visits = CodeMap::new(&program.guest, 0);
         Self {
             program,
             filter,
-            visits,
+            arrivals: FxHashMap::default(),
             marks: &program.conventions.nesting,
             known: BTreeSet::new(),
             traces: BTreeMap::new(),
@@ -39,23 +45,31 @@ impl<'p> Nesting<'p> {
         }
     }
 
-    /// How many outer exceptions were delivered.
-    pub(super) fn delivered(&self) -> u64 {
-        self.known.len() as u64
+    /// Their numbers.
+    pub(super) fn outers(&self) -> Outers {
+        let left_out = self.arrivals.values().fold(LeftOut::default(), |sum, tally| sum.plus(tally.left_out()));
+        ((self.seen, self.known.len() as u64), left_out)
     }
 
     /// The name of the outer exception to deliver at this arrival, if one is.
-    pub(super) fn takes_outer(&mut self, pc: u64, sp: u64, fp: u64, truth: &Truth) -> Option<String> {
+    pub(super) fn takes_outer(
+        &mut self,
+        pc: u64,
+        sp: u64,
+        fp: u64,
+        truth: &Truth,
+        state: impl FnOnce(Option<ReturnPlace>) -> State,
+    ) -> Option<String> {
         let symbols = &self.program.guest.symbols;
         let is_outer = |function: &Symbol| self.filter.outer.contains(&function.name);
         if !self.filter.outer.is_empty() && !symbols.function_at(pc).is_some_and(is_outer) {
             return None;
         }
-        let visits = self.visits.get_mut(pc)?;
-        *visits += 1;
-        if *visits > self.filter.max_visits {
+        let tally = self.arrivals.entry(pc).or_default();
+        if !tally.takes(self.filter.max_visits, None, state) {
             return None;
         }
+        let visits = tally.arrivals();
         self.seen += 1;
         let places: Vec<u64> = truth.activations().map(|activation| activation.resume).collect();
         let mut trace = 0;

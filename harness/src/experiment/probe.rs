@@ -6,7 +6,7 @@ use super::task::{Locator, offered, task};
 use super::{Column, PointFilter, Visit};
 use crate::cpu::{CodeAddress, Regs};
 use crate::guest::Program;
-use crate::oracle::{Oracle, Testimony, Witnesses};
+use crate::oracle::{Oracle, States, Testimony, Witnesses};
 use crate::scenario::Text;
 use crate::subject::{GuestTarget, Question};
 use crate::trace::{Action, Ended, Observer, Point, RegisterSet};
@@ -16,6 +16,7 @@ pub(super) struct Probe<'p, 'v> {
     program: &'p Program,
     oracle: Oracle<'p>,
     sites: Sites<'p>,
+    states: States<'p>,
     columns: &'p [Column<'p>],
     visit: &'v mut dyn Visit,
     registers: RegisterSet,
@@ -42,7 +43,8 @@ impl<'p, 'v> Probe<'p, 'v> {
         Self {
             program,
             oracle: Oracle::new(program, witnesses),
-            sites: Sites::new(&program.guest, filter),
+            sites: Sites::new(&program.guest, filter, false),
+            states: States::new(program),
             columns,
             visit,
             registers,
@@ -53,11 +55,15 @@ impl<'p, 'v> Probe<'p, 'v> {
 
     fn ask_all(&mut self, at: &Point<'_>) {
         // A probe stands for an ideal NMI, which can arrive anywhere.
-        let Some(arrival) = self.sites.arrive(at.pc) else { return };
+        if self.oracle.is_between_strands() {
+            self.sites.pass(at.pc);
+            return;
+        }
+        let truth = self.oracle.truth();
+        let Some(arrival) = self.sites.arrive(at.pc, |hint| self.states.at(at, truth, hint)) else { return };
         self.visit.point(arrival, None, at);
         let mut regs = Regs::none();
         at.read(&self.registers, &mut regs);
-        let truth = self.oracle.truth();
         let running = self.oracle.task();
         let task = if running == 0 { None } else { task(self.program, at.memory, running) };
         let stacks = task.map(|task| offered(self.program, at.memory, task, true));
@@ -91,13 +97,18 @@ impl<'p, 'v> Probe<'p, 'v> {
 
 impl Observer for Probe<'_, '_> {
     fn wants_stores(&self) -> bool {
-        self.locator.is_some()
+        self.locator.is_some() || self.oracle.wants_stores()
     }
 
     fn stored(&mut self, address: u64, size: usize) {
         if let Some(locator) = &mut self.locator {
             locator.store(address, size);
         }
+        self.oracle.stored(address, size);
+    }
+
+    fn hardware_stored(&mut self, address: u64, size: usize) {
+        self.oracle.stored(address, size);
     }
 
     fn point(&mut self, at: &Point<'_>) -> Action {

@@ -83,12 +83,22 @@ impl Layout {
         Ok(Self { stacks, sp: sp - cfa_mod32, words })
     }
 
+    /// An address as its distance from the top of its stack: the same wherever the stack is placed. Just the number for an address
+    /// on no stack.
+    #[must_use]
+    pub fn place(&self, address: u64) -> String {
+        match self.stack_of(address).map(|index| &self.stacks[index]) {
+            Some(stack) => format!("{} stack top-{:#x}", stack.name, stack.bounds.high - address),
+            None => format!("{address:#x}"),
+        }
+    }
+
     /// An address with its distance from the top of its stack, which says more than the number alone; just the number for an
     /// address on no stack.
     #[must_use]
     pub fn name(&self, address: u64) -> String {
-        match self.stack_of(address).map(|index| &self.stacks[index]) {
-            Some(stack) => format!("{address:#x} ({} stack top-{:#x})", stack.name, stack.bounds.high - address),
+        match self.stack_of(address) {
+            Some(_) => format!("{address:#x} ({})", self.place(address)),
             None => format!("{address:#x}"),
         }
     }
@@ -111,9 +121,9 @@ pub struct Poison {
 }
 
 impl Poison {
-    /// Collects the candidates of a guest.
+    /// Collects the candidates of a guest, whose calls are the ISA's, and also transfers of this kind.
     #[must_use]
-    pub fn new(listing: &Listing, stacks: &[Stack]) -> Self {
+    pub fn new(listing: &Listing, stacks: &[Stack], calls: FlowKind) -> Self {
         /// Enough variety; a large image has many more candidates.
         const MAX_TEXT: usize = 1 << 14;
         let mut text = Vec::new();
@@ -125,7 +135,7 @@ impl Poison {
             if !after_call {
                 text.push(line.address);
             }
-            after_call = line.flow.kind == FlowKind::Call;
+            after_call = line.flow.kind == FlowKind::Call || line.flow.kind == calls;
         }
         Self { text, stacks: stacks.iter().map(|stack| stack.bounds).collect() }
     }

@@ -8,7 +8,7 @@ use kunwind::StackBounds;
 use super::conventions::{self, Conventions};
 use super::{Guest, Layout, Listing, Poison, Tables};
 use crate::Error;
-use crate::cpu::Cpu;
+use crate::cpu::{Cpu, FlowKind};
 
 /// A guest that is ready to run, with everything that is derived from it once.
 #[derive(Debug)]
@@ -53,12 +53,13 @@ impl Program {
     ///
     /// # Errors
     ///
-    /// As [`Listing::new`], [`Layout::new`] and [`Tables::new`].
+    /// As [`Conventions::check`], [`Listing::new`], [`Layout::new`] and [`Tables::new`].
     pub fn new(guest: Guest, conventions: Conventions, stacks: &[String], cfa_mod32: u64) -> Result<Self, Error> {
+        conventions.check(&guest)?;
         let guest = Arc::new(guest);
         let listing = Listing::new(Arc::clone(&guest))?;
         let layout = Layout::new(&guest, &conventions, stacks, cfa_mod32)?;
-        let poison = Poison::new(&listing, &layout.stacks);
+        let poison = Poison::new(&listing, &layout.stacks, FlowKind::Call);
         let bounds = layout.stacks.iter().map(|stack| stack.bounds).collect();
         let tables = Tables::new(&guest, &conventions)?;
         Ok(Self { guest, conventions, listing, layout, poison, bounds, tables })

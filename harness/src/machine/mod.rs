@@ -114,6 +114,7 @@ enum Stop {
 /// A guest in memory, ready for one run.
 #[derive(Debug)]
 pub struct Machine<'g> {
+    program: &'g Program,
     guest: &'g Guest,
     core: &'static dyn Core,
     memory: GuestMemory,
@@ -133,27 +134,17 @@ impl<'g> Machine<'g> {
     ///
     /// [`Error::MissingSymbol`] when the guest lacks `entry` or the sentinel.
     pub fn new(program: &'g Program, entry: &str, budget: u64) -> Result<Self, Error> {
-        let Program { guest, conventions, layout, poison, .. } = program;
+        let Program { guest, conventions, layout, .. } = program;
         let entry = guest.function(entry)?.address;
         let sentinel = conventions.sentinel.ok_or_else(|| {
             guest.missing("__sentinel", "a run ends where the guest jumps to it; guests/guest.ld defines it")
         })?;
-        let mut memory = GuestMemory::new(guest);
-        memory.guard(&layout.stacks);
-        for stack in &layout.stacks {
-            for address in (stack.bounds.low..stack.bounds.high).step_by(8) {
-                memory.write_u64(address, poison.word(address));
-            }
-        }
-        for (address, value) in &layout.words {
-            memory.write_u64(*address, *value);
-        }
-        memory.take_writes();
         let core = self::core::of(guest.cpu);
         Ok(Self {
+            program,
             guest,
             core,
-            memory,
+            memory: loaded(program),
             entry,
             sentinel,
             sp: layout.sp,
@@ -224,6 +215,23 @@ impl<'g> Machine<'g> {
         }
         Ok(engine)
     }
+}
+
+/// The memory of a program before it runs: its segments, and its stacks with their poison.
+fn loaded(program: &Program) -> GuestMemory {
+    let Program { guest, layout, poison, .. } = program;
+    let mut memory = GuestMemory::new(guest);
+    memory.guard(&layout.stacks);
+    for stack in &layout.stacks {
+        for address in (stack.bounds.low..stack.bounds.high).step_by(8) {
+            memory.write_u64(address, poison.word(address));
+        }
+    }
+    for (address, value) in &layout.words {
+        memory.write_u64(*address, *value);
+    }
+    memory.take_writes();
+    memory
 }
 
 /// A new engine over the memory of the context, with hooks, in the state in which guests start but for its general registers.
@@ -304,6 +312,12 @@ impl Run for Machine<'_> {
 
     fn memory(&self) -> &dyn Memory {
         &self.memory
+    }
+
+    fn again(&self) -> Option<Box<dyn Run + '_>> {
+        let Self { program, guest, core, entry, sentinel, sp, vectors, budget, max_cpu, .. } = *self;
+        let memory = loaded(program);
+        Some(Box::new(Self { program, guest, core, memory, entry, sentinel, sp, vectors, budget, max_cpu }))
     }
 }
 

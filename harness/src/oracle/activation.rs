@@ -5,6 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
 use crate::cpu::MAX_CALLEE_SAVED;
+use crate::guest::conventions::Preserved;
 use crate::guest::{Symbol, Symbols, name_in};
 
 /// No CPU has more link registers: riscv64 has two.
@@ -25,6 +26,10 @@ pub struct Activation {
     pub cfa: u64,
     /// The callee-saved registers at the call, in the order of [`crate::cpu::Cpu::callee_saved`], padded with zeros.
     pub saved: [u64; MAX_CALLEE_SAVED],
+    /// Those of them that the call promises to preserve: all, unless the called function's convention is declared.
+    pub preserved: Preserved,
+    /// Where the call arrived: the first instruction of the called function, or of the exception's handler.
+    pub entry: u64,
     /// The link registers at an exception, in the order of [`crate::cpu::Cpu::links`]: pt_regs holds them. Zero at a call,
     /// which overwrites one itself.
     pub links: [u64; MAX_LINKS],
@@ -69,9 +74,17 @@ impl Activation {
         Place { address: self.resume, is_interrupted: self.cause != Cause::Call }
     }
 
+    /// The value that the callee-saved register of this index, among [`crate::cpu::Cpu::callee_saved`], will have when it
+    /// resumes; `None` if the call need not preserve it.
+    #[must_use]
+    pub fn kept(&self, index: usize) -> Option<u64> {
+        self.saved.get(index).copied().filter(|_| self.preserved.holds(index))
+    }
+
     /// What makes two activations the same. Parents are compared by identity: they are shared already.
     fn key(&self) -> impl Hash + Eq + '_ {
-        (self.resume, self.cfa, &self.saved, &self.links, self.cause, self.parent.as_ref().map(Rc::as_ptr))
+        let parent = self.parent.as_ref().map(Rc::as_ptr);
+        (self.resume, self.cfa, &self.saved, self.preserved, self.entry, &self.links, self.cause, parent)
     }
 }
 

@@ -12,6 +12,10 @@
 mod activation;
 mod location;
 mod redirect;
+mod returns;
+mod state;
+mod stores;
+mod strand;
 mod witness;
 
 use std::collections::BTreeMap;
@@ -24,9 +28,14 @@ use crate::guest::{CodeMap, Conventions, Guest, Layout, Poison, Program};
 use crate::trace::{Ended, Point, Previous, RegisterSet};
 
 use redirect::PendingRedirect;
+use returns::MovedArrival;
+use stores::StoreWitness;
+use strand::Strands;
 
 pub use activation::{Activation, Activations, Cause, MAX_DEPTH, MAX_LINKS, Place, Truth};
 pub use location::{AddressPlaces, LiveWords, MachineView, displaced};
+pub use state::{ReturnPlace, State, States};
+pub use stores::Clobbered;
 pub use witness::{Event, Future, Ledger, Transfer, Witness};
 
 /// The two witnesses of a run. Tests plant wrong ones.
@@ -35,6 +44,8 @@ pub struct Witnesses {
     pub ledger: Box<dyn Witness>,
     /// The witness that must agree with it.
     pub future: Box<dyn Witness>,
+    /// In a run that is made again: a callee-saved register that came back changed. The witness of stores looks for the store.
+    pub clobbered: Option<Clobbered>,
 }
 
 impl std::fmt::Debug for Witnesses {
@@ -45,7 +56,7 @@ impl std::fmt::Debug for Witnesses {
 
 impl Default for Witnesses {
     fn default() -> Self {
-        Self { ledger: Box::<Ledger>::default(), future: Box::<Future>::default() }
+        Self { ledger: Box::<Ledger>::default(), future: Box::<Future>::default(), clobbered: None }
     }
 }
 
@@ -54,6 +65,8 @@ impl Default for Witnesses {
 pub struct Testimony {
     /// Why the run is void.
     pub contradiction: Option<String>,
+    /// The callee-saved register that came back changed, if that is why.
+    pub clobbered: Option<Clobbered>,
     /// Where activations wait that never resumed, with their number, by address.
     pub unwitnessed: Vec<(Place, usize)>,
 }
@@ -72,17 +85,22 @@ pub struct Oracle<'g> {
     saved_set: RegisterSet,
     /// Calls that have been redirected and have not resumed yet.
     pending_redirects: Vec<PendingRedirect>,
+    /// Where activations wait, or have waited.
+    resumes: FxHashSet<u64>,
+    /// The first arrivals at such places with another SP than that of the call, by place and CFA of the activation that waits.
+    moved: FxHashMap<(u64, u64), MovedArrival>,
     transfers: u64,
-    /// The word that holds the running task, in guests that have tasks.
-    current: Option<u64>,
-    task: u64,
+    strands: Strands,
     truth: Truth,
-    /// The truths of tasks that are switched out.
+    /// The truths of strands that are switched out.
     others: FxHashMap<u64, Truth>,
     shared: FxHashSet<Rc<Activation>>,
     /// Where activations waited that are gone without having resumed, with their number.
     abandoned: BTreeMap<Place, usize>,
     contradiction: Option<String>,
+    clobbered: Option<Clobbered>,
+    /// In a run that is made again.
+    stores: Option<StoreWitness>,
 }
 
 impl std::fmt::Debug for Oracle<'_> {
@@ -97,6 +115,10 @@ impl<'g> Oracle<'g> {
     pub fn new(program: &'g Program, witnesses: Witnesses) -> Self {
         let Program { guest, conventions, layout, poison, .. } = program;
         let cpu = guest.cpu;
+        let stores = witnesses.clobbered.map(|clobbered| {
+            let register = cpu.callee_saved.get(clobbered.index).copied();
+            StoreWitness::new(clobbered, RegisterSet::new(cpu, register))
+        });
         Self {
             guest,
             conventions,
@@ -107,14 +129,17 @@ impl<'g> Oracle<'g> {
             transfer_set: RegisterSet::new(cpu, [cpu.sp].into_iter().chain(cpu.links().iter().copied())),
             saved_set: RegisterSet::new(cpu, cpu.callee_saved.iter().copied()),
             pending_redirects: Vec::new(),
+            resumes: FxHashSet::default(),
+            moved: FxHashMap::default(),
             transfers: 0,
-            current: conventions.kernel.as_ref().map(|kernel| kernel.current),
-            task: 0,
+            strands: Strands::new(program),
             truth: Truth::default(),
             others: FxHashMap::default(),
             shared: FxHashSet::default(),
             abandoned: BTreeMap::new(),
             contradiction: None,
+            clobbered: None,
+            stores,
         }
     }
 
@@ -130,18 +155,6 @@ impl<'g> Oracle<'g> {
         self.contradiction.is_some()
     }
 
-    /// The truth of a task that is switched out. The stack of a task that never ran is empty.
-    #[must_use]
-    pub fn truth_of(&self, task: u64) -> Truth {
-        if task == self.task { self.truth.clone() } else { self.others.get(&task).cloned().unwrap_or_default() }
-    }
-
-    /// The running task, by the address of its structure; 0 in a guest without tasks.
-    #[must_use]
-    pub const fn task(&self) -> u64 {
-        self.task
-    }
-
     /// Follows the machine to this point.
     pub fn observe(&mut self, at: &Point<'_>) {
         let (next, delivered) = match at.previous {
@@ -152,8 +165,10 @@ impl<'g> Oracle<'g> {
         if self.is_void() {
             return;
         }
-        // The word may be written between two transfers, and the truth is needed at each instruction.
-        self.switch_task(at);
+        self.watch_stores(at);
+        let was_between = self.is_between_strands();
+        // A switch may come between two transfers, and the truth is needed at each instruction.
+        self.switch_strand(at);
         if let Some(redirects) =
             self.conventions.redirects.as_ref().filter(|redirects| redirects.marks.contains(&at.pc))
         {
@@ -162,31 +177,7 @@ impl<'g> Oracle<'g> {
         if at.pc == next && delivered.is_none() {
             return;
         }
-        let cpu = self.guest.cpu;
-        let mut values = [0; 1 + MAX_LINKS];
-        at.read_values(&self.transfer_set, &mut values);
-        let [sp, links @ ..] = values;
-        let linked = match cpu.linkage {
-            Linkage::Register(registers) => links[..registers.len()].contains(&next),
-            Linkage::Push => at.memory.read_u64(sp) == Some(next),
-        };
-        let flow = match at.previous {
-            Some(Previous::Retired { pc, .. }) => self.flow(pc),
-            _ => Flow::SEQUENTIAL,
-        };
-        let transfer = Transfer {
-            task: self.task,
-            next,
-            to: at.pc,
-            sp,
-            call_sp: delivered.unwrap_or_else(|| sp.wrapping_add(cpu.linkage.pushed())),
-            may_move: self.conventions.moved_returns.contains(&at.pc),
-            is_exception: delivered.is_some(),
-            number: self.transfers,
-            flow,
-            linked,
-        };
-        self.transfers += 1;
+        let (transfer, link) = self.transfer(at, next, delivered);
         let by_ledger = self.witnesses.ledger.arrived(&transfer);
         let by_future = self.witnesses.future.arrived(&transfer);
         // A call that only the future witness has seen is a supposition: the link register may hold the address after a
@@ -194,30 +185,68 @@ impl<'g> Oracle<'g> {
         let is_supposition = by_ledger.is_none() && matches!(by_future, Some(Event::Called { .. }));
         if by_ledger != by_future && !is_supposition {
             let (ledger, future) = (self.describe(by_ledger), self.describe(by_future));
-            let what = format!("the ledger says {ledger}, the future witness says {future}");
+            let mut what = format!("the ledger says {ledger}, the future witness says {future}");
+            if let Some(register) = link.filter(|_| !transfer.linked) {
+                let name = self.guest.cpu.abi.register_name(register);
+                let after = self.guest.symbols.name_of_return(next);
+                what += &format!(" ([[convention]] says that {name} holds the return address, but it is not {after})");
+            }
             self.contradict(at.pc, &what);
             return;
         }
         match by_ledger {
-            Some(Event::Called { resume, cfa }) => self.called(at, resume, cfa),
-            Some(Event::Resumed { resume, cfa, .. }) => self.resumed(at, resume, cfa),
-            None => self.arrive_redirected(at, sp),
+            Some(Event::Called { resume, .. }) if was_between => self.borrows_stack(at, resume),
+            Some(Event::Called { resume, cfa }) => {
+                self.called(at, resume, cfa);
+                self.watch_call(transfer.number);
+            }
+            Some(Event::Resumed { resume, cfa, since }) => self.resumed(at, (resume, cfa), since, transfer.sp),
+            None => {
+                self.note_arrival(at, transfer.sp);
+                self.arrive_redirected(at, transfer.sp);
+            }
         }
     }
 
-    /// Switches to the list of activations of the running task.
-    fn switch_task(&mut self, at: &Point<'_>) {
-        let Some(task) = self.current.and_then(|word| at.memory.read_u64(word)) else { return };
-        if task != self.task {
-            let next = self.others.remove(&task).unwrap_or_default();
-            let previous = std::mem::replace(&mut self.truth, next);
-            if self.task != 0 {
-                self.others.insert(self.task, previous);
-            } else {
-                self.truth = previous; // boot code becomes the first task
+    /// What the witnesses are shown of a transfer of control; and the register in which a declared convention puts the return
+    /// address, if it does.
+    fn transfer(&mut self, at: &Point<'_>, next: u64, delivered: Option<u64>) -> (Transfer, Option<Register>) {
+        let cpu = self.guest.cpu;
+        let mut values = [0; 1 + MAX_LINKS];
+        at.read_values(&self.transfer_set, &mut values);
+        let [sp, links @ ..] = values;
+        let (returns, link) = self.convention(at);
+        let linked = match (link, cpu.linkage) {
+            (Some(register), _) => {
+                let mut value = [0];
+                at.read_values(&RegisterSet::new(cpu, [register]), &mut value);
+                value == [next]
             }
-            self.task = task;
-        }
+            (None, Linkage::Register(registers)) => links[..registers.len()].contains(&next),
+            (None, Linkage::Push) => at.memory.read_u64(sp) == Some(next),
+        };
+        // A register holds the address, so nothing was pushed.
+        let pushed = if link.is_some() { 0 } else { cpu.linkage.pushed() };
+        let flow = match at.previous {
+            Some(Previous::Retired { pc, .. }) => self.flow(pc),
+            _ => Flow::SEQUENTIAL,
+        };
+        let transfer = Transfer {
+            task: self.strand(),
+            next,
+            to: at.pc,
+            sp,
+            call_sp: delivered.unwrap_or_else(|| sp.wrapping_add(pushed)),
+            may_move: self.conventions.moved_returns.contains(&at.pc),
+            returns,
+            enters_by_jump: link.is_some(),
+            is_exception: delivered.is_some(),
+            number: self.transfers,
+            flow,
+            linked,
+        };
+        self.transfers += 1;
+        (transfer, link)
     }
 
     fn flow(&mut self, address: u64) -> Flow {
@@ -242,7 +271,8 @@ impl<'g> Oracle<'g> {
             self.contradict(at.pc, &endless);
             return;
         }
-        let saved = self.callee_saved(at);
+        self.resumes.insert(resume);
+        let (saved, preserved) = (self.callee_saved(at), self.preserved(at, cause));
         let mut values = [0; 1 + MAX_LINKS];
         if cause != Cause::Call {
             at.read_values(&self.transfer_set, &mut values);
@@ -252,6 +282,8 @@ impl<'g> Oracle<'g> {
             resume,
             cfa,
             saved,
+            preserved,
+            entry: at.pc,
             links,
             stack: self.layout.stack_of(cfa),
             cause,
@@ -295,39 +327,25 @@ impl<'g> Oracle<'g> {
         }
     }
 
-    fn resumed(&mut self, at: &Point<'_>, resume: u64, cfa: u64) {
+    fn resumed(&mut self, at: &Point<'_>, (resume, cfa): (u64, u64), since: u64, sp: u64) {
         while let Some(activation) = self.truth.youngest.take() {
             self.truth.youngest.clone_from(&activation.parent);
             let is_it = (activation.resume, activation.cfa) == (resume, cfa);
             if is_it && self.conventions.moved_returns.contains(&at.pc) {
                 // Entry code has saved the registers in pt_regs and now uses them.
             } else if is_it {
-                self.compare_saved(at, &activation);
+                self.compare_saved(at, &activation, Some(since), sp);
             } else {
                 *self.abandoned.entry(activation.place()).or_default() += 1;
             }
             self.forget(&activation);
             if is_it {
+                self.forget_arrival(&activation);
                 return;
             }
         }
         let place = self.guest.symbols.name_of_return(resume);
         self.contradict(at.pc, &format!("the ledger says that {place} resumes, but no activation waits there"));
-    }
-
-    /// The register witness: a function must restore the registers that the ABI makes it preserve.
-    fn compare_saved(&mut self, at: &Point<'_>, activation: &Activation) {
-        let now = self.callee_saved(at);
-        let registers: &[Register] = self.guest.cpu.callee_saved;
-        let changed = registers.iter().zip(activation.saved.iter().zip(&now)).find(|(_, (then, now))| then != now);
-        if let Some((register, (then, now))) = changed {
-            let name = self.guest.cpu.abi.register_name(*register);
-            let place = activation.place().name(&self.guest.symbols);
-            self.contradict(
-                at.pc,
-                &format!("callee-saved {name} was {then:#x} at the call and is {now:#x} when {place} resumes"),
-            );
-        }
     }
 
     fn callee_saved(&self, at: &Point<'_>) -> [u64; MAX_CALLEE_SAVED] {
@@ -363,10 +381,10 @@ impl<'g> Oracle<'g> {
 
     /// The testimony of the finished run. `never_resumes` names the functions whose calls may never return.
     #[must_use]
-    pub fn finish(self, never_resumes: &[String]) -> Testimony {
+    pub fn finish(mut self, never_resumes: &[String]) -> Testimony {
+        let mut counts: BTreeMap<Place, usize> = std::mem::take(&mut self.abandoned);
         let truths = self.others.values().chain([&self.truth]);
         let places = truths.flat_map(Truth::activations).map(Activation::place);
-        let mut counts: BTreeMap<Place, usize> = self.abandoned;
         for place in places {
             *counts.entry(place).or_default() += 1;
         }
@@ -375,13 +393,13 @@ impl<'g> Oracle<'g> {
             let function = place.function(&self.guest.symbols);
             function.is_some_and(|function| never_resumes.contains(&function.name))
         };
-        let contradiction = self.contradiction.or_else(|| {
+        let contradiction = self.contradiction.take().or_else(|| {
             let (place, count) = unwitnessed.iter().find(|(place, _)| !is_declared(*place))?;
             let name = place.name(&self.guest.symbols);
-            Some(format!(
-                "{name} never resumed ({count} times); if that is intended, list its function in never-resumes"
-            ))
+            Some(self.moved_return(*place).unwrap_or_else(|| {
+                format!("{name} never resumed ({count} times); if that is intended, list its function in never-resumes")
+            }))
         });
-        Testimony { contradiction, unwitnessed }
+        Testimony { contradiction, clobbered: self.clobbered, unwitnessed }
     }
 }

@@ -30,7 +30,7 @@ impl Oracle<'_> {
         let Some(index) = self.truth.activations().position(is_it) else {
             // An exception at the label has returned: the redirection is already known.
             let is_done =
-                self.pending_redirects.iter().any(|pending| (pending.task, pending.resume) == (self.task, to));
+                self.pending_redirects.iter().any(|pending| (pending.task, pending.resume) == (self.strand(), to));
             if !is_done {
                 let place = self.guest.symbols.name_of_return(from);
                 self.contradict(at.pc, &format!("the guest redirects {place}, but no activation waits there"));
@@ -46,12 +46,12 @@ impl Oracle<'_> {
         for (number, activation) in younger.iter().enumerate().rev() {
             let resume = if number == index { to } else { activation.resume };
             let parent = self.truth.youngest.take();
-            let Activation { cfa, saved, links, stack, cause, depth, .. } = **activation;
+            let Activation { cfa, saved, preserved, entry, links, stack, cause, depth, .. } = **activation;
             if number == index {
-                self.pending_redirects.push(PendingRedirect { task: self.task, resume, cfa });
+                self.pending_redirects.push(PendingRedirect { task: self.strand(), resume, cfa });
             }
-            self.truth.youngest =
-                Some(self.shared_with(Activation { resume, cfa, saved, links, stack, cause, depth, parent }));
+            let again = Activation { resume, cfa, saved, preserved, entry, links, stack, cause, depth, parent };
+            self.truth.youngest = Some(self.shared_with(again));
         }
         for activation in younger {
             self.forget(&activation);
@@ -63,12 +63,12 @@ impl Oracle<'_> {
         let Some(activation) = self.truth.youngest.as_ref().filter(|activation| activation.resume == at.pc) else {
             return;
         };
-        let key = PendingRedirect { task: self.task, resume: at.pc, cfa: sp };
+        let key = PendingRedirect { task: self.strand(), resume: at.pc, cfa: sp };
         let Some(index) = self.pending_redirects.iter().position(|pending| *pending == key) else { return };
         self.pending_redirects.swap_remove(index);
         let activation = Rc::clone(activation);
         self.truth.youngest.clone_from(&activation.parent);
-        self.compare_saved(at, &activation);
+        self.compare_saved(at, &activation, None, sp);
         self.forget(&activation);
     }
 }

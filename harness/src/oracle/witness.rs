@@ -3,6 +3,7 @@
 use rustc_hash::FxHashMap;
 
 use crate::cpu::{Flow, FlowKind};
+use crate::guest::conventions::SpAtReturn;
 
 /// A transfer of control: the last instruction did not continue at the next one, or an exception was taken.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +21,11 @@ pub struct Transfer {
     /// Whether control is where the guest declares that a return may arrive with another SP than that of its call
     /// (`moved_return_*`): entry code that builds a frame on its caller's stack.
     pub may_move: bool,
+    /// With which SP a function returns that is called by this transfer, by its declared convention.
+    pub returns: SpAtReturn,
+    /// Whether control has entered, from outside, a function that is declared to be called by jumps, with the return address in
+    /// a register of its own. Only the ledger looks at it; the future witness looks at `linked`, which is then of that register.
+    pub enters_by_jump: bool,
     /// Whether an exception was taken. No witness is needed for that: the harness delivered it.
     pub is_exception: bool,
     /// The number of this transfer, from 0.
@@ -57,11 +63,21 @@ pub trait Witness {
     fn arrived(&mut self, transfer: &Transfer) -> Option<Event>;
 }
 
+/// A call that has not returned.
+#[derive(Debug, Clone, Copy)]
+struct Outstanding {
+    resume: u64,
+    cfa: u64,
+    returns: SpAtReturn,
+    /// The number of the call.
+    since: u64,
+}
+
 /// The shadow stack: knows a call by its opcode, and a return by its matching an outstanding call.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    /// For each task: what is outstanding, as (resume, CFA, number of the call), oldest first.
-    outstanding: FxHashMap<u64, Vec<(u64, u64, u64)>>,
+    /// For each task: what is outstanding, oldest first.
+    outstanding: FxHashMap<u64, Vec<Outstanding>>,
     /// How many outstanding activations resume at an address: most jumps go where none does.
     waiting: FxHashMap<u64, u32>,
 }
@@ -79,22 +95,24 @@ impl Ledger {
 
 impl Witness for Ledger {
     fn arrived(&mut self, transfer: &Transfer) -> Option<Event> {
-        let Transfer { task, next, to, sp, call_sp, number, flow, is_exception, .. } = *transfer;
+        let Transfer { task, next, to, sp, call_sp, number, flow, is_exception, returns, .. } = *transfer;
         let stack = self.outstanding.entry(task).or_default();
+        let is_return =
+            |call: &Outstanding| call.resume == to && (call.returns.allows(call.cfa, sp) || transfer.may_move);
         if self.waiting.contains_key(&to)
-            && let Some(index) =
-                stack.iter().rposition(|&(resume, cfa, _)| resume == to && (cfa == sp || transfer.may_move))
+            && let Some(index) = stack.iter().rposition(is_return)
         {
-            let (_, cfa, since) = stack[index];
+            let Outstanding { cfa, since, .. } = stack[index];
             let gone = stack.split_off(index);
-            gone.into_iter().for_each(|(resume, _, _)| self.forget(resume));
+            gone.into_iter().for_each(|call| self.forget(call.resume));
             return Some(Event::Resumed { resume: to, cfa, since });
         }
+        let is_call = flow.kind == FlowKind::Call || (transfer.enters_by_jump && flow.kind == FlowKind::Jump);
         // A "call" to the next instruction (the old idiom to learn one's own address) calls no function.
-        if !is_exception && (flow.kind != FlowKind::Call || to == next) {
+        if !is_exception && (!is_call || to == next) {
             return None;
         }
-        stack.push((next, call_sp, number));
+        stack.push(Outstanding { resume: next, cfa: call_sp, returns, since: number });
         *self.waiting.entry(next).or_default() += 1;
         Some(Event::Called { resume: next, cfa: call_sp })
     }
@@ -104,29 +122,62 @@ impl Witness for Ledger {
 /// pending place with the SP of its call has returned there.
 #[derive(Debug, Default)]
 pub struct Future {
-    /// By task, place and SP: the number of the transfer that was the call. There cannot be two calls from one place with one
-    /// SP, unless the older one is dead.
-    pending: FxHashMap<(u64, u64, u64), u64>,
+    /// By task, place and the SP with which control will arrive there: the number of the transfer that was the call, and its
+    /// SP. There cannot be two calls from one place with one SP, unless the older one is dead.
+    pending: FxHashMap<(u64, u64, u64), (u64, u64)>,
+    /// Calls of outlined code, whose SP at the return is not known.
+    outlined: Vec<OutlinedCall>,
+}
+
+/// A call that will return to a place with an SP of which only the direction is known.
+#[derive(Debug, Clone, Copy)]
+struct OutlinedCall {
+    task: u64,
+    place: u64,
+    /// The number of the transfer that was the call, and its SP.
+    since: u64,
+    cfa: u64,
+    returns: SpAtReturn,
+}
+
+impl Future {
+    /// The call that returns to this place, if its SP need not be that of the call.
+    fn moved(&mut self, transfer: &Transfer) -> Option<(u64, u64)> {
+        let Transfer { task, to, sp, .. } = *transfer;
+        if transfer.may_move {
+            let places = self.pending.iter().filter(|((of, place, _), _)| (*of, *place) == (task, to));
+            let latest = places.max_by_key(|(_, (since, _))| *since).map(|(place, _)| *place);
+            if let Some(call) = latest.and_then(|place| self.pending.remove(&place)) {
+                return Some(call);
+            }
+        }
+        let is_it = |call: &OutlinedCall| (call.task, call.place) == (task, to) && call.returns.allows(call.cfa, sp);
+        let latest = (0..self.outlined.len()).filter(|index| is_it(&self.outlined[*index]));
+        let latest = latest.max_by_key(|index| self.outlined[*index].since)?;
+        let OutlinedCall { since, cfa, .. } = self.outlined.swap_remove(latest);
+        Some((since, cfa))
+    }
 }
 
 impl Witness for Future {
     fn arrived(&mut self, transfer: &Transfer) -> Option<Event> {
-        let Transfer { task, next, to, sp, call_sp, number, linked, is_exception, .. } = *transfer;
-        if transfer.may_move {
-            let places = self.pending.iter().filter(|((of, place, _), _)| (*of, *place) == (task, to));
-            let latest = places.max_by_key(|(_, since)| **since).map(|(place, since)| (*place, *since));
-            if let Some((place, since)) = latest {
-                self.pending.remove(&place);
-                return Some(Event::Resumed { resume: to, cfa: place.2, since });
-            }
-        }
-        if let Some(since) = self.pending.remove(&(task, to, sp)) {
-            return Some(Event::Resumed { resume: to, cfa: sp, since });
+        let Transfer { task, next, to, sp, call_sp, number, linked, is_exception, returns, .. } = *transfer;
+        let moved = if transfer.may_move || !self.outlined.is_empty() { self.moved(transfer) } else { None };
+        if let Some((since, cfa)) = moved.or_else(|| self.pending.remove(&(task, to, sp))) {
+            return Some(Event::Resumed { resume: to, cfa, since });
         }
         if !is_exception && (!linked || to == next) {
             return None;
         }
-        self.pending.insert((task, next, call_sp), number);
+        let arrives = match returns {
+            SpAtReturn::Same => Some(call_sp),
+            SpAtReturn::Higher(bytes) => Some(call_sp.wrapping_add(bytes)),
+            SpAtReturn::Lowered | SpAtReturn::Raised => None,
+        };
+        match arrives {
+            Some(sp) => _ = self.pending.insert((task, next, sp), (number, call_sp)),
+            None => self.outlined.push(OutlinedCall { task, place: next, since: number, cfa: call_sp, returns }),
+        }
         Some(Event::Called { resume: next, cfa: call_sp })
     }
 }

@@ -8,6 +8,7 @@ mod text;
 
 use serde::{Deserialize, Serialize};
 
+use crate::experiment::LeftOut;
 use crate::guest::return_hook::{Fix, ReturnHook};
 use crate::scenario::{Interruption, Range, Scenario, Variant};
 use crate::subject::{Claims, Start, label};
@@ -128,6 +129,9 @@ pub struct Section {
     pub distinct_pcs: usize,
     /// In a nested run: how many outer exceptions there could have been, and how many were delivered (the rest were folded).
     pub outer: Option<(u64, u64)>,
+    /// The arrivals that were not judged; of nested exceptions, those at which no outer one was considered.
+    #[serde(default)]
+    pub left_out: LeftOut,
     /// Activations that never resumed: where they wait, and how many.
     pub unwitnessed: Vec<(String, usize)>,
     /// Why the run is void, if it is. A void run has no valid verdicts.
@@ -186,6 +190,7 @@ impl Section {
             points: 0,
             distinct_pcs: 0,
             outer: None,
+            left_out: LeftOut::default(),
             unwitnessed: Vec::new(),
             void: None,
             void_is_meant: false,

@@ -3,9 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
+use crate::experiment::LeftOut;
 use crate::recording::{ListedFunction, ListedInstruction, Run, Section};
 use crate::scenario::Interruption;
 use crate::verdict::Verdict;
+
+/// How much was judged, and how much was not: `33 points at 27 instructions; 60 arrivals not judged`.
+pub(super) fn points(section: &Section) -> String {
+    let mut text = format!("{} points at {} instructions", section.points, section.distinct_pcs);
+    let LeftOut { arrivals, other_states } = section.left_out;
+    if arrivals > 0 {
+        text += &format!("; {arrivals} arrivals not judged");
+    }
+    if other_states > 0 {
+        text += &format!(", {other_states} of them in states that no point has");
+    }
+    text
+}
 
 /// Writes the listing of one section.
 ///
@@ -23,7 +37,7 @@ pub fn write(section: &Section, out: &mut dyn Write) -> std::io::Result<()> {
     if section.interrupted {
         writeln!(out, "interrupted: these are the verdicts until then")?;
     }
-    writeln!(out, "{} points at {} instructions", section.points, section.distinct_pcs)?;
+    writeln!(out, "{}", points(section))?;
     if let Some((all, folded)) = section.outer {
         writeln!(
             out,
@@ -105,8 +119,8 @@ impl Columns {
             let label = subject.label();
             subjects.push(Column { subject: index, width: widest.max(label.len()), label });
         }
-        // The widest is `#10..#12 masked`, or with ` split` in it.
-        let arrivals = if instructions().any(|instruction| instruction.split) { 18 } else { 12 };
+        let widths = instructions().flat_map(arrivals).map(|(_, name)| name.len());
+        let arrivals = if counts_verdicts { 12 } else { widths.max().unwrap_or(0).max(12) };
         let places = instructions().flat_map(|instruction| &instruction.addresses).map(|run| run.places.len());
         let address = places.max().map_or(0, |widest| widest.max("address".len()));
         Self { counts: counts_verdicts, text, arrivals, address, subjects }
@@ -144,26 +158,11 @@ impl Columns {
     /// One line for each run of arrivals in which no verdict changes.
     fn instruction(&self, instruction: &ListedInstruction, out: &mut dyn Write) -> std::io::Result<()> {
         let place = format!("  +{:<#6x} {:<width$}", instruction.offset, instruction.text, width = self.text);
-        let is_masked =
-            |arrival: u64| instruction.runs.iter().filter_map(|runs| at(runs, arrival)).any(|run| !run.reachable);
-        // A new line starts where a verdict changes, and where a displaced address has moved, or is no longer displaced.
-        let moves = instruction.addresses.iter().flat_map(|run| [run.first, run.last + 1]);
-        let firsts = instruction.runs.iter().flatten().map(|run| run.first);
-        let arrivals = instruction.runs.iter().flatten().map(|run| run.last).max().unwrap_or(0);
-        let starts: BTreeSet<u64> = firsts.chain(moves).filter(|first| *first <= arrivals).collect();
-        let last = instruction.runs.iter().flatten().map(|run| run.last).max();
-        let Some(last) = last else { return writeln!(out, "{}", place.trim_end()) };
-        let starts: Vec<u64> = starts.into_iter().collect();
-        for (index, first) in starts.iter().enumerate() {
-            let until = starts.get(index + 1).map_or(last, |next| next - 1);
-            let arrivals = match (index, starts.len()) {
-                (_, 1) if last < instruction.visits => format!("{last} of {}", instruction.visits),
-                (_, 1) => last.to_string(),
-                _ if *first == until => format!("#{first}"),
-                _ => format!("#{first}..#{until}"),
-            };
-            let arrivals = if instruction.split { format!("{arrivals} split") } else { arrivals };
-            let arrivals = if is_masked(*first) { format!("{arrivals} masked") } else { arrivals };
+        let lines = arrivals(instruction);
+        if lines.is_empty() {
+            return writeln!(out, "{}", place.trim_end());
+        }
+        for (index, (first, arrivals)) in lines.iter().enumerate() {
             let mut line = if index == 0 { place.clone() } else { " ".repeat(place.chars().count()) };
             line += &format!("  {arrivals:<width$}", width = self.arrivals);
             if self.address > 0 {
@@ -179,6 +178,51 @@ impl Columns {
         }
         Ok(())
     }
+}
+
+/// The lines of an instruction: each is of judged arrivals in a row that are alike in all columns. The first arrival of each, and
+/// what to call them.
+fn arrivals(instruction: &ListedInstruction) -> Vec<(u64, String)> {
+    let runs = || instruction.runs.iter().flatten();
+    // A verdict can change, and a displaced address move, only here.
+    let moves = instruction.addresses.iter().flat_map(|run| [run.first, run.last + 1]);
+    let bounds: BTreeSet<u64> = runs().flat_map(|run| [run.first, run.last + 1]).chain(moves).collect();
+    let bounds: Vec<u64> = bounds.into_iter().collect();
+    let says = |arrival: u64| {
+        let verdicts = instruction.runs.iter().map(|runs| at(runs, arrival).map(|run| (run.verdict, run.reachable)));
+        (verdicts.collect::<Vec<_>>(), instruction.displaced(arrival).map(|run| &run.places))
+    };
+    // The first, the last and how many. Arrivals that were not judged do not part those around them.
+    let mut lines: Vec<(u64, u64, u64)> = Vec::new();
+    for pair in bounds.windows(2) {
+        let (first, last) = (pair[0], pair[1] - 1);
+        if !runs().any(|run| (run.first..=run.last).contains(&first)) {
+            continue;
+        }
+        match lines.last_mut() {
+            Some((_, until, count)) if says(*until) == says(first) => {
+                *until = last;
+                *count += pair[1] - first;
+            }
+            _ => lines.push((first, last, pair[1] - first)),
+        }
+    }
+    let is_alone = lines.len() == 1;
+    let name = |(first, last, count): (u64, u64, u64)| {
+        let mut name = match count {
+            _ if is_alone && count < instruction.visits => format!("{count} of {}", instruction.visits),
+            _ if is_alone => count.to_string(),
+            1 => format!("#{first}"),
+            _ if count <= last - first => format!("#{first}..#{last} ({count})"),
+            _ => format!("#{first}..#{last}"),
+        };
+        if instruction.split {
+            name += " split";
+        }
+        let is_masked = instruction.runs.iter().filter_map(|runs| at(runs, first)).any(|run| !run.reachable);
+        (first, if is_masked { format!("{name} masked") } else { name })
+    };
+    lines.into_iter().map(name).collect()
 }
 
 /// How many walks had which verdict, from the worst to the best.

@@ -173,7 +173,7 @@ impl FrameTruth<'_> {
         caller: &Activation,
     ) -> Option<Result<(), String>> {
         let abi = self.cpu().abi;
-        let truth = caller.saved[self.cpu().fp_index()?];
+        let truth = caller.kept(self.cpu().fp_index()?)?;
         let found = reader.evaluate(|ask| row.fp.frame_pointer(cfa, self.regs, abi, ask));
         Some(found.and_then(|found| match found {
             // CFI that says "undefined" claims nothing that could be false.
@@ -196,10 +196,9 @@ impl FrameTruth<'_> {
         caller: &Activation,
     ) -> Result<(), String> {
         let cpu = self.cpu();
-        for (register, truth) in cpu.callee_saved.iter().zip(caller.saved) {
-            if *register == cpu.abi.fp {
-                continue;
-            }
+        for (index, register) in cpu.callee_saved.iter().enumerate() {
+            // What the call need not preserve is nobody's to recover.
+            let Some(truth) = caller.kept(index).filter(|_| *register != cpu.abi.fp) else { continue };
             let rule = rules.iter().find(|(named, _)| named == register).map_or(Rule::Retain, |(_, rule)| *rule);
             let name = cpu.abi.register_name(*register);
             let found: Result<Option<Found>, String> = reader

@@ -132,11 +132,20 @@ fn check_until(program: &Program, scenario: &Scenario, name: &str, interrupt: &I
         machine.use_max_cpu();
     }
     let ended = Watched::new(&mut machine, interrupt).drive(&mut run)?;
-    let run::Found { void, functions, unread, outside_functions } = run.finish(&text.never_resumes, ended);
+    let run::Found { mut void, clobbered, functions, unread, outside_functions } =
+        run.finish(&text.never_resumes, ended);
+    if clobbered.is_some()
+        && let Some(mut again) = machine.again()
+    {
+        let mut run = run::Run::new(program, text, Witnesses { clobbered, ..Witnesses::default() });
+        let ended = again.drive(&mut run)?;
+        let seen = run.finish(&text.never_resumes, ended);
+        void = if seen.clobbered == clobbered { seen.void } else { void };
+    }
     Ok(GuestRows {
         name: name.to_owned(),
         scenario: scenario.name.clone(),
-        void_is_meant: void.as_ref().is_some_and(|reason| scenario.means_void(reason)),
+        void_is_meant: void.as_ref().is_some_and(|reason| scenario.means_void(None, reason)),
         not_judged: None,
         interrupted: ended.interrupted,
         functions: if void.is_some() { Vec::new() } else { functions },

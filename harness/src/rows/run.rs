@@ -12,7 +12,7 @@ use super::site::{self, Site};
 use crate::cpu::{Linkage, Regs};
 use crate::guest::conventions::TaskPlace;
 use crate::guest::{Program, Symbol};
-use crate::oracle::{Activation, Cause, Oracle, Truth, Witnesses};
+use crate::oracle::{Activation, Cause, Clobbered, Oracle, Testimony, Truth, Witnesses};
 use crate::recording::rows::{FunctionRows, UnreadData};
 use crate::scenario::Text;
 use crate::subject::GuestTarget;
@@ -50,6 +50,8 @@ pub(super) struct Run<'p> {
 pub(super) struct Found {
     /// Why the run is void, if it is.
     pub(super) void: Option<String>,
+    /// The callee-saved register that came back changed, if that is why.
+    pub(super) clobbered: Option<Clobbered>,
     pub(super) functions: Vec<FunctionRows>,
     pub(super) unread: Vec<UnreadData>,
     pub(super) outside_functions: usize,
@@ -87,9 +89,9 @@ impl<'p> Run<'p> {
     /// What was found.
     pub(super) fn finish(self, never_resumes: &[String], ended: Ended) -> Found {
         let Self { program, oracle, sites, .. } = self;
-        let void = oracle.testimony(never_resumes, ended).contradiction;
+        let Testimony { contradiction: void, clobbered, .. } = oracle.testimony(never_resumes, ended);
         let (unread, outside_functions) = site::strays(program, &sites);
-        Found { void, functions: site::functions(program, &sites), unread, outside_functions }
+        Found { void, clobbered, functions: site::functions(program, &sites), unread, outside_functions }
     }
 
     /// Whether an activation waits in a function whose calls live patching has redirected, and which is no caller any more.
@@ -181,6 +183,18 @@ impl<'p> Run<'p> {
 }
 
 impl Observer for Run<'_> {
+    fn wants_stores(&self) -> bool {
+        self.oracle.wants_stores()
+    }
+
+    fn stored(&mut self, address: u64, size: usize) {
+        self.oracle.stored(address, size);
+    }
+
+    fn hardware_stored(&mut self, address: u64, size: usize) {
+        self.oracle.stored(address, size);
+    }
+
     fn point(&mut self, at: &Point<'_>) -> Action {
         self.oracle.observe(at);
         if self.oracle.is_void() {

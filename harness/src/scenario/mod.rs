@@ -1,15 +1,17 @@
 //! Scenarios: which guest, which points, and what each subject must achieve. One TOML file each.
 
+mod convention;
 mod demand;
 mod interruption;
 mod known;
 mod listed;
+mod range;
 mod word;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::cpu::{self, Cpu, Exception};
 use crate::guest::Program;
@@ -17,10 +19,13 @@ use crate::guest::return_hook::{PLAIN, ReturnHook};
 use crate::subject::{Start, label};
 use crate::{Error, file};
 
+pub use convention::{Convention, Outlined};
 pub use demand::{Demand, Floor, Level, is_share};
 pub use interruption::Interruption;
 pub use known::Known;
 pub use listed::{UnjudgedRows, WrongRows};
+pub use range::Range;
+pub(crate) use range::parse_place;
 
 /// A scenario: the content of its TOML file, and its name.
 #[derive(Clone)]
@@ -102,6 +107,12 @@ pub struct Text {
     /// Stack placements and builds; empty: one variant without a name.
     #[serde(default)]
     pub variant: Vec<Variant>,
+    /// Stacks of fibers, each of which has activations of its own.
+    #[serde(default)]
+    pub fibers: Vec<String>,
+    /// Functions that are not called as the ABI says.
+    #[serde(default)]
+    pub convention: Vec<Convention>,
     /// What each subject must achieve.
     #[serde(default)]
     pub must: BTreeMap<String, Demand>,
@@ -218,6 +229,8 @@ pub struct Variant {
     /// The stacks, low to high; empty: by name.
     #[serde(default)]
     pub stacks: Vec<String>,
+    /// If set, the run must be void, for a reason that contains this text.
+    pub void: Option<String>,
     /// The entry's SP modulo 32: 0 or 16.
     #[serde(default, alias = "cfa_mod32")]
     pub cfa_mod32: u64,
@@ -227,58 +240,6 @@ pub struct Variant {
     /// Replaces the scenario's return hook: a case with rows of its own in the atlas.
     #[serde(default, deserialize_with = "word::return_hook")]
     pub return_hook: Option<String>,
-}
-
-/// Instructions of one function: `leaf+0x0..leaf+0xc`, both included, or one `leaf+0x8`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Range {
-    /// The function.
-    pub function: String,
-    /// The first offset.
-    pub first: u64,
-    /// The last offset.
-    pub last: u64,
-}
-
-impl std::fmt::Display for Range {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { function, first, last } = self;
-        write!(formatter, "{function}+{first:#x}")?;
-        if first == last { Ok(()) } else { write!(formatter, "..{function}+{last:#x}") }
-    }
-}
-
-impl From<Range> for String {
-    fn from(range: Range) -> Self {
-        range.to_string()
-    }
-}
-
-impl TryFrom<String> for Range {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let (first, last) = text.split_once("..").unwrap_or((&text, &text));
-        let (first, last) = (parse_place(first)?, parse_place(last)?);
-        if first.0 != last.0 || first.1 > last.1 {
-            return Err(format!("{text:?} must ascend within one function, as in leaf+0x0..leaf+0xc"));
-        }
-        Ok(Self { function: first.0, first: first.1, last: last.1 })
-    }
-}
-
-/// Parses `symbol+0x8` or `symbol`.
-pub(crate) fn parse_place(text: &str) -> Result<(String, u64), String> {
-    let (symbol, offset) = text.split_once('+').unwrap_or((text, "0"));
-    let parsed = match offset.strip_prefix("0x") {
-        Some(digits) => u64::from_str_radix(digits, 16),
-        None => offset.parse(),
-    };
-    match parsed {
-        Ok(offset) if !symbol.is_empty() => Ok((symbol.to_owned(), offset)),
-        _ => Err(format!("{text:?} is not a place; places look like leaf+0x8")),
-    }
 }
 
 impl Scenario {
@@ -319,14 +280,13 @@ impl Scenario {
     ///
     /// # Errors
     ///
-    /// [`Error::OfScenario`], when the guest lies outside of `root`, and as [`Program::load`].
+    /// [`Error::OfScenario`], when the guest lies outside of `root`, and as [`Program::load`] and [`Scenario::declare`].
     pub fn program(&self, root: &Path, variant: &Variant) -> Result<Program, Error> {
         let path = self.guest_path(root, variant);
         let program = file::require_inside(root, &path)
             .and_then(|()| Program::load(&path, self.cpu, &variant.stacks, variant.cfa_mod32))
             .map_err(|error| self.blame(variant, error))?;
-        self.require_functions(&program)?;
-        Ok(program)
+        self.declare(program)
     }
 
     /// Says of an error that a variant's guest has caused which file and key name the guest.
@@ -374,6 +334,9 @@ impl Scenario {
         let text = &self.text;
         if let Some(unknown) = text.only.iter().find(|name| cpu::by_name(name).is_none()) {
             return Err(format!("only names {unknown:?}, which is not a CPU ({})", cpu::names()));
+        }
+        for convention in &text.convention {
+            convention.resolve(self.cpu)?;
         }
         if !text.only.is_empty() && !text.only.iter().any(|name| name == self.cpu.name) {
             return Err(format!("only = {:?} does not contain its own CPU", text.only));
@@ -434,10 +397,17 @@ impl Scenario {
         Some(ReturnHook { name, build: variant.fix.as_deref().unwrap_or(PLAIN).to_owned() })
     }
 
-    /// Whether the run must be void for this reason.
+    /// If set, the run of a variant must be void, for a reason that contains this text.
     #[must_use]
-    pub fn means_void(&self, reason: &str) -> bool {
-        self.text.void.as_ref().is_some_and(|expected| reason.contains(expected))
+    pub fn expected_void<'s>(&'s self, variant: &'s Variant) -> Option<&'s str> {
+        variant.void.as_deref().or(self.text.void.as_deref())
+    }
+
+    /// Whether the run of a variant must be void for this reason; without a variant, the run of one of them.
+    #[must_use]
+    pub fn means_void(&self, variant: Option<&Variant>, reason: &str) -> bool {
+        let is_it = |variant: &Variant| self.expected_void(variant).is_some_and(|expected| reason.contains(expected));
+        variant.map_or_else(|| self.variants().iter().any(is_it), is_it)
     }
 
     /// The file of a variant's guest.

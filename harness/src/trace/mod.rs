@@ -228,4 +228,9 @@ pub trait Run {
 
     /// The guest's memory, as it is now.
     fn memory(&self) -> &dyn Memory;
+
+    /// The same run from its start, to be observed once more; `None` if that cannot be had.
+    fn again(&self) -> Option<Box<dyn Run + '_>> {
+        None
+    }
 }

@@ -34,6 +34,10 @@ impl Run for Watched<'_> {
     fn memory(&self) -> &dyn Memory {
         self.run.memory()
     }
+
+    fn again(&self) -> Option<Box<dyn Run + '_>> {
+        self.run.again()
+    }
 }
 
 struct Watch<'a> {

@@ -164,8 +164,9 @@ impl Aligner<'_> {
                     .rules
                     .callee_saved
                     .iter()
-                    .zip(&activation.saved)
-                    .all(|(register, value)| regs.get(*register).is_none_or(|found| found == *value)))
+                    .enumerate()
+                    .filter_map(|(index, register)| Some((regs.get(*register)?, activation.kept(index)?)))
+                    .all(|(found, value)| found == value))
     }
 
     #[inline]
@@ -181,9 +182,9 @@ impl Aligner<'_> {
         regs.get(self.rules.sp).map(|cfa| cfa == activation.cfa)
     }
 
-    /// `None` if the entry knows no frame pointer.
+    /// `None` if the entry knows no frame pointer, or the call need not preserve it.
     fn agrees_on_fp(&self, regs: &Regs, activation: &Activation) -> Option<bool> {
-        let truth = activation.saved[self.fp_index?];
+        let truth = activation.kept(self.fp_index?)?;
         regs.get(self.rules.fp).map(|fp| fp == truth)
     }
 

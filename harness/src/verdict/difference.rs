@@ -38,7 +38,8 @@ pub fn differences(cpu: &Cpu, compares: Compares, truth: &Truth, entries: &[Walk
         if compares.cfa {
             compare("the CFA", cpu.sp, activation.cfa);
         }
-        for (register, truth) in cpu.callee_saved.iter().zip(activation.saved) {
+        for (index, register) in cpu.callee_saved.iter().enumerate() {
+            let Some(truth) = activation.kept(index) else { continue };
             if compares.callee_saved || (compares.fp && *register == cpu.abi.fp) {
                 compare(cpu.abi.register_name(*register), *register, truth);
             }

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::{Deviation, Rules, Verdict, Walk, WalkEntry};
 use crate::cpu::{CodeAddress, MAX_CALLEE_SAVED, Register, Regs};
+use crate::guest::conventions::Preserved;
 use crate::oracle::{Activation, Cause, MAX_LINKS, Truth};
 use crate::subject::{Claim, Compares, End, Outcome};
 
@@ -31,6 +32,8 @@ fn truth(entries: &[Entry]) -> Truth {
             resume: *resume,
             cfa: *cfa,
             saved,
+            preserved: Preserved::ALL,
+            entry: 0,
             links: [0; MAX_LINKS],
             stack: None,
             cause: Cause::Call,

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use serde_json::Value;
 use unwind_harness::cpu::MAX_CALLEE_SAVED;
+use unwind_harness::guest::conventions::Preserved;
 use unwind_harness::oracle::{Activation, Cause, MAX_DEPTH, MAX_LINKS, Truth};
 use unwind_harness::scenario::Scenario;
 use unwind_harness::suite::machine;
@@ -63,6 +64,8 @@ fn a_long_list_of_activations_is_dropped_and_printed() {
             resume: number,
             cfa: number,
             saved: [0; MAX_CALLEE_SAVED],
+            preserved: Preserved::ALL,
+            entry: 0,
             links: [0; MAX_LINKS],
             stack: None,
             cause: Cause::Call,

@@ -6,8 +6,8 @@ use std::ops::Range;
 use kunwind::ReturnHook;
 
 use super::{
-    Conventions, DeclaredStack, Kernel, KernelSymbols, Redirects, SavedContext, StackRole, TaskPlace, Trampoline,
-    Vector, Vectors,
+    CallConventions, Conventions, DeclaredStack, Kernel, KernelSymbols, Redirects, SavedContext, StackRole, TaskPlace,
+    Trampoline, Vector, Vectors,
 };
 use crate::cpu::Register;
 use crate::guest::{Guest, Symbol};
@@ -153,6 +153,7 @@ pub fn mimic(guest: &Guest) -> Conventions {
         trampolines: trampolines.collect(),
         generated_text: generated.map(|function| function.address).min(),
         moved_returns: labels.moved_returns,
+        calls: CallConventions::default(),
         redirects: redirect_words.map(|(from, to)| Redirects { marks: labels.redirects, from, to }),
         nesting: labels.nesting,
     }

@@ -5,6 +5,7 @@
 //! The mimics (guests/README.md, guests/KERNEL.md) are one kind; [`mimic()`] finds their conventions by symbols. Another kind
 //! fills in the same fields from its own sources.
 
+mod call;
 mod mimic;
 
 use std::ops::Range;
@@ -15,6 +16,7 @@ use super::Guest;
 use crate::Error;
 use crate::cpu::{Register, Regs};
 
+pub use call::{CallConvention, CallConventions, Preserved, SpAtReturn};
 pub use mimic::{TRAMPOLINES, mimic, trampoline_of};
 
 /// What the harness must know about a guest and cannot see in its memory and instructions.
@@ -43,6 +45,8 @@ pub struct Conventions {
     /// Where a return may arrive with another SP than its call had, and with other registers: entry code that builds pt_regs
     /// on its caller's stack.
     pub moved_returns: Vec<u64>,
+    /// Functions that are not called as the ABI says.
+    pub calls: CallConventions,
     /// Calls that live patching redirects.
     pub redirects: Option<Redirects>,
     /// From each address on: whether a second exception may be nested (true), or would destroy the first one's state
@@ -74,6 +78,8 @@ pub enum StackRole {
     User,
     /// A task's or the CPU's.
     Kernel,
+    /// A fiber's, which has activations of its own.
+    Fiber,
 }
 
 /// The conventions of a kernel with tasks.
@@ -278,6 +284,21 @@ impl Vectors {
 }
 
 impl Conventions {
+    /// Checks what belongs to kernels alone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Elf`] when a program has it.
+    pub fn check(&self, guest: &Guest) -> Result<(), Error> {
+        let Some(at) = self.moved_returns.first().filter(|_| self.kernel.is_none()) else { return Ok(()) };
+        let name = guest.symbols.name_of_data(*at);
+        let reason = format!(
+            "{name} says that a return may have another SP: only the entry code of a kernel (guests/KERNEL.md) may say so; \
+             a scenario declares how other functions return ([[convention]], docs/scenario.md)"
+        );
+        Err(Error::Elf { path: guest.path.clone(), reason })
+    }
+
     /// The task at this address.
     #[must_use]
     pub fn task_place(&self, address: u64) -> Option<TaskPlace> {

@@ -46,6 +46,21 @@ pub(super) fn length(cell: &Cell) -> u64 {
     cell.iter().fold(0, |sum, stretch| sum.saturating_add(stretch.count))
 }
 
+/// The arrivals in these ranges alone.
+pub(super) fn only(cell: &Cell, ranges: &[(u64, u64)]) -> Cell {
+    let mut part = Cell::new();
+    let mut first = 1;
+    for stretch in cell {
+        let last = first + stretch.count - 1;
+        for (from, to) in ranges {
+            let (low, high) = ((*from).max(first), (*to).min(last));
+            append(&mut part, stretch.verdict, (high + 1).saturating_sub(low));
+        }
+        first = last + 1;
+    }
+    part
+}
+
 /// The verdict at an arrival, from 1.
 pub(super) fn at(cell: &Cell, arrival: u64) -> Option<Verdict> {
     let mut last = 0;

@@ -18,6 +18,7 @@ mod write;
 pub use parse::parse;
 pub use write::write;
 
+use crate::experiment::LeftOut;
 use crate::recording::{Counters, Run};
 use crate::scenario::Interruption;
 use crate::subject::Start;
@@ -47,6 +48,8 @@ pub struct Section {
     pub distinct_pcs: usize,
     /// Of nested exceptions: how many outer ones there were, and into how many of them something was nested.
     pub outer: Option<(u64, u64)>,
+    /// The arrivals that were not judged.
+    pub left_out: LeftOut,
     /// Activations that never resumed: where they wait, and how many.
     pub unwitnessed: Vec<(String, usize)>,
     /// Why nothing of this may be believed; then all that follows is empty.

@@ -3,6 +3,7 @@
 use super::head::{Count, LEGEND, unfold};
 use super::line::{Group, Line, Part};
 use super::{Displaced, Function, Instruction, Page, Section, Start, Subject, is_lost, range};
+use crate::experiment::LeftOut;
 use crate::recording::{Counters, Run};
 
 /// Reads what [`super::write()`] has written.
@@ -48,6 +49,20 @@ struct Reader {
     offsets: Vec<u64>,
     /// The kinds of interruption that the present lines are of, by their places among the open sections.
     track: Vec<usize>,
+}
+
+/// Reads what follows the number of points: nothing, or how many arrivals were not judged.
+fn left_out(text: &str) -> Option<LeftOut> {
+    if text.is_empty() {
+        return Some(LeftOut::default());
+    }
+    let (arrivals, rest) = text.strip_prefix("; ")?.split_once(" arrivals not judged")?;
+    let other_states = match rest.strip_prefix(", ") {
+        Some(states) => states.strip_suffix(" of them in states that no point has")?.parse().ok()?,
+        None if rest.is_empty() => 0,
+        None => return None,
+    };
+    Some(LeftOut { arrivals: arrivals.parse().ok()?, other_states })
 }
 
 /// A kind's places among the open sections.
@@ -121,10 +136,12 @@ impl Reader {
         let new = Section { variant: variant.cloned(), interrupt: name.to_owned(), ..Section::default() };
         if let Some(reason) = rest.strip_prefix("void: ") {
             self.open.push(Section { void: Some(reason.to_owned()), ..new });
-        } else if let Some((points, instructions)) = rest.split_once(" points at ") {
-            let distinct_pcs = instructions.strip_suffix(" instructions").and_then(|number| number.parse().ok());
-            let points = points.parse().map_err(|_| wrong())?;
-            self.open.push(Section { points, distinct_pcs: distinct_pcs.ok_or_else(wrong)?, ..new });
+        } else if let Some((points, rest)) = rest.split_once(" points at ") {
+            let (distinct_pcs, rest) = rest.split_once(" instructions").ok_or_else(wrong)?;
+            let (points, distinct_pcs) = (points.parse().ok(), distinct_pcs.parse().ok());
+            let (points, distinct_pcs) = points.zip(distinct_pcs).ok_or_else(wrong)?;
+            let left_out = left_out(rest).ok_or_else(wrong)?;
+            self.open.push(Section { points, distinct_pcs, left_out, ..new });
         } else if let Some(outer) = rest.strip_prefix("nested in ") {
             let (folded, all) = outer.split_once(" of ").ok_or_else(wrong)?;
             let all = all.split(' ').next().unwrap_or_default();

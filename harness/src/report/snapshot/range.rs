@@ -11,6 +11,21 @@ pub(super) fn append(ranges: &mut Ranges, first: u64, last: u64) {
     }
 }
 
+/// The numbers from the place `first` to the place `last`, where the places count the numbers from 1.
+pub(super) fn part(ranges: &[(u64, u64)], first: u64, last: u64) -> Ranges {
+    let mut before = 0;
+    let mut found = Ranges::new();
+    for (from, to) in ranges {
+        let count = to - from + 1;
+        let (low, high) = (first.max(before + 1), last.min(before + count));
+        if low <= high {
+            found.push((from + low - before - 1, from + high - before - 1));
+        }
+        before += count;
+    }
+    found
+}
+
 /// `1-3,7`.
 pub(super) fn write(ranges: &[(u64, u64)]) -> String {
     let parts =

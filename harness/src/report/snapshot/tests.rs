@@ -8,6 +8,7 @@ use proptest::test_runner::{RngAlgorithm, RngSeed, TestRunner};
 use super::alphabet::{self, Cell, append};
 use super::head::{fold, unfold};
 use super::{Page, Start, is_lost, parse, range, write};
+use crate::experiment::LeftOut;
 use crate::guest::return_hook::Fix;
 use crate::recording::{self, ColumnResult, Counters, GuestRef, Run};
 use crate::scenario::Interruption;
@@ -153,6 +154,11 @@ fn section(variant: Option<&str>, interrupt: Interruption, starts: &[Start]) -> 
         points: 12,
         distinct_pcs: 3,
         outer: (interrupt == Interruption::Nested).then_some((20, 3)),
+        left_out: match interrupt {
+            Interruption::Irq => LeftOut { arrivals: 60, other_states: 0 },
+            Interruption::Nested => LeftOut { arrivals: 2000, other_states: 7 },
+            _ => LeftOut::default(),
+        },
         unwitnessed: vec![("schedule+0x2e".to_owned(), 1), ("idle".to_owned(), 2)],
         void: None,
         void_is_meant: false,
@@ -189,6 +195,7 @@ fn said(sections: &[recording::Section]) -> Page {
             points: section.points,
             distinct_pcs: section.distinct_pcs,
             outer: section.outer,
+            left_out: section.left_out,
             unwitnessed: section.unwitnessed.clone(),
             void: None,
             subjects: subjects.collect(),

@@ -158,9 +158,11 @@ fn group(kind: &str, instruction: &ListedInstruction, masked: bool, slot: &Slot)
         cells.push(runs.map(|runs| cell(runs, masked, kind == UNORDERED)).collect::<Result<Vec<Cell>, _>>()?);
     }
     let last = cells.iter().flatten().map(alphabet::length).max().unwrap_or(0);
+    let judged = if kind == UNORDERED { vec![(1, last)] } else { judged(instruction, last) };
     for cell in cells.iter_mut().flatten() {
         let missing = last - alphabet::length(cell);
         append(cell, None, missing);
+        *cell = alphabet::only(cell, &judged);
     }
     let places = instruction.addresses.iter().map(|run| {
         if run.lost != is_lost(&run.places) {
@@ -171,12 +173,27 @@ fn group(kind: &str, instruction: &ListedInstruction, masked: bool, slot: &Slot)
     Ok(Group {
         kinds: Vec::new(),
         part: slot.part.clone(),
-        arrivals: Some((1, last)).filter(|_| last > 0).into_iter().collect(),
+        arrivals: judged.into_iter().filter(|(first, last)| first <= last).collect(),
         visits: instruction.visits,
         split: instruction.split,
         blocks: cells,
         places: places.collect::<Result<_, _>>()?,
     })
+}
+
+/// The arrivals up to `last` at which there was a walk at all: between them are those that were not judged.
+fn judged(instruction: &ListedInstruction, last: u64) -> Ranges {
+    let mut runs: Vec<(u64, u64)> = instruction.runs.iter().flatten().map(|run| (run.first, run.last)).collect();
+    runs.sort_unstable();
+    let mut judged = Ranges::new();
+    for (first, end) in runs {
+        let next = judged.last().map_or(0, |(_, last)| last + 1);
+        let (first, end) = (first.max(next), end.min(last));
+        if first <= end {
+            range::append(&mut judged, first, end);
+        }
+    }
+    judged
 }
 
 /// A group of all arrivals as groups of those that are alike in all columns. Arrivals without any walk are in none.
@@ -189,13 +206,23 @@ fn split_arrivals(group: &Group) -> Vec<Group> {
     });
     let ends: BTreeSet<u64> = ends.collect();
     let mut alike: Vec<(Vec<Option<Verdict>>, Ranges)> = Vec::new();
+    // Cells count from the first judged arrival, without those that were not.
+    let add = |arrivals: &mut Ranges, first, last| {
+        range::part(&group.arrivals, first, last)
+            .into_iter()
+            .for_each(|(first, last)| range::append(arrivals, first, last));
+    };
     let mut first = 1;
     for last in ends {
         let verdicts: Vec<_> = group.blocks.iter().flatten().map(|cell| alphabet::at(cell, first)).collect();
         match alike.iter_mut().find(|(known, _)| *known == verdicts) {
             _ if verdicts.iter().all(Option::is_none) => {}
-            Some((_, arrivals)) => range::append(arrivals, first, last),
-            None => alike.push((verdicts, vec![(first, last)])),
+            Some((_, arrivals)) => add(arrivals, first, last),
+            None => {
+                let mut arrivals = Ranges::new();
+                add(&mut arrivals, first, last);
+                alike.push((verdicts, arrivals));
+            }
         }
         first = last + 1;
     }

@@ -7,6 +7,7 @@ use super::line::{WIDTH, columns};
 use super::range;
 use super::track::{Block, Track};
 use crate::recording::{ListedFunction, Section};
+use crate::report::page::points;
 
 /// Writes the snapshot of one scenario.
 ///
@@ -88,7 +89,7 @@ impl<'s> Variant<'s> {
                 lines.push(format!("{kind}: void: {}", reason.replace('\n', " ")));
                 continue;
             }
-            lines.push(format!("{kind}: {} points at {} instructions", section.points, section.distinct_pcs));
+            lines.push(format!("{kind}: {}", points(section)));
             if let Some((all, folded)) = section.outer {
                 lines.push(format!(
                     "{kind}: nested in {folded} of {all} exceptions: the others have the same pc, SP, frame pointer and true trace"

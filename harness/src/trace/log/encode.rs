@@ -270,6 +270,10 @@ impl Run for Logged<'_> {
     fn memory(&self) -> &dyn Memory {
         self.run.memory()
     }
+
+    fn again(&self) -> Option<Box<dyn Run + '_>> {
+        self.run.again()
+    }
 }
 
 /// Records every event and passes it on to the observer.

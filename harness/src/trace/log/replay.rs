@@ -80,6 +80,7 @@ impl Registers for State {
 /// A recorded run that can be observed again, from its start or from any point.
 pub struct Replay<'l> {
     log: &'l Log,
+    guest: &'l Guest,
     events: Bytes<'l>,
     memory: Replayed,
     state: State,
@@ -113,7 +114,7 @@ impl<'l> Replay<'l> {
     /// # Errors
     ///
     /// [`Error::Log`] when the guest lacks one of its pages.
-    pub fn new(log: &'l Log, guest: &Guest) -> Result<Self, Error> {
+    pub fn new(log: &'l Log, guest: &'l Guest) -> Result<Self, Error> {
         let mut segments: Vec<_> = guest.segments.iter().collect();
         segments.sort_by_key(|segment| !segment.writable);
         let regions = segments.iter().map(|segment| (segment.address, segment.data.clone())).collect();
@@ -126,7 +127,7 @@ impl<'l> Replay<'l> {
         let values = vec![0; usize::from(cpu.registers)];
         let state = State { pc: 0, size: 0, is_user: false, status: 0, values };
         let events = Bytes { all: &log.events, at: 0 };
-        Ok(Self { log, events, memory, state, store: 0, points: 0, previous: None })
+        Ok(Self { log, guest, events, memory, state, store: 0, points: 0, previous: None })
     }
 
     /// Skips forward until `points` points have been passed, from the last keyframe before. The next point shown is the one
@@ -303,6 +304,10 @@ impl Run for Replay<'_> {
 
     fn memory(&self) -> &dyn Memory {
         &self.memory
+    }
+
+    fn again(&self) -> Option<Box<dyn Run + '_>> {
+        Self::new(self.log, self.guest).ok().map(|replay| Box::new(replay) as _)
     }
 }
 

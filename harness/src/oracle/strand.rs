@@ -1,0 +1,135 @@
+//! Strands: what has a list of activations of its own. Each task of a kernel is one, and each fiber of a program.
+//!
+//! A kernel says which task runs (`__current`). A program does not say which fiber runs, but each has a stack of its own, which
+//! the scenario names: a switch is when SP enters it. Stacks that are nobody's (an interrupt's, say) belong to whichever
+//! strand moves SP there.
+//!
+//! ```text
+//!   main's stack                   a fiber's stack
+//!   main waits in jump()           (nothing waits: the fiber has not begun)
+//!   jump: mov sp, x0  ---------->  jump: ldp x29, x30, [sp]; ret
+//!                                  the fiber's first function: no caller
+//!                                  it waits in jump()
+//!   jump: ldp ..; ret  <---------  jump: mov sp, x0
+//!   main resumes
+//! ```
+//!
+//! Between the switch and the first instruction of a fiber that has not begun, nobody can say who will resume: the function that
+//! switches runs already on the fiber's stack, and will not return to its caller. Such points are not judged.
+
+use super::{Oracle, Truth};
+use crate::guest::Program;
+use crate::guest::conventions::StackRole;
+use crate::trace::{Point, RegisterSet};
+
+/// The strands of a run.
+#[derive(Debug)]
+pub(super) struct Strands {
+    /// The word that holds the running task, in guests that have tasks.
+    current: Option<u64>,
+    /// The running task, by the address of its structure.
+    task: u64,
+    /// SP, in guests that have fibers.
+    sp: Option<RegisterSet>,
+    /// The running fiber, by the lowest address of its stack; 0 for what runs on the first stack.
+    fiber: u64,
+    /// The function that has switched to a fiber which has not begun: its addresses.
+    starts: Option<std::ops::Range<u64>>,
+}
+
+impl Strands {
+    pub(super) fn new(program: &Program) -> Self {
+        let cpu = program.guest.cpu;
+        let has_fibers = program.layout.stacks.iter().any(|stack| stack.role == StackRole::Fiber);
+        Self {
+            current: program.conventions.kernel.as_ref().map(|kernel| kernel.current),
+            task: 0,
+            sp: has_fibers.then(|| RegisterSet::new(cpu, [cpu.sp])),
+            fiber: 0,
+            starts: None,
+        }
+    }
+}
+
+impl Oracle<'_> {
+    /// The running task, by the address of its structure; 0 in a guest without tasks.
+    #[must_use]
+    pub const fn task(&self) -> u64 {
+        self.strands.task
+    }
+
+    /// The truth of a task that is switched out. The stack of a task that never ran is empty.
+    #[must_use]
+    pub fn truth_of(&self, task: u64) -> Truth {
+        if task == self.task() { self.truth.clone() } else { self.others.get(&task).cloned().unwrap_or_default() }
+    }
+
+    /// Whether SP is on the stack of a fiber that has not begun, so that the truth is not known.
+    #[must_use]
+    pub const fn is_between_strands(&self) -> bool {
+        self.strands.starts.is_some()
+    }
+
+    /// What runs, of tasks or of fibers; 0 in a guest that has neither.
+    pub(super) const fn strand(&self) -> u64 {
+        if self.strands.sp.is_some() { self.strands.fiber } else { self.strands.task }
+    }
+
+    /// Switches to the list of activations of what runs now.
+    pub(super) fn switch_strand(&mut self, at: &Point<'_>) {
+        if self.strands.sp.is_some() {
+            self.switch_fiber(at);
+            return;
+        }
+        let Some(task) = self.strands.current.and_then(|word| at.memory.read_u64(word)) else { return };
+        if task != self.strands.task {
+            let next = self.others.remove(&task).unwrap_or_default();
+            let previous = std::mem::replace(&mut self.truth, next);
+            if self.strands.task != 0 {
+                self.others.insert(self.strands.task, previous);
+            } else {
+                self.truth = previous; // boot code becomes the first task
+            }
+            self.strands.task = task;
+        }
+    }
+
+    /// A function has moved SP to the stack of a fiber that has not begun, and calls another there: it borrows the stack, and the
+    /// call returns to it. Then its caller waits on another stack, and no fiber begins.
+    pub(super) fn borrows_stack(&mut self, at: &Point<'_>, resume: u64) {
+        let stack = self.layout.stacks.iter().find(|stack| stack.bounds.low == self.strands.fiber);
+        let name = stack.map_or("?", |stack| &stack.name);
+        let what = format!(
+            "{} calls on the stack {name}, where no fiber has begun: if it only borrows that stack, take {name:?} out of fibers",
+            self.guest.symbols.name_of_return(resume)
+        );
+        self.contradict(at.pc, &what);
+    }
+
+    fn switch_fiber(&mut self, at: &Point<'_>) {
+        let Some(set) = &self.strands.sp else { return };
+        let mut sp = [0];
+        at.read_values(set, &mut sp);
+        if self.strands.starts.as_ref().is_some_and(|function| !function.contains(&at.pc)) {
+            self.strands.starts = None;
+        }
+        let Some(stack) = self.layout.stack_of(sp[0]).map(|index| &self.layout.stacks[index]) else { return };
+        let fiber = match stack.role {
+            StackRole::First => 0,
+            StackRole::Fiber => stack.bounds.low,
+            StackRole::User | StackRole::Kernel => return,
+        };
+        if fiber == self.strands.fiber {
+            return;
+        }
+        let next = self.others.remove(&fiber);
+        self.strands.starts = None;
+        if next.is_none() {
+            let function = self.guest.symbols.function_at(at.pc);
+            self.strands.starts = function.map(|function| function.address..function.address + function.size);
+        }
+        let previous = std::mem::replace(&mut self.truth, next.unwrap_or_default());
+        self.others.insert(self.strands.fiber, previous);
+        self.strands.fiber = fiber;
+    }
+}
