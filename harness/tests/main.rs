@@ -3,6 +3,7 @@
 mod atlas;
 mod check;
 mod cli;
+mod completeness;
 mod conventions;
 mod delivery;
 mod detects;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use unwind_harness::recording::{Section, rows::GuestRows};
 use unwind_harness::rows;
-use unwind_harness::scenario::{Level, Range, Scenario, load_all};
+use unwind_harness::scenario::{Range, Scenario, load_all};
 use unwind_harness::suite::{Options, run_all};
 
 /// The first build; every other than [`FIXED`] is defective, too.
@@ -131,11 +131,9 @@ fn deviations(scenario: &Scenario, section: &Section) -> Vec<Bite> {
     }
     assert_eq!((&section.void, &section.not_judged), (&None, &None), "{}", section.title());
     assert!(section.points > 0, "{}", section.title());
-    let must = &scenario.text.must;
     let mut bites = Vec::new();
     for finding in &section.findings {
-        let level = must.get(&finding.label()).or_else(|| must.get(&finding.subject)).copied().unwrap_or(Level::Sound);
-        if level.allows(finding.verdict) {
+        if scenario.text.level(&finding.subject, finding.start).allows(finding.verdict) {
             continue;
         }
         bites.extend(section.offsets(finding).map(|offset| Bite {

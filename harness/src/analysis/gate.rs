@@ -2,7 +2,7 @@
 
 use crate::cpu::ALL;
 use crate::recording::{ColumnResult, Failure, Finding, Section};
-use crate::scenario::{Interruption, Known, Level, Scenario, UnjudgedRows};
+use crate::scenario::{Floor, Interruption, Known, Level, Scenario, UnjudgedRows, is_share};
 use crate::subject::is_name_or_label;
 use crate::verdict::Verdict;
 
@@ -16,13 +16,6 @@ pub fn check(scenario: &Scenario, sections: &mut [Section], known_subjects: &[St
     let expected = scenario.variants().len() * scenario.text.interrupt.len();
     let is_cut = sections.len() < expected || !sections.iter().all(Section::is_whole);
     let label_exists = |label: &str| known_subjects.iter().any(|name| name == bare(label));
-    let walks = |label: &str| {
-        let results = sections.iter().flat_map(|section| &section.columns);
-        results
-            .filter(|column| is_name_or_label(label, &column.name, column.start))
-            .map(|column| column.counters.walks)
-            .sum::<u64>()
-    };
     let was_run =
         |label: &str| sections.iter().flat_map(|section| &section.columns).any(|column| column.name == bare(label));
     if let Some(first) = failures.first_mut() {
@@ -34,24 +27,7 @@ pub fn check(scenario: &Scenario, sections: &mut [Section], known_subjects: &[St
                 first.push(Failure::other(stale(scenario, known)));
             }
         }
-        for (subject, level) in &scenario.text.must {
-            let exists = label_exists(subject);
-            let somewhere = ALL.iter().flat_map(|cpu| crate::subject::all(cpu));
-            let message = match level {
-                Level::Absent if exists => Some("must be absent, but it exists on this CPU"),
-                Level::Absent if !somewhere.into_iter().any(|other| other.about().name == bare(subject)) => {
-                    Some("must be absent, but there is no such subject on any CPU")
-                }
-                Level::Absent => None,
-                _ if !exists => Some("is not a subject here, so the demand means nothing"),
-                _ if run_all && !is_cut && walks(subject) == 0 => {
-                    Some("makes no walk here, so the demand means nothing")
-                }
-                _ => None,
-            };
-            let known = if exists { String::new() } else { format!(" ({})", known_subjects.join(", ")) };
-            first.extend(message.map(|message| Failure::other(format!("[must]: {subject} {message}{known}"))));
-        }
+        first.extend(void_demands(scenario, sections, known_subjects, run_all && !is_cut));
         if sections.iter().any(|section| section.points == 0 && section.is_whole()) {
             first.push(Failure::other("the run has no point, so no demand was tested".to_owned()));
         }
@@ -59,6 +35,39 @@ pub fn check(scenario: &Scenario, sections: &mut [Section], known_subjects: &[St
     for (section, failures) in sections.iter_mut().zip(failures) {
         section.failures = failures;
     }
+}
+
+/// Demands that no walk can meet or break. What has no walk is told only of a run of everything (`is_whole`).
+fn void_demands(scenario: &Scenario, sections: &[Section], known_subjects: &[String], is_whole: bool) -> Vec<Failure> {
+    let walks = |label: &str, variant: Option<&String>| {
+        let of_variant = |section: &&Section| variant.is_none() || section.variant.as_ref() == variant;
+        let results = sections.iter().filter(of_variant).flat_map(|section| &section.columns);
+        let own = results.filter(|column| is_name_or_label(label, &column.name, column.start));
+        own.map(|column| column.counters.walks).sum::<u64>()
+    };
+    let mut failures = Vec::new();
+    for (subject, demand) in &scenario.text.must {
+        let exists = known_subjects.iter().any(|name| name == bare(subject));
+        let somewhere = ALL.iter().flat_map(|cpu| crate::subject::all(cpu));
+        let message = match demand.level {
+            Level::Absent if exists => Some("must be absent, but it exists on this CPU"),
+            Level::Absent if !somewhere.into_iter().any(|other| other.about().name == bare(subject)) => {
+                Some("must be absent, but there is no such subject on any CPU")
+            }
+            Level::Absent => None,
+            _ if !exists => Some("is not a subject here, so the demand means nothing"),
+            _ if is_whole && walks(subject, None) == 0 => Some("makes no walk here, so the demand means nothing"),
+            _ => None,
+        };
+        let known = if exists { String::new() } else { format!(" ({})", known_subjects.join(", ")) };
+        failures.extend(message.map(|message| Failure::other(format!("[must]: {subject} {message}{known}"))));
+        let named = demand.exact.iter().flat_map(Floor::variants).filter(|_| is_whole && message.is_none());
+        failures.extend(named.filter(|variant| walks(subject, Some(variant)) == 0).map(|variant| {
+            let what = format!("{subject} makes no walk in variant {variant}, so its floor means nothing");
+            Failure::other(format!("[must]: {what}"))
+        }));
+    }
+    failures
 }
 
 /// A subject without its start.
@@ -84,8 +93,7 @@ fn of_section(scenario: &Scenario, section: &Section, used: &mut [bool]) -> Vec<
     // For each subject, start and verdict: the first finding, and how many more there are.
     let mut failures: Vec<((String, Verdict), Failure, usize)> = Vec::new();
     for finding in &section.findings {
-        let must = &scenario.text.must;
-        let level = must.get(&finding.label()).or_else(|| must.get(&finding.subject)).copied().unwrap_or(Level::Sound);
+        let level = scenario.text.level(&finding.subject, finding.start);
         // A finding spans neighbours and [[known]] may cover only some of them, so each instruction is checked.
         let offsets = section.offsets(finding);
         let mut first_open = None;
@@ -116,7 +124,8 @@ fn of_section(scenario: &Scenario, section: &Section, used: &mut [bool]) -> Vec<
         failure
     };
     let found = failures.into_iter().map(with_count);
-    unread(scenario, section).chain(found).chain(reads_outside(scenario, section)).collect()
+    let held = unread(scenario, section).chain(found);
+    held.chain(below_floor(scenario, section)).chain(reads_outside(scenario, section)).collect()
 }
 
 /// Unwind data that no subject could use, unless the scenario gives the reason.
@@ -133,14 +142,27 @@ fn unread<'s>(scenario: &'s Scenario, section: &'s Section) -> impl Iterator<Ite
     })
 }
 
+/// Subjects that are right too seldom, with the command that lists where they are not.
+fn below_floor<'s>(scenario: &'s Scenario, section: &'s Section) -> impl Iterator<Item = Failure> + use<'s> {
+    section.columns.iter().filter_map(|column| {
+        let (exact, walks) = (column.counters.exact, column.counters.walks);
+        let floor = scenario.text.floor(&column.name, column.start, section.variant.as_deref())?;
+        if is_share(floor, exact, walks) {
+            return None;
+        }
+        let (label, title, percent) = (column.label(), section.title(), u128::from(exact) * 100 / u128::from(walks));
+        Some(Failure::other(format!(
+            "{label} must be = in {floor} percent of its walks or more, but is in {percent} ({exact} of {walks} walks of {title})\n    \
+             unwind-harness run --listing --unwinder {} {}",
+            column.name, section.scenario
+        )))
+    })
+}
+
 /// Subjects that read more than they were offered.
 fn reads_outside(scenario: &Scenario, section: &Section) -> Vec<Failure> {
-    let level_of = |label: &str, name: &str| {
-        let must = &scenario.text.must;
-        must.get(label).or_else(|| must.get(name)).copied().unwrap_or(Level::Sound)
-    };
     let strays = section.columns.iter().filter(|column| column.reads_outside_stacks > 0);
-    let strays = strays.filter(|column| level_of(&column.label(), &column.name) != Level::Any);
+    let strays = strays.filter(|column| scenario.text.level(&column.name, column.start) != Level::Any);
     strays
         .map(|column| {
             let (label, count) = (column.label(), column.reads_outside_stacks);

@@ -1,6 +1,7 @@
 //! Scenarios: which guest, which points, and what each subject must achieve. One TOML file each.
 
 mod convention;
+mod demand;
 mod interruption;
 mod known;
 mod listed;
@@ -15,10 +16,11 @@ use serde::Deserialize;
 use crate::cpu::{self, Cpu, Exception};
 use crate::guest::Program;
 use crate::guest::return_hook::{PLAIN, ReturnHook};
-use crate::verdict::Verdict;
+use crate::subject::{Start, label};
 use crate::{Error, file};
 
 pub use convention::{Convention, Outlined};
+pub use demand::{Demand, Floor, Level, is_share};
 pub use interruption::Interruption;
 pub use known::Known;
 pub use listed::{UnjudgedRows, WrongRows};
@@ -113,7 +115,7 @@ pub struct Text {
     pub convention: Vec<Convention>,
     /// What each subject must achieve.
     #[serde(default)]
-    pub must: BTreeMap<String, Level>,
+    pub must: BTreeMap<String, Demand>,
     /// Functions whose unwind rows are wrong (`unwind-harness check`).
     #[serde(default)]
     pub wrong_rows: Vec<WrongRows>,
@@ -134,6 +136,23 @@ impl Text {
     pub fn red_zone(&self, program: &Program) -> u64 {
         let of_abi = if program.conventions.kernel.is_some() { 0 } else { program.guest.cpu.red_zone };
         self.red_zone.unwrap_or(of_abi)
+    }
+
+    /// The demand on a subject from one start: that on the two if there is one, else that on the subject.
+    fn demand(&self, subject: &str, start: Start) -> Option<&Demand> {
+        self.must.get(&label(subject, start)).or_else(|| self.must.get(subject))
+    }
+
+    /// The level that a subject must achieve from one start; [`Level::Sound`] if the scenario does not say.
+    #[must_use]
+    pub fn level(&self, subject: &str, start: Start) -> Level {
+        self.demand(subject, start).map_or(Level::Sound, |demand| demand.level)
+    }
+
+    /// How many percent of a subject's walks from one start must be exact in each section of a variant, if the scenario says so.
+    #[must_use]
+    pub fn floor(&self, subject: &str, start: Start, variant: Option<&str>) -> Option<u64> {
+        self.demand(subject, start)?.exact.as_ref()?.of(variant)
     }
 }
 
@@ -221,32 +240,6 @@ pub struct Variant {
     /// Replaces the scenario's return hook: a case with rows of its own in the atlas.
     #[serde(default, deserialize_with = "word::return_hook")]
     pub return_hook: Option<String>,
-}
-
-/// What a subject must achieve. Accepting a snapshot cannot relax it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Level {
-    /// Every verdict is `=`.
-    Exact,
-    /// No verdict is `!`. The default for subjects that a scenario does not name.
-    Sound,
-    /// No demand.
-    Any,
-    /// The subject does not exist on this CPU.
-    Absent,
-}
-
-impl Level {
-    /// Whether a verdict meets the demand.
-    #[must_use]
-    pub const fn allows(self, verdict: Verdict) -> bool {
-        match self {
-            Self::Exact => matches!(verdict, Verdict::Exact),
-            Self::Sound => !matches!(verdict, Verdict::Unsound(_)),
-            Self::Any | Self::Absent => true,
-        }
-    }
 }
 
 impl Scenario {
@@ -381,6 +374,12 @@ impl Scenario {
         let named = text.known.iter().filter_map(|known| known.variant.as_ref());
         if let Some(name) = { named }.find(|name| !names.contains(name)) {
             return Err(format!("known: there is no variant {name:?}; there are {names:?}"));
+        }
+        for (subject, demand) in &text.must {
+            let named = demand.exact.iter().flat_map(Floor::variants);
+            if let Some(name) = { named }.find(|name| !names.contains(name)) {
+                return Err(format!("must: {subject}: exact: there is no variant {name:?}; there are {names:?}"));
+            }
         }
         Ok(())
     }
