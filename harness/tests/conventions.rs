@@ -297,3 +297,42 @@ fn a_register_that_was_never_saved_is_void_with_the_instruction(
     let what = format!("no store to a slot that held it was seen: the register itself was changed at {place}");
     assert!(reason.contains(&format!("callee-saved {register} was")) && reason.ends_with(&what), "{reason}");
 }
+
+/// An interrupt's entry code stores where the function that it interrupts keeps a register, below SP.
+#[rstest]
+#[case("defective")]
+#[case("fixed")] // here the handler of a later interrupt restores what the function had restored before
+fn a_slot_that_entry_code_overwrites_is_void_with_its_store(#[case] build: &str) {
+    let name = "arm64/museum_record_below_sp";
+    let scenario = with(name, "within =", "interrupt = [\"irq\"]\nwithin =").expect("it is sound");
+    let variants = scenario.variants();
+    let variant = variants.iter().find(|variant| variant.name == build).expect("it has both");
+    let job = Job { root: root(), scenario: &scenario, variant, kind: Interruption::Irq };
+    let reason = job.run(&NOBODY).expect("it runs").void.unwrap_or_default();
+    let what = "el1h_64_irq+0x58 stored over [cfa-0x38], where golang+0x4 had saved x29, while golang+0x8 waited";
+    assert!(reason.ends_with(what), "{reason}");
+}
+
+/// `late` restores x19 and x20 from each other's slots.
+#[test]
+fn a_register_that_is_restored_from_another_place_is_void_with_the_instruction() {
+    /// `ldp x19, x20, [sp]` and `ldp x20, x19, [sp]`, as clang assembles them.
+    const RIGHT: [u8; 4] = 0xa940_53f3_u32.to_le_bytes();
+    const WRONG: [u8; 4] = 0xa940_4ff4_u32.to_le_bytes();
+    let scenario = scenario("arm64/late_frame_record");
+    let variant = fixed(&scenario);
+    let mut guest = Guest::load(&scenario.guest_path(root(), &variant), scenario.cpu).expect("it loads");
+    let at = guest.function("late").expect("a function").address + 0x24;
+    let segment = guest.segments.iter_mut().find(|segment| segment.executable).expect("code");
+    let word = &mut segment.data[(at - segment.address) as usize..][..4];
+    assert_eq!(word, RIGHT);
+    word.copy_from_slice(&WRONG);
+    let program = Program::mimic(guest, &[], 0).expect("a sound guest");
+    let job = Job { root: root(), scenario: &scenario, variant: &variant, kind: Interruption::Probe };
+    let mut machine = machine(&program, &scenario.text).expect("a machine");
+    let done = job.over(&program, &mut machine, &[], &NOBODY, Witnesses::default(), None).expect("it runs");
+    let reason = done.section.void.unwrap_or_default();
+    let what =
+        "nothing was stored over [cfa-0x30], where late+0x8 had saved it: the register itself was changed at late+0x24";
+    assert!(reason.contains("callee-saved x19") && reason.ends_with(what), "{reason}");
+}

@@ -50,7 +50,7 @@ impl Oracle<'_> {
             let place = activation.place().name(&self.guest.symbols);
             let (then, now) = (self.value(then), self.value(now));
             let mut what = format!("callee-saved {name} was {then} at the call and is {now} when {place} resumes");
-            if let Some(evidence) = self.evidence(at.memory, activation, index) {
+            if let Some(evidence) = self.evidence(activation, index) {
                 what += &format!(": {evidence}");
             }
             self.clobbered = call.map(|call| Clobbered { call, index });

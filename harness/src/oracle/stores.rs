@@ -12,9 +12,9 @@
 
 use rustc_hash::FxHashMap;
 
-use super::{Activation, Oracle};
+use super::{Activation, Oracle, Place};
 use crate::cpu::Register;
-use crate::trace::{Memory, Point, Previous, RegisterSet};
+use crate::trace::{Point, Previous, RegisterSet};
 
 /// A callee-saved register that came back changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,21 +39,32 @@ pub(super) struct StoreWitness {
 /// The call during which the register changes.
 #[derive(Debug)]
 struct Call {
-    /// The register's value at the call, and now.
+    /// The register's value at the call, now, and when the called function ran last: what others change, they restore.
     then: u64,
     now: u64,
+    own: u64,
     /// The CFA of the called function, how many activations there are while it runs, and the task.
     cfa: u64,
     depth: usize,
     task: u64,
-    /// The instruction after which the register last had another value than before, and that after which it had no longer its
-    /// value at the call.
-    changed: Option<u64>,
-    left: Option<u64>,
+    /// How the register got the value that it has now.
+    latest: Change,
+    /// How it got the one that the called function has in it, and how that was first no longer the value at the call.
+    changed: Change,
+    left: Change,
     /// By address.
     slots: FxHashMap<u64, Slot>,
     /// How many slots there have been.
     count: usize,
+}
+
+/// A change of the register.
+#[derive(Debug, Clone, Copy, Default)]
+struct Change {
+    /// The instruction.
+    by: Option<u64>,
+    /// A slot that had been stored over and held the new value: the instruction restored it from there.
+    from: Option<(u64, Slot)>,
 }
 
 /// A word that holds, or held, the value.
@@ -75,7 +86,7 @@ struct Lost {
     by: u64,
     by_hardware: bool,
     /// Where the function that had saved the register was waiting; `None` if it was running itself.
-    waited_at: Option<u64>,
+    waited_at: Option<Place>,
 }
 
 impl StoreWitness {
@@ -108,7 +119,19 @@ impl Oracle<'_> {
         let then = activation.saved[witness.clobbered.index];
         let (cfa, depth) = (activation.cfa, activation.depth);
         let slots = FxHashMap::default();
-        witness.call = Some(Call { then, now: then, cfa, depth, task, changed: None, left: None, slots, count: 0 });
+        witness.call = Some(Call {
+            then,
+            now: then,
+            own: then,
+            cfa,
+            depth,
+            task,
+            latest: Change::default(),
+            changed: Change::default(),
+            left: Change::default(),
+            slots,
+            count: 0,
+        });
     }
 
     /// Follows the machine over the instruction before this point.
@@ -125,16 +148,17 @@ impl Oracle<'_> {
         let depth = self.truth.depth();
         for word in stores.into_iter().flat_map(words) {
             let holds = at.memory.read_u64(word) == Some(call.then);
+            if holds && call.now == call.then && task == call.task {
+                call.slots.insert(word, Slot { number: call.count, saved_by: by, depth, lost: None });
+                call.count += 1;
+                continue;
+            }
             match call.slots.get_mut(&word) {
                 Some(slot) if holds => slot.lost = None,
                 Some(slot) => {
                     let waits = self.truth.activations().find(|waits| waits.depth == slot.depth + 1);
-                    let waited_at = waits.map(|waits| waits.resume);
+                    let waited_at = waits.map(Activation::place);
                     slot.lost.get_or_insert(Lost { by, by_hardware, waited_at });
-                }
-                None if holds && call.now == call.then && task == call.task => {
-                    call.slots.insert(word, Slot { number: call.count, saved_by: by, depth, lost: None });
-                    call.count += 1;
                 }
                 None => {}
             }
@@ -143,28 +167,33 @@ impl Oracle<'_> {
             let mut now = [0];
             at.read_values(&witness.register, &mut now);
             if now[0] != call.now {
-                call.changed = Some(by);
-                call.left = if call.now == call.then { Some(by) } else { call.left };
                 call.now = now[0];
+                // The function's own slot counts before those of functions that it called.
+                let gave_it =
+                    |(word, slot): &(&u64, &Slot)| slot.lost.is_some() && at.memory.read_u64(**word) == Some(now[0]);
+                let slot = call.slots.iter().filter(gave_it).min_by_key(|(_, slot)| (slot.depth, slot.number));
+                call.latest = Change { by: Some(by), from: slot.map(|(word, slot)| (*word, *slot)) };
+            }
+            if depth == call.depth && call.now != call.own {
+                call.left = if call.own == call.then { call.latest } else { call.left };
+                call.changed = call.latest;
+                call.own = call.now;
             }
         }
     }
 
     /// What the witness has seen of a register that has changed, if this is the call that it watched.
-    pub(super) fn evidence(&self, memory: &dyn Memory, activation: &Activation, index: usize) -> Option<String> {
+    pub(super) fn evidence(&self, activation: &Activation, index: usize) -> Option<String> {
         let witness = self.stores.as_ref().filter(|witness| witness.clobbered.index == index)?;
         let call = witness.call.as_ref().filter(|call| (call.cfa, call.depth) == (activation.cfa, activation.depth))?;
         let register = self.guest.cpu.callee_saved[index];
-        let gave_it = |(at, slot): &(&u64, &Slot)| slot.lost.is_some() && memory.read_u64(**at) == Some(call.now);
-        // The function's own slot counts before those of functions that it called.
-        let slot = call.slots.iter().filter(gave_it).min_by_key(|(_, slot)| (slot.depth, slot.number));
-        if let Some((at, Slot { lost: Some(lost), saved_by, .. })) = slot {
-            return Some(self.describe_loss(register, *at, *saved_by, *lost, call.cfa));
+        if let Some((at, Slot { lost: Some(lost), saved_by, .. })) = call.changed.from {
+            return Some(self.describe_loss(register, at, saved_by, lost, call.cfa));
         }
         let symbols = &self.guest.symbols;
         // What was nowhere saved was lost when the register was first changed; else something else was restored.
         let changed = if call.slots.is_empty() { call.left } else { call.changed };
-        let changed = changed.map_or("an instruction that was not seen".to_owned(), |pc| symbols.name(pc));
+        let changed = changed.by.map_or("an instruction that was not seen".to_owned(), |pc| symbols.name(pc));
         let own =
             call.slots.iter().filter(|(_, slot)| slot.lost.is_none()).min_by_key(|(_, slot)| (slot.depth, slot.number));
         let saved = match own {
@@ -186,7 +215,7 @@ impl Oracle<'_> {
         let by = if lost.by_hardware { format!("the exception that was taken at {by}") } else { by };
         let slot = self.slot(at, cfa);
         let while_waiting = match lost.waited_at {
-            Some(resume) => format!("while {} waited", symbols.name_of_return(resume)),
+            Some(place) => format!("while {} waited", place.name(symbols)),
             None => "in the function itself".to_owned(),
         };
         format!("{by} stored over {slot}, where {} had saved {name}, {while_waiting}", symbols.name(saved_by))
