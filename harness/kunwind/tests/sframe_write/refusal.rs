@@ -30,7 +30,7 @@ fn each_refused_function_is_named_with_its_reason() {
             (0x09, cfi(StackPointer, 1)),
             (0x0c, cfi(StackPointer, 1)),
             (0x0f, cfi(ReturnColumn(3), 0)),
-            (0x18, cfi(UnknownInstruction(0x2d), 0)),
+            (0x18, cfi(UnknownInstruction(0x2d), 1)),
             (0x1e, cfi(StackPointer, 1)),
         ]
     );
@@ -41,7 +41,7 @@ fn each_refused_function_is_named_with_its_reason() {
             (0x08, Reason::Row(RowError::CfaRegister(Register(10)), 4)),
             (0x10, Reason::Row(RowError::ReturnAddress, 4)),
             (0x18, cfi(FramePointerUndefined, 4)),
-            (0x20, cfi(UnknownInstruction(0x2c), 0)),
+            (0x20, cfi(UnknownInstruction(0x2c), 4)),
             (0x28, cfi(ReturnColumn(9), 0)),
             (0x30, cfi(CfaExpression, 4)),
         ]

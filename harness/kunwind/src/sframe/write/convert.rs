@@ -230,20 +230,23 @@ fn rows(cfi: &Cfi<'_>, function: &CfiFunction, storage: &mut Storage) -> Result<
     let mut rows = without_rows(function);
     let mut refused: Option<(Unsupported, u64)> = None;
     // More than that are refused when they are written; there is no need to keep them all.
-    let (mut count, mut before) = (0_usize, None);
-    let result = cfi.each_row(function, storage, &mut |offset, entry| match entry {
-        Ok(entry) if before == Some(entry) => {}
-        Ok(entry) => {
-            before = Some(entry);
-            count += 1;
-            if count <= MAX_ROWS {
-                rows.rows.push((offset, entry));
+    let (mut count, mut before, mut end) = (0_usize, None, 0);
+    let result = cfi.each_full_row(function, storage, &mut |covered, row| {
+        end = covered.end;
+        match row.entry() {
+            Ok(entry) if before == Some(entry) => {}
+            Ok(entry) => {
+                before = Some(entry);
+                count += 1;
+                if count <= MAX_ROWS {
+                    rows.rows.push((covered.start, entry));
+                }
             }
+            Err(reason) => refused = refused.or(Some((reason, covered.start))),
         }
-        Err(reason) => refused = refused.or(Some((reason, offset))),
     });
-    let last = rows.rows.last().map_or(0, |(offset, _)| *offset);
-    if let Some((reason, offset)) = refused.or(result.err().map(|reason| (reason, last))) {
+    // A program that cannot be run on is wrong where its last row ends.
+    if let Some((reason, offset)) = refused.or(result.err().map(|reason| (reason, end))) {
         return Err(Reason::Cfi(reason, offset));
     }
     if count > MAX_ROWS {
