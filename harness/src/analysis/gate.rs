@@ -2,7 +2,7 @@
 
 use crate::cpu::ALL;
 use crate::recording::{ColumnResult, Failure, Finding, Section};
-use crate::scenario::{Floor, Interruption, Known, Level, Scenario, UnjudgedRows, is_share};
+use crate::scenario::{Floor, Interruption, Known, Level, Scenario, is_share};
 use crate::subject::is_name_or_label;
 use crate::verdict::Verdict;
 
@@ -130,10 +130,7 @@ fn of_section(scenario: &Scenario, section: &Section, used: &mut [bool]) -> Vec<
 
 /// Unwind data that no subject could use, unless the scenario gives the reason.
 fn unread<'s>(scenario: &'s Scenario, section: &'s Section) -> impl Iterator<Item = Failure> + use<'s> {
-    let is_listed = |format: &str| {
-        let lists = |list: &UnjudgedRows| list.table.as_ref().is_none_or(|table| table == format);
-        scenario.text.unjudged.iter().any(lists)
-    };
+    let is_listed = |format: &str| scenario.text.unjudged.iter().any(|list| list.is_of(format));
     section.unread.iter().filter(move |data| !is_listed(&data.format)).map(|data| {
         Failure::other(format!(
             "{} of the guest were not read: {}; mend them, or give the reason in [[unjudged]]",

@@ -23,7 +23,7 @@ pub use image::{PAGE, Segment};
 pub use layout::{Layout, Poison};
 pub use listing::{Line, Listing};
 pub use program::Program;
-pub use symbols::{Symbol, Symbols, name_in};
+pub use symbols::{Symbol, Symbols, name_in, signed_hex};
 pub use tables::{DwarfTable, Tables, Unread};
 
 /// A loaded guest.

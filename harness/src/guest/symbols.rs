@@ -31,6 +31,13 @@ pub fn name_in(function: Option<&Symbol>, address: u64) -> String {
     }
 }
 
+/// A distance as `+0x10` or `-0x10`.
+#[must_use]
+pub fn signed_hex(distance: i64) -> String {
+    let sign = if distance < 0 { '-' } else { '+' };
+    format!("{sign}{:#x}", distance.unsigned_abs())
+}
+
 /// The symbols of a guest. A kernel has some 200,000, so indices over all of them are built on first use.
 #[derive(Debug, Clone)]
 pub struct Symbols {

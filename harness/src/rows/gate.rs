@@ -53,7 +53,7 @@ fn wrong(guest: &GuestRows, function: &FunctionRows, own: &[&Scenario]) -> Optio
 }
 
 fn lists(list: &UnjudgedRows, table: &str, function: &str) -> bool {
-    list.functions.iter().any(|name| name == function) && list.table.as_ref().is_none_or(|name| name == table)
+    list.functions.iter().any(|name| name == function) && list.is_of(table)
 }
 
 /// Rows that were not judged, for which no scenario of the guest gives a reason.
@@ -104,7 +104,7 @@ fn missing(guest: &GuestRows, function: &FunctionRows, own: &[&Scenario]) -> Vec
 fn strays(guest: &GuestRows, own: &[&Scenario]) -> Vec<String> {
     let is_listed = |format: Option<&str>| {
         let mut lists = own.iter().flat_map(|scenario| &scenario.text.unjudged);
-        lists.any(|list| list.functions.is_empty() && list.table.as_deref().is_none_or(|table| Some(table) == format))
+        lists.any(|list| list.functions.is_empty() && format.map_or(list.table.is_none(), |format| list.is_of(format)))
     };
     let (name, scenario) = (&guest.name, &guest.scenario);
     let advice = format!("mend it, or give the reason in [[unjudged]] of {scenario}");

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use kunwind::{AskTable, Entry, Error, Found, PauthKey, Place, PtRegsRow, Rule, Slot, Table, Target as _, UnwindRow};
 
 use crate::cpu::{Cpu, Regs};
-use crate::guest::Symbols;
+use crate::guest::{Symbols, signed_hex};
 use crate::oracle::{Activation, Cause};
 use crate::recording::rows::Part;
 use crate::subject::GuestTarget;
@@ -41,7 +41,7 @@ impl FrameTruth<'_> {
     pub(super) fn judge(&self, table: &dyn Table, pc: u64, entry: &Entry) -> Judgement {
         match (entry, self.caller) {
             (Entry::Row(row), Some(caller)) => self.by_row(table, pc, row, caller),
-            (Entry::PtRegs(row), Some(caller)) => self.by_pt_regs(row, caller),
+            (Entry::PtRegs(row), Some(caller)) => self.by_pt_regs(table, row, caller),
             // The kernel's stack ends where it was entered from user mode.
             (Entry::Outermost, Some(caller)) if caller.cause == Cause::UserException => {
                 [None, Some(Ok(())), None, None]
@@ -81,15 +81,14 @@ impl FrameTruth<'_> {
     }
 
     /// Where an exception saved the registers: they must be those of the interrupted code.
-    fn by_pt_regs(&self, row: &PtRegsRow, caller: &Activation) -> Judgement {
+    fn by_pt_regs(&self, table: &dyn Table, row: &PtRegsRow, caller: &Activation) -> Judgement {
         if caller.cause == Cause::Call {
             let name = caller.place().name(self.symbols());
             let error = format!("says that an exception saved registers here, but {name} made a call");
             return [None, Some(Err(error)), None, None];
         }
         let layout = &self.cpu().abi.pt_regs;
-        let no_table = NoTable;
-        let mut reader = Reader { frame: self, table: &no_table, dead: Cell::new(None) };
+        let mut reader = Reader { frame: self, table, dead: Cell::new(None) };
         let at = match reader.evaluate(|ask| row.at.value(self.regs, ask)) {
             // Of what the CPU itself pushed, the row names the first word, which is the pc.
             Ok(at) if !row.is_whole => at.wrapping_sub(layout.pc),
@@ -208,8 +207,8 @@ impl FrameTruth<'_> {
                 None => {} // said to be lost: no claim
                 Some(found) if found.value == truth => {}
                 Some(Found { place: Place::Memory(at), .. }) => {
-                    let off = at.wrapping_sub(cfa).cast_signed();
-                    return Err(format!("{name} is not in the word at {}", signed_hex("CFA", off)));
+                    let off = signed_hex(at.wrapping_sub(cfa).cast_signed());
+                    return Err(format!("{name} is not in the word at CFA{off}"));
                 }
                 Some(_) if rule == Rule::Retain => {
                     return Err(format!("{name} is the function's own, not its caller's"));
@@ -233,21 +232,6 @@ fn same_cfa(cfa: u64, truth: u64) -> Result<(), String> {
         0 => Ok(()),
         off if off < 0 => Err(format!("is {:#x} too low", off.unsigned_abs())),
         off => Err(format!("is {off:#x} too high")),
-    }
-}
-
-/// As `CFA-0x10`.
-fn signed_hex(base: &str, offset: i64) -> String {
-    let sign = if offset < 0 { '-' } else { '+' };
-    format!("{base}{sign}{:#x}", offset.unsigned_abs())
-}
-
-/// A table without expressions.
-struct NoTable;
-
-impl Table for NoTable {
-    fn entry(&self, _: u64) -> Result<Option<Entry>, Error> {
-        Ok(None)
     }
 }
 

@@ -25,3 +25,11 @@ pub struct UnjudgedRows {
     /// The reason.
     pub because: String,
 }
+
+impl UnjudgedRows {
+    /// Whether it speaks of this table.
+    #[must_use]
+    pub fn is_of(&self, table: &str) -> bool {
+        self.table.as_ref().is_none_or(|name| name == table)
+    }
+}

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::WalkEntry;
 use crate::cpu::Cpu;
+use crate::guest::signed_hex;
 use crate::oracle::Truth;
 use crate::subject::Compares;
 
@@ -51,8 +52,7 @@ pub fn differences(cpu: &Cpu, compares: Compares, truth: &Truth, entries: &[Walk
 impl fmt::Display for Difference {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { entry, what, found, truth } = self;
-        let off = found.wrapping_sub(*truth).cast_signed();
-        let sign = if off < 0 { '-' } else { '+' };
-        write!(formatter, "{what} of entry {entry} is off by {sign}{:#x}", off.unsigned_abs())
+        let off = signed_hex(found.wrapping_sub(*truth).cast_signed());
+        write!(formatter, "{what} of entry {entry} is off by {off}")
     }
 }

@@ -1,9 +1,10 @@
 //! CFI as a table: the rows of all functions in all sections, read once.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use kunwind::dwarf::{Cfi, CfiFunction, CfiRow, Storage, Unsupported, evaluate};
-use kunwind::{Entry, Error as WalkError, Expression, Format, PauthKey, Register, Regs, Rule, Slot, Table};
+use kunwind::{CfaRule, Entry, Error as WalkError, Expression, Format, PauthKey, Register, Regs, Rule, Slot, Table};
 
 use super::Unread;
 
@@ -11,8 +12,7 @@ use super::Unread;
 #[derive(Debug)]
 pub struct DwarfTable {
     functions: Vec<Rows>,
-    /// All sections, one after another: the rules' expressions lie in them.
-    bytes: Vec<u8>,
+    expressions: Expressions,
 }
 
 /// One function.
@@ -35,7 +35,13 @@ pub(super) struct Row {
 }
 
 impl Rows {
-    fn read(name: &'static str, cfi: &Cfi<'_>, function: &CfiFunction, base: u32, storage: &mut Storage) -> Self {
+    fn read(
+        name: &'static str,
+        cfi: &Cfi<'_>,
+        function: &CfiFunction,
+        expressions: &mut Expressions,
+        storage: &mut Storage,
+    ) -> Self {
         let mut rows = Vec::new();
         let mut end = 0;
         let mut see = |covered: Range<u64>, row: &dyn CfiRow| {
@@ -43,9 +49,10 @@ impl Rows {
             let mut saved = Vec::new();
             row.each_saved(&mut |register, rule| {
                 // A rule that has no meaning loses its register.
-                saved.push((register, moved_rule(rule.unwrap_or(Rule::Undefined), base)));
+                saved.push((register, expressions.keep_rule(cfi.readable, rule.unwrap_or(Rule::Undefined))));
             });
-            rows.push(Row { offset: covered.start, entry: row.full_entry().map(|entry| moved(entry, base)), saved });
+            let entry = row.full_entry().map(|entry| expressions.keep_entry(cfi.readable, entry));
+            rows.push(Row { offset: covered.start, entry, saved });
         };
         // What was read stands up to where the program cannot be understood any more.
         if let Err(reason) = cfi.each_full_row(function, storage, &mut see) {
@@ -61,43 +68,67 @@ impl Rows {
     }
 }
 
-/// A rule of a section whose bytes begin at `base` among those of all sections.
-const fn moved_rule(rule: Rule, base: u32) -> Rule {
-    match rule {
-        Rule::Expression(at) => Rule::Expression(moved_expression(at, base)),
-        Rule::ValExpression(at) => Rule::ValExpression(moved_expression(at, base)),
-        rule => rule,
-    }
+/// The expressions in the rules of all sections, each kept once: equal rows name equal places.
+#[derive(Debug, Default)]
+struct Expressions {
+    bytes: Vec<u8>,
+    known: HashMap<Vec<u8>, Expression>,
 }
 
-const fn moved_expression(at: Expression, base: u32) -> Expression {
-    Expression { offset: at.offset.wrapping_add(base), length: at.length }
-}
-
-fn moved(entry: Entry, base: u32) -> Entry {
-    let Entry::Row(mut row) = entry else { return entry };
-    if let kunwind::CfaRule::Expression(at) = row.cfa {
-        row.cfa = kunwind::CfaRule::Expression(moved_expression(at, base));
+impl Expressions {
+    /// The place that an expression of a section has here. One that reaches beyond its section stays unreadable.
+    fn keep(&mut self, section: &[u8], at: Expression) -> Expression {
+        let start = at.offset as usize;
+        let Some(bytes) = section.get(start..start.saturating_add(at.length as usize)) else {
+            return Expression { offset: u32::MAX, length: at.length };
+        };
+        if let Some(known) = self.known.get(bytes) {
+            return *known;
+        }
+        let place = Expression { offset: u32::try_from(self.bytes.len()).unwrap_or(u32::MAX), length: at.length };
+        self.bytes.extend_from_slice(bytes);
+        self.known.insert(bytes.to_vec(), place);
+        place
     }
-    row.ra = moved_rule(row.ra, base);
-    row.fp = moved_rule(row.fp, base);
-    Entry::Row(row)
+
+    fn keep_rule(&mut self, section: &[u8], rule: Rule) -> Rule {
+        match rule {
+            Rule::Expression(at) => Rule::Expression(self.keep(section, at)),
+            Rule::ValExpression(at) => Rule::ValExpression(self.keep(section, at)),
+            rule => rule,
+        }
+    }
+
+    fn keep_entry(&mut self, section: &[u8], entry: Entry) -> Entry {
+        let Entry::Row(mut row) = entry else { return entry };
+        if let CfaRule::Expression(at) = row.cfa {
+            row.cfa = CfaRule::Expression(self.keep(section, at));
+        }
+        row.ra = self.keep_rule(section, row.ra);
+        row.fp = self.keep_rule(section, row.fp);
+        Entry::Row(row)
+    }
+
+    fn get(&self, at: Expression) -> Option<&[u8]> {
+        let start = at.offset as usize;
+        self.bytes.get(start..start.checked_add(at.length as usize)?)
+    }
 }
 
 impl DwarfTable {
-    /// Reads all sections, each with its name. Where two describe a function in the same way, one of them counts; where they
-    /// differ, neither can be called the table's, so the function is unread. `unread` takes what could not be read.
+    /// Reads all sections, each with its name. `unread` takes what could not be read.
     pub(super) fn new(sections: &[(&'static str, Cfi<'_>)], unread: &mut Vec<Unread>) -> Self {
         let mut storage = Storage::new();
-        let mut table = Self { functions: Vec::new(), bytes: Vec::new() };
+        let mut table = Self { functions: Vec::new(), expressions: Expressions::default() };
         for (name, cfi) in sections {
-            let base = u32::try_from(table.bytes.len()).unwrap_or(u32::MAX);
-            table.bytes.extend_from_slice(cfi.readable);
             for function in cfi.functions() {
                 match function {
                     // Left by a linker that has dropped the code: it covers nothing.
                     Ok(function) if function.size == 0 => {}
-                    Ok(function) => table.functions.push(Rows::read(name, cfi, &function, base, &mut storage)),
+                    Ok(function) => {
+                        let rows = Rows::read(name, cfi, &function, &mut table.expressions, &mut storage);
+                        table.functions.push(rows);
+                    }
                     Err(entry) => unread.push(Unread {
                         format: Format::Dwarf,
                         range: entry.range,
@@ -111,7 +142,8 @@ impl DwarfTable {
         table
     }
 
-    /// Keeps one of several equal descriptions of the same code, and none of those that differ.
+    /// Keeps one of several descriptions of the same code: the first, so that a walk has something to go by. Where they differ,
+    /// none can be called the table's, so the code is unread, and no checker will call it right.
     fn merge(&mut self, unread: &mut Vec<Unread>) {
         let mut merged: Vec<Rows> = Vec::with_capacity(self.functions.len());
         for next in std::mem::take(&mut self.functions) {
@@ -120,8 +152,7 @@ impl DwarfTable {
                 merged.push(next);
                 continue;
             };
-            let is_same = (last.start, last.size, last.key) == (next.start, next.size, next.key);
-            if is_same && self.same_rows(last, &next) {
+            if (last.start, last.size, last.key, &last.rows) == (next.start, next.size, next.key, &next.rows) {
                 continue;
             }
             let reason = if last.section == next.section {
@@ -131,49 +162,13 @@ impl DwarfTable {
             };
             let end = (last.start + last.size).max(next.start + next.size);
             unread.push(Unread { format: Format::Dwarf, range: Some((last.start, end - last.start)), reason });
-            // It stays, so that the walk has something to go by; the checker will not call it right.
         }
         self.functions = merged;
-    }
-
-    fn same_rows(&self, left: &Rows, right: &Rows) -> bool {
-        let same = |left: Rule, right: Rule| match (left, right) {
-            (Rule::Expression(left), Rule::Expression(right))
-            | (Rule::ValExpression(left), Rule::ValExpression(right)) => self.bytes_of(left) == self.bytes_of(right),
-            (left, right) => left == right,
-        };
-        let same_entry = |left: &Entry, right: &Entry| match (left, right) {
-            (Entry::Row(left), Entry::Row(right)) => {
-                let cfa = match (left.cfa, right.cfa) {
-                    (kunwind::CfaRule::Expression(left), kunwind::CfaRule::Expression(right)) => {
-                        self.bytes_of(left) == self.bytes_of(right)
-                    }
-                    (left, right) => left == right,
-                };
-                cfa && same(left.ra, right.ra) && same(left.fp, right.fp) && left.mangled_ra == right.mangled_ra
-            }
-            (left, right) => left == right,
-        };
-        left.rows.len() == right.rows.len()
-            && left.rows.iter().zip(&right.rows).all(|(left, right)| {
-                left.offset == right.offset
-                    && left.saved.len() == right.saved.len()
-                    && left.saved.iter().zip(&right.saved).all(|(l, r)| l.0 == r.0 && same(l.1, r.1))
-                    && match (&left.entry, &right.entry) {
-                        (Ok(left), Ok(right)) => same_entry(left, right),
-                        (left, right) => left == right,
-                    }
-            })
     }
 
     /// The functions, by address.
     pub(super) fn functions(&self) -> &[Rows] {
         &self.functions
-    }
-
-    fn bytes_of(&self, expression: Expression) -> Option<&[u8]> {
-        let start = expression.offset as usize;
-        self.bytes.get(start..start.checked_add(expression.length as usize)?)
     }
 
     fn function_at(&self, pc: u64) -> Option<&Rows> {
@@ -217,7 +212,7 @@ impl Table for DwarfTable {
         regs: &Regs,
         read: &mut dyn FnMut(Slot) -> Result<u64, WalkError>,
     ) -> Result<u64, WalkError> {
-        let bytes = self.bytes_of(expression).ok_or(WalkError::BadExpression)?;
+        let bytes = self.expressions.get(expression).ok_or(WalkError::BadExpression)?;
         evaluate(bytes, false, cfa, regs, read)
     }
 }
