@@ -13,8 +13,9 @@ use crate::cpu::{CodeAddress, Exception, Linkage, Register, Regs};
 use crate::guest::Program;
 use crate::guest::conventions::Deliverable;
 use crate::oracle::{Cause, Oracle, States, Testimony, Truth, Witnesses};
+use crate::machine::Instead;
 use crate::scenario::{Interruption, Text};
-use crate::subject::{GuestTarget, Question, Start};
+use crate::subject::{GuestTarget, OwnCode, OwnFrame, Question, Start};
 use crate::trace::{Action, Ended, Memory, Observer, Point, RegisterSet};
 
 /// An exception that has been delivered and whose handler has not returned yet.
@@ -62,6 +63,8 @@ pub(super) struct Delivery<'p, 'v> {
     within: Option<String>,
     /// In guests with return hooks.
     locator: Option<Locator<'p>>,
+    /// Runs the guest's own unwinder, if it has one.
+    own: Option<OwnCode<'p>>,
     contradiction: Option<String>,
 }
 
@@ -104,6 +107,7 @@ impl<'p, 'v> Delivery<'p, 'v> {
             delivered: Vec::new(),
             locator: Locator::new(program, text),
             deferred: Deferred::new(program),
+            own: program.conventions.own_unwinder.is_some().then(|| OwnCode::new(program)),
             contradiction: None,
         })
     }
@@ -229,10 +233,7 @@ impl<'p, 'v> Delivery<'p, 'v> {
         let mut live = Regs::none();
         at.read(&self.marker_set, &mut live);
         let live_sp = live.get(cpu.sp).unwrap_or_default();
-        let return_address = match (cpu.linkage, cpu.abi.ra) {
-            (Linkage::Register(_), Some(link)) => live.get(link),
-            _ => at.memory.read_u64(live_sp),
-        };
+        let return_address = self.return_address(at.memory, &live);
         let mut regs = Regs::none();
         regs.set(cpu.abi.fp, live.get(cpu.abi.fp).unwrap_or_default());
         regs.set(cpu.abi.sp, live_sp + cpu.linkage.pushed());
@@ -245,7 +246,19 @@ impl<'p, 'v> Delivery<'p, 'v> {
             return;
         };
         let stacks = super::task::offered(self.program, at.memory, task, true);
+        let walked = running.unwrap_or_default();
+        let own = self.own.as_ref().map(|code| OwnFrame {
+            code,
+            walked,
+            sp: live_sp,
+            instead: Instead {
+                returns_to: return_address.unwrap_or_default(),
+                fp: live.get(cpu.abi.fp).unwrap_or_default(),
+                task: walked,
+            },
+        });
         let target = GuestTarget::new(self.program, at.memory, &stacks, Some(task)).with_sp(live_sp, self.red_zone);
+        let target = target.with_own(own);
         // The walk from the handler's frame starts at the marker's caller, the walk from pt_regs at the interrupted pc.
         let truth = self.oracle.truth();
         let of_current = truth.without(1).of_kernel();
@@ -264,6 +277,15 @@ impl<'p, 'v> Delivery<'p, 'v> {
                 // `User` walks are made when the kernel returns to user mode.
                 (Start::Regs | Start::User | Start::Live | Start::Task, _) => {}
             }
+        }
+    }
+
+    /// Where a marker returns to, at its first instruction.
+    fn return_address(&self, memory: &dyn Memory, live: &Regs) -> Option<u64> {
+        let cpu = self.program.guest.cpu;
+        match (cpu.linkage, cpu.abi.ra) {
+            (Linkage::Register(_), Some(link)) => live.get(link),
+            _ => memory.read_u64(live.get(cpu.sp)?),
         }
     }
 
@@ -327,7 +349,19 @@ impl<'p, 'v> Delivery<'p, 'v> {
         let stacks = super::task::offered(program, at.memory, task, false);
         // The task has stopped at its saved SP.
         let saved_sp = regs.get(program.guest.cpu.sp).unwrap_or_default();
+        let sp = live.get(cpu.sp).unwrap_or_default();
+        let own = self.own.as_ref().map(|code| OwnFrame {
+            code,
+            walked: address,
+            sp,
+            instead: Instead {
+                returns_to: self.return_address(at.memory, &live).unwrap_or_default(),
+                fp: live.get(cpu.abi.fp).unwrap_or_default(),
+                task: at.memory.read_u64(self.kernel.current).unwrap_or_default(),
+            },
+        });
         let target = GuestTarget::new(program, at.memory, &stacks, Some(task)).with_sp(saved_sp, self.red_zone);
+        let target = target.with_own(own);
         let older = truth.without(1).of_kernel();
         let question = Question { pc: CodeAddress::Return(pc), regs, pt_regs: None, target: &target, why: None };
         if self.kind == Interruption::Corrupt {

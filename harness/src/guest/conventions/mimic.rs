@@ -6,7 +6,8 @@ use std::ops::Range;
 use kunwind::ReturnHook;
 
 use super::{
-    CallConventions, Conventions, DeclaredStack, Kernel, KernelSymbols, Redirects, SavedContext, StackRole, TaskPlace,
+    CallConventions, Conventions, DeclaredStack, Kernel, KernelSymbols, Redirects, RetStackPlace, RetStackWords,
+    SavedContext, StackRole, TaskPlace, TaskStack,
     Trampoline, Vector, Vectors,
 };
 use crate::cpu::Register;
@@ -148,6 +149,7 @@ pub fn mimic(guest: &Guest) -> Conventions {
         scratch: range("__scratch_low", "__scratch_high"),
         vectors,
         kernel: kernel(guest, &of_cpu),
+        own_unwinder: None,
         user_text: functions(&|function| function.name.starts_with(USER_PREFIX)),
         exception_text: functions(&|function| of_cpu.exception_functions.contains(&&*function.name)),
         trampolines: trampolines.collect(),
@@ -210,13 +212,15 @@ fn kernel(guest: &Guest, of_cpu: &KernelOfCpu) -> Option<Kernel> {
     let task = |name: &str| {
         Some(TaskPlace {
             address: address(&format!("task_{name}"))?,
-            ret_stack: address(&format!("ret_stack_{name}")),
+            // The index; the words follow it.
+            ret_stack: address(&format!("ret_stack_{name}"))
+                .map(|index| RetStackPlace { index, words: RetStackWords::At(index + 8) }),
             rethooks: address(&format!("rethooks_{name}")),
         })
     };
     Some(Kernel {
         current: address(CURRENT)?,
-        stack_words: (0, 8),
+        stack: TaskStack::Bounds(0, 8),
         tasks: ["boot", "other"].into_iter().filter_map(task).collect(),
         fork_entry: address(FORK_ENTRY),
         context: of_cpu.context,

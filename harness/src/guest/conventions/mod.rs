@@ -34,6 +34,8 @@ pub struct Conventions {
     pub vectors: Vectors,
     /// The kernel, in a guest that has one.
     pub kernel: Option<Kernel>,
+    /// The guest's own unwinder, in a guest that has one.
+    pub own_unwinder: Option<OwnUnwinder>,
     /// User-mode functions, which are not kernel text.
     pub user_text: Vec<Range<u64>>,
     /// Exception entry and exit functions, for unwinders that recognise them by address.
@@ -52,6 +54,22 @@ pub struct Conventions {
     /// From each address on: whether a second exception may be nested (true), or would destroy the first one's state
     /// (false). By address.
     pub nesting: Vec<(u64, bool)>,
+}
+
+/// The functions of a kernel that walk its stacks, and what they need of us (Linux include/linux/stacktrace.h).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnUnwinder {
+    /// `int arch_stack_walk_reliable(consume, cookie, task)`: 0 says that the trace is reliable.
+    pub reliable: Option<u64>,
+    /// `void arch_stack_walk(consume, cookie, task, regs)`.
+    pub best_effort: Option<u64>,
+    /// `int stack_trace_save_tsk_reliable(task, store, size)`: the number of entries, or a negative error.
+    pub save_reliable: Option<u64>,
+    /// `bool consume(void *cookie, unsigned long pc)`: a routine of ours that stores pc where `*cookie` points, moves that on by 8
+    /// bytes, and returns true.
+    pub consume: u64,
+    /// Memory for `*cookie` (its first word) and the entries; nothing else uses it.
+    pub buffer: Range<u64>,
 }
 
 /// A stack that a guest declares.
@@ -87,8 +105,8 @@ pub enum StackRole {
 pub struct Kernel {
     /// The word that holds the address of the running task's structure.
     pub current: u64,
-    /// Where a task's structure holds {low, high} of its stack: offsets in bytes.
-    pub stack_words: (u64, u64),
+    /// How a task's structure says where its stack is.
+    pub stack: TaskStack,
     /// All tasks.
     pub tasks: Vec<TaskPlace>,
     /// The first instruction of a new task; no call returns to it.
@@ -135,10 +153,48 @@ pub struct KernelSymbols {
 pub struct TaskPlace {
     /// The structure.
     pub address: u64,
-    /// The word with the ret_stack index; the ret_stack's words follow it.
-    pub ret_stack: Option<u64>,
+    /// The return addresses that the function graph tracer has replaced.
+    pub ret_stack: Option<RetStackPlace>,
     /// The word with the address of its first rethook node.
     pub rethooks: Option<u64>,
+}
+
+/// How a task's structure says where its stack is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TaskStack {
+    /// Two words, at these offsets in bytes: its lowest address, and the address after its last byte.
+    Bounds(u64, u64),
+    /// One word at this offset in bytes, its lowest address; all stacks have this size in bytes.
+    Sized(u64, u64),
+}
+
+/// Where a task's ret_stack is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetStackPlace {
+    /// The index of the first free word: 32 bits.
+    pub index: u64,
+    /// Its words.
+    pub words: RetStackWords,
+}
+
+/// Where the words of a ret_stack are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetStackWords {
+    /// At this address.
+    At(u64),
+    /// Where the word at this address points; nowhere while it is 0.
+    Pointed(u64),
+}
+
+impl RetStackPlace {
+    /// The address of the first word, and the index of the first free one. `None` while there is no ret_stack.
+    pub fn read(&self, read: &dyn Fn(u64) -> Option<u64>) -> Option<(u64, u64)> {
+        let words = match self.words {
+            RetStackWords::At(address) => address,
+            RetStackWords::Pointed(pointer) => read(pointer).filter(|address| *address != 0)?,
+        };
+        Some((words, read(self.index)? & 0xffff_ffff))
+    }
 }
 
 /// Where a task that is switched out keeps the state with which it will resume.
@@ -307,8 +363,12 @@ impl Conventions {
 
     /// The stack of the task at this address, as its structure says.
     pub fn task_stack(&self, address: u64, read: &dyn Fn(u64) -> Option<u64>) -> Option<StackBounds> {
-        let (low, high) = self.kernel.as_ref()?.stack_words;
-        Some(StackBounds { low: read(address.wrapping_add(low))?, high: read(address.wrapping_add(high))? })
+        let word = |offset| read(address.wrapping_add(offset));
+        let (low, high) = match self.kernel.as_ref()?.stack {
+            TaskStack::Bounds(low, high) => (word(low)?, word(high)?),
+            TaskStack::Sized(low, size) => (word(low)?, word(low)?.wrapping_add(size)),
+        };
+        Some(StackBounds { low, high })
     }
 
     /// Whether return addresses are rewritten in this guest.

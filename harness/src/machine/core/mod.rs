@@ -22,6 +22,15 @@ pub(super) trait Core: Sync + std::fmt::Debug {
     /// Whatever Unicorn refuses.
     fn boot(&self, engine: &mut Unicorn<'_, Context<'_>>, vectors: &Vectors, max: bool) -> Result<(), uc_error>;
 
+    /// Puts a booted engine into the state in which a kernel that has long been booted runs a task: interrupts are not masked,
+    /// floating point is enabled, and the system registers that tell the kernel who runs say so. `task` is the address of the
+    /// task's structure.
+    ///
+    /// # Errors
+    ///
+    /// Whatever Unicorn refuses.
+    fn enter_kernel(&self, engine: &mut Unicorn<'_, Context<'_>>, task: u64) -> Result<(), uc_error>;
+
     /// Unicorn's register ids, by DWARF number.
     fn register_ids(&self) -> &'static [i32];
 

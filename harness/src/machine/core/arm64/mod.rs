@@ -49,6 +49,10 @@ impl Core for Arm64 {
         exception::boot(engine, max)
     }
 
+    fn enter_kernel(&self, engine: &mut Unicorn<'_, Context<'_>>, task: u64) -> Result<(), uc_error> {
+        exception::enter_kernel(engine, task)
+    }
+
     fn register_ids(&self) -> &'static [i32] {
         &IDS
     }

@@ -30,6 +30,10 @@ impl Core for X86_64 {
         exception::boot(engine, vectors)
     }
 
+    fn enter_kernel(&self, engine: &mut Unicorn<'_, Context<'_>>, _: u64) -> Result<(), uc_error> {
+        exception::enter_kernel(engine)
+    }
+
     fn register_ids(&self) -> &'static [i32] {
         &IDS
     }
