@@ -69,7 +69,7 @@ fn conventions_by_offsets(guest: &Guest, offsets: &BTreeMap<&str, u64>) -> Conve
                 .map(|address| TaskPlace { address, ret_stack: None, rethooks: None })
                 .to_vec(),
             fork_entry: None,
-            context: SavedContext::InTask { pc: 112, registers: &[(Register(29), 96), (Register(31), 104)] },
+            context: SavedContext::InTask { pc: 112, registers: vec![(Register(29), 96), (Register(31), 104)] },
             pt_regs: guest.cpu.abi.pt_regs,
             saved_pc: None,
             symbols: KernelSymbols {

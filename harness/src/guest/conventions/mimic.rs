@@ -82,14 +82,14 @@ fn kernel_of(cpu: &str) -> KernelOfCpu {
                 (Vector::SdeiArgument, "sdei_event"),
             ],
             // x19..x28, fp, sp, pc from byte 16 on.
-            context: SavedContext::InTask { pc: 112, registers: &[(Register(29), 96), (Register(31), 104)] },
+            context: SavedContext::InTask { pc: 112, registers: vec![(Register(29), 96), (Register(31), 104)] },
             saved_pc: Some(256 - 320), // PT_PC and PT_SIZE of guests/arm64/include/kernel.S
             exception_functions: &[],
         },
         "riscv64" => KernelOfCpu {
             vectors: &[(Vector::Table, "handle_exception")],
             // ra, sp, s0..s11 from byte 16 on.
-            context: SavedContext::InTask { pc: 16, registers: &[(Register(2), 24), (Register(8), 32)] },
+            context: SavedContext::InTask { pc: 16, registers: vec![(Register(2), 24), (Register(8), 32)] },
             saved_pc: None,
             exception_functions: &["handle_exception", "ret_from_exception"], // Linux arch/riscv/kernel/stacktrace.c
         },
@@ -111,7 +111,7 @@ fn kernel_of(cpu: &str) -> KernelOfCpu {
             context: SavedContext::OnStack {
                 sp: 16,
                 pc: 48,
-                registers: &[(Register(6), 40)],
+                registers: vec![(Register(6), 40)],
                 size: 56,
                 sp_register: Register(7),
             },
@@ -223,7 +223,7 @@ fn kernel(guest: &Guest, of_cpu: &KernelOfCpu) -> Option<Kernel> {
         stack: TaskStack::Bounds(0, 8),
         tasks: ["boot", "other"].into_iter().filter_map(task).collect(),
         fork_entry: address(FORK_ENTRY),
-        context: of_cpu.context,
+        context: of_cpu.context.clone(),
         pt_regs: guest.cpu.abi.pt_regs,
         saved_pc: of_cpu.saved_pc,
         symbols: KernelSymbols {

@@ -198,14 +198,14 @@ impl RetStackPlace {
 }
 
 /// Where a task that is switched out keeps the state with which it will resume.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum SavedContext {
     /// Entirely in the task's structure, at these offsets in bytes.
     InTask {
         /// The pc.
         pc: u64,
         /// The registers.
-        registers: &'static [(Register, u64)],
+        registers: Vec<(Register, u64)>,
     },
     /// SP in the task's structure, the rest on the stack from that address up.
     OnStack {
@@ -214,7 +214,7 @@ pub enum SavedContext {
         /// The offset of the pc from SP.
         pc: u64,
         /// The registers, by their offsets from SP.
-        registers: &'static [(Register, u64)],
+        registers: Vec<(Register, u64)>,
         /// The size of the saved context: SP will be this much higher when the task resumes.
         size: u64,
         /// The stack pointer.
@@ -226,20 +226,20 @@ impl SavedContext {
     /// The pc and the registers of the task whose structure is at this address; `None` if a word cannot be read.
     pub fn read(&self, task: u64, read: &dyn Fn(u64) -> Option<u64>) -> Option<(u64, Regs)> {
         let mut regs = Regs::none();
-        match *self {
+        match self {
             Self::InTask { pc, registers } => {
                 for (register, offset) in registers {
                     regs.set(*register, read(task.wrapping_add(*offset))?);
                 }
-                Some((read(task.wrapping_add(pc))?, regs))
+                Some((read(task.wrapping_add(*pc))?, regs))
             }
             Self::OnStack { sp, pc, registers, size, sp_register } => {
-                let sp = read(task.wrapping_add(sp))?;
+                let sp = read(task.wrapping_add(*sp))?;
                 for (register, offset) in registers {
                     regs.set(*register, read(sp.wrapping_add(*offset))?);
                 }
-                regs.set(sp_register, sp.wrapping_add(size));
-                Some((read(sp.wrapping_add(pc))?, regs))
+                regs.set(*sp_register, sp.wrapping_add(*size));
+                Some((read(sp.wrapping_add(*pc))?, regs))
             }
         }
     }
