@@ -90,10 +90,12 @@ impl Program {
     /// The writable words that an interrupted run must leave as an undisturbed run leaves them: all but the stacks and
     /// `.scratch`.
     pub fn lasting_words(&self) -> impl Iterator<Item = u64> + '_ {
-        let left_out = [self.conventions.scratch.clone(), self.conventions.arena.clone()];
+        let places = [self.conventions.scratch.clone(), self.conventions.arena.clone()];
+        let stacks = self.bounds.iter().map(|bounds| bounds.low..bounds.high);
+        let left_out: Vec<_> = places.into_iter().flatten().chain(stacks).collect();
         let segments = self.guest.segments.iter().filter(|segment| segment.writable);
         segments
             .flat_map(|segment| (segment.address..segment.end()).step_by(8))
-            .filter(move |address| !left_out.iter().flatten().any(|range| range.contains(address)))
+            .filter(move |address| !left_out.iter().any(|range| range.contains(address)))
     }
 }

@@ -13,6 +13,7 @@ mod features;
 mod image;
 mod kallsyms;
 mod package;
+pub mod state;
 mod symbols;
 
 use std::path::Path;

@@ -98,7 +98,8 @@ impl KernelSymbols {
         let mut by_name: FxHashMap<Box<str>, u32> = FxHashMap::default();
         by_name.reserve(all.len());
         let mut next_of_name: Vec<u32> = (0..).take(all.len()).collect();
-        for (index, symbol) in (0_u32..).zip(&all).rev() {
+        for (index, symbol) in all.iter().enumerate().rev() {
+            let index = index as u32;
             if let Some(next) = by_name.insert(symbol.name.as_str().into(), index) {
                 next_of_name[index as usize] = next;
             }
