@@ -8,7 +8,7 @@ use std::path::Path;
 use rstest::rstest;
 use unwind_harness::cpu::{self, ALL, CodeAddress, Cpu, Register, Regs};
 use unwind_harness::guest::conventions::{
-    Conventions, DeclaredStack, Kernel, KernelSymbols, SavedContext, StackRole, TaskPlace, Vector, Vectors,
+    Conventions, DeclaredStack, Kernel, KernelSymbols, KnownTask, SavedContext, StackRole, TaskPlace, Vector, Vectors,
 };
 use unwind_harness::guest::{Guest, Program, Symbols};
 use unwind_harness::machine::{Call, call};
@@ -64,6 +64,7 @@ fn conventions_by_offsets(guest: &Guest, offsets: &BTreeMap<&str, u64>) -> Conve
         vectors,
         kernel: Some(Kernel {
             current: at("current"),
+            known: KnownTask::default(),
             stack_words: (0, 8),
             tasks: [at("first task"), at("second task")]
                 .map(|address| TaskPlace { address, ret_stack: None, rethooks: None })

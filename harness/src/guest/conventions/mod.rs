@@ -85,8 +85,10 @@ pub enum StackRole {
 /// The conventions of a kernel with tasks.
 #[derive(Debug, Clone)]
 pub struct Kernel {
-    /// The word that holds the address of the running task's structure.
+    /// The word that holds the address of the task whose stack is in use; it is written with the switch of stacks.
     pub current: u64,
+    /// Where the kernel itself knows the running task from.
+    pub known: KnownTask,
     /// Where a task's structure holds {low, high} of its stack: offsets in bytes.
     pub stack_words: (u64, u64),
     /// All tasks.
@@ -113,6 +115,16 @@ pub struct Kernel {
     pub saved_pc: Option<i64>,
     /// The markers for walks, and the request to reschedule.
     pub symbols: KernelSymbols,
+}
+
+/// Where a kernel's own code knows the running task from: Linux's `current`, and so the task that a walk is told about. In a
+/// switch of tasks it changes before or after the stack does.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct KnownTask {
+    /// The register that holds the address of its structure. None: [`Kernel::current`] says it.
+    pub register: Option<Register>,
+    /// The word from which entry from firmware has it.
+    pub at_firmware_event: Option<u64>,
 }
 
 /// The kernel addresses that deliveries need.
@@ -339,6 +351,7 @@ impl Conventions {
             walk_task: walk_task.ok_or_else(|| missing(mimic::WALK_TASK))?,
             need_resched: need_resched.ok_or_else(|| missing(mimic::NEED_RESCHED))?,
             current: kernel.current,
+            known: kernel.known,
         })
     }
 }
@@ -356,4 +369,6 @@ pub struct Deliverable {
     pub need_resched: u64,
     /// As [`Kernel::current`].
     pub current: u64,
+    /// As [`Kernel::known`].
+    pub known: KnownTask,
 }
