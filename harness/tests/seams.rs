@@ -8,7 +8,8 @@ use std::path::Path;
 use rstest::rstest;
 use unwind_harness::cpu::{self, ALL, CodeAddress, Cpu, Register, Regs};
 use unwind_harness::guest::conventions::{
-    Conventions, DeclaredStack, Kernel, KernelSymbols, SavedContext, StackRole, TaskPlace, TaskStack, Vector, Vectors,
+    Conventions, DeclaredStack, Kernel, KernelSymbols, KnownTask, SavedContext, StackRole, TaskPlace, TaskStack, Vector,
+    Vectors,
 };
 use unwind_harness::guest::{Guest, Program, Symbols};
 use unwind_harness::machine::{Call, call};
@@ -63,7 +64,8 @@ fn conventions_by_offsets(guest: &Guest, offsets: &BTreeMap<&str, u64>) -> Conve
         scratch: Some(at("scratch")..at("scratch end")),
         vectors,
         kernel: Some(Kernel {
-            current: at("current"),
+            current: Some(at("current")),
+            known: KnownTask::default(),
             stack: TaskStack::Bounds(0, 8),
             tasks: [at("first task"), at("second task")]
                 .map(|address| TaskPlace { address, ret_stack: None, rethooks: None })

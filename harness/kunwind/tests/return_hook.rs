@@ -1,4 +1,4 @@
-//! x86-64's walk along rbp over hooked return addresses, on stacks drawn word by word.
+//! Walks over hooked return addresses, on stacks drawn word by word: x86-64's along rbp, if no other is named.
 
 use std::collections::BTreeMap;
 
@@ -158,6 +158,39 @@ fn the_tracer_is_asked_before_the_rethooks_and_each_once() {
     // Traced first, hooked then: the tracer is not asked again.
     let traced = Stack::new(0, &node(RETURN_TO_HANDLER)).with_entry(TEXT + 1, SLOT);
     assert_eq!(ReturnHookCursor::default().recover(RETHOOK, SLOT, &traced), Ok(RETURN_TO_HANDLER));
+}
+
+#[test]
+fn riscv_asks_the_tracer_alone() {
+    let walked = |slot: u64, stack: Stack| {
+        let (fp, sp) = (RECORD + 16, RECORD);
+        let mut regs = Regs::none();
+        regs.set(abi::RISCV64.fp, fp);
+        regs.set(abi::RISCV64.sp, sp);
+        let start = Frame { pc: CodeAddress::Return(TEXT), regs, source: Source::Start };
+        let mut buffer = [start; 4];
+        assert_eq!(stack.0.get(&SLOT), Some(&slot));
+        let unwinder = KernelUnwinder::named("riscv-walk-stackframe").expect("it is in the catalogue");
+        let walk = walk(unwinder, start, &stack, &mut WalkState::new(stack.stacks()), &mut buffer);
+        walk.frames[1].pc.value()
+    };
+    let node = [(LIST, NODE), (NODE, 0), (NODE + 8, TEXT + 1), (NODE + 16, SLOT)];
+    assert_eq!(walked(RETHOOK, Stack::new(RETHOOK, &node)), RETHOOK, "even if a node has this cookie");
+    let traced = Stack::new(RETURN_TO_HANDLER, &[]).with_entry(RETHOOK, SLOT);
+    assert_eq!(walked(RETURN_TO_HANDLER, traced), RETHOOK, "what the ret_stack holds is not asked for again");
+}
+
+#[test]
+fn a_search_goes_down_the_ret_stack_and_begins_again_after_its_bottom() {
+    let trampoline = Trampoline { hook: ReturnHook::Fgraph, start: RETURN_TO_HANDLER, end: RETURN_TO_HANDLER + 0x40 };
+    let stack = Stack::new(0, &[]).with_entry(TEXT + 1, 1).with_entry(TEXT + 2, 2).with_entry(TEXT + 3, 3);
+    let mut cursor = ReturnHookCursor::default();
+    assert_eq!(cursor.fgraph(&trampoline, 2, &stack), Ok(TEXT + 2));
+    let lost = Err(Error::Unrecovered(RETURN_TO_HANDLER));
+    assert_eq!(cursor.fgraph(&trampoline, 3, &stack), lost, "a younger entry has been passed");
+    assert_eq!(cursor.fgraph(&trampoline, 1, &stack), Ok(TEXT + 1), "a failed search passes nothing");
+    // Linux keeps the index of the oldest entry, 0, which is also what a search begins with.
+    assert_eq!(cursor.fgraph(&trampoline, 3, &stack), Ok(TEXT + 3));
 }
 
 #[test]

@@ -49,7 +49,7 @@ pub(super) struct Delivery<'p, 'v> {
     red_zone: u64,
     /// The second exception of a nested run.
     inner: Exception,
-    /// SP, FP, the link registers, the first argument.
+    /// SP, FP, the link registers, the first argument, the register that holds the running task.
     marker_set: RegisterSet,
     all_registers: RegisterSet,
     /// While the subject function runs: its task, and the truth at its entry.
@@ -87,7 +87,9 @@ impl<'p, 'v> Delivery<'p, 'v> {
         let is_nested = kind == Interruption::Nested;
         // In a nested run, the points are all arrivals of the second exception.
         let judged = if is_nested { PointFilter { max_visits: u64::MAX, ..filter } } else { filter };
-        let at_markers = [cpu.sp, cpu.abi.fp, cpu.arguments[0]].into_iter().chain(cpu.abi.ra);
+        let kernel = program.conventions.require_kernel(&program.guest)?;
+        let at_markers =
+            [cpu.sp, cpu.abi.fp, cpu.arguments[0]].into_iter().chain(cpu.abi.ra).chain(kernel.known.register);
         Ok(Self {
             program,
             oracle: Oracle::new(program, witnesses),
@@ -97,7 +99,7 @@ impl<'p, 'v> Delivery<'p, 'v> {
             visit,
             nesting: is_nested.then(|| Nesting::new(program, filter)),
             within: None,
-            kernel: program.conventions.require_kernel(&program.guest)?,
+            kernel,
             kind,
             red_zone: text.red_zone(program),
             inner: text.nested.map_or(cpu.nested_exception, |second| second.exception()),
@@ -240,7 +242,8 @@ impl<'p, 'v> Delivery<'p, 'v> {
         let current = (CodeAddress::Return(return_address.unwrap_or_default()), regs);
         let pt_regs = live.get(cpu.arguments[0]).unwrap_or_default();
         let Some(from_regs) = self.pt_regs(at.memory, pt_regs, interrupted_pc, interrupted_sp) else { return };
-        let running = at.memory.read_u64(self.kernel.current);
+        let innermost = if self.delivered.len() > 1 { Some(self.inner) } else { self.kind.exception() };
+        let running = super::task::known(&self.kernel, innermost, at.memory, &live, self.oracle.task());
         let Some(task) = running.and_then(|task| super::task::task(self.program, at.memory, task)) else {
             self.contradiction = Some("the running task has no stack".to_owned());
             return;
@@ -357,7 +360,7 @@ impl<'p, 'v> Delivery<'p, 'v> {
             instead: Instead {
                 returns_to: self.return_address(at.memory, &live).unwrap_or_default(),
                 fp: live.get(cpu.abi.fp).unwrap_or_default(),
-                task: at.memory.read_u64(self.kernel.current).unwrap_or_default(),
+                task: self.oracle.task(),
             },
         });
         let target = GuestTarget::new(program, at.memory, &stacks, Some(task)).with_sp(saved_sp, self.red_zone);

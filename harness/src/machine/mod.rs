@@ -443,7 +443,11 @@ fn fill_tlb(engine: &mut Unicorn<'_, Context<'_>>, address: u64, kind: MemType) 
 fn exception(engine: &mut Unicorn<'_, Context<'_>>, number: u32) {
     let Context { core, vectors, .. } = *engine.get_data();
     let pc = engine.pc_read().unwrap_or_default();
-    if let Some((saved, resume)) = core.syscall(number, pc)
+    let mut word = [0; 4];
+    if engine.mem_read(pc, &mut word).is_err() {
+        word = [0; 4];
+    }
+    if let Some((saved, resume)) = core.syscall(number, pc, u32::from_le_bytes(word))
         && vectors.is_kernel()
     {
         deliver(engine, Exception::Syscall, saved, resume);

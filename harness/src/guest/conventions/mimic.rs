@@ -6,9 +6,8 @@ use std::ops::Range;
 use kunwind::ReturnHook;
 
 use super::{
-    CallConventions, Conventions, DeclaredStack, Kernel, KernelSymbols, Redirects, RetStackPlace, RetStackWords,
-    SavedContext, StackRole, TaskPlace, TaskStack,
-    Trampoline, Vector, Vectors,
+    CallConventions, Conventions, DeclaredStack, Kernel, KernelSymbols, KnownTask, Redirects, RetStackPlace, RetStackWords,
+    SavedContext, StackRole, TaskPlace, TaskStack, Trampoline, Vector, Vectors,
 };
 use crate::cpu::Register;
 use crate::guest::{Guest, Symbol};
@@ -17,6 +16,8 @@ pub(super) const CURRENT: &str = "__current";
 pub(super) const SUBJECT: &str = "guest_main";
 pub(super) const WALK_HERE: &str = "walk_here";
 pub(super) const WALK_TASK: &str = "walk_task";
+/// As Linux calls the word, on arm64.
+const ENTRY_TASK: &str = "__entry_task";
 const WALK_USER: &str = "walk_user";
 pub(super) const NEED_RESCHED: &str = "need_resched";
 const FORK_ENTRY: &str = "ret_from_fork_asm";
@@ -59,6 +60,8 @@ struct KernelOfCpu {
     vectors: &'static [(Vector, &'static str)],
     context: SavedContext,
     saved_pc: Option<i64>,
+    /// The register that holds the running task.
+    task_register: Option<Register>,
     exception_functions: &'static [&'static str],
 }
 
@@ -84,6 +87,7 @@ fn kernel_of(cpu: &str) -> KernelOfCpu {
             // x19..x28, fp, sp, pc from byte 16 on.
             context: SavedContext::InTask { pc: 112, registers: vec![(Register(29), 96), (Register(31), 104)] },
             saved_pc: Some(256 - 320), // PT_PC and PT_SIZE of guests/arm64/include/kernel.S
+            task_register: None,       // SP_EL0, written right after SP
             exception_functions: &[],
         },
         "riscv64" => KernelOfCpu {
@@ -91,6 +95,7 @@ fn kernel_of(cpu: &str) -> KernelOfCpu {
             // ra, sp, s0..s11 from byte 16 on.
             context: SavedContext::InTask { pc: 16, registers: vec![(Register(2), 24), (Register(8), 32)] },
             saved_pc: None,
+            task_register: Some(Register(4)),                                 // tp
             exception_functions: &["handle_exception", "ret_from_exception"], // Linux arch/riscv/kernel/stacktrace.c
         },
         _ => KernelOfCpu {
@@ -116,6 +121,7 @@ fn kernel_of(cpu: &str) -> KernelOfCpu {
                 sp_register: Register(7),
             },
             saved_pc: None,
+            task_register: None,
             exception_functions: &[],
         },
     }
@@ -219,7 +225,8 @@ fn kernel(guest: &Guest, of_cpu: &KernelOfCpu) -> Option<Kernel> {
         })
     };
     Some(Kernel {
-        current: address(CURRENT)?,
+        current: Some(address(CURRENT)?),
+        known: KnownTask { register: of_cpu.task_register, at_firmware_event: address(ENTRY_TASK) },
         stack: TaskStack::Bounds(0, 8),
         tasks: ["boot", "other"].into_iter().filter_map(task).collect(),
         fork_entry: address(FORK_ENTRY),

@@ -103,8 +103,11 @@ pub enum StackRole {
 /// The conventions of a kernel with tasks.
 #[derive(Debug, Clone)]
 pub struct Kernel {
-    /// The word that holds the address of the running task's structure.
-    pub current: u64,
+    /// The word that holds the address of the task whose stack is in use; it is written with the switch of stacks. Without one,
+    /// it is the task on whose stack SP was last.
+    pub current: Option<u64>,
+    /// Where the kernel itself knows the running task from.
+    pub known: KnownTask,
     /// How a task's structure says where its stack is.
     pub stack: TaskStack,
     /// All tasks.
@@ -131,6 +134,16 @@ pub struct Kernel {
     pub saved_pc: Option<i64>,
     /// The markers for walks, and the request to reschedule.
     pub symbols: KernelSymbols,
+}
+
+/// Where a kernel's own code knows the running task from: Linux's `current`, and so the task that a walk is told about. In a
+/// switch of tasks it changes before or after the stack does.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct KnownTask {
+    /// The register that holds the address of its structure. None: [`Kernel::current`] says it.
+    pub register: Option<Register>,
+    /// The word from which entry from firmware has it.
+    pub at_firmware_event: Option<u64>,
 }
 
 /// The kernel addresses that deliveries need.
@@ -398,7 +411,7 @@ impl Conventions {
             walk_here: walk_here.ok_or_else(|| missing(mimic::WALK_HERE))?,
             walk_task: walk_task.ok_or_else(|| missing(mimic::WALK_TASK))?,
             need_resched: need_resched.ok_or_else(|| missing(mimic::NEED_RESCHED))?,
-            current: kernel.current,
+            known: kernel.known,
         })
     }
 }
@@ -414,6 +427,6 @@ pub struct Deliverable {
     pub walk_task: u64,
     /// As [`KernelSymbols::need_resched`].
     pub need_resched: u64,
-    /// As [`Kernel::current`].
-    pub current: u64,
+    /// As [`Kernel::known`].
+    pub known: KnownTask,
 }

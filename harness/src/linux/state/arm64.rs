@@ -16,7 +16,7 @@ use super::{OfCpu, Running, THREAD_SIZE};
 use crate::Error;
 use crate::cpu::Register;
 use crate::guest::StartState;
-use crate::guest::conventions::{SavedContext, StackRole, Vector, Vectors};
+use crate::guest::conventions::{KnownTask, SavedContext, StackRole, Vector, Vectors};
 use crate::guest::layout::Stack;
 
 pub(super) struct Arm64;
@@ -78,6 +78,9 @@ impl OfCpu for Arm64 {
         let record = pt_regs + edit.offset("pt_regs", "stackframe")?;
         let call = find(edit, "ret_from_fork", BLR_X19)?;
         edit.set_u64(task + edit.offset("task_struct", "thread_info.preempt_count")?, NO_RESCHEDULE)?;
+        if let Ok(word) = edit.address("__entry_task") {
+            edit.set_u64(word, task)?;
+        }
         let root = edit.code("harness_root", &bytes(&caller(20)))?;
         let middle = edit.code("harness_middle", &bytes(&caller(21)))?;
         let walk_here = edit.code("harness_walk_here", &bytes(&[RET]))?;
@@ -106,6 +109,7 @@ impl OfCpu for Arm64 {
             exception_text: Vec::new(),
             moved_returns: Vec::new(),
             nesting: Vec::new(),
+            known: KnownTask { register: None, at_firmware_event: edit.address("__entry_task").ok() },
             words: vec![(record, 0), (record + 8, 0), (record + 16, META_TYPE_FINAL)],
         })
     }

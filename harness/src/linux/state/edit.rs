@@ -22,8 +22,6 @@ pub(super) struct Edit<'i> {
     free_text: u64,
     /// The functions that were placed there.
     stubs: Vec<Symbol>,
-    /// The word that says which task runs.
-    current: u64,
 }
 
 impl<'i> Edit<'i> {
@@ -33,7 +31,7 @@ impl<'i> Edit<'i> {
         let mut segments = segments(image)?;
         let zeros = vec![0; SCRATCH as usize];
         segments.push(Segment { address: scratch, data: zeros, executable: false, writable: true });
-        let mut edit = Self {
+        let edit = Self {
             image,
             segments,
             scratch: scratch..scratch + SCRATCH,
@@ -41,11 +39,7 @@ impl<'i> Edit<'i> {
             free_text: text.start.next_multiple_of(16),
             text,
             stubs: Vec::new(),
-            current: 0,
         };
-        edit.current = edit.allocate(8, 8)?;
-        let task = edit.address("init_task")?;
-        edit.set_u64(edit.current, task)?;
         Ok(edit)
     }
 
@@ -78,11 +72,6 @@ impl<'i> Edit<'i> {
     /// Memory of ours.
     pub(super) fn scratch(&self) -> Range<u64> {
         self.scratch.clone()
-    }
-
-    /// The word that says which task runs.
-    pub(super) const fn current_word(&self) -> u64 {
-        self.current
     }
 
     /// Zeroed memory of ours.

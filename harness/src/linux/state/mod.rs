@@ -11,7 +11,7 @@ mod workload;
 
 use crate::Error;
 use crate::guest::conventions::{
-    Conventions, Kernel, KernelSymbols, OwnUnwinder, RetStackPlace, RetStackWords, SavedContext, StackRole, TaskPlace,
+    Conventions, Kernel, KernelSymbols, KnownTask, OwnUnwinder, RetStackPlace, RetStackWords, SavedContext, StackRole, TaskPlace,
     TaskStack, Trampoline, Vectors,
 };
 use crate::guest::layout::Stack;
@@ -70,6 +70,8 @@ struct Running {
     nesting: Vec<(u64, bool)>,
     /// Words that are written when the stacks have their poison.
     words: Vec<(u64, u64)>,
+    /// Where the kernel's own code knows the running task from, if not by its stack.
+    known: KnownTask,
 }
 
 fn of_cpu(image: &KernelImage) -> Result<&'static dyn OfCpu, Error> {
@@ -165,7 +167,8 @@ fn conventions(
         scratch: Some(edit.scratch()),
         vectors: running.vectors,
         kernel: Some(Kernel {
-            current: edit.current_word(),
+            current: None,
+            known: running.known,
             stack: TaskStack::Sized(edit.offset("task_struct", "stack")?, THREAD_SIZE),
             tasks: vec![TaskPlace { address: task, ret_stack, rethooks: in_task("rethooks") }],
             fork_entry: None,

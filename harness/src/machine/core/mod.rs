@@ -50,7 +50,8 @@ pub(super) trait Core: Sync + std::fmt::Debug {
 
     /// If Unicorn's exception number is that of a system call, or of arm64's breakpoint instruction: the pc that the CPU saves,
     /// and the pc at which the code will resume. `pc` is the pc that Unicorn reports.
-    fn syscall(&self, number: u32, pc: u64) -> Option<(u64, u64)>;
+    /// `word` is the instruction at `pc`, 0 if it cannot be read.
+    fn syscall(&self, number: u32, pc: u64, word: u32) -> Option<(u64, u64)>;
 
     /// If Unicorn's exception number is that of a firmware call: does what the firmware does. `pc` is as for
     /// [`Core::syscall`].

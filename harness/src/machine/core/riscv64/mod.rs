@@ -51,7 +51,7 @@ impl Core for Riscv64 {
         exception::take(engine, memory, vectors, exception, pc)
     }
 
-    fn syscall(&self, number: u32, pc: u64) -> Option<(u64, u64)> {
+    fn syscall(&self, number: u32, pc: u64, _: u32) -> Option<(u64, u64)> {
         // sepc is the address of the ecall; Unicorn's pc is already past it, where the kernel will resume.
         matches!(number, 8 | 9).then(|| (pc.wrapping_sub(4), pc))
     }

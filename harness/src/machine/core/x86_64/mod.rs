@@ -49,7 +49,7 @@ impl Core for X86_64 {
         exception::take(engine, memory, vectors, exception, pc)
     }
 
-    fn syscall(&self, number: u32, pc: u64) -> Option<(u64, u64)> {
+    fn syscall(&self, number: u32, pc: u64, _: u32) -> Option<(u64, u64)> {
         exception::syscall(number, pc)
     }
 
