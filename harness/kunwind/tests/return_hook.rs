@@ -201,11 +201,7 @@ fn an_entry_and_a_node_are_used_once_and_not_those_that_hold_the_trampoline() {
     }
     // The same of rethooks, from the youngest on.
     let node = |at: u64, next: u64, ret: u64| [(at, next), (at + 8, ret), (at + 16, SLOT)];
-    let nodes = [
-        node(NODE, NODE + 24, RETHOOK),
-        node(NODE + 24, NODE + 48, TEXT + 2),
-        node(NODE + 48, 0, TEXT + 1),
-    ];
+    let nodes = [node(NODE, NODE + 24, RETHOOK), node(NODE + 24, NODE + 48, TEXT + 2), node(NODE + 48, 0, TEXT + 1)];
     let hooked = Stack::new(0, &[nodes.as_flattened(), &[(LIST, NODE)]].concat());
     let mut cursor = ReturnHookCursor::default();
     for found in [Ok(TEXT + 2), Ok(TEXT + 1), Err(Error::Unrecovered(RETHOOK))] {
