@@ -14,6 +14,7 @@ mod findings;
 mod large;
 mod machine;
 mod museum;
+mod mutants;
 mod orc;
 mod privilege;
 mod sampling;

@@ -222,3 +222,30 @@ fn the_records_of_a_tracer_may_be_the_last_ones() {
     let (trace, end, claim) = Stack::new(TEXT + 1, &words(TEXT + 8)).walk();
     assert_eq!((trace, end, claim), (vec![TEXT + 1, TEXT + 8], End::Error(Error::OutsideStacks(0)), Claim::Unreliable));
 }
+
+#[test]
+fn an_entry_and_a_node_are_used_once_and_not_those_that_hold_the_trampoline() {
+    // Older first: two calls with one cookie, and one that was traced and jumped from.
+    let traced = Stack::new(0, &[]).with_entry(TEXT + 1, SLOT).with_entry(TEXT + 2, SLOT);
+    let traced = traced.with_entry(RETURN_TO_HANDLER, SLOT);
+    let mut cursor = ReturnHookCursor::default();
+    for found in [Ok(TEXT + 2), Ok(TEXT + 1), Err(Error::Unrecovered(RETURN_TO_HANDLER))] {
+        assert_eq!(cursor.recover(RETURN_TO_HANDLER, SLOT, &traced), found);
+    }
+    // The same of rethooks, from the youngest on.
+    let node = |at: u64, next: u64, ret: u64| [(at, next), (at + 8, ret), (at + 16, SLOT)];
+    let nodes = [node(NODE, NODE + 24, RETHOOK), node(NODE + 24, NODE + 48, TEXT + 2), node(NODE + 48, 0, TEXT + 1)];
+    let hooked = Stack::new(0, &[nodes.as_flattened(), &[(LIST, NODE)]].concat());
+    let mut cursor = ReturnHookCursor::default();
+    for found in [Ok(TEXT + 2), Ok(TEXT + 1), Err(Error::Unrecovered(RETHOOK))] {
+        assert_eq!(cursor.recover(RETHOOK, SLOT, &hooked), found);
+    }
+}
+
+#[test]
+fn a_design_gives_up_where_the_second_answer_is_a_trampoline_too() {
+    let node = [(LIST, NODE), (NODE, 0), (NODE + 8, RETURN_TO_HANDLER), (NODE + 16, SLOT)];
+    let circle = Stack::new(RETURN_TO_HANDLER, &node).with_entry(RETHOOK, SLOT);
+    let lost = (vec![], End::Error(Error::Unrecovered(RETURN_TO_HANDLER)), Claim::Unreliable);
+    assert_eq!(circle.walk_by("x86-unwind-frame-detect"), lost);
+}
