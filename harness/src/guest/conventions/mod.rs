@@ -157,8 +157,8 @@ pub struct KernelSymbols {
     pub walk_task: Option<u64>,
     /// Called before the kernel returns to user mode; its first argument is the address of the pt_regs of the entry.
     pub walk_user: Option<u64>,
-    /// The word that makes an exception's exit path schedule.
-    pub need_resched: Option<u64>,
+    /// What makes an exception's exit path schedule: this value in the word at this address.
+    pub need_resched: Option<(u64, u64)>,
 }
 
 /// A task, by the address of its structure.
@@ -426,7 +426,7 @@ pub struct Deliverable {
     /// As [`KernelSymbols::walk_task`].
     pub walk_task: u64,
     /// As [`KernelSymbols::need_resched`].
-    pub need_resched: u64,
+    pub need_resched: (u64, u64),
     /// As [`Kernel::known`].
     pub known: KnownTask,
 }
