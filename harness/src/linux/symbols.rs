@@ -1,0 +1,173 @@
+//! The symbols of a kernel. Names are not unique, addresses neither, and a kernel's own table knows no sizes: those are inferred, as
+//! the distance to the next higher address. That is an upper bound, with padding and with the literals that may stand in front of
+//! the next function; and whether a symbol names code is taken from the section that it is in.
+
+use rustc_hash::FxHashMap;
+
+use super::boot::Load;
+use super::kallsyms::{AddressFormat, Entry, Kallsyms};
+use crate::guest::{Symbol, Symbols, name_in};
+
+/// Where symbols came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SymbolSource {
+    /// The symbol table of the ELF file.
+    Elf,
+    /// The image's own table.
+    Kallsyms(AddressFormat),
+}
+
+/// The symbols of an image, by address.
+#[derive(Debug)]
+pub struct KernelSymbols {
+    /// By address, and at one address the name that stands for all of them first.
+    all: Vec<Symbol>,
+    /// The first symbol of each name.
+    by_name: FxHashMap<Box<str>, u32>,
+    /// For each symbol the next of its name; itself, if there is none.
+    next_of_name: Vec<u32>,
+    /// Values that are not places in the image: x86-64's per-CPU variables before 6.15, as offsets.
+    absolute: FxHashMap<Box<str>, u64>,
+    source: SymbolSource,
+}
+
+impl KernelSymbols {
+    pub(super) fn of_elf(symbols: Vec<Symbol>, loads: &[Load]) -> Self {
+        let (places, absolute): (Vec<_>, Vec<_>) = symbols.into_iter().partition(|symbol| symbol.address >> 63 == 1);
+        let absolute = absolute.into_iter().map(|symbol| (symbol.name.into(), symbol.address)).collect();
+        Self::new(places, absolute, SymbolSource::Elf, loads)
+    }
+
+    pub(super) fn of_kallsyms(table: Kallsyms, loads: &[Load]) -> Self {
+        let symbol = |Entry { address, kind, name, .. }: Entry| Symbol {
+            name,
+            address,
+            size: 0,
+            is_size_inferred: true,
+            // nm(1): text, and weak symbols that are not objects.
+            is_function: matches!(kind, b't' | b'T' | b'w' | b'W'),
+            is_global: kind.is_ascii_uppercase() || kind == b'w',
+        };
+        let (absolute, places): (Vec<_>, Vec<_>) = table.entries.into_iter().partition(|entry| entry.is_absolute);
+        let absolute = absolute.into_iter().map(|entry| (entry.name.into(), entry.address)).collect();
+        let places = places.into_iter().map(symbol).collect();
+        Self::new(places, absolute, SymbolSource::Kallsyms(table.format), loads)
+    }
+
+    fn new(mut all: Vec<Symbol>, absolute: FxHashMap<Box<str>, u64>, source: SymbolSource, loads: &[Load]) -> Self {
+        // The guests' order: the first global alias by name stands for all.
+        all.sort_by(|left, right| {
+            let key = |symbol: &Symbol| (symbol.address, !symbol.is_function, !symbol.is_global);
+            key(left).cmp(&key(right)).then_with(|| left.name.cmp(&right.name))
+        });
+        let (mut above, mut here) = (u64::MAX, u64::MAX);
+        for symbol in all.iter_mut().rev() {
+            if symbol.address < here {
+                (above, here) = (here, symbol.address);
+            }
+            if symbol.is_size_inferred {
+                // What is in no load marks an end.
+                let load = loads.iter().find(|load| (load.address..load.end()).contains(&symbol.address));
+                symbol.size = load.map_or(0, |load| load.end().min(above) - symbol.address);
+            }
+        }
+        let mut by_name: FxHashMap<Box<str>, u32> = FxHashMap::default();
+        by_name.reserve(all.len());
+        let mut next_of_name: Vec<u32> = (0..).take(all.len()).collect();
+        for (index, symbol) in all.iter().enumerate().rev() {
+            if let Some(next) = by_name.insert(symbol.name.as_str().into(), index as u32) {
+                next_of_name[index] = next;
+            }
+        }
+        Self { all, by_name, next_of_name, absolute, source }
+    }
+
+    /// All that are places in the image, by address.
+    #[must_use]
+    pub fn all(&self) -> &[Symbol] {
+        &self.all
+    }
+
+    /// Where they came from.
+    #[must_use]
+    pub const fn source(&self) -> SymbolSource {
+        self.source
+    }
+
+    /// The symbols of this name, by address.
+    pub fn named<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Symbol> + 'a {
+        let mut next = self.by_name.get(name).copied();
+        std::iter::from_fn(move || {
+            let index = next?;
+            let following = self.next_of_name[index as usize];
+            next = (following != index).then_some(following);
+            Some(&self.all[index as usize])
+        })
+    }
+
+    /// Whether any symbol has this name.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.by_name.contains_key(name) || self.absolute.contains_key(name)
+    }
+
+    /// The symbol of this name.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or when it names several addresses: the error says which.
+    pub fn unique(&self, name: &str) -> Result<&Symbol, String> {
+        let first = self.named(name).next().ok_or_else(|| format!("no symbol `{name}`"))?;
+        if self.named(name).all(|other| other.address == first.address) {
+            return Ok(first);
+        }
+        let addresses: Vec<String> = self.named(name).map(|symbol| format!("{:#x}", symbol.address)).collect();
+        Err(format!("the symbol `{name}` names {} addresses: {}", addresses.len(), addresses.join(", ")))
+    }
+
+    /// The address of a name that has one alone; as [`KernelSymbols::unique`].
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn address(&self, name: &str) -> Result<u64, String> {
+        self.unique(name).map(|symbol| symbol.address)
+    }
+
+    /// The value of a symbol that is not a place: the offset of a per-CPU variable on x86-64 before 6.15.
+    #[must_use]
+    pub fn absolute(&self, name: &str) -> Option<u64> {
+        self.absolute.get(name).copied()
+    }
+
+    /// All symbols at this address.
+    #[must_use]
+    pub fn at(&self, address: u64) -> &[Symbol] {
+        let start = self.all.partition_point(|symbol| symbol.address < address);
+        let end = start + self.all[start..].partition_point(|symbol| symbol.address == address);
+        &self.all[start..end]
+    }
+
+    /// The symbol that an address lies in, by the nearest one at or below it; of several the one that stands for all.
+    #[must_use]
+    pub fn containing(&self, address: u64) -> Option<&Symbol> {
+        let last = self.all[..self.all.partition_point(|symbol| symbol.address <= address)].last()?;
+        let symbol = self.at(last.address).first()?;
+        (address - symbol.address < symbol.size).then_some(symbol)
+    }
+
+    /// An address as `symbol+0x10`; one that is in no symbol as a bare number.
+    #[must_use]
+    pub fn name(&self, address: u64) -> String {
+        match self.containing(address) {
+            Some(symbol) if symbol.address == address => symbol.name.clone(),
+            symbol => name_in(symbol, address),
+        }
+    }
+
+    /// The symbols as those of a guest.
+    #[must_use]
+    pub fn to_guest(&self) -> Symbols {
+        Symbols::new(self.all.clone())
+    }
+}
