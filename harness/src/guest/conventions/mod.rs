@@ -65,6 +65,8 @@ pub struct OwnUnwinder {
     pub best_effort: Option<u64>,
     /// `int stack_trace_save_tsk_reliable(task, store, size)`: the number of entries, or a negative error.
     pub save_reliable: Option<u64>,
+    /// Whether it is of a release that our models of it follow.
+    pub is_modelled: bool,
     /// `bool consume(void *cookie, unsigned long pc)`: a routine of ours that stores pc where `*cookie` points, moves that on by 8
     /// bytes, and returns true.
     pub consume: u64,

@@ -136,6 +136,8 @@ fn own_unwinder(edit: &mut Edit<'_>, of_cpu: &dyn OfCpu) -> Result<OwnUnwinder, 
         reliable: address("arch_stack_walk_reliable"),
         best_effort: address("arch_stack_walk"),
         save_reliable: address("stack_trace_save_tsk_reliable"),
+        // They follow v7.3. What older releases of this series have differs in nothing that they model.
+        is_modelled: edit.image().release.starts_with("7."),
         consume,
         buffer: buffer..buffer + BUFFER,
     })
