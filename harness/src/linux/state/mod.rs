@@ -170,6 +170,7 @@ fn conventions(
     Ok(Conventions {
         sentinel: Some(running.sentinel),
         scratch: Some(edit.scratch()),
+        unsettled: vec![saved_context(edit, task)?],
         vectors: running.vectors,
         kernel: Some(Kernel {
             current: None,
@@ -195,4 +196,10 @@ fn conventions(
         nesting: running.nesting.clone(),
         ..Conventions::default()
     })
+}
+
+/// The part of a task's structure that belongs to its CPU (`struct thread_struct`): a switch of tasks saves registers there.
+fn saved_context(edit: &Edit<'_>, task: u64) -> Result<std::ops::Range<u64>, Error> {
+    let start = task + edit.offset("task_struct", "thread")?;
+    Ok(start..start + edit.size("thread_struct")?)
 }
