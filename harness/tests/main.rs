@@ -14,6 +14,7 @@ mod findings;
 mod large;
 mod linux_image;
 mod linux_packages;
+mod linux_runs;
 mod machine;
 mod museum;
 mod mutants;

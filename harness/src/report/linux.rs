@@ -23,7 +23,7 @@ pub fn write(scenarios: &[Scenario], recording: &Recording, out: &mut dyn Write)
          through the kernel's real entry code, and in its handler the kernel's `arch_stack_walk_reliable` (`linux`), \
          `arch_stack_walk` (`linux:best-effort`) or `stack_trace_save_tsk_reliable` (`linux:task`) is called. What it returns is \
          compared with the calls that are really waiting, which are known without any unwind data. Alternatives, static keys and \
-         static calls are as they are linked; docs/linux-images.md says more.\n"
+         static calls are as they are linked; docs/linux-runs.md says more.\n"
     )?;
     if let Some(partial) = &recording.partial {
         writeln!(out, "**{partial}.**\n")?;
