@@ -19,6 +19,7 @@ mod machine;
 mod museum;
 mod mutants;
 mod orc;
+mod own_code;
 mod privilege;
 mod sampling;
 mod scenarios;

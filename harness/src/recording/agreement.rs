@@ -93,8 +93,7 @@ impl Comparison {
         };
         let pair = |own: &Column<'_>| {
             let model = model(own)?;
-            let found =
-                Agreement { own: own.label(), model: model.label(), points: 0, differ: 0, first: None };
+            let found = Agreement { own: own.label(), model: model.label(), points: 0, differ: 0, first: None };
             let all_or_nothing = own.subject.about().scope == Scope::Own(OwnForm::SaveReliable);
             Some(Pair { own: own.index, model: model.index, latest: None, all_or_nothing, found })
         };

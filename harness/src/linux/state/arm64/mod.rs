@@ -125,7 +125,10 @@ impl OfCpu for Arm64 {
             moved_returns: Vec::new(),
             nesting: Vec::new(),
             known: KnownTask { register: None, at_firmware_event: edit.address("__entry_task").ok() },
-            words: [(record, 0), (record + 8, 0), (record + 16, META_TYPE_FINAL)].into_iter().chain(other.words).collect(),
+            words: [(record, 0), (record + 8, 0), (record + 16, META_TYPE_FINAL)]
+                .into_iter()
+                .chain(other.words)
+                .collect(),
         })
     }
 
@@ -171,8 +174,5 @@ fn stacks(edit: &mut Edit<'_>) -> Result<Vec<Stack>, Error> {
     edit.set_u64(edit.address("irq_stack_ptr")?, irq)?;
     let overflow = edit.address("overflow_stack")?;
     let stack = |name: &str, bounds| Stack { name: name.to_owned(), bounds, role: StackRole::Kernel };
-    Ok(vec![
-        stack("irq", bounds(irq, THREAD_SIZE)),
-        stack("overflow", bounds(overflow, OVERFLOW_STACK_SIZE)),
-    ])
+    Ok(vec![stack("irq", bounds(irq, THREAD_SIZE)), stack("overflow", bounds(overflow, OVERFLOW_STACK_SIZE))])
 }

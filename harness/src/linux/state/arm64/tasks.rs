@@ -103,7 +103,8 @@ pub(super) fn sdei(edit: &mut Edit<'_>, walk_here: u64, stacks: &mut Vec<Stack>)
     }
     // int callback(u32 event, struct pt_regs *regs, void *arg): mov x0, x1; b harness_walk_here
     let at = edit.next_code();
-    let callback = edit.code("harness_sdei_callback", &bytes(&[0xaa01_03e0, branch(0x1400_0000, at + 4, walk_here)]))?;
+    let callback =
+        edit.code("harness_sdei_callback", &bytes(&[0xaa01_03e0, branch(0x1400_0000, at + 4, walk_here)]))?;
     let event = edit.allocate(edit.size("sdei_registered_event")?, 64)?;
     edit.set_u64(event + edit.offset("sdei_registered_event", "callback")?, callback)?;
     let low = edit.allocate(THREAD_SIZE, 2 * THREAD_SIZE)?;
