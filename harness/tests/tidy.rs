@@ -98,6 +98,8 @@ fn a_cpu_is_named_only_in_its_folder() {
         "harness/src/cpu/",
         "harness/src/machine/core/",
         "harness/src/guest/conventions/",
+        // What is in the image of a kernel for it.
+        "harness/src/linux/state/",
         // The file formats that each CPU's boot loaders take.
         "harness/src/linux/boot/",
     ];

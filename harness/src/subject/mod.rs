@@ -56,7 +56,7 @@ impl About {
         let own = program.conventions.own_unwinder.as_ref();
         // In a kernel that has its own, only what models that is of interest.
         if own
-            .is_some_and(|own| !matches!(self.scope, Scope::Own(_)) && !(own.is_modelled && own::is_model(&self.name)))
+            .is_some_and(|own| !matches!(self.scope, Scope::Own(_)) && !(own.is_modelled && own::is_model(&self.name, program.guest.cpu)))
         {
             return false;
         }
