@@ -36,8 +36,10 @@ pub struct Program {
 pub struct StartState {
     /// The first instruction.
     pub pc: u64,
-    /// General registers, SP apart; all others are planted.
+    /// General registers, SP and [`StartState::constant`] apart; all others are planted.
     pub registers: Vec<(Register, u64)>,
+    /// General registers that keep their values while this task runs in the kernel, whatever it calls: riscv64's gp and tp.
+    pub constant: Vec<(Register, u64)>,
     /// The running task, by the address of its structure, for a CPU that keeps it in a system register.
     pub task: u64,
 }
@@ -87,8 +89,8 @@ impl Program {
         Ok(Self { guest, conventions, listing, layout, poison, bounds, tables, start: None })
     }
 
-    /// The writable words that an interrupted run must leave as an undisturbed run leaves them: all but the stacks and
-    /// `.scratch`.
+    /// The writable words that an interrupted run must leave as an undisturbed run leaves them: all but the stacks,
+    /// `.scratch`, and [`Conventions::entry_words`].
     pub fn lasting_words(&self) -> impl Iterator<Item = u64> + '_ {
         let places = [self.conventions.scratch.clone(), self.conventions.arena.clone()];
         let stacks = self.bounds.iter().map(|bounds| bounds.low..bounds.high);
@@ -97,5 +99,6 @@ impl Program {
         segments
             .flat_map(|segment| (segment.address..segment.end()).step_by(8))
             .filter(move |address| !left_out.iter().any(|range| range.contains(address)))
+            .filter(|address| !self.conventions.entry_words.contains(address))
     }
 }

@@ -163,6 +163,7 @@ pub fn mimic(guest: &Guest) -> Conventions {
         moved_returns: labels.moved_returns,
         calls: CallConventions::default(),
         redirects: redirect_words.map(|(from, to)| Redirects { marks: labels.redirects, from, to }),
+        entry_words: Vec::new(),
         nesting: labels.nesting,
     }
 }

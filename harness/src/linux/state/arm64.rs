@@ -94,7 +94,7 @@ impl OfCpu for Arm64 {
         vectors.set(Vector::SdeiHandler, "__sdei_asm_handler", edit.address("__sdei_asm_handler").ok());
         let context = |member: &str| edit.offset("task_struct", &format!("thread.cpu_context.{member}"));
         Ok(Running {
-            start: StartState { pc: call, registers: registers.chain(callees).collect(), task },
+            start: StartState { pc: call, registers: registers.chain(callees).collect(), task, constant: Vec::new() },
             sp: pt_regs,
             sentinel: call + 8,
             stacks,
@@ -109,6 +109,7 @@ impl OfCpu for Arm64 {
             exception_text: Vec::new(),
             moved_returns: Vec::new(),
             nesting: Vec::new(),
+            entry_words: Vec::new(),
             known: KnownTask { register: None, at_firmware_event: edit.address("__entry_task").ok() },
             words: vec![(record, 0), (record + 8, 0), (record + 16, META_TYPE_FINAL)],
         })

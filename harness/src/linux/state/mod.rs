@@ -7,6 +7,7 @@
 mod arm64;
 mod edit;
 mod fgraph;
+mod riscv64;
 mod workload;
 
 use crate::Error;
@@ -68,6 +69,8 @@ struct Running {
     exception_text: Vec<std::ops::Range<u64>>,
     moved_returns: Vec<u64>,
     nesting: Vec<(u64, bool)>,
+    /// Words in which entry code keeps registers for some instructions.
+    entry_words: Vec<u64>,
     /// Words that are written when the stacks have their poison.
     words: Vec<(u64, u64)>,
     /// Where the kernel's own code knows the running task from, if not by its stack.
@@ -77,6 +80,7 @@ struct Running {
 fn of_cpu(image: &KernelImage) -> Result<&'static dyn OfCpu, Error> {
     match image.cpu.name {
         "arm64" => Ok(&arm64::Arm64),
+        "riscv64" => Ok(&riscv64::Riscv64),
         other => Err(refused(&image.path, format!("images for {other} cannot be run yet"))),
     }
 }
@@ -188,6 +192,7 @@ fn conventions(
         trampolines: trampolines.collect(),
         moved_returns: running.moved_returns.clone(),
         nesting: running.nesting.clone(),
+        entry_words: running.entry_words.clone(),
         ..Conventions::default()
     })
 }
