@@ -12,6 +12,8 @@ mod edges;
 mod elf_file;
 mod findings;
 mod large;
+mod linux_image;
+mod linux_packages;
 mod linux_riscv64;
 mod linux_walks;
 mod machine;

@@ -79,7 +79,7 @@ fn conventions_by_offsets(guest: &Guest, offsets: &BTreeMap<&str, u64>) -> Conve
                 walk_here: Some(at("walk here")),
                 walk_task: Some(at("walk task")),
                 walk_user: None,
-                need_resched: Some(at("need resched")),
+                need_resched: Some((at("need resched"), 1)),
             },
         }),
         nesting: Vec::new(),

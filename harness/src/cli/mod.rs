@@ -5,6 +5,7 @@ mod check;
 mod explain;
 mod findings;
 mod judge;
+mod linux;
 mod list;
 mod output;
 mod run;
@@ -63,12 +64,12 @@ enum Command {
     /// Compare the unwind rows of guests with the truth, function by function, without any walk
     #[command(after_help = CHECK_STATUS)]
     Check(check::Arguments),
-    /// List the scenarios, their variants and their unwinders
-    List(selection::Selection),
+    /// List the scenarios, their variants and their unwinders; or say what is in Linux images
+    List(list::Arguments),
     /// Run the scenarios with return hooks, and print where the original addresses are and what unwinders make of it
     Atlas(atlas::Arguments),
     /// Run everything and print which open claims (docs/claims.toml) it confirms, as Markdown
-    Findings,
+    Findings(findings::Arguments),
     /// Explain one point in full: registers, code, truth, and each walk with the words that it read
     Explain(explain::Arguments),
     /// Dump, validate or encode the SFrame section of a file
@@ -108,9 +109,9 @@ impl Cli {
             Some(Command::Run(arguments)) => run::execute(&root, arguments, console),
             Some(Command::Judge(arguments)) => judge::execute(arguments, console),
             Some(Command::Check(arguments)) => check::execute(&root, arguments, console),
-            Some(Command::List(selection)) => list::execute(&root, selection, console),
+            Some(Command::List(arguments)) => list::execute(&root, arguments, console),
             Some(Command::Atlas(arguments)) => atlas::execute(&root, arguments, console),
-            Some(Command::Findings) => findings::execute(&root, console),
+            Some(Command::Findings(arguments)) => findings::execute(&root, arguments, console),
             Some(Command::Explain(arguments)) => explain::execute(&root, arguments, console),
             Some(Command::Sframe(arguments)) => sframe::execute(arguments, console),
         }

@@ -482,7 +482,7 @@ impl Observer for Delivery<'_, '_> {
             self.show(at, point, &snapshot);
         }
         self.delivered.push(snapshot);
-        let write = self.kind.preempts().then_some((self.kernel.need_resched, 1));
+        let write = self.kind.preempts().then_some(self.kernel.need_resched);
         Action::Deliver { exception, write }
     }
 

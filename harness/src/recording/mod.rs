@@ -2,6 +2,7 @@
 //! and rows of unwind data. It is plain data: gates, claims, the atlas and every report are functions of it, and need neither
 //! guest nor emulator. As JSON it is schema 2 (docs/report.md).
 
+mod agreement;
 mod recorder;
 pub mod rows;
 mod text;
@@ -14,6 +15,7 @@ use crate::scenario::{Interruption, Range, Scenario, Variant};
 use crate::subject::{Claims, Start, label};
 use crate::verdict::Verdict;
 
+pub use agreement::{Agreement, Disagreement};
 pub use recorder::Recorder;
 
 /// The version of the JSON form.
@@ -158,6 +160,9 @@ pub struct Section {
     pub columns: Vec<ColumnResult>,
     /// Every verdict that is not exact, grouped.
     pub findings: Vec<Finding>,
+    /// In a kernel image: how our models of its walks agree with its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agreements: Vec<Agreement>,
     /// The scenario's broken gates.
     pub failures: Vec<Failure>,
     /// The annotated disassembly.
@@ -202,6 +207,7 @@ impl Section {
             subjects: Vec::new(),
             columns: Vec::new(),
             findings: Vec::new(),
+            agreements: Vec::new(),
             failures: Vec::new(),
             functions: Vec::new(),
         }

@@ -239,7 +239,7 @@ fn kernel(guest: &Guest, of_cpu: &KernelOfCpu) -> Option<Kernel> {
             walk_here: address(WALK_HERE),
             walk_task: address(WALK_TASK),
             walk_user: address(WALK_USER),
-            need_resched: address(NEED_RESCHED),
+            need_resched: address(NEED_RESCHED).map(|word| (word, 1)),
         },
     })
 }

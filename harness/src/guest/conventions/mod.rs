@@ -68,6 +68,8 @@ pub struct OwnUnwinder {
     pub best_effort: Option<u64>,
     /// `int stack_trace_save_tsk_reliable(task, store, size)`: the number of entries, or a negative error.
     pub save_reliable: Option<u64>,
+    /// Whether it is of a release that our models of it follow.
+    pub is_modelled: bool,
     /// `bool consume(void *cookie, unsigned long pc)`: a routine of ours that stores pc where `*cookie` points, moves that on by 8
     /// bytes, and returns true.
     pub consume: u64,
@@ -160,8 +162,8 @@ pub struct KernelSymbols {
     pub walk_task: Option<u64>,
     /// Called before the kernel returns to user mode; its first argument is the address of the pt_regs of the entry.
     pub walk_user: Option<u64>,
-    /// The word that makes an exception's exit path schedule.
-    pub need_resched: Option<u64>,
+    /// What makes an exception's exit path schedule: this value in the word at this address.
+    pub need_resched: Option<(u64, u64)>,
 }
 
 /// A task, by the address of its structure.
@@ -429,7 +431,7 @@ pub struct Deliverable {
     /// As [`KernelSymbols::walk_task`].
     pub walk_task: u64,
     /// As [`KernelSymbols::need_resched`].
-    pub need_resched: u64,
+    pub need_resched: (u64, u64),
     /// As [`Kernel::known`].
     pub known: KnownTask,
 }

@@ -42,11 +42,8 @@ trait OfCpu: Sync {
     /// The code of `bool consume(void *cookie, unsigned long pc)`, of [`OwnUnwinder::consume`].
     fn consume(&self) -> Vec<u8>;
 
-    /// A function that returns 1.
-    fn returns_one(&self) -> Vec<u8>;
-
-    /// A function that returns at once.
-    fn returns(&self) -> Vec<u8>;
+    /// The tracer's callbacks: for entries, which returns 1, and for returns. Both ask to reschedule if `preempts`.
+    fn graph_callbacks(&self, edit: &Edit<'_>, preempts: bool) -> Result<(Vec<u8>, Vec<u8>), Error>;
 
     /// `int compare(const u32 *, const u32 *)`.
     fn compares(&self) -> Vec<u8>;
@@ -64,6 +61,10 @@ struct Running {
     walk_here: u64,
     /// Where another task calls a function of ours with the address of this task as its first argument.
     walk_task: u64,
+    /// The other task, to which `__schedule` always switches.
+    other_task: Option<u64>,
+    /// What makes an exception's exit path schedule: this value in the word at this address.
+    need_resched: (u64, u64),
     context: SavedContext,
     saved_pc: Option<i64>,
     exception_text: Vec<std::ops::Range<u64>>,
@@ -103,7 +104,7 @@ pub fn program(image: &KernelImage, workload: &Workload) -> Result<Program, Erro
     let mut running = of_cpu.set_up(&mut edit, function, &arguments)?;
     let own = own_unwinder(&mut edit, of_cpu)?;
     if !workload.trace.is_empty() {
-        fgraph::switch_on(&mut edit, of_cpu, task, &workload.trace)?;
+        fgraph::switch_on(&mut edit, of_cpu, task, workload)?;
     }
     running.words.push((stack, STACK_END_MAGIC));
     let is_traced = !workload.trace.is_empty();
@@ -139,6 +140,8 @@ fn own_unwinder(edit: &mut Edit<'_>, of_cpu: &dyn OfCpu) -> Result<OwnUnwinder, 
         reliable: address("arch_stack_walk_reliable"),
         best_effort: address("arch_stack_walk"),
         save_reliable: address("stack_trace_save_tsk_reliable"),
+        // They follow v7.3. What older releases of this series have differs in nothing that they model.
+        is_modelled: edit.image().release.starts_with("7."),
         consume,
         buffer: buffer..buffer + BUFFER,
     })
@@ -158,6 +161,8 @@ fn conventions(
     let ret_stack = in_task("curr_ret_stack").zip(in_task("ret_stack"));
     let ret_stack =
         ret_stack.map(|(index, pointer)| RetStackPlace { index, words: RetStackWords::Pointed(pointer) });
+    let tasks = [TaskPlace { address: task, ret_stack, rethooks: in_task("rethooks") }].into_iter();
+    let other = |address| TaskPlace { address, ret_stack: None, rethooks: None };
     let trampolines = [
         ("return_to_handler", kunwind::ReturnHook::Fgraph),
         ("arch_rethook_trampoline", kunwind::ReturnHook::Rethook),
@@ -174,7 +179,7 @@ fn conventions(
             current: None,
             known: running.known,
             stack: TaskStack::Sized(edit.offset("task_struct", "stack")?, THREAD_SIZE),
-            tasks: vec![TaskPlace { address: task, ret_stack, rethooks: in_task("rethooks") }],
+            tasks: tasks.chain(running.other_task.map(other)).collect(),
             fork_entry: None,
             context: running.context.clone(),
             pt_regs: edit.image().cpu.abi.pt_regs,
@@ -184,7 +189,7 @@ fn conventions(
                 walk_here: Some(running.walk_here),
                 walk_task: Some(running.walk_task),
                 walk_user: None,
-                need_resched: Some(running.walk_task),
+                need_resched: Some(running.need_resched),
             },
         }),
         own_unwinder: Some(own),

@@ -27,14 +27,17 @@ const S0: Register = Register(8);
 const A0: Register = Register(10);
 const T3: Register = Register(28);
 const T4: Register = Register(29);
+const T0: Register = Register(5);
+const T1: Register = Register(6);
+const ZERO: Register = Register(0);
 /// `c.nop`.
 const NOP: u16 = 0x0001;
 /// `jalr ra, 0(ra)` without its offset, and which of its bits are the opcode and the registers.
 const JALR_RA_RA: u32 = 0x0000_80e7;
 const JALR_FIXED: u32 = 0x000f_ffff;
-/// `auipc t0, 0` and `jalr t0, 0(t0)`.
-const AUIPC_T0: u32 = 0x0000_0297;
-const JALR_T0_T0: u32 = 0x0002_82e7;
+/// Without registers and immediate values.
+const AUIPC: u32 = 0x17;
+const JALR: u32 = 0x67;
 /// arch/riscv/include/asm/thread_info.h: OVERFLOW_STACK_SIZE.
 const OVERFLOW_STACK_SIZE: u64 = 4096;
 /// The members of `struct thread_info` in which `handle_exception` keeps registers before it has a stack to save them on, and the
@@ -46,6 +49,8 @@ const LATER_ENTRY_WORDS: [&str; 3] = ["a0", "a1", "a2"];
 const PUSH_RECORD: [u8; 8] = [0x41, 0x11, 0x06, 0xe4, 0x22, 0xe0, 0x00, 0x08];
 /// `ld ra, 8(sp); ld s0, 0(sp); addi sp, sp, 16; ret`.
 const POP_RECORD: [u8; 8] = [0xa2, 0x60, 0x02, 0x64, 0x41, 0x01, 0x82, 0x80];
+/// `j .-22`.
+const J_BACK_22: [u8; 2] = [0xed, 0xb7];
 /// `ret`.
 const RET: [u8; 2] = [0x82, 0x80];
 
@@ -53,6 +58,136 @@ const RET: [u8; 2] = [0x82, 0x80];
 fn caller(register: Register) -> Vec<u8> {
     let jalr = 0x9002 | u16::from(register.0) << 7; // c.jalr
     [&PUSH_RECORD[..], &jalr.to_le_bytes(), &POP_RECORD].concat()
+}
+
+/// `auipc through, HIGH; jalr link, LOW(through)` at `from`: a call of `to` that leaves its return address in `link`.
+fn jump(through: Register, link: Register, from: u64, to: u64) -> [u8; 8] {
+    let (high, low) = relative(from, to);
+    let [through, link] = [through, link].map(|register| u32::from(register.0));
+    let auipc = AUIPC | through << 7 | high;
+    let jalr = JALR | link << 7 | through << 15 | low << 20;
+    (u64::from(auipc) | u64::from(jalr) << 32).to_le_bytes()
+}
+
+fn call(from: u64, to: u64) -> [u8; 8] {
+    jump(RA, RA, from, to)
+}
+
+/// The parts of a distance that `auipc` and the instruction behind it add: the second is signed, so that the first is rounded.
+fn relative(from: u64, to: u64) -> (u32, u32) {
+    let distance = to.wrapping_sub(from) as u32;
+    (distance.wrapping_add(0x800) & 0xffff_f000, distance & 0xfff)
+}
+
+/// `sd register, offset(tp)`.
+fn store_in_task(register: Register, offset: u32) -> [u8; 4] {
+    (0x0002_3023 | u32::from(register.0) << 20 | (offset & 0x1f) << 7 | offset >> 5 << 25).to_le_bytes()
+}
+
+/// The offset of `thread_info.flags` in a task's structure, and TIF_NEED_RESCHED as a mask: what `preempt_schedule_notrace` tests
+/// before it returns, by `ld REGISTER, flags(tp); andi REGISTER, REGISTER, MASK`. No type says it, and it has moved (arch/riscv's own
+/// header, include/asm-generic/thread_info_tif.h). The mask is 0 in a kernel that cannot be preempted.
+fn need_resched(edit: &Edit<'_>) -> Result<(u32, u32), Error> {
+    const FUNCTION: &str = "preempt_schedule_notrace";
+    let offset = edit.offset("task_struct", "thread_info.flags")?;
+    let offset = u32::try_from(offset).ok().filter(|offset| *offset < 0x800).ok_or_else(|| {
+        edit.refuse(format!("task_struct.thread_info.flags is at {offset:#x}, beyond the reach of one instruction"))
+    })?;
+    if !edit.image().symbols.has(FUNCTION) {
+        return Ok((offset, 0));
+    }
+    let symbol = edit.image().symbol(FUNCTION)?;
+    let load = 0x0002_3003 | offset << 20; // ld x0, offset(tp)
+    let (mut at, end) = (symbol.address, symbol.address + symbol.size.min(0x200));
+    let mut masks = Vec::new();
+    while at + 8 <= end {
+        let (word, next) = (edit.u32_at(at)?, edit.u32_at(at + 4)?);
+        if word & !(0x1f << 7) == load
+            && let Some(mask) = and_mask(next, word >> 7 & 0x1f)
+        {
+            masks.push(mask);
+        }
+        at += if word & 3 == 3 { 4 } else { 2 };
+    }
+    match masks.as_slice() {
+        [mask] => Ok((offset, *mask)),
+        _ => Err(edit.refuse(format!("{FUNCTION} tests thread_info.flags {} times, not once", masks.len()))),
+    }
+}
+
+/// The mask of `andi REGISTER, REGISTER, MASK` or `c.andi REGISTER, MASK`, if the instruction that this word begins with is one.
+fn and_mask(word: u32, register: u32) -> Option<u32> {
+    let full = 0x7013 | register << 7 | register << 15;
+    if word & 0x000f_ffff == full {
+        return Some(word >> 20);
+    }
+    let short = 0x8801 | register.checked_sub(8)? << 7;
+    (word & 0xec03 | word & 0x380 == short).then(|| word >> 2 & 0x1f | (word >> 12 & 1) << 5)
+}
+
+/// A task besides the one that runs.
+struct OtherTask {
+    task: u64,
+    stack: Stack,
+}
+
+/// Another task, a copy of the first one, and a `__schedule` of ours that always switches to it by the real `__switch_to`. It calls
+/// the marker and switches back.
+///
+/// ```text
+///   __schedule: j harness_schedule       harness_other:
+///   harness_schedule:                    1: mv   a0, s1   // the first task
+///      (make a frame record)                call harness_walk_task
+///      mv   a0, tp                          mv   a0, s2   // this one
+///      ld   a1, the other task              mv   a1, s1
+///      sd   zero, flags(tp)                 call __switch_to
+///      call __switch_to                     j    1b
+///      (pop it; ret)
+/// ```
+fn other_task(edit: &mut Edit<'_>, task: u64, walk_task: u64) -> Result<OtherTask, Error> {
+    const MV_A0_TP: [u8; 2] = [0x12, 0x85];
+    let size = edit.size("task_struct")?;
+    let (other, stack) = (edit.allocate(size, 64)?, edit.allocate(THREAD_SIZE, 2 * THREAD_SIZE)?);
+    let copy = edit.copy(task, size as usize)?;
+    edit.set(other, &copy)?;
+    let switch = edit.address("__switch_to")?;
+    let (flags, _) = need_resched(edit)?;
+    let at = edit.next_code();
+    let (high, low) = relative(at + 10, at + 40); // the other task's address is in the eight bytes behind the code
+    let load = u64::from(AUIPC | 11 << 7 | high) | u64::from(0x0005_b583 | low << 20) << 32; // ld a1, LOW(a1)
+    let schedule = [
+        &PUSH_RECORD[..],
+        &MV_A0_TP,
+        &load.to_le_bytes(),
+        &store_in_task(ZERO, flags),
+        &call(at + 22, switch),
+        &POP_RECORD,
+        &NOP.to_le_bytes(),
+        &other.to_le_bytes(),
+    ];
+    let schedule = edit.code("harness_schedule", &schedule.concat())?;
+    let real = edit.address("__schedule")?;
+    edit.set(real, &jump(T1, ZERO, real, schedule))?;
+    let at = edit.next_code();
+    let body = [
+        &[0x26, 0x85][..], // mv a0, s1
+        &call(at + 2, walk_task),
+        &[0x4a, 0x85, 0xa6, 0x85], // mv a0, s2; mv a1, s1
+        &call(at + 14, switch),
+        &J_BACK_22,
+    ];
+    let body = edit.code("harness_other", &body.concat())?;
+    let context = |edit: &Edit<'_>, member: &str| {
+        edit.offset("task_struct", &format!("thread.{member}")).map(|offset| other + offset)
+    };
+    let (ra, sp, saved) = (context(edit, "ra")?, context(edit, "sp")?, context(edit, "s")?);
+    let pt_regs = stack + THREAD_SIZE - edit.size("pt_regs")?.next_multiple_of(16);
+    for (at, value) in [(ra, body), (sp, pt_regs), (saved, 0), (saved + 8, task), (saved + 16, other)] {
+        edit.set_u64(at, value)?;
+    }
+    edit.set_u64(other + edit.offset("task_struct", "stack")?, stack)?;
+    let bounds = kunwind::StackBounds { low: stack, high: stack + THREAD_SIZE };
+    Ok(OtherTask { task: other, stack: Stack { name: "other".to_owned(), bounds, role: StackRole::Kernel } })
 }
 
 /// The call of the thread's C code in `ret_from_fork_kernel_asm`: its last. Returns the address of its `jalr ra, OFFSET(ra)`, and the
@@ -112,15 +247,21 @@ impl OfCpu for Riscv64 {
         let walk_here = edit.code("harness_walk_here", &RET)?;
         let walk_task = edit.code("harness_walk_task", &RET)?;
         edit.set_u64(edit.address("handle_arch_irq")?, walk_here)?;
-        let stacks = stacks(edit)?;
+        let other = other_task(edit, task, walk_task)?;
+        let mut stacks = stacks(edit)?;
+        let other_low = other.stack.bounds.low;
+        stacks.push(other.stack);
+        edit.set_u32(task + edit.offset("task_struct", "thread_info.preempt_count")?, 0)?;
+        let (flags, need_resched) = need_resched(edit)?;
         let registers = arguments.iter().zip(A0.0..).map(|(value, number)| (Register(number), *value));
         let callees = [(RA, root.wrapping_add_signed(-offset)), (S0, middle), (T4, middle), (T3, function)];
         let mut vectors = Vectors::default();
         vectors.set(Vector::Table, "handle_exception", Some(edit.address("handle_exception")?));
         let context = |member: &str| edit.offset("task_struct", &format!("thread.{member}"));
-        let in_thread_info = |member: &str| edit.offset("task_struct", &format!("thread_info.{member}")).map(|it| task + it);
+        let in_thread_info = |member: &str| edit.offset("task_struct", &format!("thread_info.{member}"));
         let entry_words = ENTRY_WORDS.iter().map(|member| in_thread_info(member)).collect::<Result<Vec<_>, _>>()?;
         let later_words = LATER_ENTRY_WORDS.iter().filter_map(|member| in_thread_info(member).ok());
+        let entry_words = entry_words.into_iter().chain(later_words);
         Ok(Running {
             start: StartState {
                 pc: call,
@@ -134,6 +275,8 @@ impl OfCpu for Riscv64 {
             vectors,
             walk_here,
             walk_task,
+            other_task: Some(other.task),
+            need_resched: (task + u64::from(flags), u64::from(need_resched)),
             context: SavedContext::InTask {
                 pc: context("ra")?,
                 registers: vec![(S0, context("s")?), (SP, context("sp")?)],
@@ -142,9 +285,9 @@ impl OfCpu for Riscv64 {
             exception_text: vec![edit.address("handle_exception")?..edit.address("ret_from_exception_end")?],
             moved_returns: Vec::new(),
             nesting: Vec::new(),
-            entry_words: entry_words.into_iter().chain(later_words).collect(),
+            entry_words: entry_words.flat_map(|offset| [task + offset, other.task + offset]).collect(),
             known: KnownTask { register: Some(TP), at_firmware_event: None },
-            words: Vec::new(),
+            words: vec![(other_low, super::STACK_END_MAGIC)],
         })
     }
 
@@ -159,11 +302,8 @@ impl OfCpu for Riscv64 {
         }
         let ops = edit.address("graph_ops")?;
         edit.set_u64(function - 8, ops)?;
-        let distance = edit.address("ftrace_caller")?.wrapping_sub(function) as u32;
-        // jalr adds its offset as a signed number, so that the other part is rounded.
-        let high = distance.wrapping_add(0x800) & 0xffff_f000;
-        edit.set_u32(function, AUIPC_T0 | high)?;
-        edit.set_u32(function + 4, JALR_T0_T0 | distance << 20)
+        let caller = edit.address("ftrace_caller")?;
+        edit.set(function, &jump(T0, T0, function, caller))
     }
 
     fn consume(&self) -> Vec<u8> {
@@ -177,12 +317,14 @@ impl OfCpu for Riscv64 {
         ]
     }
 
-    fn returns_one(&self) -> Vec<u8> {
-        vec![0x05, 0x45, 0x82, 0x80] // li a0, 1; ret
-    }
-
-    fn returns(&self) -> Vec<u8> {
-        RET.to_vec()
+    fn graph_callbacks(&self, edit: &Edit<'_>, preempts: bool) -> Result<(Vec<u8>, Vec<u8>), Error> {
+        let (flags, mask) = need_resched(edit)?;
+        if preempts && mask == 0 {
+            return Err(edit.refuse("it cannot be preempted in the kernel"));
+        }
+        let load = (0x0000_0293 | mask << 20).to_le_bytes(); // li t0, MASK
+        let ask = if preempts { [load, store_in_task(T0, flags)].concat() } else { Vec::new() };
+        Ok(([&ask[..], &[0x05, 0x45], &RET].concat(), [&ask[..], &RET].concat())) // li a0, 1; ret
     }
 
     fn compares(&self) -> Vec<u8> {

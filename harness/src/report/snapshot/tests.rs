@@ -172,6 +172,7 @@ fn section(variant: Option<&str>, interrupt: Interruption, starts: &[Start]) -> 
         columns: names.iter().flat_map(|name| starts.iter().map(|start| subject(name, *start))).collect(),
         functions: Vec::new(),
         findings: Vec::new(),
+        agreements: Vec::new(),
         failures: Vec::new(),
     }
 }
