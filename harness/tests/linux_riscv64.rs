@@ -1,8 +1,13 @@
 //! The real riscv64 kernel, interrupted before every instruction of its functions: its own unwinder and kunwind's model of it return
-//! the same traces, and what linux.md lists as findings happens.
+//! the same traces, and each defect that is known of the pinned release happens as it is described.
 
-use crate::linux_walks::{Walks, images, scenario};
+use std::collections::BTreeSet;
+
+use unwind_harness::linux::KernelImage;
 use unwind_harness::subject::Start;
+use unwind_harness::suite::{Job, subjects};
+
+use crate::linux_walks::{Walk, Walks, images, root, scenario};
 
 const KERNEL: &str = "linux:best-effort";
 const MODEL: &str = "riscv-walk-stackframe";
@@ -10,10 +15,19 @@ const MODEL: &str = "riscv-walk-stackframe";
 /// The workloads that need no tracer.
 const PLAIN: [&str; 7] = ["snprintf", "sort", "crc32_le", "memcpy", "kstrtoull", "hex_dump_to_buffer", "xa_load"];
 
+/// The release whose numbers are known, by the SHA-256 of its `vmlinuz`.
+fn is_pinned(image: &KernelImage) -> bool {
+    image.hash == "84b0b9ec39aa16cbe29d19a7c359a354fc893aa8b5a814122b4bb1536ebe9216"
+}
+
+fn from(walks: &Walks, start: Start) -> impl Iterator<Item = &Walk> {
+    walks.walks.iter().filter(move |walk| walk.start == Some(start))
+}
+
 #[test]
 fn the_model_walks_as_the_kernel_does() {
     for image in images("the_model_walks_as_the_kernel_does", "riscv64") {
-        for name in PLAIN.into_iter().chain(["fgraph"]) {
+        for name in PLAIN.into_iter().chain(["fgraph", "fgraph_preempted"]) {
             let walks = Walks::of(&scenario(&image, name), KERNEL, MODEL);
             walks.require_agreement(&format!("{} {name}", image.release));
         }
@@ -25,13 +39,66 @@ fn the_model_walks_as_the_kernel_does() {
 fn a_walk_from_a_handler_never_leaves_its_stack() {
     for image in images("a_walk_from_a_handler_never_leaves_its_stack", "riscv64") {
         let walks = Walks::of(&scenario(&image, "snprintf"), KERNEL, MODEL);
-        let last = walks.program.guest.symbols.address("call_on_irq_stack").expect("a function");
-        let current: Vec<_> = walks.walks.iter().filter(|walk| walk.start == Some(Start::Current)).collect();
-        assert!(current.len() > 500, "{}", current.len());
-        for walk in current {
+        assert_eq!(walks.void, None);
+        assert!(from(&walks, Start::Current).count() > 500);
+        for walk in from(&walks, Start::Current) {
             let names = walks.names(&walk.kernel);
-            assert!(!walk.kernel.contains(&walk.at), "{names:?}");
-            assert!(names.last().is_some_and(|name| name.starts_with("call_on_irq_stack+")), "{names:?} {last:#x}");
+            assert!(!walk.kernel.contains(&walk.at) && walk.truth.contains(&walk.at), "{names:?}");
+            let last = names.last().expect("an entry");
+            assert!(last.starts_with("call_on_irq_stack+"), "{names:?}");
+            assert!(!is_pinned(&image) || last == "call_on_irq_stack+0x32", "{names:?}");
+        }
+    }
+}
+
+/// `ftrace_graph_func` registers the address of `fregs->ra` as the place of the return address, and `walk_stackframe` asks with that
+/// of `frame->ra`.
+#[test]
+fn a_traced_return_address_is_never_recovered() {
+    for image in images("a_traced_return_address_is_never_recovered", "riscv64") {
+        let walks = Walks::of(&scenario(&image, "fgraph"), KERNEL, MODEL);
+        assert_eq!(walks.void, None);
+        let trampoline = walks.program.guest.symbols.address("return_to_handler").expect("a trampoline");
+        let all: Vec<_> = from(&walks, Start::Regs).collect();
+        let oldest = |walk: &&&Walk| walk.kernel.last() == walk.truth.last();
+        let is_true = |walk: &Walk, pc: &u64| *pc == trampoline || walk.truth.contains(pc);
+        let right = all.iter().filter(|walk| walk.kernel == walk.truth).count();
+        let shown = all.iter().filter(|walk| walk.kernel[1..].contains(&trampoline)).count();
+        let ended = all.len() - all.iter().filter(oldest).count();
+        let foreign = all.iter().filter(|walk| !walk.kernel.iter().all(|pc| is_true(walk, pc))).count();
+        assert_eq!(right, 0);
+        assert!(all.len() > 2000 && shown > all.len() / 2, "{shown} of {}", all.len());
+        if is_pinned(&image) {
+            // Where the tracer's own trampoline is interrupted, only the registers or the ret_stack have the parent.
+            let offsets: BTreeSet<_> = all
+                .iter()
+                .filter(|walk| walks.names(&[walk.at])[0].starts_with("return_to_handler"))
+                .map(|walk| walk.at - trampoline)
+                .collect();
+            assert_eq!(offsets.last(), Some(&0x22));
+            assert_eq!((all.len(), shown, ended, foreign), (2644, 0, 0, 0));
+        }
+    }
+}
+
+/// A workload that returns something else than its scenario says is not judged.
+#[test]
+fn a_workload_that_went_wrong_is_not_judged() {
+    for image in images("a_workload_that_went_wrong_is_not_judged", "riscv64") {
+        let mut scenario = scenario(&image, "kstrtoull");
+        let variant = scenario.variants().remove(0);
+        let subjects = subjects(scenario.cpu, &[KERNEL.to_owned()]);
+        for (returns, is_it) in [(0, true), (-22, false), (1 << 32, false)] {
+            scenario.text.linux.as_mut().expect("a call").returns = Some(returns);
+            for kind in [scenario.text.interrupt[0], unwind_harness::scenario::Interruption::Probe] {
+                let job = Job { root: root(), scenario: &scenario, variant: &variant, kind };
+                let ran = job.run(&subjects).map_err(|error| error.to_string());
+                let reason = format!("returns = {returns}: guest {}: kstrtoull returned 0x0 at", image.release);
+                match ran {
+                    Ok(section) => assert!(is_it && section.void.is_none(), "{:?}", section.void),
+                    Err(error) => assert!(!is_it && error.contains(&reason), "{error}"),
+                }
+            }
         }
     }
 }

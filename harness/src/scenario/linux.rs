@@ -37,6 +37,9 @@ pub struct Defect {
     pub unwinder: String,
     /// The verdicts that show it.
     pub verdict: Vec<Verdict>,
+    /// The CPUs whose kernels can have it; empty: all.
+    #[serde(default)]
+    pub only: Vec<String>,
     /// The functions whose points show it; empty: all.
     #[serde(default)]
     pub within: Vec<String>,

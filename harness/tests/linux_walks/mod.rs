@@ -146,7 +146,13 @@ impl Visit for Seen {
             None => {
                 let resumes = truth.activations().map(|activation| activation.resume);
                 let truth = [question.pc].map(CodeAddress::value).into_iter().chain(resumes).collect();
-                self.walks.push(Walk { at: at.pc, visit: at.visit, start: Some(column.start), truth, ..Walk::default() });
+                self.walks.push(Walk {
+                    at: at.pc,
+                    visit: at.visit,
+                    start: Some(column.start),
+                    truth,
+                    ..Walk::default()
+                });
                 self.walks.last_mut().expect("it was pushed")
             }
         };

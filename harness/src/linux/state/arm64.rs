@@ -117,7 +117,10 @@ impl OfCpu for Arm64 {
             nesting: Vec::new(),
             entry_words: Vec::new(),
             known: KnownTask { register: None, at_firmware_event: edit.address("__entry_task").ok() },
-            words: [(record, 0), (record + 8, 0), (record + 16, META_TYPE_FINAL)].into_iter().chain(other.words).collect(),
+            words: [(record, 0), (record + 8, 0), (record + 16, META_TYPE_FINAL)]
+                .into_iter()
+                .chain(other.words)
+                .collect(),
         })
     }
 
@@ -163,10 +166,7 @@ fn stacks(edit: &mut Edit<'_>) -> Result<Vec<Stack>, Error> {
     edit.set_u64(edit.address("irq_stack_ptr")?, irq)?;
     let overflow = edit.address("overflow_stack")?;
     let stack = |name: &str, bounds| Stack { name: name.to_owned(), bounds, role: StackRole::Kernel };
-    Ok(vec![
-        stack("irq", bounds(irq, THREAD_SIZE)),
-        stack("overflow", bounds(overflow, OVERFLOW_STACK_SIZE)),
-    ])
+    Ok(vec![stack("irq", bounds(irq, THREAD_SIZE)), stack("overflow", bounds(overflow, OVERFLOW_STACK_SIZE))])
 }
 
 /// The offset of the half of preempt_count that says whether a reschedule is wanted, in 4-byte units.
@@ -262,7 +262,8 @@ fn sdei(edit: &mut Edit<'_>, walk_here: u64, stacks: &mut Vec<Stack>) -> Result<
     }
     // int callback(u32 event, struct pt_regs *regs, void *arg): mov x0, x1; b harness_walk_here
     let at = edit.next_code();
-    let callback = edit.code("harness_sdei_callback", &bytes(&[0xaa01_03e0, branch(0x1400_0000, at + 4, walk_here)]))?;
+    let callback =
+        edit.code("harness_sdei_callback", &bytes(&[0xaa01_03e0, branch(0x1400_0000, at + 4, walk_here)]))?;
     let event = edit.allocate(edit.size("sdei_registered_event")?, 64)?;
     edit.set_u64(event + edit.offset("sdei_registered_event", "callback")?, callback)?;
     let low = edit.allocate(THREAD_SIZE, 2 * THREAD_SIZE)?;
@@ -273,4 +274,39 @@ fn sdei(edit: &mut Edit<'_>, walk_here: u64, stacks: &mut Vec<Stack>) -> Result<
     let bounds = kunwind::StackBounds { low, high: low + THREAD_SIZE };
     stacks.push(Stack { name: "sdei".to_owned(), bounds, role: StackRole::Kernel });
     Ok(Some(event))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::listed;
+    use super::*;
+
+    #[track_caller]
+    fn shows(code: &[u32], lines: &[&str]) {
+        assert_eq!(listed("arm64", 0x1000, &bytes(code)), lines);
+    }
+
+    #[test]
+    fn the_functions_of_ours_are_what_their_comments_say() {
+        let push = ["stp x29, x30, [sp, #-0x10]!", "mov x29, sp"];
+        let pop = ["ldp x29, x30, [sp], #0x10", "ret"];
+        shows(&caller(20), &[&push[..], &["blr x20"], &pop].concat());
+        shows(&caller(21), &[&push[..], &["blr x21"], &pop].concat());
+        shows(&[BLR_X19, NOP, MOV_X9_LR], &["blr x19", "nop", "mov x9, x30"]);
+        assert_eq!(
+            listed("arm64", 0x1000, &Arm64.consume()),
+            ["ldr x9, [x0]", "str x1, [x9], #8", "str x9, [x0]", "mov w0, #1", "ret"]
+        );
+        assert_eq!(
+            listed("arm64", 0x1000, &Arm64.compares()),
+            ["ldr w0, [x0]", "ldr w1, [x1]", "cmp w0, w1", "cset w0, hi", "csinv w0, w0, wzr, hs", "ret"]
+        );
+    }
+
+    #[test]
+    fn branches_reach_their_targets() {
+        shows(&[branch(BL, 0x1000, 0x3000)], &["bl #0x3000"]);
+        shows(&[branch(BL, 0x1000, 0x0800)], &["bl #0x800"]);
+        shows(&[branch(0x1400_0000, 0x1000, 0x1000)], &["b #0x1000"]);
+    }
 }

@@ -12,8 +12,8 @@ mod workload;
 
 use crate::Error;
 use crate::guest::conventions::{
-    Conventions, Kernel, KernelSymbols, KnownTask, OwnUnwinder, RetStackPlace, RetStackWords, SavedContext, StackRole, TaskPlace,
-    TaskStack, Trampoline, Vectors,
+    Conventions, Kernel, KernelSymbols, KnownTask, OwnUnwinder, RetStackPlace, RetStackWords, SavedContext, StackRole,
+    TaskPlace, TaskStack, Trampoline, Vectors,
 };
 use crate::guest::layout::Stack;
 use crate::guest::{Guest, Layout, Program, StartState, UnwindSections};
@@ -155,18 +155,14 @@ fn conventions(
     subject: u64,
 ) -> Result<Conventions, Error> {
     // Without a tracer, no address is looked for that it might have taken.
-    let in_task = |path: &str| {
-        is_traced.then(|| edit.offset("task_struct", path).map(|offset| task + offset).ok()).flatten()
-    };
+    let in_task =
+        |path: &str| is_traced.then(|| edit.offset("task_struct", path).map(|offset| task + offset).ok()).flatten();
     let ret_stack = in_task("curr_ret_stack").zip(in_task("ret_stack"));
-    let ret_stack =
-        ret_stack.map(|(index, pointer)| RetStackPlace { index, words: RetStackWords::Pointed(pointer) });
+    let ret_stack = ret_stack.map(|(index, pointer)| RetStackPlace { index, words: RetStackWords::Pointed(pointer) });
     let tasks = [TaskPlace { address: task, ret_stack, rethooks: in_task("rethooks") }].into_iter();
     let other = |address| TaskPlace { address, ret_stack: None, rethooks: None };
-    let trampolines = [
-        ("return_to_handler", kunwind::ReturnHook::Fgraph),
-        ("arch_rethook_trampoline", kunwind::ReturnHook::Rethook),
-    ];
+    let trampolines =
+        [("return_to_handler", kunwind::ReturnHook::Fgraph), ("arch_rethook_trampoline", kunwind::ReturnHook::Rethook)];
     let trampolines = trampolines.into_iter().filter_map(|(name, hook)| {
         let symbol = edit.image().symbol(name).ok()?;
         Some(Trampoline { hook, start: symbol.address, end: symbol.address + symbol.size })
@@ -200,4 +196,19 @@ fn conventions(
         entry_words: running.entry_words.clone(),
         ..Conventions::default()
     })
+}
+
+/// The instructions of a function of ours, as the CPU's disassembler writes them.
+#[cfg(test)]
+fn listed(cpu: &str, address: u64, code: &[u8]) -> Vec<String> {
+    let cpu = crate::cpu::by_name(cpu).expect("a CPU");
+    let disassembler = cpu.disassembler().expect("a disassembler");
+    let all = disassembler.disasm_all(code, address).expect("it decodes");
+    let line = |name: Option<&str>, operands: Option<&str>| {
+        format!("{} {}", name.unwrap_or_default(), operands.unwrap_or_default()).trim().to_owned()
+    };
+    let parts = all.iter().map(|one| (line(one.mnemonic(), one.op_str()), one.bytes().len()));
+    let (lines, size): (Vec<_>, Vec<_>) = parts.unzip();
+    assert_eq!(size.iter().sum::<usize>(), code.len(), "{lines:?}");
+    lines
 }

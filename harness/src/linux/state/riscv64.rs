@@ -122,7 +122,7 @@ fn and_mask(word: u32, register: u32) -> Option<u32> {
         return Some(word >> 20);
     }
     let short = 0x8801 | register.checked_sub(8)? << 7;
-    (word & 0xec03 | word & 0x380 == short).then(|| word >> 2 & 0x1f | (word >> 12 & 1) << 5)
+    (word & 0xef83 == short).then(|| word >> 2 & 0x1f | (word >> 12 & 1) << 5)
 }
 
 /// A task besides the one that runs.
@@ -347,8 +347,58 @@ fn stacks(edit: &mut Edit<'_>) -> Result<Vec<Stack>, Error> {
     edit.set_u64(edit.address("irq_stack_ptr")?, irq)?;
     let overflow = edit.address("overflow_stack")?;
     let stack = |name: &str, bounds| Stack { name: name.to_owned(), bounds, role: StackRole::Kernel };
-    Ok(vec![
-        stack("irq", bounds(irq, THREAD_SIZE)),
-        stack("overflow", bounds(overflow, OVERFLOW_STACK_SIZE)),
-    ])
+    Ok(vec![stack("irq", bounds(irq, THREAD_SIZE)), stack("overflow", bounds(overflow, OVERFLOW_STACK_SIZE))])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::listed;
+    use super::*;
+
+    #[track_caller]
+    fn shows(code: &[u8], lines: &[&str]) {
+        assert_eq!(listed("riscv64", 0x1000, code), lines);
+    }
+
+    #[test]
+    fn the_functions_of_ours_are_what_their_comments_say() {
+        let record = ["c.addi sp, -0x10", "c.sdsp ra, 8(sp)", "c.sdsp s0, (sp)", "c.addi4spn s0, sp, 0x10"];
+        let pop = ["c.ldsp ra, 8(sp)", "c.ldsp s0, (sp)", "c.addi sp, 0x10", "c.jr ra"];
+        shows(&caller(T3), &[&record[..], &["c.jalr t3"], &pop].concat());
+        shows(&caller(T4), &[&record[..], &["c.jalr t4"], &pop].concat());
+        shows(
+            &Riscv64.consume(),
+            &["ld t0, 0(a0)", "sd a1, 0(t0)", "c.addi t0, 8", "sd t0, 0(a0)", "c.li a0, 1", "c.jr ra"],
+        );
+        shows(
+            &Riscv64.compares(),
+            &["lwu a2, 0(a0)", "lwu a1, 0(a1)", "sltu a0, a1, a2", "sltu a1, a2, a1", "c.sub a0, a1", "c.jr ra"],
+        );
+        shows(&[&NOP.to_le_bytes()[..], &RET].concat(), &["c.nop", "c.jr ra"]);
+        shows(&J_BACK_22, &["c.j -0x16"]);
+    }
+
+    #[test]
+    fn jumps_reach_their_targets() {
+        shows(&call(0x1000, 0x1000), &["auipc ra, 0", "jalr ra, ra, 0"]);
+        shows(&call(0x1000, 0x17fe), &["auipc ra, 0", "jalr ra, ra, 0x7fe"]);
+        shows(&call(0x1000, 0x1800), &["auipc ra, 1", "jalr ra, ra, -0x800"]);
+        shows(&call(0x1000, 0x0ffe), &["auipc ra, 0", "jalr ra, ra, -2"]);
+        shows(&call(0x1_0000_1000, 0x1000_0ffe), &["auipc ra, 0x10000", "jalr ra, ra, -2"]);
+        shows(&jump(T0, T0, 0x1000, 0x3004), &["auipc t0, 2", "jalr t0, t0, 4"]);
+        shows(&jump(T1, ZERO, 0x1000, 0x3004), &["auipc t1, 2", "jalr zero, t1, 4"]);
+        shows(&[store_in_task(ZERO, 0), store_in_task(T0, 0x7e8)].concat(), &["sd zero, 0(tp)", "sd t0, 0x7e8(tp)"]);
+    }
+
+    #[test]
+    fn masks_are_read_from_both_forms() {
+        let a5 = 15;
+        assert_eq!(and_mask(0x0000_8bc1, a5), Some(16), "c.andi a5, 16");
+        assert_eq!(and_mask(0xffff_8bc1, a5), Some(16), "whatever follows");
+        assert_eq!(and_mask(0x0000_8bc1, 14), None, "of another register");
+        assert_eq!(and_mask(0x0407_f793, a5), Some(64), "andi a5, a5, 64");
+        assert_eq!(and_mask(0x0407_7793, a5), None, "andi a5, a4, 64");
+        assert_eq!(and_mask(0x0000_8fd1, a5), None, "another operation");
+        assert_eq!(and_mask(0x0000_8bc1, 5), None, "no register of a short form");
+    }
 }
