@@ -1,8 +1,6 @@
 //! The real riscv64 kernel, interrupted before every instruction of its functions: its own unwinder and kunwind's model of it return
 //! the same traces, and each defect that is known of the pinned release happens as it is described.
 
-use std::collections::BTreeSet;
-
 use unwind_harness::linux::KernelImage;
 use unwind_harness::subject::Start;
 use unwind_harness::suite::{Job, subjects};
@@ -60,23 +58,37 @@ fn a_traced_return_address_is_never_recovered() {
         assert_eq!(walks.void, None);
         let trampoline = walks.program.guest.symbols.address("return_to_handler").expect("a trampoline");
         let all: Vec<_> = from(&walks, Start::Regs).collect();
-        let oldest = |walk: &&&Walk| walk.kernel.last() == walk.truth.last();
-        let is_true = |walk: &Walk, pc: &u64| *pc == trampoline || walk.truth.contains(pc);
-        let right = all.iter().filter(|walk| walk.kernel == walk.truth).count();
+        assert!(!is_pinned(&image) || all.len() == 2644, "{}", all.len());
+        assert_eq!(all.iter().filter(|walk| walk.kernel == walk.truth).count(), 0, "no walk is right");
         let shown = all.iter().filter(|walk| walk.kernel[1..].contains(&trampoline)).count();
-        let ended = all.len() - all.iter().filter(oldest).count();
-        let foreign = all.iter().filter(|walk| !walk.kernel.iter().all(|pc| is_true(walk, pc))).count();
-        assert_eq!(right, 0);
-        assert!(all.len() > 2000 && shown > all.len() / 2, "{shown} of {}", all.len());
-        if is_pinned(&image) {
-            // Where the tracer's own trampoline is interrupted, only the registers or the ret_stack have the parent.
-            let offsets: BTreeSet<_> = all
-                .iter()
-                .filter(|walk| walks.names(&[walk.at])[0].starts_with("return_to_handler"))
-                .map(|walk| walk.at - trampoline)
-                .collect();
-            assert_eq!(offsets.last(), Some(&0x22));
-            assert_eq!((all.len(), shown, ended, foreign), (2644, 0, 0, 0));
+        assert!(all.len() > 2000 && 3 * shown > 2 * all.len(), "{shown} of {}", all.len());
+        // Where the trampoline itself is interrupted, the original address is on the ret_stack or in a register.
+        let end = walks.program.guest.symbols.function_named("return_to_handler").expect("a trampoline").size;
+        let inside: Vec<_> = all.iter().filter(|walk| (trampoline..trampoline + end).contains(&walk.at)).collect();
+        assert!(!is_pinned(&image) || inside.len() == 64, "{}", inside.len());
+        for walk in inside {
+            assert!(
+                !walk.kernel.contains(&walk.truth[1]),
+                "{:?} {:?}",
+                walks.names(&walk.kernel),
+                walks.names(&walk.truth)
+            );
+        }
+    }
+}
+
+/// The task is switched out in the tracer, four times on the way in and four times on the way out, and walked by the next task.
+#[test]
+fn a_task_that_is_preempted_in_the_tracer_is_walked_wrongly() {
+    for image in images("a_task_that_is_preempted_in_the_tracer_is_walked_wrongly", "riscv64") {
+        let walks = Walks::of(&scenario(&image, "fgraph_preempted"), KERNEL, MODEL);
+        assert_eq!(walks.void, None);
+        assert_eq!(walks.walks.len(), 8);
+        for walk in &walks.walks {
+            assert_eq!(walk.start, Some(Start::Task));
+            let (names, truth) = (walks.names(&walk.kernel), walks.names(&walk.truth));
+            assert!(truth.iter().any(|name| name.starts_with("preempt_schedule_notrace+")), "{truth:?}");
+            assert!(walk.kernel != walk.truth && walk.kernel[..3] == walk.truth[..3], "{names:?} {truth:?}");
         }
     }
 }

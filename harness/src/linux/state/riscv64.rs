@@ -362,8 +362,8 @@ mod tests {
 
     #[test]
     fn the_functions_of_ours_are_what_their_comments_say() {
-        let record = ["c.addi sp, -0x10", "c.sdsp ra, 8(sp)", "c.sdsp s0, (sp)", "c.addi4spn s0, sp, 0x10"];
-        let pop = ["c.ldsp ra, 8(sp)", "c.ldsp s0, (sp)", "c.addi sp, 0x10", "c.jr ra"];
+        let record = ["c.addi sp, -0x10", "c.sdsp ra, 8(sp)", "c.sdsp s0, 0(sp)", "c.addi4spn s0, sp, 0x10"];
+        let pop = ["c.ldsp ra, 8(sp)", "c.ldsp s0, 0(sp)", "c.addi sp, 0x10", "c.jr ra"];
         shows(&caller(T3), &[&record[..], &["c.jalr t3"], &pop].concat());
         shows(&caller(T4), &[&record[..], &["c.jalr t4"], &pop].concat());
         shows(
@@ -380,7 +380,7 @@ mod tests {
 
     #[test]
     fn jumps_reach_their_targets() {
-        shows(&call(0x1000, 0x1000), &["auipc ra, 0", "jalr ra, ra, 0"]);
+        shows(&call(0x1000, 0x1000), &["auipc ra, 0", "jalr ra"]);
         shows(&call(0x1000, 0x17fe), &["auipc ra, 0", "jalr ra, ra, 0x7fe"]);
         shows(&call(0x1000, 0x1800), &["auipc ra, 1", "jalr ra, ra, -0x800"]);
         shows(&call(0x1000, 0x0ffe), &["auipc ra, 0", "jalr ra, ra, -2"]);
