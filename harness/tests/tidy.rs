@@ -173,7 +173,8 @@ fn scenarios_and_snapshots_are_one_to_one() {
         let prefix = Path::new(folder);
         files(folder, extension)
             .iter()
-            .filter(|path| path.components().count() > 2)
+            // Those for kernel images have none: the images move.
+            .filter(|path| path.components().count() > 2 && !path.starts_with("scenarios/linux"))
             .map(|path| path.strip_prefix(prefix).expect("below the folder").with_extension(""))
             .collect()
     };

@@ -77,6 +77,7 @@ pub fn write(recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> 
 /// The last columns of a line.
 fn row(out: &mut dyn Write, name: &str, width: usize, counters: &Counters, claims: Claims) -> std::io::Result<()> {
     let (style, soundness) = match counters.unsound {
+        _ if counters.crashed > 0 => (BAD, format!("{} crashed", counters.crashed)),
         _ if claims == Claims::Never => (DIM, "n/a".to_owned()),
         0 => (GOOD, "sound".to_owned()),
         unsound => (BAD, format!("{unsound} unsound")),

@@ -174,6 +174,8 @@ pub enum End {
     Stopped,
     /// The receiver of the entries took no more.
     Full,
+    /// It did not come back: it faulted, panicked, or went on without end.
+    Crashed,
 }
 
 /// A subject's own claim about a trace as a whole.

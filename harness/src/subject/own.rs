@@ -209,8 +209,8 @@ impl Subject for OwnSubject {
         let (result, entries) = match self.ask(question) {
             Ok(walked) => walked,
             Err(reason) => {
-                why(reason);
-                return Outcome { end: End::Stopped, claim: Claim::Unreliable };
+                why(format!("crash: {reason}"));
+                return Outcome { end: End::Crashed, claim: Claim::Unreliable };
             }
         };
         let unknown = Regs::none();

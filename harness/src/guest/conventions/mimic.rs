@@ -153,6 +153,7 @@ pub fn mimic(guest: &Guest) -> Conventions {
         stacks: declared_stacks(guest),
         arena: range("__stack_arena_low", "__stack_arena_high"),
         scratch: range("__scratch_low", "__scratch_high"),
+        unsettled: Vec::new(),
         vectors,
         kernel: kernel(guest, &of_cpu),
         own_unwinder: None,
@@ -163,7 +164,6 @@ pub fn mimic(guest: &Guest) -> Conventions {
         moved_returns: labels.moved_returns,
         calls: CallConventions::default(),
         redirects: redirect_words.map(|(from, to)| Redirects { marks: labels.redirects, from, to }),
-        entry_words: Vec::new(),
         nesting: labels.nesting,
     }
 }

@@ -30,9 +30,8 @@ pub struct Conventions {
     pub arena: Option<Range<u64>>,
     /// Memory that an exception may leave changed: counters, tracers' lists.
     pub scratch: Option<Range<u64>>,
-    /// Single words that an exception may leave changed, besides [`Conventions::scratch`]: where entry code keeps registers until
-    /// it has a stack to save them on (Linux arch/riscv/kernel/entry.S: in `thread_info`).
-    pub entry_words: Vec<u64>,
+    /// Other memory that an exception may leave changed: where a task keeps its registers while it is switched out.
+    pub unsettled: Vec<Range<u64>>,
     /// Where the CPU enters the guest at an exception.
     pub vectors: Vectors,
     /// The kernel, in a guest that has one.

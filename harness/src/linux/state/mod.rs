@@ -70,8 +70,8 @@ struct Running {
     exception_text: Vec<std::ops::Range<u64>>,
     moved_returns: Vec<u64>,
     nesting: Vec<(u64, bool)>,
-    /// Words in which entry code keeps registers for some instructions.
-    entry_words: Vec<u64>,
+    /// Where entry code keeps registers for some instructions, until it has a stack to save them on.
+    unsettled: Vec<std::ops::Range<u64>>,
     /// Words that are written when the stacks have their poison.
     words: Vec<(u64, u64)>,
     /// Where the kernel's own code knows the running task from, if not by its stack.
@@ -170,6 +170,7 @@ fn conventions(
     Ok(Conventions {
         sentinel: Some(running.sentinel),
         scratch: Some(edit.scratch()),
+        unsettled: [saved_context(edit, task)?].into_iter().chain(running.unsettled.clone()).collect(),
         vectors: running.vectors,
         kernel: Some(Kernel {
             current: None,
@@ -193,9 +194,14 @@ fn conventions(
         trampolines: trampolines.collect(),
         moved_returns: running.moved_returns.clone(),
         nesting: running.nesting.clone(),
-        entry_words: running.entry_words.clone(),
         ..Conventions::default()
     })
+}
+
+/// The part of a task's structure that belongs to its CPU (`struct thread_struct`): a switch of tasks saves registers there.
+fn saved_context(edit: &Edit<'_>, task: u64) -> Result<std::ops::Range<u64>, Error> {
+    let start = task + edit.offset("task_struct", "thread")?;
+    Ok(start..start + edit.size("thread_struct")?)
 }
 
 /// The instructions of a function of ours, as the CPU's disassembler writes them.

@@ -261,7 +261,7 @@ impl OfCpu for Riscv64 {
         let in_thread_info = |member: &str| edit.offset("task_struct", &format!("thread_info.{member}"));
         let entry_words = ENTRY_WORDS.iter().map(|member| in_thread_info(member)).collect::<Result<Vec<_>, _>>()?;
         let later_words = LATER_ENTRY_WORDS.iter().filter_map(|member| in_thread_info(member).ok());
-        let entry_words = entry_words.into_iter().chain(later_words);
+        let entry_words = entry_words.into_iter().chain(later_words).map(|offset| task + offset);
         Ok(Running {
             start: StartState {
                 pc: call,
@@ -285,7 +285,7 @@ impl OfCpu for Riscv64 {
             exception_text: vec![edit.address("handle_exception")?..edit.address("ret_from_exception_end")?],
             moved_returns: Vec::new(),
             nesting: Vec::new(),
-            entry_words: entry_words.flat_map(|offset| [task + offset, other.task + offset]).collect(),
+            unsettled: entry_words.map(|word| word..word + 8).collect(),
             known: KnownTask { register: Some(TP), at_firmware_event: None },
             words: vec![(other_low, super::STACK_END_MAGIC)],
         })

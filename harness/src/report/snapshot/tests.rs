@@ -31,7 +31,7 @@ fn all_verdicts() -> Vec<Verdict> {
     let mut all: Vec<Verdict> =
         Deviation::ALL.into_iter().flat_map(|kind| [claimed(kind), Verdict::WrongFlagged(kind)]).collect();
     all.extend([0, 1, 9, 10, 12, u16::MAX].map(Verdict::Incomplete));
-    all.extend([Verdict::Cautious, Verdict::Exact]);
+    all.extend([Verdict::Crashed, Verdict::Cautious, Verdict::Exact]);
     all
 }
 
