@@ -102,6 +102,8 @@ fn a_cpu_is_named_only_in_its_folder() {
         "harness/src/linux/state/",
         // The file formats that each CPU's boot loaders take.
         "harness/src/linux/boot/",
+        // The state of each CPU's kernels.
+        "harness/src/linux/state/",
     ];
     only_in("harness/src", &names, &owners);
     // A format numbers its ABIs itself.

@@ -36,8 +36,10 @@ pub struct Program {
 pub struct StartState {
     /// The first instruction.
     pub pc: u64,
-    /// General registers, SP apart; all others are planted.
+    /// General registers, SP and [`StartState::constant`] apart; all others are planted.
     pub registers: Vec<(Register, u64)>,
+    /// General registers that keep their values while this task runs in the kernel, whatever it calls: riscv64's gp and tp.
+    pub constant: Vec<(Register, u64)>,
     /// The running task, by the address of its structure, for a CPU that keeps it in a system register.
     pub task: u64,
 }

@@ -219,7 +219,7 @@ impl<'g> Machine<'g> {
         }
         if let Some(start) = &self.program.start {
             enter_kernel(&mut engine, self.core, start.task)?;
-            for (register, value) in &start.registers {
+            for (register, value) in start.constant.iter().chain(&start.registers) {
                 let id = self.core.register_ids()[usize::from(register.0)];
                 engine.reg_write(id, *value).map_err(|error| refused("set a register", error))?;
             }

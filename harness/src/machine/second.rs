@@ -12,7 +12,7 @@ use unicorn_engine::{HookType, Unicorn, uc_error};
 use super::memory::GuestMemory;
 use super::{Context, Stop, enter_kernel, new_engine, refused};
 use crate::Error;
-use crate::cpu::{Cpu, Linkage};
+use crate::cpu::Linkage;
 use crate::guest::{Program, layout};
 use crate::trace::{Memory, Unobserved};
 
@@ -185,7 +185,7 @@ impl<'p> Second<'p> {
             memory.write_u64(*address, *value);
         }
         memory.take_writes();
-        for (register, value) in registers(cpu, memory, &call, until, journal) {
+        for (register, value) in registers(program, memory, &call, until, journal) {
             let id = core.register_ids()[usize::from(register)];
             engine.reg_write(id, value).map_err(|error| refused("set a register", error))?;
         }
@@ -236,8 +236,15 @@ fn note(memory: &GuestMemory, journal: &Journal, address: u64, size: usize) {
 }
 
 /// The registers with which the function is entered: arguments, the return address where a call leaves it, SP; planted values in
-/// all others.
-fn registers(cpu: &Cpu, memory: &GuestMemory, call: &Call<'_>, until: u64, journal: &Journal) -> Vec<(u8, u64)> {
+/// all others, but for those that are constant in a kernel, if it has just called a function.
+fn registers(
+    program: &Program,
+    memory: &GuestMemory,
+    call: &Call<'_>,
+    until: u64,
+    journal: &Journal,
+) -> Vec<(u8, u64)> {
+    let cpu = program.guest.cpu;
     let mut registers: Vec<(u8, u64)> = (0..cpu.registers).map(|number| (number, layout::planted(number))).collect();
     registers.extend(cpu.arguments.iter().zip(call.arguments).map(|(register, value)| (register.0, *value)));
     let mut sp = call.sp;
@@ -253,6 +260,10 @@ fn registers(cpu: &Cpu, memory: &GuestMemory, call: &Call<'_>, until: u64, journ
     }
     if let Some(instead) = call.instead {
         registers.push((cpu.abi.fp.0, instead.fp));
+        let constant = program.start.iter().flat_map(|start| &start.constant);
+        registers.extend(constant.map(|(register, value)| (register.0, *value)));
+        let known = program.conventions.kernel.as_ref().and_then(|kernel| kernel.known.register);
+        registers.extend(known.map(|register| (register.0, instead.task)));
     } else {
         sp = if matches!(cpu.linkage, Linkage::Push) { sp } else { sp & !15 };
     }

@@ -206,6 +206,11 @@ impl Subject for OwnSubject {
             }
         };
         let unknown = Regs::none();
+        // A walk of the running task may begin in the function that walks (Linux arch/riscv/kernel/stacktrace.c).
+        let symbols = &question.target.program.guest.symbols;
+        let walker = question.target.program.conventions.own_unwinder.as_ref().and_then(|own| self.form.function(own));
+        let is_walker = |pc: &&u64| symbols.function_at(**pc).map(|function| function.address) == walker;
+        let entries = &entries[usize::from(walker.is_some() && entries.first().as_ref().is_some_and(is_walker))..];
         // The start is given. A trace that begins with another pc lacks it.
         let given = entries.first() == Some(&question.pc.value());
         let start = [question.pc].into_iter();

@@ -7,6 +7,7 @@
 mod arm64;
 mod edit;
 mod fgraph;
+mod riscv64;
 mod workload;
 
 use crate::Error;
@@ -69,6 +70,8 @@ struct Running {
     exception_text: Vec<std::ops::Range<u64>>,
     moved_returns: Vec<u64>,
     nesting: Vec<(u64, bool)>,
+    /// Where entry code keeps registers for some instructions, until it has a stack to save them on.
+    unsettled: Vec<std::ops::Range<u64>>,
     /// Words that are written when the stacks have their poison.
     words: Vec<(u64, u64)>,
     /// Where the kernel's own code knows the running task from, if not by its stack.
@@ -78,6 +81,7 @@ struct Running {
 fn of_cpu(image: &KernelImage) -> Result<&'static dyn OfCpu, Error> {
     match image.cpu.name {
         "arm64" => Ok(&arm64::Arm64),
+        "riscv64" => Ok(&riscv64::Riscv64),
         other => Err(refused(&image.path, format!("images for {other} cannot be run yet"))),
     }
 }
@@ -166,7 +170,7 @@ fn conventions(
     Ok(Conventions {
         sentinel: Some(running.sentinel),
         scratch: Some(edit.scratch()),
-        unsettled: vec![saved_context(edit, task)?],
+        unsettled: [saved_context(edit, task)?].into_iter().chain(running.unsettled.clone()).collect(),
         vectors: running.vectors,
         kernel: Some(Kernel {
             current: None,
@@ -198,4 +202,19 @@ fn conventions(
 fn saved_context(edit: &Edit<'_>, task: u64) -> Result<std::ops::Range<u64>, Error> {
     let start = task + edit.offset("task_struct", "thread")?;
     Ok(start..start + edit.size("thread_struct")?)
+}
+
+/// The instructions of a function of ours, as the CPU's disassembler writes them.
+#[cfg(test)]
+fn listed(cpu: &str, address: u64, code: &[u8]) -> Vec<String> {
+    let cpu = crate::cpu::by_name(cpu).expect("a CPU");
+    let disassembler = cpu.disassembler().expect("a disassembler");
+    let all = disassembler.disasm_all(code, address).expect("it decodes");
+    let line = |name: Option<&str>, operands: Option<&str>| {
+        format!("{} {}", name.unwrap_or_default(), operands.unwrap_or_default()).trim().to_owned()
+    };
+    let parts = all.iter().map(|one| (line(one.mnemonic(), one.op_str()), one.bytes().len()));
+    let (lines, size): (Vec<_>, Vec<_>) = parts.unzip();
+    assert_eq!(size.iter().sum::<usize>(), code.len(), "{lines:?}");
+    lines
 }

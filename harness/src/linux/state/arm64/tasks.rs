@@ -23,7 +23,7 @@ pub(super) struct OtherTask {
 }
 
 /// `bl` or `b` from one place to another.
-fn branch(opcode: u32, from: u64, to: u64) -> u32 {
+pub(super) fn branch(opcode: u32, from: u64, to: u64) -> u32 {
     opcode | (to.wrapping_sub(from) >> 2) as u32 & 0x03ff_ffff
 }
 
