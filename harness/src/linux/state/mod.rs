@@ -58,6 +58,11 @@ trait OfCpu: Sync {
     /// Patches the call of the tracer into a function, as the kernel does.
     fn trace(&self, edit: &mut Edit<'_>, function: u64) -> Result<(), Error>;
 
+    /// Makes the tracer call its user, whose callbacks for entries and for returns are these, where that takes more than data.
+    fn call_tracer(&self, _: &mut Edit<'_>, _user: u64, _callbacks: (u64, u64)) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// The code of `bool consume(void *cookie, unsigned long pc)`, of [`OwnUnwinder::consume`].
     fn consume(&self) -> Vec<u8>;
 

@@ -35,6 +35,8 @@ const RSP: Register = Register(7);
 const R12: Register = Register(12);
 const RET: u8 = 0xc3;
 const CALL: u8 = 0xe8;
+const JMP: u8 = 0xe9;
+const ENDBR64: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
 /// The size of a call of an address, and of its nop.
 const CALL_SIZE: u64 = 5;
 /// arch/x86/include/asm/nops.h: BYTES_NOP5.
@@ -84,7 +86,8 @@ impl OfCpu for X86_64 {
                 longest = start..end;
             }
         }
-        Ok(longest)
+        // An unwinder looks up what a call would return to one byte lower: there, too, nothing else may hold.
+        Ok(longest.start + 16..longest.end)
     }
 
     fn set_up(&self, edit: &mut Edit<'_>, function: u64, arguments: &[u64]) -> Result<Running, Error> {
@@ -148,9 +151,37 @@ impl OfCpu for X86_64 {
         })
     }
 
+    /// The nop that boot has made of the call of the tracer becomes a call again (arch/x86/kernel/ftrace.c).
     fn trace(&self, edit: &mut Edit<'_>, function: u64) -> Result<(), Error> {
-        let name = edit.image().symbols.name(function);
-        Err(edit.refuse(format!("the call of the tracer cannot be patched into {name} yet")))
+        let site = if edit.bytes(function)? == ENDBR64 { function + ENDBR64.len() as u64 } else { function };
+        if edit.bytes(site)? != NOP5 {
+            let name = edit.image().symbols.name(function);
+            return Err(edit.refuse(format!("{name} does not begin with the nop of ftrace")));
+        }
+        let tracer = edit.address("ftrace_caller")?;
+        branch(edit, CALL, site, tracer)
+    }
+
+    /// ftrace_caller calls ftrace_graph_func, and one user of the tracer is called directly, by static calls (ftrace_update_func,
+    /// ftrace_graph_enable_direct).
+    fn call_tracer(&self, edit: &mut Edit<'_>, user: u64, (entry, exit): (u64, u64)) -> Result<(), Error> {
+        let branches = [
+            (CALL, "ftrace_call", edit.address("ftrace_graph_func")?),
+            (JMP, "__SCT__fgraph_func", entry),
+            (JMP, "__SCT__fgraph_retfunc", exit),
+        ];
+        for (opcode, name, to) in branches {
+            let at = edit.address(name)?;
+            if edit.bytes(at)? != [opcode] {
+                return Err(edit.refuse(format!("{name} is no place where a call can be patched")));
+            }
+            branch(edit, opcode, at, to)?;
+        }
+        for (word, value) in [("function_trace_op", edit.address("graph_ops")?), ("fgraph_direct_gops", user)] {
+            let word = edit.address(word)?;
+            edit.set_u64(word, value)?;
+        }
+        Ok(())
     }
 
     fn consume(&self) -> Vec<u8> {
@@ -170,6 +201,12 @@ impl OfCpu for X86_64 {
         // mov (%rdi),%ecx; xor %eax,%eax; cmp (%rsi),%ecx; seta %al; sbb $0,%eax; ret
         vec![0x8b, 0x0f, 0x31, 0xc0, 0x3b, 0x0e, 0x0f, 0x97, 0xc0, 0x83, 0xd8, 0, RET]
     }
+}
+
+/// A call or jump of 5 bytes, from here to there.
+fn branch(edit: &mut Edit<'_>, opcode: u8, at: u64, to: u64) -> Result<(), Error> {
+    let distance = to.wrapping_sub(at + CALL_SIZE) as u32;
+    edit.set(at, &[&[opcode][..], &distance.to_le_bytes()].concat())
 }
 
 /// What boot does with CONFIG_DYNAMIC_FTRACE: each call of the tracer becomes a nop (ftrace_init).
