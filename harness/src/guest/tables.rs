@@ -109,7 +109,13 @@ impl Tables {
             tables.orc = Some(orc.map_err(|reason| reject(format!(".orc_hints: {reason}")))?);
         }
         if let Some(sections) = &guest.unwind.orc {
-            tables.orc = Some(sections.table().map_err(|reason| reject(format!(".orc_unwind: {reason}")))?);
+            match sections.table() {
+                Ok(table) => tables.orc = Some(table),
+                Err(reason) => {
+                    let reason = format!(".orc_unwind: {reason}");
+                    tables.unread.push(Unread { format: Format::Orc, range: None, reason });
+                }
+            }
         }
         Ok(tables)
     }

@@ -28,7 +28,7 @@ pub(super) struct Edit<'i> {
 impl<'i> Edit<'i> {
     pub(super) fn new(image: &'i KernelImage, of_cpu: &dyn OfCpu) -> Result<Self, Error> {
         let (scratch, text) = (of_cpu.scratch(), of_cpu.spare_text(image)?);
-        let mut segments = segments(image, of_cpu.text())?;
+        let mut segments = segments(image, &of_cpu.text(image)?)?;
         let zeros = vec![0; SCRATCH as usize];
         segments.push(Segment { address: scratch, data: zeros, executable: false, writable: true });
         let edit = Self {
@@ -164,12 +164,9 @@ impl<'i> Edit<'i> {
 }
 
 /// The image's memory in whole pages: its text, which may be executed and not written, and all else the other way round.
-fn segments(image: &KernelImage, ends: &[(&str, &str)]) -> Result<Vec<Segment>, Error> {
-    let mut text = Vec::new();
-    for (low, high) in ends {
-        let (low, high) = (image.address(low)?, image.address(high)?);
-        text.push(low & !(PAGE - 1)..high.next_multiple_of(PAGE));
-    }
+fn segments(image: &KernelImage, text: &[Range<u64>]) -> Result<Vec<Segment>, Error> {
+    let whole_pages = |range: &Range<u64>| range.start & !(PAGE - 1)..range.end.next_multiple_of(PAGE);
+    let text: Vec<_> = text.iter().map(whole_pages).collect();
     let mut segments = Vec::new();
     for load in &image.loads {
         let (low, high) = (load.address & !(PAGE - 1), (load.address + load.memory_size).next_multiple_of(PAGE));

@@ -35,16 +35,16 @@ trait OfCpu: Sync {
     /// Where memory of ours goes: far from the kernel and from everything it maps.
     fn scratch(&self) -> u64;
 
-    /// The kernel's text: from each first symbol to the second.
-    fn text(&self) -> &'static [(&'static str, &'static str)] {
-        &[("_stext", "_etext"), ("_sinittext", "_einittext")]
+    /// The kernel's text.
+    fn text(&self, image: &KernelImage) -> Result<Vec<Range<u64>>, Error> {
+        let between = |low, high| Ok(image.address(low)?..image.address(high)?);
+        Ok(vec![between("_stext", "_etext")?, between("_sinittext", "_einittext")?])
     }
 
     /// Text that nothing runs in a booted kernel, for functions of ours. Unwind data that the kernel may look up there must fit
     /// functions that leave the stack alone.
     fn spare_text(&self, image: &KernelImage) -> Result<Range<u64>, Error> {
-        let boot = image.symbol("start_kernel")?;
-        Ok(boot.address..boot.address + boot.size)
+        boot_text(image)
     }
 
     /// How many arguments a function can be called with that fit in no register.
@@ -110,6 +110,12 @@ struct Special {
     outermost: Vec<Range<u64>>,
     walk_in_nmi: Option<u64>,
     booted_by: Vec<u64>,
+}
+
+/// The function that boots the kernel.
+fn boot_text(image: &KernelImage) -> Result<Range<u64>, Error> {
+    let boot = image.symbol("start_kernel")?;
+    Ok(boot.address..boot.address + boot.size)
 }
 
 fn of_cpu(image: &KernelImage) -> Result<&'static dyn OfCpu, Error> {

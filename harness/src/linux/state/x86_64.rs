@@ -19,7 +19,7 @@ use std::ops::Range;
 use kunwind::orc::{OrcBase, OrcEntry};
 
 use super::edit::Edit;
-use super::{KernelImage, OfCpu, Running, Special, THREAD_SIZE, refused};
+use super::{KernelImage, OfCpu, Running, Special, THREAD_SIZE};
 use crate::Error;
 use crate::cpu::Register;
 use crate::guest::StartState;
@@ -45,10 +45,8 @@ const NOP5: [u8; 5] = [0x0f, 0x1f, 0x44, 0x00, 0x00];
 const LOAD: [[u8; 2]; 5] = [[0x48, 0xbe], [0x48, 0xba], [0x48, 0xb9], [0x49, 0xb8], [0x49, 0xb9]];
 /// `movabs` of a constant to rax.
 const LOAD_RAX: [u8; 2] = [0x48, 0xb8];
-/// ret_from_fork saves rbx, rbp and r12, and never returns: so many words of it can hold arguments.
+/// ret_from_fork saves registers on the stack, and never returns: so many of these words can hold arguments.
 const STACK_ARGUMENTS: usize = 3;
-/// `push %r12; mov %rcx,%r12; push %rbp; mov %rsi,%rbp; push %rbx; mov %rdx,%rbx`.
-const PROLOGUE: [u8; 13] = [0x41, 0x54, 0x49, 0x89, 0xcc, 0x55, 0x48, 0x89, 0xf5, 0x53, 0x48, 0x89, 0xd3];
 /// `call 1f; int3; 1:`, in a retpoline and in return_to_handler: what it pushes is overwritten, and the return goes elsewhere
 /// (arch/x86/lib/retpoline.S, arch/x86/kernel/ftrace_64.S).
 const PUSH: [u8; 6] = [CALL, 1, 0, 0, 0, 0xcc];
@@ -63,9 +61,12 @@ impl OfCpu for X86_64 {
         0xffff_8880_0000_0000
     }
 
-    /// Behind `_einittext` is `.altinstr_aux`, where static_cpu_has() jumps before alternatives are applied.
-    fn text(&self) -> &'static [(&'static str, &'static str)] {
-        &[("_stext", "_etext"), ("_sinittext", "__inittext_end")]
+    /// Behind `_einittext` is `.altinstr_aux`, where static_cpu_has() jumps before alternatives are applied; it has no symbols.
+    fn text(&self, image: &KernelImage) -> Result<Vec<Range<u64>>, Error> {
+        let end = image.address("_einittext")?;
+        let symbols = image.symbols.all();
+        let next = symbols.get(symbols.partition_point(|symbol| symbol.address <= end)).map_or(end, |symbol| symbol.address);
+        Ok(vec![image.address("_stext")?..image.address("_etext")?, image.address("_sinittext")?..next])
     }
 
     fn stack_arguments(&self) -> usize {
@@ -75,8 +76,8 @@ impl OfCpu for X86_64 {
     /// The longest stretch of boot code for which ORC says that only the return address is on the stack: true of our functions.
     fn spare_text(&self, image: &KernelImage) -> Result<Range<u64>, Error> {
         let boot = image.address("_sinittext")?..image.address("_einittext")?;
-        let Some(sections) = super::orc(image)? else { return Err(refused(&image.path, "it has no ORC".to_owned())) };
-        let table = sections.table().map_err(|reason| refused(&image.path, reason))?;
+        let table = super::orc(image)?.and_then(|sections| sections.table().ok());
+        let Some(table) = table else { return super::boot_text(image) };
         let leaf = OrcEntry::call(OrcBase::Sp, 8);
         let mut longest = 0..0;
         for index in 1..table.len() {
@@ -226,11 +227,15 @@ fn pass(edit: &mut Edit<'_>, arguments: &[u64]) -> Result<(), Error> {
     let load = |opcode: [u8; 2], value: &u64| [&opcode[..], &value.to_le_bytes()].concat();
     let rest = arguments.get(1..).unwrap_or_default();
     let mut code: Vec<u8> = LOAD.iter().zip(rest).flat_map(|(opcode, value)| load(*opcode, value)).collect();
-    for (value, slot) in rest.iter().skip(LOAD.len()).zip(1..) {
+    let on_stack = rest.get(LOAD.len()..).unwrap_or_default();
+    for (value, slot) in on_stack.iter().zip(1..) {
         code.extend(load(LOAD_RAX, value));
         code.extend([0x48, 0x89, 0x44, 0x24, 8 * slot]); // mov %rax,8*slot(%rsp): above the return address
     }
     code.push(RET);
+    if !on_stack.is_empty() && on_stack.len() > saved_registers(edit)? {
+        return Err(edit.refuse(format!("ret_from_fork saves less than {} registers", on_stack.len())));
+    }
     let place = edit.image().symbol("schedule_tail")?;
     let (at, size) = (place.address, place.size);
     if code.len() as u64 > size {
@@ -239,24 +244,45 @@ fn pass(edit: &mut Edit<'_>, arguments: &[u64]) -> Result<(), Error> {
     edit.set(at, &code)
 }
 
+/// How many registers ret_from_fork has pushed when it calls schedule_tail.
+fn saved_registers(edit: &Edit<'_>) -> Result<usize, Error> {
+    let fork = edit.address("ret_from_fork")?;
+    let mut code = &edit.bytes::<64>(fork)?[..];
+    let mut pushed = 0;
+    loop {
+        code = match code {
+            [CALL, ..] => return Ok(pushed),
+            [0xf3, 0x0f, 0x1e, 0xfa, rest @ ..] | [0x0f, 0x1f, 0x44, 0, 0, rest @ ..] => rest, // endbr64, nop
+            [0x41, 0x50..=0x57, rest @ ..] | [0x50..=0x57, rest @ ..] => {
+                pushed += 1;
+                rest
+            }
+            [0x48..=0x4d, 0x89, 0xc0..=0xff, rest @ ..] => rest, // mov of a register to another
+            _ => return Err(edit.refuse("ret_from_fork does not begin as expected")),
+        };
+    }
+}
+
 /// Where the thread's function returns to in ret_from_fork, and the instruction after that one.
 fn thread_function_call(edit: &Edit<'_>) -> Result<(u64, u64), Error> {
     let fork = edit.image().symbol("ret_from_fork")?.clone();
-    let head: [u8; 32] = edit.bytes(fork.address)?;
-    if !head.windows(PROLOGUE.len()).any(|window| window == PROLOGUE) {
-        return Err(edit.refuse("ret_from_fork does not begin as expected"));
-    }
-    let thunk = edit.address("__x86_indirect_thunk_rbx")?;
     let range = fork.address..fork.address + fork.size.min(0x1000);
-    let [resume] = calls(edit, range, thunk)?[..] else {
-        return Err(edit.refuse("ret_from_fork does not call the function in rbx once"));
-    };
-    // movq $0,ax(%rbp): user mode would see the result of a system call.
-    let next: [u8; 8] = edit.bytes(resume)?;
-    if next[..3] != [0x48, 0xc7, 0x45] {
-        return Err(edit.refuse("ret_from_fork does not go on as expected when the thread's function returns"));
+    let is_thunk = |name: &str| name.starts_with("__x86_indirect_thunk_") && name != "__x86_indirect_thunk_array";
+    let symbols = edit.image().symbols.all();
+    let mut found = Vec::new();
+    for thunk in symbols.iter().filter(|symbol| is_thunk(&symbol.name)) {
+        found.extend(calls(edit, range.clone(), thunk.address)?);
     }
-    Ok((resume, resume + next.len() as u64))
+    let [resume] = found[..] else {
+        return Err(edit.refuse(format!("ret_from_fork has {} calls of pointers, not one", found.len())));
+    };
+    // movq $0,ax(regs): user mode would see the result of a system call.
+    let size = match edit.bytes(resume)? {
+        [0x49, 0xc7, 0x44, 0x24] => 9,
+        [0x48 | 0x49, 0xc7, 0x40..=0x43 | 0x45..=0x47, _] => 8,
+        _ => return Err(edit.refuse("ret_from_fork does not go on as expected when the thread's function returns")),
+    };
+    Ok((resume, resume + size))
 }
 
 /// The addresses behind the calls of this function.
