@@ -65,7 +65,8 @@ impl OfCpu for X86_64 {
     fn text(&self, image: &KernelImage) -> Result<Vec<Range<u64>>, Error> {
         let end = image.address("_einittext")?;
         let symbols = image.symbols.all();
-        let next = symbols.get(symbols.partition_point(|symbol| symbol.address <= end)).map_or(end, |symbol| symbol.address);
+        let next =
+            symbols.get(symbols.partition_point(|symbol| symbol.address <= end)).map_or(end, |symbol| symbol.address);
         Ok(vec![image.address("_stext")?..image.address("_etext")?, image.address("_sinittext")?..next])
     }
 
