@@ -17,6 +17,7 @@ mod linux_packages;
 mod linux_riscv64;
 mod linux_runs;
 mod linux_walks;
+mod linux_x86_64;
 mod machine;
 mod museum;
 mod mutants;

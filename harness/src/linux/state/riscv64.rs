@@ -10,7 +10,7 @@
 //! ```
 
 use super::edit::Edit;
-use super::{OfCpu, Running, THREAD_SIZE};
+use super::{OfCpu, Running, Special, THREAD_SIZE};
 use crate::Error;
 use crate::cpu::{FlowKind, Register};
 use crate::guest::StartState;
@@ -148,7 +148,7 @@ fn other_task(edit: &mut Edit<'_>, task: u64, walk_task: u64) -> Result<OtherTas
     const MV_A0_TP: [u8; 2] = [0x12, 0x85];
     let size = edit.size("task_struct")?;
     let (other, stack) = (edit.allocate(size, 64)?, edit.allocate(THREAD_SIZE, 2 * THREAD_SIZE)?);
-    let copy = edit.copy(task, size as usize)?;
+    let copy = edit.copy(task..task + size)?;
     edit.set(other, &copy)?;
     let switch = edit.address("__switch_to")?;
     let (flags, _) = need_resched(edit)?;
@@ -287,6 +287,7 @@ impl OfCpu for Riscv64 {
             nesting: Vec::new(),
             unsettled: entry_words.map(|word| word..word + 8).collect(),
             known: KnownTask { register: Some(TP), at_firmware_event: None },
+            special: Special::default(),
             words: vec![(other_low, super::STACK_END_MAGIC)],
         })
     }

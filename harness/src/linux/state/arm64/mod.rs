@@ -15,7 +15,7 @@ mod alternatives;
 mod tasks;
 
 use super::edit::Edit;
-use super::{OfCpu, Running, THREAD_SIZE};
+use super::{OfCpu, Running, Special, THREAD_SIZE};
 use crate::Error;
 use crate::cpu::Register;
 use crate::guest::StartState;
@@ -130,6 +130,7 @@ impl OfCpu for Arm64 {
                 .into_iter()
                 .chain(other.words)
                 .collect(),
+            special: Special::default(),
         })
     }
 
