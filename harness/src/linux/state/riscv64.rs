@@ -122,7 +122,7 @@ fn and_mask(word: u32, register: u32) -> Option<u32> {
         return Some(word >> 20);
     }
     let short = 0x8801 | register.checked_sub(8)? << 7;
-    (word & 0xef83 == short).then(|| word >> 2 & 0x1f | (word >> 12 & 1) << 5)
+    (word & 0xef83 == short).then_some(word >> 2 & 0x1f | (word >> 12 & 1) << 5)
 }
 
 /// A task besides the one that runs.
@@ -262,6 +262,7 @@ impl OfCpu for Riscv64 {
         let entry_words = ENTRY_WORDS.iter().map(|member| in_thread_info(member)).collect::<Result<Vec<_>, _>>()?;
         let later_words = LATER_ENTRY_WORDS.iter().filter_map(|member| in_thread_info(member).ok());
         let entry_words = entry_words.into_iter().chain(later_words).map(|offset| task + offset);
+        let exception_text = edit.address("handle_exception")?..edit.address("ret_from_exception_end")?;
         Ok(Running {
             start: StartState {
                 pc: call,
@@ -282,7 +283,7 @@ impl OfCpu for Riscv64 {
                 registers: vec![(S0, context("s")?), (SP, context("sp")?)],
             },
             saved_pc: Some(edit.offset("pt_regs", "epc")?.wrapping_sub(pt_regs_size).cast_signed()),
-            exception_text: vec![edit.address("handle_exception")?..edit.address("ret_from_exception_end")?],
+            exception_text: std::iter::once(exception_text).collect(),
             moved_returns: Vec::new(),
             nesting: Vec::new(),
             unsettled: entry_words.map(|word| word..word + 8).collect(),
