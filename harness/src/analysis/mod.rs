@@ -3,3 +3,4 @@
 pub mod atlas;
 pub mod claims;
 pub mod gate;
+pub mod headline;

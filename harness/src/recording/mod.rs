@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::experiment::LeftOut;
 use crate::guest::return_hook::{Fix, ReturnHook};
 use crate::scenario::{Interruption, Range, Scenario, Variant};
-use crate::subject::{Claims, Start, label};
+use crate::subject::{Claims, Start, Status, label};
 use crate::verdict::Verdict;
 
 pub use recorder::Recorder;
@@ -269,6 +269,10 @@ pub struct ColumnResult {
     /// Its fix for the windows of `return_to_handler`.
     #[serde(with = "text::fix")]
     pub fix: Fix,
+    /// Where the subject comes from.
+    pub status: Status,
+    /// Who asks in Linux for a trace from this start; `None`: nobody, so that its walks are questions about the algorithm.
+    pub caller: Option<String>,
     /// Its verdicts, counted.
     pub counters: Counters,
     /// How many of its walks read outside the stacks that they were offered.
@@ -276,11 +280,26 @@ pub struct ColumnResult {
 }
 
 impl ColumnResult {
+    /// Whether Linux asks for a trace from this start.
+    #[must_use]
+    pub const fn is_callable(&self) -> bool {
+        self.caller.is_some()
+    }
+
     /// The head of its column: the name, with the start unless that is `live`.
     #[must_use]
     pub fn label(&self) -> String {
         label(&self.name, self.start)
     }
+}
+
+/// A label inside a function.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Label {
+    /// Its name.
+    pub name: String,
+    /// From the start of the function, in bytes.
+    pub offset: u64,
 }
 
 /// Adds up the starts of each subject, in the order of first appearance.
@@ -359,6 +378,9 @@ pub struct ListedFunction {
     pub name: String,
     /// The return hook or entry tracer that puts it between a function and its caller, if one does.
     pub trampoline_of: Option<String>,
+    /// The guest's labels in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<Label>,
     /// All its instructions, including those that never ran.
     pub instructions: Vec<ListedInstruction>,
 }

@@ -2,6 +2,7 @@
 
 mod convention;
 mod demand;
+mod extent;
 mod interruption;
 mod known;
 mod listed;
@@ -21,6 +22,7 @@ use crate::{Error, file};
 
 pub use convention::{Convention, Outlined};
 pub use demand::{Demand, Floor, Level, is_share};
+pub use extent::{Extent, Span};
 pub use interruption::Interruption;
 pub use known::Known;
 pub use listed::{UnjudgedRows, WrongRows};
@@ -280,12 +282,14 @@ impl Scenario {
     ///
     /// # Errors
     ///
-    /// [`Error::OfScenario`], when the guest lies outside of `root`, and as [`Program::load`] and [`Scenario::declare`].
+    /// [`Error::OfScenario`], when the guest lies outside of `root`, [`Error::Scenario`], when it lacks what a `[[known]]` names,
+    /// and as [`Program::load`] and [`Scenario::declare`].
     pub fn program(&self, root: &Path, variant: &Variant) -> Result<Program, Error> {
         let path = self.guest_path(root, variant);
         let program = file::require_inside(root, &path)
             .and_then(|()| Program::load(&path, self.cpu, &variant.stacks, variant.cfa_mod32))
             .map_err(|error| self.blame(variant, error))?;
+        self.require_known(&program, variant)?;
         self.declare(program)
     }
 

@@ -1,6 +1,7 @@
 //! Subjects: whatever can be judged. A subject is asked for a trace at a point and streams its entries. Only `kunwind` knows
 //! how one kind of subject walks.
 
+pub mod in_linux;
 mod kunwind;
 mod target;
 
@@ -14,6 +15,7 @@ use crate::cpu::{CodeAddress, Cpu, Register, Regs};
 use crate::guest::Program;
 use crate::guest::return_hook::{Fix, ReturnHook, together};
 
+pub use self::in_linux::{InLinux, Status};
 pub use self::kunwind::KunwindSubject;
 pub use target::{GuestTarget, Reads};
 
@@ -43,6 +45,8 @@ pub struct About {
     pub fix: Fix,
     /// Whether it may read all memory, not only the stacks that it is offered.
     pub may_read_all: bool,
+    /// Where it comes from.
+    pub status: Status,
 }
 
 impl About {
@@ -202,6 +206,9 @@ pub enum Start {
 }
 
 impl Start {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Live, Self::Current, Self::Regs, Self::Task, Self::User];
+
     /// The name in reports, and after `@` in scenarios.
     #[must_use]
     pub const fn name(self) -> &'static str {

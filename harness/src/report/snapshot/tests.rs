@@ -12,7 +12,7 @@ use crate::experiment::LeftOut;
 use crate::guest::return_hook::Fix;
 use crate::recording::{self, ColumnResult, Counters, GuestRef, Run};
 use crate::scenario::Interruption;
-use crate::subject::Claims;
+use crate::subject::{Claims, Status};
 use crate::verdict::{Deviation, Verdict};
 
 /// The same cases in every run.
@@ -120,7 +120,8 @@ fn wide_lines_are_folded_and_unfolded() {
 fn subject(name: &str, start: Start) -> ColumnResult {
     let counters = Counters::default();
     let (claims, fix) = (Claims::ByEnd, Fix::None);
-    ColumnResult { name: name.to_owned(), claims, fix, start, counters, reads_outside_stacks: 0 }
+    let (status, caller) = (Status::Design, None);
+    ColumnResult { name: name.to_owned(), claims, fix, status, caller, start, counters, reads_outside_stacks: 0 }
 }
 
 /// Runs from stretches; None is an arrival without a walk.
@@ -324,6 +325,7 @@ fn any_sections() -> impl Strategy<Value = Vec<recording::Section>> {
                         .map(|(number, rows)| recording::ListedFunction {
                             name: format!("function_{number}"),
                             trampoline_of: None,
+                            labels: Vec::new(),
                             instructions: rows.iter().map(|row| row[index].clone()).collect(),
                         })
                         .collect();
@@ -378,6 +380,7 @@ fn counts_that_are_not_those_of_the_verdicts_are_refused() {
     section.functions = vec![recording::ListedFunction {
         name: "leaf".to_owned(),
         trampoline_of: None,
+        labels: Vec::new(),
         instructions: vec![instruction],
     }];
     count(&mut section);
@@ -413,6 +416,7 @@ fn the_order_of_damage_is_not_kept() {
     one.functions = vec![recording::ListedFunction {
         name: "leaf".to_owned(),
         trampoline_of: None,
+        labels: Vec::new(),
         instructions: vec![instruction],
     }];
     count(&mut one);
