@@ -1,9 +1,9 @@
 //@ start none
 // Kretprobes: the trampoline in place of a return address is a breakpoint instruction. Its handler first puts the real
-// address into pt_regs, then runs the probe's handler, and unlinks the instance last. (Here a tracer's callback links the
-// instance; in Linux, a breakpoint at the function's entry does.)
+// address into pt_regs, then runs the probe's handler, and unlinks the instance last. A breakpoint at the function's first
+// instruction links the instance.
 #define PREEMPT_COUNT
-#define BRK_HANDLER	kretprobe_brk_handler
+#define BRK_HANDLER	brk_handler
 #include "kernel.S"
 #include "kernel_fgraph.S"
 
@@ -18,13 +18,13 @@ FUNC parent
 	LEAVE
 END parent
 
-TRACED probed, kprobe_ops
+PROBED probed
 	ENTER						// RA is the trampoline's address
 	bl	probed_leaf
 	LEAVE
 END probed
 
-TRACED probed_leaf, kprobe_ops
+PROBED probed_leaf
 	eor	x0, x0, #7
 	ret
 END probed_leaf

@@ -2,19 +2,14 @@
 //@ build rethook_fgraph-F0: -DDESIGN=0
 //@ build rethook_fgraph-F3: -DDESIGN=3
 // Returns that are both probed and traced. Whichever hooks second at the entry keeps the first one's trampoline as the
-// return address, and runs first at the return. The functions sleep.
+// return address, and runs first at the return. A function that is both is probed first, because the breakpoint comes
+// before the patched call; the tracer is first only where a traced function is left by a tail call to a probed one. The
+// functions sleep.
 #define PREEMPT_COUNT
-#define BRK_HANDLER	kretprobe_brk_handler
+#define BRK_HANDLER	brk_handler
 #include "kernel.S"
 #include "kernel_fgraph.S"
 #include "kernel_kretprobe.S"
-
-	.data
-	.p2align 3
-graph_first_ops:
-	.quad graph_then_probe, 0
-probe_first_ops:
-	.quad probe_then_graph, 0
 
 #include "guest_main.S"
 
@@ -34,47 +29,23 @@ FUNC other_parent
 	LEAVE
 END other_parent
 
-// Returns to the kretprobe's trampoline, which continues in return_to_handler.
-TRACED graph_first, graph_first_ops
-	ENTER
-	bl	schedule
-	LEAVE
+// Its return address is return_to_handler when it jumps to probe_second.
+TRACED graph_first
+	ENTER						// RA is the trampoline's address
+	UNLINK
+	b	probe_second
 END graph_first
 
+// Returns to the kretprobe's trampoline, which continues in return_to_handler.
+PROBED probe_second
+	ENTER						// RA is the trampoline's address
+	bl	schedule
+	LEAVE
+END probe_second
+
 // Returns to return_to_handler, which returns to the kretprobe's trampoline.
-TRACED probe_first, probe_first_ops
-	ENTER
+TRACED_PROBED probe_first
+	ENTER						// RA is the trampoline's address
 	bl	schedule
 	LEAVE
 END probe_first
-
-// x0: the patched call, x1: the traced function's return address, x2: ops, x3: fregs.
-FUNC graph_then_probe
-							// CFA=sp RA=x30
-	ENTER	32
-	str	x19, [sp, #16]
-	.cfi_offset x19, -16
-	mov	x19, x3
-	bl	ftrace_graph_func
-	mov	x3, x19
-	bl	kprobe_ftrace_handler
-	ldr	x19, [sp, #16]
-	.cfi_restore x19
-	LEAVE	32
-END graph_then_probe
-
-FUNC probe_then_graph
-							// CFA=sp RA=x30
-	ENTER	32
-	stp	x19, x20, [sp, #16]
-	.cfi_offset x19, -16; .cfi_offset x20, -8
-	mov	x19, x0
-	mov	x20, x3
-	bl	kprobe_ftrace_handler
-	mov	x0, x19
-	mov	x3, x20
-	bl	ftrace_graph_func
-	ldp	x19, x20, [sp, #16]
-	.cfi_restore x19; .cfi_restore x20
-	LEAVE	32
-END probe_then_graph

@@ -24,6 +24,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// The file is not a Linux image that can be read, or the image lacks what is asked for.
+    #[error("{path}: {reason}")]
+    Linux {
+        /// The package or image.
+        path: PathBuf,
+        /// What is wrong, or what is missing.
+        reason: String,
+    },
     /// The guest lacks a symbol that the harness needs.
     #[error("{path}: no symbol `{symbol}`: {hint}")]
     MissingSymbol {

@@ -13,6 +13,7 @@ pub mod explain;
 pub mod file;
 pub mod guest;
 pub mod interrupt;
+pub mod linux;
 pub mod machine;
 pub mod oracle;
 pub mod pool;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use unwind_harness::analysis::gate;
+use unwind_harness::cpu::{ALL, Cpu};
 use unwind_harness::recording::{Counters, Finding, FirstWalk, ListedInstruction, Section};
 use unwind_harness::scenario::{Range, Scenario, is_share, load_all};
 use unwind_harness::subject;
@@ -151,10 +152,12 @@ fn plant(verdict: Verdict) -> Uncaught {
             if !is_caught {
                 uncaught.subjects.insert((scenario.name.clone(), name.clone()));
             }
-            planted_subjects.insert(name);
+            planted_subjects.insert((scenario.cpu.name, name));
         }
     }
-    assert!(caught > 2000 && planted_subjects.len() > 25, "{caught} columns of {} subjects", planted_subjects.len());
+    let all = |cpu: &'static Cpu| subject::all(cpu).into_iter().map(|one| (cpu.name, one.about().name.clone()));
+    assert_eq!(planted_subjects, ALL.into_iter().flat_map(all).collect(), "every subject is right somewhere");
+    assert!(caught > 2000, "{caught} columns");
     uncaught
 }
 

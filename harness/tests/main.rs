@@ -16,6 +16,7 @@ mod known;
 mod large;
 mod machine;
 mod museum;
+mod mutants;
 mod orc;
 mod privilege;
 mod sampling;

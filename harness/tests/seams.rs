@@ -8,7 +8,8 @@ use std::path::Path;
 use rstest::rstest;
 use unwind_harness::cpu::{self, ALL, CodeAddress, Cpu, Register, Regs};
 use unwind_harness::guest::conventions::{
-    Conventions, DeclaredStack, Kernel, KernelSymbols, SavedContext, StackRole, TaskPlace, Vector, Vectors,
+    Conventions, DeclaredStack, Kernel, KernelSymbols, KnownTask, SavedContext, StackRole, TaskPlace, TaskStack, Vector,
+    Vectors,
 };
 use unwind_harness::guest::{Guest, Program, Symbols};
 use unwind_harness::machine::{Call, call};
@@ -63,13 +64,14 @@ fn conventions_by_offsets(guest: &Guest, offsets: &BTreeMap<&str, u64>) -> Conve
         scratch: Some(at("scratch")..at("scratch end")),
         vectors,
         kernel: Some(Kernel {
-            current: at("current"),
-            stack_words: (0, 8),
+            current: Some(at("current")),
+            known: KnownTask::default(),
+            stack: TaskStack::Bounds(0, 8),
             tasks: [at("first task"), at("second task")]
                 .map(|address| TaskPlace { address, ret_stack: None, rethooks: None })
                 .to_vec(),
             fork_entry: None,
-            context: SavedContext::InTask { pc: 112, registers: &[(Register(29), 96), (Register(31), 104)] },
+            context: SavedContext::InTask { pc: 112, registers: vec![(Register(29), 96), (Register(31), 104)] },
             pt_regs: guest.cpu.abi.pt_regs,
             saved_pc: None,
             symbols: KernelSymbols {
@@ -262,7 +264,7 @@ impl Subject for OwnWalker {
         let call = call(
             program,
             question.target.memory,
-            Call { function, arguments: &arguments, sp: entries, budget: 10_000 },
+            Call { function, arguments: &arguments, sp: entries, words: &[], instead: None, budget: 40_000 },
             (entries, MOST),
         );
         let (count, words) = match call {

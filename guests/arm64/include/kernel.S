@@ -14,6 +14,8 @@
 #endif
 
 // pt_regs: x0..x30, then the following. PT_RECORD is a metadata record {0, 0, type}, at which x29 points in a handler.
+#define PT_X9		72
+#define PT_FP		232
 #define PT_LR		240
 #define PT_SP		248
 #define PT_PC		256
@@ -62,6 +64,7 @@ STACK scs_irq, 0x1000
 WORD task_boot, TASK_SIZE
 WORD task_other, TASK_SIZE
 WORD __current
+WORD __entry_task					// the running task, for entry from user mode and from firmware
 WORD need_resched
 WORD other_done						// set by a task_other that has nothing left to do
 #ifdef PREEMPT_COUNT
@@ -80,6 +83,8 @@ CODE _start
 	stp	x2, x1, [x0, #TASK_LOW]
 	msr	sp_el0, x0				// `current`, in EL1
 	adr	x2, __current
+	str	x0, [x2]
+	adr	x2, __entry_task
 	str	x0, [x2]
 	sub	x1, x1, #PT_SIZE
 	stp	xzr, xzr, [x1, #PT_RECORD]

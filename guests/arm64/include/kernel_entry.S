@@ -118,7 +118,7 @@ nest_record_\name:
 	mov	x\n, xzr
 	.endr
 	mrs	x21, sp_el0				// the user's SP
-	adr	x28, __current
+	adr	x28, __entry_task
 	ldr	x28, [x28]
 	msr	sp_el0, x28				// current
 	mrs	x22, elr_el1

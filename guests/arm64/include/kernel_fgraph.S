@@ -127,12 +127,8 @@ END_CODE ftrace_caller
 	str	x10, [x9]
 .endm
 
-// Releases it. The task can be switched out here.
+// Releases it: first preemption, so that the task can be switched out here while it still holds the bit.
 .macro RECURSION_UNLOCK bit
-	adr	x9, trace_recursion
-	ldr	x10, [x9]
-	bic	x10, x10, \bit
-	str	x10, [x9]
 	adr	x9, preempt_count
 	ldr	x10, [x9]
 	sub	x10, x10, #1
@@ -142,7 +138,10 @@ END_CODE ftrace_caller
 	ldr	x9, [x9]
 	cbz	x9, 9f
 	bl	preempt_schedule_notrace
-9:
+9:	adr	x9, trace_recursion
+	ldr	x10, [x9]
+	bic	x10, x10, \bit
+	str	x10, [x9]
 .endm
 
 // The address of the running task's ret_stack.

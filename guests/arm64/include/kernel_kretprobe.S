@@ -1,5 +1,8 @@
-// Kretprobes over ftrace, for the boot task only. A guest defines kretprobe_brk_handler as its BRK_HANDLER, and includes
-// kernel.S and kernel_fgraph.S before this file.
+// Kretprobes, for the boot task only. A guest defines brk_handler as its BRK_HANDLER, and includes kernel.S and
+// kernel_fgraph.S before this file.
+//
+// arm64 has no KPROBES_ON_FTRACE: a kretprobe is a breakpoint at the function's first instruction, before the patched call of
+// ftrace. So on one function the probe always hooks the return first.
 
 // An instance: next, return address, frame pointer.
 WORD rethooks_boot
@@ -7,13 +10,41 @@ WORD rethooks_other
 WORD kretprobe_instances, 96
 WORD free_instance
 
-	.data
-	.p2align 3
-kprobe_ops:
-	.quad kprobe_ftrace_handler, 0
+// PROBED name ... END name: a function that is probed, and not traced: the breakpoint replaces a NOP.
+.macro PROBED name
+FUNC \name
+							// CFA=sp RA=x30
+	brk	#4					// from here on x30 is the trampoline's address
+.endm
 
-// x0: the patched call, x1: the probed function's return address, x2: ops, x3: fregs.
-FUNC kprobe_ftrace_handler
+// TRACED_PROBED name, ops ... END name: one that is traced, too: the breakpoint replaces `mov x9, x30`.
+.macro TRACED_PROBED name, ops=graph_ops
+	.text
+	.p2align 4
+	nop
+	nop
+	.quad \ops
+FUNC \name
+							// CFA=sp RA=x30
+	brk	#4
+	bl	ftrace_caller
+.endm
+
+// x0: pt_regs of a breakpoint. A probe's continues after it: a kernel steps over the replaced instruction, out of line or
+// by emulation, when the probe's handler is done; here that comes first.
+FUNC brk_handler
+							// CFA=sp RA=x30
+	ldr	x9, [x0, #PT_PC]
+	adr	x10, __kretprobe_trampoline
+	cmp	x9, x10
+	b.eq	kretprobe_brk_handler
+	add	x9, x9, #4
+	str	x9, [x0, #PT_PC]
+	b	kprobe_brk_handler
+END brk_handler
+
+// x0: pt_regs of the breakpoint at a probed function's first instruction.
+FUNC kprobe_brk_handler
 							// CFA=sp RA=x30
 	ENTER
 	adr	x9, free_instance
@@ -22,18 +53,19 @@ FUNC kprobe_ftrace_handler
 	str	x11, [x9]
 	adr	x11, kretprobe_instances
 	add	x10, x10, x11
-	ldr	x11, [x3, #FREGS_LR]
+	ldr	x11, [x0, #PT_LR]
 	str	x11, [x10, #8]
-	ldr	x11, [x3, #FREGS_FP]
+	ldr	x11, [x0, #PT_FP]
 	str	x11, [x10, #16]
 	adr	x11, __kretprobe_trampoline
-	str	x11, [x3, #FREGS_LR]
+	str	x11, [x0, #PT_LR]
+	str	x11, [x0, #PT_X9]			// `mov x9, x30` was replaced, or a NOP, after which x9 holds nothing
 	adr	x9, rethooks_boot
 	ldr	x11, [x9]
 	str	x11, [x10]
 	str	x10, [x9]
 	LEAVE
-END kprobe_ftrace_handler
+END kprobe_brk_handler
 
 // x0: pt_regs.
 FUNC kretprobe_brk_handler

@@ -1,6 +1,6 @@
 // Tasks of the small kernel: switching, forking, ending. Part of kernel.S.
 
-// x0: previous task, x1: next task. Returns in the next task, with the previous one in x0. The interrupt mask is not
+// x0: previous task, x1: next task; __entry_task is the next one already. Returns in the next task, with the previous one in x0. The interrupt mask is not
 // switched: each task resumes at a place that sets its own.
 CODE cpu_switch_to
 							// CFA=sp RA=x30
@@ -25,8 +25,8 @@ CODE cpu_switch_to
 	ldp	x29, x9, [x8, #80]			// CFA=sp (the previous task's), x29 the next task's
 	ldr	x30, [x8, #96]				// RA=x30, the next task's
 	mov	sp, x9					// CFA=sp, the next task's
-	msr	sp_el0, x1
-	str	x1, [x10]
+	str	x1, [x10]				// for the harness: whose stack this is
+	msr	sp_el0, x1				// current
 	msr	daif, x11
 	ret
 END_CODE cpu_switch_to
@@ -51,6 +51,8 @@ FUNC schedule
 	adr	x2, task_other
 	cmp	x0, x1
 	csel	x1, x2, x1, eq
+	adr	x2, __entry_task
+	str	x1, [x2]				// firmware events take the next task for the running one from here on
 	bl	context_switch
 	msr	daif, x19
 	ldr	x19, [sp, #16]
@@ -101,8 +103,19 @@ CODE ret_from_fork
 	cbz	x19, 1f
 	mov	x0, x20
 	blr	x19
-1:	b	ret_to_user				// a thread that has become a user process
+1:	mrs	x28, sp_el0				// a thread that has become a user process
+	mov	x0, sp
+	bl	asm_exit_to_user_mode
+	b	ret_to_user
 END_CODE ret_from_fork
+
+// x0: pt_regs. The C part of the way to user mode, for a task that has not come from there.
+FUNC asm_exit_to_user_mode
+							// CFA=sp RA=x30
+	ENTER
+	msr	daifset, #15
+	LEAVE
+END asm_exit_to_user_mode
 
 // What `schedule` does after the switch, for a task that did not come through it.
 FUNC schedule_tail

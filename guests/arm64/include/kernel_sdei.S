@@ -43,16 +43,16 @@ CODE sdei_entry
 	stp	x30, x4, [x1, #PT_LR]			// and SP, of the interrupted level
 	stp	x2, x3, [x1, #PT_PC]
 	mov	x19, x1
-	adr	x5, __current
+	adr	x5, __stack_sdei_normal_high
 	ldr	x5, [x5]
-	msr	sp_el0, x5				// current
+	mov	sp, x5					// the interrupted SP is only in the event
 #ifdef SCS
 	adr	x5, __stack_scs_sdei_normal_low
 	ldr	x18, [x5]
 #endif
-	adr	x5, __stack_sdei_normal_high
+	adr	x5, __entry_task
 	ldr	x5, [x5]
-	mov	sp, x5					// the interrupted SP is only in the event
+	msr	sp_el0, x5				// current; during a switch of tasks, the next one before SP is its
 	cmp	x6, #0
 	csel	x29, xzr, x29, eq			// from the kernel, an ordinary record: no mark of a boundary;
 	csel	x4, xzr, x2, eq				// from user mode, zeros

@@ -65,7 +65,7 @@ STACK user, 0x1000
 #define TASK_S3		56
 #define TASK_KERNEL_SP	128			// scratch of the trap entry; while in user mode, where the kernel's stack ends
 #define TASK_USER_SP	136			// scratch of the trap entry
-#define TASK_SUM	144			// the SUM bit of sstatus
+#define TASK_SUM	144			// sstatus, for its SUM bit
 #define TASK_SIZE	152
 
 // WORD name, value / TASK name: words that an interrupt may change for good.

@@ -99,8 +99,8 @@ CODE ret_from_exception
 	mv	a0, sp
 	bnez	s0, 1f
 	call	noop_c_callee			// to user mode: C, called with s0 = 0
-	addi	t0, sp, PT_SIZE
-	sd	t0, TASK_KERNEL_SP(tp)
+	addi	s0, sp, PT_SIZE
+	sd	s0, TASK_KERNEL_SP(tp)
 nest_user_from:
 	csrw	sscratch, tp
 	j	2f
@@ -170,7 +170,9 @@ FUNC handle_bad_stack
 	tail	__sentinel			// parked: the run ends
 END handle_bad_stack
 
-// What ret_from_exception may call while s0 holds bits of sstatus: its frame record links to no stack.
+// What ret_from_exception calls while s0 holds bits of sstatus: its frame record links to no stack. Linux calls C there in two
+// configurations: with KSTACK_ERASE, stackleak_erase_on_task_stack on the way to user mode; with RISCV_ISA_V_PREEMPTIVE,
+// riscv_v_context_nesting_end on both ways. With neither it calls nothing.
 FUNC noop_c_callee
 						// CFA=sp RA=ra
 	addi	sp, sp, -16			// CFA=sp+16

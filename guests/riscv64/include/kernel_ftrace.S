@@ -120,13 +120,14 @@ WORD trace_recursion, 0				// bit 0: a tracer runs in task context; bit 1: in an
 	RECURSION_LOCK
 .endm
 
+// Releases it: first preemption, so that the task can be switched out here while it still holds the bit.
 .macro RECURSION_RELEASE bit
+	RECURSION_UNLOCK
 	lla	t3, trace_recursion
 	ld	t4, 0(t3)
 	not	t5, \bit
 	and	t4, t4, t5
 	sd	t4, 0(t3)
-	RECURSION_UNLOCK
 .endm
 
 // From a traced function: t0 is where it resumes, ra its caller's resume address. All arguments are preserved. ra holds the
@@ -140,14 +141,14 @@ CODE ftrace_caller
 #endif
 	addi	sp, sp, -CALLER_FRAME		// CFA=sp+CALLER_FRAME
 	sd	t0, FREGS_EPC(sp)		// RA=[sp]
+	sd	ra, FREGS_RA(sp)		// the caller's RA=[sp+8], which the tracer may replace
 	sd	s0, FREGS_S0(sp)
+	sd	zero, FREGS_DIRECT(sp)
 	.irp	n, 0, 1, 2, 3, 4, 5, 6, 7
 	sd	a\n, (FREGS_A0 + 8 * \n)(sp)
 	.endr
 	addi	a0, sp, CALLER_FRAME
 	sd	a0, FREGS_SP(sp)
-	sd	ra, FREGS_RA(sp)		// the caller's RA=[sp+8], which the tracer may replace
-	sd	zero, FREGS_DIRECT(sp)
 #ifdef RECORDS
 	sd	s0, RECORD_CALLER(sp)
 	sd	ra, (RECORD_CALLER + 8)(sp)	// for good: the tracer does not replace this copy
@@ -159,16 +160,16 @@ CODE ftrace_caller
 	addi	a0, t0, -8			// the function
 	mv	a1, ra
 	ld	a2, -16(t0)			// its operation
-	mv	a3, sp
 	ld	ra, OPS_FUNC(a2)
+	mv	a3, sp
 	jalr	ra
+	ld	t0, FREGS_EPC(sp)		// RA=t0, which the tracer may have replaced
+	ld	ra, FREGS_RA(sp)		// the caller's, or return_to_handler
+	ld	s0, FREGS_S0(sp)		// the records, if there were any, are unlinked
+	ld	t1, FREGS_DIRECT(sp)
 	.irp	n, 0, 1, 2, 3, 4, 5, 6, 7
 	ld	a\n, (FREGS_A0 + 8 * \n)(sp)
 	.endr
-	ld	s0, FREGS_S0(sp)		// the records, if there were any, are unlinked
-	ld	t0, FREGS_EPC(sp)		// RA=t0, which the tracer may have replaced
-	ld	t1, FREGS_DIRECT(sp)
-	ld	ra, FREGS_RA(sp)		// the caller's, or return_to_handler
 	addi	sp, sp, CALLER_FRAME		// CFA=sp
 	bnez	t1, 1f
 	jr	t0

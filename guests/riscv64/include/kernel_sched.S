@@ -64,22 +64,21 @@ CODE __switch_to
 	sd	s\n, (TASK_S0 + 8 * \n)(a0)
 	.endr
 	csrr	s0, sstatus			// s0 is no frame pointer
-	li	s1, SR_SUM
-	and	s0, s0, s1
 	sd	s0, TASK_SUM(a0)
 	ld	s0, TASK_SUM(a1)
-	csrc	sstatus, s1
+	li	s1, SR_SUM
+	and	s0, s0, s1
 	csrs	sstatus, s0
 	lla	t0, __current
 	ld	ra, TASK_RA(a1)			// RA is the next task's, the CFA still this one's
 	ld	sp, TASK_SP(a1)			// CFA=sp RA=ra of the next task
-	sd	a1, 0(t0)
+	sd	a1, 0(t0)			// for the harness: whose stack this is
 	ld	s0, TASK_S0(a1)			// s0 is the next task's frame pointer
 	ld	s1, TASK_S1(a1)
 	.irp	n, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
 	ld	s\n, (TASK_S0 + 8 * \n)(a1)
 	.endr
-	mv	tp, a1
+	mv	tp, a1				// current
 	ret
 END_CODE __switch_to
 

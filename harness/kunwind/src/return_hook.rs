@@ -27,8 +27,9 @@ pub enum Fix {
 /// How far a walk has used up the task's return hooks. They are consumed one way, from the youngest to the oldest.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ReturnHookCursor {
-    /// The index after the next entry of the ret_stack; none if no entry has been used.
-    index: Option<u64>,
+    /// `graph_idx`: the index after the next entry of the ret_stack. 0 says that no entry has been used, and also that the
+    /// oldest one has: then the next search begins at the top again, as in Linux.
+    index: u64,
     /// The next node of the list; none if no node has been used.
     node: Option<u64>,
 }
@@ -42,7 +43,8 @@ const CONTROL_BITMAP: u64 = 1 << 10;
 
 impl ReturnHookCursor {
     /// `ftrace_graph_ret_addr`: of the entries that have not been passed, from the youngest on, the first with this
-    /// cookie and with a return address that is not the trampoline itself.
+    /// cookie and with a return address that is not the trampoline itself. Once the oldest entry has been used (its
+    /// index is 0), all of them count again.
     ///
     /// # Errors
     ///
@@ -75,8 +77,8 @@ impl ReturnHookCursor {
             let at = stack.words + index * 8;
             target.read_u64(at).ok_or(Error::Unreadable(at))
         };
-        let mut index = self.index.unwrap_or(stack.index).min(RetStack::WORDS);
-        while index > stack.entry_words {
+        let mut index = if self.index == 0 { stack.index } else { self.index }.min(RetStack::WORDS);
+        while index > 0 {
             let control = index - 1;
             // A distance of 0 would loop for ever.
             let entry =
@@ -87,7 +89,7 @@ impl ReturnHookCursor {
                 continue;
             }
             if retp == cookie && ret != trampoline.start {
-                self.index = Some(index);
+                self.index = index;
                 return Ok(ret);
             }
         }

@@ -155,12 +155,13 @@ fn riscv_metadata_is_found_below_the_frame_pointer() {
 
 #[test]
 fn riscv_mainline_stops_where_a_frame_pointer_cannot_be_one_and_never_says_why() {
-    let stack =
-        Stack::new(&[(LOW + 0x100, LOW + 0x210), (LOW + 0x108, TEXT + 1), (LOW + 0x200, 0), (LOW + 0x208, TEXT + 2)]);
+    let chain = [(LOW + 0x100, LOW + 0x210), (LOW + 0x108, TEXT + 1), (LOW + 0x200, 0), (LOW + 0x208, TEXT + 2)];
+    let misaligned = [(LOW + 0x101, LOW + 0x210), (LOW + 0x109, TEXT + 3)];
+    let stack = Stack::new(&[chain.as_slice(), &misaligned].concat());
     let start = CodeAddress::Return(TEXT);
     let walked = traced(named("riscv-walk-stackframe"), &abi::RISCV64, &stack, start, LOW + 0x110, LOW + 0x80);
     assert_eq!(walked, (vec![TEXT + 1, TEXT + 2], End::Outermost, Claim::None));
-    // Not above SP, misaligned, or beyond what would be the same stack.
+    // Not above SP, misaligned (although there is a record), or beyond what would be the same stack.
     for fp in [LOW + 0x80, LOW + 0x111, HIGH + 8] {
         let walked = traced(named("riscv-walk-stackframe"), &abi::RISCV64, &stack, start, fp, LOW + 0x80);
         assert_eq!(walked, (vec![], End::Outermost, Claim::None), "{fp:#x}");
@@ -177,10 +178,14 @@ fn riscv_mainline_takes_a_lone_s0_in_the_slot_of_ra_for_a_leaf_only_at_the_start
     regs.set(abi::RISCV64.ra.expect("riscv64 has a link register"), TEXT + 1);
     let start = Frame { pc: CodeAddress::Interrupted(TEXT), regs, source: Source::Start };
     let mut buffer = [start; 8];
-    let walk = walk(named("riscv-walk-stackframe"), start, &stack, &mut WalkState::new(stack.stacks()), &mut buffer);
-    let trace: Vec<u64> = walk.frames[1..].iter().map(|frame| frame.pc.value()).collect();
+    let found = walk(named("riscv-walk-stackframe"), start, &stack, &mut WalkState::new(stack.stacks()), &mut buffer);
+    let trace: Vec<u64> = found.frames[1..].iter().map(|frame| frame.pc.value()).collect();
     assert_eq!(trace, [TEXT + 1, TEXT + 2]);
-    // A return address is never such a start: the slot is believed, and it is not text.
+    // A return address is never such a start, even with ra: the slot is believed, and it is not text.
+    let called = Frame { pc: CodeAddress::Return(TEXT), ..start };
+    let mut buffer = [called; 8];
+    let walk = walk(named("riscv-walk-stackframe"), called, &stack, &mut WalkState::new(stack.stacks()), &mut buffer);
+    assert_eq!(walk.frames.len(), 1);
     let (trace, _, _) = traced(
         named("riscv-walk-stackframe"),
         &abi::RISCV64,
@@ -222,4 +227,39 @@ fn x86_ends_below_the_tasks_pt_regs_and_decodes_odd_frame_pointers() {
     let stack = Stack::new(&[(LOW + 0x100, last), (LOW + 0x108, 0x1234)]);
     let (trace, end, _) = from(reliable, &abi::X86_64, &stack, LOW + 0x100);
     assert_eq!((trace, end), (vec![], End::Error(Error::NotText(0x1234))));
+}
+
+#[test]
+fn x86_follows_no_misaligned_frame_pointer() {
+    let fp = LOW + 0x102;
+    let stack = Stack::new(&[(fp, HIGH - 168 - 16), (fp + 8, TEXT + 1)]);
+    let (trace, end, claim) = from(named("x86-unwind-frame"), &abi::X86_64, &stack, fp);
+    assert_eq!((trace, end, claim), (vec![], End::Error(Error::Misaligned(fp)), Claim::Unreliable));
+}
+
+#[test]
+fn x86_knows_the_last_record_where_gcc_realigned_the_stack() {
+    // The return address is copied below the realigned stack pointer, one word lower than where it was.
+    let last = HIGH - 168 - 16;
+    let walked = |copied: u64| {
+        let end = [(last - 8, 0), (last, copied), (last + 8, TEXT + 7)];
+        let stack = Stack::new(&[[(LOW + 0x100, last - 8), (LOW + 0x108, TEXT + 1)].as_slice(), &end].concat());
+        from(named("x86-unwind-frame"), &abi::X86_64, &stack, LOW + 0x100)
+    };
+    assert_eq!(walked(TEXT + 7), (vec![TEXT + 1, TEXT + 7], End::Outermost, Claim::Reliable));
+    let lost = (vec![TEXT + 1, TEXT + 8], End::Error(Error::OutsideStacks(0)), Claim::Unreliable);
+    assert_eq!(walked(TEXT + 8), lost, "another address is no copy");
+}
+
+#[test]
+fn a_record_of_a_trampoline_is_consumed_like_any_other() {
+    // It names itself as the caller's.
+    let record = LOW + 0x100;
+    let words = |fp: u64| [(record, 0), (record + 8, 0), (record + 16, 3), (record + 24, fp), (record + 32, TEXT + 1)];
+    for (name, abi, fp) in
+        [("arm64-sframe-pending", &abi::ARM64, record), ("riscv-metadata-pending", &abi::RISCV64, record + 16)]
+    {
+        let (trace, end, claim) = from(named(name), abi, &Stack::new(&words(fp)), fp);
+        assert_eq!((trace, claim), (vec![TEXT + 1], Claim::Unreliable), "{name}: {end}");
+    }
 }

@@ -1,4 +1,4 @@
-//! x86-64's walk along rbp over hooked return addresses, on stacks drawn word by word.
+//! Walks over hooked return addresses, on stacks drawn word by word: x86-64's along rbp, if no other is named.
 
 use std::collections::BTreeMap;
 
@@ -161,6 +161,39 @@ fn the_tracer_is_asked_before_the_rethooks_and_each_once() {
 }
 
 #[test]
+fn riscv_asks_the_tracer_alone() {
+    let walked = |slot: u64, stack: Stack| {
+        let (fp, sp) = (RECORD + 16, RECORD);
+        let mut regs = Regs::none();
+        regs.set(abi::RISCV64.fp, fp);
+        regs.set(abi::RISCV64.sp, sp);
+        let start = Frame { pc: CodeAddress::Return(TEXT), regs, source: Source::Start };
+        let mut buffer = [start; 4];
+        assert_eq!(stack.0.get(&SLOT), Some(&slot));
+        let unwinder = KernelUnwinder::named("riscv-walk-stackframe").expect("it is in the catalogue");
+        let walk = walk(unwinder, start, &stack, &mut WalkState::new(stack.stacks()), &mut buffer);
+        walk.frames[1].pc.value()
+    };
+    let node = [(LIST, NODE), (NODE, 0), (NODE + 8, TEXT + 1), (NODE + 16, SLOT)];
+    assert_eq!(walked(RETHOOK, Stack::new(RETHOOK, &node)), RETHOOK, "even if a node has this cookie");
+    let traced = Stack::new(RETURN_TO_HANDLER, &[]).with_entry(RETHOOK, SLOT);
+    assert_eq!(walked(RETURN_TO_HANDLER, traced), RETHOOK, "what the ret_stack holds is not asked for again");
+}
+
+#[test]
+fn a_search_goes_down_the_ret_stack_and_begins_again_after_its_bottom() {
+    let trampoline = Trampoline { hook: ReturnHook::Fgraph, start: RETURN_TO_HANDLER, end: RETURN_TO_HANDLER + 0x40 };
+    let stack = Stack::new(0, &[]).with_entry(TEXT + 1, 1).with_entry(TEXT + 2, 2).with_entry(TEXT + 3, 3);
+    let mut cursor = ReturnHookCursor::default();
+    assert_eq!(cursor.fgraph(&trampoline, 2, &stack), Ok(TEXT + 2));
+    let lost = Err(Error::Unrecovered(RETURN_TO_HANDLER));
+    assert_eq!(cursor.fgraph(&trampoline, 3, &stack), lost, "a younger entry has been passed");
+    assert_eq!(cursor.fgraph(&trampoline, 1, &stack), Ok(TEXT + 1), "a failed search passes nothing");
+    // Linux keeps the index of the oldest entry, 0, which is also what a search begins with.
+    assert_eq!(cursor.fgraph(&trampoline, 3, &stack), Ok(TEXT + 3));
+}
+
+#[test]
 fn a_saved_pc_is_asked_for_with_its_own_address() {
     let regs = LOW + 0x200;
     let interrupted = |pc: u64| {
@@ -188,4 +221,31 @@ fn the_records_of_a_tracer_may_be_the_last_ones() {
     // Once the return address is rewritten, its copy does not agree with it, and the end is not known for one.
     let (trace, end, claim) = Stack::new(TEXT + 1, &words(TEXT + 8)).walk();
     assert_eq!((trace, end, claim), (vec![TEXT + 1, TEXT + 8], End::Error(Error::OutsideStacks(0)), Claim::Unreliable));
+}
+
+#[test]
+fn an_entry_and_a_node_are_used_once_and_not_those_that_hold_the_trampoline() {
+    // Older first: two calls with one cookie, and one that was traced and jumped from.
+    let traced = Stack::new(0, &[]).with_entry(TEXT + 1, SLOT).with_entry(TEXT + 2, SLOT);
+    let traced = traced.with_entry(RETURN_TO_HANDLER, SLOT);
+    let mut cursor = ReturnHookCursor::default();
+    for found in [Ok(TEXT + 2), Ok(TEXT + 1), Err(Error::Unrecovered(RETURN_TO_HANDLER))] {
+        assert_eq!(cursor.recover(RETURN_TO_HANDLER, SLOT, &traced), found);
+    }
+    // The same of rethooks, from the youngest on.
+    let node = |at: u64, next: u64, ret: u64| [(at, next), (at + 8, ret), (at + 16, SLOT)];
+    let nodes = [node(NODE, NODE + 24, RETHOOK), node(NODE + 24, NODE + 48, TEXT + 2), node(NODE + 48, 0, TEXT + 1)];
+    let hooked = Stack::new(0, &[nodes.as_flattened(), &[(LIST, NODE)]].concat());
+    let mut cursor = ReturnHookCursor::default();
+    for found in [Ok(TEXT + 2), Ok(TEXT + 1), Err(Error::Unrecovered(RETHOOK))] {
+        assert_eq!(cursor.recover(RETHOOK, SLOT, &hooked), found);
+    }
+}
+
+#[test]
+fn a_design_gives_up_where_the_second_answer_is_a_trampoline_too() {
+    let node = [(LIST, NODE), (NODE, 0), (NODE + 8, RETURN_TO_HANDLER), (NODE + 16, SLOT)];
+    let circle = Stack::new(RETURN_TO_HANDLER, &node).with_entry(RETHOOK, SLOT);
+    let lost = (vec![], End::Error(Error::Unrecovered(RETURN_TO_HANDLER)), Claim::Unreliable);
+    assert_eq!(circle.walk_by("x86-unwind-frame-detect"), lost);
 }

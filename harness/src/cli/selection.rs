@@ -1,11 +1,13 @@
 //! Which scenarios, and which unwinders.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 
 use crate::cpu::{self, ALL};
-use crate::scenario::{Scenario, load_all};
+use crate::linux::{self, KernelImage};
+use crate::scenario::{Scenario, image_scenarios, load_all};
 use crate::{Error, subject};
 
 /// Which scenarios.
@@ -17,20 +19,26 @@ pub(super) struct Selection {
     /// Only this CPU: arm64, riscv64 or x86_64
     #[arg(long, value_name = "CPU")]
     pub(super) arch: Option<String>,
+    /// Run the scenarios of scenarios/linux in this kernel: a Debian package, an Image, bzImage or vmlinux; of a folder, in each
+    #[arg(long, value_name = "IMAGE")]
+    pub(super) linux: Option<PathBuf>,
 }
 
 /// The selected scenarios. An empty selection is an error, because it is a typing mistake.
 pub(super) fn select(root: &Path, selection: &Selection) -> Result<Vec<Scenario>, Error> {
-    let Selection { filters, arch } = selection;
+    let Selection { filters, arch, linux } = selection;
     if let Some(arch) = arch
         && cpu::by_name(arch).is_none()
     {
         return Err(Error::Usage(format!("--arch {arch}: no such CPU; there are {}", cpu::names())));
     }
-    let mut scenarios = load_all(root)?;
+    let mut scenarios = match linux {
+        None => load_all(root)?,
+        Some(path) => of_images(root, path)?,
+    };
     scenarios.retain(|scenario| arch.as_ref().is_none_or(|arch| scenario.cpu.name == arch));
     let is_whole = |scenario: &Scenario, filter: &str| {
-        scenario.name == filter || scenario.name.split_once('/').is_some_and(|(_, stem)| stem == filter)
+        scenario.name == filter || scenario.name.rsplit_once('/').is_some_and(|(_, stem)| stem == filter)
     };
     for filter in filters {
         if !scenarios.iter().any(|scenario| scenario.name.contains(filter.as_str())) {
@@ -48,6 +56,16 @@ pub(super) fn select(root: &Path, selection: &Selection) -> Result<Vec<Scenario>
     scenarios.retain(|_| keep.next().unwrap_or(false));
     if scenarios.is_empty() {
         return Err(Error::Usage("no scenario matches".to_owned()));
+    }
+    Ok(scenarios)
+}
+
+/// The scenarios of every image at a path.
+pub(super) fn of_images(root: &Path, path: &Path) -> Result<Vec<Scenario>, Error> {
+    let mut scenarios = Vec::new();
+    for path in linux::list(path)?.images {
+        let image = Arc::new(KernelImage::open(&path)?);
+        scenarios.extend(image_scenarios(root, &image)?);
     }
     Ok(scenarios)
 }

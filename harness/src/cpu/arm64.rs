@@ -14,7 +14,16 @@ pub(super) static CPU: Cpu = Cpu {
     sp: Register(31),
     callee_saved: &CALLEE_SAVED,
     linkage: Linkage::Register(&[Register(30)]), // Arm ARM C6.2: BL and BLR write X30
-    arguments: &[Register(0), Register(1), Register(2), Register(3)],
+    arguments: &[
+        Register(0),
+        Register(1),
+        Register(2),
+        Register(3),
+        Register(4),
+        Register(5),
+        Register(6),
+        Register(7),
+    ],
     result: Register(0),
     nested_exception: Exception::Nmi,
     status_mask: u64::MAX,

@@ -16,7 +16,16 @@ pub(super) static CPU: Cpu = Cpu {
     sp: Register(2),
     callee_saved: &CALLEE_SAVED,
     linkage: Linkage::Register(&[Register(1), Register(5)]), // unprivileged ISA 2.5.1: link registers are x1 (ra) and x5 (t0)
-    arguments: &[Register(10), Register(11), Register(12), Register(13)],
+    arguments: &[
+        Register(10),
+        Register(11),
+        Register(12),
+        Register(13),
+        Register(14),
+        Register(15),
+        Register(16),
+        Register(17),
+    ],
     result: Register(10),
     nested_exception: Exception::Fault, // there is no NMI; entry code can fault
     status_mask: !(1 << 8 | 1 << 5),    // sret itself changes sstatus.SPP and SPIE

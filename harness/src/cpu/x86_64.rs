@@ -15,7 +15,7 @@ pub(super) static CPU: Cpu = Cpu {
     sp: Register(7),
     callee_saved: &CALLEE_SAVED,
     linkage: Linkage::Push, // SDM volume 2, CALL
-    arguments: &[Register(5), Register(4), Register(1), Register(2)],
+    arguments: &[Register(5), Register(4), Register(1), Register(2), Register(8), Register(9)],
     result: Register(0),
     nested_exception: Exception::Nmi,
     status_mask: u64::MAX,

@@ -13,8 +13,9 @@ use crate::cpu::{CodeAddress, Exception, Linkage, Register, Regs};
 use crate::guest::Program;
 use crate::guest::conventions::Deliverable;
 use crate::oracle::{Cause, Oracle, States, Testimony, Truth, Witnesses};
+use crate::machine::Instead;
 use crate::scenario::{Interruption, Text};
-use crate::subject::{GuestTarget, Question, Start};
+use crate::subject::{GuestTarget, OwnCode, OwnFrame, Question, Start};
 use crate::trace::{Action, Ended, Memory, Observer, Point, RegisterSet};
 
 /// An exception that has been delivered and whose handler has not returned yet.
@@ -48,7 +49,7 @@ pub(super) struct Delivery<'p, 'v> {
     red_zone: u64,
     /// The second exception of a nested run.
     inner: Exception,
-    /// SP, FP, the link registers, the first argument.
+    /// SP, FP, the link registers, the first argument, the register that holds the running task.
     marker_set: RegisterSet,
     all_registers: RegisterSet,
     /// While the subject function runs: its task, and the truth at its entry.
@@ -62,6 +63,8 @@ pub(super) struct Delivery<'p, 'v> {
     within: Option<String>,
     /// In guests with return hooks.
     locator: Option<Locator<'p>>,
+    /// Runs the guest's own unwinder, if it has one.
+    own: Option<OwnCode<'p>>,
     contradiction: Option<String>,
 }
 
@@ -84,7 +87,9 @@ impl<'p, 'v> Delivery<'p, 'v> {
         let is_nested = kind == Interruption::Nested;
         // In a nested run, the points are all arrivals of the second exception.
         let judged = if is_nested { PointFilter { max_visits: u64::MAX, ..filter } } else { filter };
-        let at_markers = [cpu.sp, cpu.abi.fp, cpu.arguments[0]].into_iter().chain(cpu.abi.ra);
+        let kernel = program.conventions.require_kernel(&program.guest)?;
+        let at_markers =
+            [cpu.sp, cpu.abi.fp, cpu.arguments[0]].into_iter().chain(cpu.abi.ra).chain(kernel.known.register);
         Ok(Self {
             program,
             oracle: Oracle::new(program, witnesses),
@@ -94,7 +99,7 @@ impl<'p, 'v> Delivery<'p, 'v> {
             visit,
             nesting: is_nested.then(|| Nesting::new(program, filter)),
             within: None,
-            kernel: program.conventions.require_kernel(&program.guest)?,
+            kernel,
             kind,
             red_zone: text.red_zone(program),
             inner: text.nested.map_or(cpu.nested_exception, |second| second.exception()),
@@ -104,6 +109,7 @@ impl<'p, 'v> Delivery<'p, 'v> {
             delivered: Vec::new(),
             locator: Locator::new(program, text),
             deferred: Deferred::new(program),
+            own: program.conventions.own_unwinder.is_some().then(|| OwnCode::new(program)),
             contradiction: None,
         })
     }
@@ -229,23 +235,33 @@ impl<'p, 'v> Delivery<'p, 'v> {
         let mut live = Regs::none();
         at.read(&self.marker_set, &mut live);
         let live_sp = live.get(cpu.sp).unwrap_or_default();
-        let return_address = match (cpu.linkage, cpu.abi.ra) {
-            (Linkage::Register(_), Some(link)) => live.get(link),
-            _ => at.memory.read_u64(live_sp),
-        };
+        let return_address = self.return_address(at.memory, &live);
         let mut regs = Regs::none();
         regs.set(cpu.abi.fp, live.get(cpu.abi.fp).unwrap_or_default());
         regs.set(cpu.abi.sp, live_sp + cpu.linkage.pushed());
         let current = (CodeAddress::Return(return_address.unwrap_or_default()), regs);
         let pt_regs = live.get(cpu.arguments[0]).unwrap_or_default();
         let Some(from_regs) = self.pt_regs(at.memory, pt_regs, interrupted_pc, interrupted_sp) else { return };
-        let running = at.memory.read_u64(self.kernel.current);
+        let innermost = if self.delivered.len() > 1 { Some(self.inner) } else { self.kind.exception() };
+        let running = super::task::known(&self.kernel, innermost, at.memory, &live, self.oracle.task());
         let Some(task) = running.and_then(|task| super::task::task(self.program, at.memory, task)) else {
             self.contradiction = Some("the running task has no stack".to_owned());
             return;
         };
         let stacks = super::task::offered(self.program, at.memory, task, true);
+        let walked = running.unwrap_or_default();
+        let own = self.own.as_ref().map(|code| OwnFrame {
+            code,
+            walked,
+            sp: live_sp,
+            instead: Instead {
+                returns_to: return_address.unwrap_or_default(),
+                fp: live.get(cpu.abi.fp).unwrap_or_default(),
+                task: walked,
+            },
+        });
         let target = GuestTarget::new(self.program, at.memory, &stacks, Some(task)).with_sp(live_sp, self.red_zone);
+        let target = target.with_own(own);
         // The walk from the handler's frame starts at the marker's caller, the walk from pt_regs at the interrupted pc.
         let truth = self.oracle.truth();
         let of_current = truth.without(1).of_kernel();
@@ -264,6 +280,15 @@ impl<'p, 'v> Delivery<'p, 'v> {
                 // `User` walks are made when the kernel returns to user mode.
                 (Start::Regs | Start::User | Start::Live | Start::Task, _) => {}
             }
+        }
+    }
+
+    /// Where a marker returns to, at its first instruction.
+    fn return_address(&self, memory: &dyn Memory, live: &Regs) -> Option<u64> {
+        let cpu = self.program.guest.cpu;
+        match (cpu.linkage, cpu.abi.ra) {
+            (Linkage::Register(_), Some(link)) => live.get(link),
+            _ => memory.read_u64(live.get(cpu.sp)?),
         }
     }
 
@@ -327,7 +352,19 @@ impl<'p, 'v> Delivery<'p, 'v> {
         let stacks = super::task::offered(program, at.memory, task, false);
         // The task has stopped at its saved SP.
         let saved_sp = regs.get(program.guest.cpu.sp).unwrap_or_default();
+        let sp = live.get(cpu.sp).unwrap_or_default();
+        let own = self.own.as_ref().map(|code| OwnFrame {
+            code,
+            walked: address,
+            sp,
+            instead: Instead {
+                returns_to: self.return_address(at.memory, &live).unwrap_or_default(),
+                fp: live.get(cpu.abi.fp).unwrap_or_default(),
+                task: self.oracle.task(),
+            },
+        });
         let target = GuestTarget::new(program, at.memory, &stacks, Some(task)).with_sp(saved_sp, self.red_zone);
+        let target = target.with_own(own);
         let older = truth.without(1).of_kernel();
         let question = Question { pc: CodeAddress::Return(pc), regs, pt_regs: None, target: &target, why: None };
         if self.kind == Interruption::Corrupt {

@@ -16,7 +16,7 @@ use crate::Error;
 use crate::guest::Program;
 use crate::oracle::{AddressPlaces, Testimony, Truth, Witnesses};
 use crate::scenario::{Interruption, Text};
-use crate::subject::{Question, Scope, Start, Subject, label};
+use crate::subject::{OwnForm, Question, Scope, Start, Subject, label};
 use crate::trace::{Ended, Memory, Point, Run};
 
 use delivery::Delivery;
@@ -54,9 +54,14 @@ impl Column<'_> {
 pub fn columns<'p>(subjects: &[&'p dyn Subject], kind: Interruption) -> Vec<Column<'p>> {
     let starts = |subject: &dyn Subject| -> &[Start] {
         match (kind, subject.about().scope) {
+            // A kernel's own unwinder is called by the kernel, from a handler or another task.
+            (Interruption::Probe, Scope::Own(_)) => &[],
             (Interruption::Probe, _) => &[Start::Live],
             (_, Scope::User) => &[Start::User],
             _ if kind.walks_task() => &[Start::Task],
+            // Its reliable forms take no pt_regs.
+            (_, Scope::Own(OwnForm::Reliable)) => &[Start::Current],
+            (_, Scope::Own(OwnForm::SaveReliable)) => &[],
             _ => &[Start::Current, Start::Regs],
         }
     };

@@ -2,9 +2,9 @@
 
 use kunwind::{RetStack, StackBounds, Task};
 
-use crate::cpu::Register;
+use crate::cpu::{Exception, Register, Regs};
 use crate::guest::Program;
-use crate::guest::conventions::StackRole;
+use crate::guest::conventions::{Deliverable, StackRole};
 use crate::oracle::{Activation, AddressPlaces, LiveWords, MachineView, Truth, displaced};
 use crate::scenario::Text;
 use crate::trace::{Memory, Point, RegisterSet};
@@ -28,12 +28,28 @@ pub(super) fn offered(program: &Program, memory: &dyn Memory, task: Task, with_c
 pub(super) fn task(program: &Program, memory: &dyn Memory, address: u64) -> Option<Task> {
     let stack = program.conventions.task_stack(address, &|address| memory.read_u64(address))?;
     let place = program.conventions.task_place(address);
-    let ret_stack = place.and_then(|place| place.ret_stack).and_then(|at| {
+    let ret_stack = place.and_then(|place| place.ret_stack).and_then(|place| {
         let entry_words = program.guest.cpu.abi.ret_stack_entry_words;
-        Some(RetStack { words: at + 8, index: memory.read_u64(at)?, entry_words })
+        let (words, index) = place.read(&|address| memory.read_u64(address))?;
+        Some(RetStack { words, index, entry_words })
     });
     let fork_entry = program.conventions.kernel.as_ref().and_then(|kernel| kernel.fork_entry);
     Some(Task { stack, ret_stack, rethooks: place.and_then(|place| place.rethooks), fork_entry })
+}
+
+/// The running task as the kernel's own code knows it in the handler of this exception, by the address of its structure.
+pub(super) fn known(
+    kernel: &Deliverable,
+    handled: Option<Exception>,
+    memory: &dyn Memory,
+    registers: &Regs,
+    running: u64,
+) -> Option<u64> {
+    match (handled, kernel.known.at_firmware_event, kernel.known.register) {
+        (Some(Exception::Sdei), Some(word), _) => memory.read_u64(word),
+        (_, _, Some(register)) => registers.get(register),
+        _ => Some(running),
+    }
 }
 
 /// The addresses of functions that a trace may leave out and that never resume: trampolines whose call only made room for an

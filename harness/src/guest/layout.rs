@@ -27,6 +27,8 @@ pub struct Layout {
     pub sp: u64,
     /// Words that the guest reads: (address, value).
     pub words: Vec<(u64, u64)>,
+    /// Whether the pages between the stacks are guard pages.
+    pub has_guards: bool,
 }
 
 impl Layout {
@@ -80,7 +82,14 @@ impl Layout {
         let sp = first.ok_or_else(|| {
             guest.missing("__stack_task_low", "a guest starts on its task stack; declare one with STACK")
         })?;
-        Ok(Self { stacks, sp: sp - cfa_mod32, words })
+        Ok(Self { stacks, sp: sp - cfa_mod32, words, has_guards: true })
+    }
+
+    /// The stacks of a guest that has placed them itself, among its data. The run starts with this SP.
+    #[must_use]
+    pub fn fixed(mut stacks: Vec<Stack>, sp: u64) -> Self {
+        stacks.sort_by_key(|stack| stack.bounds.low);
+        Self { stacks, sp, words: Vec::new(), has_guards: false }
     }
 
     /// An address as its distance from the top of its stack: the same wherever the stack is placed. Just the number for an address

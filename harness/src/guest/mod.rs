@@ -22,7 +22,7 @@ pub use elf::{LoadedSection, UnreadSection, UnwindSections};
 pub use image::{PAGE, Segment};
 pub use layout::{Layout, Poison};
 pub use listing::{Line, Listing};
-pub use program::Program;
+pub use program::{Program, StartState};
 pub use symbols::{Symbol, Symbols, name_in, signed_hex};
 pub use tables::{DwarfTable, Tables, Unread};
 

@@ -8,7 +8,7 @@ use kunwind::StackBounds;
 use super::conventions::{self, Conventions};
 use super::{Guest, Layout, Listing, Poison, Tables};
 use crate::Error;
-use crate::cpu::{Cpu, FlowKind};
+use crate::cpu::{Cpu, FlowKind, Register};
 
 /// A guest that is ready to run, with everything that is derived from it once.
 #[derive(Debug)]
@@ -27,6 +27,19 @@ pub struct Program {
     pub bounds: Vec<StackBounds>,
     /// Its unwind data.
     pub tables: Tables,
+    /// How a run of it begins, if not at a function with planted values in all registers but SP.
+    pub start: Option<StartState>,
+}
+
+/// The state of a CPU in which a run begins: that of a kernel which has long been booted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartState {
+    /// The first instruction.
+    pub pc: u64,
+    /// General registers, SP apart; all others are planted.
+    pub registers: Vec<(Register, u64)>,
+    /// The running task, by the address of its structure, for a CPU that keeps it in a system register.
+    pub task: u64,
 }
 
 impl Program {
@@ -56,22 +69,33 @@ impl Program {
     /// As [`Conventions::check`], [`Listing::new`], [`Layout::new`] and [`Tables::new`].
     pub fn new(guest: Guest, conventions: Conventions, stacks: &[String], cfa_mod32: u64) -> Result<Self, Error> {
         conventions.check(&guest)?;
+        let layout = Layout::new(&guest, &conventions, stacks, cfa_mod32)?;
+        Self::with_layout(guest, conventions, layout)
+    }
+
+    /// Derives what a run needs from a loaded guest whose stacks are placed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Listing::new`] and [`Tables::new`].
+    pub fn with_layout(guest: Guest, conventions: Conventions, layout: Layout) -> Result<Self, Error> {
         let guest = Arc::new(guest);
         let listing = Listing::new(Arc::clone(&guest))?;
-        let layout = Layout::new(&guest, &conventions, stacks, cfa_mod32)?;
         let poison = Poison::new(&listing, &layout.stacks, FlowKind::Call);
         let bounds = layout.stacks.iter().map(|stack| stack.bounds).collect();
         let tables = Tables::new(&guest, &conventions)?;
-        Ok(Self { guest, conventions, listing, layout, poison, bounds, tables })
+        Ok(Self { guest, conventions, listing, layout, poison, bounds, tables, start: None })
     }
 
     /// The writable words that an interrupted run must leave as an undisturbed run leaves them: all but the stacks and
     /// `.scratch`.
     pub fn lasting_words(&self) -> impl Iterator<Item = u64> + '_ {
-        let left_out = [self.conventions.scratch.clone(), self.conventions.arena.clone()];
+        let places = [self.conventions.scratch.clone(), self.conventions.arena.clone()];
+        let stacks = self.bounds.iter().map(|bounds| bounds.low..bounds.high);
+        let left_out: Vec<_> = places.into_iter().flatten().chain(stacks).collect();
         let segments = self.guest.segments.iter().filter(|segment| segment.writable);
         segments
             .flat_map(|segment| (segment.address..segment.end()).step_by(8))
-            .filter(move |address| !left_out.iter().flatten().any(|range| range.contains(address)))
+            .filter(move |address| !left_out.iter().any(|range| range.contains(address)))
     }
 }

@@ -4,6 +4,7 @@ use std::alloc::Layout;
 use std::cell::RefCell;
 use std::ops::Range;
 use std::ptr::NonNull;
+use std::rc::{Rc, Weak};
 
 use unicorn_engine::Prot;
 
@@ -20,6 +21,8 @@ pub struct GuestMemory {
     guards: Vec<Range<u64>>,
     /// The addresses of the words that the harness has written since the last [`GuestMemory::take_writes`].
     writes: RefCell<Vec<u64>>,
+    /// This memory, for engines that share it.
+    this: Weak<Self>,
 }
 
 /// A mapped range of guest memory.
@@ -92,7 +95,17 @@ impl GuestMemory {
     pub(super) fn new(guest: &Guest) -> Self {
         let mut regions: Vec<_> = guest.segments.iter().map(Region::new).collect();
         regions.sort_by_key(|region| region.permission & Prot::WRITE == Prot::NONE);
-        Self { regions, guards: Vec::new(), writes: RefCell::default() }
+        Self { regions, guards: Vec::new(), writes: RefCell::default(), this: Weak::new() }
+    }
+
+    /// The same memory, to be shared by engines.
+    pub(super) fn share(self) -> Rc<Self> {
+        Rc::new_cyclic(|this| Self { this: Weak::clone(this), ..self })
+    }
+
+    /// This memory, if it is shared.
+    pub(super) fn shared(&self) -> Option<Rc<Self>> {
+        self.this.upgrade()
     }
 
     /// A copy of a guest's memory, whatever holds it.
@@ -109,7 +122,7 @@ impl GuestMemory {
         }
         let mut regions: Vec<_> = segments.iter().map(Region::new).collect();
         regions.sort_by_key(|region| region.permission & Prot::WRITE == Prot::NONE);
-        Self { regions, guards: Vec::new(), writes: RefCell::default() }
+        Self { regions, guards: Vec::new(), writes: RefCell::default(), this: Weak::new() }
     }
 
     /// Restores bytes that were overwritten.

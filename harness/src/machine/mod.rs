@@ -15,6 +15,7 @@ mod second;
 use std::any::Any;
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
 
 use unicorn_engine::{HookType, MemType, Prot, TlbEntry, TlbType, Unicorn, uc_engine, uc_error, uc_reg_read};
 
@@ -26,7 +27,7 @@ use crate::trace::{Action, Ended, Memory, Observer, Point, Previous, RegisterSet
 
 use self::core::Core;
 pub use memory::GuestMemory;
-pub use second::{Call, call};
+pub use second::{Call, Called, Crash, Instead, Second, call};
 
 /// The registers of a live engine, inside one of its hooks.
 struct EngineRegisters {
@@ -71,7 +72,7 @@ impl Registers for EngineRegisters {
 /// What the emulator's hooks share during a run.
 pub struct Context<'a> {
     observer: &'a mut dyn Observer,
-    memory: &'a GuestMemory,
+    memory: Rc<GuestMemory>,
     previous: Option<Previous>,
     cpu: &'static Cpu,
     core: &'static dyn Core,
@@ -117,7 +118,7 @@ pub struct Machine<'g> {
     program: &'g Program,
     guest: &'g Guest,
     core: &'static dyn Core,
-    memory: GuestMemory,
+    memory: Rc<GuestMemory>,
     entry: u64,
     sentinel: u64,
     sp: u64,
@@ -135,7 +136,10 @@ impl<'g> Machine<'g> {
     /// [`Error::MissingSymbol`] when the guest lacks `entry` or the sentinel.
     pub fn new(program: &'g Program, entry: &str, budget: u64) -> Result<Self, Error> {
         let Program { guest, conventions, layout, .. } = program;
-        let entry = guest.function(entry)?.address;
+        let entry = match &program.start {
+            Some(start) => start.pc,
+            None => guest.function(entry)?.address,
+        };
         let sentinel = conventions.sentinel.ok_or_else(|| {
             guest.missing("__sentinel", "a run ends where the guest jumps to it; guests/guest.ld defines it")
         })?;
@@ -144,7 +148,7 @@ impl<'g> Machine<'g> {
             program,
             guest,
             core,
-            memory: loaded(program),
+            memory: loaded(program).share(),
             entry,
             sentinel,
             sp: layout.sp,
@@ -180,7 +184,7 @@ impl<'g> Machine<'g> {
     fn context<'a>(&'a self, observer: &'a mut dyn Observer, budget: u64) -> Context<'a> {
         Context {
             observer,
-            memory: &self.memory,
+            memory: Rc::clone(&self.memory),
             previous: None,
             cpu: self.guest.cpu,
             core: self.core,
@@ -213,15 +217,29 @@ impl<'g> Machine<'g> {
             let value = if Register(number) == self.guest.cpu.sp { self.sp } else { layout::planted(number) };
             engine.reg_write(*id, value).map_err(|error| refused("set a register", error))?;
         }
+        if let Some(start) = &self.program.start {
+            enter_kernel(&mut engine, self.core, start.task)?;
+            for (register, value) in &start.registers {
+                let id = self.core.register_ids()[usize::from(register.0)];
+                engine.reg_write(id, *value).map_err(|error| refused("set a register", error))?;
+            }
+        }
         Ok(engine)
     }
+}
+
+/// Puts an engine into the state in which a booted kernel runs a task.
+fn enter_kernel(engine: &mut Unicorn<'_, Context<'_>>, core: &dyn Core, task: u64) -> Result<(), Error> {
+    core.enter_kernel(engine, task).map_err(|error| refused("set the state of a running kernel", error))
 }
 
 /// The memory of a program before it runs: its segments, and its stacks with their poison.
 fn loaded(program: &Program) -> GuestMemory {
     let Program { guest, layout, poison, .. } = program;
     let mut memory = GuestMemory::new(guest);
-    memory.guard(&layout.stacks);
+    if layout.has_guards {
+        memory.guard(&layout.stacks);
+    }
     for stack in &layout.stacks {
         for address in (stack.bounds.low..stack.bounds.high).step_by(8) {
             memory.write_u64(address, poison.word(address));
@@ -236,7 +254,8 @@ fn loaded(program: &Program) -> GuestMemory {
 
 /// A new engine over the memory of the context, with hooks, in the state in which guests start but for its general registers.
 fn new_engine<'a>(context: Context<'a>, max_cpu: bool) -> Result<Unicorn<'a, Context<'a>>, Error> {
-    let Context { core, memory, vectors, .. } = context;
+    let Context { core, vectors, .. } = context;
+    let memory = Rc::clone(&context.memory);
     let parameters = core.engine(max_cpu);
     let mut engine = Unicorn::new_with_data(parameters.arch, parameters.mode, context)
         .map_err(|error| refused("open an engine", error))?;
@@ -246,7 +265,7 @@ fn new_engine<'a>(context: Context<'a>, max_cpu: bool) -> Result<Unicorn<'a, Con
     engine.ctl_set_tlb_type(TlbType::VIRTUAL).map_err(|error| refused("set the TLB type", error))?;
     engine.add_tlb_hook(1, 0, fill_tlb).map_err(|error| refused("add the TLB hook", error))?;
     for region in &memory.regions {
-        // SAFETY: the engine borrows the memory, so that the region outlives it, and a region is a whole number of pages.
+        // SAFETY: the engine's context shares the memory, so that the region outlives it, and a region is a whole number of pages.
         unsafe { engine.mem_map_ptr(region.address, region.size as u64, Prot::ALL, region.bytes.as_ptr().cast()) }
             .map_err(|error| refused("map guest memory", error))?;
     }
@@ -311,12 +330,12 @@ impl Run for Machine<'_> {
     }
 
     fn memory(&self) -> &dyn Memory {
-        &self.memory
+        &*self.memory
     }
 
     fn again(&self) -> Option<Box<dyn Run + '_>> {
         let Self { program, guest, core, entry, sentinel, sp, vectors, budget, max_cpu, .. } = *self;
-        let memory = loaded(program);
+        let memory = loaded(program).share();
         Some(Box::new(Self { program, guest, core, memory, entry, sentinel, sp, vectors, budget, max_cpu }))
     }
 }
@@ -337,7 +356,7 @@ fn before_instruction(engine: &mut Unicorn<'_, Context<'_>>, pc: u64, size: u32)
             context.executed += 1;
             let previous = context.previous.replace(Previous::Retired { pc, size });
             let regs = EngineRegisters { engine: handle, core: context.core, ids: context.ids };
-            let at = Point { pc, size, previous, regs: &regs, memory: context.memory };
+            let at = Point { pc, size, previous, regs: &regs, memory: &*context.memory };
             // Guests are input, and a mistake of ours that one of them meets must not take down the runs of the others.
             let action = catch_unwind(AssertUnwindSafe(|| context.observer.point(&at)));
             match action.unwrap_or_else(|panic| {
@@ -362,10 +381,11 @@ fn before_instruction(engine: &mut Unicorn<'_, Context<'_>>, pc: u64, size: u32)
 
 /// Makes the CPU take an exception and save `pc`; the interrupted code will resume at `resume`.
 fn deliver(engine: &mut Unicorn<'_, Context<'_>>, exception: Exception, pc: u64, resume: u64) {
-    let Context { cpu, core, memory, vectors, .. } = *engine.get_data();
+    let Context { cpu, core, vectors, .. } = *engine.get_data();
+    let memory = Rc::clone(&engine.get_data().memory);
     let sp = engine.reg_read(core.register_ids()[usize::from(cpu.sp.0)]).unwrap_or_default();
     let from_user = core.is_user(&|id| engine.reg_read(id).unwrap_or_default());
-    let taken = core.take_exception(engine, memory, vectors, exception, pc);
+    let taken = core.take_exception(engine, &memory, vectors, exception, pc);
     let context = engine.get_data_mut();
     for address in memory.take_writes() {
         context.observer.hardware_stored(address, 8);
@@ -390,7 +410,7 @@ fn fault_on_guard(engine: &mut Unicorn<'_, Context<'_>>) -> Option<u64> {
     }
     context.stop = None;
     let regs = EngineRegisters { engine: handle, core: context.core, ids: context.ids };
-    let at = Point { pc, size, previous, regs: &regs, memory: context.memory };
+    let at = Point { pc, size, previous, regs: &regs, memory: &*context.memory };
     // The emulator is not running here, so a panic may unwind.
     context.observer.faulted(&at);
     deliver(engine, Exception::Fault, pc, pc);
@@ -423,7 +443,11 @@ fn fill_tlb(engine: &mut Unicorn<'_, Context<'_>>, address: u64, kind: MemType) 
 fn exception(engine: &mut Unicorn<'_, Context<'_>>, number: u32) {
     let Context { core, vectors, .. } = *engine.get_data();
     let pc = engine.pc_read().unwrap_or_default();
-    if let Some((saved, resume)) = core.syscall(number, pc)
+    let mut word = [0; 4];
+    if engine.mem_read(pc, &mut word).is_err() {
+        word = [0; 4];
+    }
+    if let Some((saved, resume)) = core.syscall(number, pc, u32::from_le_bytes(word))
         && vectors.is_kernel()
     {
         deliver(engine, Exception::Syscall, saved, resume);

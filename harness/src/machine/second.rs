@@ -1,16 +1,18 @@
 //! A second engine over the memory of a stopped guest. It runs the guest's own code, an unwinder for example, and undoes whatever
 //! that code writes.
+//!
+//! Both engines map the same pages, so the second sees exactly the memory of the first, and nothing is copied. The first never
+//! executes anything while the second runs, and what the second writes is put back before the first goes on.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use unicorn_engine::{HookType, uc_error};
+use unicorn_engine::{HookType, Unicorn, uc_error};
 
 use super::memory::GuestMemory;
-use super::{Context, Stop, new_engine, refused};
+use super::{Context, Stop, enter_kernel, new_engine, refused};
 use crate::Error;
 use crate::cpu::{Cpu, Linkage};
-use crate::guest::conventions::Vectors;
 use crate::guest::{Program, layout};
 use crate::trace::{Memory, Unobserved};
 
@@ -23,93 +25,208 @@ pub struct Call<'a> {
     pub arguments: &'a [u64],
     /// SP at the call: the function may use the stack below it, which must be mapped.
     pub sp: u64,
-    /// How many instructions it may execute.
-    pub budget: usize,
+    /// Words that are written first, and restored with everything else: (address, value).
+    pub words: &'a [(u64, u64)],
+    /// Set where the function takes the place of one that the stopped guest has just called, so that it returns to that one's
+    /// caller.
+    pub instead: Option<Instead>,
+    /// How many bytes of instructions it may execute.
+    pub budget: u64,
+}
+
+/// The state in which a guest has just called a function, before that function's first instruction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Instead {
+    /// Where it returns to. On a CPU whose calls push, this is in the word at SP already.
+    pub returns_to: u64,
+    /// The frame pointer.
+    pub fp: u64,
+    /// The running task, by the address of its structure.
+    pub task: u64,
 }
 
 /// What a store has overwritten: address and bytes.
 type Journal = Rc<RefCell<Vec<(u64, Vec<u8>)>>>;
 
-/// Calls a guest function. Returns its result, and the words that it left at `result` (address, count) before its writes are
-/// undone. If `memory` is a machine's, the engine shares its pages; otherwise it works on a copy.
+/// How a call ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Called {
+    /// The function's result.
+    pub result: u64,
+    /// The words that it left, as asked for.
+    pub words: Vec<u64>,
+}
+
+/// A call that did not return: what happened, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Crash {
+    /// What happened.
+    pub reason: String,
+    /// The instruction, as `symbol+0x10`.
+    pub at: String,
+}
+
+impl std::fmt::Display for Crash {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} at {}", self.reason, self.at)
+    }
+}
+
+/// A second engine, for many calls.
+pub struct Second<'p> {
+    program: &'p Program,
+    memory: Rc<GuestMemory>,
+    engine: Unicorn<'p, Context<'p>>,
+    journal: Journal,
+    /// Whether the memory is the machine's, and not a copy of what was there once.
+    is_shared: bool,
+    /// How many bytes of instructions the running call may still execute.
+    left: Rc<RefCell<u64>>,
+}
+
+impl std::fmt::Debug for Second<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Second").field("guest", &self.program.guest.name).finish_non_exhaustive()
+    }
+}
+
+impl<'p> Second<'p> {
+    /// A second engine over this memory of a guest. If it is a machine's, the engine shares its pages; otherwise it works on a
+    /// copy of what is there now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Emulator`] when Unicorn refuses a request.
+    pub fn new(program: &'p Program, memory: &dyn Memory) -> Result<Self, Error> {
+        let machine = memory.as_any().and_then(|any| any.downcast_ref::<GuestMemory>());
+        let shared = machine.and_then(GuestMemory::shared);
+        let is_shared = shared.is_some();
+        let memory = shared.unwrap_or_else(|| GuestMemory::copy(&program.guest, memory).share());
+        let cpu = program.guest.cpu;
+        let core = super::core::of(cpu);
+        let context = Context {
+            observer: Box::leak(Box::new(Unobserved)), // of no size, so that nothing leaks
+            memory: Rc::clone(&memory),
+            previous: None,
+            cpu,
+            core,
+            ids: core.register_ids(),
+            vectors: &program.conventions.vectors,
+            executed: 0,
+            budget: u64::MAX,
+            stop: None,
+            panic: None,
+            firmware: Vec::new(),
+            kernel_mode: None,
+        };
+        let mut engine = new_engine(context, false)?;
+        let (journal, left) = (Journal::default(), Rc::new(RefCell::new(0_u64)));
+        let written = Rc::clone(&journal);
+        let note_store = move |engine: &mut Unicorn<'_, Context<'_>>, _, address, size, _| {
+            note(&engine.get_data().memory, &written, address, size);
+            true
+        };
+        engine
+            .add_mem_hook(HookType::MEM_WRITE, 1, 0, note_store)
+            .map_err(|error| refused("add the store hook", error))?;
+        let budget = Rc::clone(&left);
+        let count_block = move |engine: &mut Unicorn<'_, Context<'_>>, _, size| {
+            let mut left = budget.borrow_mut();
+            *left = left.saturating_sub(u64::from(size));
+            if *left == 0 {
+                engine.get_data_mut().stop.get_or_insert(Stop::Budget);
+                let _ = engine.emu_stop(); // cannot fail for a live engine
+            }
+        };
+        engine.add_block_hook(1, 0, count_block).map_err(|error| refused("add the block hook", error))?;
+        Ok(Self { program, memory, engine, journal, is_shared, left })
+    }
+
+    /// Whether the engine sees the machine's memory as it is now, and not a copy of what was there once.
+    #[must_use]
+    pub const fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
+    /// Calls a guest function. Returns its result, and the words that it left at `result` (address, count) before its writes are
+    /// undone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Emulator`] when Unicorn refuses a request. That the function does what a guest must not do, or exhausts its
+    /// budget, is no error but a [`Crash`].
+    pub fn call(&mut self, call: Call<'_>, result: (u64, usize)) -> Result<Result<Called, Crash>, Error> {
+        let ended = self.execute(call);
+        let memory = &self.memory;
+        let words = (0..result.1 as u64).map(|word| memory.read_u64(result.0 + 8 * word).unwrap_or_default());
+        let called = ended.map(|ended| ended.map(|returned| Called { result: returned, words: words.collect() }));
+        for (address, bytes) in self.journal.borrow_mut().drain(..).rev() {
+            memory.restore(address, &bytes);
+        }
+        called
+    }
+
+    fn execute(&mut self, call: Call<'_>) -> Result<Result<u64, Crash>, Error> {
+        let Self { program, memory, engine, journal, .. } = self;
+        let cpu = program.guest.cpu;
+        let core = super::core::of(cpu);
+        let until = match call.instead {
+            Some(instead) => instead.returns_to,
+            None => {
+                let missing = || program.guest.missing("__sentinel", "a call returns there");
+                program.conventions.sentinel.ok_or_else(missing)?
+            }
+        };
+        if let Some(instead) = call.instead.filter(|_| program.start.is_some()) {
+            enter_kernel(engine, core, instead.task)?;
+        }
+        for (address, value) in call.words {
+            note(memory, journal, *address, 8);
+            memory.write_u64(*address, *value);
+        }
+        memory.take_writes();
+        for (register, value) in registers(cpu, memory, &call, until, journal) {
+            let id = core.register_ids()[usize::from(register)];
+            engine.reg_write(id, value).map_err(|error| refused("set a register", error))?;
+        }
+        *self.left.borrow_mut() = call.budget;
+        engine.get_data_mut().stop = None;
+        let outcome = engine.emu_start(call.function, until, 0, 0);
+        let at = engine.pc_read().unwrap_or_default();
+        let reason = match (&engine.get_data().stop, outcome) {
+            (None, Ok(())) if at == until => {
+                let id = core.register_ids()[usize::from(cpu.result.0)];
+                return engine.reg_read(id).map(Ok).map_err(|error| refused("read a register", error));
+            }
+            (Some(Stop::Budget), _) => format!("it did not return within {} bytes of instructions", call.budget),
+            (None, Ok(())) => "it waits forever for an interrupt".to_owned(),
+            (Some(Stop::Access { kind, page }), _) => format!("{kind} in page {page:#x}"),
+            (None, Err(uc_error::INSN_INVALID)) | (Some(Stop::Undefined), _) => "undefined instruction".to_owned(),
+            (Some(Stop::Exception(number)), _) => format!("exception {number} ({})", core.exception_name(*number)),
+            (Some(stop), _) => format!("{stop:?}"),
+            (None, Err(error)) => return Err(refused("call a function of the guest", error)),
+        };
+        Ok(Err(Crash { reason, at: program.guest.symbols.name(at) }))
+    }
+}
+
+/// Calls a guest function once, as [`Second::call`].
 ///
 /// # Errors
 ///
-/// [`Error::Run`] when the function does what a guest must not do, or exhausts its budget, with the instruction at which it
-/// stopped; [`Error::Emulator`] when Unicorn refuses a request.
+/// [`Error::Run`] when the function crashes; [`Error::Emulator`] when Unicorn refuses a request.
 pub fn call(
     program: &Program,
     memory: &dyn Memory,
     call: Call<'_>,
     result: (u64, usize),
 ) -> Result<(u64, Vec<u64>), Error> {
-    let owned;
-    let memory = match memory.as_any().and_then(|any| any.downcast_ref::<GuestMemory>()) {
-        Some(shared) => shared,
-        None => {
-            owned = GuestMemory::copy(&program.guest, memory);
-            &owned
+    match Second::new(program, memory)?.call(call, result)? {
+        Ok(Called { result, words }) => Ok((result, words)),
+        Err(Crash { reason, at }) => {
+            Err(Error::Run { guest: program.guest.name.clone(), reason, at, executed: 0 })
         }
-    };
-    let journal = Journal::default();
-    let ended = execute(program, memory, call, &journal);
-    let words = (0..result.1 as u64).map(|word| memory.read_u64(result.0 + 8 * word).unwrap_or_default()).collect();
-    for (address, bytes) in journal.borrow().iter().rev() {
-        memory.restore(*address, bytes);
     }
-    ended.map(|returned| (returned, words))
-}
-
-/// Runs the function and records in the journal what it overwrites.
-fn execute(program: &Program, memory: &GuestMemory, call: Call<'_>, journal: &Journal) -> Result<u64, Error> {
-    let cpu = program.guest.cpu;
-    let core = super::core::of(cpu);
-    let missing = || program.guest.missing("__sentinel", "a call returns there");
-    let sentinel = program.conventions.sentinel.ok_or_else(missing)?;
-    let mut unobserved = Unobserved;
-    let vectors = Vectors::default();
-    let context = Context {
-        observer: &mut unobserved,
-        memory,
-        previous: None,
-        cpu,
-        core,
-        ids: core.register_ids(),
-        vectors: &vectors,
-        executed: 0,
-        budget: u64::MAX,
-        stop: None,
-        panic: None,
-        firmware: Vec::new(),
-        kernel_mode: None,
-    };
-    let mut engine = new_engine(context, false)?;
-    let written = Rc::clone(journal);
-    engine
-        .add_mem_hook(HookType::MEM_WRITE, 1, 0, move |engine, _, address, size, _| {
-            note(engine.get_data().memory, &written, address, size);
-            true
-        })
-        .map_err(|error| refused("add the store hook", error))?;
-    for (register, value) in registers(cpu, memory, &call, sentinel, journal) {
-        let id = core.register_ids()[usize::from(register)];
-        engine.reg_write(id, value).map_err(|error| refused("set a register", error))?;
-    }
-    let outcome = engine.emu_start(call.function, sentinel, 0, call.budget);
-    let at = engine.pc_read().unwrap_or_default();
-    let reason = match (&engine.get_data().stop, outcome) {
-        (None, Ok(())) if at == sentinel => {
-            let id = core.register_ids()[usize::from(cpu.result.0)];
-            return engine.reg_read(id).map_err(|error| refused("read a register", error));
-        }
-        (None, Ok(())) => format!("it did not return within {} instructions", call.budget),
-        (Some(Stop::Access { kind, page }), _) => format!("{kind} in page {page:#x}"),
-        (None, Err(uc_error::INSN_INVALID)) | (Some(Stop::Undefined), _) => "undefined instruction".to_owned(),
-        (Some(stop), _) => format!("{stop:?}"),
-        (None, Err(error)) => return Err(refused("call a function of the guest", error)),
-    };
-    let at = program.guest.symbols.name(at);
-    Err(Error::Run { guest: program.guest.name.clone(), reason, at, executed: 0 })
 }
 
 /// Notes what a store will overwrite.
@@ -122,18 +239,24 @@ fn note(memory: &GuestMemory, journal: &Journal, address: u64, size: usize) {
 
 /// The registers with which the function is entered: arguments, the return address where a call leaves it, SP; planted values in
 /// all others.
-fn registers(cpu: &Cpu, memory: &GuestMemory, call: &Call<'_>, sentinel: u64, journal: &Journal) -> Vec<(u8, u64)> {
+fn registers(cpu: &Cpu, memory: &GuestMemory, call: &Call<'_>, until: u64, journal: &Journal) -> Vec<(u8, u64)> {
     let mut registers: Vec<(u8, u64)> = (0..cpu.registers).map(|number| (number, layout::planted(number))).collect();
     registers.extend(cpu.arguments.iter().zip(call.arguments).map(|(register, value)| (register.0, *value)));
-    let mut sp = call.sp & !15;
-    match cpu.linkage {
-        Linkage::Register(links) => registers.push((links[0].0, sentinel)),
-        Linkage::Push => {
-            sp -= 8;
+    let mut sp = call.sp;
+    match (cpu.linkage, call.instead) {
+        (Linkage::Register(links), _) => registers.push((links[0].0, until)),
+        (Linkage::Push, Some(_)) => {}
+        (Linkage::Push, None) => {
+            sp = (sp & !15) - 8;
             note(memory, journal, sp, 8);
-            memory.write_u64(sp, sentinel);
+            memory.write_u64(sp, until);
             memory.take_writes();
         }
+    }
+    if let Some(instead) = call.instead {
+        registers.push((cpu.abi.fp.0, instead.fp));
+    } else {
+        sp = if matches!(cpu.linkage, Linkage::Push) { sp } else { sp & !15 };
     }
     registers.push((cpu.sp.0, sp));
     registers

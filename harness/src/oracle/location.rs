@@ -34,8 +34,8 @@ const RET_STACK_WORDS: u64 = 512;
 /// The stack words that have been written since SP was last above them. All others are leftovers of earlier calls.
 #[derive(Debug)]
 pub struct LiveWords {
-    low: u64,
-    written: Vec<bool>,
+    /// For each stack, its lowest address, and whether each of its words has been written.
+    stacks: Vec<(u64, Vec<bool>)>,
     sp: u64,
 }
 
@@ -43,9 +43,9 @@ impl LiveWords {
     /// Nothing has been written.
     #[must_use]
     pub fn new(layout: &Layout) -> Self {
-        let low = layout.stacks.iter().map(|stack| stack.bounds.low).min().unwrap_or(0);
-        let high = layout.stacks.iter().map(|stack| stack.bounds.high).max().unwrap_or(0);
-        Self { low, written: vec![false; ((high - low) / 8) as usize], sp: 0 }
+        let bounds = layout.stacks.iter().map(|stack| stack.bounds);
+        let stacks = bounds.map(|bounds| (bounds.low, vec![false; ((bounds.high - bounds.low) / 8) as usize]));
+        Self { stacks: stacks.collect(), sp: 0 }
     }
 
     /// The guest has written `size` bytes at this address.
@@ -74,12 +74,13 @@ impl LiveWords {
     }
 
     fn word(&mut self, at: u64) -> Option<&mut bool> {
-        self.written.get_mut(usize::try_from(at.checked_sub(self.low)? / 8).ok()?)
+        let (low, written) = self.stacks.iter_mut().rev().find(|(low, _)| *low <= at)?;
+        written.get_mut(usize::try_from((at - *low) / 8).ok()?)
     }
 
     fn is_live(&self, at: u64) -> bool {
-        let word = at.checked_sub(self.low).and_then(|distance| usize::try_from(distance / 8).ok());
-        word.and_then(|word| self.written.get(word)).copied().unwrap_or(false)
+        let of_stack = self.stacks.iter().rev().find(|(low, _)| *low <= at);
+        of_stack.and_then(|(low, written)| written.get(((at - low) / 8) as usize)).copied().unwrap_or(false)
     }
 }
 

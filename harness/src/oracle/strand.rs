@@ -22,11 +22,20 @@ use crate::guest::Program;
 use crate::guest::conventions::StackRole;
 use crate::trace::{Point, RegisterSet};
 
+/// What tells which task runs.
+#[derive(Debug)]
+enum Current {
+    /// The word that holds the address of its structure.
+    Word(u64),
+    /// The stack on which SP is, where that is a task's.
+    Stack(RegisterSet),
+}
+
 /// The strands of a run.
 #[derive(Debug)]
 pub(super) struct Strands {
-    /// The word that holds the running task, in guests that have tasks.
-    current: Option<u64>,
+    /// What tells the running task, in guests that have tasks.
+    current: Option<Current>,
     /// The running task, by the address of its structure.
     task: u64,
     /// SP, in guests that have fibers.
@@ -42,7 +51,10 @@ impl Strands {
         let cpu = program.guest.cpu;
         let has_fibers = program.layout.stacks.iter().any(|stack| stack.role == StackRole::Fiber);
         Self {
-            current: program.conventions.kernel.as_ref().map(|kernel| kernel.current),
+            current: program.conventions.kernel.as_ref().map(|kernel| match kernel.current {
+                Some(word) => Current::Word(word),
+                None => Current::Stack(RegisterSet::new(cpu, [cpu.sp])),
+            }),
             task: 0,
             sp: has_fibers.then(|| RegisterSet::new(cpu, [cpu.sp])),
             fiber: 0,
@@ -81,7 +93,16 @@ impl Oracle<'_> {
             self.switch_fiber(at);
             return;
         }
-        let Some(task) = self.strands.current.and_then(|word| at.memory.read_u64(word)) else { return };
+        let running = match &self.strands.current {
+            None => return,
+            Some(Current::Word(word)) => at.memory.read_u64(*word),
+            Some(Current::Stack(set)) => {
+                let mut sp = [0];
+                at.read_values(set, &mut sp);
+                self.task_of_stack(at, sp[0])
+            }
+        };
+        let Some(task) = running else { return };
         if task != self.strands.task {
             let next = self.others.remove(&task).unwrap_or_default();
             let previous = std::mem::replace(&mut self.truth, next);
@@ -92,6 +113,17 @@ impl Oracle<'_> {
             }
             self.strands.task = task;
         }
+    }
+
+    /// The task on whose stack SP is.
+    fn task_of_stack(&self, at: &Point<'_>, sp: u64) -> Option<u64> {
+        let kernel = self.conventions.kernel.as_ref()?;
+        let read = |address| at.memory.read_u64(address);
+        let is_its = |task: &u64| {
+            let stack = self.conventions.task_stack(*task, &read);
+            stack.is_some_and(|stack| stack.low <= sp && sp <= stack.high)
+        };
+        kernel.tasks.iter().map(|task| task.address).find(is_its)
     }
 
     /// A function has moved SP to the stack of a fiber that has not begun, and calls another there: it borrows the stack, and the

@@ -5,18 +5,21 @@ mod demand;
 mod extent;
 mod interruption;
 mod known;
+mod linux;
 mod listed;
 mod range;
 mod word;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Deserialize;
 
 use crate::cpu::{self, Cpu, Exception};
 use crate::guest::Program;
 use crate::guest::return_hook::{PLAIN, ReturnHook};
+use crate::linux::{KernelImage, state};
 use crate::subject::{Start, label};
 use crate::{Error, file};
 
@@ -25,6 +28,7 @@ pub use demand::{Demand, Floor, Level, is_share};
 pub use extent::{Extent, Span};
 pub use interruption::Interruption;
 pub use known::Known;
+pub use linux::{LinuxCall, image_scenarios};
 pub use listed::{UnjudgedRows, WrongRows};
 pub use range::Range;
 pub(crate) use range::parse_place;
@@ -42,6 +46,8 @@ pub struct Scenario {
     pub source: String,
     /// The parsed file.
     pub text: Text,
+    /// The image whose function it calls; the release is then the name of its only variant.
+    pub image: Option<Arc<KernelImage>>,
 }
 
 impl std::fmt::Debug for Scenario {
@@ -54,9 +60,12 @@ impl std::fmt::Debug for Scenario {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Text {
-    /// The guest's file stem in `guests/<cpu>/`. Variants may name another build.
-    #[serde(deserialize_with = "word::stem")]
+    /// The guest's file stem in `guests/<cpu>/`. Variants may name another build. Empty where a kernel image is the guest.
+    #[serde(default, deserialize_with = "word::stem")]
     pub guest: String,
+    /// For kernel images: what is called.
+    #[serde(default)]
+    pub linux: Option<LinuxCall>,
     /// The function at which the guest is entered.
     #[serde(default = "default_entry")]
     pub entry: String,
@@ -148,7 +157,9 @@ impl Text {
     /// The level that a subject must achieve from one start; [`Level::Sound`] if the scenario does not say.
     #[must_use]
     pub fn level(&self, subject: &str, start: Start) -> Level {
-        self.demand(subject, start).map_or(Level::Sound, |demand| demand.level)
+        // Nobody can demand anything of a kernel that is already released: what it gets wrong is reported.
+        let default = if self.linux.is_some() { Level::Any } else { Level::Sound };
+        self.demand(subject, start).map_or(default, |demand| demand.level)
     }
 
     /// How many percent of a subject's walks from one start must be exact in each section of a variant, if the scenario says so.
@@ -273,6 +284,7 @@ impl Scenario {
             cpu,
             source: source.to_owned(),
             text,
+            image: None,
         };
         scenario.check().map_err(reject)?;
         Ok(scenario)
@@ -285,6 +297,9 @@ impl Scenario {
     /// [`Error::OfScenario`], when the guest lies outside of `root`, [`Error::Scenario`], when it lacks what a `[[known]]` names,
     /// and as [`Program::load`] and [`Scenario::declare`].
     pub fn program(&self, root: &Path, variant: &Variant) -> Result<Program, Error> {
+        if let (Some(image), Some(call)) = (&self.image, &self.text.linux) {
+            return self.declare(state::program(image, &call.workload)?);
+        }
         let path = self.guest_path(root, variant);
         let program = file::require_inside(root, &path)
             .and_then(|()| Program::load(&path, self.cpu, &variant.stacks, variant.cfa_mod32))
@@ -326,7 +341,8 @@ impl Scenario {
             ("never-resumes:", &text.never_resumes),
         ];
         for (key, names) in keys {
-            for name in names {
+            // An image starts where its thread does.
+            for name in names.iter().filter(|_| key != "entry =" || program.start.is_none()) {
                 program.guest.function(name).map_err(|error| self.blame_key(&format!("{key} {name:?}"), error))?;
             }
         }
@@ -344,6 +360,9 @@ impl Scenario {
         }
         if !text.only.is_empty() && !text.only.iter().any(|name| name == self.cpu.name) {
             return Err(format!("only = {:?} does not contain its own CPU", text.only));
+        }
+        if text.guest.is_empty() == text.linux.is_none() {
+            return Err("it needs either guest = \"NAME\" or, in scenarios/linux, a table [linux]".to_owned());
         }
         if text.interrupt.is_empty() {
             return Err("interrupt is empty".to_owned());
@@ -391,7 +410,11 @@ impl Scenario {
     /// The variants; a single one without a name if the file lists none.
     #[must_use]
     pub fn variants(&self) -> Vec<Variant> {
-        if self.text.variant.is_empty() { vec![Variant::default()] } else { self.text.variant.clone() }
+        match &self.image {
+            Some(image) => vec![Variant { name: image.release.clone(), ..Variant::default() }],
+            None if self.text.variant.is_empty() => vec![Variant::default()],
+            None => self.text.variant.clone(),
+        }
     }
 
     /// The return hook of a variant, if it has one.

@@ -3,6 +3,7 @@
 
 pub mod in_linux;
 mod kunwind;
+mod own;
 mod target;
 
 use std::cell::RefCell;
@@ -17,6 +18,7 @@ use crate::guest::return_hook::{Fix, ReturnHook, together};
 
 pub use self::in_linux::{InLinux, Status};
 pub use self::kunwind::KunwindSubject;
+pub use own::{CallOwn, OwnCode, OwnForm, OwnFrame, OwnSubject};
 pub use target::{GuestTarget, Reads};
 
 /// How many entries a trace may have where a subject has no limit of its own. Deeper than any guest's stack, so that a trace of
@@ -60,6 +62,7 @@ impl About {
             Scope::Kernel => has_tasks,
             Scope::Tracer => hook.is_some_and(|hook| hook.is_tracer() && together(&hook.build, self.fix).is_some()),
             Scope::Program => !has_tasks,
+            Scope::Own(form) => program.conventions.own_unwinder.as_ref().is_some_and(|own| form.function(own).is_some()),
             Scope::User => !has_tasks || (program.conventions.walk_user().is_some() && walks_user),
         };
         in_scope && self.needs.is_none_or(|format| program.tables.has(format))
@@ -104,6 +107,8 @@ pub enum Scope {
     Program,
     /// As `Program`, and where a kernel walks user stacks.
     User,
+    /// Where the guest carries an unwinder of its own: this is that one.
+    Own(OwnForm),
 }
 
 /// Something whose traces can be judged.
@@ -244,7 +249,8 @@ pub fn is_name_or_label(text: &str, subject: &str, start: Start) -> bool {
 /// Every subject of a CPU, in the order of columns.
 #[must_use]
 pub fn all(cpu: &'static Cpu) -> Vec<Box<dyn Subject + Send>> {
-    self::kunwind::all(cpu).into_iter().map(|subject| Box::new(subject) as Box<dyn Subject + Send>).collect()
+    let own = own::all().into_iter().map(|subject| Box::new(subject) as Box<dyn Subject + Send>);
+    own.chain(self::kunwind::all(cpu).into_iter().map(|subject| Box::new(subject) as Box<dyn Subject + Send>)).collect()
 }
 
 /// The stacks that a walk is offered.

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use kunwind::{Format, StackBounds, Table, Target, Task, Trampoline};
 
+use super::OwnFrame;
 use crate::guest::Program;
 use crate::trace::Memory;
 
@@ -39,6 +40,8 @@ pub struct GuestTarget<'a> {
     pub is_dead_overwritten: bool,
     /// Records all reads, where wanted.
     pub reads: Option<&'a Reads>,
+    /// Where the guest's own unwinder can be asked.
+    pub own: Option<OwnFrame<'a>>,
 }
 
 impl std::fmt::Debug for GuestTarget<'_> {
@@ -72,7 +75,14 @@ impl<'a> GuestTarget<'a> {
             read_dead: Cell::new(false),
             is_dead_overwritten: false,
             reads: None,
+            own: None,
         }
+    }
+
+    /// The same, where the guest's own unwinder can be asked.
+    #[must_use]
+    pub fn with_own(self, own: Option<OwnFrame<'a>>) -> Self {
+        Self { own, ..self }
     }
 
     /// The same, where the running code's SP is here and this many bytes below it still belong to it.

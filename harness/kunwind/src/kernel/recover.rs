@@ -1,6 +1,6 @@
-//! x86-64's recovery of return addresses from return hooks: arch/x86/include/asm/unwind.h of Linux v7.3, and what our
-//! own remedies do instead. The cookie is always the address of the slot on the stack; where that is, the unwinders
-//! know.
+//! Recovery of return addresses from return hooks where the cookie is the address of the slot on the stack: x86-64
+//! (arch/x86/include/asm/unwind.h of Linux v7.3), riscv64's mainline walk, which asks the graph tracer alone
+//! (arch/riscv/kernel/stacktrace.c), and what our own remedies do instead. Where the slot is, the unwinders know.
 
 use crate::error::Error;
 use crate::state::WalkState;
@@ -8,7 +8,7 @@ use crate::target::{ReturnHook, Target, Trampoline};
 
 /// `ftrace_graph_ret_addr`: the original of the address in this slot. One that the ret_stack does not hold stays as it
 /// is.
-fn recover_fgraph(pc: u64, slot: u64, state: &mut WalkState, target: &dyn Target) -> u64 {
+pub(super) fn recover_fgraph(pc: u64, slot: u64, state: &mut WalkState, target: &dyn Target) -> u64 {
     match Trampoline::starting_at(pc, target) {
         Some(trampoline) if trampoline.hook == ReturnHook::Fgraph => {
             state.return_hooks.fgraph(&trampoline, slot, target).unwrap_or(pc)

@@ -1,6 +1,7 @@
 //! `walk_stackframe`: Linux v7.3, arch/riscv/kernel/stacktrace.c. It knows no stack bounds and no ends: it derives the
 //! one from SP, and takes whatever it cannot follow for the other.
 
+use super::recover::recover_fgraph;
 use crate::abi::RISCV64;
 use crate::address::CodeAddress;
 use crate::error::Error;
@@ -67,7 +68,7 @@ pub(super) fn step(frame: &mut Frame, state: &mut WalkState, target: &dyn Target
     {
         return Ok(report(frame, CodeAddress::Return(ra), slot, fp, source, target));
     }
-    // The cookie is the address of the slot. An address that no return hook holds stays as it is.
-    let return_address = state.return_hooks.recover(slot, record + 8, target).unwrap_or(slot);
+    // The cookie is the address of the slot. Rethooks are not asked.
+    let return_address = recover_fgraph(slot, record + 8, state, target);
     Ok(report(frame, CodeAddress::Return(return_address), caller_fp, fp, source, target))
 }

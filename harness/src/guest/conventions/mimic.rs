@@ -6,8 +6,8 @@ use std::ops::Range;
 use kunwind::ReturnHook;
 
 use super::{
-    CallConventions, Conventions, DeclaredStack, Kernel, KernelSymbols, Redirects, SavedContext, StackRole, TaskPlace,
-    Trampoline, Vector, Vectors,
+    CallConventions, Conventions, DeclaredStack, Kernel, KernelSymbols, KnownTask, Redirects, RetStackPlace, RetStackWords,
+    SavedContext, StackRole, TaskPlace, TaskStack, Trampoline, Vector, Vectors,
 };
 use crate::cpu::Register;
 use crate::guest::{Guest, Symbol};
@@ -16,6 +16,8 @@ pub(super) const CURRENT: &str = "__current";
 pub(super) const SUBJECT: &str = "guest_main";
 pub(super) const WALK_HERE: &str = "walk_here";
 pub(super) const WALK_TASK: &str = "walk_task";
+/// As Linux calls the word, on arm64.
+const ENTRY_TASK: &str = "__entry_task";
 const WALK_USER: &str = "walk_user";
 pub(super) const NEED_RESCHED: &str = "need_resched";
 const FORK_ENTRY: &str = "ret_from_fork_asm";
@@ -58,6 +60,8 @@ struct KernelOfCpu {
     vectors: &'static [(Vector, &'static str)],
     context: SavedContext,
     saved_pc: Option<i64>,
+    /// The register that holds the running task.
+    task_register: Option<Register>,
     exception_functions: &'static [&'static str],
 }
 
@@ -81,15 +85,17 @@ fn kernel_of(cpu: &str) -> KernelOfCpu {
                 (Vector::SdeiArgument, "sdei_event"),
             ],
             // x19..x28, fp, sp, pc from byte 16 on.
-            context: SavedContext::InTask { pc: 112, registers: &[(Register(29), 96), (Register(31), 104)] },
+            context: SavedContext::InTask { pc: 112, registers: vec![(Register(29), 96), (Register(31), 104)] },
             saved_pc: Some(256 - 320), // PT_PC and PT_SIZE of guests/arm64/include/kernel.S
+            task_register: None,       // SP_EL0, written right after SP
             exception_functions: &[],
         },
         "riscv64" => KernelOfCpu {
             vectors: &[(Vector::Table, "handle_exception")],
             // ra, sp, s0..s11 from byte 16 on.
-            context: SavedContext::InTask { pc: 16, registers: &[(Register(2), 24), (Register(8), 32)] },
+            context: SavedContext::InTask { pc: 16, registers: vec![(Register(2), 24), (Register(8), 32)] },
             saved_pc: None,
+            task_register: Some(Register(4)),                                 // tp
             exception_functions: &["handle_exception", "ret_from_exception"], // Linux arch/riscv/kernel/stacktrace.c
         },
         _ => KernelOfCpu {
@@ -110,11 +116,12 @@ fn kernel_of(cpu: &str) -> KernelOfCpu {
             context: SavedContext::OnStack {
                 sp: 16,
                 pc: 48,
-                registers: &[(Register(6), 40)],
+                registers: vec![(Register(6), 40)],
                 size: 56,
                 sp_register: Register(7),
             },
             saved_pc: None,
+            task_register: None,
             exception_functions: &[],
         },
     }
@@ -148,6 +155,7 @@ pub fn mimic(guest: &Guest) -> Conventions {
         scratch: range("__scratch_low", "__scratch_high"),
         vectors,
         kernel: kernel(guest, &of_cpu),
+        own_unwinder: None,
         user_text: functions(&|function| function.name.starts_with(USER_PREFIX)),
         exception_text: functions(&|function| of_cpu.exception_functions.contains(&&*function.name)),
         trampolines: trampolines.collect(),
@@ -210,16 +218,19 @@ fn kernel(guest: &Guest, of_cpu: &KernelOfCpu) -> Option<Kernel> {
     let task = |name: &str| {
         Some(TaskPlace {
             address: address(&format!("task_{name}"))?,
-            ret_stack: address(&format!("ret_stack_{name}")),
+            // The index; the words follow it.
+            ret_stack: address(&format!("ret_stack_{name}"))
+                .map(|index| RetStackPlace { index, words: RetStackWords::At(index + 8) }),
             rethooks: address(&format!("rethooks_{name}")),
         })
     };
     Some(Kernel {
-        current: address(CURRENT)?,
-        stack_words: (0, 8),
+        current: Some(address(CURRENT)?),
+        known: KnownTask { register: of_cpu.task_register, at_firmware_event: address(ENTRY_TASK) },
+        stack: TaskStack::Bounds(0, 8),
         tasks: ["boot", "other"].into_iter().filter_map(task).collect(),
         fork_entry: address(FORK_ENTRY),
-        context: of_cpu.context,
+        context: of_cpu.context.clone(),
         pt_regs: guest.cpu.abi.pt_regs,
         saved_pc: of_cpu.saved_pc,
         symbols: KernelSymbols {

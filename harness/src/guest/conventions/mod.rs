@@ -34,6 +34,8 @@ pub struct Conventions {
     pub vectors: Vectors,
     /// The kernel, in a guest that has one.
     pub kernel: Option<Kernel>,
+    /// The guest's own unwinder, in a guest that has one.
+    pub own_unwinder: Option<OwnUnwinder>,
     /// User-mode functions, which are not kernel text.
     pub user_text: Vec<Range<u64>>,
     /// Exception entry and exit functions, for unwinders that recognise them by address.
@@ -52,6 +54,22 @@ pub struct Conventions {
     /// From each address on: whether a second exception may be nested (true), or would destroy the first one's state
     /// (false). By address.
     pub nesting: Vec<(u64, bool)>,
+}
+
+/// The functions of a kernel that walk its stacks, and what they need of us (Linux include/linux/stacktrace.h).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnUnwinder {
+    /// `int arch_stack_walk_reliable(consume, cookie, task)`: 0 says that the trace is reliable.
+    pub reliable: Option<u64>,
+    /// `void arch_stack_walk(consume, cookie, task, regs)`.
+    pub best_effort: Option<u64>,
+    /// `int stack_trace_save_tsk_reliable(task, store, size)`: the number of entries, or a negative error.
+    pub save_reliable: Option<u64>,
+    /// `bool consume(void *cookie, unsigned long pc)`: a routine of ours that stores pc where `*cookie` points, moves that on by 8
+    /// bytes, and returns true.
+    pub consume: u64,
+    /// Memory for `*cookie` (its first word) and the entries; nothing else uses it.
+    pub buffer: Range<u64>,
 }
 
 /// A stack that a guest declares.
@@ -85,10 +103,13 @@ pub enum StackRole {
 /// The conventions of a kernel with tasks.
 #[derive(Debug, Clone)]
 pub struct Kernel {
-    /// The word that holds the address of the running task's structure.
-    pub current: u64,
-    /// Where a task's structure holds {low, high} of its stack: offsets in bytes.
-    pub stack_words: (u64, u64),
+    /// The word that holds the address of the task whose stack is in use; it is written with the switch of stacks. Without one,
+    /// it is the task on whose stack SP was last.
+    pub current: Option<u64>,
+    /// Where the kernel itself knows the running task from.
+    pub known: KnownTask,
+    /// How a task's structure says where its stack is.
+    pub stack: TaskStack,
     /// All tasks.
     pub tasks: Vec<TaskPlace>,
     /// The first instruction of a new task; no call returns to it.
@@ -115,6 +136,16 @@ pub struct Kernel {
     pub symbols: KernelSymbols,
 }
 
+/// Where a kernel's own code knows the running task from: Linux's `current`, and so the task that a walk is told about. In a
+/// switch of tasks it changes before or after the stack does.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct KnownTask {
+    /// The register that holds the address of its structure. None: [`Kernel::current`] says it.
+    pub register: Option<Register>,
+    /// The word from which entry from firmware has it.
+    pub at_firmware_event: Option<u64>,
+}
+
 /// The kernel addresses that deliveries need.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct KernelSymbols {
@@ -135,21 +166,59 @@ pub struct KernelSymbols {
 pub struct TaskPlace {
     /// The structure.
     pub address: u64,
-    /// The word with the ret_stack index; the ret_stack's words follow it.
-    pub ret_stack: Option<u64>,
+    /// The return addresses that the function graph tracer has replaced.
+    pub ret_stack: Option<RetStackPlace>,
     /// The word with the address of its first rethook node.
     pub rethooks: Option<u64>,
 }
 
+/// How a task's structure says where its stack is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TaskStack {
+    /// Two words, at these offsets in bytes: its lowest address, and the address after its last byte.
+    Bounds(u64, u64),
+    /// One word at this offset in bytes, its lowest address; all stacks have this size in bytes.
+    Sized(u64, u64),
+}
+
+/// Where a task's ret_stack is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetStackPlace {
+    /// The index of the first free word: 32 bits.
+    pub index: u64,
+    /// Its words.
+    pub words: RetStackWords,
+}
+
+/// Where the words of a ret_stack are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetStackWords {
+    /// At this address.
+    At(u64),
+    /// Where the word at this address points; nowhere while it is 0.
+    Pointed(u64),
+}
+
+impl RetStackPlace {
+    /// The address of the first word, and the index of the first free one. `None` while there is no ret_stack.
+    pub fn read(&self, read: &dyn Fn(u64) -> Option<u64>) -> Option<(u64, u64)> {
+        let words = match self.words {
+            RetStackWords::At(address) => address,
+            RetStackWords::Pointed(pointer) => read(pointer).filter(|address| *address != 0)?,
+        };
+        Some((words, read(self.index)? & 0xffff_ffff))
+    }
+}
+
 /// Where a task that is switched out keeps the state with which it will resume.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum SavedContext {
     /// Entirely in the task's structure, at these offsets in bytes.
     InTask {
         /// The pc.
         pc: u64,
         /// The registers.
-        registers: &'static [(Register, u64)],
+        registers: Vec<(Register, u64)>,
     },
     /// SP in the task's structure, the rest on the stack from that address up.
     OnStack {
@@ -158,7 +227,7 @@ pub enum SavedContext {
         /// The offset of the pc from SP.
         pc: u64,
         /// The registers, by their offsets from SP.
-        registers: &'static [(Register, u64)],
+        registers: Vec<(Register, u64)>,
         /// The size of the saved context: SP will be this much higher when the task resumes.
         size: u64,
         /// The stack pointer.
@@ -170,20 +239,20 @@ impl SavedContext {
     /// The pc and the registers of the task whose structure is at this address; `None` if a word cannot be read.
     pub fn read(&self, task: u64, read: &dyn Fn(u64) -> Option<u64>) -> Option<(u64, Regs)> {
         let mut regs = Regs::none();
-        match *self {
+        match self {
             Self::InTask { pc, registers } => {
                 for (register, offset) in registers {
                     regs.set(*register, read(task.wrapping_add(*offset))?);
                 }
-                Some((read(task.wrapping_add(pc))?, regs))
+                Some((read(task.wrapping_add(*pc))?, regs))
             }
             Self::OnStack { sp, pc, registers, size, sp_register } => {
-                let sp = read(task.wrapping_add(sp))?;
+                let sp = read(task.wrapping_add(*sp))?;
                 for (register, offset) in registers {
                     regs.set(*register, read(sp.wrapping_add(*offset))?);
                 }
-                regs.set(sp_register, sp.wrapping_add(size));
-                Some((read(sp.wrapping_add(pc))?, regs))
+                regs.set(*sp_register, sp.wrapping_add(*size));
+                Some((read(sp.wrapping_add(*pc))?, regs))
             }
         }
     }
@@ -307,8 +376,12 @@ impl Conventions {
 
     /// The stack of the task at this address, as its structure says.
     pub fn task_stack(&self, address: u64, read: &dyn Fn(u64) -> Option<u64>) -> Option<StackBounds> {
-        let (low, high) = self.kernel.as_ref()?.stack_words;
-        Some(StackBounds { low: read(address.wrapping_add(low))?, high: read(address.wrapping_add(high))? })
+        let word = |offset| read(address.wrapping_add(offset));
+        let (low, high) = match self.kernel.as_ref()?.stack {
+            TaskStack::Bounds(low, high) => (word(low)?, word(high)?),
+            TaskStack::Sized(low, size) => (word(low)?, word(low)?.wrapping_add(size)),
+        };
+        Some(StackBounds { low, high })
     }
 
     /// Whether return addresses are rewritten in this guest.
@@ -338,7 +411,7 @@ impl Conventions {
             walk_here: walk_here.ok_or_else(|| missing(mimic::WALK_HERE))?,
             walk_task: walk_task.ok_or_else(|| missing(mimic::WALK_TASK))?,
             need_resched: need_resched.ok_or_else(|| missing(mimic::NEED_RESCHED))?,
-            current: kernel.current,
+            known: kernel.known,
         })
     }
 }
@@ -354,6 +427,6 @@ pub struct Deliverable {
     pub walk_task: u64,
     /// As [`KernelSymbols::need_resched`].
     pub need_resched: u64,
-    /// As [`Kernel::current`].
-    pub current: u64,
+    /// As [`Kernel::known`].
+    pub known: KnownTask,
 }

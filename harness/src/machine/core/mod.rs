@@ -22,6 +22,15 @@ pub(super) trait Core: Sync + std::fmt::Debug {
     /// Whatever Unicorn refuses.
     fn boot(&self, engine: &mut Unicorn<'_, Context<'_>>, vectors: &Vectors, max: bool) -> Result<(), uc_error>;
 
+    /// Puts a booted engine into the state in which a kernel that has long been booted runs a task: interrupts are not masked,
+    /// floating point is enabled, and the system registers that tell the kernel who runs say so. `task` is the address of the
+    /// task's structure.
+    ///
+    /// # Errors
+    ///
+    /// Whatever Unicorn refuses.
+    fn enter_kernel(&self, engine: &mut Unicorn<'_, Context<'_>>, task: u64) -> Result<(), uc_error>;
+
     /// Unicorn's register ids, by DWARF number.
     fn register_ids(&self) -> &'static [i32];
 
@@ -41,7 +50,8 @@ pub(super) trait Core: Sync + std::fmt::Debug {
 
     /// If Unicorn's exception number is that of a system call, or of arm64's breakpoint instruction: the pc that the CPU saves,
     /// and the pc at which the code will resume. `pc` is the pc that Unicorn reports.
-    fn syscall(&self, number: u32, pc: u64) -> Option<(u64, u64)>;
+    /// `word` is the instruction at `pc`, 0 if it cannot be read.
+    fn syscall(&self, number: u32, pc: u64, word: u32) -> Option<(u64, u64)>;
 
     /// If Unicorn's exception number is that of a firmware call: does what the firmware does. `pc` is as for
     /// [`Core::syscall`].

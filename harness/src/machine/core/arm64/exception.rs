@@ -3,7 +3,7 @@
 use unicorn_engine::{RegisterARM64, Unicorn, uc_error};
 
 use super::firmware;
-use super::level::{EL, system, to_el1};
+use super::level::{EL, EL1H, set_pstate, system, to_el1};
 use crate::cpu::Exception;
 use crate::guest::conventions::{Vector, Vectors};
 use crate::machine::{Context, GuestMemory};
@@ -32,6 +32,16 @@ pub(super) fn boot(engine: &mut Unicorn<'_, Context<'_>>, max: bool) -> Result<(
     // APIAKeyLo_EL1 and APIAKeyHi_EL1: any key will do, if it is the same in every run.
     engine.reg_write_arm64_coproc(&system(2, 1, 0, 0, 0x0123_4567_89ab_cdef))?;
     engine.reg_write_arm64_coproc(&system(2, 1, 0, 1, 0xfedc_ba98_7654_3210))
+}
+
+/// Linux arch/arm64: SP_EL0 is the running task (asm/current.h), TPIDR_EL1 the offset of this CPU's variables from the linked
+/// template (asm/percpu.h), CPACR_EL1.FPEN enables floating point.
+pub(super) fn enter_kernel(engine: &mut Unicorn<'_, Context<'_>>, task: u64) -> Result<(), uc_error> {
+    const CPACR_EL1_FPEN: u64 = 0b11 << 20;
+    engine.reg_write_arm64_coproc(&system(1, 0, 0, 2, CPACR_EL1_FPEN))?;
+    engine.reg_write(RegisterARM64::TPIDR_EL1, 0)?;
+    engine.reg_write(RegisterARM64::SP_EL0, task)?;
+    set_pstate(engine, EL1H)
 }
 
 /// Takes an exception: ELR and SPSR, the masks, SP_EL1, and pc = VBAR_EL1 + the vector's offset.

@@ -5,7 +5,7 @@ use unicorn_engine::{RegisterARM64, RegisterARM64CP, Unicorn, uc_error};
 use crate::machine::Context;
 
 /// PSTATE.M and PSTATE.SP after an exception to EL1: EL1h.
-const EL1H: u64 = 0b0101;
+pub(super) const EL1H: u64 = 0b0101;
 /// PSTATE.{D, A, I, F}.
 const DAIF: u64 = 0x3c0;
 /// PSTATE.{N, Z, C, V}.
@@ -41,7 +41,7 @@ pub(super) fn from_el1(engine: &mut Unicorn<'_, Context<'_>>, pstate: u64) -> Re
 }
 
 /// Writes PSTATE. That alone leaves Unicorn's cached flags at the old level; writing a system register refreshes them.
-fn set_pstate(engine: &mut Unicorn<'_, Context<'_>>, pstate: u64) -> Result<(), uc_error> {
+pub(super) fn set_pstate(engine: &mut Unicorn<'_, Context<'_>>, pstate: u64) -> Result<(), uc_error> {
     engine.reg_write(RegisterARM64::PSTATE, pstate)?;
     let mut spsr = system(4, 0, 0, 0, 0);
     engine.reg_read_arm64_coproc(&mut spsr)?;

@@ -23,6 +23,9 @@ const SWI: u32 = 2;
 /// QEMU target/arm/cpu.h, EXCP_BKPT.
 const BKPT: u32 = 7;
 
+/// `brk #4`, with KPROBES_BRK_IMM of Linux arch/arm64/include/asm/brk-imm.h.
+const BRK_OF_KPROBES: u32 = 0xd420_0000 | 4 << 5;
+
 /// QEMU target/arm/cpu.h, EXCP_SMC.
 const SMC: u32 = 13;
 
@@ -49,6 +52,10 @@ impl Core for Arm64 {
         exception::boot(engine, max)
     }
 
+    fn enter_kernel(&self, engine: &mut Unicorn<'_, Context<'_>>, task: u64) -> Result<(), uc_error> {
+        exception::enter_kernel(engine, task)
+    }
+
     fn register_ids(&self) -> &'static [i32] {
         &IDS
     }
@@ -64,10 +71,12 @@ impl Core for Arm64 {
         exception::take(engine, memory, vectors, exception, pc)
     }
 
-    fn syscall(&self, number: u32, pc: u64) -> Option<(u64, u64)> {
+    fn syscall(&self, number: u32, pc: u64, word: u32) -> Option<(u64, u64)> {
         match number {
-            SWI => Some((pc, pc)),  // ELR_EL1 is the address after the svc
-            BKPT => Some((pc, pc)), // and that of the brk itself
+            SWI => Some((pc, pc)), // ELR_EL1 is the address after the svc
+            // and that of the brk itself. A kernel steps over the instruction that a kprobe's breakpoint has replaced.
+            BKPT if word == BRK_OF_KPROBES => Some((pc, pc.wrapping_add(4))),
+            BKPT => Some((pc, pc)),
             _ => None,
         }
     }

@@ -21,6 +21,16 @@ pub(super) fn boot(engine: &mut Unicorn<'_, Context<'_>>) -> Result<(), uc_error
     engine.reg_write(RegisterRISCV::PRIV, SUPERVISOR)
 }
 
+/// Linux arch/riscv: sscratch is 0 while the kernel runs (kernel/entry.S), and tp, a general register, is the running task.
+/// FS and VS enable floating point and vectors.
+pub(super) fn enter_kernel(engine: &mut Unicorn<'_, Context<'_>>) -> Result<(), uc_error> {
+    const SSTATUS_VS_INITIAL: u64 = 1 << 9;
+    const SSTATUS_FS_INITIAL: u64 = 1 << 13;
+    engine.reg_write(RegisterRISCV::SSCRATCH, 0)?;
+    let status = engine.reg_read(RegisterRISCV::SSTATUS)?;
+    engine.reg_write(RegisterRISCV::SSTATUS, status | SSTATUS_SIE | SSTATUS_VS_INITIAL | SSTATUS_FS_INITIAL)
+}
+
 /// Takes a trap: sepc, scause, stval, sstatus.{SPP, SPIE, SIE}, and pc = stvec. No register and no stack is switched.
 pub(super) fn take(
     engine: &mut Unicorn<'_, Context<'_>>,

@@ -32,6 +32,10 @@ impl Core for Riscv64 {
         exception::boot(engine)
     }
 
+    fn enter_kernel(&self, engine: &mut Unicorn<'_, Context<'_>>, _: u64) -> Result<(), uc_error> {
+        exception::enter_kernel(engine)
+    }
+
     fn register_ids(&self) -> &'static [i32] {
         &IDS
     }
@@ -47,7 +51,7 @@ impl Core for Riscv64 {
         exception::take(engine, memory, vectors, exception, pc)
     }
 
-    fn syscall(&self, number: u32, pc: u64) -> Option<(u64, u64)> {
+    fn syscall(&self, number: u32, pc: u64, _: u32) -> Option<(u64, u64)> {
         // sepc is the address of the ecall; Unicorn's pc is already past it, where the kernel will resume.
         matches!(number, 8 | 9).then(|| (pc.wrapping_sub(4), pc))
     }

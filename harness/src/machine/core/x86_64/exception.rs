@@ -161,6 +161,15 @@ fn enter_by_syscall(
     engine.reg_write(R::RIP, entry.wrapping_sub(SYSCALL_SIZE))
 }
 
+/// Linux arch/x86: per-CPU variables are at GS (asm/percpu.h), those of the first CPU where they are linked, so the base is 0.
+/// The running task is one of them.
+pub(super) fn enter_kernel(engine: &mut Unicorn<'_, Context<'_>>) -> Result<(), uc_error> {
+    /// RFLAGS.{IF} and the bit that is always 1.
+    const RFLAGS: u64 = 1 << 9 | 1 << 1;
+    engine.reg_write(R::GS_BASE, 0_u64)?;
+    engine.reg_write(R::RFLAGS, RFLAGS)
+}
+
 /// If this is the number of a system call: the pc that the CPU saves, and the pc at which user mode will resume.
 pub(super) const fn syscall(number: u32, pc: u64) -> Option<(u64, u64)> {
     let next = pc.wrapping_add(SYSCALL_SIZE); // Unicorn's pc is still that of the instruction

@@ -30,6 +30,10 @@ impl Core for X86_64 {
         exception::boot(engine, vectors)
     }
 
+    fn enter_kernel(&self, engine: &mut Unicorn<'_, Context<'_>>, _: u64) -> Result<(), uc_error> {
+        exception::enter_kernel(engine)
+    }
+
     fn register_ids(&self) -> &'static [i32] {
         &IDS
     }
@@ -45,7 +49,7 @@ impl Core for X86_64 {
         exception::take(engine, memory, vectors, exception, pc)
     }
 
-    fn syscall(&self, number: u32, pc: u64) -> Option<(u64, u64)> {
+    fn syscall(&self, number: u32, pc: u64, _: u32) -> Option<(u64, u64)> {
         exception::syscall(number, pc)
     }
 

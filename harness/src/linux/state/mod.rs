@@ -1,0 +1,193 @@
+//! A kernel image as a guest: in the state of a kernel that has long been booted, about to call one of its functions in a kernel
+//! thread. Nothing boots; the few words and stubs that the state needs are written into a copy of the image.
+//!
+//! All offsets come from the image's types, all addresses from its symbols. What is found by decoding is checked; an image in which
+//! it looks otherwise is refused.
+
+mod arm64;
+mod edit;
+mod fgraph;
+mod workload;
+
+use crate::Error;
+use crate::guest::conventions::{
+    Conventions, Kernel, KernelSymbols, KnownTask, OwnUnwinder, RetStackPlace, RetStackWords, SavedContext, StackRole, TaskPlace,
+    TaskStack, Trampoline, Vectors,
+};
+use crate::guest::layout::Stack;
+use crate::guest::{Guest, Layout, Program, StartState, UnwindSections};
+
+use super::{KernelImage, refused};
+use edit::Edit;
+
+pub use workload::{Argument, Workload};
+
+/// Every stack of a task: THREAD_SIZE of arch/arm64 and x86 (without KASAN) and of arch/riscv for 64 bits.
+const THREAD_SIZE: u64 = 16 << 10;
+/// kernel/sched/core.c, include/uapi/linux/magic.h: STACK_END_MAGIC, in the lowest word of a task's stack.
+const STACK_END_MAGIC: u64 = 0x57ac_6e9d;
+
+/// What differs between CPUs.
+trait OfCpu: Sync {
+    /// Where memory of ours goes: far from the kernel and from everything it maps.
+    fn scratch(&self) -> u64;
+
+    /// Puts the image into the state of a running kernel.
+    fn set_up(&self, edit: &mut Edit<'_>, function: u64, arguments: &[u64]) -> Result<Running, Error>;
+
+    /// Patches the call of the tracer into a function, as the kernel does.
+    fn trace(&self, edit: &mut Edit<'_>, function: u64) -> Result<(), Error>;
+
+    /// The code of `bool consume(void *cookie, unsigned long pc)`, of [`OwnUnwinder::consume`].
+    fn consume(&self) -> Vec<u8>;
+
+    /// A function that returns 1.
+    fn returns_one(&self) -> Vec<u8>;
+
+    /// A function that returns at once.
+    fn returns(&self) -> Vec<u8>;
+
+    /// `int compare(const u32 *, const u32 *)`.
+    fn compares(&self) -> Vec<u8>;
+}
+
+/// What a CPU's set-up establishes.
+struct Running {
+    start: StartState,
+    sp: u64,
+    sentinel: u64,
+    /// Stacks besides the task's own.
+    stacks: Vec<Stack>,
+    vectors: Vectors,
+    /// Where the kernel calls a function of ours with the address of pt_regs as its first argument.
+    walk_here: u64,
+    /// Where another task calls a function of ours with the address of this task as its first argument.
+    walk_task: u64,
+    context: SavedContext,
+    saved_pc: Option<i64>,
+    exception_text: Vec<std::ops::Range<u64>>,
+    moved_returns: Vec<u64>,
+    nesting: Vec<(u64, bool)>,
+    /// Words that are written when the stacks have their poison.
+    words: Vec<(u64, u64)>,
+    /// Where the kernel's own code knows the running task from, if not by its stack.
+    known: KnownTask,
+}
+
+fn of_cpu(image: &KernelImage) -> Result<&'static dyn OfCpu, Error> {
+    match image.cpu.name {
+        "arm64" => Ok(&arm64::Arm64),
+        other => Err(refused(&image.path, format!("images for {other} cannot be run yet"))),
+    }
+}
+
+/// The program that runs this workload in this image.
+///
+/// # Errors
+///
+/// [`Error::Linux`] when the image lacks something that the workload needs, or looks otherwise than expected.
+pub fn program(image: &KernelImage, workload: &Workload) -> Result<Program, Error> {
+    let of_cpu = of_cpu(image)?;
+    let mut edit = Edit::new(image, of_cpu.scratch())?;
+    let task = edit.address("init_task")?;
+    let stack = edit.u64_at(task + edit.offset("task_struct", "stack")?)?;
+    if stack != edit.address("init_stack")? {
+        return Err(edit.refuse("init_task.stack is not init_stack: the image was not loaded as it was linked"));
+    }
+    let function = edit.function(&workload.call)?;
+    let arguments = workload.place(&mut edit, of_cpu)?;
+    let mut running = of_cpu.set_up(&mut edit, function, &arguments)?;
+    let own = own_unwinder(&mut edit, of_cpu)?;
+    if !workload.trace.is_empty() {
+        fgraph::switch_on(&mut edit, of_cpu, task, &workload.trace)?;
+    }
+    running.words.push((stack, STACK_END_MAGIC));
+    let is_traced = !workload.trace.is_empty();
+    let conventions = conventions(&edit, &running, own, (task, is_traced), function)?;
+    let bounds = |low, size| kunwind::StackBounds { low, high: low + size };
+    let first = Stack { name: "task".to_owned(), bounds: bounds(stack, THREAD_SIZE), role: StackRole::First };
+    let stacks = [first].into_iter().chain(running.stacks).collect();
+    let layout = Layout { words: running.words, ..Layout::fixed(stacks, running.sp) };
+    let guest = guest(image, edit);
+    Ok(Program { start: Some(running.start), ..Program::with_layout(guest, conventions, layout)? })
+}
+
+fn guest(image: &KernelImage, edit: Edit<'_>) -> Guest {
+    let (segments, symbols) = edit.finish();
+    Guest {
+        name: image.release.clone(),
+        path: image.path.clone(),
+        hash: image.hash.clone(),
+        cpu: image.cpu,
+        segments,
+        symbols,
+        unwind: UnwindSections::default(),
+    }
+}
+
+/// The kernel's own unwinder, as far as the image has it.
+fn own_unwinder(edit: &mut Edit<'_>, of_cpu: &dyn OfCpu) -> Result<OwnUnwinder, Error> {
+    const BUFFER: u64 = 0x2000;
+    let consume = edit.code("harness_consume", &of_cpu.consume())?;
+    let buffer = edit.allocate(BUFFER, 64)?;
+    let address = |name: &str| edit.address(name).ok();
+    Ok(OwnUnwinder {
+        reliable: address("arch_stack_walk_reliable"),
+        best_effort: address("arch_stack_walk"),
+        save_reliable: address("stack_trace_save_tsk_reliable"),
+        consume,
+        buffer: buffer..buffer + BUFFER,
+    })
+}
+
+fn conventions(
+    edit: &Edit<'_>,
+    running: &Running,
+    own: OwnUnwinder,
+    (task, is_traced): (u64, bool),
+    subject: u64,
+) -> Result<Conventions, Error> {
+    // Without a tracer, no address is looked for that it might have taken.
+    let in_task = |path: &str| {
+        is_traced.then(|| edit.offset("task_struct", path).map(|offset| task + offset).ok()).flatten()
+    };
+    let ret_stack = in_task("curr_ret_stack").zip(in_task("ret_stack"));
+    let ret_stack =
+        ret_stack.map(|(index, pointer)| RetStackPlace { index, words: RetStackWords::Pointed(pointer) });
+    let trampolines = [
+        ("return_to_handler", kunwind::ReturnHook::Fgraph),
+        ("arch_rethook_trampoline", kunwind::ReturnHook::Rethook),
+    ];
+    let trampolines = trampolines.into_iter().filter_map(|(name, hook)| {
+        let symbol = edit.image().symbol(name).ok()?;
+        Some(Trampoline { hook, start: symbol.address, end: symbol.address + symbol.size })
+    });
+    Ok(Conventions {
+        sentinel: Some(running.sentinel),
+        scratch: Some(edit.scratch()),
+        vectors: running.vectors,
+        kernel: Some(Kernel {
+            current: None,
+            known: running.known,
+            stack: TaskStack::Sized(edit.offset("task_struct", "stack")?, THREAD_SIZE),
+            tasks: vec![TaskPlace { address: task, ret_stack, rethooks: in_task("rethooks") }],
+            fork_entry: None,
+            context: running.context.clone(),
+            pt_regs: edit.image().cpu.abi.pt_regs,
+            saved_pc: running.saved_pc,
+            symbols: KernelSymbols {
+                subject: Some(subject),
+                walk_here: Some(running.walk_here),
+                walk_task: Some(running.walk_task),
+                walk_user: None,
+                need_resched: Some(running.walk_task),
+            },
+        }),
+        own_unwinder: Some(own),
+        exception_text: running.exception_text.clone(),
+        trampolines: trampolines.collect(),
+        moved_returns: running.moved_returns.clone(),
+        nesting: running.nesting.clone(),
+        ..Conventions::default()
+    })
+}

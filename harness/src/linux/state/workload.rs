@@ -1,0 +1,155 @@
+//! What a run calls: a function of the kernel, with arguments.
+
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+use super::OfCpu;
+use super::edit::Edit;
+use crate::Error;
+
+/// A call of a kernel's function.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Workload {
+    /// The function.
+    pub call: String,
+    /// Its arguments: as many as fit in registers.
+    pub arguments: Vec<Argument>,
+    /// The functions whose calls the function graph tracer traces; empty: it is switched off.
+    pub trace: Vec<String>,
+}
+
+/// An argument, as it is written in scenarios and on the command line.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Argument {
+    /// A number: `42`, `-1`, `0x2a`.
+    Number(u64),
+    /// The address of a text, which ends with a NUL: `str:TEXT`.
+    Text(String),
+    /// The address of so many zeroed bytes: `buf:N`.
+    Buffer(u64),
+    /// The address of these bytes: `hex:00ff..`.
+    Bytes(Vec<u8>),
+    /// The address of 32-bit numbers: `u32:3,1,2`.
+    Words(Vec<u32>),
+    /// The address of a symbol: `sym:NAME`.
+    Symbol(String),
+    /// The address of a function of ours that compares two 32-bit numbers: `fn:compare-u32`.
+    CompareU32,
+    /// The address of an array of one `struct kernel_param`, for a number of this name: `param:NAME`.
+    Parameter(String),
+}
+
+impl FromStr for Argument {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |text: &str| -> Option<u64> {
+            let (digits, negative) = text.strip_prefix('-').map_or((text, false), |rest| (rest, true));
+            let value = match digits.strip_prefix("0x") {
+                Some(hex) => u64::from_str_radix(hex, 16).ok()?,
+                None => digits.parse().ok()?,
+            };
+            Some(if negative { value.wrapping_neg() } else { value })
+        };
+        let Some((kind, rest)) = text.split_once(':') else {
+            return number(text).map(Self::Number).ok_or_else(|| format!("argument {text:?} is no number"));
+        };
+        let malformed = || format!("argument {text:?} is malformed");
+        match kind {
+            "str" => Ok(Self::Text(rest.to_owned())),
+            "buf" => number(rest).filter(|size| *size <= 1 << 20).map(Self::Buffer).ok_or_else(malformed),
+            "hex" => (0..rest.len().div_ceil(2))
+                .map(|byte| u8::from_str_radix(rest.get(2 * byte..2 * byte + 2)?, 16).ok())
+                .collect::<Option<_>>()
+                .map(Self::Bytes)
+                .ok_or_else(malformed),
+            "u32" => rest
+                .split(',')
+                .map(|word| number(word.trim()).and_then(|word| u32::try_from(word).ok()))
+                .collect::<Option<_>>()
+                .map(Self::Words)
+                .ok_or_else(malformed),
+            "sym" => Ok(Self::Symbol(rest.to_owned())),
+            "param" => Ok(Self::Parameter(rest.to_owned())),
+            "fn" if rest == "compare-u32" => Ok(Self::CompareU32),
+            _ => Err(format!(
+                "argument {text:?}: there are numbers, str:TEXT, buf:N, hex:BYTES, u32:A,B,.., sym:NAME, param:NAME and \
+                 fn:compare-u32"
+            )),
+        }
+    }
+}
+
+impl TryFrom<String> for Argument {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl Workload {
+    /// The values of the arguments; what they point to is placed in memory.
+    pub(super) fn place(&self, edit: &mut Edit<'_>, of_cpu: &dyn OfCpu) -> Result<Vec<u64>, Error> {
+        let registers = edit.image().cpu.arguments.len();
+        if self.arguments.len() > registers {
+            return Err(edit.refuse(format!(
+                "{} is called with {} arguments, but {registers} fit in registers",
+                self.call,
+                self.arguments.len()
+            )));
+        }
+        self.arguments.iter().map(|argument| argument.place(edit, of_cpu)).collect()
+    }
+}
+
+impl Argument {
+    fn place(&self, edit: &mut Edit<'_>, of_cpu: &dyn OfCpu) -> Result<u64, Error> {
+        match self {
+            Self::Number(value) => Ok(*value),
+            Self::Text(text) => edit.place(&[text.as_bytes(), b"\0"].concat(), 8),
+            Self::Buffer(size) => edit.allocate(*size, 64),
+            Self::Bytes(bytes) => edit.place(bytes, 8),
+            Self::Words(words) => edit.place(&words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<_>>(), 8),
+            Self::Symbol(name) => edit.address(name),
+            Self::CompareU32 => edit.code("harness_compare_u32", &of_cpu.compares()),
+            Self::Parameter(name) => {
+                // include/linux/moduleparam.h: a number in memory of ours, at level 0.
+                let (name, number) = (edit.place(&[name.as_bytes(), b"\0"].concat(), 8)?, edit.allocate(8, 8)?);
+                let parameter = edit.allocate(edit.size("kernel_param")?, 8)?;
+                let ops = edit.address("param_ops_int")?;
+                for (member, value) in [("name", name), ("ops", ops), ("arg", number)] {
+                    edit.set_u64(parameter + edit.offset("kernel_param", member)?, value)?;
+                }
+                Ok(parameter)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Argument;
+
+    #[test]
+    fn arguments_are_read_or_refused() {
+        let good = [
+            ("42", Argument::Number(42)),
+            ("-1", Argument::Number(u64::MAX)),
+            ("0x10", Argument::Number(16)),
+            ("str:a:b", Argument::Text("a:b".to_owned())),
+            ("buf:8", Argument::Buffer(8)),
+            ("hex:00ff", Argument::Bytes(vec![0, 255])),
+            ("u32:1, 2", Argument::Words(vec![1, 2])),
+            ("sym:sort", Argument::Symbol("sort".to_owned())),
+        ];
+        for (text, argument) in good {
+            assert_eq!(text.parse(), Ok(argument), "{text}");
+        }
+        for text in ["", "x", "buf:-1", "hex:f", "hex:é", "u32:1,,2", "u32:4294967296", "fn:other", "what:1"] {
+            assert!(text.parse::<Argument>().is_err(), "{text}");
+        }
+    }
+}

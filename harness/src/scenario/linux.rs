@@ -1,0 +1,95 @@
+//! Scenarios for kernel images. They name what is called, not which image.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::{Scenario, Text};
+use crate::linux::KernelImage;
+use crate::linux::state::{Argument, Workload};
+use crate::{Error, file};
+
+/// The table `[linux]`: a function of the kernel, called in a kernel thread.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(from = "Keys")]
+pub struct LinuxCall {
+    /// What is called.
+    pub workload: Workload,
+    /// What the call must return, where that is known. A workload that went wrong shows nothing.
+    pub returns: Option<i64>,
+}
+
+/// The keys of the table.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Keys {
+    /// The function.
+    call: String,
+    /// Its arguments ([`Argument`]).
+    #[serde(default)]
+    arguments: Vec<Argument>,
+    /// The functions that the function graph tracer traces.
+    #[serde(default)]
+    trace: Vec<String>,
+    returns: Option<i64>,
+}
+
+impl From<Keys> for LinuxCall {
+    fn from(Keys { call, arguments, trace, returns }: Keys) -> Self {
+        Self { workload: Workload { call, arguments, trace }, returns }
+    }
+}
+
+/// The scenarios in `scenarios/linux` that an image's CPU can have, by name.
+///
+/// # Errors
+///
+/// As [`Scenario::load`], and [`Error::Usage`] without that folder.
+pub fn image_scenarios(root: &Path, image: &Arc<KernelImage>) -> Result<Vec<Scenario>, Error> {
+    let folder = root.join("scenarios").join("linux");
+    let entries = std::fs::read_dir(&folder).map_err(|source| Error::File { path: folder.clone(), source })?;
+    let paths: Result<Vec<_>, _> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
+    let mut paths = paths.map_err(|source| Error::File { path: folder, source })?;
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    paths.sort();
+    let mut scenarios = Vec::new();
+    for path in paths {
+        file::require_inside(root, &path)?;
+        let source = file::read_text(&path)?;
+        let scenario = of_image(&path, source, image)?;
+        if scenario.text.only.is_empty() || scenario.text.only.iter().any(|name| name == image.cpu.name) {
+            scenarios.push(scenario);
+        }
+    }
+    Ok(scenarios)
+}
+
+fn of_image(path: &Path, source: String, image: &Arc<KernelImage>) -> Result<Scenario, Error> {
+    let reject = |reason: String| Error::Scenario { path: path.to_path_buf(), reason };
+    let text: Text = toml::from_str(&source).map_err(|error| reject(error.to_string().trim_end().to_owned()))?;
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let scenario = Scenario {
+        name: format!("{}/linux/{stem}", image.cpu.name),
+        path: path.to_path_buf(),
+        cpu: image.cpu,
+        source,
+        text,
+        image: Some(Arc::clone(image)),
+    };
+    scenario.check_image().map_err(reject)?;
+    Ok(scenario)
+}
+
+impl Scenario {
+    fn check_image(&self) -> Result<(), String> {
+        if self.text.linux.is_none() {
+            return Err("a scenario for images needs a table [linux]".to_owned());
+        }
+        if !self.text.variant.is_empty() {
+            return Err("a scenario for images has no variants: its variant is the image".to_owned());
+        }
+        let only = self.text.only.is_empty() || self.text.only.iter().any(|name| name == self.cpu.name);
+        if only { self.check() } else { Ok(()) }
+    }
+}

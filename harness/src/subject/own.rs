@@ -1,0 +1,220 @@
+//! A kernel's own unwinder as a subject: its compiled code, run on a second engine where the kernel has just called a marker
+//! function, in place of that function.
+
+use std::cell::RefCell;
+use std::ops::ControlFlow;
+
+use super::{About, Claim, Claims, Compares, End, Entry, MAX_ENTRIES, Outcome, Question, Scope, Subject};
+use crate::cpu::{CodeAddress, Regs};
+use crate::guest::Program;
+use crate::guest::conventions::OwnUnwinder;
+use crate::guest::return_hook::Fix;
+use crate::machine::{Call, Called, Instead, Second};
+use crate::trace::Memory;
+
+/// How many bytes of instructions a walk may execute. Linux's longest measured walk, a few thousand instructions of ORC's on
+/// x86-64, needs a fiftieth of it.
+const BUDGET: u64 = 1 << 20;
+
+/// The function of a kernel that is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnForm {
+    /// `arch_stack_walk_reliable`.
+    Reliable,
+    /// `arch_stack_walk`.
+    BestEffort,
+    /// `stack_trace_save_tsk_reliable`.
+    SaveReliable,
+}
+
+impl OwnForm {
+    /// The function's address, in a kernel that has it.
+    #[must_use]
+    pub const fn function(self, own: &OwnUnwinder) -> Option<u64> {
+        match self {
+            Self::Reliable => own.reliable,
+            Self::BestEffort => own.best_effort,
+            Self::SaveReliable => own.save_reliable,
+        }
+    }
+
+    /// The subject's name.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Reliable => "linux",
+            Self::BestEffort => "linux:best-effort",
+            Self::SaveReliable => "linux:task",
+        }
+    }
+}
+
+/// Where the kernel has just called a marker function, in whose place its unwinder is called.
+#[derive(Clone, Copy)]
+pub struct OwnFrame<'a> {
+    /// Runs the kernel's code.
+    pub code: &'a dyn CallOwn,
+    /// The task whose stack is walked, by the address of its structure.
+    pub walked: u64,
+    /// SP at the marker's first instruction.
+    pub sp: u64,
+    /// What else the marker was called with.
+    pub instead: Instead,
+}
+
+impl std::fmt::Debug for OwnFrame<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("OwnFrame").field("instead", &self.instead).finish_non_exhaustive()
+    }
+}
+
+/// Calls functions of a stopped guest.
+pub trait CallOwn {
+    /// Calls one, and returns its result and the words that it left at `words` (address, count); what it wrote is undone.
+    ///
+    /// # Errors
+    ///
+    /// Why it did not return, and where.
+    fn call(&self, memory: &dyn Memory, call: Call<'_>, words: (u64, usize)) -> Result<Called, String>;
+}
+
+/// Runs a kernel's own code on a second engine, which is made at the first call.
+pub struct OwnCode<'p> {
+    program: &'p Program,
+    second: RefCell<Option<Second<'p>>>,
+}
+
+impl std::fmt::Debug for OwnCode<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("OwnCode").field("guest", &self.program.guest.name).finish_non_exhaustive()
+    }
+}
+
+impl<'p> OwnCode<'p> {
+    /// The code of this program.
+    #[must_use]
+    pub const fn new(program: &'p Program) -> Self {
+        Self { program, second: RefCell::new(None) }
+    }
+}
+
+impl CallOwn for OwnCode<'_> {
+    fn call(&self, memory: &dyn Memory, call: Call<'_>, words: (u64, usize)) -> Result<Called, String> {
+        let mut second = self.second.borrow_mut();
+        // A copy of a log's memory is of one point only.
+        if second.as_ref().is_none_or(|second| !second.is_shared()) {
+            *second = Some(Second::new(self.program, memory).map_err(|error| error.to_string())?);
+        }
+        let Some(second) = second.as_mut() else { return Err("no engine".to_owned()) };
+        second.call(call, words).map_err(|error| error.to_string())?.map_err(|crash| crash.to_string())
+    }
+}
+
+/// A kernel's own unwinder.
+#[derive(Debug, Clone)]
+pub struct OwnSubject {
+    about: About,
+    form: OwnForm,
+}
+
+impl OwnSubject {
+    /// The unwinder that this function of a kernel is.
+    #[must_use]
+    pub fn new(form: OwnForm) -> Self {
+        let about = About {
+            name: form.name().to_owned(),
+            claims: if form == OwnForm::BestEffort { Claims::Never } else { Claims::Explicit },
+            // It reports pcs and nothing else.
+            compares: Compares { cfa: false, fp: false, callee_saved: false },
+            registers: Vec::new(),
+            limit: MAX_ENTRIES,
+            scope: Scope::Own(form),
+            needs: None,
+            fix: Fix::None,
+            may_read_all: true,
+        };
+        Self { about, form }
+    }
+
+    /// The result and the entries of the kernel's walk.
+    fn ask(&self, question: &Question<'_>) -> Result<(i32, Vec<u64>), String> {
+        let target = question.target;
+        let own = target.program.conventions.own_unwinder.as_ref();
+        let (Some(own), Some(frame)) = (own, target.own) else { return Err("it cannot be asked here".to_owned()) };
+        let function = self.form.function(own).ok_or("this kernel does not have it")?;
+        let first = own.buffer.start + 8;
+        let slots = (own.buffer.end - first) / 8;
+        let arguments = match self.form {
+            OwnForm::Reliable => vec![own.consume, own.buffer.start, frame.walked],
+            OwnForm::BestEffort => {
+                vec![own.consume, own.buffer.start, frame.walked, question.pt_regs.unwrap_or(0)]
+            }
+            OwnForm::SaveReliable => vec![frame.walked, first, slots.min(MAX_ENTRIES as u64)],
+        };
+        let called = frame.code.call(
+            target.memory,
+            Call {
+                function,
+                arguments: &arguments,
+                sp: frame.sp,
+                words: &[(own.buffer.start, first)],
+                instead: Some(frame.instead),
+                budget: BUDGET,
+            },
+            (own.buffer.start, 1 + MAX_ENTRIES.min(slots as usize)),
+        )?;
+        let Some((cursor, entries)) = called.words.split_first() else { return Err("it left no entries".to_owned()) };
+        let result = called.result as u32 as i32; // an int is the low half of its register
+        let count = match self.form {
+            OwnForm::SaveReliable => u64::try_from(result).unwrap_or(0),
+            OwnForm::Reliable | OwnForm::BestEffort => cursor.saturating_sub(first) / 8,
+        };
+        Ok((result, entries.iter().copied().take(count as usize).collect()))
+    }
+}
+
+impl Subject for OwnSubject {
+    fn about(&self) -> &About {
+        &self.about
+    }
+
+    fn walk(&self, question: &Question<'_>, each: &mut dyn FnMut(&Entry<'_>) -> ControlFlow<()>) -> Outcome {
+        let why = |text: String| {
+            if let Some(why) = question.why {
+                *why.borrow_mut() = text;
+            }
+        };
+        let (result, entries) = match self.ask(question) {
+            Ok(walked) => walked,
+            Err(reason) => {
+                why(reason);
+                return Outcome { end: End::Stopped, claim: Claim::Unreliable };
+            }
+        };
+        let unknown = Regs::none();
+        // The start is given. A trace that begins with another pc lacks it.
+        let given = entries.first() == Some(&question.pc.value());
+        let start = [question.pc].into_iter();
+        let older = entries.iter().skip(usize::from(given)).map(|pc| CodeAddress::Return(*pc));
+        for pc in start.chain(older) {
+            if each(&Entry { pc, regs: &unknown, source: &self.form.name() }).is_break() {
+                return Outcome { end: End::Full, claim: Claim::Unreliable };
+            }
+        }
+        match self.form {
+            OwnForm::BestEffort => Outcome { end: End::Outermost, claim: Claim::None },
+            OwnForm::Reliable | OwnForm::SaveReliable if result >= 0 => {
+                why(format!("returned {result}"));
+                Outcome { end: End::Outermost, claim: Claim::Reliable }
+            }
+            OwnForm::Reliable | OwnForm::SaveReliable => {
+                why(format!("returned {result}"));
+                Outcome { end: End::Stopped, claim: Claim::Unreliable }
+            }
+        }
+    }
+}
+
+/// Every form of a kernel's own unwinder, in the order of columns.
+pub(super) fn all() -> Vec<OwnSubject> {
+    [OwnForm::Reliable, OwnForm::BestEffort, OwnForm::SaveReliable].map(OwnSubject::new).into()
+}
