@@ -5,25 +5,17 @@
 
 FUNC guest_main
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER
 	movl	$80, %edi
 	call	recurse
 	movl	$110, %edi
 	call	recurse
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	LEAVE
 END guest_main
 
 FUNC recurse
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER
 	testq	%rdi, %rdi
 	jz	.Ldeep_enough
 	decq	%rdi
@@ -33,7 +25,5 @@ FUNC recurse
 .Ldeep_enough:
 	call	schedule			// sleeps here
 .Lback:
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	LEAVE
 END recurse

@@ -4,30 +4,20 @@
 
 FUNC guest_main
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER
 	movl	$1, %edi
 	call	one
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	LEAVE
 END guest_main
 
 .macro LINK name, next
 FUNC \name
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER
 	incq	%rdi
 	call	\next
 	subq	$1, %rax
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	LEAVE
 END \name
 .endm
 

@@ -47,14 +47,12 @@ FUNC earlier
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
 #ifdef BY8
-	pushq	%rbx
-	.cfi_offset %rbx, -24
+	SAVE	%rbx
 #endif
 	movl	$1, %edi
 	call	leaf
 #ifdef BY8
-	popq	%rbx
-	.cfi_restore %rbx
+	RESTORE	%rbx
 #endif
 	LEAVE
 END earlier
@@ -62,13 +60,11 @@ END earlier
 TRACED traced
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
-	pushq	%rbx
-	.cfi_offset %rbx, -24
+	SAVE	%rbx
 	movq	%rdi, %rbx
 	call	leaf
 	addq	%rbx, %rax
-	popq	%rbx
-	.cfi_restore %rbx
+	RESTORE	%rbx
 	LEAVE
 END traced
 

@@ -18,12 +18,10 @@ END guest_main
 FUNC parent
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
-	pushq	%rbx
-	.cfi_offset %rbx, -24
+	SAVE	%rbx
 	movl	$5, %edi
 	call	wrapper
-	popq	%rbx
-	.cfi_restore %rbx
+	RESTORE	%rbx
 	LEAVE
 END parent
 

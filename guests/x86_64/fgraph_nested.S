@@ -59,8 +59,7 @@ TRACED countdown
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
 	subq	$1, %rdi
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
+	UNLINK
 	jnz	countdown
 	jmp	inner
 END countdown

@@ -29,8 +29,7 @@ END grandparent
 FUNC parent
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
-	pushq	%rbx
-	.cfi_offset %rbx, -24
+	SAVE	%rbx
 #ifdef BY8
 	pushq	%rbx
 #endif
@@ -40,8 +39,7 @@ FUNC parent
 #ifdef BY8
 	popq	%rbx
 #endif
-	popq	%rbx
-	.cfi_restore %rbx
+	RESTORE	%rbx
 	LEAVE
 END parent
 

@@ -32,8 +32,7 @@ END guest_main
 FUNC parent
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
-	pushq	%rbx
-	.cfi_offset %rbx, -24
+	SAVE	%rbx
 	movl	$5, %edi
 	RESCHED_AT_ENTRY
 	call	traced
@@ -42,8 +41,7 @@ FUNC parent
 	RESCHED_AT_ENTRY
 	call	traced_leaf
 	addq	%rbx, %rax
-	popq	%rbx
-	.cfi_restore %rbx
+	RESTORE	%rbx
 	LEAVE
 END parent
 

@@ -5,10 +5,7 @@
 
 FUNC guest_main
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER
 	call	schedule
 	leaq	task_other(%rip), %rdi
 	call	walk_task
@@ -16,19 +13,13 @@ FUNC guest_main
 	leaq	task_other(%rip), %rdi
 	call	walk_task
 	movl	$1, %eax
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	LEAVE
 END guest_main
 
 FUNC kthread_main
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
-	pushq	%rbx
-	.cfi_offset %rbx, -24
+	ENTER
+	SAVE	%rbx
 	xorl	%ebx, %ebx
 .Lnext_job:
 	movq	%rbx, %rdi
@@ -39,21 +30,14 @@ END kthread_main
 
 FUNC kthread_job
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
-	pushq	%r12
-	.cfi_offset %r12, -24
+	ENTER
+	SAVE	%r12
 	movq	%rdi, %r12
 	call	schedule
 	movq	%r12, %rdi
 	call	leaf
-	popq	%r12
-	.cfi_restore %r12
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	RESTORE	%r12
+	LEAVE
 END kthread_job
 
 FUNC leaf

@@ -5,10 +5,7 @@
 
 FUNC guest_main
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER
 	leaq	task_other(%rip), %rdi
 	call	walk_task
 	call	schedule			// its first run
@@ -16,7 +13,5 @@ FUNC guest_main
 	call	walk_task
 	call	schedule
 	movl	$1, %eax
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	LEAVE
 END guest_main

@@ -50,8 +50,7 @@ END traced
 FUNC both_func
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
-	pushq	%rbx
-	.cfi_offset %rbx, -24
+	SAVE	%rbx
 	movq	%rcx, %rbx
 #ifdef FGRAPH_FIRST
 	call	ftrace_graph_func
@@ -64,7 +63,6 @@ FUNC both_func
 	movq	%rbx, %rcx
 	call	ftrace_graph_func
 #endif
-	popq	%rbx
-	.cfi_restore %rbx
+	RESTORE	%rbx
 	LEAVE
 END both_func

@@ -11,6 +11,7 @@
 // `REGS=rsp+n` where a complete pt_regs is.
 #include "guest.h"
 #include "orc.S"
+#include "frame.S"
 
 STACK task, 0x4000
 STACK other, 0x4000

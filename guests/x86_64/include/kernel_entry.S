@@ -147,10 +147,7 @@ END_CODE error_entry
 // It may lie there already.
 FUNC sync_regs
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER
 	movq	cpu_current_top_of_stack(%rip), %rax
 	subq	$REGS_SIZE, %rax
 	cmpq	%rax, %rdi
@@ -160,9 +157,7 @@ FUNC sync_regs
 	movl	$REGS_SIZE / 8, %ecx
 	rep movsq
 .Lsynced:
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	LEAVE
 END sync_regs
 
 CODE error_return

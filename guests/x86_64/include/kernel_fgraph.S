@@ -31,20 +31,6 @@ WORD ret_stack_other, 8 + 4096
 WORD tracer_data_words				// how many words each tracer keeps with each call, at most 2
 WORD trace_recursion				// 1: a tracer runs in a task, 2: in an interrupt
 
-// ENTER / LEAVE: a frame record, as compilers build it.
-.macro ENTER
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
-.endm
-
-.macro LEAVE
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
-.endm
-
 // The running task's ret_stack.
 .macro RET_STACK to, scratch
 	leaq	ret_stack_boot(%rip), \to
@@ -102,8 +88,7 @@ WORD trace_recursion				// 1: a tracer runs in a task, 2: in an interrupt
 FUNC ftrace_graph_func
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
-	pushq	%rbx
-	.cfi_offset %rbx, -24
+	SAVE	%rbx
 	movq	FREGS_RSP(%rcx), %rbx
 	movq	%rdi, %rsi
 	movq	(%rbx), %rdi
@@ -114,8 +99,7 @@ FUNC ftrace_graph_func
 	leaq	return_to_handler(%rip), %rax
 	movq	%rax, (%rbx)			// from here on the address is only on the ret_stack
 .Lnot_graphed:
-	popq	%rbx
-	.cfi_restore %rbx
+	RESTORE	%rbx
 	LEAVE
 END ftrace_graph_func
 
@@ -124,10 +108,8 @@ END ftrace_graph_func
 FUNC function_graph_enter
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
-	pushq	%rbx
-	.cfi_offset %rbx, -24
-	pushq	%r12
-	.cfi_offset %r12, -32
+	SAVE	%rbx
+	SAVE	%r12
 	RECURSION_TRYLOCK %r12, .Lenter_busy
 	RET_STACK %r8, %r9
 	movq	(%r8), %rax
@@ -148,10 +130,8 @@ FUNC function_graph_enter
 	RECURSION_UNLOCK %r12
 	xorl	%eax, %eax
 .Lenter_done:
-	popq	%r12
-	.cfi_restore %r12
-	popq	%rbx
-	.cfi_restore %rbx
+	RESTORE	%r12
+	RESTORE	%rbx
 	LEAVE
 .Lenter_busy:					// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16; .cfi_offset %rbp, -16; .cfi_offset %rbx, -24; .cfi_offset %r12, -32
@@ -199,14 +179,10 @@ END graph_return
 FUNC ftrace_return_to_handler
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
-	pushq	%rbx
-	.cfi_offset %rbx, -24
-	pushq	%r12
-	.cfi_offset %r12, -32
-	pushq	%r13
-	.cfi_offset %r13, -40
-	pushq	%r14
-	.cfi_offset %r14, -48
+	SAVE	%rbx
+	SAVE	%r12
+	SAVE	%r13
+	SAVE	%r14
 	RET_STACK %rbx, %rax
 	movq	(%rbx), %r13
 	movq	(%rbx,%r13,8), %rax		// the control word
@@ -225,14 +201,10 @@ FUNC ftrace_return_to_handler
 	movq	%r13, (%rbx)			// from here on the address is in registers, and in a word that no walk looks at
 #endif
 	movq	%r12, %rax
-	popq	%r14
-	.cfi_restore %r14
-	popq	%r13
-	.cfi_restore %r13
-	popq	%r12
-	.cfi_restore %r12
-	popq	%rbx
-	.cfi_restore %rbx
+	RESTORE	%r14
+	RESTORE	%r13
+	RESTORE	%r12
+	RESTORE	%rbx
 	LEAVE
 END ftrace_return_to_handler
 
