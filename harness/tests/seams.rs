@@ -64,6 +64,8 @@ fn conventions_by_offsets(guest: &Guest, offsets: &BTreeMap<&str, u64>) -> Conve
         vectors,
         kernel: Some(Kernel {
             current: at("current"),
+            walked: at("current"),
+            frame_pointers: None,
             stack_words: (0, 8),
             tasks: [at("first task"), at("second task")]
                 .map(|address| TaskPlace { address, ret_stack: None, rethooks: None })

@@ -239,7 +239,7 @@ impl<'p, 'v> Delivery<'p, 'v> {
         let current = (CodeAddress::Return(return_address.unwrap_or_default()), regs);
         let pt_regs = live.get(cpu.arguments[0]).unwrap_or_default();
         let Some(from_regs) = self.pt_regs(at.memory, pt_regs, interrupted_pc, interrupted_sp) else { return };
-        let running = at.memory.read_u64(self.kernel.current);
+        let running = at.memory.read_u64(self.kernel.walked);
         let Some(task) = running.and_then(|task| super::task::task(self.program, at.memory, task)) else {
             self.contradiction = Some("the running task has no stack".to_owned());
             return;

@@ -64,7 +64,8 @@ impl<'p, 'v> Probe<'p, 'v> {
         self.visit.point(arrival, None, at);
         let mut regs = Regs::none();
         at.read(&self.registers, &mut regs);
-        let running = self.oracle.task();
+        let kernel = self.program.conventions.kernel.as_ref();
+        let running = kernel.and_then(|kernel| at.memory.read_u64(kernel.walked)).unwrap_or_default();
         let task = if running == 0 { None } else { task(self.program, at.memory, running) };
         let stacks = task.map(|task| offered(self.program, at.memory, task, true));
         let stacks = stacks.as_ref().unwrap_or(&self.program.bounds);

@@ -79,6 +79,7 @@ impl KunwindSubject {
     pub fn frame_record(cpu: &'static Cpu) -> Self {
         Self::new(Box::new(FrameRecordUnwinder::new(cpu.abi)), |about| {
             about.registers = vec![cpu.abi.fp];
+            about.frame_pointers = Some(true);
         })
     }
 
@@ -110,6 +111,9 @@ impl KunwindSubject {
             about.compares = Compares { cfa: false, fp: true, callee_saved: false };
             about.registers = [cpu.abi.fp, cpu.abi.sp].into_iter().chain(cpu.abi.ra).collect();
             about.limit = if about.claims == Claims::Never { MAX_ENTRIES } else { LIVEPATCH_ENTRIES };
+            // Where kernels can have ORC, their configuration decides between it and frame pointers.
+            let has_choice = KernelUnwinder::of(cpu.abi).any(|unwinder| unwinder.needs() == Some(Format::Orc));
+            about.frame_pointers = has_choice.then_some(about.needs != Some(Format::Orc));
             about.scope = if about.fix == Fix::None { Scope::Kernel } else { Scope::Tracer };
         })
     }
@@ -131,6 +135,7 @@ impl KunwindSubject {
             scope: Scope::Any,
             needs: unwinder.needs(),
             fix: unwinder.fix(),
+            frame_pointers: None,
             may_read_all: false,
         };
         differs(&mut about);

@@ -13,6 +13,9 @@ use crate::cpu::Register;
 use crate::guest::{Guest, Symbol};
 
 pub(super) const CURRENT: &str = "__current";
+const CURRENT_TASK: &str = "current_task";
+const CONFIG_FRAME_POINTER: &str = "__config_frame_pointer";
+const CONFIG_UNWINDER_ORC: &str = "__config_unwinder_orc";
 pub(super) const SUBJECT: &str = "guest_main";
 pub(super) const WALK_HERE: &str = "walk_here";
 pub(super) const WALK_TASK: &str = "walk_task";
@@ -216,6 +219,12 @@ fn kernel(guest: &Guest, of_cpu: &KernelOfCpu) -> Option<Kernel> {
     };
     Some(Kernel {
         current: address(CURRENT)?,
+        walked: address(CURRENT_TASK).or_else(|| address(CURRENT))?,
+        frame_pointers: match (address(CONFIG_FRAME_POINTER), address(CONFIG_UNWINDER_ORC)) {
+            (Some(_), _) => Some(true),
+            (None, Some(_)) => Some(false),
+            (None, None) => None,
+        },
         stack_words: (0, 8),
         tasks: ["boot", "other"].into_iter().filter_map(task).collect(),
         fork_entry: address(FORK_ENTRY),

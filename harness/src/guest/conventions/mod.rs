@@ -85,8 +85,13 @@ pub enum StackRole {
 /// The conventions of a kernel with tasks.
 #[derive(Debug, Clone)]
 pub struct Kernel {
-    /// The word that holds the address of the running task's structure.
+    /// The word that holds the address of the running task's structure: the one whose stack is in use. Truth is told by it.
     pub current: u64,
+    /// The word from which the kernel's own walks learn which task runs; it may change later than the stack. By default the same.
+    pub walked: u64,
+    /// Whether it is built with frame pointers (x86-64: `UNWINDER_FRAME_POINTER`) or without (`UNWINDER_ORC`), where that decides
+    /// which unwinder the kernel has; else all walk.
+    pub frame_pointers: Option<bool>,
     /// Where a task's structure holds {low, high} of its stack: offsets in bytes.
     pub stack_words: (u64, u64),
     /// All tasks.
@@ -338,7 +343,7 @@ impl Conventions {
             walk_here: walk_here.ok_or_else(|| missing(mimic::WALK_HERE))?,
             walk_task: walk_task.ok_or_else(|| missing(mimic::WALK_TASK))?,
             need_resched: need_resched.ok_or_else(|| missing(mimic::NEED_RESCHED))?,
-            current: kernel.current,
+            walked: kernel.walked,
         })
     }
 }
@@ -354,6 +359,6 @@ pub struct Deliverable {
     pub walk_task: u64,
     /// As [`KernelSymbols::need_resched`].
     pub need_resched: u64,
-    /// As [`Kernel::current`].
-    pub current: u64,
+    /// As [`Kernel::walked`].
+    pub walked: u64,
 }
