@@ -2,6 +2,8 @@
 // registers are all in use. The checker has it walked each time; it sleeps at the return address that __switch_to_asm will
 // pop.
 //@ start none
+//@ build blocked_task: -DUNWINDER_FRAME_POINTER
+//@ build blocked_task-orc: -DUNWINDER_ORC
 #include "kernel.S"
 
 FUNC guest_main
@@ -16,10 +18,10 @@ END guest_main
 FUNC one_deeper
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
-	subq	$16, %rsp
-	movq	$2, -8(%rbp)
+	ALLOC	16
+	movq	$2, 8(%rsp)
 	call	schedule
-	addq	$16, %rsp
+	FREE	16
 	LEAVE
 END one_deeper
 

@@ -1,6 +1,8 @@
 // Chains of calls that fit live patching's buffer of 100 entries and chains that do not: the task sleeps below 80 calls,
 // and below 110.
 //@ start none
+//@ build buffer_full: -DUNWINDER_FRAME_POINTER
+//@ build buffer_full-orc: -DUNWINDER_ORC
 #include "kernel.S"
 
 FUNC guest_main

@@ -1,5 +1,7 @@
 // A plain chain, six deep: the scenario overwrites words of the stack at a walk, and the walk has to end, in bounds.
 //@ start none
+//@ build corrupt_stack: -DUNWINDER_FRAME_POINTER
+//@ build corrupt_stack-orc: -DUNWINDER_ORC
 #include "kernel.S"
 
 FUNC guest_main

@@ -1,6 +1,8 @@
 // Stack words that look like what marks an exception boundary or the end: zero pairs followed by 1, 2 or 3, as locals and
 // as saved registers, and odd stack addresses like the encoded frame pointer of a pt_regs. None of them is in a record.
 //@ start none
+//@ build fake_metadata: -DUNWINDER_FRAME_POINTER
+//@ build fake_metadata-orc: -DUNWINDER_ORC
 #include "kernel.S"
 
 FUNC guest_main
@@ -15,19 +17,19 @@ END guest_main
 FUNC fake_locals
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
-	subq	$64, %rsp
-	movq	$0, -8(%rbp)			// right below the record: {0, 0, 1, 2, 3}, from high to low
-	movq	$0, -16(%rbp)
-	movq	$1, -24(%rbp)
-	movq	$2, -32(%rbp)
-	movq	$3, -40(%rbp)
-	leaq	-39(%rbp), %rax			// -40(%rbp)|1
-	movq	%rax, -48(%rbp)
-	movq	$0, -56(%rbp)
-	movq	$0, -64(%rbp)
+	ALLOC	64
+	movq	$0, 56(%rsp)			// right below the record: {0, 0, 1, 2, 3}, from high to low
+	movq	$0, 48(%rsp)
+	movq	$1, 40(%rsp)
+	movq	$2, 32(%rsp)
+	movq	$3, 24(%rsp)
+	leaq	25(%rsp), %rax			// 24(%rsp)|1
+	movq	%rax, 16(%rsp)
+	movq	$0, 8(%rsp)
+	movq	$0, (%rsp)
 	movl	$7, %edi
 	call	leaf
-	addq	$64, %rsp
+	FREE	64
 	LEAVE
 END fake_locals
 

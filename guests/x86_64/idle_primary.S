@@ -1,6 +1,8 @@
 // The idle task of the boot CPU: its stack ends in boot code, and its last record is that of the first function called
 // there. (A kernel idles for ever; this one twice.)
 //@ start none
+//@ build idle_primary: -DUNWINDER_FRAME_POINTER
+//@ build idle_primary-orc: -DUNWINDER_ORC
 #include "kernel.S"
 
 FUNC guest_main
@@ -13,11 +15,11 @@ END guest_main
 FUNC start_kernel
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
-	subq	$32, %rsp
-	movq	$0, -8(%rbp)
-	movq	$1, -16(%rbp)
+	ALLOC	32
+	movq	$0, 24(%rsp)
+	movq	$1, 16(%rsp)
 	call	rest_init
-	addq	$32, %rsp
+	FREE	32
 	LEAVE
 END start_kernel
 

@@ -1,6 +1,8 @@
 // The idle task of another CPU: it does not begin in ret_from_fork but in boot code, which takes the empty stack, calls the
 // function in initial_code, and has no caller.
 //@ start none
+//@ build idle_secondary: -DUNWINDER_FRAME_POINTER
+//@ build idle_secondary-orc: -DUNWINDER_ORC
 #define OTHER_ENTRY secondary_startup
 #include "kernel.S"
 

@@ -1,5 +1,7 @@
 // Interrupts during a softirq, which already has the IRQ stack: do_softirq_own_stack switches, the handler does not.
 //@ start none
+//@ build irq_in_softirq: -DUNWINDER_FRAME_POINTER
+//@ build irq_in_softirq-orc: -DUNWINDER_ORC
 #include "kernel.S"
 
 FUNC guest_main

@@ -1,6 +1,8 @@
 // Interrupts while the IRQ stack is in use: their handler stays on the IRQ stack, below the work that was there already.
 // Besides the frame records, the word at the top of the IRQ stack leads back to the task stack.
 //@ start none
+//@ build irq_on_irq_stack: -DUNWINDER_FRAME_POINTER
+//@ build irq_on_irq_stack-orc: -DUNWINDER_ORC
 #include "kernel.S"
 
 FUNC guest_main
@@ -21,13 +23,10 @@ FUNC run_on_irq_stack
 	movq	$1, hardirq_stack_inuse(%rip)
 	movq	%rdi, %rax
 	movq	%rsi, %rdi
-	movq	hardirq_stack_ptr(%rip), %rcx
-	movq	%rsp, (%rcx)			// the way back
-	movq	%rcx, %rsp			// rsp on the IRQ stack; CFA, RA and rbp on the task stack
-	ORC_SP_INDIRECT 24, -16
+	movq	hardirq_stack_ptr(%rip), %r11
+	ON_IRQ_STACK				// CFA, RA and rbp on the task stack
 	call	*%rax
-	popq	%rsp				// back
-	ORC_CFI
+	OFF_IRQ_STACK
 	movq	$0, hardirq_stack_inuse(%rip)
 	movq	%rax, %rbx
 	movl	$COUNT_HARDIRQ, %edi

@@ -1,5 +1,7 @@
 // A kernel thread: its stack ends in ret_from_fork, whose record is the last one, below an empty pt_regs.
 //@ start none
+//@ build kthread: -DUNWINDER_FRAME_POINTER
+//@ build kthread-orc: -DUNWINDER_ORC
 #define OTHER_TASK kthread_main
 #include "kernel.S"
 

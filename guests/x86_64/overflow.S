@@ -2,6 +2,8 @@
 // double faults, taken on a stack of their own, from which this kernel returns. Then `recurse_for_ever` pushes until it
 // touches the guard page, by itself or in a handler that it still had room to enter, and the run ends there.
 //@ start none
+//@ build overflow: -DUNWINDER_FRAME_POINTER
+//@ build overflow-orc: -DUNWINDER_ORC
 #include "kernel.S"
 
 FUNC guest_main
@@ -37,12 +39,12 @@ END recurse
 // frame fits but what the handlers push does not.
 FUNC deep
 						// CFA=rsp+8 RA=[cfa-8]
-	ENTER
+	ENTER_RECORD
 	movq	__stack_task_low(%rip), %rax
 	leaq	32(%rax), %rsp			// from here on, not even the CPU's own words fit
 	call	last
 	movq	%rbp, %rsp			// they fit again
-	LEAVE
+	LEAVE_RECORD
 END deep
 
 FUNC last
@@ -63,7 +65,7 @@ END leaf
 // rdi: how deep it is. It is the pushes, of a word each, that reach the guard page, not the step of 1 KiB.
 FUNC recurse_for_ever
 						// CFA=rsp+8 RA=[cfa-8]
-	ENTER
+	ENTER_RECORD
 	incq	%rdi
 	movq	%rsp, %rax
 	subq	__stack_task_low(%rip), %rax

@@ -1,5 +1,7 @@
 // Each instruction of a switch to another task and back, with all callee-saved registers in use on this side.
 //@ start none
+//@ build switch_each_insn: -DUNWINDER_FRAME_POINTER
+//@ build switch_each_insn-orc: -DUNWINDER_ORC
 #include "kernel.S"
 
 FUNC guest_main

@@ -1,6 +1,8 @@
 // System calls: for some instructions the kernel runs on the user's rsp, and with the user's rbp until pt_regs is complete;
 // from then on the stack ends there. The user's rbp is a record of its own first, then an odd number.
 //@ start none
+//@ build syscall: -DUNWINDER_FRAME_POINTER
+//@ build syscall-orc: -DUNWINDER_ORC
 #define OTHER_TASK become_user
 #define WALKS_USER
 #include "kernel.S"
@@ -26,10 +28,10 @@ END_CODE user_main
 
 FUNC user_call
 						// CFA=rsp+8 RA=[cfa-8]
-	ENTER
+	ENTER_RECORD
 	xorl	%eax, %eax
 	syscall
-	LEAVE
+	LEAVE_RECORD
 END user_call
 
 FUNC user_call_without_record

@@ -1,6 +1,8 @@
 // Exceptions in user mode: whatever stack the CPU pushed its frame on, pt_regs ends up at the high end of the task's stack,
 // and no value from user mode, least of all rbp, may lead any further.
 //@ start none
+//@ build user_entry: -DUNWINDER_FRAME_POINTER
+//@ build user_entry-orc: -DUNWINDER_ORC
 #define OTHER_TASK become_user
 #define WALKS_USER
 #include "kernel.S"
@@ -28,13 +30,13 @@ END_CODE user_main
 
 FUNC user_caller
 						// CFA=rsp+8 RA=[cfa-8]
-	ENTER
+	ENTER_RECORD
 	SAVE	%r12
 	movl	$9, %r12d
 	call	user_leaf
 	addq	%r12, %rax
 	RESTORE	%r12
-	LEAVE
+	LEAVE_RECORD
 END user_caller
 
 // rbp holds a plain number here, as in programs built without frame pointers; an odd one, like a kernel's encoded pt_regs.

@@ -31,16 +31,22 @@ FUNC late
 	jz	.Lnothing_to_do
 	subq	$32, %rsp			// CFA=rsp+40
 	.cfi_def_cfa_offset 40
+#ifndef UNWINDER_ORC
 	movq	%rbp, 24(%rsp)
 	.cfi_offset %rbp, -16
+#endif
 	movq	%rdi, 8(%rsp)
+#ifndef UNWINDER_ORC
 	leaq	24(%rsp), %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16
+#endif
 	addq	$4, %rdi
 	call	leaf
 	addq	8(%rsp), %rax
+#ifndef UNWINDER_ORC
 	movq	24(%rsp), %rbp			// CFA=rsp+40
 	.cfi_def_cfa %rsp, 40; .cfi_restore %rbp
+#endif
 	leaq	1(%rax), %rax
 	addq	$32, %rsp			// CFA=rsp+8
 	.cfi_def_cfa_offset 8

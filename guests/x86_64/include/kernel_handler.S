@@ -31,16 +31,13 @@ FUNC common_interrupt
 	cmpq	$0, hardirq_stack_inuse(%rip)
 	jne	.Lon_this_stack
 	movq	$1, hardirq_stack_inuse(%rip)
-	movq	hardirq_stack_ptr(%rip), %rax
-	movq	%rsp, (%rax)			// the way back
-	movq	%rax, %rsp			// rsp on the IRQ stack; CFA, RA and rbp on the other one
-	ORC_SP_INDIRECT 24, -16
+	movq	hardirq_stack_ptr(%rip), %r11
+	ON_IRQ_STACK				// CFA, RA and rbp on the other one
 	call	irq_enter_rcu
 	movq	%rbx, %rdi
 	call	do_irq
 	call	irq_exit_rcu
-	popq	%rsp				// back
-	ORC_CFI
+	OFF_IRQ_STACK
 	movq	$0, hardirq_stack_inuse(%rip)
 	jmp	.Lhandled
 .Lon_this_stack:
@@ -194,10 +191,11 @@ FUNC do_syscall_64
 	movq	%rbx, %rdi
 #endif
 	call	exit_to_user_mode
+	.cfi_remember_state
 	RESTORE	%rbx
 	LEAVE
-.Lexit_task:					// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16; .cfi_offset %rbp, -16; .cfi_offset %rbx, -24
+.Lexit_task:
+	.cfi_restore_state
 	call	do_exit				// never returns
 	ud2
 END do_syscall_64
@@ -219,20 +217,14 @@ FUNC do_softirq_own_stack
 	ENTER
 	addq	$COUNT_SOFTIRQ, preempt_count(%rip)
 	movq	$1, hardirq_stack_inuse(%rip)
-	movq	hardirq_stack_ptr(%rip), %rax
-	movq	%rsp, (%rax)			// the way back
-	movq	%rax, %rsp			// rsp on the IRQ stack; CFA, RA and rbp on the task stack
-	ORC_SP_INDIRECT 16, -16
+	movq	hardirq_stack_ptr(%rip), %r11
+	ON_IRQ_STACK				// CFA, RA and rbp on the task stack
 	call	__do_softirq
-	popq	%rsp				// back; CFA=rsp+16 too
-	ORC_CFI
-	.cfi_def_cfa %rsp, 16
+	OFF_IRQ_STACK
 	movq	$0, hardirq_stack_inuse(%rip)
 	movl	$COUNT_SOFTIRQ, %edi
 	call	preempt_enable
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa_offset 8; .cfi_restore %rbp
-	ret
+	LEAVE
 END do_softirq_own_stack
 
 FUNC __do_softirq

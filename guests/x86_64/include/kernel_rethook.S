@@ -19,7 +19,7 @@ WORD rethook_used				// how many bytes of them are in use
 .macro RETHOOKS to, scratch
 	leaq	rethooks_boot(%rip), \to
 	leaq	task_boot(%rip), \scratch
-	cmpq	__current(%rip), \scratch
+	cmpq	current_task(%rip), \scratch
 	je	9f
 	leaq	rethooks_other(%rip), \to
 9:
@@ -67,7 +67,7 @@ CODE arch_rethook_trampoline
 	.irp	register, r12, r13, r14, r15
 	PUSH	%\register
 	.endr
-	leaq	1(%rsp), %rbp			// pt_regs|1
+	ENCODE_FRAME_POINTER
 	movq	%rsp, %rdi
 	call	arch_rethook_trampoline_callback
 	.irp	register, r15, r14, r13, r12

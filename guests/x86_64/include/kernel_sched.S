@@ -72,7 +72,7 @@ FUNC __schedule
 	ENTER
 	cli
 	movq	$0, need_resched(%rip)
-	movq	__current(%rip), %rdi
+	movq	current_task(%rip), %rdi
 	leaq	task_other(%rip), %rsi
 	leaq	task_boot(%rip), %rax
 	cmpq	%rdi, %rsi
@@ -107,7 +107,7 @@ FUNC __switch_to_asm
 	.cfi_def_cfa_offset 56; .cfi_offset %r15, -56
 	movq	%rsp, TASK_SP(%rdi)
 	movq	TASK_SP(%rsi), %rsp		// CFA=rsp+56 of the next task
-	movq	%rsi, __current(%rip)
+	movq	%rsi, __current(%rip)		// a kernel stores the canary here; what it calls current changes in __switch_to
 	popq	%r15				// CFA=rsp+48
 	.cfi_def_cfa_offset 48; .cfi_restore %r15
 	popq	%r14				// CFA=rsp+40
@@ -127,6 +127,7 @@ END __switch_to_asm
 FUNC __switch_to
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
+	movq	%rsi, current_task(%rip)
 	movq	TASK_HIGH(%rsi), %rax
 	movq	%rax, cpu_current_top_of_stack(%rip)
 	movq	%rdi, %rax
@@ -143,7 +144,7 @@ CODE ret_from_fork_asm
 	movq	%r12, %rcx
 	call	ret_from_fork
 	ORC_REGS				// filled in by now
-	jmp	return_to_user
+	jmp	swapgs_restore_regs_and_return_to_usermode
 END_CODE ret_from_fork_asm
 
 // rdi: the task that was switched out, rsi: pt_regs, rdx: a function that fills pt_regs in or never returns, rcx: its
@@ -153,12 +154,19 @@ FUNC ret_from_fork
 	ENTER					// the last record: at task_pt_regs - 16
 	SAVE	%rbx
 	SAVE	%r12
+	SAVE	%r13
+	movq	%rsi, %r13
 	movq	%rdx, %rbx
 	movq	%rcx, %r12
 	call	schedule_tail
+	testq	%rbx, %rbx
+	jz	.Luser_task
 	movq	%r12, %rdi
 	call	*%rbx
+	movq	$0, REGS_RAX(%r13)
+.Luser_task:
 	call	exit_to_user_mode
+	RESTORE	%r13
 	RESTORE	%r12
 	RESTORE	%rbx
 	LEAVE
