@@ -151,3 +151,22 @@ fn the_page_is_self_contained_and_every_link_has_a_target() {
     }
     assert!(!page.contains("src="), "nothing is fetched");
 }
+
+/// A build that is a kernel under a condition alone is in no row of its return hook, but in one that says the condition.
+#[test]
+fn a_conditional_build_has_rows_of_its_own() {
+    let recording = super::whole_run::report();
+    let mut conditional = 0;
+    for row in unwind_harness::analysis::atlas::rows(recording) {
+        for interval in &row.intervals {
+            let is_it = |section: &&unwind_harness::recording::Section| {
+                section.scenario == interval.scenario && section.variant == interval.variant
+            };
+            let section = recording.sections.iter().find(is_it).expect("an interval is of a section");
+            let said = row.return_hook.split_once(", if ").map(|(_, rest)| format!("if {rest}"));
+            assert_eq!(said, section.condition, "{} {:?}", interval.scenario, interval.variant);
+            conditional += u64::from(said.is_some());
+        }
+    }
+    assert!(conditional > 100, "{conditional} intervals");
+}

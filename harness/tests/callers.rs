@@ -27,7 +27,7 @@ fn starts(subject: &dyn Subject, is_kernel: bool) -> BTreeSet<Start> {
     let scope = subject.about().scope;
     let walks = match scope {
         Scope::Any | Scope::User => true,
-        Scope::Kernel | Scope::Tracer => is_kernel,
+        Scope::Kernel | Scope::Tracer | Scope::Own(_) => is_kernel,
         Scope::Program => !is_kernel,
     };
     let kinds = KINDS.into_iter().filter(|kind| walks && (is_kernel || *kind == Interruption::Probe));
@@ -70,7 +70,7 @@ fn a_reliable_walk_is_of_a_task_that_does_not_run() {
     for cpu in ALL {
         for subject in subject::all(cpu) {
             let about = subject.about();
-            if !matches!(about.scope, Scope::Kernel | Scope::Tracer) {
+            if !matches!(about.scope, Scope::Kernel | Scope::Tracer | Scope::Own(_)) {
                 continue;
             }
             for start in starts(&*subject, true) {

@@ -266,6 +266,9 @@ pub fn rows(recording: &Recording) -> Vec<Row> {
     for section in recording.sections.iter().filter(|section| section.void.is_none()) {
         let Some(hook) = &section.return_hook else { continue };
         let cpu = section.scenario.split('/').next().unwrap_or_default().to_owned();
+        // A build that is a kernel under a condition alone has rows of its own, under the hook's name with the condition.
+        let of_scenario =
+            section.condition.iter().fold(hook.name.clone(), |name, condition| format!("{name}, {condition}"));
         for (column, subject) in section.columns.iter().enumerate() {
             let claims = matches!(subject.claims, Claims::Explicit | Claims::ByFlag);
             let fix = together(&hook.build, subject.fix).filter(|_| claims);
@@ -293,7 +296,7 @@ pub fn rows(recording: &Recording) -> Vec<Row> {
                 let mut open = BTreeMap::new();
                 for instruction in &function.instructions {
                     let here = Here { section, column, function, instruction };
-                    open = here.add(&hook.name, &open, &mut row_of);
+                    open = here.add(&of_scenario, &open, &mut row_of);
                 }
             }
         }

@@ -12,8 +12,8 @@ use crate::Error;
 use crate::cpu::{CodeAddress, Exception, Linkage, Register, Regs};
 use crate::guest::Program;
 use crate::guest::conventions::Deliverable;
-use crate::oracle::{Cause, Oracle, States, Testimony, Truth, Witnesses};
 use crate::machine::Instead;
+use crate::oracle::{Cause, Oracle, States, Testimony, Truth, Witnesses};
 use crate::scenario::{Interruption, Text};
 use crate::subject::{GuestTarget, OwnCode, OwnFrame, Question, Start};
 use crate::trace::{Action, Ended, Memory, Observer, Point, RegisterSet};
@@ -243,7 +243,7 @@ impl<'p, 'v> Delivery<'p, 'v> {
         let pt_regs = live.get(cpu.arguments[0]).unwrap_or_default();
         let Some(from_regs) = self.pt_regs(at.memory, pt_regs, interrupted_pc, interrupted_sp) else { return };
         let innermost = if self.delivered.len() > 1 { Some(self.inner) } else { self.kind.exception() };
-        let running = super::task::known(&self.kernel, innermost, at.memory, &live, self.oracle.task());
+        let running = super::task::known(self.kernel.known, innermost, at.memory, &live, self.oracle.task());
         let Some(task) = running.and_then(|task| super::task::task(self.program, at.memory, task)) else {
             self.contradiction = Some("the running task has no stack".to_owned());
             return;

@@ -95,7 +95,8 @@ pub(super) fn files_of_tar(
         match header[156] {
             // GNU: the name of the next entry; pax: records, of which `path` is that.
             kind @ (b'L' | b'x') => {
-                let content = read_bounded(tar.take(size), MAX_NAME).map_err(|error| format!("tar: a name: {error}"))?;
+                let content =
+                    read_bounded(tar.take(size), MAX_NAME).map_err(|error| format!("tar: a name: {error}"))?;
                 let name = if kind == b'L' { Some(content.as_slice()) } else { path_of_pax(&content) };
                 long_name = name.map(text).or(long_name);
             }

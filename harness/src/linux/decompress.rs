@@ -54,7 +54,11 @@ impl Format {
             Self::Gzip => Box::new(flate2::read::GzDecoder::new(from)),
             Self::Xz => {
                 let decoder = XzDecoder::in_heap_with_alloc_dict_size(0, MAX_WINDOW);
-                Box::new(XzReader::new_with_buffer_size_and_decoder(from, NonZeroUsize::MIN.saturating_add(0xffff), decoder))
+                Box::new(XzReader::new_with_buffer_size_and_decoder(
+                    from,
+                    NonZeroUsize::MIN.saturating_add(0xffff),
+                    decoder,
+                ))
             }
             Self::Zstd => {
                 let decoder = StreamingDecoder::new_with_max_window_size(from, MAX_WINDOW as u64);

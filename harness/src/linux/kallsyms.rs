@@ -247,7 +247,9 @@ fn addresses(image: &[u8], base: u64, named: Vec<(u8, String)>, names: &Names, a
                     let here = base.wrapping_add((start + 4 * index) as u64);
                     (here.wrapping_add_signed(offset(index).into()), false)
                 }
-                AddressFormat::BaseRelative(base) => (base.wrapping_add(u64::from(offset(index).cast_unsigned())), false),
+                AddressFormat::BaseRelative(base) => {
+                    (base.wrapping_add(u64::from(offset(index).cast_unsigned())), false)
+                }
                 AddressFormat::AbsolutePerCpu(base) => match u64::try_from(offset(index)) {
                     Ok(absolute) => (absolute, true),
                     Err(_) => (base.wrapping_sub(1).wrapping_add_signed(-i64::from(offset(index))), false),

@@ -61,7 +61,10 @@ pub fn list(path: &Path) -> Result<Listing, Error> {
     listing.images.sort();
     listing.others.sort();
     if listing.images.is_empty() {
-        return Err(refused(path, "the folder holds no kernel image; `.ci/linux` fetches some into target/linux".to_owned()));
+        return Err(refused(
+            path,
+            "the folder holds no kernel image; `.ci/linux` fetches some into target/linux".to_owned(),
+        ));
     }
     Ok(listing)
 }
@@ -82,7 +85,8 @@ pub(super) fn read(path: &Path) -> Result<KernelFile, Error> {
     }
     let failed = |source| Error::File { path: path.to_path_buf(), source };
     let package_hash = Some(hash(&mut file).and_then(|hash| file.rewind().map(|()| hash)).map_err(failed)?);
-    let found = archive::data_of_deb(file).and_then(|mut tar| member(&mut *tar)).map_err(|reason| refused(path, reason))?;
+    let found =
+        archive::data_of_deb(file).and_then(|mut tar| member(&mut *tar)).map_err(|reason| refused(path, reason))?;
     Ok(KernelFile { package_hash, ..found })
 }
 

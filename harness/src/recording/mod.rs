@@ -148,6 +148,9 @@ pub struct Section {
     pub claims: Vec<String>,
     /// The return hook, if there is one.
     pub return_hook: Option<ReturnHook>,
+    /// What must hold of a kernel for the guest to be one, in words (`condition` of the variant); nothing: it always is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
     /// Unwind data in the guest's file that could not be read, so that no subject could use them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unread: Vec<rows::UnreadData>,
@@ -198,6 +201,7 @@ impl Section {
             interrupted: false,
             claims: scenario.text.claims.clone(),
             return_hook: scenario.return_hook(variant),
+            condition: variant.condition.clone(),
             unread: Vec::new(),
             subjects: Vec::new(),
             columns: Vec::new(),

@@ -166,6 +166,7 @@ impl<'p> Recorder<'p> {
             interrupted: found.interrupted,
             claims: scenario.text.claims.clone(),
             return_hook: scenario.return_hook(variant),
+            condition: variant.condition.clone(),
             unread: self.program.tables.unread().iter().map(|unread| self.unread(unread)).collect(),
             subjects: by_subject(&columns),
             columns,

@@ -253,6 +253,10 @@ pub struct Variant {
     /// Replaces the scenario's return hook: a case with rows of its own in the atlas.
     #[serde(default, deserialize_with = "word::return_hook")]
     pub return_hook: Option<String>,
+    /// What must hold of a kernel, in words, for the build to be one, where not every kernel is built so: a condition on its
+    /// layout, say. Its verdicts are no kernel's in general, and have rows of their own in the atlas.
+    #[serde(default, deserialize_with = "word::condition")]
+    pub condition: Option<String>,
 }
 
 impl Scenario {

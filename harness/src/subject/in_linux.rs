@@ -117,9 +117,12 @@ const RELIABLE: &[&str] = &[
     "x86-unwind-frame-detect",
     "x86-orc",
     "x86-orc-detect",
+    "linux",
+    "linux:task",
 ];
 
-const ARM64_BEST_EFFORT: &[&str] = &["arm64-kunwind:best-effort", "arm64-sframe:best-effort"];
+// `linux:best-effort` is arch_stack_walk of a kernel image: its callers are those of the image's CPU.
+const ARM64_BEST_EFFORT: &[&str] = &["arm64-kunwind:best-effort", "arm64-sframe:best-effort", "linux:best-effort"];
 
 const RISCV_BEST_EFFORT: &[&str] = &[
     "riscv-walk-stackframe",
@@ -127,9 +130,10 @@ const RISCV_BEST_EFFORT: &[&str] = &[
     "riscv-metadata-detect:best-effort",
     "riscv-metadata-record:best-effort",
     "riscv-metadata-pending:best-effort",
+    "linux:best-effort",
 ];
 
-const X86_BEST_EFFORT: &[&str] = &["x86-unwind-frame:best-effort", "x86-orc:best-effort"];
+const X86_BEST_EFFORT: &[&str] = &["x86-unwind-frame:best-effort", "x86-orc:best-effort", "linux:best-effort"];
 
 /// Debuggers and profilers of user space, and the formats by their own rules.
 const BY_HAND: &[&str] = &["frame-record", "sframe", "dwarf"];
@@ -166,34 +170,34 @@ static STATEMENTS: &[Statement] = &[
     Statement { subjects: RELIABLE, cpus: &[], guests: Guests::Kernels, starts: &[Start::Current], in_linux: NO_HANDLER },
     Statement { subjects: RELIABLE, cpus: &[], guests: Guests::Kernels, starts: &[Start::Regs], in_linux: NO_REGISTERS },
     Statement { subjects: RELIABLE, cpus: &[], guests: Guests::Kernels, starts: &[Start::Live], in_linux: IDEAL_NMI },
-    Statement { subjects: ARM64_BEST_EFFORT, cpus: &[], guests: Guests::Kernels, starts: &[Start::Regs], in_linux: InLinux::Callable(
+    Statement { subjects: ARM64_BEST_EFFORT, cpus: &["arm64"], guests: Guests::Kernels, starts: &[Start::Regs], in_linux: InLinux::Callable(
         "perf_callchain_kernel (arch/arm64/kernel/perf_callchain.c), an oops or sysrq by show_regs -> dump_backtrace \
          (arch/arm64/kernel/process.c, stacktrace.c)") },
-    Statement { subjects: ARM64_BEST_EFFORT, cpus: &[], guests: Guests::Kernels, starts: &[Start::Current], in_linux: InLinux::Callable(
+    Statement { subjects: ARM64_BEST_EFFORT, cpus: &["arm64"], guests: Guests::Kernels, starts: &[Start::Current], in_linux: InLinux::Callable(
         "dump_stack -> show_stack -> dump_backtrace (arch/arm64/kernel/stacktrace.c), stack_trace_save (kernel/stacktrace.c)") },
-    Statement { subjects: ARM64_BEST_EFFORT, cpus: &[], guests: Guests::Kernels, starts: &[Start::Task], in_linux: InLinux::Callable(
+    Statement { subjects: ARM64_BEST_EFFORT, cpus: &["arm64"], guests: Guests::Kernels, starts: &[Start::Task], in_linux: InLinux::Callable(
         "sysrq: sched_show_task (kernel/sched/core.c) -> show_stack; stack_trace_save_tsk (kernel/stacktrace.c); \
          __get_wchan (arch/arm64/kernel/process.c)") },
-    Statement { subjects: ARM64_BEST_EFFORT, cpus: &[], guests: Guests::Kernels, starts: &[Start::Live], in_linux: IDEAL_NMI },
-    Statement { subjects: RISCV_BEST_EFFORT, cpus: &[], guests: Guests::Kernels, starts: &[Start::Regs], in_linux: InLinux::Callable(
+    Statement { subjects: ARM64_BEST_EFFORT, cpus: &["arm64"], guests: Guests::Kernels, starts: &[Start::Live], in_linux: IDEAL_NMI },
+    Statement { subjects: RISCV_BEST_EFFORT, cpus: &["riscv64"], guests: Guests::Kernels, starts: &[Start::Regs], in_linux: InLinux::Callable(
         "perf_callchain_kernel (arch/riscv/kernel/perf_callchain.c), an oops or sysrq by show_regs -> dump_backtrace \
          (arch/riscv/kernel/process.c, stacktrace.c)") },
-    Statement { subjects: RISCV_BEST_EFFORT, cpus: &[], guests: Guests::Kernels, starts: &[Start::Current], in_linux: InLinux::Callable(
+    Statement { subjects: RISCV_BEST_EFFORT, cpus: &["riscv64"], guests: Guests::Kernels, starts: &[Start::Current], in_linux: InLinux::Callable(
         "dump_stack -> show_stack -> dump_backtrace, and arch_stack_walk for stack_trace_save (arch/riscv/kernel/stacktrace.c)") },
-    Statement { subjects: RISCV_BEST_EFFORT, cpus: &[], guests: Guests::Kernels, starts: &[Start::Task], in_linux: InLinux::Callable(
+    Statement { subjects: RISCV_BEST_EFFORT, cpus: &["riscv64"], guests: Guests::Kernels, starts: &[Start::Task], in_linux: InLinux::Callable(
         "sysrq: sched_show_task (kernel/sched/core.c) -> show_stack; stack_trace_save_tsk (kernel/stacktrace.c); \
          __get_wchan (arch/riscv/kernel/stacktrace.c)") },
-    Statement { subjects: RISCV_BEST_EFFORT, cpus: &[], guests: Guests::Kernels, starts: &[Start::Live], in_linux: IDEAL_NMI },
-    Statement { subjects: X86_BEST_EFFORT, cpus: &[], guests: Guests::Kernels, starts: &[Start::Regs], in_linux: InLinux::Callable(
+    Statement { subjects: RISCV_BEST_EFFORT, cpus: &["riscv64"], guests: Guests::Kernels, starts: &[Start::Live], in_linux: IDEAL_NMI },
+    Statement { subjects: X86_BEST_EFFORT, cpus: &["x86_64"], guests: Guests::Kernels, starts: &[Start::Regs], in_linux: InLinux::Callable(
         "perf_callchain_kernel (arch/x86/events/core.c), an oops or sysrq by show_regs -> show_trace_log_lvl \
          (arch/x86/kernel/dumpstack.c)") },
-    Statement { subjects: X86_BEST_EFFORT, cpus: &[], guests: Guests::Kernels, starts: &[Start::Current], in_linux: InLinux::Callable(
+    Statement { subjects: X86_BEST_EFFORT, cpus: &["x86_64"], guests: Guests::Kernels, starts: &[Start::Current], in_linux: InLinux::Callable(
         "dump_stack -> show_stack -> show_trace_log_lvl (arch/x86/kernel/dumpstack.c), arch_stack_walk for stack_trace_save \
          (arch/x86/kernel/stacktrace.c)") },
-    Statement { subjects: X86_BEST_EFFORT, cpus: &[], guests: Guests::Kernels, starts: &[Start::Task], in_linux: InLinux::Callable(
+    Statement { subjects: X86_BEST_EFFORT, cpus: &["x86_64"], guests: Guests::Kernels, starts: &[Start::Task], in_linux: InLinux::Callable(
         "sysrq: sched_show_task (kernel/sched/core.c) -> show_stack; stack_trace_save_tsk (kernel/stacktrace.c); \
          __get_wchan (arch/x86/kernel/process.c)") },
-    Statement { subjects: X86_BEST_EFFORT, cpus: &[], guests: Guests::Kernels, starts: &[Start::Live], in_linux: IDEAL_NMI },
+    Statement { subjects: X86_BEST_EFFORT, cpus: &["x86_64"], guests: Guests::Kernels, starts: &[Start::Live], in_linux: IDEAL_NMI },
     Statement { subjects: USER, cpus: &["x86_64"], guests: Guests::All, starts: &[Start::Live, Start::User], in_linux: InLinux::Callable(
         "unwind_user_faultable (kernel/unwind/deferred.c), before the return to user mode, for perf and ftrace") },
     Statement { subjects: USER, cpus: &["arm64", "riscv64"], guests: Guests::All, starts: &[Start::Live, Start::User], in_linux: InLinux::Hypothetical(
@@ -279,6 +283,9 @@ static STATUSES: &[(&str, Status)] = &[
     ("x86-orc:best-effort", Status::Mainline),
     ("x86-unwind-frame-detect", Status::Design),
     ("x86-orc-detect", Status::Design),
+    ("linux", Status::Mainline),
+    ("linux:best-effort", Status::Mainline),
+    ("linux:task", Status::Mainline),
 ];
 
 /// The walks of user stacks, which are x86-64's. What other CPUs have here are this project's ports.

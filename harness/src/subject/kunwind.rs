@@ -80,6 +80,7 @@ impl KunwindSubject {
     pub fn frame_record(cpu: &'static Cpu) -> Self {
         Self::new(Box::new(FrameRecordUnwinder::new(cpu.abi)), |about| {
             about.registers = vec![cpu.abi.fp];
+            about.frame_pointers = Some(true);
         })
     }
 
@@ -112,6 +113,9 @@ impl KunwindSubject {
             about.compares = Compares { cfa: false, fp: true, callee_saved: false };
             about.registers = [cpu.abi.fp, cpu.abi.sp].into_iter().chain(cpu.abi.ra).collect();
             about.limit = if about.claims == Claims::Never { MAX_ENTRIES } else { LIVEPATCH_ENTRIES };
+            // Where kernels can have ORC, their configuration decides between it and frame pointers.
+            let has_choice = KernelUnwinder::of(cpu.abi).any(|unwinder| unwinder.needs() == Some(Format::Orc));
+            about.frame_pointers = has_choice.then_some(about.needs != Some(Format::Orc));
             about.scope = if about.fix == Fix::None { Scope::Kernel } else { Scope::Tracer };
         })
     }
@@ -133,6 +137,7 @@ impl KunwindSubject {
             scope: Scope::Any,
             needs: unwinder.needs(),
             fix: unwinder.fix(),
+            frame_pointers: None,
             may_read_all: false,
             // The tests require that the table knows every subject; another's walker is a design.
             status: in_linux::status("", unwinder.name()).unwrap_or(Status::Design),

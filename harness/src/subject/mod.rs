@@ -45,6 +45,8 @@ pub struct About {
     pub needs: Option<Format>,
     /// Its fix for the windows of `return_to_handler`.
     pub fix: Fix,
+    /// Whether it belongs to kernels with frame pointers, or to those without; `None`: to both.
+    pub frame_pointers: Option<bool>,
     /// Whether it may read all memory, not only the stacks that it is offered.
     pub may_read_all: bool,
     /// Where it comes from.
@@ -62,10 +64,14 @@ impl About {
             Scope::Kernel => has_tasks,
             Scope::Tracer => hook.is_some_and(|hook| hook.is_tracer() && together(&hook.build, self.fix).is_some()),
             Scope::Program => !has_tasks,
-            Scope::Own(form) => program.conventions.own_unwinder.as_ref().is_some_and(|own| form.function(own).is_some()),
+            Scope::Own(form) => {
+                program.conventions.own_unwinder.as_ref().is_some_and(|own| form.function(own).is_some())
+            }
             Scope::User => !has_tasks || (program.conventions.walk_user().is_some() && walks_user),
         };
-        in_scope && self.needs.is_none_or(|format| program.tables.has(format))
+        let built = program.conventions.kernel.as_ref().and_then(|kernel| kernel.frame_pointers);
+        let is_configured = built.is_none_or(|built| self.frame_pointers.is_none_or(|wanted| wanted == built));
+        in_scope && is_configured && self.needs.is_none_or(|format| program.tables.has(format))
     }
 }
 

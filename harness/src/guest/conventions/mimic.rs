@@ -6,13 +6,16 @@ use std::ops::Range;
 use kunwind::ReturnHook;
 
 use super::{
-    CallConventions, Conventions, DeclaredStack, Kernel, KernelSymbols, KnownTask, Redirects, RetStackPlace, RetStackWords,
-    SavedContext, StackRole, TaskPlace, TaskStack, Trampoline, Vector, Vectors,
+    CallConventions, Conventions, DeclaredStack, Kernel, KernelSymbols, KnownTask, Redirects, RetStackPlace,
+    RetStackWords, SavedContext, StackRole, TaskPlace, TaskStack, Trampoline, Vector, Vectors,
 };
 use crate::cpu::Register;
 use crate::guest::{Guest, Symbol};
 
 pub(super) const CURRENT: &str = "__current";
+const CURRENT_TASK: &str = "current_task";
+const CONFIG_FRAME_POINTER: &str = "__config_frame_pointer";
+const CONFIG_UNWINDER_ORC: &str = "__config_unwinder_orc";
 pub(super) const SUBJECT: &str = "guest_main";
 pub(super) const WALK_HERE: &str = "walk_here";
 pub(super) const WALK_TASK: &str = "walk_task";
@@ -226,7 +229,16 @@ fn kernel(guest: &Guest, of_cpu: &KernelOfCpu) -> Option<Kernel> {
     };
     Some(Kernel {
         current: Some(address(CURRENT)?),
-        known: KnownTask { register: of_cpu.task_register, at_firmware_event: address(ENTRY_TASK) },
+        known: KnownTask {
+            register: of_cpu.task_register,
+            word: address(CURRENT_TASK),
+            at_firmware_event: address(ENTRY_TASK),
+        },
+        frame_pointers: match (address(CONFIG_FRAME_POINTER), address(CONFIG_UNWINDER_ORC)) {
+            (Some(_), _) => Some(true),
+            (None, Some(_)) => Some(false),
+            (None, None) => None,
+        },
         stack: TaskStack::Bounds(0, 8),
         tasks: ["boot", "other"].into_iter().filter_map(task).collect(),
         fork_entry: address(FORK_ENTRY),

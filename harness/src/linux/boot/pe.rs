@@ -30,11 +30,14 @@ pub(super) fn zboot(data: &[u8]) -> Option<Result<(String, Vec<u8>), String>> {
         return None;
     }
     let (offset, size) = (u32_at(data, 8)? as usize, u32_at(data, 12)? as usize);
-    let kind = String::from_utf8_lossy(string_at(data.get(..0x40.min(data.len()))?, 0x18).unwrap_or_default()).into_owned();
+    let kind =
+        String::from_utf8_lossy(string_at(data.get(..0x40.min(data.len()))?, 0x18).unwrap_or_default()).into_owned();
     let inside = match slice(data, offset, size) {
         None => Err(format!("the payload of its EFI zboot application ({kind}) ends after the file: truncated?")),
         Some(payload) => match Format::of(payload) {
-            Some(format) => format.decode(payload, MAX_IMAGE).map_err(|reason| format!("its EFI zboot payload: {reason}")),
+            Some(format) => {
+                format.decode(payload, MAX_IMAGE).map_err(|reason| format!("its EFI zboot payload: {reason}"))
+            }
             None => Err(format!("it is an EFI zboot application, compressed with {kind:?}, which is not decoded")),
         },
     };

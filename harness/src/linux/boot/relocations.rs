@@ -1,8 +1,8 @@
 //! Relocations at the link address. Where the linker left the words empty, the table says what belongs there; an image without symbols
 //! does not say where the table is, so it is found by its shape.
 
-use super::Load;
 use super::super::bytes::u64_at;
+use super::Load;
 
 /// The size of an entry (System V gABI, `Elf64_Rela`): offset, info, addend.
 const ENTRY: usize = 24;

@@ -19,7 +19,8 @@ pub(super) static FORMAT: BootFormat = BootFormat {
 
 /// `HdrS` at 0x202.
 fn open(data: &[u8]) -> Option<Result<Opened, String>> {
-    (slice(data, 0x202, 4)? == b"HdrS").then(|| payload(data).ok_or_else(|| "its setup header is truncated".to_owned())?)
+    (slice(data, 0x202, 4)? == b"HdrS")
+        .then(|| payload(data).ok_or_else(|| "its setup header is truncated".to_owned())?)
 }
 
 fn payload(data: &[u8]) -> Option<Result<Opened, String>> {
@@ -34,12 +35,15 @@ fn payload(data: &[u8]) -> Option<Result<Opened, String>> {
     let (offset, length) = (u32_at(data, 0x248)? as usize, u32_at(data, 0x24c)? as usize);
     let start = (setup_sectors + 1) * 512 + offset;
     let Some(payload) = slice(data, start, length) else {
-        return Some(Err(format!("the payload of its bzImage, {length:#x} bytes at {start:#x}, ends after the file: truncated?")));
+        return Some(Err(format!(
+            "the payload of its bzImage, {length:#x} bytes at {start:#x}, ends after the file: truncated?"
+        )));
     };
     Some(match Format::of(payload) {
         None => Err("the payload of its bzImage is compressed in an unknown way".to_owned()),
         Some(format) => {
-            let inside = format.decode(payload, MAX_IMAGE).map_err(|reason| format!("the payload of its bzImage: {reason}"));
+            let inside =
+                format.decode(payload, MAX_IMAGE).map_err(|reason| format!("the payload of its bzImage: {reason}"));
             inside.map(|inside| Opened::Inside(format!("bzImage ({})", format.name()), inside))
         }
     })

@@ -128,10 +128,12 @@ impl Types {
             let known = number.checked_sub(1).and_then(|index| Kind::ALL.get(index));
             let (once, each) = match known {
                 Some((_, once, each)) => (*once, *each),
-                None => match (u8_at(layout, 4 * number), u8_at(layout, 4 * number + 1), u16_at(layout, 4 * number + 2)) {
-                    (Some(once), Some(each), Some(_)) => (usize::from(once), usize::from(each)),
-                    _ => return Err(format!("BTF: the type at {at:#x} is of unknown kind {number}")),
-                },
+                None => {
+                    match (u8_at(layout, 4 * number), u8_at(layout, 4 * number + 1), u16_at(layout, 4 * number + 2)) {
+                        (Some(once), Some(each), Some(_)) => (usize::from(once), usize::from(each)),
+                        _ => return Err(format!("BTF: the type at {at:#x} is of unknown kind {number}")),
+                    }
+                }
             };
             // Only some kinds have elements; the others have a count of 0.
             at += RECORD + once + each * count;

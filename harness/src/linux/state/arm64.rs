@@ -109,7 +109,7 @@ impl OfCpu for Arm64 {
             exception_text: Vec::new(),
             moved_returns: Vec::new(),
             nesting: Vec::new(),
-            known: KnownTask { register: None, at_firmware_event: edit.address("__entry_task").ok() },
+            known: KnownTask { register: None, word: None, at_firmware_event: edit.address("__entry_task").ok() },
             words: vec![(record, 0), (record + 8, 0), (record + 16, META_TYPE_FINAL)],
         })
     }
@@ -156,8 +156,5 @@ fn stacks(edit: &mut Edit<'_>) -> Result<Vec<Stack>, Error> {
     edit.set_u64(edit.address("irq_stack_ptr")?, irq)?;
     let overflow = edit.address("overflow_stack")?;
     let stack = |name: &str, bounds| Stack { name: name.to_owned(), bounds, role: StackRole::Kernel };
-    Ok(vec![
-        stack("irq", bounds(irq, THREAD_SIZE)),
-        stack("overflow", bounds(overflow, OVERFLOW_STACK_SIZE)),
-    ])
+    Ok(vec![stack("irq", bounds(irq, THREAD_SIZE)), stack("overflow", bounds(overflow, OVERFLOW_STACK_SIZE))])
 }

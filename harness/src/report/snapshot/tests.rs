@@ -167,6 +167,7 @@ fn section(variant: Option<&str>, interrupt: Interruption, starts: &[Start]) -> 
         interrupted: false,
         claims: Vec::new(),
         return_hook: None,
+        condition: None,
         unread: Vec::new(),
         subjects: Vec::new(),
         guest: GuestRef::default(),
