@@ -11,7 +11,7 @@ const ORDER: &[&[&str]] = &[
     &["file", "pool"],
     &["cpu"],
     &["guest", "sframe"],
-    &["trace"],
+    &["trace", "linux"],
     &["machine", "oracle"],
     &["subject"],
     &["verdict"],

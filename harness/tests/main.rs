@@ -14,6 +14,8 @@ mod elf_file;
 mod findings;
 mod known;
 mod large;
+mod linux_image;
+mod linux_packages;
 mod machine;
 mod museum;
 mod mutants;

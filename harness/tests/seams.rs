@@ -68,6 +68,7 @@ fn conventions_by_offsets(guest: &Guest, offsets: &BTreeMap<&str, u64>) -> Conve
             known: KnownTask::default(),
             frame_pointers: None,
             stack: TaskStack::Bounds(0, 8),
+            entered_from: Vec::new(),
             tasks: [at("first task"), at("second task")]
                 .map(|address| TaskPlace { address, ret_stack: None, rethooks: None })
                 .to_vec(),
@@ -80,7 +81,7 @@ fn conventions_by_offsets(guest: &Guest, offsets: &BTreeMap<&str, u64>) -> Conve
                 walk_here: Some(at("walk here")),
                 walk_task: Some(at("walk task")),
                 walk_user: None,
-                need_resched: Some(at("need resched")),
+                need_resched: Some((at("need resched"), 1)),
             },
         }),
         nesting: Vec::new(),

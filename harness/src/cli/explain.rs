@@ -1,11 +1,11 @@
 //! `explain`: one point in full.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::HOLDS;
-use super::selection::require_subjects;
+use super::selection::{of_images, require_subjects};
 use crate::Error;
 use crate::error::printed;
 use crate::explain::PointName;
@@ -25,6 +25,9 @@ pub(crate) struct Arguments {
     /// The variant [default: the first]
     #[arg(long, value_name = "NAME")]
     variant: Option<String>,
+    /// The scenario is one of scenarios/linux, in this kernel: a Debian package, an Image, bzImage or vmlinux
+    #[arg(long, value_name = "IMAGE")]
+    linux: Option<PathBuf>,
     /// Only this unwinder (may be repeated)
     #[arg(long, value_name = "NAME")]
     unwinder: Vec<String>,
@@ -32,9 +35,13 @@ pub(crate) struct Arguments {
 
 pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
     require_subjects(&arguments.unwinder)?;
-    let scenarios = load_all(root)?;
+    let scenarios = match &arguments.linux {
+        None => load_all(root)?,
+        Some(image) => of_images(root, image)?,
+    };
     let scenario = scenarios.iter().find(|scenario| scenario.name == arguments.scenario).ok_or_else(|| {
-        Error::Usage(format!("no scenario {:?}; `unwind-harness list` shows them", arguments.scenario))
+        let list = if arguments.linux.is_some() { "list --linux IMAGE" } else { "list" };
+        Error::Usage(format!("no scenario {:?}; `unwind-harness {list}` shows them", arguments.scenario))
     })?;
     let variants = scenario.variants();
     let variant = match &arguments.variant {

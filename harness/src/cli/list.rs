@@ -1,14 +1,38 @@
-//! `list`: the scenarios.
+//! `list`: the scenarios, or what is in Linux images.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
 
 use super::HOLDS;
+use super::linux;
 use super::selection::{Selection, select};
 use crate::error::printed;
 use crate::file::Console;
 use crate::{Error, subject};
 
-pub(super) fn execute(root: &Path, selection: &Selection, console: &mut Console<'_>) -> Result<u8, Error> {
+/// What to list.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    selection: Selection,
+    /// Instead of scenarios: what is in this Linux image (a Debian package, Image, bzImage or vmlinux), or in all of a folder
+    #[arg(long, value_name = "IMAGE|FOLDER", conflicts_with = "filters")]
+    linux: Option<PathBuf>,
+    /// Of each image: the symbols of this name, or what is at this address (0x...); can be repeated
+    #[arg(long, value_name = "NAME|ADDRESS", requires = "linux")]
+    symbol: Vec<String>,
+    /// Of each image: the layout of a type or of a field: `pt_regs`, `task_struct.thread.cpu_context`; can be repeated
+    #[arg(long = "type", value_name = "TYPE[.FIELD]", requires = "linux")]
+    types: Vec<String>,
+}
+
+pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
+    let selection = &arguments.selection;
+    if let Some(path) = &arguments.linux {
+        let asked = linux::Asked { symbols: &arguments.symbol, types: &arguments.types };
+        return linux::execute(path, selection.arch.as_deref(), &asked, console);
+    }
     for scenario in select(root, selection)? {
         let variants: Vec<_> = scenario.variants().into_iter().map(|variant| variant.name).collect();
         let variants = variants.join(" ");

@@ -5,6 +5,7 @@ mod check;
 mod explain;
 mod findings;
 mod judge;
+mod linux;
 mod list;
 mod output;
 mod run;
@@ -63,8 +64,8 @@ enum Command {
     /// Compare the unwind rows of guests with the truth, function by function, without any walk
     #[command(after_help = CHECK_STATUS)]
     Check(check::Arguments),
-    /// List the scenarios, their variants and their unwinders
-    List(selection::Selection),
+    /// List the scenarios, their variants and their unwinders; or say what is in Linux images
+    List(list::Arguments),
     /// Run the scenarios with return hooks, and print where the original addresses are and what unwinders make of it
     Atlas(atlas::Arguments),
     /// Run everything and print which open claims (docs/claims.toml) it confirms, as Markdown
@@ -108,7 +109,7 @@ impl Cli {
             Some(Command::Run(arguments)) => run::execute(&root, arguments, console),
             Some(Command::Judge(arguments)) => judge::execute(arguments, console),
             Some(Command::Check(arguments)) => check::execute(&root, arguments, console),
-            Some(Command::List(selection)) => list::execute(&root, selection, console),
+            Some(Command::List(arguments)) => list::execute(&root, arguments, console),
             Some(Command::Atlas(arguments)) => atlas::execute(&root, arguments, console),
             Some(Command::Findings) => findings::execute(&root, console),
             Some(Command::Explain(arguments)) => explain::execute(&root, arguments, console),

@@ -104,3 +104,32 @@ pub(super) fn read_bounded(reader: impl Read, most: u64) -> io::Result<Vec<u8>> 
     }
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    /// What is small in a file may be without end when it is unpacked.
+    #[test]
+    fn no_more_is_unpacked_than_was_asked_for() {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(&[0; 0x1_0000]).unwrap();
+        let gzip = gzip.finish().unwrap();
+        let zstd = ruzstd::encoding::compress_to_vec(&[0; 0x1_0000][..], ruzstd::encoding::CompressionLevel::Fastest);
+        for bytes in [gzip, zstd] {
+            let format = Format::of(&bytes).unwrap();
+            assert_eq!(format.decode(&bytes, 0x1_0000).unwrap().len(), 0x1_0000);
+            let reason = format.decode(&bytes, 0xffff).unwrap_err();
+            assert_eq!(reason, format!("{}: it has more than 65535 bytes", format.name()));
+        }
+    }
+
+    /// A window of 2 GiB, which the frame's header asks for (RFC 8878, 3.1.1.1.2), is not allocated.
+    #[test]
+    fn no_stream_chooses_its_window() {
+        let frame = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 21 << 3, 1, 0, 0];
+        assert!(Format::Zstd.decode(&frame, 0x1000).unwrap_err().starts_with("zstd: "));
+    }
+}

@@ -1,24 +1,24 @@
 //! What an image lacks, and what that costs: told by its symbols, because a configuration is seldom there.
 
+use super::boot::Feature;
 use super::symbols::KernelSymbols;
-
-/// Something that an image may lack.
-#[derive(Debug)]
-pub(super) struct Feature {
-    /// Its name.
-    pub(super) name: &'static str,
-    /// The symbol that is there when it is.
-    pub(super) needs: &'static str,
-    /// What cannot be done without.
-    pub(super) lost: &'static str,
-}
 
 /// What the image of any CPU may lack.
 const COMMON: &[Feature] = &[
-    Feature { name: "stack walk", needs: "arch_stack_walk", lost: "the kernel's own unwinder cannot be judged" },
-    Feature { name: "fgraph", needs: "ftrace_return_to_handler", lost: "no function graph tracer" },
-    Feature { name: "rethook", needs: "rethook_trampoline_handler", lost: "no kretprobes" },
-    Feature { name: "livepatch", needs: "klp_enable_patch", lost: "nothing patches by the reliable walk" },
+    Feature {
+        name: "data symbols",
+        needs: &["init_task"],
+        lost: "no state can be made: CONFIG_KALLSYMS_ALL is off, so give a vmlinux with a symbol table",
+    },
+    Feature { name: "stack walk", needs: &["arch_stack_walk"], lost: "the kernel's own unwinder cannot be judged" },
+    Feature { name: "fgraph", needs: &["ftrace_return_to_handler"], lost: "no function graph tracer" },
+    Feature {
+        name: "kretprobes",
+        // With and without CONFIG_KRETPROBE_ON_RETHOOK.
+        needs: &["rethook_trampoline_handler", "__kretprobe_trampoline_handler"],
+        lost: "no return is hooked by a probe",
+    },
+    Feature { name: "livepatch", needs: &["klp_enable_patch"], lost: "nothing patches by the reliable walk" },
 ];
 
 /// Something that an image lacks.
@@ -41,10 +41,10 @@ impl std::fmt::Display for Lack {
 /// Which of the common features and of these have no symbol.
 pub(super) fn lacks(symbols: &KernelSymbols, of_cpu: &[Feature]) -> Vec<Lack> {
     let all = COMMON.iter().chain(of_cpu);
-    let missing = all.filter(|feature| !symbols.has(feature.needs));
+    let missing = all.filter(|feature| !feature.needs.iter().any(|name| symbols.has(name)));
     let lack = |feature: &Feature| Lack {
         feature: feature.name,
-        reason: format!("no symbol {}", feature.needs),
+        reason: format!("no symbol {}", feature.needs.join(" or ")),
         lost: feature.lost,
     };
     missing.map(lack).collect()

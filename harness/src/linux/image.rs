@@ -12,8 +12,9 @@ use super::features::{self, Lack};
 use super::kallsyms;
 use super::package::{self, KernelFile};
 use super::refused;
-use super::symbols::{KernelSymbol, KernelSymbols};
+use super::symbols::KernelSymbols;
 use crate::cpu::Cpu;
+use crate::guest::Symbol;
 use crate::{Error, file};
 
 /// A kernel image.
@@ -83,12 +84,11 @@ impl KernelImage {
         let KernelFile { member, bytes, config, package_hash } = file;
         let hash = package::hex(&Sha256::digest(&bytes));
         let Kernel { format, wrappings, base, loads, symbols, relocations } = boot::unwrap(bytes)?;
-        let end = loads.iter().map(Load::end).max().unwrap_or(base);
         let symbols = if symbols.is_empty() {
             let first = loads.iter().find(|load| load.address == base).ok_or("nothing is loaded at its base")?;
-            KernelSymbols::of_kallsyms(kallsyms::decode(&first.data, base)?, end)
+            KernelSymbols::of_kallsyms(kallsyms::decode(&first.data, base)?, &loads)
         } else {
-            KernelSymbols::of_elf(symbols, end)
+            KernelSymbols::of_elf(symbols, &loads)
         };
         let config = match config {
             Some((source, text)) => Some(Config::parse(source, &text)),
@@ -162,7 +162,7 @@ impl KernelImage {
     /// # Errors
     ///
     /// [`Error::Linux`] when there is none, or when it is ambiguous.
-    pub fn symbol(&self, name: &str) -> Result<&KernelSymbol, Error> {
+    pub fn symbol(&self, name: &str) -> Result<&Symbol, Error> {
         self.symbols.unique(name).map_err(|reason| refused(&self.path, reason))
     }
 

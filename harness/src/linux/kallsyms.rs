@@ -1,9 +1,10 @@
 //! The kernel's own symbol table (kernel/kallsyms.c, written by scripts/kallsyms.c), found in an image without symbols by its shape.
 //!
-//! In the order of 6.4 and later: `num_syms` (u32), `names`, `markers` (u32 for every 256 symbols), `token_table` (256 strings),
-//! `token_index` (256 u16), `offsets` (32 bits each), up to 6.x `relative_base` (u64), `seqs_of_names`. Before 6.4 `offsets` and
-//! `relative_base` come first. Each begins at a multiple of 8, since 7.0 of 4. A name is a length and as many token numbers; the
-//! first letter of the tokens together is the type (nm(1)). Each step of the search is a check that a wrong candidate fails.
+//! In the order of 6.12 and later: `num_syms` (u32), `names`, `markers` (u32 for every 256 symbols), `token_table` (256 strings),
+//! `token_index` (256 u16), `offsets` (32 bits each), in 6.x `relative_base` (u64), `seqs_of_names`. In 6.1 `offsets` and
+//! `relative_base` come first, and `seqs_of_names` stands in front of `token_table`, if it is there. Each begins at a multiple of 8,
+//! in 7.x of 4. A name is a length and as many token numbers; the first letter of the tokens together is the type (nm(1)). Each step
+//! of the search is a check that a wrong candidate fails.
 
 use super::bytes::{find, i32_at, string_at, u8_at, u32_at, u64_at};
 
@@ -15,6 +16,9 @@ const MAX_NAMES: usize = 1 << 28;
 
 /// The most bytes that 256 names may have as token numbers, and so the distance from the last marker to the end of the names.
 const MAX_BLOCK: usize = 256 * (MAX_NAME + 2);
+
+/// The most bytes between the beginning of the markers and the token table: what a million symbols need.
+const MAX_SEQUENCES: usize = 1 << 22;
 
 /// What an offset of the table means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,12 +54,8 @@ pub(super) struct Kallsyms {
 pub(super) fn decode(image: &[u8], base: u64) -> Result<Kallsyms, String> {
     let mut furthest = "no token table of kallsyms is in the image (CONFIG_KALLSYMS is off, or the format is new)";
     for tokens in token_tables(image) {
-        let Some(markers) = Markers::below(image, tokens.table) else {
-            furthest = "a token table of kallsyms is there, without markers in front of it";
-            continue;
-        };
-        let Some(names) = Names::below(image, &markers) else {
-            furthest = "the token table and the markers of kallsyms are there, without names in front of them";
+        let Some(names) = Markers::below(image, tokens.table).find_map(|markers| Names::below(image, &markers)) else {
+            furthest = "a token table of kallsyms is there, without markers and names in front of it";
             continue;
         };
         let Some(entries) = names.expand(image, &tokens) else {
@@ -89,19 +89,26 @@ fn token_tables(image: &[u8]) -> impl Iterator<Item = Tokens<'_>> {
         Some(at)
     })
     .filter_map(move |digits| {
-        let table = strings_before(image, digits, usize::from(b'0'))?;
-        let mut strings = Vec::with_capacity(256);
-        let mut starts = Vec::with_capacity(512);
-        let mut at = table;
-        for _ in 0..256 {
-            starts.extend(u16::try_from(at - table).ok()?.to_le_bytes());
-            let string = string_at(image, at).filter(|string| string.len() <= MAX_NAME)?;
-            strings.push(string);
-            at += string.len() + 1;
-        }
-        let index = find(image.get(..at.saturating_add(8 + 512).min(image.len()))?, &starts, at)?;
-        Some(Tokens { table, index, strings })
+        let second = strings_before(image, digits, usize::from(b'0') - 1)?;
+        // In front of the first string there may be anything, so its length is tried.
+        let firsts = (1..=MAX_NAME).map_while(|length| second.checked_sub(length));
+        firsts.filter(|table| table % 4 == 0).find_map(|table| tokens(image, table))
     })
+}
+
+/// The table at this place, if it ends with its index.
+fn tokens(image: &[u8], table: usize) -> Option<Tokens<'_>> {
+    let mut strings = Vec::with_capacity(256);
+    let mut starts = Vec::with_capacity(512);
+    let mut at = table;
+    for _ in 0..256 {
+        starts.extend(u16::try_from(at - table).ok()?.to_le_bytes());
+        let string = string_at(image, at).filter(|string| string.len() <= MAX_NAME)?;
+        strings.push(string);
+        at += string.len() + 1;
+    }
+    let index = find(image.get(..at.saturating_add(8 + 512).min(image.len()))?, &starts, at)?;
+    Some(Tokens { table, index, strings })
 }
 
 /// Where the string begins that is `count` NUL-terminated strings in front of the one at `at`.
@@ -109,7 +116,7 @@ fn strings_before(image: &[u8], at: usize, count: usize) -> Option<usize> {
     let mut start = at;
     for _ in 0..count {
         let end = start.checked_sub(1)?;
-        if image[end] != 0 {
+        if *image.get(end)? != 0 {
             return None;
         }
         let bytes = &image[end.saturating_sub(MAX_NAME)..end];
@@ -125,27 +132,27 @@ struct Markers {
 }
 
 impl Markers {
-    /// Reads the table that ends at a token table: downward, the values fall to 0.
-    fn below(image: &[u8], token_table: usize) -> Option<Self> {
-        let mut at = (token_table & !3).checked_sub(4)?;
-        for _ in 0..2 {
-            if u32_at(image, at)? == 0 {
-                at = at.checked_sub(4)?; // up to 7 bytes of padding
+    /// All that look like the table in front of a token table: from 0 on, rising by what 256 names may have. Between the two there
+    /// are up to 7 bytes of padding, or 3 bytes for each symbol (`seqs_of_names` of 6.1).
+    fn below(image: &[u8], token_table: usize) -> impl Iterator<Item = Self> {
+        let highest = (token_table & !3).saturating_sub(4);
+        let starts = (token_table.saturating_sub(MAX_SEQUENCES)..=highest).rev().filter(|at| at % 4 == 0);
+        starts.filter(|at| u32_at(image, *at) == Some(0)).flat_map(move |at| {
+            let mut rising = vec![0];
+            let mut candidates = Vec::new();
+            while let Some(gap) = token_table.checked_sub(at + 4 * rising.len()) {
+                let count = rising.len();
+                if gap < 8 || (3 * (256 * (count - 1) + 1)..3 * 256 * count + 8).contains(&gap) {
+                    candidates.push(Self { at, values: rising.clone() });
+                }
+                let (last, next) = (rising[count - 1], u32_at(image, at + 4 * count).unwrap_or_default());
+                if next <= last || (next - last) as usize > MAX_BLOCK {
+                    break;
+                }
+                rising.push(next);
             }
-        }
-        let mut values = Vec::new();
-        loop {
-            let value = u32_at(image, at)?;
-            if values.last().is_some_and(|above| value >= *above) {
-                return None;
-            }
-            values.push(value);
-            if value == 0 {
-                values.reverse();
-                return Some(Self { at, values });
-            }
-            at = at.checked_sub(4)?;
-        }
+            candidates
+        })
     }
 }
 
@@ -225,7 +232,7 @@ fn addresses(image: &[u8], base: u64, named: Vec<(u8, String)>, names: &Names, a
     let count = named.len();
     let is_first = |(_, name): &(u8, String)| matches!(name.as_str(), "_text" | "_start" | "_stext");
     let first: Vec<usize> = (0..count).filter(|index| is_first(&named[*index])).collect();
-    // In front of the number of symbols, up to 6.3.
+    // In front of the number of symbols, in 6.1.
     let base_before = names.count_at.checked_sub(8).map(|at| at & !7);
     let before = base_before.and_then(|at| Some((at.checked_sub(4 * count)? & !7, at)));
     let behind = |start: usize| (start, (start + 4 * count).next_multiple_of(8));
@@ -255,7 +262,12 @@ fn addresses(image: &[u8], base: u64, named: Vec<(u8, String)>, names: &Names, a
                     Err(_) => (base.wrapping_sub(1).wrapping_add_signed(-i64::from(offset(index))), false),
                 },
             };
-            if !first.iter().any(|index| address(*index) == (base, false)) {
+            // In 6.1 the table begins with `_stext`, which may lie behind the base.
+            let lowest = match format {
+                AddressFormat::BaseRelative(lowest) if lowest.wrapping_sub(base) < image.len() as u64 => lowest,
+                _ => base,
+            };
+            if !first.iter().any(|index| [(base, false), (lowest, false)].contains(&address(*index))) {
                 continue;
             }
             let places = (0..count).map(address).filter(|(_, is_absolute)| !is_absolute).map(|(address, _)| address);

@@ -27,7 +27,7 @@ pub use features::Lack;
 pub use image::KernelImage;
 pub use kallsyms::AddressFormat;
 pub use package::{Listing, list};
-pub use symbols::{KernelSymbol, KernelSymbols, SymbolSource};
+pub use symbols::{KernelSymbols, SymbolSource};
 
 fn refused(path: &Path, reason: String) -> Error {
     Error::Linux { path: path.to_path_buf(), reason }

@@ -1,28 +1,12 @@
-//! The symbols of a kernel. Names are not unique, addresses neither, and a kernel's own table knows no sizes.
+//! The symbols of a kernel. Names are not unique, addresses neither, and a kernel's own table knows no sizes: those are inferred, as
+//! the distance to the next higher address. That is an upper bound, with padding and with the literals that may stand in front of
+//! the next function; and whether a symbol names code is taken from the section that it is in.
 
 use rustc_hash::FxHashMap;
 
-use super::boot::ElfSymbol;
+use super::boot::Load;
 use super::kallsyms::{AddressFormat, Entry, Kallsyms};
-use crate::guest;
-
-/// One symbol.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KernelSymbol {
-    /// Its name.
-    pub name: String,
-    /// Its address.
-    pub address: u64,
-    /// Its size in bytes: an upper bound where it is inferred.
-    pub size: u64,
-    /// Whether no table gives its size, so that it reaches to the next higher address: with padding, and with the literals that may
-    /// stand in front of the next function.
-    pub is_size_inferred: bool,
-    /// Whether it names code. Without an ELF symbol table that is: whether it lies in a section of code.
-    pub is_function: bool,
-    /// Whether other files see it.
-    pub is_global: bool,
-}
+use crate::guest::{Symbol, Symbols, name_in};
 
 /// Where symbols came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +21,7 @@ pub enum SymbolSource {
 #[derive(Debug)]
 pub struct KernelSymbols {
     /// By address, and at one address the name that stands for all of them first.
-    all: Vec<KernelSymbol>,
+    all: Vec<Symbol>,
     /// The first symbol of each name.
     by_name: FxHashMap<Box<str>, u32>,
     /// For each symbol the next of its name; itself, if there is none.
@@ -48,23 +32,14 @@ pub struct KernelSymbols {
 }
 
 impl KernelSymbols {
-    pub(super) fn of_elf(symbols: Vec<ElfSymbol>, end: u64) -> Self {
-        let symbol = |symbol: ElfSymbol| KernelSymbol {
-            name: symbol.name,
-            address: symbol.address,
-            size: symbol.size,
-            is_size_inferred: symbol.size == 0,
-            is_function: symbol.is_function,
-            is_global: symbol.is_global,
-        };
-        let (places, absolute): (Vec<_>, Vec<_>) =
-            symbols.into_iter().map(symbol).partition(|symbol| symbol.address >> 63 == 1);
+    pub(super) fn of_elf(symbols: Vec<Symbol>, loads: &[Load]) -> Self {
+        let (places, absolute): (Vec<_>, Vec<_>) = symbols.into_iter().partition(|symbol| symbol.address >> 63 == 1);
         let absolute = absolute.into_iter().map(|symbol| (symbol.name.into(), symbol.address)).collect();
-        Self::new(places, absolute, SymbolSource::Elf, end)
+        Self::new(places, absolute, SymbolSource::Elf, loads)
     }
 
-    pub(super) fn of_kallsyms(table: Kallsyms, end: u64) -> Self {
-        let symbol = |Entry { address, kind, name, .. }: Entry| KernelSymbol {
+    pub(super) fn of_kallsyms(table: Kallsyms, loads: &[Load]) -> Self {
+        let symbol = |Entry { address, kind, name, .. }: Entry| Symbol {
             name,
             address,
             size: 0,
@@ -76,32 +51,32 @@ impl KernelSymbols {
         let (absolute, places): (Vec<_>, Vec<_>) = table.entries.into_iter().partition(|entry| entry.is_absolute);
         let absolute = absolute.into_iter().map(|entry| (entry.name.into(), entry.address)).collect();
         let places = places.into_iter().map(symbol).collect();
-        Self::new(places, absolute, SymbolSource::Kallsyms(table.format), end)
+        Self::new(places, absolute, SymbolSource::Kallsyms(table.format), loads)
     }
 
-    /// `end` is the end of the image: the last symbol reaches to it.
-    fn new(mut all: Vec<KernelSymbol>, absolute: FxHashMap<Box<str>, u64>, source: SymbolSource, end: u64) -> Self {
+    fn new(mut all: Vec<Symbol>, absolute: FxHashMap<Box<str>, u64>, source: SymbolSource, loads: &[Load]) -> Self {
         // The guests' order: the first global alias by name stands for all.
         all.sort_by(|left, right| {
-            let key = |symbol: &KernelSymbol| (symbol.address, !symbol.is_function, !symbol.is_global);
+            let key = |symbol: &Symbol| (symbol.address, !symbol.is_function, !symbol.is_global);
             key(left).cmp(&key(right)).then_with(|| left.name.cmp(&right.name))
         });
-        let (mut above, mut next) = (end, end);
+        let (mut above, mut here) = (u64::MAX, u64::MAX);
         for symbol in all.iter_mut().rev() {
-            if symbol.address < next {
-                (above, next) = (next, symbol.address);
+            if symbol.address < here {
+                (above, here) = (here, symbol.address);
             }
             if symbol.is_size_inferred {
-                symbol.size = above.saturating_sub(symbol.address);
+                // What is in no load marks an end.
+                let load = loads.iter().find(|load| (load.address..load.end()).contains(&symbol.address));
+                symbol.size = load.map_or(0, |load| load.end().min(above) - symbol.address);
             }
         }
         let mut by_name: FxHashMap<Box<str>, u32> = FxHashMap::default();
         by_name.reserve(all.len());
         let mut next_of_name: Vec<u32> = (0..).take(all.len()).collect();
         for (index, symbol) in all.iter().enumerate().rev() {
-            let index = index as u32;
-            if let Some(next) = by_name.insert(symbol.name.as_str().into(), index) {
-                next_of_name[index as usize] = next;
+            if let Some(next) = by_name.insert(symbol.name.as_str().into(), index as u32) {
+                next_of_name[index] = next;
             }
         }
         Self { all, by_name, next_of_name, absolute, source }
@@ -109,7 +84,7 @@ impl KernelSymbols {
 
     /// All that are places in the image, by address.
     #[must_use]
-    pub fn all(&self) -> &[KernelSymbol] {
+    pub fn all(&self) -> &[Symbol] {
         &self.all
     }
 
@@ -120,7 +95,7 @@ impl KernelSymbols {
     }
 
     /// The symbols of this name, by address.
-    pub fn named<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a KernelSymbol> + 'a {
+    pub fn named<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Symbol> + 'a {
         let mut next = self.by_name.get(name).copied();
         std::iter::from_fn(move || {
             let index = next?;
@@ -141,7 +116,7 @@ impl KernelSymbols {
     /// # Errors
     ///
     /// When there is none, or when it names several addresses: the error says which.
-    pub fn unique(&self, name: &str) -> Result<&KernelSymbol, String> {
+    pub fn unique(&self, name: &str) -> Result<&Symbol, String> {
         let first = self.named(name).next().ok_or_else(|| format!("no symbol `{name}`"))?;
         if self.named(name).all(|other| other.address == first.address) {
             return Ok(first);
@@ -167,7 +142,7 @@ impl KernelSymbols {
 
     /// All symbols at this address.
     #[must_use]
-    pub fn at(&self, address: u64) -> &[KernelSymbol] {
+    pub fn at(&self, address: u64) -> &[Symbol] {
         let start = self.all.partition_point(|symbol| symbol.address < address);
         let end = start + self.all[start..].partition_point(|symbol| symbol.address == address);
         &self.all[start..end]
@@ -175,7 +150,7 @@ impl KernelSymbols {
 
     /// The symbol that an address lies in, by the nearest one at or below it; of several the one that stands for all.
     #[must_use]
-    pub fn containing(&self, address: u64) -> Option<&KernelSymbol> {
+    pub fn containing(&self, address: u64) -> Option<&Symbol> {
         let last = self.all[..self.all.partition_point(|symbol| symbol.address <= address)].last()?;
         let symbol = self.at(last.address).first()?;
         (address - symbol.address < symbol.size).then_some(symbol)
@@ -186,22 +161,13 @@ impl KernelSymbols {
     pub fn name(&self, address: u64) -> String {
         match self.containing(address) {
             Some(symbol) if symbol.address == address => symbol.name.clone(),
-            Some(symbol) => format!("{}+{:#x}", symbol.name, address - symbol.address),
-            None => format!("{address:#x}"),
+            symbol => name_in(symbol, address),
         }
     }
 
     /// The symbols as those of a guest.
     #[must_use]
-    pub fn to_guest(&self) -> guest::Symbols {
-        let symbol = |symbol: &KernelSymbol| guest::Symbol {
-            name: symbol.name.clone(),
-            address: symbol.address,
-            size: symbol.size,
-            is_function: symbol.is_function,
-            is_global: symbol.is_global,
-            is_size_inferred: symbol.is_size_inferred,
-        };
-        guest::Symbols::new(self.all.iter().map(symbol).collect())
+    pub fn to_guest(&self) -> Symbols {
+        Symbols::new(self.all.clone())
     }
 }

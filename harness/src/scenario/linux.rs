@@ -32,12 +32,15 @@ struct Keys {
     /// The functions that the function graph tracer traces.
     #[serde(default)]
     trace: Vec<String>,
+    /// Whether the tracer is preempted where it enables preemption.
+    #[serde(default)]
+    preempts_tracer: bool,
     returns: Option<i64>,
 }
 
 impl From<Keys> for LinuxCall {
-    fn from(Keys { call, arguments, trace, returns }: Keys) -> Self {
-        Self { workload: Workload { call, arguments, trace }, returns }
+    fn from(Keys { call, arguments, trace, preempts_tracer, returns }: Keys) -> Self {
+        Self { workload: Workload { call, arguments, trace, preempts_tracer }, returns }
     }
 }
 

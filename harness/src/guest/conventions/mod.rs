@@ -113,6 +113,8 @@ pub struct Kernel {
     pub frame_pointers: Option<bool>,
     /// How a task's structure says where its stack is.
     pub stack: TaskStack,
+    /// Where stacks hold the SP with which they were entered: by name, how far below the stack's high end, in bytes.
+    pub entered_from: Vec<(String, u64)>,
     /// All tasks.
     pub tasks: Vec<TaskPlace>,
     /// The first instruction of a new task; no call returns to it.
@@ -162,8 +164,8 @@ pub struct KernelSymbols {
     pub walk_task: Option<u64>,
     /// Called before the kernel returns to user mode; its first argument is the address of the pt_regs of the entry.
     pub walk_user: Option<u64>,
-    /// The word that makes an exception's exit path schedule.
-    pub need_resched: Option<u64>,
+    /// What makes an exception's exit path schedule: this value in the word at this address.
+    pub need_resched: Option<(u64, u64)>,
 }
 
 /// A task, by the address of its structure.
@@ -431,7 +433,7 @@ pub struct Deliverable {
     /// As [`KernelSymbols::walk_task`].
     pub walk_task: u64,
     /// As [`KernelSymbols::need_resched`].
-    pub need_resched: u64,
+    pub need_resched: (u64, u64),
     /// As [`Kernel::known`].
     pub known: KnownTask,
 }

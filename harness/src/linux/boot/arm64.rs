@@ -1,8 +1,7 @@
 //! arm64: the raw `Image` (Documentation/arch/arm64/booting.rst).
 
 use super::super::bytes::{slice, u64_at};
-use super::super::features::Feature;
-use super::{BootFormat, Opened, pe};
+use super::{BootFormat, Feature, Opened, pe};
 
 pub(super) static FORMAT: BootFormat = BootFormat {
     machine: 183,
@@ -13,9 +12,13 @@ pub(super) static FORMAT: BootFormat = BootFormat {
     // R_AARCH64_RELATIVE (AAELF64).
     relative: Some(0x403),
     features: &[
-        Feature { name: "reliable walk", needs: "arch_stack_walk_reliable", lost: "the reliable walk is not judged" },
-        Feature { name: "SDEI", needs: "__sdei_asm_handler", lost: "no SDEI events" },
-        Feature { name: "pseudo-NMI", needs: "enable_pseudo_nmi", lost: "no NMIs" },
+        Feature {
+            name: "reliable walk",
+            needs: &["arch_stack_walk_reliable"],
+            lost: "the reliable walk is not judged",
+        },
+        Feature { name: "SDEI", needs: &["__sdei_asm_handler"], lost: "no SDEI events" },
+        Feature { name: "pseudo-NMI", needs: &["enable_pseudo_nmi"], lost: "no NMIs" },
     ],
 };
 

@@ -4,7 +4,8 @@ use object::elf::{self, FileHeader64};
 use object::endian::LittleEndian;
 use object::read::elf::{FileHeader as _, ProgramHeader as _, Sym as _};
 
-use super::{ElfSymbol, Load, MAX_IMAGE};
+use super::{Load, MAX_IMAGE};
+use crate::guest::Symbol;
 
 pub(super) const MAGIC: &[u8] = b"\x7fELF";
 
@@ -12,7 +13,7 @@ pub(super) const MAGIC: &[u8] = b"\x7fELF";
 const MAX_NAMES: usize = 1 << 28;
 
 /// `e_machine`, what is loaded, and the symbols.
-pub(super) fn read(data: &[u8]) -> Result<(u16, Vec<Load>, Vec<ElfSymbol>), String> {
+pub(super) fn read(data: &[u8]) -> Result<(u16, Vec<Load>, Vec<Symbol>), String> {
     let endian = LittleEndian;
     let header = FileHeader64::<LittleEndian>::parse(data).map_err(|error| format!("ELF: {error}"))?;
     if !matches!(header.e_type(endian), elf::ET_EXEC | elf::ET_DYN) {
@@ -54,7 +55,7 @@ fn loads(header: &FileHeader64<LittleEndian>, data: &[u8]) -> Result<Vec<Load>, 
     }
 }
 
-fn symbols(header: &FileHeader64<LittleEndian>, data: &[u8]) -> Result<Vec<ElfSymbol>, String> {
+fn symbols(header: &FileHeader64<LittleEndian>, data: &[u8]) -> Result<Vec<Symbol>, String> {
     let endian = LittleEndian;
     let sections = header.sections(endian, data).map_err(|error| format!("ELF: {error}"))?;
     let table = sections.symbols(endian, data, elf::SHT_SYMTAB).map_err(|error| format!("ELF: {error}"))?;
@@ -74,12 +75,13 @@ fn symbols(header: &FileHeader64<LittleEndian>, data: &[u8]) -> Result<Vec<ElfSy
         if name_bytes > MAX_NAMES {
             return Err(format!("ELF: the names of its symbols have more than {MAX_NAMES:#x} bytes"));
         }
-        found.push(ElfSymbol {
+        found.push(Symbol {
             name: String::from_utf8_lossy(name).into_owned(),
             address: symbol.st_value(endian),
             size: symbol.st_size(endian).min(MAX_IMAGE),
             is_function: symbol.st_type() == elf::STT_FUNC,
             is_global: symbol.st_bind() != elf::STB_LOCAL,
+            is_size_inferred: symbol.st_size(endian) == 0,
         });
     }
     Ok(found)

@@ -8,8 +8,8 @@ mod riscv64;
 mod x86_64;
 
 use super::decompress::Format;
-use super::features::Feature;
 use crate::cpu::{self, Cpu};
+use crate::guest::Symbol;
 
 /// The most bytes that an unpacked kernel may have, in a file or in memory. A `vmlinux` with debugging data has 422 MB.
 pub(super) const MAX_IMAGE: u64 = 1 << 29;
@@ -56,19 +56,20 @@ pub(super) struct Kernel {
     /// By address, disjoint.
     pub(super) loads: Vec<Load>,
     /// Symbols of an ELF file: empty where it has none.
-    pub(super) symbols: Vec<ElfSymbol>,
+    pub(super) symbols: Vec<Symbol>,
     /// What was done to dynamic relocations.
     pub(super) relocations: String,
 }
 
-/// A symbol of an ELF file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ElfSymbol {
-    pub(super) name: String,
-    pub(super) address: u64,
-    pub(super) size: u64,
-    pub(super) is_function: bool,
-    pub(super) is_global: bool,
+/// Something that an image may lack.
+#[derive(Debug)]
+pub(super) struct Feature {
+    /// Its name.
+    pub(super) name: &'static str,
+    /// Symbols of which one is there when it is.
+    pub(super) needs: &'static [&'static str],
+    /// What cannot be done without.
+    pub(super) lost: &'static str,
 }
 
 /// A CPU's kernels, as data.

@@ -13,7 +13,8 @@ pub(super) fn apply(loads: &mut [Load], relative: u64) -> String {
     let entry = |data: &[u8], at: usize| Some((u64_at(data, at)?, u64_at(data, at + 8)?, u64_at(data, at + 16)?));
     let is_relative = |loads: &[Load], (offset, info, addend): (u64, u64, u64)| {
         // `_end`, too, is an address.
-        info == relative && inside(loads, offset) && inside(loads, addend.wrapping_sub(1))
+        let is_address = inside(loads, addend) || inside(loads, addend.wrapping_sub(1));
+        info == relative && inside(loads, offset) && is_address
     };
     let mut found: Vec<(u64, u64)> = Vec::new();
     for load in &*loads {

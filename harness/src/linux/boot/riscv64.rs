@@ -1,8 +1,7 @@
 //! riscv64: the raw `Image` (Documentation/arch/riscv/boot-image-header.rst).
 
 use super::super::bytes::{slice, u64_at};
-use super::super::features::Feature;
-use super::{BootFormat, Opened, pe};
+use super::{BootFormat, Feature, Opened, pe};
 
 pub(super) static FORMAT: BootFormat = BootFormat {
     machine: 243,
@@ -12,7 +11,7 @@ pub(super) static FORMAT: BootFormat = BootFormat {
     relative: None,
     features: &[Feature {
         name: "reliable walk",
-        needs: "arch_stack_walk_reliable",
+        needs: &["arch_stack_walk_reliable"],
         lost: "best-effort walks are judged alone",
     }],
 };

@@ -2,8 +2,7 @@
 
 use super::super::bytes::{slice, u8_at, u16_at, u32_at};
 use super::super::decompress::Format;
-use super::super::features::Feature;
-use super::{BootFormat, MAX_IMAGE, Opened};
+use super::{BootFormat, Feature, MAX_IMAGE, Opened};
 
 pub(super) static FORMAT: BootFormat = BootFormat {
     machine: 62,
@@ -12,8 +11,12 @@ pub(super) static FORMAT: BootFormat = BootFormat {
     bases: &[],
     relative: None,
     features: &[
-        Feature { name: "reliable walk", needs: "arch_stack_walk_reliable", lost: "the reliable walk is not judged" },
-        Feature { name: "ORC", needs: "orc_lookup", lost: "walks follow frame pointers" },
+        Feature {
+            name: "reliable walk",
+            needs: &["arch_stack_walk_reliable"],
+            lost: "the reliable walk is not judged",
+        },
+        Feature { name: "ORC", needs: &["orc_lookup"], lost: "walks follow frame pointers" },
     ],
 };
 

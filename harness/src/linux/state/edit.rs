@@ -90,6 +90,16 @@ impl<'i> Edit<'i> {
         Ok(at)
     }
 
+    /// Where the next function of ours will stand.
+    pub(super) const fn next_code(&self) -> u64 {
+        self.free_text
+    }
+
+    /// A copy of so many bytes.
+    pub(super) fn copy(&mut self, at: u64, size: usize) -> Result<Vec<u8>, Error> {
+        self.slice(at, size).map(|bytes| bytes.to_vec())
+    }
+
     /// A function of ours.
     pub(super) fn code(&mut self, name: &str, bytes: &[u8]) -> Result<u64, Error> {
         let at = self.free_text;

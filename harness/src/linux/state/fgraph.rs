@@ -1,7 +1,7 @@
 //! The function graph tracer, switched on as the kernel does it (kernel/trace/fgraph.c, register_ftrace_graph).
 
-use super::OfCpu;
 use super::edit::Edit;
+use super::{OfCpu, Workload};
 use crate::Error;
 
 /// SHADOW_STACK_SIZE (kernel/trace/fgraph.c).
@@ -10,7 +10,7 @@ const SHADOW_STACK_SIZE: u64 = 4096;
 const ARRAY_SIZE: u64 = 16;
 
 /// Gives the task a ret_stack, registers one user of the tracer, and patches the call of the tracer into these functions.
-pub(super) fn switch_on(edit: &mut Edit<'_>, of_cpu: &dyn OfCpu, task: u64, functions: &[String]) -> Result<(), Error> {
+pub(super) fn switch_on(edit: &mut Edit<'_>, of_cpu: &dyn OfCpu, task: u64, workload: &Workload) -> Result<(), Error> {
     let of_task = |edit: &Edit<'_>, member| edit.offset("task_struct", member).map(|offset| task + offset);
     let ret_stack = edit.allocate(SHADOW_STACK_SIZE, SHADOW_STACK_SIZE)?;
     let (words, index) = (of_task(edit, "ret_stack")?, of_task(edit, "curr_ret_stack")?);
@@ -18,8 +18,9 @@ pub(super) fn switch_on(edit: &mut Edit<'_>, of_cpu: &dyn OfCpu, task: u64, func
     edit.set_u64(words, ret_stack)?;
     edit.set_u32(index, 0)?;
     edit.set_u32(depth, u32::MAX)?; // -1: nothing is traced
-    let entry = edit.code("harness_graph_entry", &of_cpu.returns_one())?;
-    let exit = edit.code("harness_graph_return", &of_cpu.returns())?;
+    let (entry, exit) = of_cpu.graph_callbacks(edit, workload.preempts_tracer)?;
+    let entry = edit.code("harness_graph_entry", &entry)?;
+    let exit = edit.code("harness_graph_return", &exit)?;
     let user = edit.allocate(edit.size("fgraph_ops")?, 64)?;
     edit.set_u64(user + edit.offset("fgraph_ops", "entryfunc")?, entry)?;
     edit.set_u64(user + edit.offset("fgraph_ops", "retfunc")?, exit)?;
@@ -37,7 +38,7 @@ pub(super) fn switch_on(edit: &mut Edit<'_>, of_cpu: &dyn OfCpu, task: u64, func
     }
     let bitmask = edit.address("fgraph_array_bitmask")?;
     edit.set_u64(bitmask, 1)?;
-    for function in functions {
+    for function in &workload.trace {
         let function = edit.function(function)?;
         of_cpu.trace(edit, function)?;
     }

@@ -41,11 +41,8 @@ trait OfCpu: Sync {
     /// The code of `bool consume(void *cookie, unsigned long pc)`, of [`OwnUnwinder::consume`].
     fn consume(&self) -> Vec<u8>;
 
-    /// A function that returns 1.
-    fn returns_one(&self) -> Vec<u8>;
-
-    /// A function that returns at once.
-    fn returns(&self) -> Vec<u8>;
+    /// The tracer's callbacks: for entries, which returns 1, and for returns. Both ask to reschedule if `preempts`.
+    fn graph_callbacks(&self, edit: &Edit<'_>, preempts: bool) -> Result<(Vec<u8>, Vec<u8>), Error>;
 
     /// `int compare(const u32 *, const u32 *)`.
     fn compares(&self) -> Vec<u8>;
@@ -63,6 +60,10 @@ struct Running {
     walk_here: u64,
     /// Where another task calls a function of ours with the address of this task as its first argument.
     walk_task: u64,
+    /// The other task, to which `__schedule` always switches.
+    other_task: Option<u64>,
+    /// What makes an exception's exit path schedule: this value in the word at this address.
+    need_resched: (u64, u64),
     context: SavedContext,
     saved_pc: Option<i64>,
     exception_text: Vec<std::ops::Range<u64>>,
@@ -99,7 +100,7 @@ pub fn program(image: &KernelImage, workload: &Workload) -> Result<Program, Erro
     let mut running = of_cpu.set_up(&mut edit, function, &arguments)?;
     let own = own_unwinder(&mut edit, of_cpu)?;
     if !workload.trace.is_empty() {
-        fgraph::switch_on(&mut edit, of_cpu, task, &workload.trace)?;
+        fgraph::switch_on(&mut edit, of_cpu, task, workload)?;
     }
     running.words.push((stack, STACK_END_MAGIC));
     let is_traced = !workload.trace.is_empty();
@@ -152,6 +153,8 @@ fn conventions(
         |path: &str| is_traced.then(|| edit.offset("task_struct", path).map(|offset| task + offset).ok()).flatten();
     let ret_stack = in_task("curr_ret_stack").zip(in_task("ret_stack"));
     let ret_stack = ret_stack.map(|(index, pointer)| RetStackPlace { index, words: RetStackWords::Pointed(pointer) });
+    let tasks = [TaskPlace { address: task, ret_stack, rethooks: in_task("rethooks") }].into_iter();
+    let other = |address| TaskPlace { address, ret_stack: None, rethooks: None };
     let trampolines =
         [("return_to_handler", kunwind::ReturnHook::Fgraph), ("arch_rethook_trampoline", kunwind::ReturnHook::Rethook)];
     let trampolines = trampolines.into_iter().filter_map(|(name, hook)| {
@@ -166,8 +169,9 @@ fn conventions(
             current: None,
             known: running.known,
             frame_pointers: None,
+            entered_from: Vec::new(),
             stack: TaskStack::Sized(edit.offset("task_struct", "stack")?, THREAD_SIZE),
-            tasks: vec![TaskPlace { address: task, ret_stack, rethooks: in_task("rethooks") }],
+            tasks: tasks.chain(running.other_task.map(other)).collect(),
             fork_entry: None,
             context: running.context.clone(),
             pt_regs: edit.image().cpu.abi.pt_regs,
@@ -177,7 +181,7 @@ fn conventions(
                 walk_here: Some(running.walk_here),
                 walk_task: Some(running.walk_task),
                 walk_user: None,
-                need_resched: Some(running.walk_task),
+                need_resched: Some(running.need_resched),
             },
         }),
         own_unwinder: Some(own),

@@ -17,6 +17,9 @@ pub struct Workload {
     pub arguments: Vec<Argument>,
     /// The functions whose calls the function graph tracer traces; empty: it is switched off.
     pub trace: Vec<String>,
+    /// Whether the tracer's callbacks ask to reschedule, as a timer's interrupt there would: the task is then switched out where the
+    /// tracer enables preemption.
+    pub preempts_tracer: bool,
 }
 
 /// An argument, as it is written in scenarios and on the command line.

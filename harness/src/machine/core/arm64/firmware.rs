@@ -7,7 +7,7 @@
 use unicorn_engine::{RegisterARM64 as R, Unicorn, uc_error};
 
 use super::IDS;
-use super::level::{from_el1, to_el1};
+use super::level::{from_el1, system, to_el1};
 use crate::guest::conventions::{Vector, Vectors};
 use crate::machine::Context;
 
@@ -15,6 +15,9 @@ use crate::machine::Context;
 const EVENT_CONTEXT: u64 = 0xc400_0024;
 /// DEN 0054, 5.1.7: SDEI_EVENT_COMPLETE returns to the interrupted code.
 const EVENT_COMPLETE: u64 = 0xc400_0025;
+/// DEN 0054, 5.1.8: SDEI_EVENT_COMPLETE_AND_RESUME enters the kernel at an address of its choice, as if an exception had been taken
+/// where the event interrupted it.
+const EVENT_COMPLETE_AND_RESUME: u64 = 0xc400_0026;
 /// DEN 0054, 4.4: the firmware preserves x0..x17, the handler all others.
 const PRESERVED: usize = 18;
 /// The event number: the software-signalled event, which every implementation has (DEN 0054, 4.1).
@@ -61,6 +64,7 @@ pub(super) fn call(engine: &mut Unicorn<'_, Context<'_>>, next: u64) -> Result<(
             engine.reg_write(R::X0, value).and_then(|()| engine.reg_write(R::PC, next)).map_err(refused)
         }
         EVENT_COMPLETE => complete(engine).map_err(refused),
+        EVENT_COMPLETE_AND_RESUME => complete_and_resume(engine).map_err(refused),
         _ => Err(format!("the firmware does not know call {number:#x}")),
     }
 }
@@ -73,4 +77,18 @@ fn complete(engine: &mut Unicorn<'_, Context<'_>>) -> Result<(), uc_error> {
     let (pc, pstate) = (kept[PRESERVED], kept[PRESERVED + 1]);
     from_el1(engine, pstate)?;
     engine.reg_write(R::PC, pc)
+}
+
+/// Linux does so where interrupts were not masked (arch/arm64/kernel/sdei.c): the event then ends as an interrupt does.
+fn complete_and_resume(engine: &mut Unicorn<'_, Context<'_>>) -> Result<(), uc_error> {
+    let kept = std::mem::take(&mut engine.get_data_mut().firmware);
+    let entry = engine.reg_read(R::X1)?;
+    for (id, value) in IDS.iter().zip(&kept[..PRESERVED]) {
+        engine.reg_write(*id, *value)?;
+    }
+    let (pc, pstate) = (kept[PRESERVED], kept[PRESERVED + 1]);
+    engine.reg_write(R::ELR_EL1, pc)?;
+    engine.reg_write_arm64_coproc(&system(4, 0, 0, 0, pstate))?; // SPSR_EL1
+    to_el1(engine, pstate)?;
+    engine.reg_write(R::PC, entry)
 }
