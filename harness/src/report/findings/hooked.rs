@@ -114,14 +114,17 @@ fn cell(case: &Case<'_>, group: Group, starts: Starts) -> String {
     let texts = fixes.filter_map(|((_, fix), rows)| {
         let (worst, best) = worst_and_best(rows, starts)?;
         let count = |row: &Row| starts.of(row).unsound_instructions.len();
-        let (all, right) = (starts.of(worst).instructions.len(), starts.of(best).right());
+        let of = |row: &Row| starts.of(row).instructions.len();
+        let (all, right) = (of(best), starts.of(best).right());
         let head = if group == Group::Mainline { String::new() } else { format!("{fix}: ") };
-        let range = if count(worst) == count(best) {
+        // Not every build of a fix is walked by both.
+        let of_worst = if of(worst) == all { String::new() } else { format!(" of {}", of(worst)) };
+        let range = if (count(worst), of(worst)) == (count(best), all) {
             format!("**{}**", count(worst))
         } else if group == Group::Designs {
-            format!("**{}** to {}", count(worst), count(best))
+            format!("**{}**{of_worst} to {}", count(worst), count(best))
         } else {
-            format!("**{}** `{}` to {} `{}`", count(worst), worst.unwinder, count(best), best.unwinder)
+            format!("**{}**{of_worst} `{}` to {} `{}`", count(worst), worst.unwinder, count(best), best.unwinder)
         };
         let walks = format!("{} of {} walks", starts.of(worst).unsound, starts.of(worst).walks);
         Some(format!("{head}{range} of {all} ({walks}), {right:.0} % right"))
