@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use unwind_harness::analysis::claims::{Claims, Outcome};
+use unwind_harness::analysis::claims::{Claim, Claims, Outcome};
 use unwind_harness::report::findings;
 use unwind_harness::scenario::load_all;
 
@@ -27,6 +27,15 @@ fn every_claim_is_decided_by_the_scenario_that_names_it_or_has_a_reason() {
             let names = scenario.map(|scenario| &scenario.text.claims);
             assert!(names.is_some_and(|names| names.contains(&claim.id)), "{} is not in {}", claim.id, by.scenario);
             decided.insert(claim.id.clone());
+        }
+    }
+    // What a build holds of a kernel under a condition alone, a claim says too.
+    for section in whole_run::report().sections.iter().filter(|section| section.condition.is_some()) {
+        let about = |claim: &&Claim| claim.by.as_ref().is_some_and(|by| by.is_of(section));
+        for Claim { id, condition, .. } in claims.claim.iter().filter(about) {
+            let words = section.condition.as_deref().and_then(|words| words.strip_prefix("if ")).unwrap_or_default();
+            let says = condition.as_deref().is_some_and(|condition| condition.contains(words));
+            assert!(says, "{id}: {condition:?} does not say that {words}");
         }
     }
     let named: BTreeSet<String> = scenarios.iter().flat_map(|scenario| scenario.text.claims.clone()).collect();
