@@ -2,7 +2,6 @@
 //! known.
 
 use crate::error::Error;
-use crate::target::Target;
 
 /// How many stacks one walk can be offered. Linux on arm64 offers at most six (task, IRQ, overflow, two for SDEI, EFI);
 /// x86-64 has eight (task, IRQ, entry, and one for each of #DF, NMI, #DB, #MC and #VC; the last counted once).
@@ -120,15 +119,19 @@ impl StackVisits {
     /// Moves to the stack that holds these bytes, from one to the next as they were entered: the loop of
     /// `update_stack_state` (`arch/x86/kernel/unwind_frame.c`). The first stack is the one with this address. Stacks in
     /// between, where no frame is, count as visited.
-    pub(crate) fn follow(&mut self, target: &dyn Target, address: u64, size: u64) -> bool {
-        let stacks = target.stacks();
+    pub(crate) fn follow(
+        &mut self,
+        stacks: &[StackBounds],
+        entered_from: impl Fn(&StackBounds) -> Option<u64>,
+        address: u64,
+        size: u64,
+    ) -> bool {
         if self.visited == 0 {
             self.enter(stacks, address);
         }
         while !self.holds(stacks, address, size) {
             let current = self.current.and_then(|index| stacks.get(index));
-            let next = current.and_then(|stack| target.entered_from(stack));
-            if !next.is_some_and(|sp| self.enter(stacks, sp)) {
+            if !current.and_then(&entered_from).is_some_and(|sp| self.enter(stacks, sp)) {
                 return false;
             }
         }

@@ -84,7 +84,7 @@ pub(super) fn step(
 
 /// `update_stack_state`: a frame is on the present stack, above the last one, or on the one from which that was entered.
 fn consume(at: u64, size: u64, state: &mut WalkState, target: &dyn Target) -> Result<(), Error> {
-    if !state.visits.follow(target, at, size) {
+    if !state.visits.follow(target.stacks(), |stack| target.entered_from(stack), at, size) {
         return Err(Error::OutsideStacks(at));
     }
     state.windows.consume(at, size)
