@@ -72,7 +72,7 @@ impl<'p> Explainer<'p> {
         if point.offset >= function.size || program.listing.line(address).is_none() {
             return Err(Error::Usage(format!("{point} is not the start of an instruction of {}", function.name)));
         }
-        let judge = Judge::new(program.guest.cpu, &program.guest.symbols, omissible);
+        let judge = Judge::of_program(program, omissible);
         Ok(Self { program, judge, address, visit: point.visit, text: String::new() })
     }
 

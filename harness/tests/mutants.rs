@@ -183,6 +183,7 @@ fn a_level_allows_what_it_says_and_nothing_else() {
     let verdicts = [
         (Verdict::Exact, [true, true]),
         (Verdict::Cautious, [false, true]),
+        (Verdict::Crashed, [false, false]),
         (Verdict::Incomplete(3), [false, true]),
         (Verdict::WrongFlagged(omission), [false, true]),
         (Verdict::Overstated(Deviation::State), [false, true]),

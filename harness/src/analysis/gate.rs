@@ -1,7 +1,7 @@
 //! Gate 1: checks what a run found against what its scenario demands. Accepting a snapshot cannot relax this.
 
 use crate::cpu::ALL;
-use crate::recording::{ColumnResult, Failure, Finding, ListedInstruction, Section};
+use crate::recording::{Agreement, ColumnResult, Failure, Finding, ListedInstruction, Section};
 use crate::scenario::{Floor, Interruption, Known, Level, Range, Scenario, Span, is_share};
 use crate::subject::is_name_or_label;
 use crate::verdict::Verdict;
@@ -127,7 +127,8 @@ fn of_section(scenario: &Scenario, section: &Section, used: &mut [bool]) -> Vec<
     };
     let found = failures.into_iter().map(with_count);
     let held = unread(scenario, section).chain(found);
-    held.chain(below_floor(scenario, section)).chain(reads_outside(scenario, section)).collect()
+    let held = held.chain(below_floor(scenario, section)).chain(reads_outside(scenario, section));
+    held.chain(disagreements(section)).collect()
 }
 
 /// Unwind data that no subject could use, unless the scenario gives the reason.
@@ -156,6 +157,27 @@ fn below_floor<'s>(scenario: &'s Scenario, section: &'s Section) -> impl Iterato
             column.name, section.scenario
         )))
     })
+}
+
+/// Models that do not give what the kernel's own code gives: a fault of ours.
+fn disagreements(section: &Section) -> Vec<Failure> {
+    let differ = section.agreements.iter().filter(|agreement| agreement.differ > 0);
+    differ
+        .map(|Agreement { own, model, points, differ, first }| {
+            let first = first.as_ref().map_or(String::new(), |first| {
+                let (own, model) = (first.own.join(" < "), first.model.join(" < "));
+                let point = &first.point;
+                let variant = section.variant.as_ref().map_or(String::new(), |release| format!(" (in {release})"));
+                format!(
+                    ", first at {point}\n    kernel: {own}\n    model:  {model}\n    unwind-harness explain --linux IMAGE {} {point} \
+                     --interrupt {}{variant}",
+                    section.scenario,
+                    section.interrupt.name()
+                )
+            });
+            Failure::other(format!("{model} differs from {own}, the kernel's own, at {differ} of {points} points{first}"))
+        })
+        .collect()
 }
 
 /// Subjects that read more than they were offered.

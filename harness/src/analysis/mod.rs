@@ -4,3 +4,4 @@ pub mod atlas;
 pub mod claims;
 pub mod gate;
 pub mod headline;
+pub mod linux;

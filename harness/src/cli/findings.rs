@@ -1,8 +1,11 @@
 //! `findings`: which open claims a run confirms.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
 
 use super::output::{finish, status};
+use super::selection::of_images;
 use super::{BROKEN, HOLDS};
 use crate::Error;
 use crate::analysis::claims::Claims;
@@ -12,7 +15,17 @@ use crate::report;
 use crate::scenario::load_all;
 use crate::suite::{Options, run_all};
 
-pub(super) fn execute(root: &Path, console: &mut Console<'_>) -> Result<u8, Error> {
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Run the scenarios of scenarios/linux in this kernel, or in each of a folder, and print which known defects they have
+    #[arg(long, value_name = "IMAGE")]
+    linux: Option<PathBuf>,
+}
+
+pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
+    if let Some(path) = &arguments.linux {
+        return of_linux(root, path, console);
+    }
     let claims = Claims::load(root)?;
     let options = Options { keep_going: true, interrupt: console.interrupt.clone(), ..Options::default() };
     let scenarios = load_all(root)?;
@@ -29,4 +42,14 @@ pub(super) fn execute(root: &Path, console: &mut Console<'_>) -> Result<u8, Erro
         status => status,
     };
     Ok(finish(&recording, status, console))
+}
+
+fn of_linux(root: &Path, path: &Path, console: &mut Console<'_>) -> Result<u8, Error> {
+    let scenarios = of_images(root, path)?;
+    let options = Options { keep_going: true, interrupt: console.interrupt.clone(), ..Options::default() };
+    console.interrupt.defer();
+    let (recording, _) = run_all(root, &scenarios, &options)?;
+    console.interrupt.no_longer_defer();
+    printed(report::linux::write(&scenarios, &recording, console.out))?;
+    Ok(finish(&recording, status(&recording, true), console))
 }

@@ -1,6 +1,6 @@
 //! `list`: the scenarios, or what is in Linux images.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
 
@@ -16,9 +16,6 @@ use crate::{Error, subject};
 pub(super) struct Arguments {
     #[command(flatten)]
     selection: Selection,
-    /// Instead of scenarios: what is in this Linux image (a Debian package, Image, bzImage or vmlinux), or in all of a folder
-    #[arg(long, value_name = "IMAGE|FOLDER", conflicts_with = "filters")]
-    linux: Option<PathBuf>,
     /// Of each image: the symbols of this name, or what is at this address (0x...); can be repeated
     #[arg(long, value_name = "NAME|ADDRESS", requires = "linux")]
     symbol: Vec<String>,
@@ -29,7 +26,7 @@ pub(super) struct Arguments {
 
 pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
     let selection = &arguments.selection;
-    if let Some(path) = &arguments.linux {
+    if let Some(path) = &selection.linux {
         let asked = linux::Asked { symbols: &arguments.symbol, types: &arguments.types };
         return linux::execute(path, selection.arch.as_deref(), &asked, console);
     }

@@ -69,7 +69,7 @@ enum Command {
     /// Run the scenarios with return hooks, and print where the original addresses are and what unwinders make of it
     Atlas(atlas::Arguments),
     /// Run everything and print which open claims (docs/claims.toml) it confirms, as Markdown
-    Findings,
+    Findings(findings::Arguments),
     /// Explain one point in full: registers, code, truth, and each walk with the words that it read
     Explain(explain::Arguments),
     /// Dump, validate or encode the SFrame section of a file
@@ -111,7 +111,7 @@ impl Cli {
             Some(Command::Check(arguments)) => check::execute(&root, arguments, console),
             Some(Command::List(arguments)) => list::execute(&root, arguments, console),
             Some(Command::Atlas(arguments)) => atlas::execute(&root, arguments, console),
-            Some(Command::Findings) => findings::execute(&root, console),
+            Some(Command::Findings(arguments)) => findings::execute(&root, arguments, console),
             Some(Command::Explain(arguments)) => explain::execute(&root, arguments, console),
             Some(Command::Sframe(arguments)) => sframe::execute(arguments, console),
         }

@@ -87,12 +87,16 @@ impl Program {
         Ok(Self { guest, conventions, listing, layout, poison, bounds, tables, start: None })
     }
 
-    /// The writable words that an interrupted run must leave as an undisturbed run leaves them: all but the stacks and
-    /// `.scratch`.
+    /// The writable words that an interrupted run must leave as an undisturbed run leaves them: all but the stacks,
+    /// `.scratch`, the request to reschedule and what is declared to be unsettled.
     pub fn lasting_words(&self) -> impl Iterator<Item = u64> + '_ {
         let places = [self.conventions.scratch.clone(), self.conventions.arena.clone()];
         let stacks = self.bounds.iter().map(|bounds| bounds.low..bounds.high);
-        let left_out: Vec<_> = places.into_iter().flatten().chain(stacks).collect();
+        // A request to reschedule that no exit has granted stays.
+        let request = self.conventions.kernel.as_ref().and_then(|kernel| kernel.symbols.need_resched);
+        let request = request.map(|(word, _)| word..word + 8);
+        let left_out = places.into_iter().flatten().chain(stacks).chain(request);
+        let left_out: Vec<_> = left_out.chain(self.conventions.unsettled.iter().cloned()).collect();
         let segments = self.guest.segments.iter().filter(|segment| segment.writable);
         segments
             .flat_map(|segment| (segment.address..segment.end()).step_by(8))

@@ -35,6 +35,9 @@ pub struct Counters {
     pub overstated: u64,
     /// `!kind`
     pub unsound: u64,
+    /// `#`: the walk did not come back.
+    #[serde(default, skip_serializing_if = "super::is_zero")]
+    pub crashed: u64,
     /// The unsound walks from points where the interruption can really arrive. A probe stands for an ideal NMI, which can arrive
     /// anywhere.
     pub unsound_reachable: u64,
@@ -53,6 +56,7 @@ impl Counters {
             Verdict::Incomplete(_) => self.incomplete += walks,
             Verdict::WrongFlagged(_) => self.wrong_flagged += walks,
             Verdict::Overstated(_) => self.overstated += walks,
+            Verdict::Crashed => self.crashed += walks,
             Verdict::Unsound(_) => {
                 self.unsound += walks;
                 self.unsound_reachable += if reachable { walks } else { 0 };
@@ -68,6 +72,7 @@ impl Counters {
         self.incomplete += other.incomplete;
         self.wrong_flagged += other.wrong_flagged;
         self.overstated += other.overstated;
+        self.crashed += other.crashed;
         self.unsound += other.unsound;
         self.unsound_reachable += other.unsound_reachable;
         self.masked += other.masked;

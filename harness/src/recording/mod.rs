@@ -2,6 +2,7 @@
 //! and rows of unwind data. It is plain data: gates, claims, the atlas and every report are functions of it, and need neither
 //! guest nor emulator. As JSON it is schema 2 (docs/report.md).
 
+mod agreement;
 mod counters;
 mod recorder;
 pub mod rows;
@@ -15,6 +16,7 @@ use crate::scenario::{Interruption, Range, Scenario, Variant};
 use crate::subject::{Claims, Start, Status, label};
 use crate::verdict::Verdict;
 
+pub use agreement::{Agreement, Disagreement};
 pub use counters::{Counters, by_subject};
 pub use recorder::Recorder;
 
@@ -163,6 +165,9 @@ pub struct Section {
     pub columns: Vec<ColumnResult>,
     /// Every verdict that is not exact, grouped.
     pub findings: Vec<Finding>,
+    /// In a kernel image: how our models of its walks agree with its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agreements: Vec<Agreement>,
     /// The scenario's broken gates.
     pub failures: Vec<Failure>,
     /// The annotated disassembly.
@@ -208,6 +213,7 @@ impl Section {
             subjects: Vec::new(),
             columns: Vec::new(),
             findings: Vec::new(),
+            agreements: Vec::new(),
             failures: Vec::new(),
             functions: Vec::new(),
         }

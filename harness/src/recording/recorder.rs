@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::agreement::Comparison;
 use super::rows::UnreadData;
 use super::{
     ColumnResult, Counters, Displaced, Finding, FirstWalk, GuestRef, Label, ListedFunction, ListedInstruction, Run,
@@ -61,6 +62,7 @@ pub struct Recorder<'p> {
     firsts: BTreeMap<FindingKey, Evidence>,
     /// For each column, how many walks read outside the stacks that they were offered.
     reads_outside_stacks: Vec<u64>,
+    comparison: Comparison,
 }
 
 impl<'p> Recorder<'p> {
@@ -70,10 +72,11 @@ impl<'p> Recorder<'p> {
         Self {
             program,
             columns,
-            judge: Judge::new(program.guest.cpu, &program.guest.symbols, omissible),
+            judge: Judge::of_program(program, omissible),
             records: Vec::new(),
             firsts: BTreeMap::new(),
             reads_outside_stacks: vec![0; columns.len()],
+            comparison: Comparison::new(columns, program.guest.cpu),
         }
     }
 
@@ -172,9 +175,11 @@ impl<'p> Recorder<'p> {
             columns,
             functions: self.functions(&found.sites),
             findings: Vec::new(),
+            agreements: Vec::new(),
             failures: Vec::new(),
         };
         section.findings = self.findings(&section);
+        section.agreements = self.comparison.finish();
         section
     }
 
@@ -299,6 +304,7 @@ fn deviations(instruction: &ListedInstruction, column: usize) -> BTreeMap<(Verdi
 
 impl Visit for Recorder<'_> {
     fn walk(&mut self, at: Arrival, within: Option<&str>, column: &Column<'_>, question: &Question<'_>, truth: &Truth) {
+        self.comparison.walk(at, within, column, question, &self.program.guest.symbols);
         let outside = &question.target.read_outside_stacks;
         outside.set(false);
         let verdict = self.judge.verdict(column.subject, question, truth);

@@ -3,6 +3,7 @@
 pub mod atlas;
 pub mod findings;
 pub mod json;
+pub mod linux;
 pub mod page;
 pub mod rows;
 pub mod snapshot;

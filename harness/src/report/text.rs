@@ -85,6 +85,7 @@ fn row(
     start: &str,
 ) -> std::io::Result<()> {
     let (style, soundness) = match counters.unsound {
+        _ if counters.crashed > 0 => (BAD, format!("{} crashed", counters.crashed)),
         _ if claims == Claims::Never => (DIM, "n/a".to_owned()),
         0 => (GOOD, "sound".to_owned()),
         unsound => (BAD, format!("{unsound} unsound")),

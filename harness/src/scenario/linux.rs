@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::{Scenario, Text};
 use crate::linux::KernelImage;
 use crate::linux::state::{Argument, Workload};
+use crate::verdict::Verdict;
 use crate::{Error, file};
 
 /// The table `[linux]`: a function of the kernel, called in a kernel thread.
@@ -18,6 +19,27 @@ pub struct LinuxCall {
     pub workload: Workload,
     /// What the call must return, where that is known. A workload that went wrong shows nothing.
     pub returns: Option<i64>,
+    /// Defects of released kernels that it can show.
+    pub defects: Vec<Defect>,
+}
+
+/// A defect of released kernels.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Defect {
+    /// Its name: short, and the same in every release.
+    pub id: String,
+    /// What is wrong, in a sentence that can be mailed.
+    pub says: String,
+    /// Why.
+    pub why: String,
+    /// The walks that show it: the label of a column, `linux@task`.
+    pub unwinder: String,
+    /// The verdicts that show it.
+    pub verdict: Vec<Verdict>,
+    /// The functions whose points show it; empty: all.
+    #[serde(default)]
+    pub within: Vec<String>,
 }
 
 /// The keys of the table.
@@ -36,11 +58,13 @@ struct Keys {
     #[serde(default)]
     preempts_tracer: bool,
     returns: Option<i64>,
+    #[serde(default)]
+    defect: Vec<Defect>,
 }
 
 impl From<Keys> for LinuxCall {
-    fn from(Keys { call, arguments, trace, preempts_tracer, returns }: Keys) -> Self {
-        Self { workload: Workload { call, arguments, trace, preempts_tracer }, returns }
+    fn from(Keys { call, arguments, trace, preempts_tracer, returns, defect }: Keys) -> Self {
+        Self { workload: Workload { call, arguments, trace, preempts_tracer }, returns, defects: defect }
     }
 }
 

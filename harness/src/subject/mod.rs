@@ -18,7 +18,7 @@ use crate::guest::return_hook::{Fix, ReturnHook, together};
 
 pub use self::in_linux::{InLinux, Status};
 pub use self::kunwind::KunwindSubject;
-pub use own::{CallOwn, OwnCode, OwnForm, OwnFrame, OwnSubject};
+pub use own::{CallOwn, OwnCode, OwnForm, OwnFrame, OwnSubject, model_of};
 pub use target::{GuestTarget, Reads};
 
 /// How many entries a trace may have where a subject has no limit of its own. Deeper than any guest's stack, so that a trace of
@@ -59,14 +59,19 @@ impl About {
     #[must_use]
     pub fn fits(&self, program: &Program, hook: Option<&ReturnHook>, walks_user: bool) -> bool {
         let has_tasks = program.conventions.kernel.is_some();
+        let own = program.conventions.own_unwinder.as_ref();
+        // In a kernel that has its own, only what models that is of interest.
+        if own
+            .is_some_and(|own| !matches!(self.scope, Scope::Own(_)) && !(own.is_modelled && own::is_model(&self.name)))
+        {
+            return false;
+        }
         let in_scope = match self.scope {
             Scope::Any => true,
             Scope::Kernel => has_tasks,
             Scope::Tracer => hook.is_some_and(|hook| hook.is_tracer() && together(&hook.build, self.fix).is_some()),
             Scope::Program => !has_tasks,
-            Scope::Own(form) => {
-                program.conventions.own_unwinder.as_ref().is_some_and(|own| form.function(own).is_some())
-            }
+            Scope::Own(form) => own.is_some_and(|own| form.function(own).is_some()),
             Scope::User => !has_tasks || (program.conventions.walk_user().is_some() && walks_user),
         };
         let built = program.conventions.kernel.as_ref().and_then(|kernel| kernel.frame_pointers);
@@ -177,6 +182,8 @@ pub enum End {
     Stopped,
     /// The receiver of the entries took no more.
     Full,
+    /// It did not come back: it faulted, panicked, or went on without end.
+    Crashed,
 }
 
 /// A subject's own claim about a trace as a whole.

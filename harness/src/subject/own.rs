@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::ops::ControlFlow;
 
 use super::{About, Claim, Claims, Compares, End, Entry, MAX_ENTRIES, Outcome, Question, Scope, Status, Subject};
-use crate::cpu::{CodeAddress, Regs};
+use crate::cpu::{CodeAddress, Cpu, Regs};
 use crate::guest::Program;
 use crate::guest::conventions::OwnUnwinder;
 use crate::guest::return_hook::Fix;
@@ -46,6 +46,29 @@ impl OwnForm {
             Self::SaveReliable => "linux:task",
         }
     }
+}
+
+/// Our models of the walks of Linux v7.3: the CPU, the reliable walk and the best-effort one.
+const MODELS: [(&str, Option<&str>, &str); 3] = [
+    ("arm64", Some("arm64-kunwind"), "arm64-kunwind:best-effort"),
+    ("riscv64", None, "riscv-walk-stackframe"),
+    ("x86_64", Some("x86-orc"), "x86-orc:best-effort"),
+];
+
+/// The subject that is our model of a kernel's own unwinder, by its name; `None` if the subject `own` is none, or has no model.
+#[must_use]
+pub fn model_of(own: &About, cpu: &Cpu) -> Option<&'static str> {
+    let Scope::Own(form) = own.scope else { return None };
+    let (_, reliable, best_effort) = MODELS.into_iter().find(|(of, ..)| *of == cpu.name)?;
+    match form {
+        OwnForm::Reliable | OwnForm::SaveReliable => reliable,
+        OwnForm::BestEffort => Some(best_effort),
+    }
+}
+
+/// Whether the subject of this name is a model of a walk that a kernel has.
+pub(super) fn is_model(name: &str) -> bool {
+    MODELS.iter().any(|(_, reliable, best_effort)| *reliable == Some(name) || *best_effort == name)
 }
 
 /// Where the kernel has just called a marker function, in whose place its unwinder is called.
@@ -188,8 +211,8 @@ impl Subject for OwnSubject {
         let (result, entries) = match self.ask(question) {
             Ok(walked) => walked,
             Err(reason) => {
-                why(reason);
-                return Outcome { end: End::Stopped, claim: Claim::Unreliable };
+                why(format!("crash: {reason}"));
+                return Outcome { end: End::Crashed, claim: Claim::Unreliable };
             }
         };
         let unknown = Regs::none();

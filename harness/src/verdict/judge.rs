@@ -4,9 +4,9 @@ use std::ops::ControlFlow;
 
 use super::{Rules, Verdict, Walk, WalkEntry};
 use crate::cpu::{CodeAddress, Cpu, Regs};
-use crate::guest::Symbols;
+use crate::guest::{Program, Symbols};
 use crate::oracle::{Activation, Truth};
-use crate::subject::{About, Claim, Entry, MAX_ENTRIES, Outcome, Question, Subject};
+use crate::subject::{About, Claim, Compares, Entry, MAX_ENTRIES, Outcome, Question, Subject};
 
 /// Judges the walks of one run.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub struct Judge<'p> {
     symbols: &'p Symbols,
     /// Functions that a trace may leave out.
     omissible: &'p [String],
+    /// Whether traces are judged by their pcs and nothing else.
+    by_pcs_alone: bool,
     buffer: Vec<WalkEntry>,
 }
 
@@ -23,7 +25,15 @@ impl<'p> Judge<'p> {
     #[must_use]
     pub fn new(cpu: &'static Cpu, symbols: &'p Symbols, omissible: &'p [String]) -> Self {
         let nowhere = WalkEntry { pc: CodeAddress::Interrupted(0), regs: Regs::none() };
-        Self { cpu, symbols, omissible, buffer: vec![nowhere; MAX_ENTRIES] }
+        Self { cpu, symbols, omissible, by_pcs_alone: false, buffer: vec![nowhere; MAX_ENTRIES] }
+    }
+
+    /// The same; where a kernel's own unwinder is judged beside our models of it, by what that reports: pcs alone.
+    #[must_use]
+    pub fn of_program(program: &'p Program, omissible: &'p [String]) -> Self {
+        let Program { guest, conventions, .. } = program;
+        let by_pcs_alone = conventions.own_unwinder.is_some();
+        Self { by_pcs_alone, ..Self::new(guest.cpu, &guest.symbols, omissible) }
     }
 
     /// Asks the question and judges the walk. Most walks are judged while their entries arrive, and never kept.
@@ -97,8 +107,9 @@ impl<'p> Judge<'p> {
                     .function(self.symbols)
                     .is_some_and(|function| self.omissible.contains(&function.name))
         };
+        let nothing = Compares { cfa: false, fp: false, callee_saved: false };
         work(&Rules {
-            compares: about.compares,
+            compares: if self.by_pcs_alone { nothing } else { about.compares },
             sp: self.cpu.sp,
             fp: self.cpu.abi.fp,
             callee_saved: self.cpu.callee_saved,

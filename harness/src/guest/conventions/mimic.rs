@@ -162,6 +162,7 @@ pub fn mimic(guest: &Guest) -> Conventions {
         stacks: declared_stacks(guest),
         arena: range("__stack_arena_low", "__stack_arena_high"),
         scratch: range("__scratch_low", "__scratch_high"),
+        unsettled: Vec::new(),
         vectors,
         kernel: kernel(guest, &of_cpu),
         own_unwinder: None,

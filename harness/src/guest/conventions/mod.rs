@@ -30,6 +30,8 @@ pub struct Conventions {
     pub arena: Option<Range<u64>>,
     /// Memory that an exception may leave changed: counters, tracers' lists.
     pub scratch: Option<Range<u64>>,
+    /// Other memory that an exception may leave changed: where a task keeps its registers while it is switched out.
+    pub unsettled: Vec<Range<u64>>,
     /// Where the CPU enters the guest at an exception.
     pub vectors: Vectors,
     /// The kernel, in a guest that has one.
@@ -65,6 +67,8 @@ pub struct OwnUnwinder {
     pub best_effort: Option<u64>,
     /// `int stack_trace_save_tsk_reliable(task, store, size)`: the number of entries, or a negative error.
     pub save_reliable: Option<u64>,
+    /// Whether it is of a release that our models of it follow.
+    pub is_modelled: bool,
     /// `bool consume(void *cookie, unsigned long pc)`: a routine of ours that stores pc where `*cookie` points, moves that on by 8
     /// bytes, and returns true.
     pub consume: u64,

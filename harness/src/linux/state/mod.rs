@@ -136,6 +136,8 @@ fn own_unwinder(edit: &mut Edit<'_>, of_cpu: &dyn OfCpu) -> Result<OwnUnwinder, 
         reliable: address("arch_stack_walk_reliable"),
         best_effort: address("arch_stack_walk"),
         save_reliable: address("stack_trace_save_tsk_reliable"),
+        // They follow v7.3. What older releases of this series have differs in nothing that they model.
+        is_modelled: edit.image().release.starts_with("7."),
         consume,
         buffer: buffer..buffer + BUFFER,
     })
@@ -164,6 +166,7 @@ fn conventions(
     Ok(Conventions {
         sentinel: Some(running.sentinel),
         scratch: Some(edit.scratch()),
+        unsettled: vec![saved_context(edit, task)?],
         vectors: running.vectors,
         kernel: Some(Kernel {
             current: None,
@@ -191,4 +194,10 @@ fn conventions(
         nesting: running.nesting.clone(),
         ..Conventions::default()
     })
+}
+
+/// The part of a task's structure that belongs to its CPU (`struct thread_struct`): a switch of tasks saves registers there.
+fn saved_context(edit: &Edit<'_>, task: u64) -> Result<std::ops::Range<u64>, Error> {
+    let start = task + edit.offset("task_struct", "thread")?;
+    Ok(start..start + edit.size("thread_struct")?)
 }

@@ -31,7 +31,7 @@ fn all_verdicts() -> Vec<Verdict> {
     let mut all: Vec<Verdict> =
         Deviation::ALL.into_iter().flat_map(|kind| [claimed(kind), Verdict::WrongFlagged(kind)]).collect();
     all.extend([0, 1, 9, 10, 12, u16::MAX].map(Verdict::Incomplete));
-    all.extend([Verdict::Cautious, Verdict::Exact]);
+    all.extend([Verdict::Crashed, Verdict::Cautious, Verdict::Exact]);
     all
 }
 
@@ -174,6 +174,7 @@ fn section(variant: Option<&str>, interrupt: Interruption, starts: &[Start]) -> 
         columns: names.iter().flat_map(|name| starts.iter().map(|start| subject(name, *start))).collect(),
         functions: Vec::new(),
         findings: Vec::new(),
+        agreements: Vec::new(),
         failures: Vec::new(),
     }
 }

@@ -39,6 +39,9 @@ pub(super) fn boot(engine: &mut Unicorn<'_, Context<'_>>, max: bool) -> Result<(
 pub(super) fn enter_kernel(engine: &mut Unicorn<'_, Context<'_>>, task: u64) -> Result<(), uc_error> {
     const CPACR_EL1_FPEN: u64 = 0b11 << 20;
     engine.reg_write_arm64_coproc(&system(1, 0, 0, 2, CPACR_EL1_FPEN))?;
+    if let Ok(table) = engine.get_data().vectors.get(Vector::Table) {
+        engine.reg_write_arm64_coproc(&system(12, 0, 0, 0, table))?; // VBAR_EL1, which the SDEI handler reads
+    }
     engine.reg_write(RegisterARM64::TPIDR_EL1, 0)?;
     engine.reg_write(RegisterARM64::SP_EL0, task)?;
     set_pstate(engine, EL1H)

@@ -1,0 +1,213 @@
+//! What a run over kernel images found, as a page for people: docs/linux.md.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+
+use crate::analysis::linux::{Shown, Status, compare_releases, shown};
+use crate::recording::{ColumnResult, Recording, Section};
+use crate::scenario::Scenario;
+use crate::subject::Claims;
+
+/// Writes the page.
+///
+/// # Errors
+///
+/// Those of `out`.
+pub fn write(scenarios: &[Scenario], recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> {
+    writeln!(out, "# Linux\n")?;
+    writeln!(out, "Generated: `unwind-harness findings --linux FOLDER > docs/linux.md`. Do not edit.\n")?;
+    writeln!(
+        out,
+        "Each kernel is a distribution's own image, and the judged unwinder is the kernel's own compiled code. Nothing boots: one of \
+         the kernel's functions runs in an emulator, in the state of a kernel thread; before every instruction an exception goes \
+         through the kernel's real entry code, and in its handler the kernel's `arch_stack_walk_reliable` (`linux`), \
+         `arch_stack_walk` (`linux:best-effort`) or `stack_trace_save_tsk_reliable` (`linux:task`) is called. What it returns is \
+         compared with the calls that are really waiting, which are known without any unwind data. Alternatives, static keys and \
+         static calls are as they are linked; docs/linux-runs.md says more.\n"
+    )?;
+    if let Some(partial) = &recording.partial {
+        writeln!(out, "**{partial}.**\n")?;
+    }
+    let shown = shown(scenarios, recording);
+    write_matrix(&shown, out)?;
+    write_defects(&shown, out)?;
+    write_images(recording, out)?;
+    write_agreements(recording, out)
+}
+
+/// Release against defect.
+fn write_matrix(shown: &[Shown<'_>], out: &mut dyn Write) -> std::io::Result<()> {
+    let ids: BTreeSet<&str> = shown.iter().map(|shown| shown.defect.id.as_str()).collect();
+    let mut images: Vec<(&str, &str)> = shown.iter().map(|shown| (cpu(shown.section), shown.release())).collect();
+    images.sort_by(|left, right| left.0.cmp(right.0).then_with(|| compare_releases(left.1, right.1)));
+    images.dedup();
+    writeln!(out, "## Defects by release\n")?;
+    writeln!(
+        out,
+        "`N of M` walks show the defect; **closed**: walks of that kind were made, and none shows it; absent: the image has nothing of \
+         the kind; ?: not judged. Where a defect is of another CPU, the cell is empty.\n"
+    )?;
+    writeln!(out, "| CPU | release | {} |", Vec::from_iter(ids.iter().copied()).join(" | "))?;
+    writeln!(out, "|---|---|{}", "---|".repeat(ids.len()))?;
+    for (of_cpu, release) in images {
+        let cell = |id: &&str| {
+            let here = |shown: &&Shown<'_>| {
+                shown.defect.id == **id && cpu(shown.section) == of_cpu && shown.release() == release
+            };
+            shown.iter().find(here).map_or(String::new(), |shown| match &shown.status {
+                Status::Open { walks, of, .. } => format!("{walks} of {of}"),
+                Status::Closed(_) => "**closed**".to_owned(),
+                Status::Absent(_) => "absent".to_owned(),
+                Status::NotJudged(_) => "?".to_owned(),
+            })
+        };
+        writeln!(out, "| {of_cpu} | {release} | {} |", ids.iter().map(cell).collect::<Vec<_>>().join(" | "))?;
+    }
+    writeln!(out)
+}
+
+/// Each defect in a few lines.
+fn write_defects(shown: &[Shown<'_>], out: &mut dyn Write) -> std::io::Result<()> {
+    writeln!(out, "## The defects\n")?;
+    let ids: BTreeSet<(&str, &str)> =
+        shown.iter().map(|shown| (shown.defect.id.as_str(), cpu(shown.section))).collect();
+    for (id, of_cpu) in ids {
+        let its: Vec<&Shown<'_>> =
+            shown.iter().filter(|shown| shown.defect.id == id && cpu(shown.section) == of_cpu).collect();
+        let is_open = |shown: &&&Shown<'_>| matches!(shown.status, Status::Open { .. });
+        let Some(latest) = its.last() else { continue };
+        writeln!(out, "### {id} ({of_cpu})\n")?;
+        writeln!(out, "{}\n", latest.defect.says)?;
+        writeln!(out, "Why: {}\n", latest.defect.why)?;
+        let open: Vec<_> = its.iter().filter(is_open).collect();
+        let (Some(first), Some(last)) = (open.first(), open.last()) else {
+            writeln!(out, "Not open in any of these images.\n")?;
+            continue;
+        };
+        write_status(&its, first.release(), last, out)?;
+        if let Some(walk) = last.first {
+            let join = |entries: &[String]| entries.join(" < ");
+            writeln!(out, "* At `{}`, the walk gave: `{}`", walk.point, join(&walk.got))?;
+            writeln!(out, "* True is: `{}`", join(&walk.expected))?;
+            let Section { scenario, interrupt, .. } = last.section;
+            let name = last.defect.unwinder.split('@').next().unwrap_or_default();
+            writeln!(
+                out,
+                "* To see it: `unwind-harness explain --linux IMAGE {scenario} '{}' --interrupt {} --unwinder {name}`\n",
+                walk.point,
+                interrupt.name()
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn write_status(its: &[&Shown<'_>], since: &str, last: &Shown<'_>, out: &mut dyn Write) -> std::io::Result<()> {
+    let Status::Open { walks, instructions, of } = last.status else { return Ok(()) };
+    let places = if instructions == 1 { "instruction".to_owned() } else { format!("{instructions} instructions") };
+    writeln!(
+        out,
+        "* In {}: {walks} of {of} walks of `{}`, at {} distinct {places}; first seen in {since}.",
+        last.release(),
+        last.defect.unwinder,
+        if instructions == 1 { "one" } else { "these many" }
+    )?;
+    let others = its.iter().filter_map(|shown| match &shown.status {
+        Status::Closed(of) => Some(format!("closed in {} ({of} walks)", shown.release())),
+        Status::Absent(why) => Some(format!("absent in {} ({why})", shown.release())),
+        Status::NotJudged(why) => Some(format!("not judged in {} ({why})", shown.release())),
+        Status::Open { .. } => None,
+    });
+    let others: Vec<String> = others.collect();
+    if others.is_empty() { Ok(()) } else { writeln!(out, "* Elsewhere: {}.", others.join("; ")) }
+}
+
+/// For each image a table.
+fn write_images(recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> {
+    writeln!(out, "## Each image\n")?;
+    writeln!(
+        out,
+        "Right: the whole true trace, and claimed if the walk claims anything. Refused: it stopped early and said so. Missing: a \
+         caller is left out or replaced, and the walk does not claim to be reliable; claimed and wrong: it does.\n"
+    )?;
+    let mut images: Vec<(&str, &str)> = recording.sections.iter().map(|it| (cpu(it), release(it))).collect();
+    images.sort_by(|left, right| left.0.cmp(right.0).then_with(|| compare_releases(left.1, right.1)));
+    images.dedup();
+    for (of_cpu, of_release) in images {
+        let sections: Vec<&Section> =
+            recording.sections.iter().filter(|it| (cpu(it), release(it)) == (of_cpu, of_release)).collect();
+        let hash = sections.iter().map(|section| section.guest.sha256.as_str()).find(|hash| !hash.is_empty());
+        writeln!(out, "### {of_cpu}: {of_release}\n")?;
+        writeln!(out, "SHA-256 of the image: `{}`\n", hash.unwrap_or("unknown"))?;
+        writeln!(
+            out,
+            "| workload | interruption | unwinder | points | right | refused | missing | claimed and wrong | crashed |"
+        )?;
+        writeln!(out, "|---|---|---|---:|---:|---:|---:|---:|---:|")?;
+        for section in sections {
+            let workload = section.scenario.rsplit('/').next().unwrap_or_default();
+            let kind = section.interrupt.name();
+            let reason = section.not_judged.clone().or_else(|| section.void.as_ref().map(|it| format!("void: {it}")));
+            if let Some(reason) = reason {
+                writeln!(out, "| {workload} | {kind} | not judged: {} | | | | | | |", reason.replace('|', "/"))?;
+            }
+            for column in section.columns.iter().filter(|column| section.is_whole() && column.name.starts_with("linux"))
+            {
+                write_column(workload, kind, column, out)?;
+            }
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+fn write_column(workload: &str, kind: &str, column: &ColumnResult, out: &mut dyn Write) -> std::io::Result<()> {
+    let counters = column.counters;
+    let wrong = counters.unsound + counters.overstated;
+    let claimed = if column.claims == Claims::Never { "n/a".to_owned() } else { wrong.to_string() };
+    writeln!(
+        out,
+        "| {workload} | {kind} | `{}` | {} | {} | {} | {} | {claimed} | {} |",
+        column.label(),
+        counters.walks,
+        counters.exact,
+        counters.incomplete + counters.cautious,
+        counters.wrong_flagged,
+        counters.crashed
+    )
+}
+
+/// Whether our models give what the kernels' own code gives.
+fn write_agreements(recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> {
+    writeln!(out, "## Our models of these walks\n")?;
+    let all: Vec<_> = recording.sections.iter().flat_map(|section| &section.agreements).collect();
+    let (points, differ) = all.iter().fold((0, 0), |(points, differ), it| (points + it.points, differ + it.differ));
+    writeln!(
+        out,
+        "At {points} points of these images both a kernel's own walk and our re-implementation of it were asked; they differ at \
+         {differ}. Images of other releases than 7.x are not compared: our models follow v7.3.\n"
+    )?;
+    for section in &recording.sections {
+        for agreement in section.agreements.iter().filter(|agreement| agreement.differ > 0) {
+            let point = agreement.first.as_ref().map_or("?", |first| &first.point);
+            writeln!(
+                out,
+                "* {}: `{}` and `{}` differ at {} of {} points, first at `{point}`",
+                section.title(),
+                agreement.own,
+                agreement.model,
+                agreement.differ,
+                agreement.points
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn cpu(section: &Section) -> &str {
+    section.scenario.split('/').next().unwrap_or_default()
+}
+
+fn release(section: &Section) -> &str {
+    section.variant.as_deref().unwrap_or_default()
+}
