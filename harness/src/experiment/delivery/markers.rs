@@ -2,12 +2,25 @@
 
 use super::super::{corrupt, task, user};
 use super::Delivery;
-use crate::cpu::{CodeAddress, Linkage, Regs};
+use crate::cpu::{CodeAddress, Cpu, Linkage, Regs};
 use crate::machine::Instead;
 use crate::oracle::Cause;
 use crate::scenario::Interruption;
-use crate::subject::{GuestTarget, OwnFrame, Question, Start};
+use crate::subject::{GuestTarget, OwnCode, OwnFrame, Question, Start};
 use crate::trace::{Memory, Point, RegisterSet};
+
+/// Where the kernel's own unwinder can be asked about a task, in place of the marker with these registers.
+fn own_frame<'a>(
+    code: Option<&'a OwnCode<'_>>,
+    cpu: &Cpu,
+    live: &Regs,
+    walked: u64,
+    instead: Instead,
+) -> Option<OwnFrame<'a>> {
+    let register = |register| live.get(register).unwrap_or_default();
+    let instead = Instead { fp: register(cpu.abi.fp), ..instead };
+    code.map(|code| OwnFrame { code, walked, sp: register(cpu.sp), instead })
+}
 
 impl Delivery<'_, '_> {
     /// The handler is at its marker: walks the running task, from the handler's frame and from pt_regs.
@@ -36,16 +49,8 @@ impl Delivery<'_, '_> {
         };
         let stacks = task::offered(self.program, at.memory, task, true);
         let walked = running.unwrap_or_default();
-        let own = self.own.as_ref().map(|code| OwnFrame {
-            code,
-            walked,
-            sp: live_sp,
-            instead: Instead {
-                returns_to: return_address.unwrap_or_default(),
-                fp: live.get(cpu.abi.fp).unwrap_or_default(),
-                task: walked,
-            },
-        });
+        let returns_to = return_address.unwrap_or_default();
+        let own = own_frame(self.own.as_ref(), cpu, &live, walked, Instead { returns_to, fp: 0, task: walked });
         let target = GuestTarget::new(self.program, at.memory, &stacks, Some(task)).with_sp(live_sp, self.red_zone);
         let target = target.with_own(own);
         // The walk from the handler's frame starts at the marker's caller, the walk from pt_regs at the interrupted pc.
@@ -138,17 +143,9 @@ impl Delivery<'_, '_> {
         let stacks = task::offered(program, at.memory, task, false);
         // The task has stopped at its saved SP.
         let saved_sp = regs.get(program.guest.cpu.sp).unwrap_or_default();
-        let sp = live.get(cpu.sp).unwrap_or_default();
-        let own = self.own.as_ref().map(|code| OwnFrame {
-            code,
-            walked: address,
-            sp,
-            instead: Instead {
-                returns_to: self.return_address(at.memory, &live).unwrap_or_default(),
-                fp: live.get(cpu.abi.fp).unwrap_or_default(),
-                task: self.oracle.task(),
-            },
-        });
+        let returns_to = self.return_address(at.memory, &live).unwrap_or_default();
+        let task_now = self.oracle.task();
+        let own = own_frame(self.own.as_ref(), cpu, &live, address, Instead { returns_to, fp: 0, task: task_now });
         let target = GuestTarget::new(program, at.memory, &stacks, Some(task)).with_sp(saved_sp, self.red_zone);
         let target = target.with_own(own);
         let older = truth.without(1).of_kernel();
