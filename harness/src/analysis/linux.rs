@@ -56,10 +56,11 @@ pub fn shown<'r>(scenarios: &'r [Scenario], recording: &'r Recording) -> Vec<Sho
             let release = scenario.image.as_ref().map(|image| &image.release);
             scenario.name == section.scenario && release == section.variant.as_ref()
         };
-        let Some(call) = scenarios.iter().find(of_section).and_then(|scenario| scenario.text.linux.as_ref()) else {
-            continue;
-        };
-        all.extend(call.defects.iter().map(|defect| of_section_and_defect(section, defect)));
+        let Some(scenario) = scenarios.iter().find(of_section) else { continue };
+        let Some(call) = &scenario.text.linux else { continue };
+        let can_have =
+            |defect: &&Defect| defect.only.is_empty() || defect.only.iter().any(|cpu| cpu == scenario.cpu.name);
+        all.extend(call.defects.iter().filter(can_have).map(|defect| of_section_and_defect(section, defect)));
     }
     all.sort_by(|left, right| {
         let key = |shown: &Shown<'_>| shown.section.scenario.split('/').next().map(str::to_owned);

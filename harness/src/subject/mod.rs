@@ -14,6 +14,7 @@ use ::kunwind::{Format, StackBounds};
 
 use crate::cpu::{CodeAddress, Cpu, Register, Regs};
 use crate::guest::Program;
+use crate::guest::conventions::OwnUnwinder;
 use crate::guest::return_hook::{Fix, ReturnHook, together};
 
 pub use self::in_linux::{InLinux, Status};
@@ -61,9 +62,8 @@ impl About {
         let has_tasks = program.conventions.kernel.is_some();
         let own = program.conventions.own_unwinder.as_ref();
         // In a kernel that has its own, only what models that is of interest.
-        if own
-            .is_some_and(|own| !matches!(self.scope, Scope::Own(_)) && !(own.is_modelled && own::is_model(&self.name)))
-        {
+        let is_model = |own: &OwnUnwinder| own.is_modelled && own::is_model(&self.name, program.guest.cpu);
+        if own.is_some_and(|own| !(matches!(self.scope, Scope::Own(_)) || is_model(own))) {
             return false;
         }
         let in_scope = match self.scope {

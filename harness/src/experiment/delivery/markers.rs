@@ -2,24 +2,27 @@
 
 use super::super::{corrupt, task, user};
 use super::Delivery;
-use crate::cpu::{CodeAddress, Cpu, Linkage, Regs};
+use crate::cpu::{CodeAddress, Linkage, Regs};
+use crate::guest::Program;
 use crate::machine::Instead;
 use crate::oracle::Cause;
 use crate::scenario::Interruption;
 use crate::subject::{GuestTarget, OwnCode, OwnFrame, Question, Start};
 use crate::trace::{Memory, Point, RegisterSet};
 
-/// Where the kernel's own unwinder can be asked about a task, in place of the marker with these registers.
+/// Where the kernel's own unwinder is called in place of the marker at which the CPU has these registers: it walks the first task
+/// while the second runs.
 fn own_frame<'a>(
+    program: &Program,
     code: Option<&'a OwnCode<'_>>,
-    cpu: &Cpu,
     live: &Regs,
-    walked: u64,
-    instead: Instead,
+    returns_to: Option<u64>,
+    (walked, task): (u64, u64),
 ) -> Option<OwnFrame<'a>> {
-    let register = |register| live.get(register).unwrap_or_default();
-    let instead = Instead { fp: register(cpu.abi.fp), ..instead };
-    code.map(|code| OwnFrame { code, walked, sp: register(cpu.sp), instead })
+    let cpu = program.guest.cpu;
+    let [sp, fp] = [cpu.sp, cpu.abi.fp].map(|register| live.get(register).unwrap_or_default());
+    let instead = Instead { returns_to: returns_to.unwrap_or_default(), fp, task };
+    code.map(|code| OwnFrame { code, walked, sp, instead })
 }
 
 impl Delivery<'_, '_> {
@@ -49,8 +52,7 @@ impl Delivery<'_, '_> {
         };
         let stacks = task::offered(self.program, at.memory, task, true);
         let walked = running.unwrap_or_default();
-        let returns_to = return_address.unwrap_or_default();
-        let own = own_frame(self.own.as_ref(), cpu, &live, walked, Instead { returns_to, fp: 0, task: walked });
+        let own = own_frame(self.program, self.own.as_ref(), &live, return_address, (walked, walked));
         let target = GuestTarget::new(self.program, at.memory, &stacks, Some(task)).with_sp(live_sp, self.red_zone);
         let target = target.with_own(own);
         // The walk from the handler's frame starts at the marker's caller, the walk from pt_regs at the interrupted pc.
@@ -143,9 +145,8 @@ impl Delivery<'_, '_> {
         let stacks = task::offered(program, at.memory, task, false);
         // The task has stopped at its saved SP.
         let saved_sp = regs.get(program.guest.cpu.sp).unwrap_or_default();
-        let returns_to = self.return_address(at.memory, &live).unwrap_or_default();
-        let task_now = self.oracle.task();
-        let own = own_frame(self.own.as_ref(), cpu, &live, address, Instead { returns_to, fp: 0, task: task_now });
+        let returns_to = self.return_address(at.memory, &live);
+        let own = own_frame(program, self.own.as_ref(), &live, returns_to, (address, self.oracle.task()));
         let target = GuestTarget::new(program, at.memory, &stacks, Some(task)).with_sp(saved_sp, self.red_zone);
         let target = target.with_own(own);
         let older = truth.without(1).of_kernel();

@@ -49,6 +49,13 @@ pub struct Conventions {
     /// Where a return may arrive with another SP than its call had, and with other registers: entry code that builds pt_regs
     /// on its caller's stack.
     pub moved_returns: Vec<u64>,
+    /// The addresses after calls that only push: what such a call pushes is overwritten before anything returns to it, as in a
+    /// retpoline. Nothing may arrive there.
+    pub pushes: Vec<u64>,
+    /// Functions whose calls never return, because a run begins inside of them and ends before they do.
+    pub outermost: Vec<Range<u64>>,
+    /// The marker of NMI handlers, where that is not [`KernelSymbols::walk_here`].
+    pub walk_in_nmi: Option<u64>,
     /// Functions that are not called as the ABI says.
     pub calls: CallConventions,
     /// Calls that live patching redirects.
@@ -422,6 +429,7 @@ impl Conventions {
             walk_here: walk_here.ok_or_else(|| missing(mimic::WALK_HERE))?,
             walk_task: walk_task.ok_or_else(|| missing(mimic::WALK_TASK))?,
             need_resched: need_resched.ok_or_else(|| missing(mimic::NEED_RESCHED))?,
+            walk_in_nmi: self.walk_in_nmi,
             known: kernel.known,
         })
     }
@@ -434,6 +442,8 @@ pub struct Deliverable {
     pub subject: u64,
     /// As [`KernelSymbols::walk_here`].
     pub walk_here: u64,
+    /// As [`Conventions::walk_in_nmi`].
+    pub walk_in_nmi: Option<u64>,
     /// As [`KernelSymbols::walk_task`].
     pub walk_task: u64,
     /// As [`KernelSymbols::need_resched`].

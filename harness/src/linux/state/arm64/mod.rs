@@ -15,7 +15,7 @@ mod alternatives;
 mod tasks;
 
 use super::edit::Edit;
-use super::{OfCpu, Running, THREAD_SIZE};
+use super::{OfCpu, Running, Special, THREAD_SIZE};
 use crate::Error;
 use crate::cpu::Register;
 use crate::guest::StartState;
@@ -107,7 +107,7 @@ impl OfCpu for Arm64 {
         vectors.set(Vector::SdeiArgument, "sdei_event_handler", event);
         let context = |member: &str| edit.offset("task_struct", &format!("thread.cpu_context.{member}"));
         Ok(Running {
-            start: StartState { pc: call, registers: registers.chain(callees).collect(), task },
+            start: StartState { pc: call, registers: registers.chain(callees).collect(), task, constant: Vec::new() },
             sp: pt_regs,
             sentinel: call + 8,
             stacks,
@@ -124,11 +124,13 @@ impl OfCpu for Arm64 {
             exception_text: Vec::new(),
             moved_returns: Vec::new(),
             nesting: Vec::new(),
+            unsettled: Vec::new(),
             known: KnownTask { register: None, word: None, at_firmware_event: edit.address("__entry_task").ok() },
             words: [(record, 0), (record + 8, 0), (record + 16, META_TYPE_FINAL)]
                 .into_iter()
                 .chain(other.words)
                 .collect(),
+            special: Special::default(),
         })
     }
 
@@ -175,4 +177,40 @@ fn stacks(edit: &mut Edit<'_>) -> Result<Vec<Stack>, Error> {
     let overflow = edit.address("overflow_stack")?;
     let stack = |name: &str, bounds| Stack { name: name.to_owned(), bounds, role: StackRole::Kernel };
     Ok(vec![stack("irq", bounds(irq, THREAD_SIZE)), stack("overflow", bounds(overflow, OVERFLOW_STACK_SIZE))])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::listed;
+    use super::tasks::branch;
+    use super::*;
+
+    #[track_caller]
+    fn shows(code: &[u32], lines: &[&str]) {
+        assert_eq!(listed("arm64", 0x1000, &bytes(code)), lines);
+    }
+
+    #[test]
+    fn the_functions_of_ours_are_what_their_comments_say() {
+        let push = ["stp x29, x30, [sp, #-0x10]!", "mov x29, sp"];
+        let pop = ["ldp x29, x30, [sp], #0x10", "ret"];
+        shows(&caller(20), &[&push[..], &["blr x20"], &pop].concat());
+        shows(&caller(21), &[&push[..], &["blr x21"], &pop].concat());
+        shows(&[BLR_X19, NOP, MOV_X9_LR], &["blr x19", "nop", "mov x9, x30"]);
+        assert_eq!(
+            listed("arm64", 0x1000, &Arm64.consume()),
+            ["ldr x9, [x0]", "str x1, [x9], #8", "str x9, [x0]", "mov w0, #1", "ret"]
+        );
+        assert_eq!(
+            listed("arm64", 0x1000, &Arm64.compares()),
+            ["ldr w0, [x0]", "ldr w1, [x1]", "cmp w0, w1", "cset w0, hi", "csinv w0, w0, wzr, hs", "ret"]
+        );
+    }
+
+    #[test]
+    fn branches_reach_their_targets() {
+        shows(&[branch(BL, 0x1000, 0x3000)], &["bl #0x3000"]);
+        shows(&[branch(BL, 0x1000, 0x0800)], &["bl #0x800"]);
+        shows(&[branch(0x1400_0000, 0x1000, 0x1000)], &["b #0x1000"]);
+    }
 }

@@ -23,7 +23,7 @@ pub(super) struct OtherTask {
 }
 
 /// `bl` or `b` from one place to another.
-fn branch(opcode: u32, from: u64, to: u64) -> u32 {
+pub(super) fn branch(opcode: u32, from: u64, to: u64) -> u32 {
     opcode | (to.wrapping_sub(from) >> 2) as u32 & 0x03ff_ffff
 }
 
@@ -48,7 +48,7 @@ pub(super) fn other_task(edit: &mut Edit<'_>, task: u64, walk_task: u64) -> Resu
     const B: u32 = 0x1400_0000;
     let size = edit.size("task_struct")?;
     let (other, stack) = (edit.allocate(size, 64)?, edit.allocate(THREAD_SIZE, 2 * THREAD_SIZE)?);
-    let copy = edit.copy(task, size as usize)?;
+    let copy = edit.copy(task..task + size)?;
     edit.set(other, &copy)?;
     let switch = edit.address("cpu_switch_to")?;
     let [low, mid, high, top] = [0, 16, 32, 48].map(|shift| (other >> shift & 0xffff) as u32);
