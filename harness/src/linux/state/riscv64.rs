@@ -122,7 +122,7 @@ fn and_mask(word: u32, register: u32) -> Option<u32> {
         return Some(word >> 20);
     }
     let short = 0x8801 | register.checked_sub(8)? << 7;
-    (word & 0xef83 == short).then(|| word >> 2 & 0x1f | (word >> 12 & 1) << 5)
+    (word & 0xef83 == short).then_some(word >> 2 & 0x1f | (word >> 12 & 1) << 5)
 }
 
 /// A task besides the one that runs.
@@ -282,7 +282,8 @@ impl OfCpu for Riscv64 {
                 registers: vec![(S0, context("s")?), (SP, context("sp")?)],
             },
             saved_pc: Some(edit.offset("pt_regs", "epc")?.wrapping_sub(pt_regs_size).cast_signed()),
-            exception_text: vec![edit.address("handle_exception")?..edit.address("ret_from_exception_end")?],
+            exception_text: std::iter::once(edit.address("handle_exception")?..edit.address("ret_from_exception_end")?)
+                .collect(),
             moved_returns: Vec::new(),
             nesting: Vec::new(),
             unsettled: entry_words.map(|word| word..word + 8).collect(),
