@@ -1,6 +1,7 @@
 //! All integration tests of the harness, as one executable: `cargo test --test integration scenarios::` runs one file of them.
 
 mod atlas;
+mod callers;
 mod check;
 mod cli;
 mod completeness;
@@ -11,6 +12,7 @@ mod direction;
 mod edges;
 mod elf_file;
 mod findings;
+mod known;
 mod large;
 mod linux_image;
 mod linux_packages;

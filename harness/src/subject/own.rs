@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 
-use super::{About, Claim, Claims, Compares, End, Entry, MAX_ENTRIES, Outcome, Question, Scope, Subject};
+use super::{About, Claim, Claims, Compares, End, Entry, MAX_ENTRIES, Outcome, Question, Scope, Status, Subject};
 use crate::cpu::{CodeAddress, Cpu, Regs};
 use crate::guest::Program;
 use crate::guest::conventions::OwnUnwinder;
@@ -145,7 +145,9 @@ impl OwnSubject {
             scope: Scope::Own(form),
             needs: None,
             fix: Fix::None,
+            frame_pointers: None,
             may_read_all: true,
+            status: Status::Mainline,
         };
         Self { about, form }
     }

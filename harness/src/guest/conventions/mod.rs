@@ -115,12 +115,17 @@ pub enum StackRole {
 #[derive(Debug, Clone)]
 pub struct Kernel {
     /// The word that holds the address of the task whose stack is in use; it is written with the switch of stacks. Without one,
-    /// it is the task on whose stack SP was last.
+    /// it is the task on whose stack SP was last. The truth goes by it.
     pub current: Option<u64>,
     /// Where the kernel itself knows the running task from.
     pub known: KnownTask,
+    /// Whether it is built with frame pointers (x86-64: `UNWINDER_FRAME_POINTER`) or without (`UNWINDER_ORC`), where that decides
+    /// which unwinder the kernel has; else all walk.
+    pub frame_pointers: Option<bool>,
     /// How a task's structure says where its stack is.
     pub stack: TaskStack,
+    /// Where stacks hold the SP with which they were entered: by name, how far below the stack's high end, in bytes.
+    pub entered_from: Vec<(String, u64)>,
     /// All tasks.
     pub tasks: Vec<TaskPlace>,
     /// The first instruction of a new task; no call returns to it.
@@ -151,8 +156,10 @@ pub struct Kernel {
 /// switch of tasks it changes before or after the stack does.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct KnownTask {
-    /// The register that holds the address of its structure. None: [`Kernel::current`] says it.
+    /// The register that holds the address of its structure (riscv64's tp).
     pub register: Option<Register>,
+    /// The word that holds it (x86-64's `current_task`). With neither, it is the task whose stack is in use.
+    pub word: Option<u64>,
     /// The word from which entry from firmware has it.
     pub at_firmware_event: Option<u64>,
 }

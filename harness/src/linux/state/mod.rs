@@ -241,6 +241,8 @@ fn conventions(
         kernel: Some(Kernel {
             current: None,
             known: running.known,
+            frame_pointers: None,
+            entered_from: Vec::new(),
             stack: TaskStack::Sized(edit.offset("task_struct", "stack")?, THREAD_SIZE),
             tasks: tasks.chain(running.other_task.map(other)).collect(),
             fork_entry: None,

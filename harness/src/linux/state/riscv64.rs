@@ -287,7 +287,7 @@ impl OfCpu for Riscv64 {
             moved_returns: Vec::new(),
             nesting: Vec::new(),
             unsettled: entry_words.map(|word| word..word + 8).collect(),
-            known: KnownTask { register: Some(TP), at_firmware_event: None },
+            known: KnownTask { register: Some(TP), word: None, at_firmware_event: None },
             special: Special::default(),
             words: vec![(other_low, super::STACK_END_MAGIC)],
         })

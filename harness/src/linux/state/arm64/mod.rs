@@ -125,7 +125,7 @@ impl OfCpu for Arm64 {
             moved_returns: Vec::new(),
             nesting: Vec::new(),
             unsettled: Vec::new(),
-            known: KnownTask { register: None, at_firmware_event: edit.address("__entry_task").ok() },
+            known: KnownTask { register: None, word: None, at_firmware_event: edit.address("__entry_task").ok() },
             words: [(record, 0), (record + 8, 0), (record + 16, META_TYPE_FINAL)]
                 .into_iter()
                 .chain(other.words)
