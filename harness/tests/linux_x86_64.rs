@@ -190,9 +190,9 @@ fn offsets(image: &KernelImage, points: &[Walked], function: &str, fares: Fares)
 fn unchanged(_: &mut Program) {}
 
 #[test]
-fn orc_is_right_in_plain_code_under_irqs_and_nmis() {
-    let Some(image) = image("orc_is_right_in_plain_code_under_irqs_and_nmis") else { return };
-    for name in ["snprintf", "nmi"] {
+fn orc_is_right_in_plain_code_under_irqs_nmis_and_faults() {
+    let Some(image) = image("orc_is_right_in_plain_code_under_irqs_nmis_and_faults") else { return };
+    for name in ["snprintf", "nmi", "fault"] {
         let points = run(&image, name, unchanged);
         assert!(points.len() > 900, "{name}: {}", points.len());
         let wrong: Vec<_> = points.iter().filter(|it| it.fares() != Fares::Right).map(|it| &it.place).collect();
@@ -285,7 +285,7 @@ fn what_the_truth_must_know_of_this_kernel_is_declared() {
     let void = void.expect("a contradiction");
     assert!(void.contains("ret_from_fork"), "{void}");
     // Without its marker, no NMI is walked.
-    let (void, points) = attempt(&image, "nmi", |program| program.conventions.walk_in_nmi = None);
+    let (void, points) = attempt(&image, "nmi", |program| program.conventions.other_markers.clear());
     let void = void.expect("a contradiction");
     assert!(points.is_empty() && void.contains("without calling its marker"), "{void}");
 }

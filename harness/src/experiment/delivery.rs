@@ -306,7 +306,7 @@ impl Observer for Delivery<'_, '_> {
         self.follow(at);
         let has_returned = self.returns(at);
         let walks_task = self.kind.walks_task();
-        let is_marker = at.pc == self.kernel.walk_here || self.kernel.walk_in_nmi == Some(at.pc);
+        let is_marker = at.pc == self.kernel.walk_here || self.program.conventions.other_markers.contains(&at.pc);
         if is_marker && !walks_task {
             self.walk_here(at);
         } else if at.pc == self.kernel.walk_task && walks_task && self.began.is_some() {

@@ -173,7 +173,7 @@ pub fn mimic(guest: &Guest) -> Conventions {
         moved_returns: labels.moved_returns,
         pushes: Vec::new(),
         outermost: Vec::new(),
-        walk_in_nmi: None,
+        other_markers: Vec::new(),
         calls: CallConventions::default(),
         redirects: redirect_words.map(|(from, to)| Redirects { marks: labels.redirects, from, to }),
         nesting: labels.nesting,

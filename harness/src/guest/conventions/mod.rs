@@ -54,8 +54,8 @@ pub struct Conventions {
     pub pushes: Vec<u64>,
     /// Functions whose calls never return, because a run begins inside of them and ends before they do.
     pub outermost: Vec<Range<u64>>,
-    /// The marker of NMI handlers, where that is not [`KernelSymbols::walk_here`].
-    pub walk_in_nmi: Option<u64>,
+    /// The markers of other exceptions' handlers than those that call [`KernelSymbols::walk_here`]; their first argument is the same.
+    pub other_markers: Vec<u64>,
     /// Functions that are not called as the ABI says.
     pub calls: CallConventions,
     /// Calls that live patching redirects.
@@ -429,7 +429,6 @@ impl Conventions {
             walk_here: walk_here.ok_or_else(|| missing(mimic::WALK_HERE))?,
             walk_task: walk_task.ok_or_else(|| missing(mimic::WALK_TASK))?,
             need_resched: need_resched.ok_or_else(|| missing(mimic::NEED_RESCHED))?,
-            walk_in_nmi: self.walk_in_nmi,
             known: kernel.known,
         })
     }
@@ -442,8 +441,6 @@ pub struct Deliverable {
     pub subject: u64,
     /// As [`KernelSymbols::walk_here`].
     pub walk_here: u64,
-    /// As [`Conventions::walk_in_nmi`].
-    pub walk_in_nmi: Option<u64>,
     /// As [`KernelSymbols::walk_task`].
     pub walk_task: u64,
     /// As [`KernelSymbols::need_resched`].

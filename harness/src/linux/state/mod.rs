@@ -110,7 +110,7 @@ struct Running {
 struct Special {
     pushes: Vec<u64>,
     outermost: Vec<Range<u64>>,
-    walk_in_nmi: Option<u64>,
+    other_markers: Vec<u64>,
     booted_by: Vec<u64>,
 }
 
@@ -263,7 +263,7 @@ fn conventions(
         moved_returns: running.moved_returns.clone(),
         pushes: running.special.pushes.clone(),
         outermost: running.special.outermost.clone(),
-        walk_in_nmi: running.special.walk_in_nmi,
+        other_markers: running.special.other_markers.clone(),
         nesting: running.nesting.clone(),
         ..Conventions::default()
     })

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! What is patched: every call of the tracer becomes a nop, as at boot; `schedule_tail` loads the other arguments; the functions
-//! that handle the timer's interrupt and NMIs return at once, and are the markers.
+//! that handle the timer's interrupt, NMIs and faults on user addresses return at once, and are the markers.
 
 use std::ops::Range;
 
@@ -94,17 +94,16 @@ impl OfCpu for X86_64 {
 
     fn set_up(&self, edit: &mut Edit<'_>, function: u64, arguments: &[u64]) -> Result<Running, Error> {
         let task = edit.address("init_task")?;
-        if edit.u64_at(edit.address("current_task")?)? != task {
-            return Err(edit.refuse("current_task is not init_task: per-CPU variables are not where they are linked"));
-        }
+        per_cpu_as_linked(edit, task)?;
         no_tracer_calls(edit)?;
         pass(edit, arguments)?;
         let pt_regs = edit.address("__top_init_kernel_stack")?;
         let (resume, sentinel) = thread_function_call(edit)?;
         let walk_task = edit.code("harness_walk_task", &[RET])?;
         let walk_here = edit.function("__sysvec_apic_timer_interrupt")?;
-        let in_nmi = edit.function("default_do_nmi")?;
-        for marker in [walk_here, in_nmi] {
+        let others = ["default_do_nmi", "do_user_addr_fault"].map(|name| edit.function(name));
+        let other_markers: Vec<u64> = others.into_iter().flatten().collect();
+        for marker in [&[walk_here][..], &other_markers].concat() {
             edit.set(marker, &[RET])?;
         }
         let preempt_count = edit.address("__preempt_count")?;
@@ -149,7 +148,7 @@ impl OfCpu for X86_64 {
             special: Special {
                 pushes: pushes(edit)?,
                 outermost: outermost.to_vec(),
-                walk_in_nmi: Some(in_nmi),
+                other_markers,
                 booted_by: vec![edit.function("unwind_init")?],
             },
         })
@@ -210,6 +209,18 @@ impl OfCpu for X86_64 {
 fn branch(edit: &mut Edit<'_>, opcode: u8, at: u64, to: u64) -> Result<(), Error> {
     let distance = to.wrapping_sub(at + CALL_SIZE) as u32;
     edit.set(at, &[&[opcode][..], &distance.to_le_bytes()].concat())
+}
+
+/// Refuses an image in which the variables of the first CPU are not where they are linked, with %gs at 0: Linux before 6.15 links them
+/// from address 0 on.
+fn per_cpu_as_linked(edit: &Edit<'_>, task: u64) -> Result<(), Error> {
+    let current = edit.address("current_task").and_then(|word| edit.u64_at(word));
+    if current.is_ok_and(|current| current == task) {
+        return Ok(());
+    }
+    Err(edit.refuse(
+        "its per-CPU variables are not linked where the first CPU has them (before Linux 6.15); it cannot be run yet",
+    ))
 }
 
 /// What boot does with CONFIG_DYNAMIC_FTRACE: each call of the tracer becomes a nop (ftrace_init).
