@@ -250,16 +250,7 @@ impl<'p, 'v> Delivery<'p, 'v> {
         };
         let stacks = super::task::offered(self.program, at.memory, task, true);
         let walked = running.unwrap_or_default();
-        let own = self.own.as_ref().map(|code| OwnFrame {
-            code,
-            walked,
-            sp: live_sp,
-            instead: Instead {
-                returns_to: return_address.unwrap_or_default(),
-                fp: live.get(cpu.abi.fp).unwrap_or_default(),
-                task: walked,
-            },
-        });
+        let own = own_frame(self.program, self.own.as_ref(), &live, return_address, (walked, walked));
         let target = GuestTarget::new(self.program, at.memory, &stacks, Some(task)).with_sp(live_sp, self.red_zone);
         let target = target.with_own(own);
         // The walk from the handler's frame starts at the marker's caller, the walk from pt_regs at the interrupted pc.
@@ -352,17 +343,8 @@ impl<'p, 'v> Delivery<'p, 'v> {
         let stacks = super::task::offered(program, at.memory, task, false);
         // The task has stopped at its saved SP.
         let saved_sp = regs.get(program.guest.cpu.sp).unwrap_or_default();
-        let sp = live.get(cpu.sp).unwrap_or_default();
-        let own = self.own.as_ref().map(|code| OwnFrame {
-            code,
-            walked: address,
-            sp,
-            instead: Instead {
-                returns_to: self.return_address(at.memory, &live).unwrap_or_default(),
-                fp: live.get(cpu.abi.fp).unwrap_or_default(),
-                task: self.oracle.task(),
-            },
-        });
+        let returns_to = self.return_address(at.memory, &live);
+        let own = own_frame(program, self.own.as_ref(), &live, returns_to, (address, self.oracle.task()));
         let target = GuestTarget::new(program, at.memory, &stacks, Some(task)).with_sp(saved_sp, self.red_zone);
         let target = target.with_own(own);
         let older = truth.without(1).of_kernel();
@@ -433,6 +415,21 @@ impl<'p, 'v> Delivery<'p, 'v> {
     }
 }
 
+/// Where the kernel's own unwinder is called in place of the marker at which the CPU has these registers: it walks the first task
+/// while the second runs.
+fn own_frame<'a>(
+    program: &Program,
+    code: Option<&'a OwnCode<'_>>,
+    live: &Regs,
+    returns_to: Option<u64>,
+    (walked, task): (u64, u64),
+) -> Option<OwnFrame<'a>> {
+    let cpu = program.guest.cpu;
+    let [sp, fp] = [cpu.sp, cpu.abi.fp].map(|register| live.get(register).unwrap_or_default());
+    let instead = Instead { returns_to: returns_to.unwrap_or_default(), fp, task };
+    code.map(|code| OwnFrame { code, walked, sp, instead })
+}
+
 impl Observer for Delivery<'_, '_> {
     fn wants_stores(&self) -> bool {
         self.locator.is_some() || self.oracle.wants_stores()
@@ -457,7 +454,8 @@ impl Observer for Delivery<'_, '_> {
         self.follow(at);
         let has_returned = self.returns(at);
         let walks_task = self.kind.walks_task();
-        if at.pc == self.kernel.walk_here && !walks_task {
+        let is_marker = at.pc == self.kernel.walk_here || self.program.conventions.other_markers.contains(&at.pc);
+        if is_marker && !walks_task {
             self.walk_here(at);
         } else if at.pc == self.kernel.walk_task && walks_task && self.began.is_some() {
             self.walk_task(at);

@@ -29,6 +29,8 @@ pub struct Program {
     pub tables: Tables,
     /// How a run of it begins, if not at a function with planted values in all registers but SP.
     pub start: Option<StartState>,
+    /// Functions without arguments that have run once before any run begins: what a kernel prepares while it boots.
+    pub booted_by: Vec<u64>,
 }
 
 /// The state of a CPU in which a run begins: that of a kernel which has long been booted.
@@ -84,11 +86,11 @@ impl Program {
         let poison = Poison::new(&listing, &layout.stacks, FlowKind::Call);
         let bounds = layout.stacks.iter().map(|stack| stack.bounds).collect();
         let tables = Tables::new(&guest, &conventions)?;
-        Ok(Self { guest, conventions, listing, layout, poison, bounds, tables, start: None })
+        Ok(Self { guest, conventions, listing, layout, poison, bounds, tables, start: None, booted_by: Vec::new() })
     }
 
-    /// The writable words that an interrupted run must leave as an undisturbed run leaves them: all but the stacks and
-    /// `.scratch`.
+    /// The writable words that an interrupted run must leave as an undisturbed run leaves them: all but the stacks,
+    /// `.scratch`, and [`Conventions::entry_words`].
     pub fn lasting_words(&self) -> impl Iterator<Item = u64> + '_ {
         let places = [self.conventions.scratch.clone(), self.conventions.arena.clone()];
         let stacks = self.bounds.iter().map(|bounds| bounds.low..bounds.high);
@@ -97,5 +99,6 @@ impl Program {
         segments
             .flat_map(|segment| (segment.address..segment.end()).step_by(8))
             .filter(move |address| !left_out.iter().any(|range| range.contains(address)))
+            .filter(|address| !self.conventions.entry_words.contains(address))
     }
 }

@@ -27,7 +27,7 @@ use crate::trace::{Action, Ended, Memory, Observer, Point, Previous, RegisterSet
 
 use self::core::Core;
 pub use memory::GuestMemory;
-pub use second::{Call, Called, Crash, Instead, Second, call};
+pub use second::{Call, Called, Crash, Instead, Second, boot, call};
 
 /// The registers of a live engine, inside one of its hooks.
 struct EngineRegisters {

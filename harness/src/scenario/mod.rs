@@ -19,6 +19,7 @@ use crate::cpu::{self, Cpu, Exception};
 use crate::guest::Program;
 use crate::guest::return_hook::{PLAIN, ReturnHook};
 use crate::linux::{KernelImage, state};
+use crate::machine;
 use crate::subject::{Start, label};
 use crate::{Error, file};
 
@@ -295,7 +296,9 @@ impl Scenario {
     /// [`Error::OfScenario`], when the guest lies outside of `root`, and as [`Program::load`] and [`Scenario::declare`].
     pub fn program(&self, root: &Path, variant: &Variant) -> Result<Program, Error> {
         if let (Some(image), Some(call)) = (&self.image, &self.text.linux) {
-            return self.declare(state::program(image, &call.workload)?);
+            let mut program = state::program(image, &call.workload)?;
+            machine::boot(&mut program)?;
+            return self.declare(program);
         }
         let path = self.guest_path(root, variant);
         let program = file::require_inside(root, &path)

@@ -161,8 +161,12 @@ pub fn mimic(guest: &Guest) -> Conventions {
         trampolines: trampolines.collect(),
         generated_text: generated.map(|function| function.address).min(),
         moved_returns: labels.moved_returns,
+        pushes: Vec::new(),
+        outermost: Vec::new(),
+        other_markers: Vec::new(),
         calls: CallConventions::default(),
         redirects: redirect_words.map(|(from, to)| Redirects { marks: labels.redirects, from, to }),
+        entry_words: Vec::new(),
         nesting: labels.nesting,
     }
 }

@@ -30,6 +30,9 @@ pub struct Conventions {
     pub arena: Option<Range<u64>>,
     /// Memory that an exception may leave changed: counters, tracers' lists.
     pub scratch: Option<Range<u64>>,
+    /// Single words that an exception may leave changed, besides [`Conventions::scratch`]: where entry code keeps registers until
+    /// it has a stack to save them on (Linux arch/riscv/kernel/entry.S: in `thread_info`), or counts exceptions.
+    pub entry_words: Vec<u64>,
     /// Where the CPU enters the guest at an exception.
     pub vectors: Vectors,
     /// The kernel, in a guest that has one.
@@ -47,6 +50,13 @@ pub struct Conventions {
     /// Where a return may arrive with another SP than its call had, and with other registers: entry code that builds pt_regs
     /// on its caller's stack.
     pub moved_returns: Vec<u64>,
+    /// The addresses after calls that only push: what such a call pushes is overwritten before anything returns to it, as in a
+    /// retpoline. Nothing may arrive there.
+    pub pushes: Vec<u64>,
+    /// Functions whose calls never return, because a run begins inside of them and ends before they do.
+    pub outermost: Vec<Range<u64>>,
+    /// The markers of other exceptions' handlers than those that call [`KernelSymbols::walk_here`]; their first argument is the same.
+    pub other_markers: Vec<u64>,
     /// Functions that are not called as the ABI says.
     pub calls: CallConventions,
     /// Calls that live patching redirects.
