@@ -12,6 +12,7 @@ mod edges;
 mod elf_file;
 mod findings;
 mod large;
+mod linux_x86_64;
 mod machine;
 mod museum;
 mod mutants;

@@ -12,7 +12,7 @@
 //! ```
 
 use super::edit::Edit;
-use super::{OfCpu, Running, THREAD_SIZE};
+use super::{OfCpu, Running, Special, THREAD_SIZE};
 use crate::Error;
 use crate::cpu::Register;
 use crate::guest::StartState;
@@ -109,8 +109,10 @@ impl OfCpu for Arm64 {
             exception_text: Vec::new(),
             moved_returns: Vec::new(),
             nesting: Vec::new(),
+            entry_words: Vec::new(),
             known: KnownTask { register: None, at_firmware_event: edit.address("__entry_task").ok() },
             words: vec![(record, 0), (record + 8, 0), (record + 16, META_TYPE_FINAL)],
+            special: Special::default(),
         })
     }
 

@@ -8,14 +8,17 @@ mod arm64;
 mod edit;
 mod fgraph;
 mod workload;
+mod x86_64;
+
+use std::ops::Range;
 
 use crate::Error;
 use crate::guest::conventions::{
-    Conventions, Kernel, KernelSymbols, KnownTask, OwnUnwinder, RetStackPlace, RetStackWords, SavedContext, StackRole, TaskPlace,
-    TaskStack, Trampoline, Vectors,
+    Conventions, Kernel, KernelSymbols, KnownTask, OwnUnwinder, RetStackPlace, RetStackWords, SavedContext, StackRole,
+    TaskPlace, TaskStack, Trampoline, Vectors,
 };
 use crate::guest::layout::Stack;
-use crate::guest::{Guest, Layout, Program, StartState, UnwindSections};
+use crate::guest::{Guest, Layout, LoadedSection, OrcSections, Program, StartState, UnwindSections};
 
 use super::{KernelImage, refused};
 use edit::Edit;
@@ -32,11 +35,33 @@ trait OfCpu: Sync {
     /// Where memory of ours goes: far from the kernel and from everything it maps.
     fn scratch(&self) -> u64;
 
+    /// The kernel's text.
+    fn text(&self, image: &KernelImage) -> Result<Vec<Range<u64>>, Error> {
+        let between = |low, high| Ok(image.address(low)?..image.address(high)?);
+        Ok(vec![between("_stext", "_etext")?, between("_sinittext", "_einittext")?])
+    }
+
+    /// Text that nothing runs in a booted kernel, for functions of ours. Unwind data that the kernel may look up there must fit
+    /// functions that leave the stack alone.
+    fn spare_text(&self, image: &KernelImage) -> Result<Range<u64>, Error> {
+        boot_text(image)
+    }
+
+    /// How many arguments a function can be called with that fit in no register.
+    fn stack_arguments(&self) -> usize {
+        0
+    }
+
     /// Puts the image into the state of a running kernel.
     fn set_up(&self, edit: &mut Edit<'_>, function: u64, arguments: &[u64]) -> Result<Running, Error>;
 
     /// Patches the call of the tracer into a function, as the kernel does.
     fn trace(&self, edit: &mut Edit<'_>, function: u64) -> Result<(), Error>;
+
+    /// Makes the tracer call its user, whose callbacks for entries and for returns are these, where that takes more than data.
+    fn call_tracer(&self, _: &mut Edit<'_>, _user: u64, _callbacks: (u64, u64)) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// The code of `bool consume(void *cookie, unsigned long pc)`, of [`OwnUnwinder::consume`].
     fn consume(&self) -> Vec<u8>;
@@ -65,18 +90,38 @@ struct Running {
     walk_task: u64,
     context: SavedContext,
     saved_pc: Option<i64>,
-    exception_text: Vec<std::ops::Range<u64>>,
+    exception_text: Vec<Range<u64>>,
     moved_returns: Vec<u64>,
     nesting: Vec<(u64, bool)>,
+    /// Words in which entry code keeps registers for some instructions, or counts exceptions.
+    entry_words: Vec<u64>,
     /// Words that are written when the stacks have their poison.
     words: Vec<(u64, u64)>,
     /// Where the kernel's own code knows the running task from, if not by its stack.
     known: KnownTask,
+    /// What only one CPU's kernel has.
+    special: Special,
+}
+
+/// What only one CPU's kernel has, as [`Conventions`] and [`Program`] say it.
+#[derive(Default)]
+struct Special {
+    pushes: Vec<u64>,
+    outermost: Vec<Range<u64>>,
+    other_markers: Vec<u64>,
+    booted_by: Vec<u64>,
+}
+
+/// The function that boots the kernel.
+fn boot_text(image: &KernelImage) -> Result<Range<u64>, Error> {
+    let boot = image.symbol("start_kernel")?;
+    Ok(boot.address..boot.address + boot.size)
 }
 
 fn of_cpu(image: &KernelImage) -> Result<&'static dyn OfCpu, Error> {
     match image.cpu.name {
         "arm64" => Ok(&arm64::Arm64),
+        "x86_64" => Ok(&x86_64::X86_64),
         other => Err(refused(&image.path, format!("images for {other} cannot be run yet"))),
     }
 }
@@ -88,7 +133,7 @@ fn of_cpu(image: &KernelImage) -> Result<&'static dyn OfCpu, Error> {
 /// [`Error::Linux`] when the image lacks something that the workload needs, or looks otherwise than expected.
 pub fn program(image: &KernelImage, workload: &Workload) -> Result<Program, Error> {
     let of_cpu = of_cpu(image)?;
-    let mut edit = Edit::new(image, of_cpu.scratch())?;
+    let mut edit = Edit::new(image, of_cpu)?;
     let task = edit.address("init_task")?;
     let stack = edit.u64_at(task + edit.offset("task_struct", "stack")?)?;
     if stack != edit.address("init_stack")? {
@@ -108,21 +153,44 @@ pub fn program(image: &KernelImage, workload: &Workload) -> Result<Program, Erro
     let first = Stack { name: "task".to_owned(), bounds: bounds(stack, THREAD_SIZE), role: StackRole::First };
     let stacks = [first].into_iter().chain(running.stacks).collect();
     let layout = Layout { words: running.words, ..Layout::fixed(stacks, running.sp) };
-    let guest = guest(image, edit);
-    Ok(Program { start: Some(running.start), ..Program::with_layout(guest, conventions, layout)? })
+    let (start, booted_by) = (Some(running.start), running.special.booted_by);
+    let guest = guest(image, edit)?;
+    Ok(Program { start, booted_by, ..Program::with_layout(guest, conventions, layout)? })
 }
 
-fn guest(image: &KernelImage, edit: Edit<'_>) -> Guest {
+fn guest(image: &KernelImage, edit: Edit<'_>) -> Result<Guest, Error> {
     let (segments, symbols) = edit.finish();
-    Guest {
+    Ok(Guest {
         name: image.release.clone(),
         path: image.path.clone(),
         hash: image.hash.clone(),
         cpu: image.cpu,
         segments,
         symbols,
-        unwind: UnwindSections::default(),
+        unwind: UnwindSections { orc: orc(image)?, ..UnwindSections::default() },
+    })
+}
+
+/// The kernel's ORC table, if it has one (include/asm-generic/vmlinux.lds.h: ORC_UNWIND_TABLE; arch/x86/kernel/unwind_orc.c:
+/// ORC_HEADER).
+fn orc(image: &KernelImage) -> Result<Option<OrcSections>, Error> {
+    const HEADER_SIZE: usize = 20;
+    if image.symbols.address("__start_orc_unwind_ip").is_err() {
+        return Ok(None);
     }
+    let between = |start: &str, end: &str| -> Result<LoadedSection, Error> {
+        let (address, end) = (image.address(start)?, image.address(end)?);
+        let mut data = vec![0; end.saturating_sub(address) as usize];
+        let outside = || refused(&image.path, format!("{start} lies outside of the image"));
+        image.read(address, &mut data).ok_or_else(outside)?;
+        Ok(LoadedSection { address, data })
+    };
+    let header = image.bytes_at(image.address("orc_header")?);
+    Ok(Some(OrcSections {
+        offsets: between("__start_orc_unwind_ip", "__stop_orc_unwind_ip")?,
+        entries: between("__start_orc_unwind", "__stop_orc_unwind")?.data,
+        header: header.get(..HEADER_SIZE).unwrap_or_default().to_vec(),
+    }))
 }
 
 /// The kernel's own unwinder, as far as the image has it.
@@ -148,16 +216,12 @@ fn conventions(
     subject: u64,
 ) -> Result<Conventions, Error> {
     // Without a tracer, no address is looked for that it might have taken.
-    let in_task = |path: &str| {
-        is_traced.then(|| edit.offset("task_struct", path).map(|offset| task + offset).ok()).flatten()
-    };
+    let in_task =
+        |path: &str| is_traced.then(|| edit.offset("task_struct", path).map(|offset| task + offset).ok()).flatten();
     let ret_stack = in_task("curr_ret_stack").zip(in_task("ret_stack"));
-    let ret_stack =
-        ret_stack.map(|(index, pointer)| RetStackPlace { index, words: RetStackWords::Pointed(pointer) });
-    let trampolines = [
-        ("return_to_handler", kunwind::ReturnHook::Fgraph),
-        ("arch_rethook_trampoline", kunwind::ReturnHook::Rethook),
-    ];
+    let ret_stack = ret_stack.map(|(index, pointer)| RetStackPlace { index, words: RetStackWords::Pointed(pointer) });
+    let trampolines =
+        [("return_to_handler", kunwind::ReturnHook::Fgraph), ("arch_rethook_trampoline", kunwind::ReturnHook::Rethook)];
     let trampolines = trampolines.into_iter().filter_map(|(name, hook)| {
         let symbol = edit.image().symbol(name).ok()?;
         Some(Trampoline { hook, start: symbol.address, end: symbol.address + symbol.size })
@@ -187,7 +251,11 @@ fn conventions(
         exception_text: running.exception_text.clone(),
         trampolines: trampolines.collect(),
         moved_returns: running.moved_returns.clone(),
+        pushes: running.special.pushes.clone(),
+        outermost: running.special.outermost.clone(),
+        other_markers: running.special.other_markers.clone(),
         nesting: running.nesting.clone(),
+        entry_words: running.entry_words.clone(),
         ..Conventions::default()
     })
 }
