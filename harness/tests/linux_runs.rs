@@ -30,8 +30,11 @@ fn runs(test: &str) -> Vec<(Vec<Scenario>, Recording)> {
         .collect()
 }
 
+/// A defect: how many walks show it, of how many.
+type Pinned = (&'static str, u64, u64);
+
 /// The defects of the pinned images: SHA-256 of `vmlinuz`, and of each defect how many walks show it, of how many.
-const PINNED: [(&str, &[(&str, u64, u64)]); 2] = [
+const PINNED: [(&str, &[Pinned]); 2] = [
     (
         "2187a5783e663d94a1f12901d0efbb554a288172a9ba77979f12b10d84e41dd1",
         &[
