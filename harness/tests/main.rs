@@ -10,6 +10,7 @@ mod detects;
 mod direction;
 mod edges;
 mod elf_file;
+mod fidelity;
 mod findings;
 mod large;
 mod linux_image;
