@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::body::{self, Reached};
+use super::steps::{Reached, steps};
 use crate::Error;
 use crate::cpu::FlowKind;
 use crate::guest::Guest;
@@ -124,7 +124,7 @@ impl<'a> Code<'a> {
 fn goes_on(image: &KernelImage, start: u64, bytes: &[u8], inner: &[String]) -> Result<bool, Error> {
     const NEAR: u64 = 256;
     let end = start + bytes.len() as u64;
-    let steps = body::steps(image.cpu, start, bytes, &[])?;
+    let steps = steps(image.cpu, start, bytes, &[])?;
     let is_own = |target: u64| {
         let symbols = image.symbols.at(target);
         symbols.is_empty() || symbols.iter().any(|symbol| inner.contains(&symbol.name))

@@ -9,6 +9,7 @@ mod body;
 mod code;
 mod pairs;
 mod report;
+mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -20,6 +21,7 @@ use crate::linux::KernelImage;
 pub use align::Row;
 pub use body::{Body, Event, Link};
 pub use code::{Code, Found, Limits};
+pub use pairs::Thunks;
 pub use report::{markdown, side_by_side, table, title};
 
 use align::align;
@@ -120,6 +122,3 @@ fn name_links(mimic: &mut Body, image: &mut Body) {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -39,6 +39,14 @@ pub struct Thunks {
     pub(super) indirect: Vec<String>,
 }
 
+impl Thunks {
+    /// Those of the data.
+    #[must_use]
+    pub fn load() -> Self {
+        Pairs::load().thunks
+    }
+}
+
 #[derive(Debug, Deserialize)]
 pub(super) struct Pairs {
     pub(super) thunks: Thunks,

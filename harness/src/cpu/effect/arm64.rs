@@ -71,7 +71,7 @@ fn decode(registers: &mut Registers, instruction: &mut Instruction<'_>) {
 /// Any other computation: what it yields is not known.
 fn combine(registers: &mut Registers, mnemonic: &str, operands: &[&str]) {
     if let [to, from @ ..] = operands {
-        registers.set(to, &format!("{mnemonic} {}", from.join(", ")), mnemonic);
+        registers.compute(to, mnemonic, from);
     }
 }
 

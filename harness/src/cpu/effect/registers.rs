@@ -152,6 +152,14 @@ impl Registers {
         }
     }
 
+    /// Any other computation. A sum of registers without a role is an address that was computed in pieces.
+    pub(super) fn compute(&mut self, to: &str, mnemonic: &str, from: &[&str]) {
+        let is_address =
+            mnemonic == "add" && from.len() > 1 && from.iter().all(|register| self.role_of(register).is_none());
+        let key = if is_address { "*" } else { mnemonic };
+        self.set(to, &format!("{mnemonic} {}", from.join(", ")), key);
+    }
+
     /// What is known relative to a register holds no longer when that moves.
     fn moved(&mut self, role: &str) {
         self.known.retain(|_, value| !value.starts_with(role));

@@ -85,7 +85,7 @@ fn others(registers: &mut Registers, mnemonic: &str, operands: &[&str], flow: &m
     if let [to, from @ ..] = operands
         && !is_store
     {
-        registers.set(to, &format!("{mnemonic} {}", from.join(", ")), mnemonic);
+        registers.compute(to, mnemonic, from);
     }
 }
 
