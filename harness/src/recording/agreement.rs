@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::cpu::{CodeAddress, Cpu};
 use crate::experiment::{Arrival, Column};
 use crate::guest::Symbols;
-use crate::subject::{Claim, MAX_ENTRIES, Question, model_of};
+use crate::subject::{Claim, MAX_ENTRIES, OwnForm, Question, Scope, model_of};
 
 /// Two subjects that must give the same: a kernel's own unwinder, and our model of it, from one start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +73,8 @@ struct Pair {
     model: usize,
     /// The kernel's walk at the latest point.
     latest: Option<(Arrival, Trace)>,
+    /// Whether the kernel's walk gives no trace where it gives up: its caller sees an error and nothing else.
+    all_or_nothing: bool,
     found: Agreement,
 }
 
@@ -91,9 +93,9 @@ impl Comparison {
         };
         let pair = |own: &Column<'_>| {
             let model = model(own)?;
-            let found =
-                Agreement { own: own.label(), model: model.label(), points: 0, differ: 0, first: None };
-            Some(Pair { own: own.index, model: model.index, latest: None, found })
+            let found = Agreement { own: own.label(), model: model.label(), points: 0, differ: 0, first: None };
+            let all_or_nothing = own.subject.about().scope == Scope::Own(OwnForm::SaveReliable);
+            Some(Pair { own: own.index, model: model.index, latest: None, all_or_nothing, found })
         };
         Self { pairs: columns.iter().filter_map(pair).collect() }
     }
@@ -115,7 +117,8 @@ impl Comparison {
             {
                 let model = Trace::of(column, question);
                 pair.found.points += 1;
-                if own.agrees(&model) {
+                let both_give_up = pair.all_or_nothing && !own.is_reliable && !model.is_reliable;
+                if both_give_up || own.agrees(&model) {
                     continue;
                 }
                 pair.found.differ += 1;
