@@ -110,9 +110,18 @@ fn a_riscv64_trap_takes_tp_from_sscratch() {
         0x1121_3023, // sd s2, 256(sp)
         0x1400_1073, // csrw sscratch, zero
         0x0102_3103, // ld sp, 16(tp)
+        0x0062_8133, // add sp, t0, t1
+        0x00e1_5113, // srli sp, sp, 14
     ]);
-    let expected =
-        ["current = sscratch", "sscratch = current", "[sp+256] = sepc", "sscratch = 0", "sp = [tp+16] ~ sp = [*]"];
+    let expected = [
+        "current = sscratch",
+        "sscratch = current",
+        "[sp+256] = sepc",
+        "sscratch = 0",
+        "sp = [tp+16] ~ sp = [*]",
+        "sp = add t0, t1 ~ sp = *",
+        "sp = srli sp, 0xe ~ sp = srli",
+    ];
     assert_eq!(effects("riscv64", &[], &code), expected);
 }
 
