@@ -41,10 +41,11 @@ pub(super) fn steps(cpu: &'static Cpu, start: u64, bytes: &[u8], watched: &[Stri
             }
             let step = effects.step(address, &bytes[at..]);
             at += step.size.max(1) as usize;
-            if is_reached && step.flow.kind == FlowKind::Jump {
-                if let Some(target) = step.flow.target.filter(|target| *target > address) {
-                    from.entry(target).or_default().push(effects.held());
-                }
+            if is_reached
+                && step.flow.kind == FlowKind::Jump
+                && let Some(target) = step.flow.target.filter(|target| *target > address)
+            {
+                from.entry(target).or_default().push(effects.held());
             }
             if step.flow.kind == FlowKind::Call {
                 effects.forget();
