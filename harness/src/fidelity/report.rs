@@ -79,7 +79,7 @@ fn verdict(comparison: &Comparison) -> String {
 pub fn side_by_side(comparison: &Comparison) -> String {
     let mut text = format!("{}  {}", name(comparison), verdict(comparison));
     if comparison.nops > 0 {
-        let _ = write!(text, ", {} nop in the image", comparison.nops);
+        let _ = write!(text, ", {} nop", comparison.nops);
     }
     text.push('\n');
     for row in comparison.rows.as_deref().unwrap_or_default() {
