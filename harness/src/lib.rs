@@ -10,6 +10,7 @@ pub mod cpu;
 pub mod error;
 pub mod experiment;
 pub mod explain;
+pub mod fidelity;
 pub mod file;
 pub mod guest;
 pub mod interrupt;

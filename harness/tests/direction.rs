@@ -12,7 +12,7 @@ const ORDER: &[&[&str]] = &[
     &["cpu"],
     &["guest", "sframe"],
     &["trace", "linux"],
-    &["machine", "oracle"],
+    &["machine", "oracle", "fidelity"],
     &["subject"],
     &["verdict"],
     &["scenario"],

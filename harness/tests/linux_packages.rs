@@ -30,7 +30,7 @@ pub(crate) fn images(test: &str) -> Vec<KernelImage> {
 }
 
 /// The pinned images: SHA-256 of `vmlinuz`, release, build id, symbols, types.
-const PINNED: [(&str, &str, &str, usize, u32); 3] = [
+pub(crate) const PINNED: [(&str, &str, &str, usize, u32); 3] = [
     (
         "2187a5783e663d94a1f12901d0efbb554a288172a9ba77979f12b10d84e41dd1",
         "7.3.4+deb13-cloud-arm64",

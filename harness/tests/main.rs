@@ -11,6 +11,7 @@ mod detects;
 mod direction;
 mod edges;
 mod elf_file;
+mod fidelity;
 mod findings;
 mod known;
 mod large;

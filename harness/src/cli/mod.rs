@@ -3,6 +3,7 @@
 mod atlas;
 mod check;
 mod explain;
+mod fidelity;
 mod findings;
 mod judge;
 mod linux;
@@ -70,6 +71,8 @@ enum Command {
     Atlas(atlas::Arguments),
     /// Run everything and print which open claims (docs/claims.toml) it confirms, as Markdown
     Findings(findings::Arguments),
+    /// Compare the guests' entry, switch and tracer code with that of Linux images: what an unwinder could notice, side by side
+    Fidelity(fidelity::Arguments),
     /// Explain one point in full: registers, code, truth, and each walk with the words that it read
     Explain(explain::Arguments),
     /// Dump, validate or encode the SFrame section of a file
@@ -112,6 +115,7 @@ impl Cli {
             Some(Command::List(arguments)) => list::execute(&root, arguments, console),
             Some(Command::Atlas(arguments)) => atlas::execute(&root, arguments, console),
             Some(Command::Findings(arguments)) => findings::execute(&root, arguments, console),
+            Some(Command::Fidelity(arguments)) => fidelity::execute(&root, arguments, console),
             Some(Command::Explain(arguments)) => explain::execute(&root, arguments, console),
             Some(Command::Sframe(arguments)) => sframe::execute(arguments, console),
         }

@@ -33,6 +33,7 @@ pub(super) static CPU: Cpu = Cpu {
     signing: Some(signing),
     can_arrive,
     disassembler,
+    decoding: super::effect::ARM64,
 };
 
 /// AAPCS64 6.1.1: "A subroutine invocation must preserve the contents of the registers r19-r29 and SP." x29 is the frame

@@ -2,12 +2,14 @@
 //! about a CPU is in `machine/core`.
 
 mod arm64;
+mod effect;
 mod riscv64;
 mod x86_64;
 
 use capstone::Capstone;
 use kunwind::Abi;
 
+pub use effect::{Effect, Effects, Held, Step};
 /// Code addresses and registers by DWARF number: the only part of kunwind that all of the harness shares.
 pub use kunwind::{CodeAddress, PauthKey, Register, Regs};
 
@@ -50,6 +52,7 @@ pub struct Cpu {
     signing: Option<SigningOf>,
     can_arrive: fn(Exception, u64) -> bool,
     disassembler: fn() -> Result<Capstone, capstone::Error>,
+    decoding: effect::Decoding,
 }
 
 /// The subjects that model the walks of Linux v7.3, by name.

@@ -35,6 +35,7 @@ pub(super) static CPU: Cpu = Cpu {
     signing: None,
     can_arrive,
     disassembler,
+    decoding: super::effect::RISCV64,
 };
 
 /// psABI, integer register convention ("Preserved across calls? Yes"): s0..s11 = x8, x9, x18..x27.

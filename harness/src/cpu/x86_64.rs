@@ -25,6 +25,7 @@ pub(super) static CPU: Cpu = Cpu {
     signing: None,
     can_arrive,
     disassembler,
+    decoding: super::effect::X86_64,
 };
 
 /// psABI 3.2.1: "Registers %rbp, %rbx and %r12 through %r15 'belong' to the calling function".
