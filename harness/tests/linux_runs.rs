@@ -34,7 +34,7 @@ fn runs(test: &str) -> Vec<(Vec<Scenario>, Recording)> {
 type Defects = &'static [(&'static str, u64, u64)];
 
 /// The defects of the pinned images: SHA-256 of `vmlinuz`, and the defects.
-const PINNED: [(&str, Defects); 2] = [
+const PINNED: [(&str, Defects); 3] = [
     (
         "2187a5783e663d94a1f12901d0efbb554a288172a9ba77979f12b10d84e41dd1",
         &[
@@ -51,6 +51,10 @@ const PINNED: [(&str, Defects); 2] = [
             ("traced-return-not-recovered", 1957, 2644),
             ("walk-stays-on-irq-stack", 831, 831),
         ],
+    ),
+    (
+        "7435b9178e91998f4f70774510c4ffad6764a08c64b17f7ef9c4252ea5948932",
+        &[("nmi-behind-error-entry", 26, 3718), ("retpoline-addition", 6, 473)],
     ),
 ];
 

@@ -104,13 +104,12 @@ fn write_defects(shown: &[Shown<'_>], out: &mut dyn Write) -> std::io::Result<()
 
 fn write_status(its: &[&Shown<'_>], since: &str, last: &Shown<'_>, out: &mut dyn Write) -> std::io::Result<()> {
     let Status::Open { walks, instructions, of } = last.status else { return Ok(()) };
-    let places = if instructions == 1 { "instruction".to_owned() } else { format!("{instructions} instructions") };
+    let places = if instructions == 1 { "instruction" } else { "distinct instructions" };
     writeln!(
         out,
-        "* In {}: {walks} of {of} walks of `{}`, at {} distinct {places}; first seen in {since}.",
+        "* In {}: {walks} of {of} walks of `{}`, at {instructions} {places}. The oldest of these images that has it is {since}.",
         last.release(),
-        last.defect.unwinder,
-        if instructions == 1 { "one" } else { "these many" }
+        last.defect.unwinder
     )?;
     let others = its.iter().filter_map(|shown| match &shown.status {
         Status::Closed(of) => Some(format!("closed in {} ({of} walks)", shown.release())),

@@ -216,7 +216,14 @@ impl Subject for OwnSubject {
         // The start is given. A trace that begins with another pc lacks it.
         let given = entries.first() == Some(&question.pc.value());
         let start = [question.pc].into_iter();
-        let older = entries.iter().skip(usize::from(given)).map(|pc| CodeAddress::Return(*pc));
+        // A kernel's trace does not say which entries are return addresses. One that is a function's first instruction is none: it was
+        // interrupted there, or a return hook put it there.
+        let symbols = &question.target.program.guest.symbols;
+        let address = |pc: &u64| {
+            let begins = symbols.function_at(*pc).is_some_and(|function| function.address == *pc);
+            if begins { CodeAddress::Interrupted(*pc) } else { CodeAddress::Return(*pc) }
+        };
+        let older = entries.iter().skip(usize::from(given)).map(address);
         for pc in start.chain(older) {
             if each(&Entry { pc, regs: &unknown, source: &self.form.name() }).is_break() {
                 return Outcome { end: End::Full, claim: Claim::Unreliable };
