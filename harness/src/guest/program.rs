@@ -1,12 +1,13 @@
 //! A guest with everything that is derived from it once.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use kunwind::StackBounds;
 
 use super::conventions::{self, Conventions};
-use super::{Guest, Layout, Listing, Poison, Tables};
+use super::{Guest, Layout, Listing, PAGE, Poison, Tables};
 use crate::Error;
 use crate::cpu::{Cpu, FlowKind, Register};
 
@@ -29,6 +30,10 @@ pub struct Program {
     pub tables: Tables,
     /// How a run of it begins, if not at a function with planted values in all registers but SP.
     pub start: Option<StartState>,
+    /// The offsets and sizes in bytes on which start and conventions rest, by the kernel's own names: `task_struct.stack`.
+    pub offsets: BTreeMap<String, u64>,
+    /// The addresses of the pages that its memory holds, in a frozen case: they include the poison. `None`: all.
+    pub held: Option<Arc<BTreeSet<u64>>>,
 }
 
 /// The state of a CPU in which a run begins: that of a kernel which has long been booted.
@@ -73,6 +78,21 @@ impl Program {
         Self::with_layout(guest, conventions, layout)
     }
 
+    /// Makes a program of a frozen guest, of whose memory there are only these pages.
+    ///
+    /// # Errors
+    ///
+    /// As [`Program::with_layout`].
+    pub fn frozen(
+        guest: Guest,
+        conventions: Conventions,
+        layout: Layout,
+        held: BTreeSet<u64>,
+    ) -> Result<Self, Error> {
+        let program = Self::with_layout(guest, conventions, layout)?;
+        Ok(Self { poison: Poison::default(), held: Some(Arc::new(held)), ..program })
+    }
+
     /// Derives what a run needs from a loaded guest whose stacks are placed.
     ///
     /// # Errors
@@ -84,7 +104,8 @@ impl Program {
         let poison = Poison::new(&listing, &layout.stacks, FlowKind::Call);
         let bounds = layout.stacks.iter().map(|stack| stack.bounds).collect();
         let tables = Tables::new(&guest, &conventions)?;
-        Ok(Self { guest, conventions, listing, layout, poison, bounds, tables, start: None })
+        let (start, offsets, held) = (None, BTreeMap::new(), None);
+        Ok(Self { guest, conventions, listing, layout, poison, bounds, tables, start, offsets, held })
     }
 
     /// The writable words that an interrupted run must leave as an undisturbed run leaves them: all but the stacks and
@@ -94,8 +115,11 @@ impl Program {
         let stacks = self.bounds.iter().map(|bounds| bounds.low..bounds.high);
         let left_out: Vec<_> = places.into_iter().flatten().chain(stacks).collect();
         let segments = self.guest.segments.iter().filter(|segment| segment.writable);
-        segments
-            .flat_map(|segment| (segment.address..segment.end()).step_by(8))
+        let pages = segments.flat_map(|segment| (segment.address..segment.end()).step_by(PAGE as usize));
+        // A guest cannot change a page of a frozen case that the case does not hold.
+        let pages = pages.filter(|page| self.held.as_ref().is_none_or(|held| held.contains(page)));
+        pages
+            .flat_map(|page| (page..page + PAGE).step_by(8))
             .filter(move |address| !left_out.iter().any(|range| range.contains(address)))
     }
 }

@@ -109,8 +109,9 @@ pub fn program(image: &KernelImage, workload: &Workload) -> Result<Program, Erro
     let first = Stack { name: "task".to_owned(), bounds: bounds(stack, THREAD_SIZE), role: StackRole::First };
     let stacks = [first].into_iter().chain(running.stacks).collect();
     let layout = Layout { words: running.words, ..Layout::fixed(stacks, running.sp) };
+    let offsets = edit.offsets();
     let guest = guest(image, edit);
-    Ok(Program { start: Some(running.start), ..Program::with_layout(guest, conventions, layout)? })
+    Ok(Program { start: Some(running.start), offsets, ..Program::with_layout(guest, conventions, layout)? })
 }
 
 fn guest(image: &KernelImage, edit: Edit<'_>) -> Guest {
