@@ -1,6 +1,7 @@
 //! All integration tests of the harness, as one executable: `cargo test --test integration scenarios::` runs one file of them.
 
 mod atlas;
+mod cases;
 mod check;
 mod cli;
 mod completeness;

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::hex::{Hex, Span};
 use crate::cpu::{Cpu, Register};
 use crate::guest::conventions::{
-    Conventions, Kernel, KernelSymbols, KnownTask, OwnUnwinder, Redirects, RetStackPlace, RetStackWords, SavedContext, TaskPlace,
-    TaskStack, Trampoline, Vector, Vectors,
+    Conventions, Kernel, KernelSymbols, KnownTask, OwnUnwinder, Redirects, RetStackPlace, RetStackWords, SavedContext,
+    TaskPlace, TaskStack, Trampoline, Vector, Vectors,
 };
 
 /// [`Conventions`], but for the stop, which is a key of its own, and for what the scenario's text declares.
@@ -297,12 +297,9 @@ impl Tasks {
                 SavedContext::InTask { pc, registers } => {
                     Context::InTask { pc: Hex(*pc), registers: named(cpu, registers) }
                 }
-                SavedContext::OnStack { sp, pc, registers, size, sp_register: _ } => Context::OnStack {
-                    sp: Hex(*sp),
-                    pc: Hex(*pc),
-                    size: Hex(*size),
-                    registers: named(cpu, registers),
-                },
+                SavedContext::OnStack { sp, pc, registers, size, sp_register: _ } => {
+                    Context::OnStack { sp: Hex(*sp), pc: Hex(*pc), size: Hex(*size), registers: named(cpu, registers) }
+                }
             },
             task: tasks.iter().map(Task::new).collect(),
         }
@@ -312,8 +309,7 @@ impl Tasks {
         let of = |key: &str, reason: String| format!("kernel.{key}: {reason}");
         let address = |hex: Option<Hex>| hex.map(|hex| hex.0);
         let known = self.known_register.as_ref().map(|name| register(cpu, name)).transpose();
-        let registers =
-            |registers| numbered(cpu, registers).map_err(|reason| of("context.registers", reason));
+        let registers = |registers| numbered(cpu, registers).map_err(|reason| of("context.registers", reason));
         Ok(Kernel {
             current: address(self.current),
             known: KnownTask {
@@ -327,9 +323,7 @@ impl Tasks {
             tasks: self.task.iter().map(Task::place).collect::<Result<_, _>>()?,
             fork_entry: address(self.fork_entry),
             context: match &self.context {
-                Context::InTask { pc, registers: all } => {
-                    SavedContext::InTask { pc: pc.0, registers: registers(all)? }
-                }
+                Context::InTask { pc, registers: all } => SavedContext::InTask { pc: pc.0, registers: registers(all)? },
                 Context::OnStack { sp, pc, size, registers: all } => SavedContext::OnStack {
                     sp: sp.0,
                     pc: pc.0,
@@ -373,7 +367,9 @@ impl Task {
             (None, None, None) => None,
             (Some(index), Some(at), None) => Some((index, RetStackWords::At(at.0))),
             (Some(index), None, Some(pointer)) => Some((index, RetStackWords::Pointed(pointer.0))),
-            _ => return Err("kernel.task: ret-stack-index needs either ret-stack-at or ret-stack-pointed-at".to_owned()),
+            _ => {
+                return Err("kernel.task: ret-stack-index needs either ret-stack-at or ret-stack-pointed-at".to_owned());
+            }
         };
         let ret_stack = words.map(|(index, words)| RetStackPlace { index: index.0, words });
         Ok(TaskPlace { address: self.address.0, ret_stack, rethooks: self.rethooks.map(|hex| hex.0) })

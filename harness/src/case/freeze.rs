@@ -53,7 +53,9 @@ impl Case {
         let Frozen { scenario, variant, text, unwinders, functions, named, pages, memory, walks, provenance } = frozen;
         let count = pages.len();
         if count as u64 > MAX_PAGES {
-            return Err(Error::Usage(format!("{scenario}: it uses {count} pages, and a case holds at most {MAX_PAGES}")));
+            return Err(Error::Usage(format!(
+                "{scenario}: it uses {count} pages, and a case holds at most {MAX_PAGES}"
+            )));
         }
         let mut data = vec![0; count * PAGE as usize];
         for (address, page) in pages.iter().zip(data.chunks_exact_mut(PAGE as usize)) {

@@ -60,7 +60,8 @@ impl TryFrom<String> for Span {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let (low, high) = text.split_once("..").ok_or_else(|| format!("{text:?} is no range like \"0x1000..0x2000\""))?;
+        let (low, high) =
+            text.split_once("..").ok_or_else(|| format!("{text:?} is no range like \"0x1000..0x2000\""))?;
         let range = number(low)?..number(high)?;
         if range.start <= range.end { Ok(Self(range)) } else { Err(format!("{text:?} ends before it begins")) }
     }

@@ -20,8 +20,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::cpu::{self, Cpu};
-use crate::guest::layout::Stack;
 use crate::guest::conventions::StackRole;
+use crate::guest::layout::Stack;
 use crate::guest::{Guest, Layout, Program, StartState, UnwindSections};
 use crate::{Error, file};
 
@@ -204,7 +204,8 @@ impl Case {
     /// [`Error::Case`] if there is no such CPU, or it is not the scenario's.
     pub fn cpu(&self) -> Result<&'static Cpu, Error> {
         let cpu = cpu::by_name(&self.arch);
-        let cpu = cpu.ok_or_else(|| self.reject(format!("arch = {:?}: no such CPU; there are {}", self.arch, cpu::names())))?;
+        let cpu =
+            cpu.ok_or_else(|| self.reject(format!("arch = {:?}: no such CPU; there are {}", self.arch, cpu::names())))?;
         if self.scenario.split('/').next() == Some(cpu.name) {
             return Ok(cpu);
         }
@@ -229,7 +230,9 @@ impl Case {
         let conventions = self.conventions.conventions(cpu, self.stop.0);
         let conventions = conventions.map_err(|reason| self.reject(format!("conventions.{reason}")))?;
         if conventions.kernel.is_some() != (self.memory == Owner::Kernel) {
-            return Err(self.reject("memory: it is \"kernel\" just if there is a table [conventions.kernel]".to_owned()));
+            return Err(
+                self.reject("memory: it is \"kernel\" just if there is a table [conventions.kernel]".to_owned())
+            );
         }
         let stacks = self.stacks(&segments)?;
         let layout = Layout { has_guards: self.guards, ..Layout::fixed(stacks, self.sp.0) };

@@ -18,7 +18,11 @@ pub(super) fn line(symbol: &Symbol) -> String {
 
 /// Reads the lines.
 pub(super) fn read(lines: &[String]) -> Result<Symbols, String> {
-    lines.iter().map(|line| symbol(line).map_err(|reason| format!("{line:?}: {reason}"))).collect::<Result<_, _>>().map(Symbols::new)
+    lines
+        .iter()
+        .map(|line| symbol(line).map_err(|reason| format!("{line:?}: {reason}")))
+        .collect::<Result<_, _>>()
+        .map(Symbols::new)
 }
 
 fn symbol(line: &str) -> Result<Symbol, String> {

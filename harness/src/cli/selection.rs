@@ -116,7 +116,9 @@ pub(super) fn unwinders(named: &[String], scenarios: &[Scenario]) -> Result<Vec<
         None => Ok(named.to_vec()),
         Some(other) => {
             let known = case.unwinders.join(", ");
-            Err(Error::Usage(format!("--unwinder {other}: the case was frozen with {known}, and holds no pages for others")))
+            Err(Error::Usage(format!(
+                "--unwinder {other}: the case was frozen with {known}, and holds no pages for others"
+            )))
         }
     }
 }

@@ -83,12 +83,7 @@ impl Program {
     /// # Errors
     ///
     /// As [`Program::with_layout`].
-    pub fn frozen(
-        guest: Guest,
-        conventions: Conventions,
-        layout: Layout,
-        held: BTreeSet<u64>,
-    ) -> Result<Self, Error> {
+    pub fn frozen(guest: Guest, conventions: Conventions, layout: Layout, held: BTreeSet<u64>) -> Result<Self, Error> {
         let program = Self::with_layout(guest, conventions, layout)?;
         Ok(Self { poison: Poison::default(), held: Some(Arc::new(held)), ..program })
     }

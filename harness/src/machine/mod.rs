@@ -106,12 +106,18 @@ impl std::fmt::Debug for Context<'_> {
 enum Stop {
     Observer,
     Budget,
-    Access { kind: &'static str, page: u64 },
+    Access {
+        kind: &'static str,
+        page: u64,
+    },
     Undefined,
     Halted,
     Exception(u32),
     Firmware(String),
-    Undeliverable { exception: Exception, reason: String },
+    Undeliverable {
+        exception: Exception,
+        reason: String,
+    },
     /// A page that the frozen case does not hold.
     Missing(u64),
 }

@@ -94,8 +94,7 @@ impl Comparison {
         };
         let pair = |own: &Column<'_>| {
             let model = model(own)?;
-            let found =
-                Agreement { own: own.label(), model: model.label(), points: 0, differ: 0, first: None };
+            let found = Agreement { own: own.label(), model: model.label(), points: 0, differ: 0, first: None };
             Some(Pair { own: own.index, model: model.index, latest: None, found })
         };
         Self { pairs: columns.iter().filter_map(pair).collect() }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use super::agreement::{Agreement, Disagreement, RECORDED};
 use crate::case::{Row, Walks};
@@ -11,6 +12,9 @@ use crate::experiment::{Arrival, Column, Visit};
 use crate::guest::Symbols;
 use crate::oracle::Truth;
 use crate::subject::{End, MAX_ENTRIES, Question, Scope};
+
+/// The interrupted instruction of a point, in a trace that shows it. So the traces of neighbours are the same text.
+const HERE: &str = "(here)";
 
 /// Writes down every walk of the kernel's own unwinder; in a guest without one, those of all subjects.
 #[derive(Debug)]
@@ -56,8 +60,8 @@ impl<'p> WalkLog<'p> {
         Written { labels: self.labels, rows: self.rows, named: self.named }
     }
 
-    /// Claim, end, and the entries after the start, which is given.
-    fn trace(&mut self, column: &Column<'_>, question: &Question<'_>) -> String {
+    /// Claim, end, and the entries after the start, which is given, at the point `here`.
+    fn trace(&mut self, here: u64, column: &Column<'_>, question: &Question<'_>) -> Arc<str> {
         let why = RefCell::default();
         let mut entries: Vec<CodeAddress> = Vec::new();
         let outcome = column.subject.walk(&Question { why: Some(&why), ..*question }, &mut |entry| {
@@ -75,8 +79,9 @@ impl<'p> WalkLog<'p> {
             End::Stopped => "stopped".to_owned(),
             End::Full => "full".to_owned(),
         };
-        let names: Vec<String> = entries.iter().skip(1).map(|pc| self.symbols.name_of(*pc)).collect();
-        format!("{}, {end}: {}", outcome.claim, names.join(" < ")).trim_end().to_owned()
+        let name = |pc: &CodeAddress| if pc.value() == here { HERE.to_owned() } else { self.symbols.name_of(*pc) };
+        let names: Vec<String> = entries.iter().skip(1).map(name).collect();
+        format!("{}, {end}: {}", outcome.claim, names.join(" < ")).trim_end().into()
     }
 }
 
@@ -84,8 +89,8 @@ impl Visit for WalkLog<'_> {
     fn walk(&mut self, at: Arrival, within: Option<&str>, column: &Column<'_>, question: &Question<'_>, _: &Truth) {
         let Some(place) = self.places[column.index] else { return };
         let outer = within.map(|outer| format!("{outer}/")).unwrap_or_default();
-        let point = format!("{outer}{}#{}", self.symbols.name(at.pc), at.visit);
-        let trace = Some(self.trace(column, question));
+        let point = format!("{outer}{}#{}", self.symbols.name(at.pc), at.visit).replace(' ', "_");
+        let trace = Some(self.trace(at.pc, column, question));
         match self.rows.last_mut() {
             Some(row) if row.point == point && row.traces[place].is_none() => row.traces[place] = trace,
             _ => {
@@ -143,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_walk_that_differs_or_is_missing_is_named() {
-        let row = |point: &str, trace: &str| Row { point: point.to_owned(), traces: vec![Some(trace.to_owned())] };
+        let row = |point: &str, trace: &str| Row { point: point.to_owned(), traces: vec![Some(trace.into())] };
         let labels = vec!["linux@regs".to_owned()];
         let rows = vec![row("a+0x0#1", "x"), row("a+0x4#1", "y")];
         let recorded = Walks::new("irq".to_owned(), labels.clone(), &rows);

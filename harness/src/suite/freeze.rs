@@ -94,12 +94,14 @@ impl Job<'_> {
         if ended.map_err(|error| self.scenario.blame(self.variant, error))?.interrupted {
             return Err(Error::Interrupted);
         }
-        let undisturbed = if self.kind == Interruption::Probe { Vec::new() } else { lasting_words(program, machine.memory()) };
+        let undisturbed =
+            if self.kind == Interruption::Probe { Vec::new() } else { lasting_words(program, machine.memory()) };
         pages.extend(machine.used_pages());
         let mut machine = self.machine(program)?;
         machine.note_pages();
         let mut watched = Watched::new(&mut machine, &options.interrupt);
-        let done = self.over(program, &mut watched, &undisturbed, subjects, Witnesses::default(), Some(Wanted::Walks))?;
+        let done =
+            self.over(program, &mut watched, &undisturbed, subjects, Witnesses::default(), Some(Wanted::Walks))?;
         if done.section.interrupted {
             return Err(Error::Interrupted);
         }
@@ -167,7 +169,8 @@ fn require_same(case: &Case, options: &Options) -> Result<(), Error> {
     let void = recording.sections.iter().find_map(|section| section.void.clone());
     let differs = |it: &&Agreement| it.model == RECORDED && it.differ > 0;
     let differs = recording.sections.iter().flat_map(|section| &section.agreements).find(differs);
-    let differs = differs.map(|it| format!("{} differs at {} of {} points: {:?}", it.own, it.differ, it.points, it.first));
+    let differs =
+        differs.map(|it| format!("{} differs at {} of {} points: {:?}", it.own, it.differ, it.points, it.first));
     match void.or(differs) {
         None => Ok(()),
         Some(reason) => Err(Error::Internal(format!("the case does not repeat its run: {reason}"))),

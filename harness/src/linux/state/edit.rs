@@ -92,7 +92,8 @@ impl<'i> Edit<'i> {
     pub(super) fn allocate(&mut self, size: u64, align: u64) -> Result<u64, Error> {
         let at = self.free.next_multiple_of(align);
         let end = at.checked_add(size).filter(|end| *end <= self.scratch.end);
-        self.free = end.ok_or_else(|| self.refuse(format!("its workload needs more than {SCRATCH:#x} bytes of memory")))?;
+        self.free =
+            end.ok_or_else(|| self.refuse(format!("its workload needs more than {SCRATCH:#x} bytes of memory")))?;
         Ok(at)
     }
 

@@ -11,8 +11,8 @@ mod workload;
 
 use crate::Error;
 use crate::guest::conventions::{
-    Conventions, Kernel, KernelSymbols, KnownTask, OwnUnwinder, RetStackPlace, RetStackWords, SavedContext, StackRole, TaskPlace,
-    TaskStack, Trampoline, Vectors,
+    Conventions, Kernel, KernelSymbols, KnownTask, OwnUnwinder, RetStackPlace, RetStackWords, SavedContext, StackRole,
+    TaskPlace, TaskStack, Trampoline, Vectors,
 };
 use crate::guest::layout::Stack;
 use crate::guest::{Guest, Layout, Program, StartState, UnwindSections};
@@ -152,18 +152,14 @@ fn conventions(
     subject: u64,
 ) -> Result<Conventions, Error> {
     // Without a tracer, no address is looked for that it might have taken.
-    let in_task = |path: &str| {
-        is_traced.then(|| edit.offset("task_struct", path).map(|offset| task + offset).ok()).flatten()
-    };
+    let in_task =
+        |path: &str| is_traced.then(|| edit.offset("task_struct", path).map(|offset| task + offset).ok()).flatten();
     let ret_stack = in_task("curr_ret_stack").zip(in_task("ret_stack"));
-    let ret_stack =
-        ret_stack.map(|(index, pointer)| RetStackPlace { index, words: RetStackWords::Pointed(pointer) });
+    let ret_stack = ret_stack.map(|(index, pointer)| RetStackPlace { index, words: RetStackWords::Pointed(pointer) });
     let tasks = [TaskPlace { address: task, ret_stack, rethooks: in_task("rethooks") }].into_iter();
     let other = |address| TaskPlace { address, ret_stack: None, rethooks: None };
-    let trampolines = [
-        ("return_to_handler", kunwind::ReturnHook::Fgraph),
-        ("arch_rethook_trampoline", kunwind::ReturnHook::Rethook),
-    ];
+    let trampolines =
+        [("return_to_handler", kunwind::ReturnHook::Fgraph), ("arch_rethook_trampoline", kunwind::ReturnHook::Rethook)];
     let trampolines = trampolines.into_iter().filter_map(|(name, hook)| {
         let symbol = edit.image().symbol(name).ok()?;
         Some(Trampoline { hook, start: symbol.address, end: symbol.address + symbol.size })
