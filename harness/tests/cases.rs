@@ -179,13 +179,13 @@ fn a_case_is_a_target_of_run_and_explain() {
     let (one, _) = ends(0, &["run", "--case", &file, "--unwinder", "arm64-kunwind"]);
     assert!(one.contains("arm64-kunwind@regs") && one.lines().count() < now.lines().count(), "{one}");
     let explain =
-        ["explain", "arm64/irq_on_task", "task_middle+0x8#1", "--interrupt", "irq", "--unwinder", "arm64-kunwind"];
+        ["explain", "arm64/irq_on_task", "body+0x8#1", "--interrupt", "irq", "--unwinder", "arm64-kunwind"];
     let (of_guest, _) = ends(0, &explain);
-    let explain = ["explain", "--case", &file, "task_middle+0x8#1", "--unwinder", "arm64-kunwind", "--root", &empty];
+    let explain = ["explain", "--case", &file, "body+0x8#1", "--unwinder", "arm64-kunwind", "--root", &empty];
     let (of_case, _) = ends(0, &explain);
     assert_eq!(of_case, of_guest);
     for (arguments, says) in [
-        (&["check", "--case", &file][..], "no rows to check"),
+        (&["check", "--case", &file][..], "rows are checked in a guest's file"),
         (&["atlas", "--case", &file], "the atlas"),
         (&["run", "--case", &file, "--unwinder", "linux"], "frozen with"),
         (&["run", "arm64/irq", "--freeze", &file], "takes one scenario"),
@@ -250,7 +250,6 @@ fn a_damaged_case_is_refused() {
         (set("colour", Value::from("red")), "colour"),
         (set("text", Value::from("guest = ")), "text: "),
         (set("interrupt", list("sometimes")), "interrupt: "),
-        (set("variant", Value::from("other")), "not judged"),
         (set("symbols", list("0x10 T")), "symbols: "),
         (set("mapped", map("0x1000..0x1234")), "mapped: "),
         (set("mapped", map("0x1000..0x7fffffff0000")), "mapped: "),
@@ -287,9 +286,6 @@ fn a_damaged_case_is_refused() {
         let file = written("damaged.case", &text);
         let output = program(&["run", "--case", &file]);
         let (out, error) = (self::text(&output.stdout), self::text(&output.stderr));
-        if says == "not judged" {
-            continue; // the only variant of a scenario without variants has any name
-        }
         assert_eq!(output.status.code(), Some(2), "should say {says:?}: {out}{error}");
         assert!(
             error.starts_with("error: ") && error.contains("damaged.case") && error.contains(says),

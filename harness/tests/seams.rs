@@ -8,8 +8,8 @@ use std::path::Path;
 use rstest::rstest;
 use unwind_harness::cpu::{self, ALL, CodeAddress, Cpu, Register, Regs};
 use unwind_harness::guest::conventions::{
-    Conventions, DeclaredStack, Kernel, KernelSymbols, KnownTask, SavedContext, StackRole, TaskPlace, TaskStack,
-    Vector, Vectors,
+    Conventions, DeclaredStack, Kernel, KernelSymbols, KnownTask, SavedContext, StackRole, TaskPlace, TaskStack, Vector,
+    Vectors,
 };
 use unwind_harness::guest::{Guest, Program, Symbols};
 use unwind_harness::machine::{Call, call};

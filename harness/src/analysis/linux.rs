@@ -105,8 +105,9 @@ fn of_section_and_defect<'r>(section: &'r Section, defect: &'r Defect) -> Shown<
 /// Compares releases as people do: 6.12 is after 6.1.
 #[must_use]
 pub fn compare_releases(left: &str, right: &str) -> Ordering {
-    let numbers =
-        |release: &str| -> Vec<u64> { release.split(['.', '-', '+']).map_while(|part| part.parse().ok()).collect() };
+    let numbers = |release: &str| -> Vec<u64> {
+        release.split(['.', '-', '+']).map_while(|part| part.parse().ok()).collect()
+    };
     numbers(left).cmp(&numbers(right)).then_with(|| left.cmp(right))
 }
 
@@ -118,6 +119,9 @@ mod tests {
     fn releases_are_ordered_by_number() {
         let mut releases = ["7.3.4+deb13-cloud-arm64", "6.1.0-50-arm64", "6.12.117+deb13-arm64", "6.1.0-9-arm64"];
         releases.sort_by(|left, right| compare_releases(left, right));
-        assert_eq!(releases, ["6.1.0-9-arm64", "6.1.0-50-arm64", "6.12.117+deb13-arm64", "7.3.4+deb13-cloud-arm64"]);
+        assert_eq!(
+            releases,
+            ["6.1.0-9-arm64", "6.1.0-50-arm64", "6.12.117+deb13-arm64", "7.3.4+deb13-cloud-arm64"]
+        );
     }
 }

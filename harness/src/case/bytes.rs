@@ -44,7 +44,7 @@ pub(super) fn unpack(text: &str, size: usize) -> Result<Vec<u8>, String> {
         return Ok(bytes);
     }
     let is = if bytes.len() > size { "more than that".to_owned() } else { format!("{:#x}", bytes.len()) };
-    Err(format!("its addresses are those of {size:#x} bytes, but it holds {is}"))
+    Err(format!("it should hold {size:#x} bytes, but it holds {is}"))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::conventions::Means;
 use super::hex::{Hex, Span};
 use super::memory::{Mapped, Pages};
-use super::{Case, FORMAT, MAX_PAGES, Owner, Placed, Provenance, Start, Walks, symbols};
+use super::{Case, FORMAT, MAX_PAGES, Owner, Placed, Provenance, Start, Walks, sections, symbols};
 use crate::Error;
 use crate::guest::layout::Stack;
 use crate::guest::{PAGE, Program, StartState, Symbol};
@@ -77,6 +77,9 @@ impl Case {
             role: stack.role,
             bounds: Span(stack.bounds.low..stack.bounds.high),
         };
+        if let Some(unread) = guest.unwind.unread.first() {
+            return Err(Error::Usage(format!("{scenario}: its unwind data cannot be read: {}", unread.reason)));
+        }
         let stop = conventions.sentinel.ok_or_else(|| Error::Internal(format!("{scenario}: its run has no end")))?;
         Ok(Self {
             path: std::path::PathBuf::new(),
@@ -100,6 +103,7 @@ impl Case {
             }),
             conventions: Means::new(conventions, cpu),
             stack: layout.stacks.iter().map(stack).collect(),
+            section: sections::pack(&guest.unwind),
             mapped: guest.segments.iter().map(Mapped::new).collect(),
             symbols: guest.symbols.all().iter().filter(is_kept).map(symbols::line).collect(),
             walks,

@@ -11,6 +11,7 @@ mod conventions;
 mod freeze;
 mod hex;
 mod memory;
+mod sections;
 mod symbols;
 mod walks;
 
@@ -22,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::cpu::{self, Cpu};
 use crate::guest::conventions::StackRole;
 use crate::guest::layout::Stack;
-use crate::guest::{Guest, Layout, Program, StartState, UnwindSections};
+use crate::guest::{Guest, Layout, Program, StartState};
 use crate::{Error, file};
 
 use conventions::Means;
@@ -86,6 +87,9 @@ pub struct Case {
     stack: Vec<Placed>,
     /// What is mapped.
     mapped: Vec<Mapped>,
+    /// The unwind data of a guest's file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    section: Vec<sections::Section>,
     /// The symbols of the pages, one on a line.
     symbols: Vec<String>,
     /// The walks, for each kind of interruption.
@@ -243,11 +247,13 @@ impl Case {
             cpu,
             segments,
             symbols,
-            unwind: UnwindSections::default(),
+            unwind: sections::unpack(&self.section).map_err(|reason| self.reject(format!("section: {reason}")))?,
         };
         let start = self.start.as_ref().map(|start| self.start_state(cpu, start)).transpose()?;
         let offsets = self.offsets.clone();
-        Ok(Program { start, offsets, ..Program::frozen(guest, conventions, layout, held)? })
+        let program = Program::frozen(guest, conventions, layout, held);
+        let program = program.map_err(|error| self.reject(format!("section: {error}")))?;
+        Ok(Program { start, offsets, ..program })
     }
 
     fn stacks(&self, segments: &[crate::guest::Segment]) -> Result<Vec<Stack>, Error> {

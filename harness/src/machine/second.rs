@@ -223,7 +223,9 @@ pub fn call(
 ) -> Result<(u64, Vec<u64>), Error> {
     match Second::new(program, memory)?.call(call, result)? {
         Ok(Called { result, words }) => Ok((result, words)),
-        Err(Crash { reason, at }) => Err(Error::Run { guest: program.guest.name.clone(), reason, at, executed: 0 }),
+        Err(Crash { reason, at }) => {
+            Err(Error::Run { guest: program.guest.name.clone(), reason, at, executed: 0 })
+        }
     }
 }
 

@@ -139,10 +139,7 @@ fn write_images(recording: &Recording, out: &mut dyn Write) -> std::io::Result<(
         let hash = sections.iter().map(|section| section.guest.sha256.as_str()).find(|hash| !hash.is_empty());
         writeln!(out, "### {of_cpu}: {of_release}\n")?;
         writeln!(out, "SHA-256 of the image: `{}`\n", hash.unwrap_or("unknown"))?;
-        writeln!(
-            out,
-            "| workload | interruption | unwinder | points | right | refused | missing | claimed and wrong |"
-        )?;
+        writeln!(out, "| workload | interruption | unwinder | points | right | refused | missing | claimed and wrong |")?;
         writeln!(out, "|---|---|---|---:|---:|---:|---:|---:|")?;
         for section in sections {
             let workload = section.scenario.rsplit('/').next().unwrap_or_default();
@@ -151,8 +148,7 @@ fn write_images(recording: &Recording, out: &mut dyn Write) -> std::io::Result<(
             if let Some(reason) = reason {
                 writeln!(out, "| {workload} | {kind} | not judged: {} | | | | | |", reason.replace('|', "/"))?;
             }
-            for column in section.columns.iter().filter(|column| section.is_whole() && column.name.starts_with("linux"))
-            {
+            for column in section.columns.iter().filter(|column| section.is_whole() && column.name.starts_with("linux")) {
                 write_column(workload, kind, column, out)?;
             }
         }

@@ -55,9 +55,7 @@ impl About {
         let has_tasks = program.conventions.kernel.is_some();
         let own = program.conventions.own_unwinder.as_ref();
         // In a kernel that has its own, only what models that is of interest.
-        if own
-            .is_some_and(|own| !matches!(self.scope, Scope::Own(_)) && !(own.is_modelled && own::is_model(&self.name)))
-        {
+        if own.is_some_and(|own| !matches!(self.scope, Scope::Own(_)) && !(own.is_modelled && own::is_model(&self.name))) {
             return false;
         }
         let in_scope = match self.scope {

@@ -36,10 +36,7 @@ pub struct Freeze<'a> {
 /// As [`Job::run`]; [`Error::Usage`] when the runs cannot be a case.
 pub fn freeze(what: Freeze<'_>, options: &Options) -> Result<(Recording, Option<Case>), Error> {
     let Freeze { root, scenario, variant, kinds, .. } = what;
-    let names = &options.unwinders;
-    let mut all = subjects(scenario.cpu, names);
-    // A case holds memory, and no tables beside it.
-    all.retain(|subject| subject.about().needs.is_none());
+    let all = subjects(scenario.cpu, &options.unwinders);
     let program = scenario.program(root, variant)?;
     if program.conventions.kernel.as_ref().is_some_and(|kernel| kernel.pt_regs != scenario.cpu.abi.pt_regs) {
         return Err(Error::Usage(format!("{}: its pt_regs are not laid out as the CPU's usual ones", scenario.name)));

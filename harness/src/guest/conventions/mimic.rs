@@ -6,8 +6,8 @@ use std::ops::Range;
 use kunwind::ReturnHook;
 
 use super::{
-    CallConventions, Conventions, DeclaredStack, Kernel, KernelSymbols, KnownTask, Redirects, RetStackPlace,
-    RetStackWords, SavedContext, StackRole, TaskPlace, TaskStack, Trampoline, Vector, Vectors,
+    CallConventions, Conventions, DeclaredStack, Kernel, KernelSymbols, KnownTask, Redirects, RetStackPlace, RetStackWords,
+    SavedContext, StackRole, TaskPlace, TaskStack, Trampoline, Vector, Vectors,
 };
 use crate::cpu::Register;
 use crate::guest::{Guest, Symbol};

@@ -116,10 +116,7 @@ impl OfCpu for Arm64 {
             moved_returns: Vec::new(),
             nesting: Vec::new(),
             known: KnownTask { register: None, at_firmware_event: edit.address("__entry_task").ok() },
-            words: [(record, 0), (record + 8, 0), (record + 16, META_TYPE_FINAL)]
-                .into_iter()
-                .chain(other.words)
-                .collect(),
+            words: [(record, 0), (record + 8, 0), (record + 16, META_TYPE_FINAL)].into_iter().chain(other.words).collect(),
         })
     }
 
@@ -165,7 +162,10 @@ fn stacks(edit: &mut Edit<'_>) -> Result<Vec<Stack>, Error> {
     edit.set_u64(edit.address("irq_stack_ptr")?, irq)?;
     let overflow = edit.address("overflow_stack")?;
     let stack = |name: &str, bounds| Stack { name: name.to_owned(), bounds, role: StackRole::Kernel };
-    Ok(vec![stack("irq", bounds(irq, THREAD_SIZE)), stack("overflow", bounds(overflow, OVERFLOW_STACK_SIZE))])
+    Ok(vec![
+        stack("irq", bounds(irq, THREAD_SIZE)),
+        stack("overflow", bounds(overflow, OVERFLOW_STACK_SIZE)),
+    ])
 }
 
 /// The offset of the half of preempt_count that says whether a reschedule is wanted, in 4-byte units.
@@ -261,8 +261,7 @@ fn sdei(edit: &mut Edit<'_>, walk_here: u64, stacks: &mut Vec<Stack>) -> Result<
     }
     // int callback(u32 event, struct pt_regs *regs, void *arg): mov x0, x1; b harness_walk_here
     let at = edit.next_code();
-    let callback =
-        edit.code("harness_sdei_callback", &bytes(&[0xaa01_03e0, branch(0x1400_0000, at + 4, walk_here)]))?;
+    let callback = edit.code("harness_sdei_callback", &bytes(&[0xaa01_03e0, branch(0x1400_0000, at + 4, walk_here)]))?;
     let event = edit.allocate(edit.size("sdei_registered_event")?, 64)?;
     edit.set_u64(event + edit.offset("sdei_registered_event", "callback")?, callback)?;
     let low = edit.allocate(THREAD_SIZE, 2 * THREAD_SIZE)?;
