@@ -1,7 +1,9 @@
 //@ start none
-//@ build bpf_trampoline:
-//@ build bpf_trampoline-records: -DRECORDS_KNOWN
-//@ build bpf_trampoline-fgraph: -DRECORDS_KNOWN -DWITH_FGRAPH
+//@ build bpf_trampoline: -DUNWINDER_ORC
+//@ build bpf_trampoline-records: -DUNWINDER_ORC -DRECORDS_KNOWN
+//@ build bpf_trampoline-fp: -DUNWINDER_FRAME_POINTER
+//@ build bpf_trampoline-fgraph: -DUNWINDER_ORC -DRECORDS_KNOWN -DWITH_FGRAPH
+//@ build bpf_trampoline-fgraph-fp: -DUNWINDER_FRAME_POINTER -DWITH_FGRAPH
 // Trampolines that a JIT compiler generates for programs at the entry and at the return of a traced function. They build
 // one record, for the trampoline itself: between it and the record of the traced function's caller lies the slot of that
 // call, which is in no record. RECORDS_KNOWN: the compiler has given ORC the range in which rbp points at a record.

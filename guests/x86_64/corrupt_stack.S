@@ -1,33 +1,25 @@
 // A plain chain, six deep: the scenario overwrites words of the stack at a walk, and the walk has to end, in bounds.
 //@ start none
+//@ build corrupt_stack: -DUNWINDER_FRAME_POINTER
+//@ build corrupt_stack-orc: -DUNWINDER_ORC
 #include "kernel.S"
 
 FUNC guest_main
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER
 	movl	$1, %edi
 	call	one
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	LEAVE
 END guest_main
 
 .macro LINK name, next
 FUNC \name
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER
 	incq	%rdi
 	call	\next
 	subq	$1, %rax
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	LEAVE
 END \name
 .endm
 

@@ -1,117 +1,79 @@
 // Stack words that look like what marks an exception boundary or the end: zero pairs followed by 1, 2 or 3, as locals and
 // as saved registers, and odd stack addresses like the encoded frame pointer of a pt_regs. None of them is in a record.
 //@ start none
+//@ build fake_metadata: -DUNWINDER_FRAME_POINTER
+//@ build fake_metadata-orc: -DUNWINDER_ORC
 #include "kernel.S"
 
 FUNC guest_main
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER
 	call	fake_locals
 	movq	%rax, %rdi
 	call	fake_saved
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	LEAVE
 END guest_main
 
 FUNC fake_locals
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
-	subq	$64, %rsp
-	movq	$0, -8(%rbp)			// right below the record: {0, 0, 1, 2, 3}, from high to low
-	movq	$0, -16(%rbp)
-	movq	$1, -24(%rbp)
-	movq	$2, -32(%rbp)
-	movq	$3, -40(%rbp)
-	leaq	-39(%rbp), %rax			// -40(%rbp)|1
-	movq	%rax, -48(%rbp)
-	movq	$0, -56(%rbp)
-	movq	$0, -64(%rbp)
+	ENTER
+	ALLOC	64
+	movq	$0, 56(%rsp)			// right below the record: {0, 0, 1, 2, 3}, from high to low
+	movq	$0, 48(%rsp)
+	movq	$1, 40(%rsp)
+	movq	$2, 32(%rsp)
+	movq	$3, 24(%rsp)
+	leaq	25(%rsp), %rax			// 24(%rsp)|1
+	movq	%rax, 16(%rsp)
+	movq	$0, 8(%rsp)
+	movq	$0, (%rsp)
 	movl	$7, %edi
 	call	leaf
-	addq	$64, %rsp
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	FREE	64
+	LEAVE
 END fake_locals
 
 FUNC fake_saved
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
-	pushq	%rbx
-	.cfi_offset %rbx, -24
-	pushq	%r12
-	.cfi_offset %r12, -32
-	pushq	%r13
-	.cfi_offset %r13, -40
-	pushq	%r14
-	.cfi_offset %r14, -48
-	pushq	%r15
-	.cfi_offset %r15, -56
+	ENTER
+	SAVE	%rbx
+	SAVE	%r12
+	SAVE	%r13
+	SAVE	%r14
+	SAVE	%r15
 	xorl	%ebx, %ebx
 	xorl	%r12d, %r12d
 	movl	$1, %r13d
 	movl	$2, %r14d
 	leaq	1(%rsp), %r15			// like an encoded frame pointer
 	call	saves_them
-	popq	%r15
-	.cfi_restore %r15
-	popq	%r14
-	.cfi_restore %r14
-	popq	%r13
-	.cfi_restore %r13
-	popq	%r12
-	.cfi_restore %r12
-	popq	%rbx
-	.cfi_restore %rbx
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	RESTORE	%r15
+	RESTORE	%r14
+	RESTORE	%r13
+	RESTORE	%r12
+	RESTORE	%rbx
+	LEAVE
 END fake_saved
 
 FUNC saves_them
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
-	pushq	%rbx
-	.cfi_offset %rbx, -24
-	pushq	%r12
-	.cfi_offset %r12, -32
-	pushq	%r13
-	.cfi_offset %r13, -40
-	pushq	%r14
-	.cfi_offset %r14, -48
-	pushq	%r15
-	.cfi_offset %r15, -56
+	ENTER
+	SAVE	%rbx
+	SAVE	%r12
+	SAVE	%r13
+	SAVE	%r14
+	SAVE	%r15
 	movl	$3, %ebx
 	xorl	%r12d, %r12d
 	xorl	%r13d, %r13d
 	call	leaf
 	addq	%rbx, %rax
-	popq	%r15
-	.cfi_restore %r15
-	popq	%r14
-	.cfi_restore %r14
-	popq	%r13
-	.cfi_restore %r13
-	popq	%r12
-	.cfi_restore %r12
-	popq	%rbx
-	.cfi_restore %rbx
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	RESTORE	%r15
+	RESTORE	%r14
+	RESTORE	%r13
+	RESTORE	%r12
+	RESTORE	%rbx
+	LEAVE
 END saves_them
 
 FUNC leaf

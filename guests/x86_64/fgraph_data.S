@@ -1,6 +1,7 @@
 //@ start none
-//@ build fgraph_data-F0: -DDESIGN=0 -DTRACERS=2 -DEXIT_CALLBACK=traced_callee
-//@ build fgraph_data-F3: -DDESIGN=3 -DTRACERS=2 -DEXIT_CALLBACK=traced_callee
+//@ build fgraph_data-F0: -DUNWINDER_ORC -DDESIGN=0 -DTRACERS=2 -DEXIT_CALLBACK=traced_callee
+//@ build fgraph_data-fp-F0: -DUNWINDER_FRAME_POINTER -DDESIGN=0 -DTRACERS=2 -DEXIT_CALLBACK=traced_callee
+//@ build fgraph_data-F3: -DUNWINDER_ORC -DDESIGN=3 -DTRACERS=2 -DEXIT_CALLBACK=traced_callee
 // Two tracers, each with data words of its own above an entry, and control words between them. At a return each calls a
 // function that is itself traced: the recursion lock keeps it off the ret_stack. The task is switched out where the lock is
 // released.

@@ -1,7 +1,7 @@
 //@ start none
-//@ build fgraph_frameless-padding: -DDESIGN=0
-//@ build fgraph_frameless-F0: -DDESIGN=0 -DNO_PADDING
-//@ build fgraph_frameless-F3: -DDESIGN=3 -DNO_PADDING
+//@ build fgraph_frameless-padding: -DUNWINDER_ORC -DDESIGN=0
+//@ build fgraph_frameless-F0: -DUNWINDER_ORC -DDESIGN=0 -DNO_PADDING
+//@ build fgraph_frameless-F3: -DUNWINDER_ORC -DDESIGN=3 -DNO_PADDING
 // A traced function below a caller that keeps nothing on the stack, as compilers make it that omit frame pointers and align
 // the stack to 8: above the traced function's return address lies the caller's own. At the call rsp is not a multiple of
 // 16, so an interrupt does not push over the slot of the return address.
@@ -18,12 +18,10 @@ END guest_main
 FUNC parent
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
-	pushq	%rbx
-	.cfi_offset %rbx, -24
+	SAVE	%rbx
 	movl	$5, %edi
 	call	wrapper
-	popq	%rbx
-	.cfi_restore %rbx
+	RESTORE	%rbx
 	LEAVE
 END parent
 

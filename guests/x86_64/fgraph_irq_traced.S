@@ -1,8 +1,9 @@
 //@ start none
-//@ build fgraph_irq_traced-F0: -DDESIGN=0
-//@ build fgraph_irq_traced_by8-F0: -DDESIGN=0 -DBY8
-//@ build fgraph_irq_traced-F3: -DDESIGN=3 -DBY8
-//@ build fgraph_irq_traced-F4: -DDESIGN=4 -DBY8
+//@ build fgraph_irq_traced-F0: -DUNWINDER_ORC -DDESIGN=0
+//@ build fgraph_irq_traced-fp-F0: -DUNWINDER_FRAME_POINTER -DDESIGN=0
+//@ build fgraph_irq_traced_by8-F0: -DUNWINDER_ORC -DDESIGN=0 -DBY8
+//@ build fgraph_irq_traced-F3: -DUNWINDER_ORC -DDESIGN=3 -DBY8
+//@ build fgraph_irq_traced-F4: -DUNWINDER_FRAME_POINTER -DDESIGN=4 -DBY8
 // The interrupt's handler is traced as well: it pushes an entry on the same ret_stack, over what lies above the index.
 #define IRQ_TRACED
 #include "kernel.S"
@@ -19,11 +20,13 @@ FUNC parent
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER					// rsp is 8 mod 16
 #ifndef BY8
-	subq	$8, %rsp
+	ALLOC	8
 #endif
 	movl	$5, %edi
 	call	traced
-	movq	%rbp, %rsp
+#ifndef BY8
+	FREE	8
+#endif
 	LEAVE
 END parent
 

@@ -1,7 +1,9 @@
 //@ start none
-//@ build fgraph_nested-F0: -DDESIGN=0
-//@ build fgraph_nested-F3: -DDESIGN=3
-//@ build fgraph_nested-F4: -DDESIGN=4
+//@ build fgraph_nested-F0: -DUNWINDER_ORC -DDESIGN=0
+//@ build fgraph_nested-fp-F0: -DUNWINDER_FRAME_POINTER -DDESIGN=0
+//@ build fgraph_nested-F3: -DUNWINDER_ORC -DDESIGN=3
+//@ build fgraph_nested-fp-F3: -DUNWINDER_FRAME_POINTER -DDESIGN=3
+//@ build fgraph_nested-F4: -DUNWINDER_FRAME_POINTER -DDESIGN=4
 // Several entries on the ret_stack at once: traced functions that call traced functions, with data words of the tracer
 // between the entries; a traced function that jumps to itself and to another, so that entries have the same slot and keep
 // the trampoline's own address.
@@ -59,8 +61,7 @@ TRACED countdown
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
 	subq	$1, %rdi
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
+	UNLINK
 	jnz	countdown
 	jmp	inner
 END countdown

@@ -1,9 +1,9 @@
 //@ start none
-//@ build fgraph_stale_bp-F0: -DDESIGN=0
-//@ build fgraph_stale_bp_by8-F0: -DDESIGN=0 -DBY8
-//@ build fgraph_stale_bp-F2: -DDESIGN=2
-//@ build fgraph_stale_bp-undefined: -DDESIGN=0 -DNO_HINTS
-//@ build fgraph_stale_bp-F3: -DDESIGN=3
+//@ build fgraph_stale_bp-F0: -DUNWINDER_ORC -DDESIGN=0
+//@ build fgraph_stale_bp_by8-F0: -DUNWINDER_ORC -DDESIGN=0 -DBY8
+//@ build fgraph_stale_bp-F2: -DUNWINDER_ORC -DDESIGN=2
+//@ build fgraph_stale_bp-undefined: -DUNWINDER_ORC -DDESIGN=0 -DNO_HINTS
+//@ build fgraph_stale_bp-F3: -DUNWINDER_ORC -DDESIGN=3
 // The last instruction of return_to_handler: its unwind data say that rbp was saved in a word that lies below rsp by then,
 // and into which an interrupt pushes rbx. `parent` computes its CFA from rbp, and has the address of its caller's frame
 // record in rbx, as it could have the address of any structure there.
@@ -13,24 +13,29 @@
 FUNC guest_main
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
+#ifdef UNWINDER_ORC
+	ALLOC	8				// as much as a record, for the same alignment
+#endif
 	call	grandparent
+#ifdef UNWINDER_ORC
+	FREE	8
+#endif
 	LEAVE
 END guest_main
 
 FUNC grandparent
 						// CFA=rsp+8 RA=[cfa-8]
-	ENTER
+	ENTER_RECORD
 	movq	%rbp, %rdi
 	call	parent
-	LEAVE
+	LEAVE_RECORD
 END grandparent
 
 // rdi: an address on the stack.
 FUNC parent
 						// CFA=rsp+8 RA=[cfa-8]
-	ENTER
-	pushq	%rbx
-	.cfi_offset %rbx, -24
+	ENTER_RECORD
+	SAVE	%rbx
 #ifdef BY8
 	pushq	%rbx
 #endif
@@ -40,9 +45,8 @@ FUNC parent
 #ifdef BY8
 	popq	%rbx
 #endif
-	popq	%rbx
-	.cfi_restore %rbx
-	LEAVE
+	RESTORE	%rbx
+	LEAVE_RECORD
 END parent
 
 TRACED traced

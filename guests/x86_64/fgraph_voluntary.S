@@ -1,9 +1,12 @@
 //@ start none
-//@ build fgraph_voluntary-F0: -DDESIGN=0
-//@ build fgraph_voluntary-undefined: -DDESIGN=0 -DNO_HINTS
-//@ build fgraph_voluntary-F3: -DDESIGN=3
-//@ build fgraph_voluntary-F4: -DDESIGN=4
-//@ build fgraph_voluntary-entry: -DDESIGN=0 -DENTRY
+//@ build fgraph_voluntary-F0: -DUNWINDER_ORC -DDESIGN=0
+//@ build fgraph_voluntary-fp-F0: -DUNWINDER_FRAME_POINTER -DDESIGN=0
+//@ build fgraph_voluntary-undefined: -DUNWINDER_ORC -DDESIGN=0 -DNO_HINTS
+//@ build fgraph_voluntary-F3: -DUNWINDER_ORC -DDESIGN=3
+//@ build fgraph_voluntary-fp-F3: -DUNWINDER_FRAME_POINTER -DDESIGN=3
+//@ build fgraph_voluntary-F4: -DUNWINDER_FRAME_POINTER -DDESIGN=4
+//@ build fgraph_voluntary-entry: -DUNWINDER_ORC -DDESIGN=0 -DENTRY
+//@ build fgraph_voluntary-fp-entry: -DUNWINDER_FRAME_POINTER -DDESIGN=0 -DENTRY
 // The task is switched out where the tracer releases its recursion lock, with no pt_regs on its stack: at the returns of a
 // function with a frame record and of a leaf without; with ENTRY, at their entries.
 #include "kernel.S"
@@ -32,8 +35,7 @@ END guest_main
 FUNC parent
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
-	pushq	%rbx
-	.cfi_offset %rbx, -24
+	SAVE	%rbx
 	movl	$5, %edi
 	RESCHED_AT_ENTRY
 	call	traced
@@ -42,8 +44,7 @@ FUNC parent
 	RESCHED_AT_ENTRY
 	call	traced_leaf
 	addq	%rbx, %rax
-	popq	%rbx
-	.cfi_restore %rbx
+	RESTORE	%rbx
 	LEAVE
 END parent
 

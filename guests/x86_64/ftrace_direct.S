@@ -1,4 +1,6 @@
 //@ start none
+//@ build ftrace_direct: -DUNWINDER_FRAME_POINTER
+//@ build ftrace_direct-orc: -DUNWINDER_ORC
 // Direct calls: a traced function's call ends in a trampoline of the tracer's own. One builds no frame record; the other,
 // as a JIT compiler makes it, builds two: for the traced function's caller, and for the traced function.
 #include "kernel.S"

@@ -1,9 +1,10 @@
 //@ start none
-//@ build ftrace_regs-orc: -DFTRACE_CALLBACK=ftrace_ops_func -DORC_ONLY
-//@ build ftrace_regs-fp: -DFTRACE_CALLBACK=ftrace_ops_func -DTARGET_NO_PADDING
-// Every instruction of ftrace_caller and ftrace_regs_caller, in a kernel with frame pointers and in one without. Three
-// functions are traced: the outermost of the task, one whose callback wants all registers, and one whose callback requests
-// a direct call. Each callback sleeps where it releases its lock.
+//@ build ftrace_regs-fp: -DUNWINDER_FRAME_POINTER -DFTRACE_CALLBACK=ftrace_ops_func
+//@ build ftrace_regs-orc: -DUNWINDER_ORC -DFTRACE_CALLBACK=ftrace_ops_func
+//@ build ftrace_regs-no_padding: -DUNWINDER_ORC -DFTRACE_CALLBACK=ftrace_ops_func -DTARGET_NO_PADDING
+// Every instruction of ftrace_caller and ftrace_regs_caller, in a kernel with frame pointers and in one without. Four
+// functions are traced: the outermost of the task, one whose callback wants all registers, one whose callback requests a
+// direct call, and one whose callback requests a direct jump. Each callback sleeps where it releases its lock.
 #include "kernel.S"
 #include "kernel_fgraph.S"
 
@@ -21,6 +22,8 @@ FUNC parent
 	call	traced_regs
 	movl	$6, %edi
 	call	traced_direct
+	movl	$7, %edi
+	call	traced_jump
 	LEAVE
 END parent
 
@@ -36,20 +39,34 @@ TRACED traced_direct, ftrace_regs_caller
 	ret
 END traced_direct
 
+TRACED traced_jump, ftrace_regs_caller
+						// CFA=rsp+8 RA=[cfa-8]
+	leaq	3(%rdi), %rax			// never runs
+	ret
+END traced_jump
+
 // rdi: the traced function, rcx: struct ftrace_regs.
 FUNC ftrace_ops_func
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
-	RECURSION_TRYLOCK %r8, .Lops_busy
+	SAVE	%rbx
+	RECURSION_TRYLOCK %rbx, .Lops_busy
 	leaq	traced_direct(%rip), %rax
 	cmpq	%rax, %rdi
 	jne	.Lops_not_direct
 	leaq	direct_target(%rip), %rax
 	movq	%rax, FREGS_DIRECT(%rcx)
 .Lops_not_direct:
+	leaq	traced_jump(%rip), %rax
+	cmpq	%rax, %rdi
+	jne	.Lops_not_jump
+	leaq	jump_target+1(%rip), %rax
+	movq	%rax, FREGS_DIRECT(%rcx)
+.Lops_not_jump:
 	movq	$1, need_resched(%rip)
-	RECURSION_UNLOCK %r8
+	RECURSION_UNLOCK %rbx
 .Lops_busy:
+	RESTORE	%rbx
 	LEAVE
 END ftrace_ops_func
 
@@ -71,3 +88,10 @@ FUNC direct_target
 	.cfi_def_cfa_offset 8
 	ret
 END direct_target
+
+// The target of the direct jump: runs in traced_jump's place.
+FUNC jump_target
+						// CFA=rsp+8 RA=[cfa-8]
+	leaq	4(%rdi), %rax
+	ret
+END jump_target

@@ -1,15 +1,14 @@
 // The idle task of another CPU: it does not begin in ret_from_fork but in boot code, which takes the empty stack, calls the
 // function in initial_code, and has no caller.
 //@ start none
+//@ build idle_secondary: -DUNWINDER_FRAME_POINTER
+//@ build idle_secondary-orc: -DUNWINDER_ORC
 #define OTHER_ENTRY secondary_startup
 #include "kernel.S"
 
 FUNC guest_main
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER
 	call	schedule
 	leaq	task_other(%rip), %rdi
 	call	walk_task
@@ -17,9 +16,7 @@ FUNC guest_main
 	leaq	task_other(%rip), %rdi
 	call	walk_task
 	movl	$1, %eax
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	LEAVE
 END guest_main
 
 CODE secondary_startup
@@ -33,10 +30,7 @@ END_CODE secondary_startup
 
 FUNC start_secondary
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER
 	call	schedule_tail
 	movq	$-1, %rdi			// for ever
 	call	cpu_startup_entry

@@ -1,4 +1,6 @@
 //@ start none
+//@ build klp_redirect: -DUNWINDER_FRAME_POINTER
+//@ build klp_redirect-orc: -DUNWINDER_ORC
 // A live-patched function: the handler of its call to ftrace_caller stores the replacement's address where ftrace_caller
 // will continue, and releases its lock. A task that is switched out after that will never run the old function again, but
 // resumes in the new one. The label redirect_call and the two words are for the harness (guests/KERNEL.md).
@@ -43,14 +45,16 @@ END new_function
 FUNC klp_ftrace_handler
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
-	RECURSION_TRYLOCK %r8, .Lbusy
+	SAVE	%rbx
+	RECURSION_TRYLOCK %rbx, .Lbusy
 	movq	FREGS_RIP(%rcx), %rax
 	movq	%rax, __redirect_from(%rip)
 	leaq	new_function(%rip), %rax
 	movq	%rax, __redirect_to(%rip)
 	movq	%rax, FREGS_RIP(%rcx)		// from here on old_function will not resume
 redirect_call:
-	RECURSION_UNLOCK %r8
+	RECURSION_UNLOCK %rbx
 .Lbusy:
+	RESTORE	%rbx
 	LEAVE
 END klp_ftrace_handler

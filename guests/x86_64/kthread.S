@@ -1,14 +1,13 @@
 // A kernel thread: its stack ends in ret_from_fork, whose record is the last one, below an empty pt_regs.
 //@ start none
+//@ build kthread: -DUNWINDER_FRAME_POINTER
+//@ build kthread-orc: -DUNWINDER_ORC
 #define OTHER_TASK kthread_main
 #include "kernel.S"
 
 FUNC guest_main
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER
 	call	schedule
 	leaq	task_other(%rip), %rdi
 	call	walk_task
@@ -16,19 +15,13 @@ FUNC guest_main
 	leaq	task_other(%rip), %rdi
 	call	walk_task
 	movl	$1, %eax
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	LEAVE
 END guest_main
 
 FUNC kthread_main
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
-	pushq	%rbx
-	.cfi_offset %rbx, -24
+	ENTER
+	SAVE	%rbx
 	xorl	%ebx, %ebx
 .Lnext_job:
 	movq	%rbx, %rdi
@@ -39,21 +32,14 @@ END kthread_main
 
 FUNC kthread_job
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
-	pushq	%r12
-	.cfi_offset %r12, -24
+	ENTER
+	SAVE	%r12
 	movq	%rdi, %r12
 	call	schedule
 	movq	%r12, %rdi
 	call	leaf
-	popq	%r12
-	.cfi_restore %r12
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	RESTORE	%r12
+	LEAVE
 END kthread_job
 
 FUNC leaf

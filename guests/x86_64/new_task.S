@@ -1,14 +1,13 @@
 // A task that has never run: ret_from_fork_asm was not called, and only the saved frame pointer (pt_regs|1) says that the
 // stack ends there. Then its first run, and the same task asleep.
 //@ start none
+//@ build new_task: -DUNWINDER_FRAME_POINTER
+//@ build new_task-orc: -DUNWINDER_ORC
 #include "kernel.S"
 
 FUNC guest_main
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER
 	leaq	task_other(%rip), %rdi
 	call	walk_task
 	call	schedule			// its first run
@@ -16,7 +15,5 @@ FUNC guest_main
 	call	walk_task
 	call	schedule
 	movl	$1, %eax
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	LEAVE
 END guest_main

@@ -2,33 +2,26 @@
 // double faults, taken on a stack of their own, from which this kernel returns. Then `recurse_for_ever` pushes until it
 // touches the guard page, by itself or in a handler that it still had room to enter, and the run ends there.
 //@ start none
+//@ build overflow: -DUNWINDER_FRAME_POINTER
+//@ build overflow-orc: -DUNWINDER_ORC
 #include "kernel.S"
 
 FUNC guest_main
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER
 	movl	$3, %edi
 	call	recurse
 	movq	$1, overflow_is_fatal(%rip)
 	xorl	%edi, %edi
 	call	recurse_for_ever
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	LEAVE
 END guest_main
 
 // rdi: how many more of these calls.
 FUNC recurse
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
-	pushq	%rbx
-	.cfi_offset %rbx, -24
+	ENTER
+	SAVE	%rbx
 	movq	%rdi, %rbx
 	decq	%rdi
 	jz	.Lat_the_end
@@ -38,41 +31,28 @@ FUNC recurse
 	call	deep
 .Lback:
 	addq	%rbx, %rax
-	popq	%rbx
-	.cfi_restore %rbx
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	RESTORE	%rbx
+	LEAVE
 END recurse
 
 // Takes rsp to 32 bytes above the end of the stack in one step, so that no instruction is interrupted where the exception
 // frame fits but what the handlers push does not.
 FUNC deep
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER_RECORD
 	movq	__stack_task_low(%rip), %rax
 	leaq	32(%rax), %rsp			// from here on, not even the CPU's own words fit
 	call	last
 	movq	%rbp, %rsp			// they fit again
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	LEAVE_RECORD
 END deep
 
 FUNC last
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER
 	movl	$2, %edi
 	call	leaf				// the last word but one
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	LEAVE
 END last
 
 FUNC leaf
@@ -85,10 +65,7 @@ END leaf
 // rdi: how deep it is. It is the pushes, of a word each, that reach the guard page, not the step of 1 KiB.
 FUNC recurse_for_ever
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER_RECORD
 	incq	%rdi
 	movq	%rsp, %rax
 	subq	__stack_task_low(%rip), %rax

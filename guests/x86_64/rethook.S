@@ -1,4 +1,6 @@
 //@ start none
+//@ build rethook: -DUNWINDER_FRAME_POINTER
+//@ build rethook-orc: -DUNWINDER_ORC
 // Functions whose return is hooked by a rethook, one called by the other. The task can be switched out when the node is
 // unlinked and the slot holds the original address again.
 #define FTRACE_CALLBACK		rethook_hook

@@ -1,7 +1,9 @@
 //@ start none
-//@ build rethook_fgraph-rethook_first:
-//@ build rethook_fgraph-fgraph_first: -DFGRAPH_FIRST
-//@ build rethook_fgraph-no_padding: -DFGRAPH_FIRST -DNO_PADDING -DFRAMELESS
+//@ build rethook_fgraph-rethook_first: -DUNWINDER_ORC
+//@ build rethook_fgraph-fgraph_first: -DUNWINDER_ORC -DFGRAPH_FIRST
+//@ build rethook_fgraph-no_padding: -DUNWINDER_ORC -DFGRAPH_FIRST -DNO_PADDING -DFRAMELESS
+//@ build rethook_fgraph-fp-rethook_first: -DUNWINDER_FRAME_POINTER
+//@ build rethook_fgraph-fp-fgraph_first: -DUNWINDER_FRAME_POINTER -DFGRAPH_FIRST
 // A rethook and the function graph tracer on the same call: whichever hooks second takes the first one's trampoline for the
 // return address. The function sleeps, and so do both handlers that run at its return, where they release the CPU.
 #define FTRACE_CALLBACK		both_func
@@ -50,8 +52,7 @@ END traced
 FUNC both_func
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
-	pushq	%rbx
-	.cfi_offset %rbx, -24
+	SAVE	%rbx
 	movq	%rcx, %rbx
 #ifdef FGRAPH_FIRST
 	call	ftrace_graph_func
@@ -59,12 +60,13 @@ FUNC both_func
 	call	rethook_hook
 #else
 	pushq	%rdi
+	RSP_LOWER 8
 	call	rethook_hook
 	popq	%rdi
+	RSP_LOWER -8
 	movq	%rbx, %rcx
 	call	ftrace_graph_func
 #endif
-	popq	%rbx
-	.cfi_restore %rbx
+	RESTORE	%rbx
 	LEAVE
 END both_func

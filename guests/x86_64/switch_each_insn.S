@@ -1,38 +1,27 @@
 // Each instruction of a switch to another task and back, with all callee-saved registers in use on this side.
 //@ start none
+//@ build switch_each_insn: -DUNWINDER_FRAME_POINTER
+//@ build switch_each_insn-orc: -DUNWINDER_ORC
 #include "kernel.S"
 
 FUNC guest_main
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER
 	movl	$1, %edi
 	call	round_trip
 	movq	%rax, %rdi
 	call	round_trip
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	LEAVE
 END guest_main
 
 FUNC round_trip
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
-	pushq	%rbx
-	.cfi_offset %rbx, -24
-	pushq	%r12
-	.cfi_offset %r12, -32
-	pushq	%r13
-	.cfi_offset %r13, -40
-	pushq	%r14
-	.cfi_offset %r14, -48
-	pushq	%r15
-	.cfi_offset %r15, -56
+	ENTER
+	SAVE	%rbx
+	SAVE	%r12
+	SAVE	%r13
+	SAVE	%r14
+	SAVE	%r15
 	leaq	1(%rdi), %rbx
 	leaq	2(%rdi), %r12
 	leaq	3(%rdi), %r13
@@ -43,17 +32,10 @@ FUNC round_trip
 	addq	%r13, %rax
 	addq	%r14, %rax
 	addq	%r15, %rax
-	popq	%r15
-	.cfi_restore %r15
-	popq	%r14
-	.cfi_restore %r14
-	popq	%r13
-	.cfi_restore %r13
-	popq	%r12
-	.cfi_restore %r12
-	popq	%rbx
-	.cfi_restore %rbx
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	RESTORE	%r15
+	RESTORE	%r14
+	RESTORE	%r13
+	RESTORE	%r12
+	RESTORE	%rbx
+	LEAVE
 END round_trip

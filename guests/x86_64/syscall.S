@@ -1,6 +1,8 @@
 // System calls: for some instructions the kernel runs on the user's rsp, and with the user's rbp until pt_regs is complete;
 // from then on the stack ends there. The user's rbp is a record of its own first, then an odd number.
 //@ start none
+//@ build syscall: -DUNWINDER_FRAME_POINTER
+//@ build syscall-orc: -DUNWINDER_ORC
 #define OTHER_TASK become_user
 #define WALKS_USER
 #include "kernel.S"
@@ -8,14 +10,9 @@
 
 FUNC guest_main
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER
 	call	wait_for_other
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	LEAVE
 END guest_main
 
 // The process begins here: it was not called, and rsp is the high end of the user stack.
@@ -31,15 +28,10 @@ END_CODE user_main
 
 FUNC user_call
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER_RECORD
 	xorl	%eax, %eax
 	syscall
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	LEAVE_RECORD
 END user_call
 
 FUNC user_call_without_record

@@ -1,6 +1,8 @@
 // Exceptions in user mode: whatever stack the CPU pushed its frame on, pt_regs ends up at the high end of the task's stack,
 // and no value from user mode, least of all rbp, may lead any further.
 //@ start none
+//@ build user_entry: -DUNWINDER_FRAME_POINTER
+//@ build user_entry-orc: -DUNWINDER_ORC
 #define OTHER_TASK become_user
 #define WALKS_USER
 #include "kernel.S"
@@ -8,14 +10,9 @@
 
 FUNC guest_main
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER
 	call	wait_for_other
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	LEAVE
 END guest_main
 
 // The process begins here: it was not called, and rsp is the high end of the user stack.
@@ -33,20 +30,13 @@ END_CODE user_main
 
 FUNC user_caller
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
-	pushq	%r12
-	.cfi_offset %r12, -24
+	ENTER_RECORD
+	SAVE	%r12
 	movl	$9, %r12d
 	call	user_leaf
 	addq	%r12, %rax
-	popq	%r12
-	.cfi_restore %r12
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	RESTORE	%r12
+	LEAVE_RECORD
 END user_caller
 
 // rbp holds a plain number here, as in programs built without frame pointers; an odd one, like a kernel's encoded pt_regs.

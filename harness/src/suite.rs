@@ -4,6 +4,7 @@
 mod freeze;
 mod visits;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::analysis::gate;
 use crate::cpu::Cpu;
-use crate::experiment::{Experiment, Found, Visit, columns, lasting_words};
+use crate::experiment::{Experiment, Found, LastResult, Visit, columns, lasting_words};
 use crate::explain::{Explainer, PointName};
 use crate::guest::{Guest, Program};
 use crate::interrupt::Interrupt;
@@ -23,7 +24,7 @@ use crate::recording::{Partial, Recorder, Recording, Section, WalkLog, Written};
 use crate::scenario::{Interruption, Model, Scenario, Text, Variant};
 use crate::subject::{self, Subject};
 use crate::trace::log::{Head, Log, LogWriter, Logged, Replay};
-use crate::trace::{Run, Unobserved, Watched};
+use crate::trace::{Observer, Run, Unobserved, Watched};
 use crate::{Error, file};
 
 pub use freeze::{Freeze, freeze};
@@ -169,15 +170,46 @@ impl Job<'_> {
         Ok((done.section, writer.finish()))
     }
 
-    /// The lasting words at the end of a run in which nothing is delivered.
+    /// The lasting words at the end of a run in which nothing is delivered. A function of a kernel must have returned there what the
+    /// scenario says: a workload that went wrong shows nothing.
     fn undisturbed(self, program: &Program, interrupt: &Interrupt) -> Result<Vec<u64>, Error> {
-        if self.kind == Interruption::Probe {
+        self.undisturbed_noting(program, interrupt, None)
+    }
+
+    /// The same; adds the pages that the run uses.
+    fn undisturbed_noting(
+        self,
+        program: &Program,
+        interrupt: &Interrupt,
+        pages: Option<&mut BTreeSet<u64>>,
+    ) -> Result<Vec<u64>, Error> {
+        let expected = self.scenario.text.linux.as_ref().and_then(|call| Some((call, call.returns?)));
+        if self.kind == Interruption::Probe && expected.is_none() {
             return Ok(Vec::new());
         }
         let mut machine = self.machine(program)?;
-        let ended = Watched::new(&mut machine, interrupt).drive(&mut Unobserved);
+        if pages.is_some() {
+            machine.note_pages();
+        }
+        let mut result = LastResult::new(program.guest.cpu);
+        let observer: &mut dyn Observer = if expected.is_some() { &mut result } else { &mut Unobserved };
+        let ended = Watched::new(&mut machine, interrupt).drive(observer);
         let ended = ended.map_err(|error| self.scenario.blame(self.variant, error))?;
-        if ended.interrupted { Err(Error::Interrupted) } else { Ok(lasting_words(program, machine.memory())) }
+        if ended.interrupted {
+            return Err(Error::Interrupted);
+        }
+        if let Some(pages) = pages {
+            pages.extend(machine.used_pages());
+        }
+        if let Some((call, expected)) = expected
+            && !call.has_returned(result.value)
+        {
+            let reason = format!("{} returned {:#x}", call.workload.call, result.value);
+            let at = program.guest.symbols.name(result.at);
+            let error = Error::Run { guest: program.guest.name.clone(), reason, at, executed: ended.executed };
+            return Err(self.scenario.blame_key(&format!("returns = {expected}"), error));
+        }
+        Ok(lasting_words(program, machine.memory()))
     }
 
     fn machine(self, program: &Program) -> Result<Machine<'_>, Error> {

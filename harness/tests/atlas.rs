@@ -1,6 +1,7 @@
 //! The atlas: its counters add up, its intervals match its counters, its page is self-contained, and it shows the windows that it
 //! was made to show.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -51,7 +52,44 @@ fn counters_add_up_and_intervals_are_what_they_count() {
         assert_eq!(walks(&|interval| interval["unrecoverable"] == true), count(row, "unrecoverable"), "{row}");
         let is_reached = |interval: &Value| interval["state"] == "unsound" && interval["reachable"] == true;
         assert_eq!(walks(&is_reached), count(row, "unsound_reachable"), "{row}");
+        let can_happen = |interval: &Value| is_reached(interval) && interval["callable"] == true;
+        assert_eq!(walks(&can_happen), count(row, "unsound_callable"), "{row}");
+        let names = |field: &str| -> BTreeSet<&str> {
+            let names: Vec<&str> = row[field].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+            let distinct: BTreeSet<&str> = names.iter().copied().collect();
+            assert_eq!(names.len(), distinct.len(), "distinct: {row}");
+            distinct
+        };
+        let (all, callable) = (names("unsound_instructions"), names("unsound_callable_instructions"));
+        assert!(callable.is_subset(&all), "{row}");
+        assert_eq!(all.is_empty(), count(row, "unsound_reachable") == 0, "{row}");
+        assert_eq!(callable.is_empty(), count(row, "unsound_callable") == 0, "{row}");
+        assert!(callable.len() as u64 <= count(row, "unsound_callable"), "an instruction counts once: {row}");
     }
+}
+
+/// A reliable walk has one user in Linux, of tasks that do not run.
+#[test]
+fn what_linux_asks_for_is_apart_from_questions_about_the_algorithm() {
+    let rows = rows("callable.json", &["arm64/fgraph", "--return-hook", "fgraph", "--fix", "F0"]);
+    let row = |unwinder: &str| rows.iter().find(|row| row["unwinder"] == unwinder).expect("a row");
+    for interval in rows.iter().flat_map(|row| row["intervals"].as_array().expect("a list")) {
+        assert_eq!(interval["callable"] == true, interval["start"] == "task", "{interval}");
+    }
+    let sframe = row("arm64-sframe");
+    assert!(count(sframe, "unsound_callable") < count(sframe, "unsound"), "{sframe}");
+    let names = |field: &str| sframe[field].to_string();
+    // The callback runs with preemption off.
+    assert!(names("unsound_instructions").contains("trace_return+0x0"));
+    assert!(!names("unsound_callable_instructions").contains("trace_return+0x0"));
+    assert!(names("unsound_callable_instructions").contains("ftrace_return_to_handler+0x0"));
+    let kinds = ["arm64-kunwind", "arm64-sframe", "arm64-sframe-v6", "arm64-sframe-refuse"];
+    let kinds =
+        kinds.map(|unwinder| rows.iter().find(|row| row["unwinder"] == unwinder).map(|row| &row["status"]["kind"]));
+    let expected = ["mainline", "proposal", "proposal"].map(Value::from);
+    assert_eq!(kinds[..3], expected.iter().map(Some).collect::<Vec<_>>()[..]);
+    assert_eq!(kinds[3], None, "it belongs to another fix");
+    assert_eq!(sframe["status"]["mail"], "afTYzAF_x41pyilu@J2N7QTR9R3");
 }
 
 #[test]
@@ -112,4 +150,23 @@ fn the_page_is_self_contained_and_every_link_has_a_target() {
         assert!(ids.iter().any(|id| id == target), "{link} leads nowhere");
     }
     assert!(!page.contains("src="), "nothing is fetched");
+}
+
+/// A build that is a kernel under a condition alone is in no row of its return hook, but in one that says the condition.
+#[test]
+fn a_conditional_build_has_rows_of_its_own() {
+    let recording = super::whole_run::report();
+    let mut conditional = 0;
+    for row in unwind_harness::analysis::atlas::rows(recording) {
+        for interval in &row.intervals {
+            let is_it = |section: &&unwind_harness::recording::Section| {
+                section.scenario == interval.scenario && section.variant == interval.variant
+            };
+            let section = recording.sections.iter().find(is_it).expect("an interval is of a section");
+            let said = row.return_hook.split_once(", if ").map(|(_, rest)| format!("if {rest}"));
+            assert_eq!(said, section.condition, "{} {:?}", interval.scenario, interval.variant);
+            conditional += u64::from(said.is_some());
+        }
+    }
+    assert!(conditional > 100, "{conditional} intervals");
 }

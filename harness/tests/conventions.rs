@@ -336,3 +336,46 @@ fn a_register_that_is_restored_from_another_place_is_void_with_the_instruction()
         "nothing was stored over [cfa-0x30], where late+0x8 had saved it: the register itself was changed at late+0x24";
     assert!(reason.contains("callee-saved x19") && reason.ends_with(what), "{reason}");
 }
+
+#[test]
+fn a_call_that_only_pushes_is_no_activation_and_nothing_returns_to_it() {
+    // What return_to_handler's call pushes is overwritten: it stays on the list until its caller's caller resumes, unless it is
+    // declared to be no call.
+    let scenario = scenario("x86_64/fgraph");
+    let variant = fixed(&scenario);
+    let testimony = |pushes: &dyn Fn(&Program) -> Vec<u64>| {
+        let mut program = scenario.program(root(), &variant).expect("the guest is there");
+        program.conventions.pushes = pushes(&program);
+        let mut run = machine(&program, &scenario.text).expect("a machine");
+        let oracle = Oracle::new(&program, Witnesses::default());
+        let mut watch = Watch { oracle, program: &program, leaf: 0, found: Vec::new(), between: Vec::new() };
+        run.drive(&mut watch).expect("it runs to its end");
+        watch.oracle.finish(&scenario.text.never_resumes)
+    };
+    let in_handler = |program: &Program| {
+        let handler = program.guest.function("return_to_handler").expect("a function");
+        let code = &program.guest.bytes_at(handler.address)[..handler.size as usize];
+        let at = code.windows(6).position(|window| window == [0xe8, 1, 0, 0, 0, 0xcc]).expect("a call over int3");
+        handler.address + at as u64 + 5
+    };
+    let waits = |testimony: &unwind_harness::oracle::Testimony, at: u64| {
+        testimony.unwitnessed.iter().any(|(place, _)| place.address == at)
+    };
+    let program = scenario.program(root(), &variant).expect("the guest is there");
+    let at = in_handler(&program);
+    let plain = testimony(&|_| Vec::new());
+    assert!(waits(&plain, at), "{:?}", plain.unwitnessed);
+    let declared = testimony(&|program| vec![in_handler(program)]);
+    assert_eq!(declared.contradiction, None);
+    assert!(!waits(&declared, at), "{:?}", declared.unwitnessed);
+    // A call that does return was declared wrongly.
+    let wrong = testimony(&|program| {
+        let subject = program.conventions.kernel.as_ref().and_then(|kernel| kernel.symbols.subject).expect("a subject");
+        let function = program.guest.symbols.function_at(subject).expect("a function");
+        let code = &program.guest.bytes_at(subject)[..function.size as usize];
+        let at = code.iter().position(|byte| *byte == 0xe8).expect("a call");
+        vec![subject + at as u64 + 5]
+    });
+    let reason = wrong.contradiction.unwrap_or_default();
+    assert!(reason.contains("behind a call that is said only to push"), "{reason}");
+}

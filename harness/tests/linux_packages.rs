@@ -11,7 +11,7 @@ fn folder() -> PathBuf {
 }
 
 /// The images that were fetched. `.ci/linux` leaves a file `unreachable` when the archive cannot be reached.
-fn images(test: &str) -> Vec<KernelImage> {
+pub(crate) fn images(test: &str) -> Vec<KernelImage> {
     let folder = folder();
     // Past the test runner, which shows only what failing tests print.
     let skip = |reason: &str| {

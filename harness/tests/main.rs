@@ -1,6 +1,7 @@
 //! All integration tests of the harness, as one executable: `cargo test --test integration scenarios::` runs one file of them.
 
 mod atlas;
+mod callers;
 mod cases;
 mod check;
 mod cli;
@@ -12,13 +13,19 @@ mod direction;
 mod edges;
 mod elf_file;
 mod findings;
+mod known;
 mod large;
 mod linux_image;
 mod linux_packages;
+mod linux_riscv64;
+mod linux_runs;
+mod linux_walks;
+mod linux_x86_64;
 mod machine;
 mod museum;
 mod mutants;
 mod orc;
+mod own_code;
 mod privilege;
 mod sampling;
 mod scenarios;

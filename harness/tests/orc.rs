@@ -32,10 +32,11 @@ fn hints_count_where_there_is_no_cfi_and_the_rest_is_undefined() {
     // cld; push $-1; call; mov %rax, %rsp; ...
     assert_eq!([at("idt_irq", 0), at("idt_irq", 1)], [IRET; 2]);
     assert_eq!([at("idt_irq", 3), at("idt_irq", 8)], [OrcEntry { sp_offset: 8, ..IRET }; 2]);
-    assert_eq!(at("idt_irq", 0xb), REGS);
+    // The next one, lea 1(%rsp), %rbp, stands before the hint, as in Linux.
+    assert_eq!([at("idt_irq", 0xb), at("idt_irq", 0x10)], [OrcEntry { sp_offset: 8, ..IRET }, REGS]);
     assert_eq!(at("idt_fault", 0), OrcEntry { sp_offset: 8, ..IRET });
     assert_eq!(at("error_entry", 0), OrcEntry::call(OrcBase::Sp, 8));
-    assert_eq!(at("error_return", 0x10), OrcEntry { sp_offset: -8, ..REGS }, "popped, but still there");
+    assert_eq!(at("common_interrupt_return", 2), OrcEntry { sp_offset: -8, ..REGS }, "popped, but still there");
     assert_eq!(at("_start", 0), OrcEntry::END_OF_STACK);
     assert_eq!(at("ret_from_fork_asm", 0), OrcEntry::END_OF_STACK);
     // CFI: before, with and after the record of a function.

@@ -62,15 +62,16 @@ fn patched(name: &str, scenario: &str, function: &str, offset: u64, code: &[u8])
 /// The exits of an x86-64 guest, each by a path of its own: from user mode, from a system call, from a breakpoint, from a double
 /// fault. A pop into rcx instead of rbp or r12 must be noticed, which it is only where the path is really taken.
 #[rstest]
-#[case::user("user_entry", Interruption::Irq, "return_to_user", &[0x41, 0x5c], "r12 ")]
-#[case::syscall("syscall", Interruption::Nmi, "return_to_user", &[0x5d], "rbp ")]
-#[case::debug_in_user("user_entry", Interruption::Debug, "return_to_user", &[0x41, 0x5c], "r12 ")]
-#[case::debug("irq_on_task", Interruption::Debug, "idt_debug", &[0x41, 0x5c], "r12 ")]
-#[case::double_fault("overflow", Interruption::Irq, "idt_double_fault", &[0x5d], "rbp ")]
+#[case::user("user_entry", Interruption::Irq, "common_interrupt_return", true, &[0x41, 0x5c], "r12 ")]
+#[case::syscall("syscall", Interruption::Nmi, "common_interrupt_return", true, &[0x5d], "rbp ")]
+#[case::debug_in_user("user_entry", Interruption::Debug, "common_interrupt_return", true, &[0x41, 0x5c], "r12 ")]
+#[case::debug("irq_on_task", Interruption::Debug, "common_interrupt_return", false, &[0x41, 0x5c], "r12 ")]
+#[case::double_fault("overflow", Interruption::Irq, "common_interrupt_return", false, &[0x5d], "rbp ")]
 fn a_register_that_an_x86_exit_loses_voids_the_run(
     #[case] guest: &str,
     #[case] kind: Interruption,
     #[case] function: &str,
+    #[case] to_user: bool,
     #[case] pop: &[u8],
     #[case] register: &str,
 ) {
@@ -80,8 +81,12 @@ fn a_register_that_an_x86_exit_loses_voids_the_run(
     let loaded = Guest::load(&elf, cpu::by_name("x86_64").expect("a CPU")).expect("the guest loads");
     let whole = loaded.function(function).expect("a function");
     let code = &loaded.bytes_at(whole.address)[..whole.size as usize];
-    // The last one: entries and exits from and to user mode stand first.
-    let offset = code.windows(pop.len()).rposition(|window| window == pop).expect("a pop") as u64;
+    // The way to user mode stands first, the way back to the kernel last.
+    // A byte 0x41 before it would make it a pop of another register.
+    let is_pop = |window: &[u8]| window[0] != 0x41 && &window[1..] == pop;
+    let mut windows = code.windows(pop.len() + 1);
+    let before = if to_user { windows.position(is_pop) } else { windows.rposition(is_pop) }.expect("a pop") as u64;
+    let offset = before + 1;
     let name = format!("{guest}-{}-{function}", kind.name());
     let folder = patched(&name, &scenario, function, offset, &[0x59, 0x90][..pop.len()]);
     let reason = run(&folder, &scenario, kind).void.expect("the run is void");
@@ -102,7 +107,7 @@ fn breakpoints_arrive_wherever_interrupts_do() {
 #[test]
 fn nmis_nest_in_the_entry_from_user_mode() {
     let mut scenario = Scenario::load(&root().join("scenarios/x86_64/user_entry.toml")).expect("the scenario is there");
-    let entry = ["idt_irq", "error_entry", "sync_regs", "error_return", "return_to_user"];
+    let entry = ["idt_irq", "error_entry", "sync_regs", "error_return", "common_interrupt_return"];
     scenario.text.within = entry.map(str::to_owned).to_vec();
     scenario.text.max_visits = 1;
     scenario.text.budget = 100_000_000;
@@ -111,7 +116,7 @@ fn nmis_nest_in_the_entry_from_user_mode() {
     let section = job.run(&subject::all(scenario.cpu)).expect("the guest runs");
     assert_eq!(section.void, None);
     let points: BTreeSet<String> = places(&section, true).into_iter().map(|(function, _)| function).collect();
-    assert_eq!(points, entry.map(str::to_owned).into(), "sync_regs and return_to_user run for user mode alone");
+    assert_eq!(points, entry.map(str::to_owned).into(), "sync_regs runs for user mode alone");
 }
 
 /// Delivers one exception at the first arrival at an instruction, and stops at what runs next.

@@ -8,8 +8,8 @@ use std::path::Path;
 use rstest::rstest;
 use unwind_harness::cpu::{self, ALL, CodeAddress, Cpu, Register, Regs};
 use unwind_harness::guest::conventions::{
-    Conventions, DeclaredStack, Kernel, KernelSymbols, KnownTask, SavedContext, StackRole, TaskPlace, TaskStack, Vector,
-    Vectors,
+    Conventions, DeclaredStack, Kernel, KernelSymbols, KnownTask, SavedContext, StackRole, TaskPlace, TaskStack,
+    Vector, Vectors,
 };
 use unwind_harness::guest::{Guest, Program, Symbols};
 use unwind_harness::machine::{Call, call};
@@ -66,7 +66,9 @@ fn conventions_by_offsets(guest: &Guest, offsets: &BTreeMap<&str, u64>) -> Conve
         kernel: Some(Kernel {
             current: Some(at("current")),
             known: KnownTask::default(),
+            frame_pointers: None,
             stack: TaskStack::Bounds(0, 8),
+            entered_from: Vec::new(),
             tasks: [at("first task"), at("second task")]
                 .map(|address| TaskPlace { address, ret_stack: None, rethooks: None })
                 .to_vec(),

@@ -2,7 +2,8 @@
 // boot. kernel_entry.S: the CPU's entry points, and the exit. kernel_handler.S: what an entry calls, up to the stack walk.
 // kernel_sched.S: tasks.
 //
-// A frame pointer build: an entry leaves pt_regs|1 in rbp. As in a kernel, rsp is only 8-byte aligned, nothing is kept
+// With -DUNWINDER_FRAME_POINTER or -DUNWINDER_ORC it is a kernel of that configuration, which only the unwinders of that
+// configuration walk; without either, an entry leaves pt_regs|1 in rbp, there are records, and all unwinders walk. As in a kernel, rsp is only 8-byte aligned, nothing is kept
 // below it (no red zone), and RFLAGS.IF is set where a kernel enables interrupts: guest_main runs with it, entries and the
 // end of exits without. Words that a kernel reaches through gs are reached by their address; swapgs and the GS base are
 // kept right all the same.
@@ -11,11 +12,30 @@
 // `REGS=rsp+n` where a complete pt_regs is.
 #include "guest.h"
 #include "orc.S"
+#include "frame.S"
+
+// Which configuration it is, for the harness: symbols of a byte that nobody reads.
+.macro CONFIG name
+	.pushsection .rodata
+	.globl __config_\name
+	.type __config_\name, @object
+	.size __config_\name, 1
+__config_\name:
+	.byte 1
+	.popsection
+.endm
+#ifdef UNWINDER_ORC
+	CONFIG unwinder_orc
+#endif
+#ifdef UNWINDER_FRAME_POINTER
+	CONFIG frame_pointer
+#endif
 
 STACK task, 0x4000
 STACK other, 0x4000
 STACK irq, 0x4000
-STACK nmi, 0x2000				// IST
+#define NMI_STACK_SIZE	0x2000
+STACK nmi, NMI_STACK_SIZE			// IST
 STACK db, 0x2000				// IST
 STACK df, 0x2000				// IST
 STACK entry, 0x1000				// RSP0: where the CPU pushes the frame when it comes from user mode
@@ -25,7 +45,8 @@ STACK user, 0x1000
 #define TASK_LOW	0
 #define TASK_HIGH	8
 #define TASK_SP		16
-#define TASK_SIZE	24
+#define TASK_RECURSION	24				// 1: a tracer runs in the task, 2: in an interrupt
+#define TASK_SIZE	32
 
 // struct pt_regs
 #define REGS_RAX	80
@@ -40,6 +61,7 @@ STACK user, 0x1000
 #define USER_DS		0x23
 #define USER_CS		0x2b
 #define RFLAGS_IF	0x200
+#define RFLAGS_DF	0x400
 #define MSR_GS_BASE	0xc0000101
 
 // Parts of preempt_count, which is zero where a task may be preempted.
@@ -70,7 +92,8 @@ STACK user, 0x1000
 
 WORD task_boot, TASK_SIZE
 WORD task_other, TASK_SIZE
-WORD __current
+WORD __current					// the task whose stack is in use: written with the switch of stacks
+WORD current_task				// what the kernel takes for the running task
 WORD need_resched
 WORD preempt_count
 WORD hardirq_stack_inuse
@@ -119,6 +142,8 @@ CODE _start
 	movq	__stack_irq_high(%rip), %rax
 	subq	$8, %rax
 	movq	%rax, hardirq_stack_ptr(%rip)
+	movq	__stack_nmi_high(%rip), %rax
+	movq	$0, -56(%rax)			// no NMI is being handled
 	movq	__stack_task_low(%rip), %rax
 	movq	%rax, task_boot+TASK_LOW(%rip)
 	movq	__stack_task_high(%rip), %rsp
@@ -126,6 +151,7 @@ CODE _start
 	movq	%rsp, cpu_current_top_of_stack(%rip)
 	leaq	task_boot(%rip), %rax
 	movq	%rax, __current(%rip)
+	movq	%rax, current_task(%rip)
 	.rept REGS_SIZE / 8
 	pushq	$0				// stands for the registers of an entry from user mode
 	.endr					// REGS=rsp

@@ -2,40 +2,26 @@
 // unlinks it early (late), and one without (leaf).
 FUNC guest_main
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16; the last record: at task_pt_regs - 16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER					// the last record: at task_pt_regs - 16
 	movl	$3, %edi
 	call	caller
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	LEAVE
 END guest_main
 
 FUNC caller
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
-	pushq	%rbx
-	.cfi_offset %rbx, -24
-	pushq	%r12
-	.cfi_offset %r12, -32
+	ENTER
+	SAVE	%rbx
+	SAVE	%r12
 	movq	%rdi, %rbx
 	call	late
 	movq	%rax, %r12
 	movq	%rbx, %rdi
 	call	leaf
 	addq	%r12, %rax
-	popq	%r12
-	.cfi_restore %r12
-	popq	%rbx
-	.cfi_restore %rbx
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	RESTORE	%r12
+	RESTORE	%rbx
+	LEAVE
 END caller
 
 FUNC late
@@ -45,16 +31,22 @@ FUNC late
 	jz	.Lnothing_to_do
 	subq	$32, %rsp			// CFA=rsp+40
 	.cfi_def_cfa_offset 40
+#ifndef UNWINDER_ORC
 	movq	%rbp, 24(%rsp)
 	.cfi_offset %rbp, -16
+#endif
 	movq	%rdi, 8(%rsp)
+#ifndef UNWINDER_ORC
 	leaq	24(%rsp), %rbp			// CFA=rbp+16
 	.cfi_def_cfa %rbp, 16
+#endif
 	addq	$4, %rdi
 	call	leaf
 	addq	8(%rsp), %rax
+#ifndef UNWINDER_ORC
 	movq	24(%rsp), %rbp			// CFA=rsp+40
 	.cfi_def_cfa %rsp, 40; .cfi_restore %rbp
+#endif
 	leaq	1(%rax), %rax
 	addq	$32, %rsp			// CFA=rsp+8
 	.cfi_def_cfa_offset 8

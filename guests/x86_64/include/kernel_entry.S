@@ -3,8 +3,8 @@
 // Which exception cannot be taken where. The guests survive all but the first three.
 //
 // * NMI, from idt_nmi's first instruction to iretq, with everything that it calls: the CPU blocks NMIs up to an iretq, and
-//   a second frame would overwrite the first. (Left out: a fault's iretq unblocks them too early, and what a kernel does
-//   about it.)
+//   a second frame would overwrite the first. (An exception's iretq inside of an NMI unblocks them too early, for which idt_nmi
+//   keeps copies of the CPU's words, as a kernel does; the harness does not make use of it, so nested_nmi never runs.)
 // * debug, from idt_debug's first instruction to iretq, with everything that it calls: a second frame would overwrite the
 //   first. A kernel disarms breakpoints there.
 // * double fault, likewise in idt_double_fault: a second frame would overwrite the first.
@@ -38,11 +38,12 @@
 .endm
 
 // The same in a function that was called: the return address lies where rdi belongs, and is moved below pt_regs through
-// rsi.
+// rsi. Without its return address the function is left out: the hint leads to what the CPU pushed.
 .macro PUSH_REGS_BELOW_RETURN_ADDRESS
 	PUSH	%rsi				// IRET=rsp+24 RA=[rsp+8]
 	movq	8(%rsp), %rsi			// RA=rsi, and still [rsp+8]
-	movq	%rdi, 8(%rsp)			// RA=rsi; the hints still say [rsp+8]
+	movq	%rdi, 8(%rsp)			// RA=rsi
+	ORC_IRET 24
 	PUSH	%rdx
 	PUSH_REST %rax				// REGS=rsp
 	ORC_REGS
@@ -67,6 +68,9 @@
 
 // Nothing of the interrupted code stays in registers for speculation to use; rbp is 0 for some instructions.
 .macro CLEAR_REGS
+	.irp	register, esi, edx, ecx, r8d, r9d, r10d, r11d
+	xorl	%\register, %\register
+	.endr
 	xorl	%ebx, %ebx
 	xorl	%ebp, %ebp
 	xorl	%r12d, %r12d
@@ -75,7 +79,7 @@
 	xorl	%r15d, %r15d
 .endm
 
-// rsp goes from pt_regs to the words for iretq.
+// rsp goes from pt_regs to orig_ax.
 .macro POP_REGS
 	POP	%r15
 	POP	%r14
@@ -92,8 +96,21 @@
 	POP	%rdx
 	POP	%rsi
 	POP	%rdi				// IRET=rsp+8
-	addq	$8, %rsp			// IRET=rsp
-	ORC_ADJUST -8
+.endm
+
+// What follows the call of error_entry: \handler with pt_regs and, if there is one, the error code. After the call rsp is at
+// pt_regs, while ORC's entry is still that from before the call, as in a kernel: it takes r14 and r13 for rip and cs.
+.macro CALL_HANDLER handler, has_error_code=0
+	movq	%rax, %rsp			// REGS=rsp
+	ENCODE_FRAME_POINTER
+	ORC_REGS
+	movq	%rsp, %rdi
+	.if \has_error_code
+	movq	REGS_ORIG_RAX(%rsp), %rsi
+	movq	$-1, REGS_ORIG_RAX(%rsp)	// no system call
+	.endif
+	call	\handler
+	jmp	error_return
 .endm
 
 // A maskable interrupt: no error code, no IST.
@@ -103,12 +120,7 @@ CODE idt_irq
 	PUSH	$-1				// IRET=rsp+8
 	call	error_entry			// rsp returns lower than it went: REGS=rsp on this stack, and in rax
 moved_return_irq:
-	movq	%rax, %rsp			// REGS=rsp; the hint before this still holds
-	ORC_REGS
-	leaq	1(%rsp), %rbp
-	movq	%rsp, %rdi
-	call	common_interrupt
-	jmp	error_return
+	CALL_HANDLER common_interrupt
 END_CODE idt_irq
 
 // A page fault: an error code, no IST.
@@ -117,14 +129,7 @@ CODE idt_fault
 	cld
 	call	error_entry
 moved_return_fault:
-	movq	%rax, %rsp			// REGS=rsp; the hint before this still holds
-	ORC_REGS
-	leaq	1(%rsp), %rbp
-	movq	%rsp, %rdi
-	movq	REGS_ORIG_RAX(%rsp), %rsi	// the error code
-	movq	$-1, REGS_ORIG_RAX(%rsp)	// no system call
-	call	exc_page_fault
-	jmp	error_return
+	CALL_HANDLER exc_page_fault, 1
 END_CODE idt_fault
 
 // Below the CPU's words and orig_ax: pushes the rest of pt_regs. Returns its address in rax: here, or on the task stack if
@@ -132,7 +137,7 @@ END_CODE idt_fault
 CODE error_entry
 	ORC_FUNC				// IRET=rsp+16 RA=[rsp]
 	PUSH_REGS_BELOW_RETURN_ADDRESS
-	leaq	8+1(%rsp), %rbp
+	ENCODE_FRAME_POINTER 8
 	testb	$3, 8+REGS_CS(%rsp)
 	jz	.Lerror_from_kernel
 	swapgs
@@ -147,10 +152,7 @@ END_CODE error_entry
 // It may lie there already.
 FUNC sync_regs
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER
 	movq	cpu_current_top_of_stack(%rip), %rax
 	subq	$REGS_SIZE, %rax
 	cmpq	%rax, %rdi
@@ -160,30 +162,39 @@ FUNC sync_regs
 	movl	$REGS_SIZE / 8, %ecx
 	rep movsq
 .Lsynced:
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	LEAVE
 END sync_regs
 
 CODE error_return
 	ORC_REGS				// REGS=rsp
 	testb	$3, REGS_CS(%rsp)
-	jnz	return_to_user
-	POP_REGS
-	ORC_IRET
-	iretq
+	jz	restore_regs_and_return_to_kernel
+	jmp	swapgs_restore_regs_and_return_to_usermode
 END_CODE error_return
 
-CODE return_to_user
-	ORC_REGS				// REGS=rsp, at the high end of the task stack
+// The ends of all exceptions but the NMI's. To user mode: REGS=rsp, at the high end of the task stack.
+CODE common_interrupt_return
+swapgs_restore_regs_and_return_to_usermode:
+	ORC_REGS
 	POP_REGS
+	addq	$8, %rsp			// IRET=rsp
 	ORC_IRET
 	swapgs
+	testb	$3, 8(%rsp)
+	jnz	.Liret
+	ud2
+restore_regs_and_return_to_kernel:
+	ORC_REGS
+	POP_REGS
+	addq	$8, %rsp			// IRET=rsp
+.Liret:
+	ORC_IRET
 	iretq
-END_CODE return_to_user
+END_CODE common_interrupt_return
 
-// NMI, on a stack of its own (IST). What lies on it, from the top: the CPU's words, rdx, a word that says that an NMI is
-// being handled, and a copy of the CPU's words, which is the end of pt_regs and is what iretq uses.
+// NMI, on a stack of its own (IST). What lies on it below the CPU's words: rdx, a word that says that an NMI is being handled,
+// and two copies of the CPU's words, "iret" and below it "outermost", which is the end of pt_regs. iretq uses "iret", which a
+// nested NMI redirects to repeat_nmi.
 CODE idt_nmi
 	ORC_IRET				// IRET=rsp
 	cld
@@ -204,28 +215,81 @@ CODE idt_nmi
 	ORC_IRET
 	PUSH	$-1				// IRET=rsp+8
 	PUSH_REGS rdx=(%rdx)			// REGS=rsp; nothing on the NMI stack is needed any more
-	leaq	1(%rsp), %rbp
+	ENCODE_FRAME_POINTER
 	movq	%rsp, %rdi
 	call	exc_nmi
-	jmp	return_to_user
+	jmp	swapgs_restore_regs_and_return_to_usermode
 
-.Lnmi_from_kernel:
+.Lnmi_from_kernel:				// IRET=rsp+8
 	ORC_IRET 8
-	PUSH	$1				// IRET=rsp+16; an NMI is being handled
+	movq	$repeat_nmi, %rdx
+	cmpq	8(%rsp), %rdx
+	ja	.Lnot_repeating
+	movq	$end_repeat_nmi, %rdx
+	cmpq	8(%rsp), %rdx
+	ja	.Lnested_nmi_out		// it is about to be handled anyway
+.Lnot_repeating:
+	cmpl	$1, -8(%rsp)			// the word from the last NMI
+	je	.Lnested_nmi
+	leaq	48(%rsp), %rdx			// the high end of this stack
+	cmpq	%rdx, 32(%rsp)
+	ja	.Lfirst_nmi
+	subq	$NMI_STACK_SIZE, %rdx
+	cmpq	%rdx, 32(%rsp)
+	jb	.Lfirst_nmi
+	testb	$RFLAGS_DF >> 8, 25(%rsp)	// set where an NMI has cleared the word
+	jz	.Lfirst_nmi			// user mode's rsp, in the first instructions of a system call
+
+.Lnested_nmi:					// another round for the NMI that was interrupted
+	subq	$8, %rsp
+	ORC_ADJUST 8
+	leaq	-80(%rsp), %rdx
+	PUSH	$0x18
+	PUSH	%rdx
+	pushfq
+	ORC_ADJUST 8
+	PUSH	$0x10
+	PUSH	$repeat_nmi
+	addq	$48, %rsp
+	ORC_ADJUST -48
+.Lnested_nmi_out:
+	POP	%rdx
+	iretq
+
+.Lfirst_nmi:
+	ORC_IRET 8
+	movq	(%rsp), %rdx
+	PUSH	$0				// IRET=rsp+16; no NMI is being handled yet
+	subq	$40, %rsp			// IRET=rsp+56; room for "iret"
+	ORC_ADJUST 40
 	.rept 5
-	PUSH	48(%rsp)
-	.endr					// IRET=rsp; and at rsp+56
+	PUSH	88(%rsp)			// "outermost"
+	.endr					// IRET=rsp; and at rsp+96
 	ORC_IRET
+repeat_nmi:
+	movq	$1, 80(%rsp)			// an NMI is being handled
+	addq	$80, %rsp			// IRET=rsp-80
+	ORC_ADJUST -80
+	.rept 5
+	PUSH	-48(%rsp)			// "iret"
+	.endr
+	subq	$40, %rsp			// IRET=rsp
+	ORC_ADJUST 40
+end_repeat_nmi:
 	PUSH	$-1				// IRET=rsp+8
 	call	paranoid_entry			// REGS=rsp
 moved_return_nmi:
 	ORC_REGS
 	movq	%rsp, %rdi
 	call	exc_nmi
-	movq	%rbx, %rax
-	call	paranoid_exit
-	POP_REGS				// IRET=rsp
-	ORC_IRET
+	testl	%ebx, %ebx
+	jnz	.Lnmi_restore
+	swapgs
+.Lnmi_restore:
+	POP_REGS
+	addq	$48, %rsp			// IRET=rsp; the hint: a whole pt_regs below rsp
+	ORC_ADJUST -48
+	std					// tells this from a system call with the user's rsp
 	movq	$0, 40(%rsp)			// no NMI is being handled
 	iretq
 END_CODE idt_nmi
@@ -242,22 +306,13 @@ moved_return_debug:
 	ORC_REGS
 	movq	%rsp, %rdi
 	call	exc_debug
-	movq	%rbx, %rax
-	call	paranoid_exit
-	POP_REGS				// IRET=rsp
-	ORC_IRET
-	iretq
+	jmp	paranoid_exit
 
 .Ldebug_from_user:
 	ORC_IRET 8
 	call	error_entry
-moved_return_debug_from_user:
-	movq	%rax, %rsp			// REGS=rsp; nothing on the debug stack is needed any more
-	ORC_REGS
-	leaq	1(%rsp), %rbp
-	movq	%rsp, %rdi
-	call	exc_debug
-	jmp	error_return
+moved_return_debug_from_user:			// nothing on the debug stack is needed any more
+	CALL_HANDLER exc_debug
 END_CODE idt_debug
 
 // Double fault: an error code, and a stack of its own (IST). A kernel does not return from it; here it does, and nothing is
@@ -272,39 +327,33 @@ moved_return_double_fault:
 	movq	REGS_ORIG_RAX(%rsp), %rsi
 	movq	$-1, REGS_ORIG_RAX(%rsp)
 	call	exc_double_fault
-	movq	%rbx, %rax
-	call	paranoid_exit
-	POP_REGS				// IRET=rsp
-	ORC_IRET
-	iretq
+	jmp	paranoid_exit
 END_CODE idt_double_fault
 
-// error_entry for exceptions that can be taken at any time, so that CS does not tell whose GS base is loaded: it is saved
-// in rbx. Stays on the stack.
+// error_entry for exceptions that can be taken at any time, so that CS does not tell whose GS base is loaded; a kernel's is
+// negative. ebx: whether it was. Stays on the stack.
 CODE paranoid_entry
 	ORC_FUNC				// IRET=rsp+16 RA=[rsp]
 	PUSH_REGS_BELOW_RETURN_ADDRESS
-	leaq	8+1(%rsp), %rbp
+	ENCODE_FRAME_POINTER 8
+	movl	$1, %ebx
 	movl	$MSR_GS_BASE, %ecx
 	rdmsr
-	shlq	$32, %rdx
-	movl	%eax, %ebx
-	orq	%rdx, %rbx
-	leaq	__current(%rip), %rax
-	movq	%rax, %rdx
-	shrq	$32, %rdx
-	wrmsr					// the kernel's GS base
+	testl	%edx, %edx
+	js	.Lkernel_gs_base
+	xorl	%ebx, %ebx
+	swapgs
+.Lkernel_gs_base:
 	ret					// REGS=rsp
 END_CODE paranoid_entry
 
-// Restores the GS base from rax.
+// ebx: as paranoid_entry left it.
 CODE paranoid_exit
-	ORC_FUNC				// REGS=rsp+8 RA=[rsp]
-	movl	$MSR_GS_BASE, %ecx
-	movq	%rax, %rdx
-	shrq	$32, %rdx
-	wrmsr
-	ret
+	ORC_REGS				// REGS=rsp
+	testl	%ebx, %ebx
+	jnz	restore_regs_and_return_to_kernel
+	swapgs
+	jmp	restore_regs_and_return_to_kernel
 END_CODE paranoid_exit
 
 // A system call: the CPU left rip in rcx and RFLAGS in r11, and rsp is still the user's.
@@ -321,7 +370,7 @@ CODE entry_SYSCALL_64
 	pushq	%rax				// IRET=rsp+8; the number of the system call
 	PUSH_REGS rax=$-38			// REGS=rsp; rbp=0 and stays: the next record is the last one
 	movq	%rsp, %rdi
-	movq	REGS_ORIG_RAX(%rsp), %rsi
+	movslq	%eax, %rsi
 	call	do_syscall_64
-	jmp	return_to_user
+	jmp	swapgs_restore_regs_and_return_to_usermode
 END_CODE entry_SYSCALL_64

@@ -29,27 +29,12 @@
 WORD ret_stack_boot, 8 + 4096			// the index of the first free word, and 512 words
 WORD ret_stack_other, 8 + 4096
 WORD tracer_data_words				// how many words each tracer keeps with each call, at most 2
-WORD trace_recursion				// 1: a tracer runs in a task, 2: in an interrupt
-
-// ENTER / LEAVE: a frame record, as compilers build it.
-.macro ENTER
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
-.endm
-
-.macro LEAVE
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
-.endm
 
 // The running task's ret_stack.
 .macro RET_STACK to, scratch
 	leaq	ret_stack_boot(%rip), \to
 	leaq	task_boot(%rip), \scratch
-	cmpq	__current(%rip), \scratch
+	cmpq	current_task(%rip), \scratch
 	je	9f
 	leaq	ret_stack_other(%rip), \to
 9:
@@ -69,20 +54,23 @@ WORD trace_recursion				// 1: a tracer runs in a task, 2: in an interrupt
 9:
 .endm
 
-// The lock against tracing the tracer: \bit, a register, stands for the present context. Goes to \busy if that context
-// already holds it. Changes rax. An interrupt leaves the word as it was.
+// The lock against tracing the tracer, a word of each task: \bit, a register, stands for the present context. Goes to \busy if
+// that context already holds it. Changes rax. Preemption is enabled before the bit is cleared, so that a task which is switched
+// out there still holds it.
 .macro RECURSION_TRYLOCK bit, busy
 	movzbl	preempt_count+2(%rip), %eax	// interrupts being handled: 0 or 1
 	leaq	1(%rax), \bit
-	testq	\bit, trace_recursion(%rip)
+	movq	current_task(%rip), %rax
+	testq	\bit, TASK_RECURSION(%rax)
 	jnz	\busy
-	orq	\bit, trace_recursion(%rip)
+	orq	\bit, TASK_RECURSION(%rax)
 	PREEMPT_DISABLE
 .endm
 
 .macro RECURSION_UNLOCK bit
-	xorq	\bit, trace_recursion(%rip)
 	PREEMPT_ENABLE
+	movq	current_task(%rip), %rax
+	xorq	\bit, TASK_RECURSION(%rax)
 .endm
 
 // Pops the youngest entry of the ret_stack.
@@ -102,8 +90,7 @@ WORD trace_recursion				// 1: a tracer runs in a task, 2: in an interrupt
 FUNC ftrace_graph_func
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
-	pushq	%rbx
-	.cfi_offset %rbx, -24
+	SAVE	%rbx
 	movq	FREGS_RSP(%rcx), %rbx
 	movq	%rdi, %rsi
 	movq	(%rbx), %rdi
@@ -114,8 +101,7 @@ FUNC ftrace_graph_func
 	leaq	return_to_handler(%rip), %rax
 	movq	%rax, (%rbx)			// from here on the address is only on the ret_stack
 .Lnot_graphed:
-	popq	%rbx
-	.cfi_restore %rbx
+	RESTORE	%rbx
 	LEAVE
 END ftrace_graph_func
 
@@ -124,10 +110,8 @@ END ftrace_graph_func
 FUNC function_graph_enter
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
-	pushq	%rbx
-	.cfi_offset %rbx, -24
-	pushq	%r12
-	.cfi_offset %r12, -32
+	SAVE	%rbx
+	SAVE	%r12
 	RECURSION_TRYLOCK %r12, .Lenter_busy
 	RET_STACK %r8, %r9
 	movq	(%r8), %rax
@@ -148,13 +132,12 @@ FUNC function_graph_enter
 	RECURSION_UNLOCK %r12
 	xorl	%eax, %eax
 .Lenter_done:
-	popq	%r12
-	.cfi_restore %r12
-	popq	%rbx
-	.cfi_restore %rbx
+	.cfi_remember_state
+	RESTORE	%r12
+	RESTORE	%rbx
 	LEAVE
-.Lenter_busy:					// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16; .cfi_offset %rbp, -16; .cfi_offset %rbx, -24; .cfi_offset %r12, -32
+.Lenter_busy:
+	.cfi_restore_state
 	movl	$1, %eax
 	jmp	.Lenter_done
 END function_graph_enter
@@ -199,14 +182,10 @@ END graph_return
 FUNC ftrace_return_to_handler
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
-	pushq	%rbx
-	.cfi_offset %rbx, -24
-	pushq	%r12
-	.cfi_offset %r12, -32
-	pushq	%r13
-	.cfi_offset %r13, -40
-	pushq	%r14
-	.cfi_offset %r14, -48
+	SAVE	%rbx
+	SAVE	%r12
+	SAVE	%r13
+	SAVE	%r14
 	RET_STACK %rbx, %rax
 	movq	(%rbx), %r13
 	movq	(%rbx,%r13,8), %rax		// the control word
@@ -225,14 +204,10 @@ FUNC ftrace_return_to_handler
 	movq	%r13, (%rbx)			// from here on the address is in registers, and in a word that no walk looks at
 #endif
 	movq	%r12, %rax
-	popq	%r14
-	.cfi_restore %r14
-	popq	%r13
-	.cfi_restore %r13
-	popq	%r12
-	.cfi_restore %r12
-	popq	%rbx
-	.cfi_restore %rbx
+	RESTORE	%r14
+	RESTORE	%r13
+	RESTORE	%r12
+	RESTORE	%rbx
 	LEAVE
 END ftrace_return_to_handler
 
@@ -241,7 +216,9 @@ FUNC preempt_schedule_notrace
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
 	pushfq
+	RSP_LOWER 8
 	popq	%rax
+	RSP_LOWER -8
 	testl	$RFLAGS_IF, %eax
 	jz	.Lnot_preemptible
 	movq	$0, need_resched(%rip)

@@ -2,7 +2,7 @@
 // pt_regs, of which ftrace_caller saves only what a called function may use, and ftrace_regs_caller everything.
 //
 // FTRACE_CALLBACK, FTRACE_REGS_CALLBACK: what they call. rdi: the traced function, rsi: its caller's address, rcx: the
-// registers. ORC_ONLY: a kernel without frame pointers, with no records below the registers.
+// registers. With UNWINDER_ORC there are no records below the registers.
 #ifndef FTRACE_CALLBACK
 #define FTRACE_CALLBACK	ftrace_graph_func
 #endif
@@ -34,11 +34,13 @@
 #define FREGS_SIZE	168
 #define CALL_SIZE	5			// of the patched call
 
-#ifdef ORC_ONLY
+#ifdef UNWINDER_ORC
 #define SAVED_SIZE	FREGS_SIZE
 #else
 #define SAVED_SIZE	(FREGS_SIZE + 40)	// and rbp, and two records
 #endif
+
+WORD function_trace_op				// what a callback gets as its third argument; unused here
 
 // TRACED name, trampoline: a traced function. A compiler leaves its first five bytes as a NOP; here they are patched, for a
 // direct call with another trampoline.
@@ -50,7 +52,7 @@ FUNC \name
 
 // Below the return address of the patched call lie `extra` bytes. Afterwards rdi and rsi are arguments of the callback.
 .macro FTRACE_SAVE extra=0
-#ifndef ORC_ONLY
+#ifndef UNWINDER_ORC
 	pushq	%rbp				// CFA=rsp+16+extra
 	.cfi_adjust_cfa_offset 8; .cfi_rel_offset %rbp, 0
 	pushq	\extra+16(%rsp)			// CFA=rsp+24+extra; the traced function's caller: not hooked
@@ -73,21 +75,25 @@ FUNC \name
 	movq	%rdi, FREGS_RDI(%rsp)
 	movq	%r8, FREGS_R8(%rsp)
 	movq	%r9, FREGS_R9(%rsp)
-#ifdef ORC_ONLY
-	movq	%rbp, FREGS_RBP(%rsp)
+	movq	$0, FREGS_DIRECT(%rsp)
+#ifdef UNWINDER_ORC
+	movq	%rbp, %rdx
 #else
 	movq	SAVED_SIZE - 8(%rsp), %rdx
-	movq	%rdx, FREGS_RBP(%rsp)
 #endif
-	leaq	SAVED_SIZE + \extra + 8(%rsp), %rdx
-	movq	%rdx, FREGS_RSP(%rsp)		// the traced function's slot
-	movq	(%rdx), %rsi
-	movq	-8(%rdx), %rdi
+	movq	%rdx, FREGS_RBP(%rsp)
+	movq	SAVED_SIZE + 8 + \extra(%rsp), %rsi
+	movq	SAVED_SIZE + \extra(%rsp), %rdi
 	movq	%rdi, FREGS_RIP(%rsp)
 	subq	$CALL_SIZE, %rdi
 .endm
 
-.macro FTRACE_RESTORE
+// rsp rises to what lies above the saved registers, less `kept` bytes.
+.macro FTRACE_RESTORE kept=0
+	movq	FREGS_RBP(%rsp), %rbp
+#ifndef UNWINDER_ORC
+	.cfi_restore %rbp
+#endif
 	movq	FREGS_R9(%rsp), %r9
 	movq	FREGS_R8(%rsp), %r8
 	movq	FREGS_RDI(%rsp), %rdi
@@ -95,32 +101,35 @@ FUNC \name
 	movq	FREGS_RDX(%rsp), %rdx
 	movq	FREGS_RCX(%rsp), %rcx
 	movq	FREGS_RAX(%rsp), %rax
-	movq	FREGS_RBP(%rsp), %rbp
-#ifndef ORC_ONLY
-	.cfi_restore %rbp
-#endif
+	addq	$SAVED_SIZE - \kept, %rsp
+	.cfi_adjust_cfa_offset \kept - SAVED_SIZE
 .endm
 
 FUNC ftrace_caller
 						// CFA=rsp+8 RA=[cfa-8]; the traced function's slot is at the CFA
 	FTRACE_SAVE				// CFA=rsp+8+SAVED_SIZE
-	movq	%rsp, %rcx
+	leaq	SAVED_SIZE + 8(%rsp), %rcx
+	movq	%rcx, FREGS_RSP(%rsp)		// the traced function's slot
+	movq	function_trace_op(%rip), %rdx
+	leaq	(%rsp), %rcx
+	movq	$0, FREGS_CS(%rsp)
 	call	FTRACE_CALLBACK
 	movq	FREGS_RIP(%rsp), %rax
 	movq	%rax, SAVED_SIZE(%rsp)		// where the traced function resumes
-	FTRACE_RESTORE
-	addq	$SAVED_SIZE, %rsp		// CFA=rsp+8
-	.cfi_adjust_cfa_offset -SAVED_SIZE
+	FTRACE_RESTORE				// CFA=rsp+8
 	ret
 END ftrace_caller
 
-// For callbacks that want all registers, and may request a direct call. That is a jump to an address stored in place of the
-// flags: a return for which there was no call. The call before it keeps the CPU's own return stack balanced.
+// For callbacks that want all registers, and may request another place to go on at, in orig_ax: a direct call, or with the
+// lowest bit set a direct jump. A jump's target takes the place of the return address. A call's target is stored in place of
+// the flags, below it, and reached by a return for which there was no call; the call before that keeps the CPU's own return
+// stack balanced.
 FUNC ftrace_regs_caller
 						// CFA=rsp+8 RA=[cfa-8]
 	pushfq					// CFA=rsp+16
 	.cfi_adjust_cfa_offset 8
 	FTRACE_SAVE 8				// CFA=rsp+16+SAVED_SIZE
+	movq	function_trace_op(%rip), %rdx
 	movq	%r15, FREGS_R15(%rsp)
 	.cfi_rel_offset %r15, FREGS_R15
 	movq	%r14, FREGS_R14(%rsp)
@@ -135,13 +144,14 @@ FUNC ftrace_regs_caller
 	.cfi_rel_offset %rbx, FREGS_RBX
 	movq	SAVED_SIZE(%rsp), %rcx
 	movq	%rcx, FREGS_RFLAGS(%rsp)
-	movq	$0x18, FREGS_SS(%rsp)
-	movq	$0x10, FREGS_CS(%rsp)
-	movq	$0, FREGS_DIRECT(%rsp)
-#ifndef ORC_ONLY
-	leaq	1(%rsp), %rbp			// encoded, as an exception's: a walk along rbp takes them for one
-#endif
-	movq	%rsp, %rcx
+	movq	$0x18, %rcx
+	movq	%rcx, FREGS_SS(%rsp)
+	movq	$0x10, %rcx
+	movq	%rcx, FREGS_CS(%rsp)
+	leaq	SAVED_SIZE + 16(%rsp), %rcx
+	movq	%rcx, FREGS_RSP(%rsp)		// the traced function's slot
+	ENCODE_FRAME_POINTER			// as an exception's: a walk along rbp takes them for one
+	leaq	(%rsp), %rcx
 	call	FTRACE_REGS_CALLBACK
 	movq	FREGS_RFLAGS(%rsp), %rax
 	movq	%rax, SAVED_SIZE(%rsp)
@@ -155,32 +165,40 @@ FUNC ftrace_regs_caller
 	.cfi_restore %r13
 	movq	FREGS_R12(%rsp), %r12
 	.cfi_restore %r12
-	movq	FREGS_R11(%rsp), %r11
 	movq	FREGS_R10(%rsp), %r10
 	movq	FREGS_RBX(%rsp), %rbx
 	.cfi_restore %rbx
-	cmpq	$0, FREGS_DIRECT(%rsp)
-	jne	.Lftrace_direct
+	movq	FREGS_DIRECT(%rsp), %rax
+	movq	%rax, SAVED_SIZE - 8(%rsp)	// where rbp was pushed, if it was
+#ifndef UNWINDER_ORC
+	.cfi_offset %rbp, FREGS_RBP - SAVED_SIZE - 16
+#endif
+	testq	%rax, %rax
+	jnz	.Lftrace_direct
 	.cfi_remember_state
-	FTRACE_RESTORE
-	addq	$SAVED_SIZE, %rsp		// CFA=rsp+16
-	.cfi_adjust_cfa_offset -SAVED_SIZE
+	FTRACE_RESTORE				// CFA=rsp+16
 	popfq					// CFA=rsp+8
 	.cfi_adjust_cfa_offset -8
 	ret
 
 .Lftrace_direct:				// CFA=rsp+16+SAVED_SIZE
 	.cfi_restore_state; .cfi_def_cfa_offset SAVED_SIZE + 16
-	movq	SAVED_SIZE(%rsp), %rax
-#ifndef ORC_ONLY
-	.cfi_offset %rbp, FREGS_RBP - SAVED_SIZE - 16	// the flags go where rbp was pushed
-#endif
-	movq	%rax, SAVED_SIZE - 8(%rsp)	// one word lower
-	movq	FREGS_DIRECT(%rsp), %rax
+	testb	$1, %al
+	jz	.Lftrace_direct_call
+	.cfi_remember_state
+	andq	$-2, %rax
+	movq	%rax, SAVED_SIZE + 8(%rsp)	// RA=[cfa-8]: the target, which returns to the traced function's caller
+	FTRACE_RESTORE				// CFA=rsp+16
+	popfq					// CFA=rsp+8
+	.cfi_adjust_cfa_offset -8
+	ret
+
+.Lftrace_direct_call:
+	.cfi_restore_state; .cfi_def_cfa_offset SAVED_SIZE + 16
+	movq	SAVED_SIZE(%rsp), %rdi
+	movq	%rdi, SAVED_SIZE - 8(%rsp)	// the flags, one word lower
 	movq	%rax, SAVED_SIZE(%rsp)
-	FTRACE_RESTORE
-	addq	$SAVED_SIZE - 8, %rsp		// CFA=rsp+24
-	.cfi_def_cfa_offset 24
+	FTRACE_RESTORE 8			// CFA=rsp+24
 	popfq					// CFA=rsp+16; at rsp is the address to jump to
 	.cfi_def_cfa_offset 16
 	ORC_FUNC				// the kernel's hint, which takes that address for the return address

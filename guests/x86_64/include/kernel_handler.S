@@ -23,28 +23,21 @@ END walk_user
 // rdi: pt_regs. An interrupt of kernel code is handled on the IRQ stack, unless that is in use.
 FUNC common_interrupt
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
-	pushq	%rbx
-	.cfi_offset %rbx, -24
+	ENTER
+	SAVE	%rbx
 	movq	%rdi, %rbx
 	testb	$3, REGS_CS(%rdi)
 	jnz	.Lon_this_stack
 	cmpq	$0, hardirq_stack_inuse(%rip)
 	jne	.Lon_this_stack
 	movq	$1, hardirq_stack_inuse(%rip)
-	movq	hardirq_stack_ptr(%rip), %rax
-	movq	%rsp, (%rax)			// the way back
-	movq	%rax, %rsp			// rsp on the IRQ stack; CFA, RA and rbp on the other one
-	ORC_SP_INDIRECT 24, -16
+	movq	hardirq_stack_ptr(%rip), %r11
+	ON_IRQ_STACK				// CFA, RA and rbp on the other one
 	call	irq_enter_rcu
 	movq	%rbx, %rdi
 	call	do_irq
 	call	irq_exit_rcu
-	popq	%rsp				// back
-	ORC_CFI
+	OFF_IRQ_STACK
 	movq	$0, hardirq_stack_inuse(%rip)
 	jmp	.Lhandled
 .Lon_this_stack:
@@ -55,11 +48,8 @@ FUNC common_interrupt
 .Lhandled:
 	movq	%rbx, %rdi
 	call	irqentry_exit
-	popq	%rbx
-	.cfi_restore %rbx
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	RESTORE	%rbx
+	LEAVE
 END common_interrupt
 
 FUNC irq_enter_rcu
@@ -76,62 +66,41 @@ END irq_exit_rcu
 
 FUNC do_irq
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER
 #ifdef IRQ_TRACED
 	call	traced_handler
 #else
 	call	walk_here
 #endif
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	LEAVE
 END do_irq
 
 // rdi: pt_regs, rsi: the error code. Returns to the same instruction.
 FUNC exc_page_fault
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
-	pushq	%rbx
-	.cfi_offset %rbx, -24
+	ENTER
+	SAVE	%rbx
 	movq	%rdi, %rbx
 	call	do_fault
 	movq	%rbx, %rdi
 	call	irqentry_exit
-	popq	%rbx
-	.cfi_restore %rbx
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	RESTORE	%rbx
+	LEAVE
 END exc_page_fault
 
 FUNC do_fault
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER
 	call	walk_here
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	LEAVE
 END do_fault
 
 // An exception on a stack of its own, which can come from either mode: only on the way to user mode is there work to do.
 .macro PARANOID_HANDLER what
 FUNC exc_\what
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
-	pushq	%rbx
-	.cfi_offset %rbx, -24
+	ENTER
+	SAVE	%rbx
 	movq	%rdi, %rbx
 	call	do_\what
 	testb	$3, REGS_CS(%rbx)
@@ -139,24 +108,16 @@ FUNC exc_\what
 	movq	%rbx, %rdi
 	call	irqentry_exit
 .Lparanoid_done\@:
-	popq	%rbx
-	.cfi_restore %rbx
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	RESTORE	%rbx
+	LEAVE
 END exc_\what
 
 FUNC do_\what
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER
 	cmpq	$0, %gs:0			// with a user's GS base it would fault
 	call	walk_here
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	LEAVE
 END do_\what
 .endm
 
@@ -167,26 +128,18 @@ END do_\what
 // again.
 FUNC exc_double_fault
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER
 	call	walk_here
 	cmpq	$0, overflow_is_fatal(%rip)
 	jne	__sentinel			// the run ends
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	LEAVE
 END exc_double_fault
 
 // rdi: the pt_regs that will be returned to. Reschedules first, where that is requested and allowed: always before user
 // mode; in kernel code if it had interrupts on and was not in an interrupt, in a softirq or in the scheduler.
 FUNC irqentry_exit
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER
 	testb	$3, REGS_CS(%rdi)
 	jz	.Lexit_to_kernel
 	call	exit_to_user_mode
@@ -200,18 +153,13 @@ FUNC irqentry_exit
 	je	.Lexit_done
 	call	preempt_schedule_irq
 .Lexit_done:
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	LEAVE
 END irqentry_exit
 
 // rdi: the pt_regs that will be returned to.
 FUNC exit_to_user_mode
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER
 #ifdef WALKS_USER
 	call	walk_user
 #endif
@@ -225,20 +173,14 @@ FUNC exit_to_user_mode
 .Lmore_work:
 	cmpq	$0, need_resched(%rip)
 	jne	.Luser_work
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	LEAVE
 END exit_to_user_mode
 
 // rdi: pt_regs, rsi: the number. 0 walks the stack and returns the first argument plus 1; everything else ends the task.
 FUNC do_syscall_64
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
-	pushq	%rbx
-	.cfi_offset %rbx, -24
+	ENTER
+	SAVE	%rbx
 	movq	%rdi, %rbx
 	sti
 	testq	%rsi, %rsi
@@ -249,70 +191,47 @@ FUNC do_syscall_64
 	movq	%rbx, %rdi
 #endif
 	call	exit_to_user_mode
-	popq	%rbx
-	.cfi_restore %rbx
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
-.Lexit_task:					// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16; .cfi_offset %rbp, -16; .cfi_offset %rbx, -24
+	.cfi_remember_state
+	RESTORE	%rbx
+	LEAVE
+.Lexit_task:
+	.cfi_restore_state
 	call	do_exit				// never returns
 	ud2
 END do_syscall_64
 
 FUNC sys_walk
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
-	pushq	%rbx
-	.cfi_offset %rbx, -24
+	ENTER
+	SAVE	%rbx
 	movq	112(%rdi), %rbx			// pt_regs.di
 	call	walk_here
 	leaq	1(%rbx), %rax
-	popq	%rbx
-	.cfi_restore %rbx
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	RESTORE	%rbx
+	LEAVE
 END sys_walk
 
 // Runs the function in rdi with the argument in rsi on the IRQ stack, as a softirq.
 FUNC do_softirq_own_stack
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER
 	addq	$COUNT_SOFTIRQ, preempt_count(%rip)
 	movq	$1, hardirq_stack_inuse(%rip)
-	movq	hardirq_stack_ptr(%rip), %rax
-	movq	%rsp, (%rax)			// the way back
-	movq	%rax, %rsp			// rsp on the IRQ stack; CFA, RA and rbp on the task stack
-	ORC_SP_INDIRECT 16, -16
+	movq	hardirq_stack_ptr(%rip), %r11
+	ON_IRQ_STACK				// CFA, RA and rbp on the task stack
 	call	__do_softirq
-	popq	%rsp				// back; CFA=rsp+16 too
-	ORC_CFI
-	.cfi_def_cfa %rsp, 16
+	OFF_IRQ_STACK
 	movq	$0, hardirq_stack_inuse(%rip)
 	movl	$COUNT_SOFTIRQ, %edi
 	call	preempt_enable
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa_offset 8; .cfi_restore %rbp
-	ret
+	LEAVE
 END do_softirq_own_stack
 
 FUNC __do_softirq
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16; will link the IRQ stack to the task stack
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER					// will link the IRQ stack to the task stack
 	movq	%rdi, %rax
 	movq	%rsi, %rdi
 	call	*%rax
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	LEAVE
 END __do_softirq

@@ -19,7 +19,7 @@ WORD rethook_used				// how many bytes of them are in use
 .macro RETHOOKS to, scratch
 	leaq	rethooks_boot(%rip), \to
 	leaq	task_boot(%rip), \scratch
-	cmpq	__current(%rip), \scratch
+	cmpq	current_task(%rip), \scratch
 	je	9f
 	leaq	rethooks_other(%rip), \to
 9:
@@ -67,7 +67,7 @@ CODE arch_rethook_trampoline
 	.irp	register, r12, r13, r14, r15
 	PUSH	%\register
 	.endr
-	leaq	1(%rsp), %rbp			// pt_regs|1
+	ENCODE_FRAME_POINTER
 	movq	%rsp, %rdi
 	call	arch_rethook_trampoline_callback
 	.irp	register, r15, r14, r13, r12
@@ -89,8 +89,7 @@ END_CODE arch_rethook_trampoline
 FUNC arch_rethook_trampoline_callback
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
-	pushq	%rbx
-	.cfi_offset %rbx, -24
+	SAVE	%rbx
 	movq	%rdi, %rbx
 	movq	$0x10, REGS_CS(%rdi)
 	leaq	arch_rethook_trampoline(%rip), %rax
@@ -101,8 +100,7 @@ FUNC arch_rethook_trampoline_callback
 	call	rethook_trampoline_handler
 	movq	REGS_RFLAGS(%rbx), %rax
 	movq	%rax, REGS_SS(%rbx)
-	popq	%rbx
-	.cfi_restore %rbx
+	RESTORE	%rbx
 	LEAVE
 END arch_rethook_trampoline_callback
 
@@ -110,10 +108,8 @@ END arch_rethook_trampoline_callback
 FUNC rethook_trampoline_handler
 						// CFA=rsp+8 RA=[cfa-8]
 	ENTER
-	pushq	%rbx
-	.cfi_offset %rbx, -24
-	pushq	%r12
-	.cfi_offset %r12, -32
+	SAVE	%rbx
+	SAVE	%r12
 	movq	%rsi, %r12
 	RETHOOKS %rax, %rdx
 	movq	(%rax), %rbx			// the youngest node is the right one: there are no tail calls here
@@ -132,10 +128,8 @@ FUNC rethook_trampoline_handler
 	movq	%rax, (%rdx)			// "pop after"
 	subq	$NODE_SIZE, rethook_used(%rip)
 	PREEMPT_ENABLE
-	popq	%r12
-	.cfi_restore %r12
-	popq	%rbx
-	.cfi_restore %rbx
+	RESTORE	%r12
+	RESTORE	%rbx
 	LEAVE
 END rethook_trampoline_handler
 

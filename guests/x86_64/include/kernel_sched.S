@@ -4,10 +4,7 @@
 // empty pt_regs the stack gets what __switch_to_asm pops.
 FUNC fork_task
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER
 	movq	%rsi, TASK_LOW(%rdi)
 	movq	%rdx, TASK_HIGH(%rdi)
 	movl	$REGS_SIZE / 8, %eax
@@ -27,36 +24,26 @@ FUNC fork_task
 	movq	$0, -56(%rdx)
 	leaq	-56(%rdx), %rax
 	movq	%rax, TASK_SP(%rdi)
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	LEAVE
 END fork_task
 
 // Gives the CPU to the other task.
 FUNC schedule
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER
 .Lschedule_again:
 	addq	$COUNT_PREEMPT, preempt_count(%rip)
 	call	__schedule
 	subq	$COUNT_PREEMPT, preempt_count(%rip)
 	cmpq	$0, need_resched(%rip)
 	jne	.Lschedule_again
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	LEAVE
 END schedule
 
 // The same at the end of an interrupt, which must finish with interrupts off.
 FUNC preempt_schedule_irq
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER
 .Lpreempt_again:
 	addq	$COUNT_PREEMPT, preempt_count(%rip)
 	call	__schedule			// returns with interrupts on
@@ -64,60 +51,43 @@ FUNC preempt_schedule_irq
 	subq	$COUNT_PREEMPT, preempt_count(%rip)
 	cmpq	$0, need_resched(%rip)
 	jne	.Lpreempt_again
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	LEAVE
 END preempt_schedule_irq
 
 // Subtracts rdi from preempt_count, and makes up for a preemption that was not allowed until now.
 FUNC preempt_enable
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER
 	subq	%rdi, preempt_count(%rip)
 	jnz	.Lstill_disabled
 	cmpq	$0, need_resched(%rip)
 	je	.Lstill_disabled
 	call	schedule
 .Lstill_disabled:
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	LEAVE
 END preempt_enable
 
 FUNC __schedule
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER
 	cli
 	movq	$0, need_resched(%rip)
-	movq	__current(%rip), %rdi
+	movq	current_task(%rip), %rdi
 	leaq	task_other(%rip), %rsi
 	leaq	task_boot(%rip), %rax
 	cmpq	%rdi, %rsi
 	cmoveq	%rax, %rsi
 	call	context_switch
 	sti
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	LEAVE
 END __schedule
 
 // Switches from the task in rdi to the task in rsi.
 FUNC context_switch
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER
 	call	__switch_to_asm			// returns when this task is switched to
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	LEAVE
 END context_switch
 
 // No frame record: what it pushes is the inactive_task_frame.
@@ -137,7 +107,7 @@ FUNC __switch_to_asm
 	.cfi_def_cfa_offset 56; .cfi_offset %r15, -56
 	movq	%rsp, TASK_SP(%rdi)
 	movq	TASK_SP(%rsi), %rsp		// CFA=rsp+56 of the next task
-	movq	%rsi, __current(%rip)
+	movq	%rsi, __current(%rip)		// a kernel stores the canary here; what it calls current changes in __switch_to
 	popq	%r15				// CFA=rsp+48
 	.cfi_def_cfa_offset 48; .cfi_restore %r15
 	popq	%r14				// CFA=rsp+40
@@ -156,16 +126,12 @@ END __switch_to_asm
 // Returns the task that was switched out.
 FUNC __switch_to
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER
+	movq	%rsi, current_task(%rip)
 	movq	TASK_HIGH(%rsi), %rax
 	movq	%rax, cpu_current_top_of_stack(%rip)
 	movq	%rdi, %rax
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	LEAVE
 END __switch_to
 
 // The first instructions of a new task, which was not called: REGS=rsp, rbp=regs|1, rbx: a kthread's function, r12: its
@@ -178,58 +144,48 @@ CODE ret_from_fork_asm
 	movq	%r12, %rcx
 	call	ret_from_fork
 	ORC_REGS				// filled in by now
-	jmp	return_to_user
+	jmp	swapgs_restore_regs_and_return_to_usermode
 END_CODE ret_from_fork_asm
 
 // rdi: the task that was switched out, rsi: pt_regs, rdx: a function that fills pt_regs in or never returns, rcx: its
 // argument.
 FUNC ret_from_fork
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16; the last record: at task_pt_regs - 16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
-	pushq	%rbx
-	.cfi_offset %rbx, -24
-	pushq	%r12
-	.cfi_offset %r12, -32
+	ENTER					// the last record: at task_pt_regs - 16
+	SAVE	%rbx
+	SAVE	%r12
+	SAVE	%r13
+	movq	%rsi, %r13
 	movq	%rdx, %rbx
 	movq	%rcx, %r12
 	call	schedule_tail
+	testq	%rbx, %rbx
+	jz	.Luser_task
 	movq	%r12, %rdi
 	call	*%rbx
+	movq	$0, REGS_RAX(%r13)
+.Luser_task:
 	call	exit_to_user_mode
-	popq	%r12
-	.cfi_restore %r12
-	popq	%rbx
-	.cfi_restore %rbx
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	RESTORE	%r13
+	RESTORE	%r12
+	RESTORE	%rbx
+	LEAVE
 END ret_from_fork
 
 // rdi: the task that was switched out.
 FUNC schedule_tail
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER
 	sti					// the switch was made with interrupts off
 	movl	$COUNT_PREEMPT, %edi
 	call	preempt_enable
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	LEAVE
 END schedule_tail
 
 // For ever: has the task walked that was switched out for this one.
 FUNC checker
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER
 .Lcheck:
 	leaq	task_boot(%rip), %rdi
 	call	walk_task
@@ -240,10 +196,7 @@ END checker
 // The end of task_other: it gives up the CPU whenever it gets it.
 FUNC do_exit
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER
 	movq	$1, other_exited(%rip)
 .Lexited:
 	call	schedule
@@ -253,10 +206,7 @@ END do_exit
 // Makes the running task's pt_regs start user mode at rdi.
 FUNC start_thread
 						// CFA=rsp+8 RA=[cfa-8]
-	pushq	%rbp				// CFA=rsp+16
-	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
-	movq	%rsp, %rbp			// CFA=rbp+16
-	.cfi_def_cfa %rbp, 16
+	ENTER
 	movq	cpu_current_top_of_stack(%rip), %rax
 	movq	%rdi, REGS_RIP-REGS_SIZE(%rax)
 	movq	$USER_CS, REGS_CS-REGS_SIZE(%rax)
@@ -264,7 +214,5 @@ FUNC start_thread
 	movq	__stack_user_high(%rip), %rdi
 	movq	%rdi, REGS_RSP-REGS_SIZE(%rax)
 	movq	$USER_DS, REGS_SS-REGS_SIZE(%rax)
-	popq	%rbp				// CFA=rsp+8
-	.cfi_def_cfa %rsp, 8; .cfi_restore %rbp
-	ret
+	LEAVE
 END start_thread

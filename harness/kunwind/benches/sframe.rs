@@ -146,6 +146,10 @@ impl Target for Stack {
         &BOUNDS
     }
 
+    fn entered_from(&self, _: &StackBounds) -> Option<u64> {
+        None
+    }
+
     fn is_text(&self, _: u64) -> bool {
         true
     }

@@ -81,8 +81,8 @@ impl StackWindows {
 }
 
 /// The stack that a walk is on, and those that it has entered. Linux on x86-64 has this (`get_stack_info` and its
-/// `visit_mask`, `arch/x86/kernel/dumpstack_64.c`) in place of [`StackWindows`]: all of the present stack may be read,
-/// in any order, and a stack that was left cannot be entered again.
+/// `visit_mask`, `arch/x86/kernel/dumpstack_64.c`). A walk by ORC has it in place of [`StackWindows`]: all of the present
+/// stack may be read, in any order, and a stack that was left cannot be entered again.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct StackVisits {
     current: Option<usize>,
@@ -114,6 +114,28 @@ impl StackVisits {
     /// Whether the word at this address is on the present stack.
     pub(crate) fn is_on_current(&self, stacks: &[StackBounds], address: u64) -> bool {
         self.holds(stacks, address, 8)
+    }
+
+    /// Moves to the stack that holds these bytes, from one to the next as they were entered: the loop of
+    /// `update_stack_state` (`arch/x86/kernel/unwind_frame.c`). The first stack is the one with this address. Stacks in
+    /// between, where no frame is, count as visited.
+    pub(crate) fn follow(
+        &mut self,
+        stacks: &[StackBounds],
+        entered_from: impl Fn(&StackBounds) -> Option<u64>,
+        address: u64,
+        size: u64,
+    ) -> bool {
+        if self.visited == 0 {
+            self.enter(stacks, address);
+        }
+        while !self.holds(stacks, address, size) {
+            let current = self.current.and_then(|index| stacks.get(index));
+            if !current.and_then(&entered_from).is_some_and(|sp| self.enter(stacks, sp)) {
+                return false;
+            }
+        }
+        true
     }
 
     fn holds(&self, stacks: &[StackBounds], address: u64, size: u64) -> bool {

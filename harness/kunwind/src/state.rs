@@ -10,7 +10,9 @@ pub struct WalkState {
     pub windows: StackWindows,
     /// Which return hooks may still be used.
     pub return_hooks: ReturnHookCursor,
-    /// What a walk by ORC uses in place of the windows.
+    /// x86-64's walks: which stacks they have been on.
+    pub(crate) visits: StackVisits,
+    /// What a walk by ORC knows besides the frame.
     pub(crate) orc: OrcState,
     /// What a walk by arm64's SFrame series knows besides the frame.
     pub(crate) kunwind: KunwindState,
@@ -24,6 +26,7 @@ impl WalkState {
         Self {
             windows: StackWindows::new(stacks),
             return_hooks: ReturnHookCursor::default(),
+            visits: StackVisits::default(),
             orc: OrcState::default(),
             kunwind: KunwindState::default(),
             unreliable: false,
@@ -44,7 +47,6 @@ impl WalkState {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct OrcState {
     pub(crate) has_started: bool,
-    pub(crate) stacks: StackVisits,
     /// `regs`: the registers that were saved in the present frame.
     pub(crate) regs: Option<SavedRegs>,
     /// `full_regs`: whether they are all there, and not only what the CPU pushed.

@@ -105,6 +105,11 @@ pub trait Target {
     /// The stacks that exist now and may be walked.
     fn stacks(&self) -> &[StackBounds];
 
+    /// The SP with which the kernel came to this stack, where it keeps that on the stack itself: x86-64's
+    /// `stack_info.next_sp` (arch/x86/kernel/dumpstack_64.c), the topmost word of an IRQ stack, and `sp` in the pt_regs at
+    /// the top of an exception's. `None` for a task's stack.
+    fn entered_from(&self, stack: &StackBounds) -> Option<u64>;
+
     /// Whether this is an address in the kernel's text.
     fn is_text(&self, address: u64) -> bool;
 

@@ -29,6 +29,10 @@ impl Target for Stack {
         &self.bounds
     }
 
+    fn entered_from(&self, _: &StackBounds) -> Option<u64> {
+        None
+    }
+
     fn is_text(&self, _: u64) -> bool {
         true
     }

@@ -33,6 +33,10 @@ impl Target for Stack {
         std::slice::from_ref(&STACK)
     }
 
+    fn entered_from(&self, _: &StackBounds) -> Option<u64> {
+        None
+    }
+
     fn is_text(&self, address: u64) -> bool {
         address >= TEXT
     }

@@ -5,6 +5,7 @@ mod expression;
 mod frame_record;
 mod imports;
 mod kernel;
+mod next_sp;
 #[cfg(feature = "alloc")]
 mod orc;
 mod return_hook;

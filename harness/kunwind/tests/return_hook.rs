@@ -69,6 +69,10 @@ impl Target for Stack {
         std::slice::from_ref(&STACK)
     }
 
+    fn entered_from(&self, _: &StackBounds) -> Option<u64> {
+        None
+    }
+
     fn is_text(&self, address: u64) -> bool {
         address >= TEXT
     }
@@ -225,8 +229,10 @@ fn the_records_of_a_tracer_may_be_the_last_ones() {
 
 #[test]
 fn an_entry_and_a_node_are_used_once_and_not_those_that_hold_the_trampoline() {
-    // Older first: two calls with one cookie, and one that was traced and jumped from.
-    let traced = Stack::new(0, &[]).with_entry(TEXT + 1, SLOT).with_entry(TEXT + 2, SLOT);
+    // Older first: another call, at which a search that begins again would end; two with one cookie; and one that was traced
+    // and jumped from.
+    let traced = Stack::new(0, &[]).with_entry(TEXT + 3, SLOT + 8);
+    let traced = traced.with_entry(TEXT + 1, SLOT).with_entry(TEXT + 2, SLOT);
     let traced = traced.with_entry(RETURN_TO_HANDLER, SLOT);
     let mut cursor = ReturnHookCursor::default();
     for found in [Ok(TEXT + 2), Ok(TEXT + 1), Err(Error::Unrecovered(RETURN_TO_HANDLER))] {

@@ -46,6 +46,10 @@ impl Target for User {
         &[]
     }
 
+    fn entered_from(&self, _: &StackBounds) -> Option<u64> {
+        None
+    }
+
     fn is_text(&self, _: u64) -> bool {
         false
     }

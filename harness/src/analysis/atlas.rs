@@ -1,12 +1,12 @@
 //! The atlas of hooked return addresses: for each CPU, return hook, fix and unwinder, at which points the original address can
 //! be found, and what the unwinder makes of it there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::guest::return_hook::{Fix, together};
 use crate::recording::{ListedFunction, ListedInstruction, Recording, Run, Section};
 use crate::scenario::Interruption;
-use crate::subject::{Claims, Start};
+use crate::subject::{Claims, Start, Status};
 use crate::verdict::{Deviation, Verdict};
 
 /// What an unwinder does at a point.
@@ -75,6 +75,8 @@ pub struct Interval {
     pub places: String,
     /// Whether the interruption can really arrive there.
     pub reachable: bool,
+    /// Whether Linux asks for a trace from this start.
+    pub callable: bool,
     /// The first arrival.
     pub visit: u64,
     /// How many walks.
@@ -105,6 +107,51 @@ impl Interval {
     }
 }
 
+/// An instruction of a build: a function's name and an offset in it, in bytes. Guests share their trampolines and handlers, so
+/// that the same instruction of several guests of a build counts once.
+pub type Instruction = (String, u64);
+
+/// Walks of a row from some of its starts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// All walks.
+    pub walks: u64,
+    /// Those that are unsound.
+    pub unsound: u64,
+    /// Those of the unsound ones from points at which the interruption is not masked.
+    pub unsound_reachable: u64,
+    /// Those whose whole trace is right, and claimed.
+    pub recovered: u64,
+    /// The instructions from which they start.
+    pub instructions: BTreeSet<Instruction>,
+    /// Those of them from which an arrival that is not masked has an unsound walk.
+    pub unsound_instructions: BTreeSet<Instruction>,
+}
+
+impl Tally {
+    fn add(&mut self, state: State, reachable: bool, walks: u64, at: &Instruction) {
+        self.walks += walks;
+        self.recovered += if state == State::Recovered { walks } else { 0 };
+        if !self.instructions.contains(at) {
+            self.instructions.insert(at.clone());
+        }
+        if state != State::Unsound {
+            return;
+        }
+        self.unsound += walks;
+        if reachable {
+            self.unsound_reachable += walks;
+            self.unsound_instructions.insert(at.clone());
+        }
+    }
+
+    /// The share of walks that are right and claimed, in percent.
+    #[must_use]
+    pub fn right(&self) -> f64 {
+        100.0 * self.recovered as f64 / self.walks.max(1) as f64
+    }
+}
+
 /// One CPU, return hook, fix and unwinder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
@@ -118,6 +165,8 @@ pub struct Row {
     pub unwinder: String,
     /// The unwinder's own part of the fix.
     pub unwinder_fix: Fix,
+    /// Where the unwinder comes from.
+    pub status: Status,
     /// Walks from points at which a return address is displaced, or a trampoline runs.
     pub points: u64,
     /// Those of them from points at which no rule can find the address.
@@ -126,6 +175,10 @@ pub struct Row {
     pub states: BTreeMap<State, u64>,
     /// The unsound walks from points at which the interruption is not masked.
     pub unsound_reachable: u64,
+    /// The walks from starts from which Linux asks for a trace.
+    pub callable: Tally,
+    /// The walks from starts from which nobody asks: questions about the algorithm.
+    pub hypothetical: Tally,
     /// The instructions, grouped.
     pub intervals: Vec<Interval>,
 }
@@ -134,8 +187,19 @@ impl Row {
     /// The heads of the columns that identify a row.
     pub const NAMES: [&'static str; 4] = ["cpu", "return hook", "fix", "unwinder"];
     /// The heads of the counters, in the order of [`Row::counters`].
-    pub const COUNTERS: [&'static str; 8] =
-        ["points", "unrecoverable", "not_claimed", "flagged", "overstated", "recovered", "unsound", "reachable"];
+    pub const COUNTERS: [&'static str; 11] = [
+        "points",
+        "unrecoverable",
+        "not_claimed",
+        "flagged",
+        "overstated",
+        "recovered",
+        "unsound",
+        "reachable",
+        "callable",
+        "instructions",
+        "callable instructions",
+    ];
 
     /// What identifies this row.
     #[must_use]
@@ -143,13 +207,32 @@ impl Row {
         [&self.cpu, &self.return_hook, &self.fix, &self.unwinder]
     }
 
-    /// The counters. The last two must be 0 for a fix that closes its windows.
+    /// The counters. From `unsound` on they must be 0 for a fix that closes its windows.
     #[must_use]
-    pub fn counters(&self) -> [u64; 8] {
+    pub fn counters(&self) -> [u64; 11] {
         let [not_claimed, flagged, overstated, recovered, unsound] =
             [State::NotClaimed, State::Flagged, State::Overstated, State::Recovered, State::Unsound]
                 .map(|it| self.count(it));
-        [self.points, self.unrecoverable, not_claimed, flagged, overstated, recovered, unsound, self.unsound_reachable]
+        let (all, callable) = (self.unsound_instructions().len(), self.callable.unsound_instructions.len());
+        [
+            self.points,
+            self.unrecoverable,
+            not_claimed,
+            flagged,
+            overstated,
+            recovered,
+            unsound,
+            self.unsound_reachable,
+            self.callable.unsound_reachable,
+            all as u64,
+            callable as u64,
+        ]
+    }
+
+    /// The distinct instructions from which a walk of any start is unsound.
+    #[must_use]
+    pub fn unsound_instructions(&self) -> BTreeSet<&Instruction> {
+        self.callable.unsound_instructions.union(&self.hypothetical.unsound_instructions).collect()
     }
 
     /// The command that shows this row with its intervals.
@@ -183,6 +266,9 @@ pub fn rows(recording: &Recording) -> Vec<Row> {
     for section in recording.sections.iter().filter(|section| section.void.is_none()) {
         let Some(hook) = &section.return_hook else { continue };
         let cpu = section.scenario.split('/').next().unwrap_or_default().to_owned();
+        // A build that is a kernel under a condition alone has rows of its own, under the hook's name with the condition.
+        let of_scenario =
+            section.condition.iter().fold(hook.name.clone(), |name, condition| format!("{name}, {condition}"));
         for (column, subject) in section.columns.iter().enumerate() {
             let claims = matches!(subject.claims, Claims::Explicit | Claims::ByFlag);
             let fix = together(&hook.build, subject.fix).filter(|_| claims);
@@ -196,6 +282,9 @@ pub fn rows(recording: &Recording) -> Vec<Row> {
                     fix: fix.to_owned(),
                     unwinder: subject.name.clone(),
                     unwinder_fix: subject.fix,
+                    status: subject.status.clone(),
+                    callable: Tally::default(),
+                    hypothetical: Tally::default(),
                     points: 0,
                     unrecoverable: 0,
                     states: BTreeMap::new(),
@@ -207,7 +296,7 @@ pub fn rows(recording: &Recording) -> Vec<Row> {
                 let mut open = BTreeMap::new();
                 for instruction in &function.instructions {
                     let here = Here { section, column, function, instruction };
-                    open = here.add(&hook.name, &open, &mut row_of);
+                    open = here.add(&of_scenario, &open, &mut row_of);
                 }
             }
         }
@@ -266,6 +355,9 @@ impl Here<'_> {
         if state == State::Unsound && run.reachable {
             row.unsound_reachable += piece.walks;
         }
+        let is_callable = section.columns[*column].is_callable();
+        let tally = if is_callable { &mut row.callable } else { &mut row.hypothetical };
+        tally.add(state, run.reachable, piece.walks, &(function.name.clone(), instruction.offset));
         let is_same = |index: &usize| {
             let interval = &row.intervals[*index];
             (interval.state, interval.lost, interval.reachable) == (state, piece.lost, run.reachable)
@@ -285,6 +377,7 @@ impl Here<'_> {
                 lost: piece.lost,
                 places: piece.places.to_owned(),
                 reachable: run.reachable,
+                callable: is_callable,
                 visit: piece.first,
                 walks: 0,
             });

@@ -1,10 +1,11 @@
 //! Open claims (docs/claims.toml), and whether a run confirms them.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::recording::{Recording, Section};
+use crate::recording::{Finding, Recording, Section};
 use crate::scenario::Interruption;
 use crate::verdict::Verdict;
 use crate::{Error, file};
@@ -25,6 +26,12 @@ pub struct Claim {
     pub id: String,
     /// The claim, in words.
     pub says: String,
+    /// What must hold of a kernel besides, if it does not hold of every one.
+    pub condition: Option<String>,
+    /// What was modelled: whose code, and which version.
+    pub models: Option<String>,
+    /// The configuration on which it was measured.
+    pub on: Option<String>,
     /// The finding that decides it.
     pub by: Option<By>,
     /// Why nothing decides it.
@@ -56,6 +63,19 @@ impl By {
     #[must_use]
     pub fn is_of(&self, section: &Section) -> bool {
         section.scenario == self.scenario && section.variant == self.variant && section.interrupt == self.interrupt
+    }
+
+    /// Whether it is this finding.
+    fn is(&self, finding: &Finding) -> bool {
+        finding.label() == self.unwinder && finding.range.function == self.function && finding.verdict == self.verdict
+    }
+
+    /// How often it happens in the function, in a section: distinct instructions, and walks.
+    #[must_use]
+    pub fn count(&self, section: &Section) -> (usize, u64) {
+        let found = || section.findings.iter().filter(|finding| self.is(finding));
+        let instructions: BTreeSet<u64> = found().flat_map(|finding| section.offsets(finding)).collect();
+        (instructions.len(), found().map(|finding| finding.count).sum())
     }
 
     /// Why the run that decides is not in the recording, if it is not.
@@ -129,9 +149,7 @@ impl Claim {
         }
         let mut findings = sections().flat_map(|section| &section.findings);
         let shown = findings.find(|finding| {
-            finding.label() == by.unwinder
-                && finding.range.function == by.function
-                && finding.verdict == by.verdict
+            by.is(finding)
                 && by.offset.is_none_or(|offset| (finding.range.first..=finding.range.last).contains(&offset))
         });
         let is_cut = sections().any(|section| section.interrupted);

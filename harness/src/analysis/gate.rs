@@ -1,8 +1,8 @@
 //! Gate 1: checks what a run found against what its scenario demands. Accepting a snapshot cannot relax this.
 
 use crate::cpu::ALL;
-use crate::recording::{Agreement, ColumnResult, Failure, Finding, RECORDED, Section};
-use crate::scenario::{Floor, Interruption, Known, Level, Scenario, is_share};
+use crate::recording::{Agreement, ColumnResult, Failure, Finding, ListedInstruction, RECORDED, Section};
+use crate::scenario::{Floor, Interruption, Known, Level, Range, Scenario, Span, is_share};
 use crate::subject::is_name_or_label;
 use crate::verdict::Verdict;
 
@@ -91,6 +91,7 @@ fn of_section(scenario: &Scenario, section: &Section, used: &mut [bool]) -> Vec<
     if section.void.is_some() {
         return Vec::new(); // a void run has no verdicts to check; the report says that it is void
     }
+    let spans: Vec<Option<Range>> = scenario.text.known.iter().map(|known| span(known, section)).collect();
     // For each subject, start and verdict: the first finding, and how many more there are.
     let mut failures: Vec<((String, Verdict), Failure, usize)> = Vec::new();
     for finding in &section.findings {
@@ -100,10 +101,11 @@ fn of_section(scenario: &Scenario, section: &Section, used: &mut [bool]) -> Vec<
         let mut first_open = None;
         for offset in offsets {
             let mut is_known = false;
-            for (known, used) in scenario.text.known.iter().zip(used.iter_mut()) {
-                if covers(known, section, finding, offset) {
+            for ((known, span), used) in scenario.text.known.iter().zip(&spans).zip(used.iter_mut()) {
+                let Some(span) = span else { continue };
+                if covers(known, span, section, finding, offset) {
                     is_known = true;
-                    *used |= ends_are_real(known, section);
+                    *used |= is_real(known, span, section);
                 }
             }
             if !is_known && !level.allows(finding.verdict) {
@@ -250,35 +252,76 @@ const fn name(level: Level) -> &'static str {
     }
 }
 
-fn covers(known: &Known, section: &Section, finding: &Finding, offset: u64) -> bool {
-    known.verdict == finding.verdict
-        && is_name_or_label(&known.unwinder, &finding.subject, finding.start)
-        && known.at.function == finding.range.function
-        && (known.at.first..=known.at.last).contains(&offset)
-        && known.interrupt.is_none_or(|kind| kind == section.interrupt)
-        && known.variant.as_ref().is_none_or(|name| section.variant.as_ref() == Some(name))
+/// The offsets of an expected deviation in a section: the transcribed ones, or, where it is named, those of the guest.
+fn span(known: &Known, section: &Section) -> Option<Range> {
+    if let Span::Offsets(range) = &known.at.span {
+        return Some(range.clone());
+    }
+    section.functions.iter().find_map(|function| {
+        let labels: Vec<(&str, u64)> = function.labels.iter().map(|it| (it.name.as_str(), it.offset)).collect();
+        let offsets: Vec<u64> = function.instructions.iter().map(|instruction| instruction.offset).collect();
+        known.at.within(&function.name, &labels, &offsets)
+    })
 }
 
-/// Whether the deviation happens at both ends of a known range: a range must not be wider than its deviation.
-fn ends_are_real(known: &Known, section: &Section) -> bool {
+fn covers(known: &Known, span: &Range, section: &Section, finding: &Finding, offset: u64) -> bool {
+    known.verdict == finding.verdict
+        && is_name_or_label(&known.unwinder, &finding.subject, finding.start)
+        && span.function == finding.range.function
+        && (span.first..=span.last).contains(&offset)
+        && known.interrupt.is_none_or(|kind| kind == section.interrupt)
+        && known.variant.as_ref().is_none_or(|name| section.variant.as_ref() == Some(name))
+        && (!known.at.while_lost || is_lost(section, finding, offset))
+}
+
+/// Whether no rule can find the displaced address at any arrival from which the walks of a finding start at an instruction.
+fn is_lost(section: &Section, finding: &Finding, offset: u64) -> bool {
+    let column = section.columns.iter().position(|it| (&it.name, it.start) == (&finding.subject, finding.start));
+    let mut functions = section.functions.iter().filter(|function| function.name == finding.range.function);
+    let instruction = functions.find_map(|function| function.instructions.iter().find(|it| it.offset == offset));
+    let (Some(column), Some(instruction)) = (column, instruction) else { return false };
+    let mut runs = instruction.runs.get(column).into_iter().flatten().filter(|run| run.verdict == finding.verdict);
+    runs.all(|run| (run.first..=run.last).all(|arrival| instruction.displaced(arrival).is_some_and(|it| it.lost)))
+}
+
+/// Whether a known range is no wider than its deviation. By offsets, it happens at both ends; by names, which stand for all that is
+/// between them, at every instruction from which the subject walks, in the state that counts.
+fn is_real(known: &Known, span: &Range, section: &Section) -> bool {
     let shows = |offset: u64| {
-        section
-            .findings
-            .iter()
-            .any(|other| covers(known, section, other, offset) && section.offsets(other).any(|found| found == offset))
+        section.findings.iter().any(|other| {
+            covers(known, span, section, other, offset) && section.offsets(other).any(|found| found == offset)
+        })
     };
-    shows(known.at.first) && shows(known.at.last)
+    if matches!(known.at.span, Span::Offsets(_)) {
+        return shows(span.first) && shows(span.last);
+    }
+    let columns: Vec<usize> = section
+        .columns
+        .iter()
+        .enumerate()
+        .filter(|(_, column)| is_name_or_label(&known.unwinder, &column.name, column.start))
+        .map(|(index, _)| index)
+        .collect();
+    let is_walked = |instruction: &&ListedInstruction| {
+        (span.first..=span.last).contains(&instruction.offset)
+            && columns.iter().any(|index| instruction.runs.get(*index).is_some_and(|runs| !runs.is_empty()))
+            && (!known.at.while_lost || instruction.addresses.iter().any(|address| address.lost))
+    };
+    let functions = section.functions.iter().filter(|function| function.name == span.function);
+    let mut walked = functions.flat_map(|function| &function.instructions).filter(is_walked).peekable();
+    walked.peek().is_some() && walked.all(|instruction| shows(instruction.offset))
 }
 
 fn stale(scenario: &Scenario, known: &Known) -> String {
+    let place = match known.at.span {
+        Span::Offsets(_) => "at both ends of its range",
+        Span::Labels { .. } | Span::Function(_) => "at every instruction there",
+    };
     format!(
-        "{}: [[known]] {} {} at {}+{:#x}..{}+{:#x} does not happen at both ends of its range: correct or remove it",
+        "{}: [[known]] {} {} at {} does not happen {place}: correct or remove it",
         scenario.path.display(),
         known.unwinder,
         known.verdict,
-        known.at.function,
-        known.at.first,
-        known.at.function,
-        known.at.last
+        known.at
     )
 }

@@ -56,10 +56,11 @@ pub fn shown<'r>(scenarios: &'r [Scenario], recording: &'r Recording) -> Vec<Sho
             let release = scenario.image.as_ref().map(|image| &image.release);
             scenario.name == section.scenario && release == section.variant.as_ref()
         };
-        let Some(call) = scenarios.iter().find(of_section).and_then(|scenario| scenario.text.linux.as_ref()) else {
-            continue;
-        };
-        all.extend(call.defects.iter().map(|defect| of_section_and_defect(section, defect)));
+        let Some(scenario) = scenarios.iter().find(of_section) else { continue };
+        let Some(call) = &scenario.text.linux else { continue };
+        let can_have =
+            |defect: &&Defect| defect.only.is_empty() || defect.only.iter().any(|cpu| cpu == scenario.cpu.name);
+        all.extend(call.defects.iter().filter(can_have).map(|defect| of_section_and_defect(section, defect)));
     }
     all.sort_by(|left, right| {
         let key = |shown: &Shown<'_>| shown.section.scenario.split('/').next().map(str::to_owned);
@@ -105,9 +106,8 @@ fn of_section_and_defect<'r>(section: &'r Section, defect: &'r Defect) -> Shown<
 /// Compares releases as people do: 6.12 is after 6.1.
 #[must_use]
 pub fn compare_releases(left: &str, right: &str) -> Ordering {
-    let numbers = |release: &str| -> Vec<u64> {
-        release.split(['.', '-', '+']).map_while(|part| part.parse().ok()).collect()
-    };
+    let numbers =
+        |release: &str| -> Vec<u64> { release.split(['.', '-', '+']).map_while(|part| part.parse().ok()).collect() };
     numbers(left).cmp(&numbers(right)).then_with(|| left.cmp(right))
 }
 
@@ -119,9 +119,6 @@ mod tests {
     fn releases_are_ordered_by_number() {
         let mut releases = ["7.3.4+deb13-cloud-arm64", "6.1.0-50-arm64", "6.12.117+deb13-arm64", "6.1.0-9-arm64"];
         releases.sort_by(|left, right| compare_releases(left, right));
-        assert_eq!(
-            releases,
-            ["6.1.0-9-arm64", "6.1.0-50-arm64", "6.12.117+deb13-arm64", "7.3.4+deb13-cloud-arm64"]
-        );
+        assert_eq!(releases, ["6.1.0-9-arm64", "6.1.0-50-arm64", "6.12.117+deb13-arm64", "7.3.4+deb13-cloud-arm64"]);
     }
 }

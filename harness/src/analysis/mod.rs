@@ -3,4 +3,5 @@
 pub mod atlas;
 pub mod claims;
 pub mod gate;
+pub mod headline;
 pub mod linux;

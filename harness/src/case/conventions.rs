@@ -27,7 +27,15 @@ pub(super) struct Means {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     exception_text: Vec<Span>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    unsettled: Vec<Span>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    outermost: Vec<Span>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     moved_returns: Vec<Hex>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pushes: Vec<Hex>,
+    #[serde(default)]
+    walk_in_nmi: Option<Hex>,
     /// From each address on: whether a second exception may be nested.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     nesting: Vec<(Hex, bool)>,
@@ -87,6 +95,10 @@ struct Tasks {
     current: Option<Hex>,
     known_register: Option<String>,
     known_at_firmware_event: Option<Hex>,
+    frame_pointers: Option<bool>,
+    /// By the stack's name, how far below its high end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    entered_from: Vec<(String, Hex)>,
     fork_entry: Option<Hex>,
     saved_pc: Option<i64>,
     subject: Option<Hex>,
@@ -134,11 +146,11 @@ pub(super) fn register(cpu: &Cpu, name: &str) -> Result<Register, String> {
     found.ok_or_else(|| format!("{name:?} is no register of {}", cpu.name))
 }
 
-fn named(cpu: &Cpu, registers: &[(Register, u64)]) -> BTreeMap<String, Hex> {
+pub(super) fn named(cpu: &Cpu, registers: &[(Register, u64)]) -> BTreeMap<String, Hex> {
     registers.iter().map(|(register, offset)| (cpu.abi.register_name(*register).to_owned(), Hex(*offset))).collect()
 }
 
-fn numbered(cpu: &Cpu, registers: &BTreeMap<String, Hex>) -> Result<Vec<(Register, u64)>, String> {
+pub(super) fn numbered(cpu: &Cpu, registers: &BTreeMap<String, Hex>) -> Result<Vec<(Register, u64)>, String> {
     registers.iter().map(|(name, offset)| Ok((register(cpu, name)?, offset.0))).collect()
 }
 
@@ -158,6 +170,7 @@ impl Means {
             stacks: _,
             arena,
             scratch,
+            unsettled,
             vectors,
             kernel,
             own_unwinder,
@@ -166,6 +179,9 @@ impl Means {
             trampolines,
             generated_text,
             moved_returns,
+            pushes,
+            outermost,
+            walk_in_nmi,
             calls: _,
             redirects,
             nesting,
@@ -184,7 +200,11 @@ impl Means {
             generated_text: generated_text.map(Hex),
             user_text: spans(user_text),
             exception_text: spans(exception_text),
+            unsettled: spans(unsettled),
+            outermost: spans(outermost),
             moved_returns: hexes(moved_returns),
+            pushes: hexes(pushes),
+            walk_in_nmi: walk_in_nmi.map(Hex),
             nesting: nesting.iter().map(|(address, may)| (Hex(*address), *may)).collect(),
             vectors: vectors.all().map(|(vector, address)| (vector, Hex(address))).collect(),
             redirects: redirects.as_ref().map(|Redirects { marks, from, to }| Redirected {
@@ -231,7 +251,11 @@ impl Means {
             exception_text: ranges(&self.exception_text),
             trampolines: self.trampoline.iter().map(trampoline).collect(),
             generated_text: self.generated_text.map(|hex| hex.0),
+            unsettled: ranges(&self.unsettled),
+            outermost: ranges(&self.outermost),
             moved_returns: addresses(&self.moved_returns),
+            pushes: addresses(&self.pushes),
+            walk_in_nmi: self.walk_in_nmi.map(|hex| hex.0),
             calls: crate::guest::conventions::CallConventions::default(),
             redirects: self.redirects.as_ref().map(|Redirected { marks, from, to }| Redirects {
                 marks: addresses(marks),
@@ -275,13 +299,15 @@ impl Own {
 
 impl Tasks {
     fn new(kernel: &Kernel, cpu: &Cpu) -> Self {
-        let Kernel { current, known, stack, tasks, fork_entry, context, pt_regs: _, saved_pc, symbols } = kernel;
+        let Kernel { current, known, frame_pointers, entered_from, stack, tasks, fork_entry, context, pt_regs: _, saved_pc, symbols } = kernel;
         let KnownTask { register, at_firmware_event } = known;
         let KernelSymbols { subject, walk_here, walk_task, walk_user, need_resched } = symbols;
         Self {
             current: current.map(Hex),
             known_register: register.map(|register| cpu.abi.register_name(register).to_owned()),
             known_at_firmware_event: at_firmware_event.map(Hex),
+            frame_pointers: *frame_pointers,
+            entered_from: entered_from.iter().map(|(stack, below)| (stack.clone(), Hex(*below))).collect(),
             fork_entry: fork_entry.map(Hex),
             saved_pc: *saved_pc,
             subject: subject.map(Hex),
@@ -316,6 +342,8 @@ impl Tasks {
                 register: known.map_err(|reason| of("known-register", reason))?,
                 at_firmware_event: address(self.known_at_firmware_event),
             },
+            frame_pointers: self.frame_pointers,
+            entered_from: self.entered_from.iter().map(|(stack, below)| (stack.clone(), below.0)).collect(),
             stack: match self.stack {
                 Bounds::Bounds { low, high } => TaskStack::Bounds(low.0, high.0),
                 Bounds::Sized { low, size } => TaskStack::Sized(low.0, size.0),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::conventions::Means;
+use super::conventions::{Means, named as named_registers};
 use super::hex::{Hex, Span};
 use super::memory::{Mapped, Pages};
 use super::{Case, FORMAT, MAX_PAGES, Owner, Placed, Provenance, Start, Walks, sections, symbols};
@@ -96,10 +96,11 @@ impl Case {
             text,
             offsets: offsets.clone(),
             provenance,
-            start: start.as_ref().map(|StartState { pc, registers, task }| {
-                let name = |register| cpu.abi.register_name(register).to_owned();
-                let registers = registers.iter().map(|(register, value)| (name(*register), Hex(*value)));
-                Start { pc: Hex(*pc), task: Hex(*task), registers: registers.collect() }
+            start: start.as_ref().map(|StartState { pc, registers, constant, task }| Start {
+                pc: Hex(*pc),
+                task: Hex(*task),
+                registers: named_registers(cpu, registers),
+                constant: named_registers(cpu, constant),
             }),
             conventions: Means::new(conventions, cpu),
             stack: layout.stacks.iter().map(stack).collect(),

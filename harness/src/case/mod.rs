@@ -148,6 +148,9 @@ struct Start {
     pc: Hex,
     task: Hex,
     registers: BTreeMap<String, Hex>,
+    /// Registers that keep their values while the task runs in the kernel.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    constant: BTreeMap<String, Hex>,
 }
 
 /// A stack.
@@ -277,10 +280,12 @@ impl Case {
     }
 
     fn start_state(&self, cpu: &Cpu, start: &Start) -> Result<StartState, Error> {
-        let registers = start.registers.iter().map(|(name, value)| Ok((conventions::register(cpu, name)?, value.0)));
-        let registers = registers.collect::<Result<_, String>>();
-        let registers = registers.map_err(|reason| self.reject(format!("start.registers: {reason}")))?;
-        Ok(StartState { pc: start.pc.0, registers, task: start.task.0 })
+        let registers = |key: &str, named: &BTreeMap<String, Hex>| {
+            let numbered = conventions::numbered(cpu, named);
+            numbered.map_err(|reason| self.reject(format!("start.{key}: {reason}")))
+        };
+        let (constant, registers) = (registers("constant", &start.constant)?, registers("registers", &start.registers)?);
+        Ok(StartState { pc: start.pc.0, registers, constant, task: start.task.0 })
     }
 }
 

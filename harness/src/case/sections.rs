@@ -30,9 +30,10 @@ enum Kind {
     OrcHints,
 }
 
-/// All sections. What could not be read is not among them.
+/// All sections, but for what could not be read, and for a kernel's own ORC table: it has megabytes, and the kernel's unwinder reads
+/// it in memory.
 pub(super) fn pack(sections: &UnwindSections) -> Vec<Section> {
-    let UnwindSections { sframe, eh_frame, debug_frame, orc_hints, unread: _ } = sections;
+    let UnwindSections { sframe, eh_frame, debug_frame, orc_hints, orc: _, unread: _ } = sections;
     let hints: Vec<_> = orc_hints.iter().cloned().collect();
     let all = [(Kind::Sframe, sframe), (Kind::EhFrame, eh_frame), (Kind::DebugFrame, debug_frame), (Kind::OrcHints, &hints)];
     let packed = all.into_iter().flat_map(|(kind, sections)| {

@@ -3,7 +3,7 @@
 use capstone::Capstone;
 use capstone::arch::BuildsCapstone as _;
 
-use super::{Cpu, Exception, Flow, Linkage, PauthKey, Register, Signing};
+use super::{Cpu, Exception, Flow, Linkage, PauthKey, Register, Signing, WalkModels};
 
 /// 64-bit Arm.
 pub(super) static CPU: Cpu = Cpu {
@@ -24,6 +24,7 @@ pub(super) static CPU: Cpu = Cpu {
         Register(6),
         Register(7),
     ],
+    models: WalkModels { reliable: Some("arm64-kunwind"), best_effort: "arm64-kunwind:best-effort" },
     result: Register(0),
     nested_exception: Exception::Nmi,
     status_mask: u64::MAX,

@@ -43,11 +43,22 @@ pub struct Cpu {
     pub status_mask: u64,
     /// How many bytes below SP belong to a function in user mode, whatever interrupts it.
     pub red_zone: u64,
+    /// Which subjects model Linux's walks of its own stacks on this CPU, by name.
+    pub models: WalkModels,
     flow: fn(u64, &[u8]) -> Flow,
     /// What an instruction does to the signature of a return address, on a CPU with pointer authentication.
     signing: Option<SigningOf>,
     can_arrive: fn(Exception, u64) -> bool,
     disassembler: fn() -> Result<Capstone, capstone::Error>,
+}
+
+/// The subjects that model the walks of Linux v7.3, by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WalkModels {
+    /// `arch_stack_walk_reliable`, where Linux has it.
+    pub reliable: Option<&'static str>,
+    /// `arch_stack_walk`.
+    pub best_effort: &'static str,
 }
 
 /// Says what the instruction that these bytes begin with does to the signature of the return address.

@@ -5,7 +5,7 @@ mod flow;
 use capstone::Capstone;
 use capstone::arch::{BuildsCapstone as _, BuildsCapstoneExtraMode as _};
 
-use super::{Cpu, Exception, Linkage, Register};
+use super::{Cpu, Exception, Linkage, Register, WalkModels};
 
 /// 64-bit RISC-V.
 pub(super) static CPU: Cpu = Cpu {
@@ -26,6 +26,7 @@ pub(super) static CPU: Cpu = Cpu {
         Register(16),
         Register(17),
     ],
+    models: WalkModels { reliable: None, best_effort: "riscv-walk-stackframe" },
     result: Register(10),
     nested_exception: Exception::Fault, // there is no NMI; entry code can fault
     status_mask: !(1 << 8 | 1 << 5),    // sret itself changes sstatus.SPP and SPIE

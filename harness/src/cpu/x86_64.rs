@@ -4,7 +4,7 @@ use capstone::Capstone;
 use capstone::arch::BuildsCapstone as _;
 use capstone::arch::BuildsCapstoneSyntax as _;
 
-use super::{Cpu, Exception, Flow, FlowKind, Linkage, Register};
+use super::{Cpu, Exception, Flow, FlowKind, Linkage, Register, WalkModels};
 
 /// x86-64.
 pub(super) static CPU: Cpu = Cpu {
@@ -16,6 +16,7 @@ pub(super) static CPU: Cpu = Cpu {
     callee_saved: &CALLEE_SAVED,
     linkage: Linkage::Push, // SDM volume 2, CALL
     arguments: &[Register(5), Register(4), Register(1), Register(2), Register(8), Register(9)],
+    models: WalkModels { reliable: Some("x86-orc"), best_effort: "x86-orc:best-effort" },
     result: Register(0),
     nested_exception: Exception::Nmi,
     status_mask: u64::MAX,

@@ -3,20 +3,21 @@
 //!
 //! When the handler has returned, every register and every live stack word must be as before, or the run is void.
 
+mod markers;
+
 use super::arrival::{Site, Sites};
 use super::nesting::{Nesting, Outers};
 use super::task::Locator;
-use super::user::{self, Deferred};
+use super::user::Deferred;
 use super::{Arrival, Column, PointFilter, Visit};
 use crate::Error;
-use crate::cpu::{CodeAddress, Exception, Linkage, Register, Regs};
+use crate::cpu::{Exception, Register, Regs};
 use crate::guest::Program;
 use crate::guest::conventions::Deliverable;
-use crate::oracle::{Cause, Oracle, States, Testimony, Truth, Witnesses};
-use crate::machine::Instead;
+use crate::oracle::{Oracle, States, Testimony, Truth, Witnesses};
 use crate::scenario::{Interruption, Text};
-use crate::subject::{GuestTarget, OwnCode, OwnFrame, Question, Start};
-use crate::trace::{Action, Ended, Memory, Observer, Point, RegisterSet};
+use crate::subject::OwnCode;
+use crate::trace::{Action, Ended, Observer, Point, RegisterSet};
 
 /// An exception that has been delivered and whose handler has not returned yet.
 struct Delivered {
@@ -224,158 +225,6 @@ impl<'p, 'v> Delivery<'p, 'v> {
         }
     }
 
-    /// The handler is at its marker: walks the running task, from the handler's frame and from pt_regs.
-    fn walk_here(&mut self, at: &Point<'_>) {
-        let Some(last) = self.delivered.last_mut() else { return };
-        // In a nested run, the outer handler's walk is not a point.
-        let was_walked = std::mem::replace(&mut last.was_walked, true);
-        let Some(point) = last.point.filter(|_| !was_walked) else { return };
-        let (interrupted_pc, interrupted_sp) = (last.pc, last.sp);
-        let cpu = self.program.guest.cpu;
-        let mut live = Regs::none();
-        at.read(&self.marker_set, &mut live);
-        let live_sp = live.get(cpu.sp).unwrap_or_default();
-        let return_address = self.return_address(at.memory, &live);
-        let mut regs = Regs::none();
-        regs.set(cpu.abi.fp, live.get(cpu.abi.fp).unwrap_or_default());
-        regs.set(cpu.abi.sp, live_sp + cpu.linkage.pushed());
-        let current = (CodeAddress::Return(return_address.unwrap_or_default()), regs);
-        let pt_regs = live.get(cpu.arguments[0]).unwrap_or_default();
-        let Some(from_regs) = self.pt_regs(at.memory, pt_regs, interrupted_pc, interrupted_sp) else { return };
-        let innermost = if self.delivered.len() > 1 { Some(self.inner) } else { self.kind.exception() };
-        let running = super::task::known(&self.kernel, innermost, at.memory, &live, self.oracle.task());
-        let Some(task) = running.and_then(|task| super::task::task(self.program, at.memory, task)) else {
-            self.contradiction = Some("the running task has no stack".to_owned());
-            return;
-        };
-        let stacks = super::task::offered(self.program, at.memory, task, true);
-        let walked = running.unwrap_or_default();
-        let own = self.own.as_ref().map(|code| OwnFrame {
-            code,
-            walked,
-            sp: live_sp,
-            instead: Instead {
-                returns_to: return_address.unwrap_or_default(),
-                fp: live.get(cpu.abi.fp).unwrap_or_default(),
-                task: walked,
-            },
-        });
-        let target = GuestTarget::new(self.program, at.memory, &stacks, Some(task)).with_sp(live_sp, self.red_zone);
-        let target = target.with_own(own);
-        // The walk from the handler's frame starts at the marker's caller, the walk from pt_regs at the interrupted pc.
-        let truth = self.oracle.truth();
-        let of_current = truth.without(1).of_kernel();
-        let boundary = truth.activations().position(|activation| activation.cause != Cause::Call);
-        // No walk starts from pt_regs of user mode: there is no older kernel frame.
-        let of_regs = boundary
-            .filter(|boundary| truth.activations().nth(*boundary).is_some_and(|it| it.cause == Cause::Exception))
-            .map(|boundary| truth.without(boundary + 1).of_kernel());
-        let question = |(pc, regs), pt_regs| Question { pc, regs, pt_regs, target: &target, why: None };
-        let (current, from_regs) = (question(current, None), question(from_regs, Some(pt_regs)));
-        let within = self.within.as_deref();
-        for column in self.columns {
-            match (column.start, &of_regs) {
-                (Start::Current, _) => self.visit.walk(point, within, column, &current, &of_current),
-                (Start::Regs, Some(of_regs)) => self.visit.walk(point, within, column, &from_regs, of_regs),
-                // `User` walks are made when the kernel returns to user mode.
-                (Start::Regs | Start::User | Start::Live | Start::Task, _) => {}
-            }
-        }
-    }
-
-    /// Where a marker returns to, at its first instruction.
-    fn return_address(&self, memory: &dyn Memory, live: &Regs) -> Option<u64> {
-        let cpu = self.program.guest.cpu;
-        match (cpu.linkage, cpu.abi.ra) {
-            (Linkage::Register(_), Some(link)) => live.get(link),
-            _ => memory.read_u64(live.get(cpu.sp)?),
-        }
-    }
-
-    /// The interrupted registers as the guest's entry code saved them; pc and SP must be those that were interrupted.
-    fn pt_regs(&mut self, memory: &dyn Memory, address: u64, pc: u64, sp: u64) -> Option<(CodeAddress, Regs)> {
-        let guest = &self.program.guest;
-        let (saved_pc, regs) = user::saved(self.program, memory, address)?;
-        if saved_pc != pc || regs.get(guest.cpu.sp) != Some(sp) {
-            let place = guest.symbols.name(pc);
-            self.contradiction = Some(format!(
-                "at {place}: the pt_regs that the marker was given do not hold the interrupted pc and SP"
-            ));
-            return None;
-        }
-        Some((CodeAddress::Interrupted(pc), regs))
-    }
-
-    /// Another task is at its marker: walks the task that it was given, from that task's saved context.
-    fn walk_task(&mut self, at: &Point<'_>) {
-        let program = self.program;
-        let cpu = program.guest.cpu;
-        let mut live = Regs::none();
-        at.read(&self.marker_set, &mut live);
-        let address = live.get(cpu.arguments[0]).unwrap_or_default();
-        let truth = self.oracle.truth_of(address);
-        let kernel = program.conventions.kernel.as_ref();
-        let context = kernel.and_then(|kernel| kernel.context.read(address, &|address| at.memory.read_u64(address)));
-        let (Some(task), Some((pc, regs))) = (super::task::task(program, at.memory, address), context) else {
-            self.contradiction = Some("the task that is switched out has no saved context".to_owned());
-            return;
-        };
-        // A task that never ran has an empty stack, and starts where its context says.
-        let resume = truth.activations().next().map_or(pc, |activation| activation.resume);
-        if pc != resume {
-            let (saved, true_pc) = (program.guest.symbols.name(pc), program.guest.symbols.name(resume));
-            self.contradiction =
-                Some(format!("the task's saved context says that it resumes at {saved}, but it resumes at {true_pc}"));
-            return;
-        }
-        let point = match self.delivered.last_mut() {
-            // One walk per exception, and only of the task that took it.
-            Some(last) if last.task == address && !last.was_walked => {
-                last.was_walked = true;
-                last.point
-            }
-            Some(_) => None,
-            None => {
-                let read = |set: &RegisterSet, values: &mut [u64]| {
-                    let known = set.registers().iter().map(|register| regs.get(*register).unwrap_or_default());
-                    values.iter_mut().zip(known).for_each(|(value, known)| *value = known);
-                };
-                let older = truth.without(1);
-                self.sites.arrive(resume, |hint| self.states.find(&read, at.memory, &older, hint))
-            }
-        };
-        let Some(point) = point else { return };
-        if self.delivered.is_empty() {
-            // It was not interrupted but waits in a call that it made.
-            self.locate(at, point, address, &truth.without(1), &|register| regs.get(register));
-        }
-        let stacks = super::task::offered(program, at.memory, task, false);
-        // The task has stopped at its saved SP.
-        let saved_sp = regs.get(program.guest.cpu.sp).unwrap_or_default();
-        let sp = live.get(cpu.sp).unwrap_or_default();
-        let own = self.own.as_ref().map(|code| OwnFrame {
-            code,
-            walked: address,
-            sp,
-            instead: Instead {
-                returns_to: self.return_address(at.memory, &live).unwrap_or_default(),
-                fp: live.get(cpu.abi.fp).unwrap_or_default(),
-                task: self.oracle.task(),
-            },
-        });
-        let target = GuestTarget::new(program, at.memory, &stacks, Some(task)).with_sp(saved_sp, self.red_zone);
-        let target = target.with_own(own);
-        let older = truth.without(1).of_kernel();
-        let question = Question { pc: CodeAddress::Return(pc), regs, pt_regs: None, target: &target, why: None };
-        if self.kind == Interruption::Corrupt {
-            super::corrupt::ask_all(self.visit, &mut self.sites, self.columns, point, &question, &older);
-            return;
-        }
-        for column in self.columns {
-            self.visit.walk(point, None, column, &question, &older);
-        }
-    }
-
     /// Counts an arrival of the running code, and returns the point, if it is one.
     fn arrive(&mut self, at: &Point<'_>) -> Option<Arrival> {
         let truth = self.oracle.truth();
@@ -457,7 +306,8 @@ impl Observer for Delivery<'_, '_> {
         self.follow(at);
         let has_returned = self.returns(at);
         let walks_task = self.kind.walks_task();
-        if at.pc == self.kernel.walk_here && !walks_task {
+        let is_marker = at.pc == self.kernel.walk_here || self.kernel.walk_in_nmi == Some(at.pc);
+        if is_marker && !walks_task {
             self.walk_here(at);
         } else if at.pc == self.kernel.walk_task && walks_task && self.began.is_some() {
             self.walk_task(at);

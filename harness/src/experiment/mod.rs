@@ -13,11 +13,12 @@ mod user;
 use std::time::Duration;
 
 use crate::Error;
+use crate::cpu::Cpu;
 use crate::guest::Program;
 use crate::oracle::{AddressPlaces, Testimony, Truth, Witnesses};
 use crate::scenario::{Interruption, Text};
 use crate::subject::{OwnForm, Question, Scope, Start, Subject, label};
-use crate::trace::{Ended, Memory, Point, Run};
+use crate::trace::{Action, Ended, Memory, Observer, Point, RegisterSet, Run};
 
 use delivery::Delivery;
 use probe::Probe;
@@ -92,6 +93,33 @@ pub trait Visit {
     /// The arrival was not a point after all: no walk was made.
     fn cancelled(&mut self, at: Arrival) {
         let _ = at;
+    }
+}
+
+/// Watches a run in which nothing is delivered, for what its function has returned.
+#[derive(Debug)]
+pub struct LastResult {
+    register: RegisterSet,
+    /// The register of results before the last instruction of the run: where the function's caller has resumed.
+    pub value: u64,
+    /// The address of that instruction.
+    pub at: u64,
+}
+
+impl LastResult {
+    /// Nothing has been seen yet.
+    #[must_use]
+    pub fn new(cpu: &Cpu) -> Self {
+        Self { register: RegisterSet::new(cpu, [cpu.result]), value: 0, at: 0 }
+    }
+}
+
+impl Observer for LastResult {
+    fn point(&mut self, at: &Point<'_>) -> Action {
+        let mut value = [0];
+        at.read_values(&self.register, &mut value);
+        (self.value, self.at) = (value[0], at.pc);
+        Action::Continue
     }
 }
 

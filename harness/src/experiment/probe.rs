@@ -37,7 +37,9 @@ impl<'p, 'v> Probe<'p, 'v> {
     ) -> Self {
         let cpu = program.guest.cpu;
         // SP says what is dead.
-        let needed = columns.iter().flat_map(|column| column.subject.about().registers.iter().copied()).chain([cpu.sp]);
+        let known = program.conventions.kernel.as_ref().and_then(|kernel| kernel.known.register);
+        let needed = columns.iter().flat_map(|column| column.subject.about().registers.iter().copied());
+        let needed = needed.chain([cpu.sp]).chain(known);
         let locator = Locator::new(program, text);
         let registers = if locator.is_some() { RegisterSet::all(cpu) } else { RegisterSet::new(cpu, needed) };
         Self {
@@ -64,7 +66,9 @@ impl<'p, 'v> Probe<'p, 'v> {
         self.visit.point(arrival, None, at);
         let mut regs = Regs::none();
         at.read(&self.registers, &mut regs);
-        let running = self.oracle.task();
+        let kernel = self.program.conventions.kernel.as_ref();
+        let known = kernel.map(|kernel| kernel.known).unwrap_or_default();
+        let running = super::task::known(known, None, at.memory, &regs, self.oracle.task()).unwrap_or_default();
         let task = if running == 0 { None } else { task(self.program, at.memory, running) };
         let stacks = task.map(|task| offered(self.program, at.memory, task, true));
         let stacks = stacks.as_ref().unwrap_or(&self.program.bounds);

@@ -4,7 +4,7 @@ use kunwind::{RetStack, StackBounds, Task};
 
 use crate::cpu::{Exception, Register, Regs};
 use crate::guest::Program;
-use crate::guest::conventions::{Deliverable, StackRole};
+use crate::guest::conventions::{KnownTask, StackRole};
 use crate::oracle::{Activation, AddressPlaces, LiveWords, MachineView, Truth, displaced};
 use crate::scenario::Text;
 use crate::trace::{Memory, Point, RegisterSet};
@@ -39,15 +39,16 @@ pub(super) fn task(program: &Program, memory: &dyn Memory, address: u64) -> Opti
 
 /// The running task as the kernel's own code knows it in the handler of this exception, by the address of its structure.
 pub(super) fn known(
-    kernel: &Deliverable,
+    known: KnownTask,
     handled: Option<Exception>,
     memory: &dyn Memory,
     registers: &Regs,
     running: u64,
 ) -> Option<u64> {
-    match (handled, kernel.known.at_firmware_event, kernel.known.register) {
-        (Some(Exception::Sdei), Some(word), _) => memory.read_u64(word),
-        (_, _, Some(register)) => registers.get(register),
+    match (handled, known) {
+        (Some(Exception::Sdei), KnownTask { at_firmware_event: Some(word), .. }) => memory.read_u64(word),
+        (_, KnownTask { register: Some(register), .. }) => registers.get(register),
+        (_, KnownTask { word: Some(word), .. }) => memory.read_u64(word),
         _ => Some(running),
     }
 }

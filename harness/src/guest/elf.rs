@@ -28,8 +28,21 @@ pub struct UnwindSections {
     pub debug_frame: Vec<LoadedSection>,
     /// `.orc_hints`: ORC unwind hints in hand-written code (guests/x86_64/include/orc.S).
     pub orc_hints: Option<LoadedSection>,
+    /// A kernel's own ORC table, which it reads itself.
+    pub orc: Option<OrcSections>,
     /// Sections with unwind data that could not be read, each with the reason.
     pub unread: Vec<UnreadSection>,
+}
+
+/// The ORC table of a kernel image (arch/x86/kernel/unwind_orc.c).
+#[derive(Debug, Clone)]
+pub struct OrcSections {
+    /// `.orc_unwind_ip`, with its address: its words are relative to themselves.
+    pub offsets: LoadedSection,
+    /// `.orc_unwind`.
+    pub entries: Vec<u8>,
+    /// `.orc_header`: the hash of the definitions that the entries follow.
+    pub header: Vec<u8>,
 }
 
 /// A section with unwind data that cannot be read.

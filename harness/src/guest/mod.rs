@@ -18,7 +18,7 @@ use crate::{Error, file};
 
 pub use code_map::CodeMap;
 pub use conventions::Conventions;
-pub use elf::{LoadedSection, UnreadSection, UnwindSections};
+pub use elf::{LoadedSection, OrcSections, UnreadSection, UnwindSections};
 pub use image::{PAGE, Segment};
 pub use layout::{Layout, Poison};
 pub use listing::{Line, Listing};

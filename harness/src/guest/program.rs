@@ -30,6 +30,8 @@ pub struct Program {
     pub tables: Tables,
     /// How a run of it begins, if not at a function with planted values in all registers but SP.
     pub start: Option<StartState>,
+    /// Functions without arguments that have run once before any run begins: what a kernel prepares while it boots.
+    pub booted_by: Vec<u64>,
     /// The offsets and sizes in bytes on which start and conventions rest, by the kernel's own names: `task_struct.stack`.
     pub offsets: BTreeMap<String, u64>,
     /// The addresses of the pages that its memory holds, in a frozen case: they include the poison. `None`: all.
@@ -41,8 +43,10 @@ pub struct Program {
 pub struct StartState {
     /// The first instruction.
     pub pc: u64,
-    /// General registers, SP apart; all others are planted.
+    /// General registers, SP and [`StartState::constant`] apart; all others are planted.
     pub registers: Vec<(Register, u64)>,
+    /// General registers that keep their values while this task runs in the kernel, whatever it calls: riscv64's gp and tp.
+    pub constant: Vec<(Register, u64)>,
     /// The running task, by the address of its structure, for a CPU that keeps it in a system register.
     pub task: u64,
 }
@@ -99,16 +103,20 @@ impl Program {
         let poison = Poison::new(&listing, &layout.stacks, FlowKind::Call);
         let bounds = layout.stacks.iter().map(|stack| stack.bounds).collect();
         let tables = Tables::new(&guest, &conventions)?;
-        let (start, offsets, held) = (None, BTreeMap::new(), None);
-        Ok(Self { guest, conventions, listing, layout, poison, bounds, tables, start, offsets, held })
+        let (start, booted_by, offsets, held) = (None, Vec::new(), BTreeMap::new(), None);
+        Ok(Self { guest, conventions, listing, layout, poison, bounds, tables, start, booted_by, offsets, held })
     }
 
-    /// The writable words that an interrupted run must leave as an undisturbed run leaves them: all but the stacks and
-    /// `.scratch`.
+    /// The writable words that an interrupted run must leave as an undisturbed run leaves them: all but the stacks,
+    /// `.scratch`, the request to reschedule and what is declared to be unsettled.
     pub fn lasting_words(&self) -> impl Iterator<Item = u64> + '_ {
         let places = [self.conventions.scratch.clone(), self.conventions.arena.clone()];
         let stacks = self.bounds.iter().map(|bounds| bounds.low..bounds.high);
-        let left_out: Vec<_> = places.into_iter().flatten().chain(stacks).collect();
+        // A request to reschedule that no exit has granted stays.
+        let request = self.conventions.kernel.as_ref().and_then(|kernel| kernel.symbols.need_resched);
+        let request = request.map(|(word, _)| word..word + 8);
+        let left_out = places.into_iter().flatten().chain(stacks).chain(request);
+        let left_out: Vec<_> = left_out.chain(self.conventions.unsettled.iter().cloned()).collect();
         let segments = self.guest.segments.iter().filter(|segment| segment.writable);
         let pages = segments.flat_map(|segment| (segment.address..segment.end()).step_by(PAGE as usize));
         // A guest cannot change a page of a frozen case that the case does not hold.

@@ -102,6 +102,27 @@ impl Symbols {
         &self.functions
     }
 
+    /// The labels inside a function and their offsets, by address: symbols that are no functions, but for the `$x` and `$d` that
+    /// tell code from data.
+    #[must_use]
+    pub fn labels_in(&self, function: &Symbol) -> Vec<(String, u64)> {
+        let data = self.data();
+        let before = data.partition_point(|index| self.all[*index].address < function.address);
+        let symbols = data[before..].iter().map(|index| &self.all[*index]);
+        let inside = symbols.take_while(|symbol| symbol.address - function.address < function.size);
+        let labels = inside.filter(|symbol| !symbol.name.is_empty() && !symbol.name.starts_with('$'));
+        labels.map(|symbol| (symbol.name.clone(), symbol.address - function.address)).collect()
+    }
+
+    /// Everything that is not a function, by address, as indices into all symbols.
+    fn data(&self) -> &[usize] {
+        self.data.get_or_init(|| {
+            let mut data: Vec<usize> = (0..self.all.len()).filter(|index| !self.all[*index].is_function).collect();
+            data.sort_by_key(|index| (self.all[*index].address, std::cmp::Reverse(&self.all[*index].name)));
+            data
+        })
+    }
+
     /// The index in [`Symbols::functions`] of the function that holds this address.
     #[must_use]
     pub fn index_at(&self, address: u64) -> Option<usize> {
@@ -124,11 +145,7 @@ impl Symbols {
     /// An address outside functions, by the nearest symbol at or below it.
     #[must_use]
     pub fn name_of_data(&self, address: u64) -> String {
-        let data = self.data.get_or_init(|| {
-            let mut data: Vec<usize> = (0..self.all.len()).filter(|index| !self.all[*index].is_function).collect();
-            data.sort_by_key(|index| (self.all[*index].address, std::cmp::Reverse(&self.all[*index].name)));
-            data
-        });
+        let data = self.data();
         let after = data.partition_point(|index| self.all[*index].address <= address);
         match data[..after].last().map(|index| &self.all[*index]) {
             Some(symbol) if symbol.address == address => symbol.name.clone(),

@@ -1,5 +1,5 @@
 //! The unwind data of a guest as tables: CFI from its sections, SFrame from its own section or made from its CFI, and ORC
-//! made from CFI and hints.
+//! made from CFI and hints, or the kernel's own.
 
 mod dwarf;
 mod orc;
@@ -107,6 +107,15 @@ impl Tables {
         if let (Some(hints), Some(dwarf)) = (&guest.unwind.orc_hints, &tables.dwarf) {
             let orc = orc::table(guest, conventions, dwarf, hints);
             tables.orc = Some(orc.map_err(|reason| reject(format!(".orc_hints: {reason}")))?);
+        }
+        if let Some(sections) = &guest.unwind.orc {
+            match sections.table() {
+                Ok(table) => tables.orc = Some(table),
+                Err(reason) => {
+                    let reason = format!(".orc_unwind: {reason}");
+                    tables.unread.push(Unread { format: Format::Orc, range: None, reason });
+                }
+            }
         }
         Ok(tables)
     }

@@ -55,9 +55,11 @@ impl KernelSymbols {
     }
 
     fn new(mut all: Vec<Symbol>, absolute: FxHashMap<Box<str>, u64>, source: SymbolSource, loads: &[Load]) -> Self {
-        // The guests' order: the first global alias by name stands for all.
+        // The guests' order: the first global alias by name stands for all. A mark of the linker script never stands for a function.
         all.sort_by(|left, right| {
-            let key = |symbol: &Symbol| (symbol.address, !symbol.is_function, !symbol.is_global);
+            let key = |symbol: &Symbol| {
+                (symbol.address, !symbol.is_function, is_section_mark(&symbol.name), !symbol.is_global)
+            };
             key(left).cmp(&key(right)).then_with(|| left.name.cmp(&right.name))
         });
         let (mut above, mut here) = (u64::MAX, u64::MAX);
@@ -165,9 +167,26 @@ impl KernelSymbols {
         }
     }
 
-    /// The symbols as those of a guest.
+    /// The symbols as those of a guest. Where a function begins, a mark of the linker script names data.
     #[must_use]
     pub fn to_guest(&self) -> Symbols {
-        Symbols::new(self.all.clone())
+        let mut all = self.all.clone();
+        let mut function = None;
+        for symbol in &mut all {
+            if !symbol.is_function {
+            } else if !is_section_mark(&symbol.name) {
+                function = Some(symbol.address);
+            } else if function == Some(symbol.address) {
+                symbol.is_function = false;
+            }
+        }
+        Symbols::new(all)
     }
+}
+
+/// Whether this is the name of a place in the linker script (include/asm-generic/vmlinux.lds.h: `__entry_text_start`, `_etext`), and
+/// not of a function. In kallsyms both have the letter of text.
+fn is_section_mark(name: &str) -> bool {
+    name.starts_with('_')
+        && ["text_start", "text_end", "text_begin", "_stext", "_etext", "_text"].iter().any(|end| name.ends_with(end))
 }

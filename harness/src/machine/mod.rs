@@ -29,7 +29,7 @@ use crate::trace::{Action, Ended, Memory, Observer, Point, Previous, RegisterSet
 use self::core::Core;
 use self::pages::Watch;
 pub use memory::GuestMemory;
-pub use second::{Call, Called, Crash, Instead, Second, call};
+pub use second::{Call, Called, Crash, Instead, Second, boot, call};
 
 /// The registers of a live engine, inside one of its hooks.
 struct EngineRegisters {
@@ -229,7 +229,7 @@ impl<'g> Machine<'g> {
         }
         if let Some(start) = &self.program.start {
             enter_kernel(&mut engine, self.core, start.task)?;
-            for (register, value) in &start.registers {
+            for (register, value) in start.constant.iter().chain(&start.registers) {
                 let id = self.core.register_ids()[usize::from(register.0)];
                 engine.reg_write(id, *value).map_err(|error| refused("set a register", error))?;
             }

@@ -5,14 +5,15 @@
 //! executes anything while the second runs, and what the second writes is put back before the first goes on.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use unicorn_engine::{HookType, Unicorn, uc_error};
 
 use super::memory::GuestMemory;
-use super::{Context, Stop, enter_kernel, new_engine, refused};
+use super::{Context, Stop, enter_kernel, loaded, new_engine, refused};
 use crate::Error;
-use crate::cpu::{Cpu, Linkage};
+use crate::cpu::Linkage;
 use crate::guest::{Program, layout};
 use crate::trace::{Memory, Unobserved};
 
@@ -166,6 +167,19 @@ impl<'p> Second<'p> {
         called
     }
 
+    /// Calls a guest function whose writes stay. Returns the words that it has written outside of the stacks.
+    fn keep(&mut self, call: Call<'_>) -> Result<Result<Vec<(u64, u64)>, Crash>, Error> {
+        let ended = self.execute(call)?;
+        let mut written = BTreeSet::new();
+        for (address, bytes) in self.journal.borrow_mut().drain(..) {
+            written.extend((address & !7..address + bytes.len() as u64).step_by(8));
+        }
+        let layout = &self.program.layout;
+        let lasting = written.into_iter().filter(|address| layout.stack_of(*address).is_none());
+        let words = lasting.filter_map(|address| Some((address, self.memory.read_u64(address)?))).collect();
+        Ok(ended.map(|_| words))
+    }
+
     fn execute(&mut self, call: Call<'_>) -> Result<Result<u64, Crash>, Error> {
         let Self { program, memory, engine, journal, .. } = self;
         let cpu = program.guest.cpu;
@@ -185,7 +199,7 @@ impl<'p> Second<'p> {
             memory.write_u64(*address, *value);
         }
         memory.take_writes();
-        for (register, value) in registers(cpu, memory, &call, until, journal) {
+        for (register, value) in registers(program, memory, &call, until, journal) {
             let id = core.register_ids()[usize::from(register)];
             engine.reg_write(id, value).map_err(|error| refused("set a register", error))?;
         }
@@ -210,6 +224,34 @@ impl<'p> Second<'p> {
     }
 }
 
+/// Runs the functions that a kernel has run once while it booted ([`Program::booted_by`]): what they write is there when a run
+/// begins.
+///
+/// # Errors
+///
+/// [`Error::Run`] when one crashes; [`Error::Emulator`] when Unicorn refuses a request.
+pub fn boot(program: &mut Program) -> Result<(), Error> {
+    /// How many bytes of instructions all of a function's may have: a fill of Linux's table for ORC needs a tenth of it.
+    const BUDGET: u64 = 1 << 30;
+    let mut words = Vec::new();
+    {
+        let memory = loaded(program).share();
+        let mut second = Second::new(program, &*memory)?;
+        for function in &program.booted_by {
+            let sp = program.layout.sp;
+            let call = Call { function: *function, arguments: &[], sp, words: &[], instead: None, budget: BUDGET };
+            words.extend(second.keep(call)?.map_err(|Crash { reason, at }| {
+                let name = program.guest.symbols.name(*function);
+                let reason = format!("{name}, which a booted kernel has run, failed: {reason}");
+                Error::Run { guest: program.guest.name.clone(), reason, at, executed: 0 }
+            })?);
+        }
+    }
+    program.booted_by.clear();
+    program.layout.words.extend(words);
+    Ok(())
+}
+
 /// Calls a guest function once, as [`Second::call`].
 ///
 /// # Errors
@@ -223,9 +265,7 @@ pub fn call(
 ) -> Result<(u64, Vec<u64>), Error> {
     match Second::new(program, memory)?.call(call, result)? {
         Ok(Called { result, words }) => Ok((result, words)),
-        Err(Crash { reason, at }) => {
-            Err(Error::Run { guest: program.guest.name.clone(), reason, at, executed: 0 })
-        }
+        Err(Crash { reason, at }) => Err(Error::Run { guest: program.guest.name.clone(), reason, at, executed: 0 }),
     }
 }
 
@@ -238,8 +278,15 @@ fn note(memory: &GuestMemory, journal: &Journal, address: u64, size: usize) {
 }
 
 /// The registers with which the function is entered: arguments, the return address where a call leaves it, SP; planted values in
-/// all others.
-fn registers(cpu: &Cpu, memory: &GuestMemory, call: &Call<'_>, until: u64, journal: &Journal) -> Vec<(u8, u64)> {
+/// all others, but for those that are constant in a kernel, if it has just called a function.
+fn registers(
+    program: &Program,
+    memory: &GuestMemory,
+    call: &Call<'_>,
+    until: u64,
+    journal: &Journal,
+) -> Vec<(u8, u64)> {
+    let cpu = program.guest.cpu;
     let mut registers: Vec<(u8, u64)> = (0..cpu.registers).map(|number| (number, layout::planted(number))).collect();
     registers.extend(cpu.arguments.iter().zip(call.arguments).map(|(register, value)| (register.0, *value)));
     let mut sp = call.sp;
@@ -255,6 +302,10 @@ fn registers(cpu: &Cpu, memory: &GuestMemory, call: &Call<'_>, until: u64, journ
     }
     if let Some(instead) = call.instead {
         registers.push((cpu.abi.fp.0, instead.fp));
+        let constant = program.start.iter().flat_map(|start| &start.constant);
+        registers.extend(constant.map(|(register, value)| (register.0, *value)));
+        let known = program.conventions.kernel.as_ref().and_then(|kernel| kernel.known.register);
+        registers.extend(known.map(|register| (register.0, instead.task)));
     } else {
         sp = if matches!(cpu.linkage, Linkage::Push) { sp } else { sp & !15 };
     }

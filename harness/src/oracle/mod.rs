@@ -23,7 +23,7 @@ use std::rc::Rc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::cpu::{Flow, Linkage, MAX_CALLEE_SAVED, Register};
+use crate::cpu::{Flow, FlowKind, Linkage, MAX_CALLEE_SAVED, Register};
 use crate::guest::{CodeMap, Conventions, Guest, Layout, Poison, Program};
 use crate::trace::{Ended, Point, Previous, RegisterSet};
 
@@ -177,6 +177,11 @@ impl<'g> Oracle<'g> {
         if at.pc == next && delivered.is_none() {
             return;
         }
+        if self.conventions.pushes.contains(&at.pc) {
+            let name = self.guest.symbols.name_of_return(at.pc);
+            self.contradict(at.pc, &format!("control arrives at {name}, behind a call that is said only to push"));
+            return;
+        }
         let (transfer, link) = self.transfer(at, next, delivered);
         let by_ledger = self.witnesses.ledger.arrived(&transfer);
         let by_future = self.witnesses.future.arrived(&transfer);
@@ -231,6 +236,10 @@ impl<'g> Oracle<'g> {
             Some(Previous::Retired { pc, .. }) => self.flow(pc),
             _ => Flow::SEQUENTIAL,
         };
+        // A call that only pushes is a jump.
+        let only_pushes = delivered.is_none() && self.conventions.pushes.contains(&next);
+        let (linked, kind) = if only_pushes { (false, FlowKind::Jump) } else { (linked, flow.kind) };
+        let flow = Flow { kind, ..flow };
         let transfer = Transfer {
             task: self.strand(),
             next,
@@ -389,9 +398,11 @@ impl<'g> Oracle<'g> {
             *counts.entry(place).or_default() += 1;
         }
         let unwitnessed: Vec<(Place, usize)> = counts.into_iter().collect();
+        let outermost = &self.conventions.outermost;
         let is_declared = |place: Place| {
             let function = place.function(&self.guest.symbols);
-            function.is_some_and(|function| never_resumes.contains(&function.name))
+            outermost.iter().any(|range| range.contains(&place.address))
+                || function.is_some_and(|function| never_resumes.contains(&function.name))
         };
         let contradiction = self.contradiction.take().or_else(|| {
             let (place, count) = unwitnessed.iter().find(|(place, _)| !is_declared(*place))?;

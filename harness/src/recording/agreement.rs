@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::cpu::{CodeAddress, Cpu};
 use crate::experiment::{Arrival, Column};
 use crate::guest::Symbols;
-use crate::subject::{Claim, MAX_ENTRIES, Question, model_of};
+use crate::subject::{Claim, MAX_ENTRIES, OwnForm, Question, Scope, model_of};
 
 /// Stands for the model where walks are compared with those that a frozen case records.
 pub const RECORDED: &str = "the recorded walk";
@@ -76,6 +76,8 @@ struct Pair {
     model: usize,
     /// The kernel's walk at the latest point.
     latest: Option<(Arrival, Trace)>,
+    /// Whether the kernel's walk gives no trace where it gives up: its caller sees an error and nothing else.
+    all_or_nothing: bool,
     found: Agreement,
 }
 
@@ -95,7 +97,8 @@ impl Comparison {
         let pair = |own: &Column<'_>| {
             let model = model(own)?;
             let found = Agreement { own: own.label(), model: model.label(), points: 0, differ: 0, first: None };
-            Some(Pair { own: own.index, model: model.index, latest: None, found })
+            let all_or_nothing = own.subject.about().scope == Scope::Own(OwnForm::SaveReliable);
+            Some(Pair { own: own.index, model: model.index, latest: None, all_or_nothing, found })
         };
         Self { pairs: columns.iter().filter_map(pair).collect() }
     }
@@ -117,7 +120,8 @@ impl Comparison {
             {
                 let model = Trace::of(column, question);
                 pair.found.points += 1;
-                if own.agrees(&model) {
+                let both_give_up = pair.all_or_nothing && !own.is_reliable && !model.is_reliable;
+                if both_give_up || own.agrees(&model) {
                     continue;
                 }
                 pair.found.differ += 1;

@@ -3,6 +3,7 @@
 //! guest nor emulator. As JSON it is schema 2 (docs/report.md).
 
 mod agreement;
+mod counters;
 mod recorder;
 pub mod rows;
 mod text;
@@ -13,10 +14,11 @@ use serde::{Deserialize, Serialize};
 use crate::experiment::LeftOut;
 use crate::guest::return_hook::{Fix, ReturnHook};
 use crate::scenario::{Interruption, Range, Scenario, Variant};
-use crate::subject::{Claims, Start, label};
+use crate::subject::{Claims, Start, Status, label};
 use crate::verdict::Verdict;
 
 pub use agreement::{Agreement, Disagreement, RECORDED};
+pub use counters::{Counters, by_subject};
 pub use recorder::Recorder;
 pub use walks::{WalkLog, Written, compare};
 
@@ -152,6 +154,9 @@ pub struct Section {
     pub claims: Vec<String>,
     /// The return hook, if there is one.
     pub return_hook: Option<ReturnHook>,
+    /// What must hold of a kernel for the guest to be one, in words (`condition` of the variant); nothing: it always is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
     /// Unwind data in the guest's file that could not be read, so that no subject could use them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unread: Vec<rows::UnreadData>,
@@ -206,6 +211,7 @@ impl Section {
             interrupted: false,
             claims: scenario.text.claims.clone(),
             return_hook: scenario.return_hook(variant),
+            condition: variant.condition.clone(),
             unread: Vec::new(),
             subjects: Vec::new(),
             columns: Vec::new(),
@@ -278,6 +284,10 @@ pub struct ColumnResult {
     /// Its fix for the windows of `return_to_handler`.
     #[serde(with = "text::fix")]
     pub fix: Fix,
+    /// Where the subject comes from.
+    pub status: Status,
+    /// Who asks in Linux for a trace from this start; `None`: nobody, so that its walks are questions about the algorithm.
+    pub caller: Option<String>,
     /// Its verdicts, counted.
     pub counters: Counters,
     /// How many of its walks read outside the stacks that they were offered.
@@ -285,6 +295,12 @@ pub struct ColumnResult {
 }
 
 impl ColumnResult {
+    /// Whether Linux asks for a trace from this start.
+    #[must_use]
+    pub const fn is_callable(&self) -> bool {
+        self.caller.is_some()
+    }
+
     /// The head of its column: the name, with the start unless that is `live`.
     #[must_use]
     pub fn label(&self) -> String {
@@ -292,73 +308,13 @@ impl ColumnResult {
     }
 }
 
-/// Adds up the starts of each subject, in the order of first appearance.
-#[must_use]
-pub fn by_subject<'a>(columns: impl IntoIterator<Item = &'a ColumnResult>) -> Vec<(String, Counters)> {
-    let mut sums: Vec<(String, Counters)> = Vec::new();
-    for column in columns {
-        match sums.iter_mut().find(|(name, _)| *name == column.name) {
-            Some((_, counters)) => counters.merge(&column.counters),
-            None => sums.push((column.name.clone(), column.counters)),
-        }
-    }
-    sums
-}
-
-/// How many walks had which verdict.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counters {
-    /// All walks.
-    pub walks: u64,
-    /// `=`
-    pub exact: u64,
-    /// `~`
-    pub cautious: u64,
-    /// `<n`
-    pub incomplete: u64,
-    /// `?kind`
-    pub wrong_flagged: u64,
-    /// `+kind`
-    pub overstated: u64,
-    /// `!kind`
-    pub unsound: u64,
-    /// The unsound walks from points where the interruption can really arrive. A probe stands for an ideal NMI, which can arrive
-    /// anywhere.
-    pub unsound_reachable: u64,
-    /// All walks from points where the interruption is masked.
-    pub masked: u64,
-}
-
-impl Counters {
-    /// Counts `walks` walks with this verdict. `reachable` is false where the interruption is masked.
-    pub const fn add(&mut self, verdict: Verdict, reachable: bool, walks: u64) {
-        self.walks += walks;
-        self.masked += if reachable { 0 } else { walks };
-        match verdict {
-            Verdict::Exact => self.exact += walks,
-            Verdict::Cautious => self.cautious += walks,
-            Verdict::Incomplete(_) => self.incomplete += walks,
-            Verdict::WrongFlagged(_) => self.wrong_flagged += walks,
-            Verdict::Overstated(_) => self.overstated += walks,
-            Verdict::Unsound(_) => {
-                self.unsound += walks;
-                self.unsound_reachable += if reachable { walks } else { 0 };
-            }
-        }
-    }
-
-    /// Adds another count to this one.
-    pub const fn merge(&mut self, other: &Self) {
-        self.walks += other.walks;
-        self.exact += other.exact;
-        self.cautious += other.cautious;
-        self.incomplete += other.incomplete;
-        self.wrong_flagged += other.wrong_flagged;
-        self.overstated += other.overstated;
-        self.unsound += other.unsound;
-        self.unsound_reachable += other.unsound_reachable;
-        self.masked += other.masked;
-    }
+/// A label inside a function.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Label {
+    /// Its name.
+    pub name: String,
+    /// From the start of the function, in bytes.
+    pub offset: u64,
 }
 
 /// The annotated disassembly of a function.
@@ -368,6 +324,9 @@ pub struct ListedFunction {
     pub name: String,
     /// The return hook or entry tracer that puts it between a function and its caller, if one does.
     pub trampoline_of: Option<String>,
+    /// The guest's labels in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<Label>,
     /// All its instructions, including those that never ran.
     pub instructions: Vec<ListedInstruction>,
 }

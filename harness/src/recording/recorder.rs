@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::agreement::Comparison;
 use super::rows::UnreadData;
 use super::{
-    ColumnResult, Counters, Displaced, Finding, FirstWalk, GuestRef, ListedFunction, ListedInstruction, Run, Section,
-    WordRead, by_subject,
+    ColumnResult, Counters, Displaced, Finding, FirstWalk, GuestRef, Label, ListedFunction, ListedInstruction, Run,
+    Section, WordRead, by_subject,
 };
 use crate::cpu::CodeAddress;
 use crate::experiment::{Arrival, Column, Found, Site, Visit};
@@ -14,7 +14,8 @@ use crate::guest::conventions::trampoline_of;
 use crate::guest::{Program, Unread};
 use crate::oracle::{AddressPlaces, Place, Truth};
 use crate::scenario::{Interruption, Range, Scenario, Variant};
-use crate::subject::{MAX_ENTRIES, Question, Reads};
+use crate::subject::in_linux::in_linux;
+use crate::subject::{InLinux, MAX_ENTRIES, Question, Reads, Start};
 use crate::verdict::{Deviation, Difference, Judge, Verdict, differences};
 
 /// What is recorded at one instruction.
@@ -168,6 +169,7 @@ impl<'p> Recorder<'p> {
             interrupted: found.interrupted,
             claims: scenario.text.claims.clone(),
             return_hook: scenario.return_hook(variant),
+            condition: variant.condition.clone(),
             unread: self.program.tables.unread().iter().map(|unread| self.unread(unread)).collect(),
             subjects: by_subject(&columns),
             columns,
@@ -199,8 +201,19 @@ impl<'p> Recorder<'p> {
             start: column.start,
             claims: about.claims,
             fix: about.fix,
+            status: about.status.clone(),
+            caller: self.caller(&about.name, column.start),
             counters,
             reads_outside_stacks: self.reads_outside_stacks[column.index],
+        }
+    }
+
+    /// Who asks in Linux for the trace of a subject from this start.
+    fn caller(&self, subject: &str, start: Start) -> Option<String> {
+        let is_kernel = self.program.conventions.kernel.is_some();
+        match in_linux(self.program.guest.cpu.name, subject, start, is_kernel)? {
+            InLinux::Callable(who) => Some(who.to_owned()),
+            InLinux::Hypothetical(_) => None,
         }
     }
 
@@ -231,6 +244,7 @@ impl<'p> Recorder<'p> {
             functions.push(ListedFunction {
                 name: function.name.clone(),
                 trampoline_of: trampoline_of(&function.name).map(str::to_owned),
+                labels: labels(guest.symbols.labels_in(function)),
                 instructions: instructions.collect(),
             });
         }
@@ -273,6 +287,10 @@ impl<'p> Recorder<'p> {
         }
         findings
     }
+}
+
+fn labels(named: Vec<(String, u64)>) -> Vec<Label> {
+    named.into_iter().map(|(name, offset)| Label { name, offset }).collect()
 }
 
 /// How many walks of a column are not exact at an instruction, by verdict and by whether they are reachable.

@@ -23,7 +23,7 @@ pub fn write(scenarios: &[Scenario], recording: &Recording, out: &mut dyn Write)
          through the kernel's real entry code, and in its handler the kernel's `arch_stack_walk_reliable` (`linux`), \
          `arch_stack_walk` (`linux:best-effort`) or `stack_trace_save_tsk_reliable` (`linux:task`) is called. What it returns is \
          compared with the calls that are really waiting, which are known without any unwind data. Alternatives, static keys and \
-         static calls are as they are linked; docs/linux-images.md says more.\n"
+         static calls are as they are linked; docs/linux-runs.md says more.\n"
     )?;
     if let Some(partial) = &recording.partial {
         writeln!(out, "**{partial}.**\n")?;
@@ -139,16 +139,20 @@ fn write_images(recording: &Recording, out: &mut dyn Write) -> std::io::Result<(
         let hash = sections.iter().map(|section| section.guest.sha256.as_str()).find(|hash| !hash.is_empty());
         writeln!(out, "### {of_cpu}: {of_release}\n")?;
         writeln!(out, "SHA-256 of the image: `{}`\n", hash.unwrap_or("unknown"))?;
-        writeln!(out, "| workload | interruption | unwinder | points | right | refused | missing | claimed and wrong |")?;
-        writeln!(out, "|---|---|---|---:|---:|---:|---:|---:|")?;
+        writeln!(
+            out,
+            "| workload | interruption | unwinder | points | right | refused | missing | claimed and wrong | crashed |"
+        )?;
+        writeln!(out, "|---|---|---|---:|---:|---:|---:|---:|---:|")?;
         for section in sections {
             let workload = section.scenario.rsplit('/').next().unwrap_or_default();
             let kind = section.interrupt.name();
             let reason = section.not_judged.clone().or_else(|| section.void.as_ref().map(|it| format!("void: {it}")));
             if let Some(reason) = reason {
-                writeln!(out, "| {workload} | {kind} | not judged: {} | | | | | |", reason.replace('|', "/"))?;
+                writeln!(out, "| {workload} | {kind} | not judged: {} | | | | | | |", reason.replace('|', "/"))?;
             }
-            for column in section.columns.iter().filter(|column| section.is_whole() && column.name.starts_with("linux")) {
+            for column in section.columns.iter().filter(|column| section.is_whole() && column.name.starts_with("linux"))
+            {
                 write_column(workload, kind, column, out)?;
             }
         }
@@ -163,12 +167,13 @@ fn write_column(workload: &str, kind: &str, column: &ColumnResult, out: &mut dyn
     let claimed = if column.claims == Claims::Never { "n/a".to_owned() } else { wrong.to_string() };
     writeln!(
         out,
-        "| {workload} | {kind} | `{}` | {} | {} | {} | {} | {claimed} |",
+        "| {workload} | {kind} | `{}` | {} | {} | {} | {} | {claimed} | {} |",
         column.label(),
         counters.walks,
         counters.exact,
         counters.incomplete + counters.cautious,
-        counters.wrong_flagged
+        counters.wrong_flagged,
+        counters.crashed
     )
 }
 

@@ -40,7 +40,8 @@ pub fn write(recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> 
         }
         for result in &section.columns {
             write!(out, "{:<title$}  ", section.title())?;
-            row(out, &result.label(), subject, &result.counters, result.claims)?;
+            let note = if result.is_callable() { "" } else { "  hypothetical start" };
+            row(out, &result.label(), subject, &result.counters, result.claims, note)?;
         }
     }
     writeln!(out)?;
@@ -48,7 +49,7 @@ pub fn write(recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> 
         write!(out, "{:<title$}  ", "all")?;
         let mut results = recording.sections.iter().filter_map(|section| section.column(name));
         let claims = results.next().map_or(Claims::Never, |result| result.claims);
-        row(out, name, subject, counters, claims)?;
+        row(out, name, subject, counters, claims, "")?;
     }
     let failures: Vec<(&Section, &Failure)> = recording
         .sections
@@ -74,15 +75,24 @@ pub fn write(recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> 
     Ok(())
 }
 
-/// The last columns of a line.
-fn row(out: &mut dyn Write, name: &str, width: usize, counters: &Counters, claims: Claims) -> std::io::Result<()> {
+/// The last columns of a line. `start` says of unsound walks that nobody in Linux asks for them.
+fn row(
+    out: &mut dyn Write,
+    name: &str,
+    width: usize,
+    counters: &Counters,
+    claims: Claims,
+    start: &str,
+) -> std::io::Result<()> {
     let (style, soundness) = match counters.unsound {
+        _ if counters.crashed > 0 => (BAD, format!("{} crashed", counters.crashed)),
         _ if claims == Claims::Never => (DIM, "n/a".to_owned()),
         0 => (GOOD, "sound".to_owned()),
         unsound => (BAD, format!("{unsound} unsound")),
     };
     let masked = counters.unsound - counters.unsound_reachable;
     let note = if masked > 0 { format!("  {masked} of them masked") } else { String::new() };
+    let start = if counters.unsound > 0 && claims != Claims::Never { start } else { "" };
     let share = 100.0 * counters.exact as f64 / counters.walks.max(1) as f64;
-    writeln!(out, "{name:<width$}  {:>7}  {style}{soundness:>12}{style:#}  {share:>7.1}%{note}", counters.walks)
+    writeln!(out, "{name:<width$}  {:>7}  {style}{soundness:>12}{style:#}  {share:>7.1}%{note}{start}", counters.walks)
 }

@@ -29,7 +29,7 @@ impl Level {
     pub const fn allows(self, verdict: Verdict) -> bool {
         match self {
             Self::Exact => matches!(verdict, Verdict::Exact),
-            Self::Sound => !matches!(verdict, Verdict::Unsound(_)),
+            Self::Sound => !matches!(verdict, Verdict::Crashed | Verdict::Unsound(_)),
             Self::Any | Self::Absent => true,
         }
     }

@@ -3,9 +3,14 @@
 use std::marker::PhantomData;
 
 use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{IntoDeserializer, SeqAccess, Visitor};
 
-use super::{Interruption, Range};
+use toml::Spanned;
+
+use super::{Extent, Interruption, Scenario, Variant};
+use crate::Error;
+use crate::guest::Program;
 use crate::verdict::Verdict;
 
 /// An expected deviation, where and why. One that no longer happens is an error.
@@ -13,8 +18,10 @@ use crate::verdict::Verdict;
 pub struct Known {
     /// The subject.
     pub unwinder: String,
-    /// The instructions, inclusive.
-    pub at: Range,
+    /// The instructions.
+    pub at: Extent,
+    /// Where the file says so: the key `at`, in bytes from the start of the file.
+    pub(super) written: usize,
     /// The verdict.
     pub verdict: Verdict,
     /// The variant; `None`: all.
@@ -33,7 +40,7 @@ const MAX_KNOWN: usize = 100_000;
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct KnownText {
     unwinder: OneOrMany<String>,
-    at: OneOrMany<Range>,
+    at: Spanned<OneOrMany<Extent>>,
     verdict: OneOrMany<String>,
     variant: Option<OneOrMany<String>>,
     interrupt: Option<Interruption>,
@@ -51,7 +58,11 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
             type Value = OneOrMany<T>;
 
             fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                formatter.write_str("a string or a list of strings")
+                formatter.write_str("one value or a list of them")
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(|value| OneOrMany(vec![value]))
             }
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
@@ -77,8 +88,10 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
 pub(super) fn each<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Known>, D::Error> {
     let mut all = Vec::new();
     for text in Vec::<KnownText>::deserialize(deserializer)? {
+        let written = text.at.span().start;
+        let at = text.at.into_inner();
         let variants = text.variant.as_ref().map_or(1, |names| names.0.len());
-        let lists = [text.unwinder.0.len(), text.at.0.len(), text.verdict.0.len(), variants];
+        let lists = [text.unwinder.0.len(), at.0.len(), text.verdict.0.len(), variants];
         let count = lists.into_iter().fold(1, usize::saturating_mul);
         if count.saturating_add(all.len()) > MAX_KNOWN {
             return Err(serde::de::Error::custom(format!("[[known]] lists more than {MAX_KNOWN} deviations")));
@@ -88,9 +101,10 @@ pub(super) fn each<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<
             let verdict = verdict.parse().map_err(serde::de::Error::custom)?;
             for unwinder in &text.unwinder.0 {
                 for variant in &variants {
-                    all.extend(text.at.0.iter().map(|at| Known {
+                    all.extend(at.0.iter().map(|at| Known {
                         unwinder: unwinder.clone(),
                         at: at.clone(),
+                        written,
                         verdict,
                         variant: variant.clone(),
                         interrupt: text.interrupt,
@@ -101,4 +115,20 @@ pub(super) fn each<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<
         }
     }
     Ok(all)
+}
+
+impl Scenario {
+    /// Requires that the guest of a variant has the functions and labels that its `[[known]]` name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Scenario`], with the line in the file.
+    pub(super) fn require_known(&self, program: &Program, variant: &Variant) -> Result<(), Error> {
+        let here = |known: &&Known| known.variant.as_ref().is_none_or(|name| *name == variant.name);
+        let unknown = |known: &Known| Some((known.written, known.at.unknown(&program.guest)?));
+        let Some((written, reason)) = self.text.known.iter().filter(here).find_map(unknown) else { return Ok(()) };
+        let line = 1 + self.source.bytes().take(written).filter(|byte| *byte == b'\n').count();
+        let path = format!("{}:{line}", self.path.display()).into();
+        Err(Error::Scenario { path, reason: format!("[[known]]: at: {reason}") })
+    }
 }

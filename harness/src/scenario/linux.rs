@@ -37,6 +37,9 @@ pub struct Defect {
     pub unwinder: String,
     /// The verdicts that show it.
     pub verdict: Vec<Verdict>,
+    /// The CPUs whose kernels can have it; empty: all.
+    #[serde(default)]
+    pub only: Vec<String>,
     /// The functions whose points show it; empty: all.
     #[serde(default)]
     pub within: Vec<String>,
@@ -60,6 +63,20 @@ struct Keys {
     returns: Option<i64>,
     #[serde(default)]
     defect: Vec<Defect>,
+}
+
+impl LinuxCall {
+    /// Whether a call that left this in the result's register has returned what it must. The upper half of the register counts only
+    /// where the expected number does not fit into the lower one: nothing says what a function that returns an `int` leaves there.
+    #[must_use]
+    pub fn has_returned(&self, register: u64) -> bool {
+        let Some(expected) = self.returns else { return true };
+        if (i64::from(i32::MIN)..=i64::from(u32::MAX)).contains(&expected) {
+            register as u32 == expected as u32
+        } else {
+            register == expected.cast_unsigned()
+        }
+    }
 }
 
 impl From<Keys> for LinuxCall {

@@ -3,6 +3,7 @@
 mod case;
 mod convention;
 mod demand;
+mod extent;
 mod interruption;
 mod known;
 mod linux;
@@ -21,11 +22,13 @@ use crate::cpu::{self, Cpu, Exception};
 use crate::guest::Program;
 use crate::guest::return_hook::{PLAIN, ReturnHook};
 use crate::linux::{KernelImage, state};
+use crate::machine;
 use crate::subject::{Start, label};
 use crate::{Error, file};
 
 pub use convention::{Convention, Outlined};
 pub use demand::{Demand, Floor, Level, is_share};
+pub use extent::{Extent, Span};
 pub use interruption::Interruption;
 pub use known::Known;
 pub use linux::{Defect, LinuxCall, image_scenarios};
@@ -255,6 +258,10 @@ pub struct Variant {
     /// Replaces the scenario's return hook: a case with rows of its own in the atlas.
     #[serde(default, deserialize_with = "word::return_hook")]
     pub return_hook: Option<String>,
+    /// What must hold of a kernel, in words, for the build to be one, where not every kernel is built so: a condition on its
+    /// layout, say. Its verdicts are no kernel's in general, and have rows of their own in the atlas.
+    #[serde(default, deserialize_with = "word::condition")]
+    pub condition: Option<String>,
 }
 
 impl Scenario {
@@ -297,18 +304,22 @@ impl Scenario {
     ///
     /// # Errors
     ///
-    /// [`Error::OfScenario`], when the guest lies outside of `root`, and as [`Program::load`] and [`Scenario::declare`].
+    /// [`Error::OfScenario`], when the guest lies outside of `root`, [`Error::Scenario`], when it lacks what a `[[known]]` names,
+    /// and as [`Program::load`] and [`Scenario::declare`].
     pub fn program(&self, root: &Path, variant: &Variant) -> Result<Program, Error> {
         if let Some(case) = &self.case {
             return self.declare(case.program()?);
         }
         if let (Some(image), Some(call)) = (&self.image, &self.text.linux) {
-            return self.declare(state::program(image, &call.workload)?);
+            let mut program = state::program(image, &call.workload)?;
+            machine::boot(&mut program)?;
+            return self.declare(program);
         }
         let path = self.guest_path(root, variant);
         let program = file::require_inside(root, &path)
             .and_then(|()| Program::load(&path, self.cpu, &variant.stacks, variant.cfa_mod32))
             .map_err(|error| self.blame(variant, error))?;
+        self.require_known(&program, variant)?;
         self.declare(program)
     }
 

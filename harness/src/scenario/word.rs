@@ -40,6 +40,17 @@ pub(super) fn fix<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, 
     Ok(Some(name))
 }
 
+/// A condition: words that continue a name of a return hook after a comma.
+pub(super) fn condition<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let words = String::deserialize(from)?;
+    if !words.starts_with("if ") || words.contains(['\n', ',', '|']) {
+        return Err(D::Error::custom(format!(
+            "condition = {words:?}: it begins with \"if \", and has no comma, bar or line end"
+        )));
+    }
+    Ok(Some(words))
+}
+
 fn one_of(what: &str, name: &str, known: &[&str]) -> Result<(), String> {
     if known.contains(&name) { Ok(()) } else { Err(format!("{name:?} is no {what}; there are {}", known.join(", "))) }
 }

@@ -6,6 +6,7 @@ use kunwind::kernel::KernelUnwinder;
 use kunwind::sframe::SFrameAbi;
 use kunwind::{Format, Frame, FrameRecordUnwinder, Source, TableUnwinder, UnwindUser, Unwinder, WalkState};
 
+use super::in_linux::{self, Status};
 use super::{About, Claim, Claims, Compares, End, Entry, MAX_ENTRIES, Outcome, Question, Scope, Subject};
 use crate::cpu::{CodeAddress, Cpu, Register};
 use crate::guest::return_hook::Fix;
@@ -79,6 +80,7 @@ impl KunwindSubject {
     pub fn frame_record(cpu: &'static Cpu) -> Self {
         Self::new(Box::new(FrameRecordUnwinder::new(cpu.abi)), |about| {
             about.registers = vec![cpu.abi.fp];
+            about.frame_pointers = Some(true);
         })
     }
 
@@ -100,6 +102,7 @@ impl KunwindSubject {
             about.compares = Compares { cfa: false, fp: false, callee_saved: false };
             about.scope = Scope::User;
             about.may_read_all = true;
+            about.status = in_linux::status(cpu.name, &about.name).unwrap_or(Status::Design);
         })
     }
 
@@ -110,6 +113,9 @@ impl KunwindSubject {
             about.compares = Compares { cfa: false, fp: true, callee_saved: false };
             about.registers = [cpu.abi.fp, cpu.abi.sp].into_iter().chain(cpu.abi.ra).collect();
             about.limit = if about.claims == Claims::Never { MAX_ENTRIES } else { LIVEPATCH_ENTRIES };
+            // Where kernels can have ORC, their configuration decides between it and frame pointers.
+            let has_choice = KernelUnwinder::of(cpu.abi).any(|unwinder| unwinder.needs() == Some(Format::Orc));
+            about.frame_pointers = has_choice.then_some(about.needs != Some(Format::Orc));
             about.scope = if about.fix == Fix::None { Scope::Kernel } else { Scope::Tracer };
         })
     }
@@ -131,7 +137,10 @@ impl KunwindSubject {
             scope: Scope::Any,
             needs: unwinder.needs(),
             fix: unwinder.fix(),
+            frame_pointers: None,
             may_read_all: false,
+            // The tests require that the table knows every subject; another's walker is a design.
+            status: in_linux::status("", unwinder.name()).unwrap_or(Status::Design),
         };
         differs(&mut about);
         Self { about, unwinder }

@@ -1,6 +1,7 @@
 //! Subjects: whatever can be judged. A subject is asked for a trace at a point and streams its entries. Only `kunwind` knows
 //! how one kind of subject walks.
 
+pub mod in_linux;
 mod kunwind;
 mod own;
 mod target;
@@ -13,8 +14,10 @@ use ::kunwind::{Format, StackBounds};
 
 use crate::cpu::{CodeAddress, Cpu, Register, Regs};
 use crate::guest::Program;
+use crate::guest::conventions::OwnUnwinder;
 use crate::guest::return_hook::{Fix, ReturnHook, together};
 
+pub use self::in_linux::{InLinux, Status};
 pub use self::kunwind::KunwindSubject;
 pub use own::{CallOwn, OwnCode, OwnForm, OwnFrame, OwnSubject, model_of};
 pub use target::{GuestTarget, Reads};
@@ -43,8 +46,12 @@ pub struct About {
     pub needs: Option<Format>,
     /// Its fix for the windows of `return_to_handler`.
     pub fix: Fix,
+    /// Whether it belongs to kernels with frame pointers, or to those without; `None`: to both.
+    pub frame_pointers: Option<bool>,
     /// Whether it may read all memory, not only the stacks that it is offered.
     pub may_read_all: bool,
+    /// Where it comes from.
+    pub status: Status,
 }
 
 impl About {
@@ -55,7 +62,8 @@ impl About {
         let has_tasks = program.conventions.kernel.is_some();
         let own = program.conventions.own_unwinder.as_ref();
         // In a kernel that has its own, only what models that is of interest.
-        if own.is_some_and(|own| !matches!(self.scope, Scope::Own(_)) && !(own.is_modelled && own::is_model(&self.name))) {
+        let is_model = |own: &OwnUnwinder| own.is_modelled && own::is_model(&self.name, program.guest.cpu);
+        if own.is_some_and(|own| !(matches!(self.scope, Scope::Own(_)) || is_model(own))) {
             return false;
         }
         let in_scope = match self.scope {
@@ -66,7 +74,9 @@ impl About {
             Scope::Own(form) => own.is_some_and(|own| form.function(own).is_some()),
             Scope::User => !has_tasks || (program.conventions.walk_user().is_some() && walks_user),
         };
-        in_scope && self.needs.is_none_or(|format| program.tables.has(format))
+        let built = program.conventions.kernel.as_ref().and_then(|kernel| kernel.frame_pointers);
+        let is_configured = built.is_none_or(|built| self.frame_pointers.is_none_or(|wanted| wanted == built));
+        in_scope && is_configured && self.needs.is_none_or(|format| program.tables.has(format))
     }
 }
 
@@ -172,6 +182,8 @@ pub enum End {
     Stopped,
     /// The receiver of the entries took no more.
     Full,
+    /// It did not come back: it faulted, panicked, or went on without end.
+    Crashed,
 }
 
 /// A subject's own claim about a trace as a whole.
@@ -212,6 +224,9 @@ pub enum Start {
 }
 
 impl Start {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Live, Self::Current, Self::Regs, Self::Task, Self::User];
+
     /// The name in reports, and after `@` in scenarios.
     #[must_use]
     pub const fn name(self) -> &'static str {

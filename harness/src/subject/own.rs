@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 
-use super::{About, Claim, Claims, Compares, End, Entry, MAX_ENTRIES, Outcome, Question, Scope, Subject};
+use super::{About, Claim, Claims, Compares, End, Entry, MAX_ENTRIES, Outcome, Question, Scope, Status, Subject};
 use crate::cpu::{CodeAddress, Cpu, Regs};
 use crate::guest::Program;
 use crate::guest::conventions::OwnUnwinder;
@@ -48,27 +48,19 @@ impl OwnForm {
     }
 }
 
-/// Our models of the walks of Linux v7.3: the CPU, the reliable walk and the best-effort one.
-const MODELS: [(&str, Option<&str>, &str); 3] = [
-    ("arm64", Some("arm64-kunwind"), "arm64-kunwind:best-effort"),
-    ("riscv64", None, "riscv-walk-stackframe"),
-    ("x86_64", Some("x86-orc"), "x86-orc:best-effort"),
-];
-
 /// The subject that is our model of a kernel's own unwinder, by its name; `None` if the subject `own` is none, or has no model.
 #[must_use]
 pub fn model_of(own: &About, cpu: &Cpu) -> Option<&'static str> {
     let Scope::Own(form) = own.scope else { return None };
-    let (_, reliable, best_effort) = MODELS.into_iter().find(|(of, ..)| *of == cpu.name)?;
     match form {
-        OwnForm::Reliable | OwnForm::SaveReliable => reliable,
-        OwnForm::BestEffort => Some(best_effort),
+        OwnForm::Reliable | OwnForm::SaveReliable => cpu.models.reliable,
+        OwnForm::BestEffort => Some(cpu.models.best_effort),
     }
 }
 
 /// Whether the subject of this name is a model of a walk that a kernel has.
-pub(super) fn is_model(name: &str) -> bool {
-    MODELS.iter().any(|(_, reliable, best_effort)| *reliable == Some(name) || *best_effort == name)
+pub(super) fn is_model(name: &str, cpu: &Cpu) -> bool {
+    cpu.models.reliable == Some(name) || cpu.models.best_effort == name
 }
 
 /// Where the kernel has just called a marker function, in whose place its unwinder is called.
@@ -153,7 +145,9 @@ impl OwnSubject {
             scope: Scope::Own(form),
             needs: None,
             fix: Fix::None,
+            frame_pointers: None,
             may_read_all: true,
+            status: Status::Mainline,
         };
         Self { about, form }
     }
@@ -209,11 +203,16 @@ impl Subject for OwnSubject {
         let (result, entries) = match self.ask(question) {
             Ok(walked) => walked,
             Err(reason) => {
-                why(reason);
-                return Outcome { end: End::Stopped, claim: Claim::Unreliable };
+                why(format!("crash: {reason}"));
+                return Outcome { end: End::Crashed, claim: Claim::Unreliable };
             }
         };
         let unknown = Regs::none();
+        // A walk of the running task may begin in the function that walks (Linux arch/riscv/kernel/stacktrace.c).
+        let symbols = &question.target.program.guest.symbols;
+        let walker = question.target.program.conventions.own_unwinder.as_ref().and_then(|own| self.form.function(own));
+        let is_walker = |pc: &&u64| symbols.function_at(**pc).map(|function| function.address) == walker;
+        let entries = &entries[usize::from(walker.is_some() && entries.first().as_ref().is_some_and(is_walker))..];
         // The start is given. A trace that begins with another pc lacks it.
         let given = entries.first() == Some(&question.pc.value());
         let start = [question.pc].into_iter();

@@ -165,6 +165,13 @@ impl Target for GuestTarget<'_> {
         self.stacks
     }
 
+    fn entered_from(&self, stack: &StackBounds) -> Option<u64> {
+        let kernel = self.program.conventions.kernel.as_ref()?;
+        let placed = self.program.layout.stacks.iter().find(|placed| placed.bounds == *stack)?;
+        let (_, below_top) = kernel.entered_from.iter().find(|(name, _)| *name == placed.name)?;
+        self.read_u64(stack.high - below_top)
+    }
+
     fn is_text(&self, address: u64) -> bool {
         self.program.guest.text().any(|text| text.contains(&address))
             && !self.program.conventions.user_text.iter().any(|text| text.contains(&address))

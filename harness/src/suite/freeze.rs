@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Job, Options, Subjects, Wanted, hold_gates, lasting_words, run_all, subjects};
+use super::{Job, Options, Subjects, Wanted, hold_gates, run_all, subjects};
 use crate::Error;
 use crate::case::{Case, Frozen, Provenance, Walks};
 use crate::guest::Program;
@@ -12,7 +12,7 @@ use crate::oracle::Witnesses;
 use crate::recording::{Agreement, RECORDED, Recording, Section, Written, compare};
 use crate::scenario::{Interruption, Scenario, Variant};
 use crate::subject::{About, Subject};
-use crate::trace::{Run as _, Unobserved, Watched};
+use crate::trace::{Run as _, Watched};
 
 /// What is to be frozen.
 #[derive(Debug, Clone, Copy)]
@@ -85,15 +85,7 @@ impl Job<'_> {
         options: &Options,
         pages: &mut BTreeSet<u64>,
     ) -> Result<(Section, Written), Error> {
-        let mut machine = self.machine(program)?;
-        machine.note_pages();
-        let ended = Watched::new(&mut machine, &options.interrupt).drive(&mut Unobserved);
-        if ended.map_err(|error| self.scenario.blame(self.variant, error))?.interrupted {
-            return Err(Error::Interrupted);
-        }
-        let undisturbed =
-            if self.kind == Interruption::Probe { Vec::new() } else { lasting_words(program, machine.memory()) };
-        pages.extend(machine.used_pages());
+        let undisturbed = self.undisturbed_noting(program, &options.interrupt, Some(pages))?;
         let mut machine = self.machine(program)?;
         machine.note_pages();
         let mut watched = Watched::new(&mut machine, &options.interrupt);

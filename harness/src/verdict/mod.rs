@@ -61,6 +61,8 @@ impl Deviation {
 /// The verdict on one walk. Ordered from worst to best.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Verdict {
+    /// The walk did not come back: it faulted, panicked, or went on without end.
+    Crashed,
     /// Claimed reliable, but an activation is omitted or replaced.
     Unsound(Deviation),
     /// Claimed reliable and nothing is omitted, but something is false.
@@ -80,7 +82,7 @@ impl Verdict {
     #[must_use]
     pub const fn if_dead(self, is_claimed: bool) -> Self {
         match self {
-            Self::Unsound(_) | Self::Overstated(_) | Self::WrongFlagged(_) => self,
+            Self::Crashed | Self::Unsound(_) | Self::Overstated(_) | Self::WrongFlagged(_) => self,
             Self::Incomplete(_) | Self::Cautious | Self::Exact if is_claimed => Self::Overstated(Deviation::Dead),
             Self::Incomplete(_) | Self::Cautious | Self::Exact => Self::WrongFlagged(Deviation::Dead),
         }
@@ -90,6 +92,7 @@ impl Verdict {
 impl fmt::Display for Verdict {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Crashed => formatter.pad("#"),
             Self::Unsound(kind) => formatter.pad(&format!("!{}", kind.name())),
             Self::Overstated(kind) => formatter.pad(&format!("+{}", kind.name())),
             Self::WrongFlagged(kind) => formatter.pad(&format!("?{}", kind.name())),
@@ -117,7 +120,7 @@ impl FromStr for Verdict {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let unknown =
-            || format!("{text:?} is not a verdict; verdicts look like !skipped, +state, ?truncated, <2, ~ or =");
+            || format!("{text:?} is not a verdict; verdicts look like #, !skipped, +state, ?truncated, <2, ~ or =");
         let kind = |name: &str| Deviation::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(unknown);
         let first = text.chars().next().ok_or_else(unknown)?;
         let rest = &text[first.len_utf8()..];
@@ -126,6 +129,7 @@ impl FromStr for Verdict {
             '+' => kind(rest).ok().filter(|kind| !kind.is_omission()).map(Self::Overstated).ok_or_else(unknown),
             '?' => kind(rest).map(Self::WrongFlagged),
             '<' => rest.parse().map(Self::Incomplete).map_err(|_| unknown()),
+            '#' if rest.is_empty() => Ok(Self::Crashed),
             '~' if rest.is_empty() => Ok(Self::Cautious),
             '=' if rest.is_empty() => Ok(Self::Exact),
             _ => Err(unknown()),

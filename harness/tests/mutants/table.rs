@@ -14,6 +14,7 @@ const HERE: &str = "harness/tests/mutants.rs";
 const COMPLETENESS: &str = "harness/tests/completeness.rs";
 const VERDICT: &str = "harness/src/verdict/tests.rs";
 const KERNEL: &str = "harness/kunwind/tests/kernel.rs";
+const NEXT_SP: &str = "harness/kunwind/tests/next_sp.rs";
 const BOUNDARY: &str = "harness/kunwind/tests/boundary.rs";
 const USER: &str = "harness/kunwind/tests/user.rs";
 
@@ -109,6 +110,14 @@ pub(super) const MUTANTS: &[(&str, &str, &[Guard])] = &[
         "harness/kunwind/src/kernel/unwind_frame.rs",
         "pt_regs are not consumed",
         &[Gate("x86_64/syscall"), Gate("x86_64/corrupt_stack")],
+    ),
+    (
+        "harness/kunwind/src/stack.rs",
+        "x86's walk along rbp goes to any stack, wherever the present one was entered from",
+        &[
+            Test(NEXT_SP, "a_stack_leads_to_the_one_from_which_it_was_entered"),
+            Test(NEXT_SP, "no_stack_is_entered_twice"),
+        ],
     ),
     (
         "harness/kunwind/src/stack.rs",

@@ -68,7 +68,7 @@ pub(super) fn step(
     if !fp.is_multiple_of(X86_64.frame_record.align) {
         return Err(Error::Misaligned(fp));
     }
-    state.windows.consume(fp, RECORD_SIZE)?;
+    consume(fp, RECORD_SIZE, state, target)?;
     let caller_fp = target.read_u64(fp).ok_or(Error::Unreadable(fp))?;
     let return_address = target.read_u64(fp + 8).ok_or(Error::Unreadable(fp + 8))?;
     let recover = if fix == Fix::RetStack { recover_or_refuse } else { recover };
@@ -80,6 +80,14 @@ pub(super) fn step(
     frame.regs.set(X86_64.fp, caller_fp);
     frame.regs.set(X86_64.sp, fp + RECORD_SIZE);
     Ok(Step::Caller)
+}
+
+/// `update_stack_state`: a frame is on the present stack, above the last one, or on the one from which that was entered.
+fn consume(at: u64, size: u64, state: &mut WalkState, target: &dyn Target) -> Result<(), Error> {
+    if !state.visits.follow(target.stacks(), |stack| target.entered_from(stack), at, size) {
+        return Err(Error::OutsideStacks(at));
+    }
+    state.windows.consume(at, size)
 }
 
 /// From a pc strictly inside `return_to_handler`.
@@ -103,7 +111,7 @@ fn from_inside(
 
 fn pt_regs(form: Form, at: u64, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<Step, Error> {
     let task_regs = target.task().ok_or(Error::NoTask)?.stack.high - PT_REGS_SIZE;
-    state.windows.consume(at, PT_REGS_SIZE)?;
+    consume(at, PT_REGS_SIZE, state, target)?;
     let read = |offset: u64| target.read_u64(at + offset).ok_or(Error::Unreadable(at + offset));
     let is_user = read(PT_REGS_CS)? & 3 != 0;
     if is_user || at == task_regs {

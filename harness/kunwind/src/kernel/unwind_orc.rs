@@ -100,12 +100,12 @@ fn start(form: Form, frame: &mut Frame, state: &mut WalkState, target: &dyn Targ
         (_, CodeAddress::Return(_)) => {}
     }
     let sp = frame.regs.get(RSP).ok_or(Error::NoRegister(RSP))?;
-    if orc.stacks.enter(target.stacks(), sp) {
+    if state.visits.enter(target.stacks(), sp) {
         return Ok(());
     }
     // A stack may have overflowed into its guard page.
     let next_page = sp.checked_next_multiple_of(PAGE);
-    let is_on_stack = next_page.is_some_and(|page| orc.stacks.enter(target.stacks(), page));
+    let is_on_stack = next_page.is_some_and(|page| state.visits.enter(target.stacks(), page));
     doubt(form, state, Error::OutsideStacks(sp))?;
     if is_on_stack { Ok(()) } else { Err(Error::OutsideStacks(sp)) }
 }
@@ -188,7 +188,7 @@ impl Stepper<'_> {
 
     fn before(&self) -> Result<Before, Error> {
         let sp = self.frame.regs.get(RSP).ok_or(Error::NoRegister(RSP))?;
-        Ok(Before { sp, stack: self.state.orc.stacks.current() })
+        Ok(Before { sp, stack: self.state.visits.current() })
     }
 
     /// `deref_stack_reg`.
@@ -198,7 +198,7 @@ impl Stepper<'_> {
     }
 
     fn access(&mut self, at: u64, size: u64) -> Result<(), Error> {
-        let is_allowed = self.state.orc.stacks.access(self.target.stacks(), at, size);
+        let is_allowed = self.state.visits.access(self.target.stacks(), at, size);
         if is_allowed { Ok(()) } else { Err(Error::OutsideStacks(at)) }
     }
 
@@ -316,7 +316,7 @@ impl Stepper<'_> {
 
     /// On the same stack SP has to rise.
     fn check_rise(&self, before: &Before, caller: &Caller) -> Result<(), Error> {
-        let stacks = self.state.orc.stacks;
+        let stacks = self.state.visits;
         let is_same = stacks.current() == before.stack && stacks.is_on_current(self.target.stacks(), caller.sp);
         if is_same && caller.sp <= before.sp { Err(Error::CfaNotAbove(caller.sp)) } else { Ok(()) }
     }

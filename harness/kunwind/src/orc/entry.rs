@@ -36,6 +36,50 @@ pub enum OrcBase {
     Ax = 10,
 }
 
+/// Which number stands for which base. Linux has changed that; `.orc_header` holds a hash of the definitions that were
+/// in force (scripts/orc_hash.sh).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OrcNumbers {
+    /// Those of [`OrcBase`], in which tables are written here.
+    #[default]
+    Own,
+    /// Those of arch/x86/include/asm/orc_types.h in Linux v7.3: 0 undefined, 1 ax, 2 dx, 3 sp, 4 bp, 5 di, 6 r10, 7 r13,
+    /// 8 the caller's SP, 9 indirect by sp, 10 indirect by bp.
+    Linux7,
+}
+
+impl OrcNumbers {
+    /// The definitions of v7.3, as `.orc_header` names them: what scripts/orc_hash.sh gives for their orc_types.h.
+    const LINUX_7_3: [u8; 20] = [
+        0x13, 0x7c, 0x36, 0xad, 0x76, 0x27, 0xc4, 0xdd, 0x55, 0x93, 0x21, 0x76, 0xbb, 0x0e, 0xcd, 0xbd, 0x50, 0x41,
+        0xfc, 0x82,
+    ];
+
+    /// The numbers that a kernel with this `.orc_header` uses, if they are known.
+    #[must_use]
+    pub fn of_header(header: &[u8]) -> Option<Self> {
+        (header == Self::LINUX_7_3).then_some(Self::Linux7)
+    }
+
+    fn base(self, number: u8) -> Result<OrcBase, OrcError> {
+        let Self::Linux7 = self else { return OrcBase::try_from(number) };
+        Ok(match number {
+            0 => OrcBase::Undefined,
+            1 => OrcBase::Ax,
+            2 => OrcBase::Dx,
+            3 => OrcBase::Sp,
+            4 => OrcBase::Bp,
+            5 => OrcBase::Di,
+            6 => OrcBase::R10,
+            7 => OrcBase::R13,
+            8 => OrcBase::PrevSp,
+            9 => OrcBase::SpIndirect,
+            10 => OrcBase::BpIndirect,
+            _ => return Err(OrcError::UnknownBase(number)),
+        })
+    }
+}
+
 impl TryFrom<u8> for OrcBase {
     type Error = OrcError;
 
@@ -133,12 +177,21 @@ impl OrcEntry {
     ///
     /// [`OrcError::UnknownBase`], [`OrcError::UnknownType`].
     pub fn decode(bytes: [u8; ENTRY_SIZE]) -> Result<Self, OrcError> {
+        Self::decode_as(OrcNumbers::Own, bytes)
+    }
+
+    /// Reads an entry whose bases have these numbers.
+    ///
+    /// # Errors
+    ///
+    /// As [`OrcEntry::decode`].
+    pub fn decode_as(numbers: OrcNumbers, bytes: [u8; ENTRY_SIZE]) -> Result<Self, OrcError> {
         let [sp_low, sp_high, bp_low, bp_high, bases, flags] = bytes;
         Ok(Self {
             kind: OrcType::try_from(flags & 7)?,
-            sp: OrcBase::try_from(bases & 15)?,
+            sp: numbers.base(bases & 15)?,
             sp_offset: i16::from_le_bytes([sp_low, sp_high]),
-            bp: OrcBase::try_from(bases >> 4)?,
+            bp: numbers.base(bases >> 4)?,
             bp_offset: i16::from_le_bytes([bp_low, bp_high]),
             signal: flags & 8 != 0,
         })

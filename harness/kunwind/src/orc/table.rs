@@ -1,6 +1,6 @@
 //! The two arrays, and the lookup in them.
 
-use super::entry::{ENTRY_SIZE, OrcEntry};
+use super::entry::{ENTRY_SIZE, OrcEntry, OrcNumbers};
 use super::error::OrcError;
 use crate::error::Error;
 use crate::row::Entry;
@@ -23,6 +23,8 @@ pub struct OrcTable<D> {
     entries: D,
     /// From here on code was generated when the kernel ran, and has no entries of its own.
     generated: Option<u64>,
+    /// Which number stands for which base.
+    numbers: OrcNumbers,
 }
 
 impl<D: AsRef<[u8]>> OrcTable<D> {
@@ -43,7 +45,7 @@ impl<D: AsRef<[u8]>> OrcTable<D> {
         if of_offsets / 4 != of_entries / ENTRY_SIZE {
             return Err(OrcError::Counts(of_offsets / 4, of_entries / ENTRY_SIZE));
         }
-        Ok(Self { offsets, address, entries, generated: None })
+        Ok(Self { offsets, address, entries, generated: None, numbers: OrcNumbers::Own })
     }
 
     /// The same for a kernel with code from `generated` on that it has generated at run time. An UNDEFINED entry there
@@ -52,6 +54,12 @@ impl<D: AsRef<[u8]>> OrcTable<D> {
     #[must_use]
     pub fn with_generated(self, generated: u64) -> Self {
         Self { generated: Some(generated), ..self }
+    }
+
+    /// The same with bases of these numbers.
+    #[must_use]
+    pub fn with_numbers(self, numbers: OrcNumbers) -> Self {
+        Self { numbers, ..self }
     }
 
     /// How many entries there are.
@@ -82,7 +90,7 @@ impl<D: AsRef<[u8]>> OrcTable<D> {
     /// [`OrcError::UnknownBase`], [`OrcError::UnknownType`].
     pub fn entry_of(&self, index: usize) -> Result<Option<OrcEntry>, OrcError> {
         let bytes = index.checked_mul(ENTRY_SIZE).and_then(|at| self.entries.as_ref().get(at..)?.first_chunk());
-        bytes.map(|bytes| OrcEntry::decode(*bytes)).transpose()
+        bytes.map(|bytes| OrcEntry::decode_as(self.numbers, *bytes)).transpose()
     }
 
     /// The last entry whose address is not above `pc`; nothing below the first. Of entries with the same address it is

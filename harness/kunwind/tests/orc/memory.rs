@@ -86,6 +86,10 @@ impl Target for Kernel {
         &[TASK, IRQ]
     }
 
+    fn entered_from(&self, _: &StackBounds) -> Option<u64> {
+        None
+    }
+
     fn is_text(&self, address: u64) -> bool {
         (TEXT..TEXT + TEXT_SIZE).contains(&address)
     }

@@ -1,6 +1,6 @@
 //! The two arrays, on bytes written by hand.
 
-use kunwind::orc::{OrcBase, OrcEntry, OrcError, OrcTable, OrcType, OrcWriteError, write};
+use kunwind::orc::{OrcBase, OrcEntry, OrcError, OrcNumbers, OrcTable, OrcType, OrcWriteError, write};
 use kunwind::{CfaRule, Entry, Error, PtRegsRow, Register, Rule, Table as _, UnwindRow, abi};
 
 #[test]
@@ -188,4 +188,36 @@ fn a_table_says_which_entry_is_malformed() {
     assert_eq!(table.entry(0x1020), Err(Error::UnusableRule(0x1020)), "SP is computed from nothing");
     let only = OrcTable::parse(&OFFSETS[..8], 0x2000, &entries[..12]).expect("the lengths fit");
     assert_eq!(only.entry(0x1010), Err(Error::BadTable { pc: 0x1010, offset: 6 }));
+}
+
+#[test]
+fn the_numbers_of_bases_are_those_of_the_kernel_that_wrote_them() {
+    // arch/x86/include/asm/orc_types.h of v7.3, by number.
+    let bases = [
+        OrcBase::Undefined,
+        OrcBase::Ax,
+        OrcBase::Dx,
+        OrcBase::Sp,
+        OrcBase::Bp,
+        OrcBase::Di,
+        OrcBase::R10,
+        OrcBase::R13,
+        OrcBase::PrevSp,
+        OrcBase::SpIndirect,
+        OrcBase::BpIndirect,
+    ];
+    for (number, base) in (0_u8..).zip(bases) {
+        let entry = OrcEntry { bp: base, ..OrcEntry::call(base, 8) };
+        assert_eq!(OrcEntry::decode_as(OrcNumbers::Linux7, [8, 0, 0, 0, number * 0x11, 2]), Ok(entry), "{number}");
+    }
+    assert_eq!(OrcEntry::decode_as(OrcNumbers::Linux7, [8, 0, 0, 0, 11, 2]), Err(OrcError::UnknownBase(11)));
+    // sp+8; one more entry is saved rbp at CFA-16.
+    let entries = [8, 0, 0, 0, 0x03, 2, 16, 0, 0xf0, 0xff, 0x83, 2];
+    let table = OrcTable::parse(&OFFSETS[..8], 0x2000, &entries[..]).expect("the lengths fit");
+    let table = table.with_numbers(OrcNumbers::Linux7);
+    assert_eq!(table.lookup(0x1000), Ok(Some(OrcEntry::call(OrcBase::Sp, 8))));
+    let saved = OrcEntry { bp: OrcBase::PrevSp, bp_offset: -16, ..OrcEntry::call(OrcBase::Sp, 16) };
+    assert_eq!(table.lookup(0x1010), Ok(Some(saved)));
+    assert_eq!(OrcNumbers::of_header(&[0; 20]), None);
+    assert_eq!(OrcNumbers::of_header(&[]), None);
 }

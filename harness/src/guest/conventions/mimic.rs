@@ -6,13 +6,16 @@ use std::ops::Range;
 use kunwind::ReturnHook;
 
 use super::{
-    CallConventions, Conventions, DeclaredStack, Kernel, KernelSymbols, KnownTask, Redirects, RetStackPlace, RetStackWords,
-    SavedContext, StackRole, TaskPlace, TaskStack, Trampoline, Vector, Vectors,
+    CallConventions, Conventions, DeclaredStack, Kernel, KernelSymbols, KnownTask, Redirects, RetStackPlace,
+    RetStackWords, SavedContext, StackRole, TaskPlace, TaskStack, Trampoline, Vector, Vectors,
 };
 use crate::cpu::Register;
 use crate::guest::{Guest, Symbol};
 
 pub(super) const CURRENT: &str = "__current";
+const CURRENT_TASK: &str = "current_task";
+const CONFIG_FRAME_POINTER: &str = "__config_frame_pointer";
+const CONFIG_UNWINDER_ORC: &str = "__config_unwinder_orc";
 pub(super) const SUBJECT: &str = "guest_main";
 pub(super) const WALK_HERE: &str = "walk_here";
 pub(super) const WALK_TASK: &str = "walk_task";
@@ -63,6 +66,8 @@ struct KernelOfCpu {
     /// The register that holds the running task.
     task_register: Option<Register>,
     exception_functions: &'static [&'static str],
+    /// As [`Kernel::entered_from`].
+    entered_from: &'static [(&'static str, u64)],
 }
 
 /// By the CPU's name: arm64, riscv64, x86_64.
@@ -89,6 +94,7 @@ fn kernel_of(cpu: &str) -> KernelOfCpu {
             saved_pc: Some(256 - 320), // PT_PC and PT_SIZE of guests/arm64/include/kernel.S
             task_register: None,       // SP_EL0, written right after SP
             exception_functions: &[],
+            entered_from: &[],
         },
         "riscv64" => KernelOfCpu {
             vectors: &[(Vector::Table, "handle_exception")],
@@ -97,6 +103,7 @@ fn kernel_of(cpu: &str) -> KernelOfCpu {
             saved_pc: None,
             task_register: Some(Register(4)),                                 // tp
             exception_functions: &["handle_exception", "ret_from_exception"], // Linux arch/riscv/kernel/stacktrace.c
+            entered_from: &[],
         },
         _ => KernelOfCpu {
             vectors: &[
@@ -123,6 +130,8 @@ fn kernel_of(cpu: &str) -> KernelOfCpu {
             saved_pc: None,
             task_register: None,
             exception_functions: &[],
+            // The topmost word; sp in the pt_regs at the top (Linux arch/x86/kernel/dumpstack_64.c).
+            entered_from: &[("irq", 8), ("nmi", 16), ("db", 16), ("df", 16)],
         },
     }
 }
@@ -153,6 +162,7 @@ pub fn mimic(guest: &Guest) -> Conventions {
         stacks: declared_stacks(guest),
         arena: range("__stack_arena_low", "__stack_arena_high"),
         scratch: range("__scratch_low", "__scratch_high"),
+        unsettled: Vec::new(),
         vectors,
         kernel: kernel(guest, &of_cpu),
         own_unwinder: None,
@@ -161,6 +171,9 @@ pub fn mimic(guest: &Guest) -> Conventions {
         trampolines: trampolines.collect(),
         generated_text: generated.map(|function| function.address).min(),
         moved_returns: labels.moved_returns,
+        pushes: Vec::new(),
+        outermost: Vec::new(),
+        walk_in_nmi: None,
         calls: CallConventions::default(),
         redirects: redirect_words.map(|(from, to)| Redirects { marks: labels.redirects, from, to }),
         nesting: labels.nesting,
@@ -226,8 +239,18 @@ fn kernel(guest: &Guest, of_cpu: &KernelOfCpu) -> Option<Kernel> {
     };
     Some(Kernel {
         current: Some(address(CURRENT)?),
-        known: KnownTask { register: of_cpu.task_register, at_firmware_event: address(ENTRY_TASK) },
+        known: KnownTask {
+            register: of_cpu.task_register,
+            word: address(CURRENT_TASK),
+            at_firmware_event: address(ENTRY_TASK),
+        },
+        frame_pointers: match (address(CONFIG_FRAME_POINTER), address(CONFIG_UNWINDER_ORC)) {
+            (Some(_), _) => Some(true),
+            (None, Some(_)) => Some(false),
+            (None, None) => None,
+        },
         stack: TaskStack::Bounds(0, 8),
+        entered_from: of_cpu.entered_from.iter().map(|(name, below)| ((*name).to_owned(), *below)).collect(),
         tasks: ["boot", "other"].into_iter().filter_map(task).collect(),
         fork_entry: address(FORK_ENTRY),
         context: of_cpu.context.clone(),

@@ -31,6 +31,8 @@ pub struct Conventions {
     pub arena: Option<Range<u64>>,
     /// Memory that an exception may leave changed: counters, tracers' lists.
     pub scratch: Option<Range<u64>>,
+    /// Other memory that an exception may leave changed: where a task keeps its registers while it is switched out.
+    pub unsettled: Vec<Range<u64>>,
     /// Where the CPU enters the guest at an exception.
     pub vectors: Vectors,
     /// The kernel, in a guest that has one.
@@ -48,6 +50,13 @@ pub struct Conventions {
     /// Where a return may arrive with another SP than its call had, and with other registers: entry code that builds pt_regs
     /// on its caller's stack.
     pub moved_returns: Vec<u64>,
+    /// The addresses after calls that only push: what such a call pushes is overwritten before anything returns to it, as in a
+    /// retpoline. Nothing may arrive there.
+    pub pushes: Vec<u64>,
+    /// Functions whose calls never return, because a run begins inside of them and ends before they do.
+    pub outermost: Vec<Range<u64>>,
+    /// The marker of NMI handlers, where that is not [`KernelSymbols::walk_here`].
+    pub walk_in_nmi: Option<u64>,
     /// Functions that are not called as the ABI says.
     pub calls: CallConventions,
     /// Calls that live patching redirects.
@@ -108,12 +117,17 @@ pub enum StackRole {
 #[derive(Debug, Clone)]
 pub struct Kernel {
     /// The word that holds the address of the task whose stack is in use; it is written with the switch of stacks. Without one,
-    /// it is the task on whose stack SP was last.
+    /// it is the task on whose stack SP was last. The truth goes by it.
     pub current: Option<u64>,
     /// Where the kernel itself knows the running task from.
     pub known: KnownTask,
+    /// Whether it is built with frame pointers (x86-64: `UNWINDER_FRAME_POINTER`) or without (`UNWINDER_ORC`), where that decides
+    /// which unwinder the kernel has; else all walk.
+    pub frame_pointers: Option<bool>,
     /// How a task's structure says where its stack is.
     pub stack: TaskStack,
+    /// Where stacks hold the SP with which they were entered: by name, how far below the stack's high end, in bytes.
+    pub entered_from: Vec<(String, u64)>,
     /// All tasks.
     pub tasks: Vec<TaskPlace>,
     /// The first instruction of a new task; no call returns to it.
@@ -144,8 +158,10 @@ pub struct Kernel {
 /// switch of tasks it changes before or after the stack does.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct KnownTask {
-    /// The register that holds the address of its structure. None: [`Kernel::current`] says it.
+    /// The register that holds the address of its structure (riscv64's tp).
     pub register: Option<Register>,
+    /// The word that holds it (x86-64's `current_task`). With neither, it is the task whose stack is in use.
+    pub word: Option<u64>,
     /// The word from which entry from firmware has it.
     pub at_firmware_event: Option<u64>,
 }
@@ -441,6 +457,7 @@ impl Conventions {
             walk_here: walk_here.ok_or_else(|| missing(mimic::WALK_HERE))?,
             walk_task: walk_task.ok_or_else(|| missing(mimic::WALK_TASK))?,
             need_resched: need_resched.ok_or_else(|| missing(mimic::NEED_RESCHED))?,
+            walk_in_nmi: self.walk_in_nmi,
             known: kernel.known,
         })
     }
@@ -453,6 +470,8 @@ pub struct Deliverable {
     pub subject: u64,
     /// As [`KernelSymbols::walk_here`].
     pub walk_here: u64,
+    /// As [`Conventions::walk_in_nmi`].
+    pub walk_in_nmi: Option<u64>,
     /// As [`KernelSymbols::walk_task`].
     pub walk_task: u64,
     /// As [`KernelSymbols::need_resched`].

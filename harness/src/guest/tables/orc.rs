@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use kunwind::orc::{OrcBase, OrcEntry, OrcType, write};
+use kunwind::orc::{OrcBase, OrcEntry, OrcNumbers, OrcType, write};
 use kunwind::{Entry, OrcTable, Table as _};
 
 use super::DwarfTable;
-use crate::guest::{Conventions, Guest, LoadedSection};
+use crate::guest::{Conventions, Guest, LoadedSection, OrcSections};
 
 /// The size in bytes of a hint, as guests/x86_64/include/orc.S writes it.
 const HINT_SIZE: usize = 16;
@@ -93,4 +93,23 @@ pub(super) fn table(
         Some(generated) => table.with_generated(generated),
         None => table,
     })
+}
+
+impl OrcSections {
+    /// The sections as a table. If the numbers in it were taken for others, every verdict would be wrong.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it; also if its `.orc_header` is that of no known definitions.
+    pub fn table(&self) -> Result<OrcTable<Vec<u8>>, String> {
+        let Self { offsets, entries, header } = self;
+        let numbers = OrcNumbers::of_header(header).ok_or_else(|| {
+            let hash: String = header.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("the definitions of its entries are not known (.orc_header is {hash})")
+        })?;
+        let table = OrcTable::parse(offsets.data.clone(), offsets.address, entries.clone());
+        let table = table.map_err(|error| error.to_string())?.with_numbers(numbers);
+        table.validate().map_err(|error| error.to_string())?;
+        Ok(table)
+    }
 }

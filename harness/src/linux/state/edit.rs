@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::super::{KernelImage, refused};
+use super::OfCpu;
 use crate::Error;
 use crate::guest::{PAGE, Segment, Symbol, Symbols};
 
@@ -18,8 +19,8 @@ pub(super) struct Edit<'i> {
     /// Memory of ours, and the first free byte of it.
     scratch: Range<u64>,
     free: u64,
-    /// Text of ours, in place of a function that runs only at boot, and its first free byte. Unwinders ask whether an address is
-    /// in the kernel's text.
+    /// Text of ours, in place of functions that run only at boot, and its first free byte. Unwinders ask whether an address is in
+    /// the kernel's text.
     text: Range<u64>,
     free_text: u64,
     /// The functions that were placed there.
@@ -29,10 +30,9 @@ pub(super) struct Edit<'i> {
 }
 
 impl<'i> Edit<'i> {
-    pub(super) fn new(image: &'i KernelImage, scratch: u64) -> Result<Self, Error> {
-        let boot = image.symbol("start_kernel")?;
-        let text = boot.address..boot.address + boot.size;
-        let mut segments = segments(image)?;
+    pub(super) fn new(image: &'i KernelImage, of_cpu: &dyn OfCpu) -> Result<Self, Error> {
+        let (scratch, text) = (of_cpu.scratch(), of_cpu.spare_text(image)?);
+        let mut segments = segments(image, &of_cpu.text(image)?)?;
         let zeros = vec![0; SCRATCH as usize];
         segments.push(Segment { address: scratch, data: zeros, executable: false, writable: true });
         let edit = Self {
@@ -109,9 +109,14 @@ impl<'i> Edit<'i> {
         self.free_text
     }
 
-    /// A copy of so many bytes.
-    pub(super) fn copy(&mut self, at: u64, size: usize) -> Result<Vec<u8>, Error> {
-        self.slice(at, size).map(|bytes| bytes.to_vec())
+    /// A copy of these bytes.
+    pub(super) fn copy(&self, range: Range<u64>) -> Result<Vec<u8>, Error> {
+        let inside = |segment: &&Segment| segment.address <= range.start && range.end <= segment.end();
+        let segment = self.segments.iter().find(inside);
+        let found = segment.and_then(|segment| {
+            segment.data.get((range.start - segment.address) as usize..(range.end - segment.address) as usize)
+        });
+        found.map(<[u8]>::to_vec).ok_or_else(|| self.refuse(format!("{:#x} lies outside of the image", range.start)))
     }
 
     /// A function of ours.
@@ -119,7 +124,7 @@ impl<'i> Edit<'i> {
         let at = self.free_text;
         self.free_text = (at + bytes.len() as u64 + 4).next_multiple_of(16);
         if self.free_text > self.text.end {
-            return Err(self.refuse("start_kernel is too small for the functions of ours that go in its place"));
+            return Err(self.refuse("its spare text is too small for the functions of ours that go there"));
         }
         self.set(at, bytes)?;
         self.stubs.push(Symbol {
@@ -179,12 +184,9 @@ impl<'i> Edit<'i> {
 }
 
 /// The image's memory in whole pages: its text, which may be executed and not written, and all else the other way round.
-fn segments(image: &KernelImage) -> Result<Vec<Segment>, Error> {
-    let mut text = Vec::new();
-    for (low, high) in [("_stext", "_etext"), ("_sinittext", "_einittext")] {
-        let (low, high) = (image.address(low)?, image.address(high)?);
-        text.push(low & !(PAGE - 1)..high.next_multiple_of(PAGE));
-    }
+fn segments(image: &KernelImage, text: &[Range<u64>]) -> Result<Vec<Segment>, Error> {
+    let whole_pages = |range: &Range<u64>| range.start & !(PAGE - 1)..range.end.next_multiple_of(PAGE);
+    let text: Vec<_> = text.iter().map(whole_pages).collect();
     let mut segments = Vec::new();
     for load in &image.loads {
         let (low, high) = (load.address & !(PAGE - 1), (load.address + load.memory_size).next_multiple_of(PAGE));

@@ -38,6 +38,7 @@ pub(super) fn switch_on(edit: &mut Edit<'_>, of_cpu: &dyn OfCpu, task: u64, work
     }
     let bitmask = edit.address("fgraph_array_bitmask")?;
     edit.set_u64(bitmask, 1)?;
+    of_cpu.call_tracer(edit, user, (entry, exit))?;
     for function in &workload.trace {
         let function = edit.function(function)?;
         of_cpu.trace(edit, function)?;

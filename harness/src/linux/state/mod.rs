@@ -7,7 +7,11 @@
 mod arm64;
 mod edit;
 mod fgraph;
+mod riscv64;
 mod workload;
+mod x86_64;
+
+use std::ops::Range;
 
 use crate::Error;
 use crate::guest::conventions::{
@@ -15,7 +19,7 @@ use crate::guest::conventions::{
     TaskPlace, TaskStack, Trampoline, Vectors,
 };
 use crate::guest::layout::Stack;
-use crate::guest::{Guest, Layout, Program, StartState, UnwindSections};
+use crate::guest::{Guest, Layout, LoadedSection, OrcSections, Program, StartState, UnwindSections};
 
 use super::{KernelImage, refused};
 use edit::Edit;
@@ -32,11 +36,33 @@ trait OfCpu: Sync {
     /// Where memory of ours goes: far from the kernel and from everything it maps.
     fn scratch(&self) -> u64;
 
+    /// The kernel's text.
+    fn text(&self, image: &KernelImage) -> Result<Vec<Range<u64>>, Error> {
+        let between = |low, high| Ok(image.address(low)?..image.address(high)?);
+        Ok(vec![between("_stext", "_etext")?, between("_sinittext", "_einittext")?])
+    }
+
+    /// Text that nothing runs in a booted kernel, for functions of ours. Unwind data that the kernel may look up there must fit
+    /// functions that leave the stack alone.
+    fn spare_text(&self, image: &KernelImage) -> Result<Range<u64>, Error> {
+        boot_text(image)
+    }
+
+    /// How many arguments a function can be called with that fit in no register.
+    fn stack_arguments(&self) -> usize {
+        0
+    }
+
     /// Puts the image into the state of a running kernel.
     fn set_up(&self, edit: &mut Edit<'_>, function: u64, arguments: &[u64]) -> Result<Running, Error>;
 
     /// Patches the call of the tracer into a function, as the kernel does.
     fn trace(&self, edit: &mut Edit<'_>, function: u64) -> Result<(), Error>;
+
+    /// Makes the tracer call its user, whose callbacks for entries and for returns are these, where that takes more than data.
+    fn call_tracer(&self, _: &mut Edit<'_>, _user: u64, _callbacks: (u64, u64)) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// The code of `bool consume(void *cookie, unsigned long pc)`, of [`OwnUnwinder::consume`].
     fn consume(&self) -> Vec<u8>;
@@ -66,18 +92,39 @@ struct Running {
     need_resched: (u64, u64),
     context: SavedContext,
     saved_pc: Option<i64>,
-    exception_text: Vec<std::ops::Range<u64>>,
+    exception_text: Vec<Range<u64>>,
     moved_returns: Vec<u64>,
     nesting: Vec<(u64, bool)>,
+    /// Where entry code keeps registers for some instructions, until it has a stack to save them on.
+    unsettled: Vec<std::ops::Range<u64>>,
     /// Words that are written when the stacks have their poison.
     words: Vec<(u64, u64)>,
     /// Where the kernel's own code knows the running task from, if not by its stack.
     known: KnownTask,
+    /// What only one CPU's kernel has.
+    special: Special,
+}
+
+/// What only one CPU's kernel has, as [`Conventions`] and [`Program`] say it.
+#[derive(Default)]
+struct Special {
+    pushes: Vec<u64>,
+    outermost: Vec<Range<u64>>,
+    walk_in_nmi: Option<u64>,
+    booted_by: Vec<u64>,
+}
+
+/// The function that boots the kernel.
+fn boot_text(image: &KernelImage) -> Result<Range<u64>, Error> {
+    let boot = image.symbol("start_kernel")?;
+    Ok(boot.address..boot.address + boot.size)
 }
 
 fn of_cpu(image: &KernelImage) -> Result<&'static dyn OfCpu, Error> {
     match image.cpu.name {
         "arm64" => Ok(&arm64::Arm64),
+        "riscv64" => Ok(&riscv64::Riscv64),
+        "x86_64" => Ok(&x86_64::X86_64),
         other => Err(refused(&image.path, format!("images for {other} cannot be run yet"))),
     }
 }
@@ -89,7 +136,7 @@ fn of_cpu(image: &KernelImage) -> Result<&'static dyn OfCpu, Error> {
 /// [`Error::Linux`] when the image lacks something that the workload needs, or looks otherwise than expected.
 pub fn program(image: &KernelImage, workload: &Workload) -> Result<Program, Error> {
     let of_cpu = of_cpu(image)?;
-    let mut edit = Edit::new(image, of_cpu.scratch())?;
+    let mut edit = Edit::new(image, of_cpu)?;
     let task = edit.address("init_task")?;
     let stack = edit.u64_at(task + edit.offset("task_struct", "stack")?)?;
     if stack != edit.address("init_stack")? {
@@ -109,22 +156,44 @@ pub fn program(image: &KernelImage, workload: &Workload) -> Result<Program, Erro
     let first = Stack { name: "task".to_owned(), bounds: bounds(stack, THREAD_SIZE), role: StackRole::First };
     let stacks = [first].into_iter().chain(running.stacks).collect();
     let layout = Layout { words: running.words, ..Layout::fixed(stacks, running.sp) };
-    let offsets = edit.offsets();
-    let guest = guest(image, edit);
-    Ok(Program { start: Some(running.start), offsets, ..Program::with_layout(guest, conventions, layout)? })
+    let (start, booted_by, offsets) = (Some(running.start), running.special.booted_by, edit.offsets());
+    let guest = guest(image, edit)?;
+    Ok(Program { start, booted_by, offsets, ..Program::with_layout(guest, conventions, layout)? })
 }
 
-fn guest(image: &KernelImage, edit: Edit<'_>) -> Guest {
+fn guest(image: &KernelImage, edit: Edit<'_>) -> Result<Guest, Error> {
     let (segments, symbols) = edit.finish();
-    Guest {
+    Ok(Guest {
         name: image.release.clone(),
         path: image.path.clone(),
         hash: image.hash.clone(),
         cpu: image.cpu,
         segments,
         symbols,
-        unwind: UnwindSections::default(),
+        unwind: UnwindSections { orc: orc(image)?, ..UnwindSections::default() },
+    })
+}
+
+/// The kernel's ORC table, if it has one (include/asm-generic/vmlinux.lds.h: ORC_UNWIND_TABLE; arch/x86/kernel/unwind_orc.c:
+/// ORC_HEADER).
+fn orc(image: &KernelImage) -> Result<Option<OrcSections>, Error> {
+    const HEADER_SIZE: usize = 20;
+    if image.symbols.address("__start_orc_unwind_ip").is_err() {
+        return Ok(None);
     }
+    let between = |start: &str, end: &str| -> Result<LoadedSection, Error> {
+        let (address, end) = (image.address(start)?, image.address(end)?);
+        let mut data = vec![0; end.saturating_sub(address) as usize];
+        let outside = || refused(&image.path, format!("{start} lies outside of the image"));
+        image.read(address, &mut data).ok_or_else(outside)?;
+        Ok(LoadedSection { address, data })
+    };
+    let header = image.bytes_at(image.address("orc_header")?);
+    Ok(Some(OrcSections {
+        offsets: between("__start_orc_unwind_ip", "__stop_orc_unwind_ip")?,
+        entries: between("__start_orc_unwind", "__stop_orc_unwind")?.data,
+        header: header.get(..HEADER_SIZE).unwrap_or_default().to_vec(),
+    }))
 }
 
 /// The kernel's own unwinder, as far as the image has it.
@@ -167,10 +236,13 @@ fn conventions(
     Ok(Conventions {
         sentinel: Some(running.sentinel),
         scratch: Some(edit.scratch()),
+        unsettled: [saved_context(edit, task)?].into_iter().chain(running.unsettled.clone()).collect(),
         vectors: running.vectors,
         kernel: Some(Kernel {
             current: None,
             known: running.known,
+            frame_pointers: None,
+            entered_from: Vec::new(),
             stack: TaskStack::Sized(edit.offset("task_struct", "stack")?, THREAD_SIZE),
             tasks: tasks.chain(running.other_task.map(other)).collect(),
             fork_entry: None,
@@ -189,7 +261,31 @@ fn conventions(
         exception_text: running.exception_text.clone(),
         trampolines: trampolines.collect(),
         moved_returns: running.moved_returns.clone(),
+        pushes: running.special.pushes.clone(),
+        outermost: running.special.outermost.clone(),
+        walk_in_nmi: running.special.walk_in_nmi,
         nesting: running.nesting.clone(),
         ..Conventions::default()
     })
+}
+
+/// The part of a task's structure that belongs to its CPU (`struct thread_struct`): a switch of tasks saves registers there.
+fn saved_context(edit: &Edit<'_>, task: u64) -> Result<std::ops::Range<u64>, Error> {
+    let start = task + edit.offset("task_struct", "thread")?;
+    Ok(start..start + edit.size("thread_struct")?)
+}
+
+/// The instructions of a function of ours, as the CPU's disassembler writes them.
+#[cfg(test)]
+fn listed(cpu: &str, address: u64, code: &[u8]) -> Vec<String> {
+    let cpu = crate::cpu::by_name(cpu).expect("a CPU");
+    let disassembler = cpu.disassembler().expect("a disassembler");
+    let all = disassembler.disasm_all(code, address).expect("it decodes");
+    let line = |name: Option<&str>, operands: Option<&str>| {
+        format!("{} {}", name.unwrap_or_default(), operands.unwrap_or_default()).trim().to_owned()
+    };
+    let parts = all.iter().map(|one| (line(one.mnemonic(), one.op_str()), one.bytes().len()));
+    let (lines, size): (Vec<_>, Vec<_>) = parts.unzip();
+    assert_eq!(size.iter().sum::<usize>(), code.len(), "{lines:?}");
+    lines
 }

@@ -13,7 +13,7 @@ use crate::Error;
 pub struct Workload {
     /// The function.
     pub call: String,
-    /// Its arguments: as many as fit in registers.
+    /// Its arguments: as many as fit in registers, and on x86-64 some more on the stack.
     pub arguments: Vec<Argument>,
     /// The functions whose calls the function graph tracer traces; empty: it is switched off.
     pub trace: Vec<String>,
@@ -96,10 +96,10 @@ impl TryFrom<String> for Argument {
 impl Workload {
     /// The values of the arguments; what they point to is placed in memory.
     pub(super) fn place(&self, edit: &mut Edit<'_>, of_cpu: &dyn OfCpu) -> Result<Vec<u64>, Error> {
-        let registers = edit.image().cpu.arguments.len();
-        if self.arguments.len() > registers {
+        let (registers, stack) = (edit.image().cpu.arguments.len(), of_cpu.stack_arguments());
+        if self.arguments.len() > registers + stack {
             return Err(edit.refuse(format!(
-                "{} is called with {} arguments, but {registers} fit in registers",
+                "{} is called with {} arguments, but {registers} fit in registers, and {stack} on the stack",
                 self.call,
                 self.arguments.len()
             )));

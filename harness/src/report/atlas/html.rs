@@ -32,7 +32,9 @@ pub fn write(rows: &[Row], recording: &Recording, out: &mut dyn Write) -> std::i
     writeln!(
         out,
         "<p>One row for each CPU, return hook, fix and unwinder. A point is a walk from an interruption at which a return address \
-         is displaced, or a trampoline runs. Unrecoverable: no place is left that a rule may trust.</p>"
+         is displaced, or a trampoline runs. Unrecoverable: no place is left that a rule may trust. Reachable: the interruption is not masked there. Callable: \
+         Linux asks for a trace from that start; a walk from any other start is a question about the algorithm. Instructions are \
+         distinct ones of the guests, which mimic the kernel's code by hand.</p>"
     )?;
     if let Some(partial) = &recording.partial {
         writeln!(out, "<p class=\"bad\">{}</p>", escape(&partial.to_string()))?;
@@ -68,8 +70,10 @@ fn write_row(row: &Row, index: usize, out: &mut dyn Write) -> std::io::Result<()
     }
     for (head, count) in Row::COUNTERS.into_iter().zip(row.counters()) {
         let class = match head {
-            "unsound" | "reachable" if count > 0 => " class=\"bad\"",
-            "unsound" | "reachable" => " class=\"good\"",
+            "unsound" | "reachable" | "callable" | "instructions" | "callable instructions" if count > 0 => {
+                " class=\"bad\""
+            }
+            "unsound" | "reachable" | "callable" | "instructions" | "callable instructions" => " class=\"good\"",
             _ => "",
         };
         write!(out, "<td{class}>{count}</td>")?;
@@ -89,10 +93,11 @@ fn write_intervals(row: &Row, index: usize, out: &mut dyn Write) -> std::io::Res
         let class = if interval.state == State::Unsound { "bad" } else { "dim" };
         let places = if interval.places.is_empty() { "in its place" } else { &interval.places };
         let masked = if interval.reachable { "" } else { " (masked)" };
+        let asked = if interval.callable { "" } else { " (hypothetical start)" };
         writeln!(
             out,
             "<tr><td class=\"name {class}\">{}</td><td class=\"name\"><a href=\"#{}\"><code>{}</code></a></td>\
-             <td class=\"name\">{}@{}{masked}</td><td>{}</td><td class=\"name\">{}</td>\
+             <td class=\"name\">{}@{}{masked}{asked}</td><td>{}</td><td class=\"name\">{}</td>\
              <td class=\"name\"><code>{}</code></td></tr>",
             interval.state.name(),
             anchor(&interval.scenario, interval.variant.as_deref(), interval.interrupt.name()),

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::analysis::atlas::{self, Row, State};
 use crate::recording::{Partial, Recording};
+use crate::subject::Status;
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -37,6 +38,10 @@ struct Line<'a> {
     overstated: u64,
     unsound: u64,
     unsound_reachable: u64,
+    unsound_callable: u64,
+    unsound_instructions: Vec<String>,
+    unsound_callable_instructions: Vec<String>,
+    status: &'a Status,
     intervals: Vec<Interval<'a>>,
 }
 
@@ -51,6 +56,7 @@ struct Interval<'a> {
     unrecoverable: bool,
     address: &'a str,
     reachable: bool,
+    callable: bool,
     walks: u64,
     explain: String,
 }
@@ -74,12 +80,20 @@ pub fn write(rows: &[Row], recording: &Recording, out: &mut dyn Write) -> std::i
         overstated: row.count(State::Overstated),
         unsound: row.count(State::Unsound),
         unsound_reachable: row.unsound_reachable,
+        unsound_callable: row.callable.unsound_reachable,
+        unsound_instructions: row.unsound_instructions().into_iter().map(name).collect(),
+        unsound_callable_instructions: row.callable.unsound_instructions.iter().map(name).collect(),
+        status: &row.status,
         intervals: row.intervals.iter().map(line).collect(),
     });
     let not_judged = recording.not_judged().map(|(run, reason)| NotJudged { run, reason }).collect();
     let document = Document { schema: 2, partial: recording.partial.as_ref(), not_judged, rows: lines.collect() };
     serde_json::to_writer_pretty(&mut *out, &document)?;
     writeln!(out)
+}
+
+fn name((function, offset): &atlas::Instruction) -> String {
+    format!("{function}+{offset:#x}")
 }
 
 fn line(interval: &atlas::Interval) -> Interval<'_> {
@@ -93,6 +107,7 @@ fn line(interval: &atlas::Interval) -> Interval<'_> {
         unrecoverable: interval.lost,
         address: &interval.places,
         reachable: interval.reachable,
+        callable: interval.callable,
         walks: interval.walks,
         explain: interval.command(),
     }

@@ -36,7 +36,9 @@ pub fn write(rows: &[Row], recording: &Recording, intervals: bool, out: &mut dyn
         for (head, count) in Row::COUNTERS.into_iter().zip(row.counters()) {
             let width = head.len().max(7);
             match head {
-                "unsound" | "reachable" => write!(out, "  {style}{count:>width$}{style:#}")?,
+                "unsound" | "reachable" | "callable" | "instructions" | "callable instructions" => {
+                    write!(out, "  {style}{count:>width$}{style:#}")?
+                }
                 _ => write!(out, "  {count:>width$}")?,
             }
         }
@@ -59,10 +61,11 @@ fn write_intervals(row: &Row, out: &mut dyn Write) -> std::io::Result<()> {
     for interval in shown {
         let lost = if interval.lost { ", unrecoverable" } else { "" };
         let masked = if interval.reachable { "" } else { ", masked" };
+        let asked = if interval.callable { "" } else { ", hypothetical" };
         let places = if interval.places.is_empty() { "in its place" } else { &interval.places };
         writeln!(
             out,
-            "    {:<11}  {}  {}@{}  {} walks{lost}{masked}  address: {places}",
+            "    {:<11}  {}  {}@{}  {} walks{lost}{masked}{asked}  address: {places}",
             interval.state.name(),
             interval.range(),
             interval.interrupt.name(),

@@ -49,8 +49,10 @@ impl Count {
         let mut line = Self::table(&format!("{} {}", self.letter, self.subject), counts);
         let starts: Vec<_> = self.starts.iter().map(|start| start.name()).collect();
         let _ = write!(line, "  {}@{}", self.kinds.join(","), starts.join(","));
-        if self.reads_outside_stacks > 0 {
-            let _ = write!(line, " {} outside", self.reads_outside_stacks);
+        for (count, what) in [(self.reads_outside_stacks, "outside"), (self.counters.crashed, "crashed")] {
+            if count > 0 {
+                let _ = write!(line, " {count} {what}");
+            }
         }
         line
     }
@@ -84,10 +86,13 @@ impl Count {
             overstated: number(overstated)?,
             unsound: number(unsound)?,
             unsound_reachable: number(reachable)?,
+            crashed: 0, // below
         };
-        let reads_outside_stacks = match extra {
-            [] => 0,
-            [count, "outside"] => number(count)?,
+        let (reads_outside_stacks, crashed) = match extra {
+            [] => (0, 0),
+            [count, "outside"] => (number(count)?, 0),
+            [count, "crashed"] => (0, number(count)?),
+            [outside, "outside", crashed, "crashed"] => (number(outside)?, number(crashed)?),
             _ => return Err(wrong()),
         };
         Ok(Self {
@@ -95,7 +100,7 @@ impl Count {
             subject: (*subject).to_owned(),
             kinds: kinds.split(',').map(str::to_owned).collect(),
             starts: starts.ok_or_else(wrong)?,
-            counters,
+            counters: Counters { crashed, ..counters },
             reads_outside_stacks,
         })
     }

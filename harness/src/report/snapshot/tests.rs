@@ -12,7 +12,7 @@ use crate::experiment::LeftOut;
 use crate::guest::return_hook::Fix;
 use crate::recording::{self, ColumnResult, Counters, GuestRef, Run};
 use crate::scenario::Interruption;
-use crate::subject::Claims;
+use crate::subject::{Claims, Status};
 use crate::verdict::{Deviation, Verdict};
 
 /// The same cases in every run.
@@ -31,7 +31,7 @@ fn all_verdicts() -> Vec<Verdict> {
     let mut all: Vec<Verdict> =
         Deviation::ALL.into_iter().flat_map(|kind| [claimed(kind), Verdict::WrongFlagged(kind)]).collect();
     all.extend([0, 1, 9, 10, 12, u16::MAX].map(Verdict::Incomplete));
-    all.extend([Verdict::Cautious, Verdict::Exact]);
+    all.extend([Verdict::Crashed, Verdict::Cautious, Verdict::Exact]);
     all
 }
 
@@ -48,7 +48,7 @@ fn cell(parts: Parts<'_>) -> Cell {
 fn every_verdict_has_a_symbol_of_its_own() {
     let cells: Vec<Cell> = all_verdicts().into_iter().map(|verdict| cell(&[(Some(verdict), 1)])).collect();
     let text = alphabet::write(&cells);
-    assert_eq!(text, "SsTtUuIiRrXxDd019(10)(12)(65535)~=");
+    assert_eq!(text, "SsTtUuIiRrXxDd019(10)(12)(65535)#~=");
     assert_eq!(alphabet::read(&text, cells.len(), 1), Ok(cells));
 }
 
@@ -120,7 +120,8 @@ fn wide_lines_are_folded_and_unfolded() {
 fn subject(name: &str, start: Start) -> ColumnResult {
     let counters = Counters::default();
     let (claims, fix) = (Claims::ByEnd, Fix::None);
-    ColumnResult { name: name.to_owned(), claims, fix, start, counters, reads_outside_stacks: 0 }
+    let (status, caller) = (Status::Design, None);
+    ColumnResult { name: name.to_owned(), claims, fix, status, caller, start, counters, reads_outside_stacks: 0 }
 }
 
 /// Runs from stretches; None is an arrival without a walk.
@@ -166,6 +167,7 @@ fn section(variant: Option<&str>, interrupt: Interruption, starts: &[Start]) -> 
         interrupted: false,
         claims: Vec::new(),
         return_hook: None,
+        condition: None,
         unread: Vec::new(),
         subjects: Vec::new(),
         guest: GuestRef::default(),
@@ -325,6 +327,7 @@ fn any_sections() -> impl Strategy<Value = Vec<recording::Section>> {
                         .map(|(number, rows)| recording::ListedFunction {
                             name: format!("function_{number}"),
                             trampoline_of: None,
+                            labels: Vec::new(),
                             instructions: rows.iter().map(|row| row[index].clone()).collect(),
                         })
                         .collect();
@@ -379,6 +382,7 @@ fn counts_that_are_not_those_of_the_verdicts_are_refused() {
     section.functions = vec![recording::ListedFunction {
         name: "leaf".to_owned(),
         trampoline_of: None,
+        labels: Vec::new(),
         instructions: vec![instruction],
     }];
     count(&mut section);
@@ -414,6 +418,7 @@ fn the_order_of_damage_is_not_kept() {
     one.functions = vec![recording::ListedFunction {
         name: "leaf".to_owned(),
         trampoline_of: None,
+        labels: Vec::new(),
         instructions: vec![instruction],
     }];
     count(&mut one);

@@ -11,13 +11,18 @@
 //!                                | the function           |
 //! ```
 
+mod alternatives;
+mod tasks;
+
 use super::edit::Edit;
-use super::{OfCpu, Running, THREAD_SIZE};
+use super::{OfCpu, Running, Special, THREAD_SIZE};
 use crate::Error;
 use crate::cpu::Register;
 use crate::guest::StartState;
 use crate::guest::conventions::{KnownTask, SavedContext, StackRole, Vector, Vectors};
 use crate::guest::layout::Stack;
+
+use tasks::{need_resched, other_task, sdei};
 
 pub(super) struct Arm64;
 
@@ -38,6 +43,9 @@ const POP_RECORD: [u32; 2] = [0xa8c1_7bfd, RET];
 const META_TYPE_FINAL: u64 = 1;
 /// arch/arm64/include/asm/memory.h: OVERFLOW_STACK_SIZE.
 const OVERFLOW_STACK_SIZE: u64 = 4096;
+/// What an interrupt's exit looks at: bit 1 (arch/arm64/include/asm/thread_info.h), or 4 should arm64 come to share
+/// include/asm-generic/thread_info_tif.h. The other one means a probe or a signal, at which only returns to user mode look.
+const TIF_NEED_RESCHED: u64 = 1 << 1 | 1 << 4;
 /// include/linux/preempt.h and arch/arm64/include/asm/preempt.h: the upper half of preempt_count is 0 if a reschedule is wanted.
 const NO_RESCHEDULE: u64 = 1 << 32;
 
@@ -77,6 +85,7 @@ impl OfCpu for Arm64 {
         let pt_regs = stack + THREAD_SIZE - edit.size("pt_regs")?;
         let record = pt_regs + edit.offset("pt_regs", "stackframe")?;
         let call = find(edit, "ret_from_fork", BLR_X19)?;
+        alternatives::finalize(edit)?;
         edit.set_u64(task + edit.offset("task_struct", "thread_info.preempt_count")?, NO_RESCHEDULE)?;
         if let Ok(word) = edit.address("__entry_task") {
             edit.set_u64(word, task)?;
@@ -98,7 +107,7 @@ impl OfCpu for Arm64 {
         vectors.set(Vector::SdeiArgument, "sdei_event_handler", event);
         let context = |member: &str| edit.offset("task_struct", &format!("thread.cpu_context.{member}"));
         Ok(Running {
-            start: StartState { pc: call, registers: registers.chain(callees).collect(), task },
+            start: StartState { pc: call, registers: registers.chain(callees).collect(), task, constant: Vec::new() },
             sp: pt_regs,
             sentinel: call + 8,
             stacks,
@@ -106,7 +115,7 @@ impl OfCpu for Arm64 {
             walk_here,
             walk_task,
             other_task: Some(other.task),
-            need_resched: (task + edit.offset("task_struct", "thread_info.preempt_count")?, 0),
+            need_resched: (task + edit.offset("task_struct", "thread_info.flags")?, TIF_NEED_RESCHED),
             context: SavedContext::InTask {
                 pc: context("pc")?,
                 registers: vec![(FP, context("fp")?), (Register(31), context("sp")?)],
@@ -115,8 +124,13 @@ impl OfCpu for Arm64 {
             exception_text: Vec::new(),
             moved_returns: Vec::new(),
             nesting: Vec::new(),
-            known: KnownTask { register: None, at_firmware_event: edit.address("__entry_task").ok() },
-            words: [(record, 0), (record + 8, 0), (record + 16, META_TYPE_FINAL)].into_iter().chain(other.words).collect(),
+            unsettled: Vec::new(),
+            known: KnownTask { register: None, word: None, at_firmware_event: edit.address("__entry_task").ok() },
+            words: [(record, 0), (record + 8, 0), (record + 16, META_TYPE_FINAL)]
+                .into_iter()
+                .chain(other.words)
+                .collect(),
+            special: Special::default(),
         })
     }
 
@@ -162,114 +176,41 @@ fn stacks(edit: &mut Edit<'_>) -> Result<Vec<Stack>, Error> {
     edit.set_u64(edit.address("irq_stack_ptr")?, irq)?;
     let overflow = edit.address("overflow_stack")?;
     let stack = |name: &str, bounds| Stack { name: name.to_owned(), bounds, role: StackRole::Kernel };
-    Ok(vec![
-        stack("irq", bounds(irq, THREAD_SIZE)),
-        stack("overflow", bounds(overflow, OVERFLOW_STACK_SIZE)),
-    ])
+    Ok(vec![stack("irq", bounds(irq, THREAD_SIZE)), stack("overflow", bounds(overflow, OVERFLOW_STACK_SIZE))])
 }
 
-/// The offset of the half of preempt_count that says whether a reschedule is wanted, in 4-byte units.
-fn need_resched(edit: &Edit<'_>) -> Result<u32, Error> {
-    let offset = edit.offset("task_struct", "thread_info.preempt_count")? + 4;
-    u32::try_from(offset / 4).ok().filter(|units| *units < 1 << 12).ok_or_else(|| {
-        edit.refuse(format!("task_struct.thread_info.preempt_count is at {offset:#x}, beyond the reach of one store"))
-    })
-}
+#[cfg(test)]
+mod tests {
+    use super::super::listed;
+    use super::tasks::branch;
+    use super::*;
 
-/// A task besides the one that runs.
-struct OtherTask {
-    task: u64,
-    stack: Stack,
-    words: Vec<(u64, u64)>,
-}
-
-/// `bl` or `b` from one place to another.
-fn branch(opcode: u32, from: u64, to: u64) -> u32 {
-    opcode | (to.wrapping_sub(from) >> 2) as u32 & 0x03ff_ffff
-}
-
-/// Another task, a copy of the first one, and a `__schedule` of ours that always switches to it by the real `cpu_switch_to`. It
-/// calls the marker and switches back.
-///
-/// ```text
-///   __schedule: b harness_schedule           harness_other:
-///   harness_schedule:                        1: mov x0, x20   // the first task
-///      stp x29, x30, [sp, #-16]!                bl  harness_walk_task
-///      mov x29, sp                              mov x0, x21   // this one
-///      mrs x0, sp_el0                           mov x1, x20
-///      mov x1, the other task                   bl  cpu_switch_to
-///      mov w2, #1                               b   1b
-///      str w2, [x0, #need_resched]
-///      bl  cpu_switch_to
-///      ldp x29, x30, [sp], #16
-///      ret
-/// ```
-fn other_task(edit: &mut Edit<'_>, task: u64, walk_task: u64) -> Result<OtherTask, Error> {
-    const B: u32 = 0x1400_0000;
-    let size = edit.size("task_struct")?;
-    let (other, stack) = (edit.allocate(size, 64)?, edit.allocate(THREAD_SIZE, 2 * THREAD_SIZE)?);
-    let copy = edit.copy(task, size as usize)?;
-    edit.set(other, &copy)?;
-    let switch = edit.address("cpu_switch_to")?;
-    let [low, mid, high, top] = [0, 16, 32, 48].map(|shift| (other >> shift & 0xffff) as u32);
-    // movz x1, #low; movk x1, #mid, lsl #16; ..
-    let load = [0xd280_0001 | low << 5, 0xf2a0_0001 | mid << 5, 0xf2c0_0001 | high << 5, 0xf2e0_0001 | top << 5];
-    let ask = [0x5280_0022, 0xb900_0002 | need_resched(edit)? << 10]; // mov w2, #1; str w2, [x0, #offset]
-    let at = edit.next_code();
-    let head = [PUSH_RECORD[0], PUSH_RECORD[1], 0xd538_4100]; // mrs x0, sp_el0
-    let call = branch(BL, at + 4 * (3 + 4 + 2), switch);
-    let schedule = [&head[..], &load, &ask, &[call], &POP_RECORD].concat();
-    let schedule = edit.code("harness_schedule", &bytes(&schedule))?;
-    let real = edit.address("__schedule")?;
-    edit.set_u32(real, branch(B, real, schedule))?;
-    let at = edit.next_code();
-    let body = [
-        0xaa14_03e0, // mov x0, x20
-        branch(BL, at + 4, walk_task),
-        0xaa15_03e0, // mov x0, x21
-        0xaa14_03e1, // mov x1, x20
-        branch(BL, at + 16, switch),
-        branch(B, at + 20, at),
-    ];
-    let body = edit.code("harness_other", &bytes(&body))?;
-    let pt_regs = stack + THREAD_SIZE - edit.size("pt_regs")?;
-    let record = pt_regs + edit.offset("pt_regs", "stackframe")?;
-    let context = |edit: &Edit<'_>, member: &str| {
-        edit.offset("task_struct", &format!("thread.cpu_context.{member}")).map(|offset| other + offset)
-    };
-    let registers = [("pc", body), ("sp", pt_regs), ("fp", record), ("x20", task), ("x21", other)];
-    for (member, value) in registers {
-        let at = context(edit, member)?;
-        edit.set_u64(at, value)?;
+    #[track_caller]
+    fn shows(code: &[u32], lines: &[&str]) {
+        assert_eq!(listed("arm64", 0x1000, &bytes(code)), lines);
     }
-    edit.set_u64(other + edit.offset("task_struct", "stack")?, stack)?;
-    let bounds = kunwind::StackBounds { low: stack, high: stack + THREAD_SIZE };
-    Ok(OtherTask {
-        task: other,
-        stack: Stack { name: "other".to_owned(), bounds, role: StackRole::Kernel },
-        words: vec![(record, 0), (record + 8, 0), (record + 16, META_TYPE_FINAL), (stack, super::STACK_END_MAGIC)],
-    })
-}
 
-/// Registers an SDEI event of normal priority with a callback of ours, and gives the CPU a stack for such events. Returns the event;
-/// `None` in an image without SDEI.
-fn sdei(edit: &mut Edit<'_>, walk_here: u64, stacks: &mut Vec<Stack>) -> Result<Option<u64>, Error> {
-    /// arch/arm64/include/asm/sdei.h.
-    const SDEI_EXIT_SMC: u64 = 1;
-    if !edit.image().symbols.has("__sdei_asm_handler") {
-        return Ok(None);
+    #[test]
+    fn the_functions_of_ours_are_what_their_comments_say() {
+        let push = ["stp x29, x30, [sp, #-0x10]!", "mov x29, sp"];
+        let pop = ["ldp x29, x30, [sp], #0x10", "ret"];
+        shows(&caller(20), &[&push[..], &["blr x20"], &pop].concat());
+        shows(&caller(21), &[&push[..], &["blr x21"], &pop].concat());
+        shows(&[BLR_X19, NOP, MOV_X9_LR], &["blr x19", "nop", "mov x9, x30"]);
+        assert_eq!(
+            listed("arm64", 0x1000, &Arm64.consume()),
+            ["ldr x9, [x0]", "str x1, [x9], #8", "str x9, [x0]", "mov w0, #1", "ret"]
+        );
+        assert_eq!(
+            listed("arm64", 0x1000, &Arm64.compares()),
+            ["ldr w0, [x0]", "ldr w1, [x1]", "cmp w0, w1", "cset w0, hi", "csinv w0, w0, wzr, hs", "ret"]
+        );
     }
-    // int callback(u32 event, struct pt_regs *regs, void *arg): mov x0, x1; b harness_walk_here
-    let at = edit.next_code();
-    let callback = edit.code("harness_sdei_callback", &bytes(&[0xaa01_03e0, branch(0x1400_0000, at + 4, walk_here)]))?;
-    let event = edit.allocate(edit.size("sdei_registered_event")?, 64)?;
-    edit.set_u64(event + edit.offset("sdei_registered_event", "callback")?, callback)?;
-    let low = edit.allocate(THREAD_SIZE, 2 * THREAD_SIZE)?;
-    edit.set_u64(edit.address("sdei_stack_normal_ptr")?, low)?;
-    edit.set_u64(edit.address("sdei_exit_mode")?, SDEI_EXIT_SMC)?;
-    let firmware = edit.address("sdei_smccc_smc")?;
-    edit.set_u64(edit.address("sdei_firmware_call")?, firmware)?;
-    let bounds = kunwind::StackBounds { low, high: low + THREAD_SIZE };
-    stacks.push(Stack { name: "sdei".to_owned(), bounds, role: StackRole::Kernel });
-    Ok(Some(event))
+
+    #[test]
+    fn branches_reach_their_targets() {
+        shows(&[branch(BL, 0x1000, 0x3000)], &["bl #0x3000"]);
+        shows(&[branch(BL, 0x1000, 0x0800)], &["bl #0x800"]);
+        shows(&[branch(0x1400_0000, 0x1000, 0x1000)], &["b #0x1000"]);
+    }
 }

@@ -1,0 +1,118 @@
+//! The other task, and firmware events.
+
+use super::super::edit::Edit;
+use super::super::{STACK_END_MAGIC, THREAD_SIZE};
+use super::{BL, META_TYPE_FINAL, POP_RECORD, PUSH_RECORD, bytes};
+use crate::Error;
+use crate::guest::conventions::StackRole;
+use crate::guest::layout::Stack;
+
+/// The offset of the half of preempt_count that says whether a reschedule is wanted, in 4-byte units.
+pub(super) fn need_resched(edit: &Edit<'_>) -> Result<u32, Error> {
+    let offset = edit.offset("task_struct", "thread_info.preempt_count")? + 4;
+    u32::try_from(offset / 4).ok().filter(|units| *units < 1 << 12).ok_or_else(|| {
+        edit.refuse(format!("task_struct.thread_info.preempt_count is at {offset:#x}, beyond the reach of one store"))
+    })
+}
+
+/// A task besides the one that runs.
+pub(super) struct OtherTask {
+    pub(super) task: u64,
+    pub(super) stack: Stack,
+    pub(super) words: Vec<(u64, u64)>,
+}
+
+/// `bl` or `b` from one place to another.
+pub(super) fn branch(opcode: u32, from: u64, to: u64) -> u32 {
+    opcode | (to.wrapping_sub(from) >> 2) as u32 & 0x03ff_ffff
+}
+
+/// Another task, a copy of the first one, and a `__schedule` of ours that always switches to it by the real `cpu_switch_to`. It
+/// calls the marker and switches back.
+///
+/// ```text
+///   __schedule: b harness_schedule           harness_other:
+///   harness_schedule:                        1: mov x0, x20   // the first task
+///      stp x29, x30, [sp, #-16]!                bl  harness_walk_task
+///      mov x29, sp                              mov x0, x21   // this one
+///      mrs x0, sp_el0                           mov x1, x20
+///      mov x1, the other task                   bl  cpu_switch_to
+///      str xzr, [x0, #flags]                    b   1b
+///      mov w2, #1
+///      str w2, [x0, #need_resched]
+///      bl  cpu_switch_to
+///      ldp x29, x30, [sp], #16
+///      ret
+/// ```
+pub(super) fn other_task(edit: &mut Edit<'_>, task: u64, walk_task: u64) -> Result<OtherTask, Error> {
+    const B: u32 = 0x1400_0000;
+    let size = edit.size("task_struct")?;
+    let (other, stack) = (edit.allocate(size, 64)?, edit.allocate(THREAD_SIZE, 2 * THREAD_SIZE)?);
+    let copy = edit.copy(task..task + size)?;
+    edit.set(other, &copy)?;
+    let switch = edit.address("cpu_switch_to")?;
+    let [low, mid, high, top] = [0, 16, 32, 48].map(|shift| (other >> shift & 0xffff) as u32);
+    // movz x1, #low; movk x1, #mid, lsl #16; ..
+    let load = [0xd280_0001 | low << 5, 0xf2a0_0001 | mid << 5, 0xf2c0_0001 | high << 5, 0xf2e0_0001 | top << 5];
+    let flags = edit.offset("task_struct", "thread_info.flags")? as u32 / 8;
+    // str xzr, [x0, #flags]; mov w2, #1; str w2, [x0, #offset]
+    let granted = [0xf900_001f | flags << 10, 0x5280_0022, 0xb900_0002 | need_resched(edit)? << 10];
+    let at = edit.next_code();
+    let head = [PUSH_RECORD[0], PUSH_RECORD[1], 0xd538_4100]; // mrs x0, sp_el0
+    let call = branch(BL, at + 4 * (3 + 4 + 3), switch);
+    let schedule = [&head[..], &load, &granted, &[call], &POP_RECORD].concat();
+    let schedule = edit.code("harness_schedule", &bytes(&schedule))?;
+    let real = edit.address("__schedule")?;
+    edit.set_u32(real, branch(B, real, schedule))?;
+    let at = edit.next_code();
+    let body = [
+        0xaa14_03e0, // mov x0, x20
+        branch(BL, at + 4, walk_task),
+        0xaa15_03e0, // mov x0, x21
+        0xaa14_03e1, // mov x1, x20
+        branch(BL, at + 16, switch),
+        branch(B, at + 20, at),
+    ];
+    let body = edit.code("harness_other", &bytes(&body))?;
+    let pt_regs = stack + THREAD_SIZE - edit.size("pt_regs")?;
+    let record = pt_regs + edit.offset("pt_regs", "stackframe")?;
+    let context = |edit: &Edit<'_>, member: &str| {
+        edit.offset("task_struct", &format!("thread.cpu_context.{member}")).map(|offset| other + offset)
+    };
+    let registers = [("pc", body), ("sp", pt_regs), ("fp", record), ("x20", task), ("x21", other)];
+    for (member, value) in registers {
+        let at = context(edit, member)?;
+        edit.set_u64(at, value)?;
+    }
+    edit.set_u64(other + edit.offset("task_struct", "stack")?, stack)?;
+    let bounds = kunwind::StackBounds { low: stack, high: stack + THREAD_SIZE };
+    Ok(OtherTask {
+        task: other,
+        stack: Stack { name: "other".to_owned(), bounds, role: StackRole::Kernel },
+        words: vec![(record, 0), (record + 8, 0), (record + 16, META_TYPE_FINAL), (stack, STACK_END_MAGIC)],
+    })
+}
+
+/// Registers an SDEI event of normal priority with a callback of ours, and gives the CPU a stack for such events. Returns the event;
+/// `None` in an image without SDEI.
+pub(super) fn sdei(edit: &mut Edit<'_>, walk_here: u64, stacks: &mut Vec<Stack>) -> Result<Option<u64>, Error> {
+    /// arch/arm64/include/asm/sdei.h.
+    const SDEI_EXIT_SMC: u64 = 1;
+    if !edit.image().symbols.has("__sdei_asm_handler") {
+        return Ok(None);
+    }
+    // int callback(u32 event, struct pt_regs *regs, void *arg): mov x0, x1; b harness_walk_here
+    let at = edit.next_code();
+    let callback =
+        edit.code("harness_sdei_callback", &bytes(&[0xaa01_03e0, branch(0x1400_0000, at + 4, walk_here)]))?;
+    let event = edit.allocate(edit.size("sdei_registered_event")?, 64)?;
+    edit.set_u64(event + edit.offset("sdei_registered_event", "callback")?, callback)?;
+    let low = edit.allocate(THREAD_SIZE, 2 * THREAD_SIZE)?;
+    edit.set_u64(edit.address("sdei_stack_normal_ptr")?, low)?;
+    edit.set_u64(edit.address("sdei_exit_mode")?, SDEI_EXIT_SMC)?;
+    let firmware = edit.address("sdei_smccc_smc")?;
+    edit.set_u64(edit.address("sdei_firmware_call")?, firmware)?;
+    let bounds = kunwind::StackBounds { low, high: low + THREAD_SIZE };
+    stacks.push(Stack { name: "sdei".to_owned(), bounds, role: StackRole::Kernel });
+    Ok(Some(event))
+}

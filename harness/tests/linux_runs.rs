@@ -1,0 +1,102 @@
+//! Debian's own kernels, interrupted at every instruction and walked by their own unwinders. What must hold for every image, and what
+//! the pinned ones are known to do.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use unwind_harness::analysis::gate;
+use unwind_harness::analysis::linux::{Status, shown};
+use unwind_harness::recording::{Agreement, Disagreement, Recording};
+use unwind_harness::scenario::{Scenario, image_scenarios};
+use unwind_harness::subject;
+use unwind_harness::suite::{Options, run_all};
+
+use crate::linux_packages::images;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The scenarios of every image that was fetched, and what they give.
+fn runs(test: &str) -> Vec<(Vec<Scenario>, Recording)> {
+    let images = images(test).into_iter().map(Arc::new);
+    let scenarios = images.map(|image| image_scenarios(root(), &image).expect("the scenarios are sound"));
+    scenarios
+        .map(|scenarios| {
+            let options = Options { keep_going: true, ..Options::default() };
+            let (recording, _) = run_all(root(), &scenarios, &options).expect("the images run");
+            (scenarios, recording)
+        })
+        .collect()
+}
+
+/// Of each defect, how many walks show it, of how many.
+type Defects = &'static [(&'static str, u64, u64)];
+
+/// The defects of the pinned images: SHA-256 of `vmlinuz`, and the defects.
+const PINNED: [(&str, Defects); 2] = [
+    (
+        "2187a5783e663d94a1f12901d0efbb554a288172a9ba77979f12b10d84e41dd1",
+        &[
+            ("caller-of-leaf", 142, 886),
+            ("preempted-tracer", 4, 8),
+            ("sdei-boundary", 142, 886),
+            ("sdei-in-entry", 1155, 9801),
+        ],
+    ),
+    (
+        "84b0b9ec39aa16cbe29d19a7c359a354fc893aa8b5a814122b4bb1536ebe9216",
+        &[
+            ("caller-of-leaf", 131, 831),
+            ("traced-return-not-recovered", 1957, 2644),
+            ("walk-stays-on-irq-stack", 831, 831),
+        ],
+    ),
+];
+
+#[test]
+fn real_kernels_are_judged_and_our_models_give_what_they_give() {
+    for (scenarios, recording) in runs("real_kernels_are_judged_and_our_models_give_what_they_give") {
+        assert!(!recording.sections.is_empty());
+        for section in &recording.sections {
+            let title = section.title();
+            assert_eq!((&section.void, &section.not_judged), (&None, &None), "{title}");
+            let failures: Vec<&str> = section.failures.iter().map(|failure| failure.message.as_str()).collect();
+            assert_eq!(failures, Vec::<&str>::new(), "{title}");
+            assert!(section.points > 0, "{title}: no point");
+            assert!(!section.agreements.is_empty(), "{title}: nothing was compared with a model of ours");
+            for agreement in &section.agreements {
+                assert!(agreement.points > 0 && agreement.differ == 0, "{title}: {agreement:?}");
+            }
+        }
+        for found in shown(&scenarios, &recording) {
+            println!("{} {}: {:?}", found.release(), found.defect.id, found.status);
+        }
+        let hash = &recording.sections[0].guest.sha256;
+        let Some((_, expected)) = PINNED.iter().find(|(pinned, _)| pinned == hash) else { continue };
+        let open: Vec<(String, u64, u64)> = shown(&scenarios, &recording)
+            .into_iter()
+            .filter_map(|found| match found.status {
+                Status::Open { walks, of, .. } => Some((found.defect.id.clone(), walks, of)),
+                _ => None,
+            })
+            .collect();
+        let expected: Vec<_> = expected.iter().map(|(id, walks, of)| ((*id).to_owned(), *walks, *of)).collect();
+        assert_eq!(open, expected, "{hash}");
+    }
+}
+
+#[test]
+fn a_model_that_differs_from_the_kernel_breaks_a_gate() {
+    for (scenarios, mut recording) in runs("a_model_that_differs_from_the_kernel_breaks_a_gate").into_iter().take(1) {
+        let scenario = &scenarios[0];
+        let all: Vec<String> = subject::all(scenario.cpu).iter().map(|subject| subject.about().name.clone()).collect();
+        let section = &mut recording.sections[0];
+        let first = Disagreement { point: "f+0x0#1".to_owned(), own: vec!["a".to_owned()], model: Vec::new() };
+        let agreement: &mut Agreement = &mut section.agreements[0];
+        (agreement.differ, agreement.first) = (1, Some(first));
+        gate::check(scenario, std::slice::from_mut(section), &all, true);
+        let message = &section.failures.first().expect("a broken gate").message;
+        assert!(message.contains("the kernel's own, at 1 of") && message.contains("f+0x0#1"), "{message}");
+    }
+}
