@@ -95,6 +95,7 @@ struct Tasks {
     current: Option<Hex>,
     known_register: Option<String>,
     known_at_firmware_event: Option<Hex>,
+    known_word: Option<Hex>,
     frame_pointers: Option<bool>,
     /// By the stack's name, how far below its high end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -300,12 +301,13 @@ impl Own {
 impl Tasks {
     fn new(kernel: &Kernel, cpu: &Cpu) -> Self {
         let Kernel { current, known, frame_pointers, entered_from, stack, tasks, fork_entry, context, pt_regs: _, saved_pc, symbols } = kernel;
-        let KnownTask { register, at_firmware_event } = known;
+        let KnownTask { register, at_firmware_event, word } = known;
         let KernelSymbols { subject, walk_here, walk_task, walk_user, need_resched } = symbols;
         Self {
             current: current.map(Hex),
             known_register: register.map(|register| cpu.abi.register_name(register).to_owned()),
             known_at_firmware_event: at_firmware_event.map(Hex),
+            known_word: word.map(Hex),
             frame_pointers: *frame_pointers,
             entered_from: entered_from.iter().map(|(stack, below)| (stack.clone(), Hex(*below))).collect(),
             fork_entry: fork_entry.map(Hex),
@@ -341,6 +343,7 @@ impl Tasks {
             known: KnownTask {
                 register: known.map_err(|reason| of("known-register", reason))?,
                 at_firmware_event: address(self.known_at_firmware_event),
+                word: address(self.known_word),
             },
             frame_pointers: self.frame_pointers,
             entered_from: self.entered_from.iter().map(|(stack, below)| (stack.clone(), below.0)).collect(),
