@@ -344,7 +344,7 @@ fn of_image(image: &str, name: &str, kind: &str) -> (String, String, String) {
 fn a_case_of_a_real_kernel_repeats_its_walks() {
     let Some(image) = image("arm64") else { return };
     let mut last = String::new();
-    for (name, kind) in [("snprintf", "irq"), ("fgraph", "irq"), ("fgraph_preempted", "voluntary")] {
+    for (name, kind) in [("snprintf", "irq"), ("fgraph", "irq"), ("fgraph_preempts_itself", "voluntary")] {
         let (then, now, file) = of_image(&image, name, kind);
         assert_eq!(now, then, "{name}");
         let case = std::fs::read_to_string(&file).expect("text");
@@ -359,7 +359,7 @@ fn a_case_of_a_real_kernel_repeats_its_walks() {
     let point = walks["walks"][0]["points"][0].as_str().expect("text").split(' ').find(|word| word.contains('#'));
     let point = point.expect("a point");
     let (of_case, _) = ends(0, &["explain", "--case", &last, point, "--unwinder", "linux"]);
-    let name = "arm64/linux/fgraph_preempted";
+    let name = "arm64/linux/fgraph_preempts_itself";
     let (of_image, _) = ends(0, &["explain", "--linux", &image, name, point, "--unwinder", "linux"]);
     assert_eq!(of_case, of_image);
 }
