@@ -213,6 +213,7 @@ fn a_walk_that_is_not_the_recorded_one_breaks_a_gate() {
 
 /// What is damaged is named, with the file and the key.
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table of damages")]
 fn a_damaged_case_is_refused() {
     let good = frozen("arm64/irq_on_task").1;
     let case: Table = good.parse().expect("TOML");

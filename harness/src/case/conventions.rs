@@ -300,7 +300,19 @@ impl Own {
 
 impl Tasks {
     fn new(kernel: &Kernel, cpu: &Cpu) -> Self {
-        let Kernel { current, known, frame_pointers, entered_from, stack, tasks, fork_entry, context, pt_regs: _, saved_pc, symbols } = kernel;
+        let Kernel {
+            current,
+            known,
+            frame_pointers,
+            entered_from,
+            stack,
+            tasks,
+            fork_entry,
+            context,
+            pt_regs: _,
+            saved_pc,
+            symbols,
+        } = kernel;
         let KnownTask { register, at_firmware_event, word } = known;
         let KernelSymbols { subject, walk_here, walk_task, walk_user, need_resched } = symbols;
         Self {

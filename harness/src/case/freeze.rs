@@ -57,12 +57,7 @@ impl Case {
                 "{scenario}: it uses {count} pages, and a case holds at most {MAX_PAGES}"
             )));
         }
-        let mut data = vec![0; count * PAGE as usize];
-        for (address, page) in pages.iter().zip(data.chunks_exact_mut(PAGE as usize)) {
-            if !memory.read(*address, page) {
-                return Err(Error::Internal(format!("page {address:#x} was used, and cannot be read")));
-            }
-        }
+        let data = contents(memory, &pages)?;
         let is_kept = |symbol: &&Symbol| {
             let end = symbol.address.saturating_add(symbol.size.max(1));
             pages.range(symbol.address & !(PAGE - 1)..end).next().is_some()
@@ -111,4 +106,15 @@ impl Case {
             page: vec![Pages::new(&pages, &data)],
         })
     }
+}
+
+/// The bytes of these pages.
+fn contents(memory: &dyn Memory, pages: &BTreeSet<u64>) -> Result<Vec<u8>, Error> {
+    let mut data = vec![0; pages.len() * PAGE as usize];
+    for (address, page) in pages.iter().zip(data.chunks_exact_mut(PAGE as usize)) {
+        if !memory.read(*address, page) {
+            return Err(Error::Internal(format!("page {address:#x} was used, and cannot be read")));
+        }
+    }
+    Ok(data)
 }

@@ -284,7 +284,8 @@ impl Case {
             let numbered = conventions::numbered(cpu, named);
             numbered.map_err(|reason| self.reject(format!("start.{key}: {reason}")))
         };
-        let (constant, registers) = (registers("constant", &start.constant)?, registers("registers", &start.registers)?);
+        let (constant, registers) =
+            (registers("constant", &start.constant)?, registers("registers", &start.registers)?);
         Ok(StartState { pc: start.pc.0, registers, constant, task: start.task.0 })
     }
 }

@@ -35,7 +35,8 @@ enum Kind {
 pub(super) fn pack(sections: &UnwindSections) -> Vec<Section> {
     let UnwindSections { sframe, eh_frame, debug_frame, orc_hints, orc: _, unread: _ } = sections;
     let hints: Vec<_> = orc_hints.iter().cloned().collect();
-    let all = [(Kind::Sframe, sframe), (Kind::EhFrame, eh_frame), (Kind::DebugFrame, debug_frame), (Kind::OrcHints, &hints)];
+    let all =
+        [(Kind::Sframe, sframe), (Kind::EhFrame, eh_frame), (Kind::DebugFrame, debug_frame), (Kind::OrcHints, &hints)];
     let packed = all.into_iter().flat_map(|(kind, sections)| {
         sections.iter().map(move |LoadedSection { address, data }| Section {
             kind,
