@@ -58,6 +58,14 @@ pub enum Error {
         /// What is wrong, with line and column where the TOML itself is malformed.
         reason: String,
     },
+    /// A frozen case is malformed.
+    #[error("{path}: {reason}")]
+    Case {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with its key, or with line and column where the TOML itself is malformed.
+        reason: String,
+    },
     /// The guest did something that guests must not do.
     #[error("guest {guest}: {reason} at {at}, after {executed} instructions")]
     Run {

@@ -5,6 +5,7 @@
 //! lists the lines that must not be crossed.
 
 pub mod analysis;
+pub mod case;
 pub mod cli;
 pub mod cpu;
 pub mod error;

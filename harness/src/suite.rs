@@ -1,6 +1,10 @@
 //! Jobs: each variant of each scenario with each of its kinds of interruption, on several threads. The recording is the same for
 //! any number of threads.
 
+mod freeze;
+mod visits;
+
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,19 +13,22 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::analysis::gate;
 use crate::cpu::Cpu;
-use crate::experiment::{self, Experiment, Found, LastResult, Visit, columns, lasting_words};
+use crate::experiment::{Experiment, Found, LastResult, Visit, columns, lasting_words};
 use crate::explain::{Explainer, PointName};
 use crate::guest::{Guest, Program};
 use crate::interrupt::Interrupt;
 use crate::machine::Machine;
 use crate::oracle::Witnesses;
 use crate::pool::in_parallel;
-use crate::recording::{Partial, Recorder, Recording, Section};
+use crate::recording::{Partial, Recorder, Recording, Section, WalkLog, Written};
 use crate::scenario::{Interruption, Model, Scenario, Text, Variant};
 use crate::subject::{self, Subject};
 use crate::trace::log::{Head, Log, LogWriter, Logged, Replay};
 use crate::trace::{Observer, Run, Unobserved, Watched};
 use crate::{Error, file};
+
+pub use freeze::{Freeze, freeze};
+use visits::All;
 
 /// One run: a scenario, one of its variants, and a kind of interruption.
 #[derive(Debug, Clone, Copy)]
@@ -43,8 +50,19 @@ pub struct Done {
     pub section: Section,
     /// The explanation of the wanted point.
     pub explained: Option<String>,
+    /// The walks in words, where they are kept.
+    pub walks: Option<Written>,
     /// How long the run took, without its setup.
     pub ran_for: Duration,
+}
+
+/// What is wanted of a run besides its verdicts.
+#[derive(Debug, Clone, Copy)]
+pub enum Wanted<'a> {
+    /// An explanation of this point.
+    Point(&'a PointName),
+    /// The walks in words.
+    Walks,
 }
 
 /// The selected subjects of a CPU.
@@ -155,17 +173,33 @@ impl Job<'_> {
     /// The lasting words at the end of a run in which nothing is delivered. A function of a kernel must have returned there what the
     /// scenario says: a workload that went wrong shows nothing.
     fn undisturbed(self, program: &Program, interrupt: &Interrupt) -> Result<Vec<u64>, Error> {
+        self.undisturbed_noting(program, interrupt, None)
+    }
+
+    /// The same; adds the pages that the run uses.
+    fn undisturbed_noting(
+        self,
+        program: &Program,
+        interrupt: &Interrupt,
+        pages: Option<&mut BTreeSet<u64>>,
+    ) -> Result<Vec<u64>, Error> {
         let expected = self.scenario.text.linux.as_ref().and_then(|call| Some((call, call.returns?)));
         if self.kind == Interruption::Probe && expected.is_none() {
             return Ok(Vec::new());
         }
         let mut machine = self.machine(program)?;
+        if pages.is_some() {
+            machine.note_pages();
+        }
         let mut result = LastResult::new(program.guest.cpu);
         let observer: &mut dyn Observer = if expected.is_some() { &mut result } else { &mut Unobserved };
         let ended = Watched::new(&mut machine, interrupt).drive(observer);
         let ended = ended.map_err(|error| self.scenario.blame(self.variant, error))?;
         if ended.interrupted {
             return Err(Error::Interrupted);
+        }
+        if let Some(pages) = pages {
+            pages.extend(machine.used_pages());
         }
         if let Some((call, expected)) = expected
             && !call.has_returned(result.value)
@@ -193,7 +227,7 @@ impl Job<'_> {
         let undisturbed = self.undisturbed(&program, interrupt)?;
         let mut machine = self.machine(&program)?;
         let mut watched = Watched::new(&mut machine, interrupt);
-        self.over(&program, &mut watched, &undisturbed, subjects, witnesses, point)
+        self.over(&program, &mut watched, &undisturbed, subjects, witnesses, point.map(Wanted::Point))
     }
 
     /// Judges the subjects over a run of the program, wherever that comes from.
@@ -208,9 +242,13 @@ impl Job<'_> {
         undisturbed: &[u64],
         subjects: &[Box<dyn Subject + Send>],
         witnesses: Witnesses,
-        point: Option<&PointName>,
+        wanted: Option<Wanted<'_>>,
     ) -> Result<Done, Error> {
         let Self { scenario, variant, kind, .. } = self;
+        let point = match wanted {
+            Some(Wanted::Point(point)) => Some(point),
+            Some(Wanted::Walks) | None => None,
+        };
         let text = &scenario.text;
         let hook = scenario.return_hook(variant);
         let fitting: Vec<&dyn Subject> = subjects
@@ -219,63 +257,30 @@ impl Job<'_> {
             .filter(|subject| subject.about().fits(program, hook.as_ref(), kind.walks_user()))
             .collect();
         let columns = columns(&fitting, kind);
-        // The wanted point may be a later arrival than the scenario judges; nested points are all judged anyway.
-        let wanted = point.filter(|_| kind != Interruption::Nested).and_then(|point| {
+        // The point may be a later arrival than the scenario judges; nested points are all judged anyway.
+        let one_more = point.filter(|_| kind != Interruption::Nested).and_then(|point| {
             let function = program.guest.symbols.function_named(&point.function)?;
             Some((function.address.wrapping_add(point.offset), point.visit))
         });
         let max_visits = text.max_visits;
-        let experiment = Experiment { program, text, kind, columns: &columns, max_visits, wanted };
+        let experiment = Experiment { program, text, kind, columns: &columns, max_visits, wanted: one_more };
         let mut recorder = Recorder::new(program, &columns, &text.omissible);
         let mut explainer = point.map(|point| Explainer::new(program, point, &text.omissible)).transpose()?;
-        let found = match &mut explainer {
-            None => experiment.drive(run, undisturbed, witnesses, &mut recorder),
-            Some(explainer) => {
-                let mut both = Both { recorder: &mut recorder, explainer };
-                experiment.drive(run, undisturbed, witnesses, &mut both)
-            }
-        };
+        // A run that explains may have one point more.
+        let writes = matches!(wanted, Some(Wanted::Walks)) || scenario.case.is_some() && point.is_none();
+        let mut walks = writes.then(|| WalkLog::new(&program.guest.symbols, &columns));
+        let mut all = All(vec![&mut recorder]);
+        all.0.extend(explainer.as_mut().map(|explainer| explainer as &mut dyn Visit));
+        all.0.extend(walks.as_mut().map(|walks| walks as &mut dyn Visit));
+        let found = experiment.drive(run, undisturbed, witnesses, &mut all);
         let found = found.map_err(|error| scenario.blame(variant, error))?;
         let Found { ran_for, .. } = found;
-        let section = recorder.finish(scenario, variant, kind, &found);
-        Ok(Done { section, explained: explainer.and_then(Explainer::finish), ran_for })
-    }
-}
-
-/// A recorder and an explainer at once.
-struct Both<'a, 'p> {
-    recorder: &'a mut Recorder<'p>,
-    explainer: &'a mut Explainer<'p>,
-}
-
-impl Visit for Both<'_, '_> {
-    fn point(&mut self, at: experiment::Arrival, within: Option<&str>, machine: &crate::trace::Point<'_>) {
-        self.recorder.point(at, within, machine);
-        self.explainer.point(at, within, machine);
-    }
-
-    fn walk(
-        &mut self,
-        at: experiment::Arrival,
-        within: Option<&str>,
-        column: &experiment::Column<'_>,
-        question: &subject::Question<'_>,
-        truth: &crate::oracle::Truth,
-    ) {
-        self.recorder.walk(at, within, column, question, truth);
-        self.explainer.walk(at, within, column, question, truth);
-    }
-
-    fn places(&mut self, at: experiment::Arrival, found: &crate::oracle::AddressPlaces, truth: &crate::oracle::Truth) {
-        self.recorder.places(at, found, truth);
-    }
-
-    fn split(&mut self, at: experiment::Arrival) {
-        self.recorder.split(at);
-    }
-
-    fn cancelled(&mut self, at: experiment::Arrival) {
-        self.recorder.cancelled(at);
+        let mut section = recorder.finish(scenario, variant, kind, &found);
+        let walks = walks.map(WalkLog::finish);
+        if let (Some(case), Some(walks)) = (&scenario.case, &walks) {
+            section.agreements.extend(freeze::held_against(case, walks, kind, subjects)?);
+        }
+        Ok(Done { section, explained: explainer.and_then(Explainer::finish), walks, ran_for })
     }
 }
 

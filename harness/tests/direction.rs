@@ -12,6 +12,7 @@ const ORDER: &[&[&str]] = &[
     &["cpu"],
     &["guest", "sframe"],
     &["trace", "linux"],
+    &["case"],
     &["machine", "oracle", "fidelity"],
     &["subject"],
     &["verdict"],

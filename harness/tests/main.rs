@@ -2,6 +2,7 @@
 
 mod atlas;
 mod callers;
+mod cases;
 mod check;
 mod cli;
 mod completeness;

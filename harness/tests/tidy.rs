@@ -82,7 +82,9 @@ fn every_foreign_crate_has_one_owner() {
     only_in("harness/src", &["unicorn"], &["harness/src/machine/"]);
     let elf = ["harness/src/guest/elf.rs", "harness/src/sframe/", "harness/src/linux/boot/elf.rs"];
     only_in("harness/src", &["object::"], &elf);
-    only_in("harness/src", &["flate2", "ruzstd", "xz4rust", "lz4_flex"], &["harness/src/linux/decompress.rs"]);
+    only_in("harness/src", &["flate2", "xz4rust", "lz4_flex"], &["harness/src/linux/decompress.rs"]);
+    only_in("harness/src", &["ruzstd"], &["harness/src/linux/decompress.rs", "harness/src/case/bytes.rs"]);
+    only_in("harness/src", &["base64::"], &["harness/src/case/bytes.rs"]);
     only_in("harness/src", &["memchr"], &["harness/src/linux/bytes.rs"]);
     only_in("harness/src", &["capstone"], &["harness/src/guest/listing.rs", "harness/src/cpu/"]);
     only_in("harness/src", &["signal_hook"], &["harness/src/interrupt.rs"]);

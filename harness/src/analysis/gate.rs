@@ -1,7 +1,7 @@
 //! Gate 1: checks what a run found against what its scenario demands. Accepting a snapshot cannot relax this.
 
 use crate::cpu::ALL;
-use crate::recording::{Agreement, ColumnResult, Failure, Finding, ListedInstruction, Section};
+use crate::recording::{Agreement, ColumnResult, Failure, Finding, ListedInstruction, RECORDED, Section};
 use crate::scenario::{Floor, Interruption, Known, Level, Range, Scenario, Span, is_share};
 use crate::subject::is_name_or_label;
 use crate::verdict::Verdict;
@@ -12,9 +12,10 @@ pub fn check(scenario: &Scenario, sections: &mut [Section], known_subjects: &[St
     let mut used = vec![false; scenario.text.known.len()];
     let mut failures: Vec<Vec<Failure>> =
         sections.iter().map(|section| of_section(scenario, section, &mut used)).collect();
-    // What has not happened in part of a run, or in a run that is missing, may still happen in the rest.
+    // What has not happened in part of a run, or in a run that is missing, may still happen in the rest; a case may be one of several
+    // runs.
     let expected = scenario.variants().len() * scenario.text.interrupt.len();
-    let is_cut = sections.len() < expected || !sections.iter().all(Section::is_whole);
+    let is_cut = scenario.case.is_some() || sections.len() < expected || !sections.iter().all(Section::is_whole);
     let label_exists = |label: &str| known_subjects.iter().any(|name| name == bare(label));
     let was_run =
         |label: &str| sections.iter().flat_map(|section| &section.columns).any(|column| column.name == bare(label));
@@ -128,7 +129,7 @@ fn of_section(scenario: &Scenario, section: &Section, used: &mut [bool]) -> Vec<
     let found = failures.into_iter().map(with_count);
     let held = unread(scenario, section).chain(found);
     let held = held.chain(below_floor(scenario, section)).chain(reads_outside(scenario, section));
-    held.chain(disagreements(section)).collect()
+    held.chain(disagreements(section)).chain(unlike_recorded(section)).collect()
 }
 
 /// Unwind data that no subject could use, unless the scenario gives the reason.
@@ -159,9 +160,21 @@ fn below_floor<'s>(scenario: &'s Scenario, section: &'s Section) -> impl Iterato
     })
 }
 
+/// Walks that are not those that a frozen case records.
+fn unlike_recorded(section: &Section) -> impl Iterator<Item = Failure> + '_ {
+    let differ = section.agreements.iter().filter(|agreement| agreement.model == RECORDED && agreement.differ > 0);
+    differ.map(|Agreement { own, points, differ, first, .. }| {
+        let first = first.as_ref().map_or(String::new(), |first| {
+            let (now, then) = (first.own.join(" < "), first.model.join(" < "));
+            format!(", first at {}\n    recorded: {then}\n    now:      {now}", first.point)
+        });
+        Failure::other(format!("{own} differs from {RECORDED} at {differ} of {points} points{first}"))
+    })
+}
+
 /// Models that do not give what the kernel's own code gives: a fault of ours.
 fn disagreements(section: &Section) -> Vec<Failure> {
-    let differ = section.agreements.iter().filter(|agreement| agreement.differ > 0);
+    let differ = section.agreements.iter().filter(|agreement| agreement.model != RECORDED && agreement.differ > 0);
     differ
         .map(|Agreement { own, model, points, differ, first }| {
             let first = first.as_ref().map_or(String::new(), |first| {

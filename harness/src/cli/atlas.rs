@@ -41,6 +41,9 @@ pub(crate) struct Arguments {
 
 pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
     require_names(arguments)?;
+    arguments
+        .selection
+        .refuse_case("the atlas compares builds of guests, and a case is one of them; `run` takes it")?;
     let mut scenarios = select(root, &arguments.selection)?;
     scenarios.retain(|scenario| scenario.text.return_hook.is_some());
     if scenarios.is_empty() {

@@ -5,20 +5,22 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::HOLDS;
-use super::selection::{of_images, require_subjects};
+use super::selection::{of_case, of_images, require_subjects, unwinders};
 use crate::Error;
 use crate::error::printed;
 use crate::explain::PointName;
 use crate::file::Console;
-use crate::scenario::load_all;
+use crate::scenario::{Scenario, load_all};
 use crate::suite::{Job, subjects};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The scenario, as in `arm64/leaf`
+    /// The scenario, as in `arm64/leaf`; left out with --case
+    #[arg(value_name = "SCENARIO")]
     scenario: String,
     /// The point: `symbol+0x8#2` is the second arrival at that instruction
-    point: PointName,
+    #[arg(required_unless_present = "case", conflicts_with = "case")]
+    point: Option<PointName>,
     /// The kind of interruption [default: the scenario's first]
     #[arg(long, value_name = "KIND")]
     interrupt: Option<String>,
@@ -28,6 +30,9 @@ pub(crate) struct Arguments {
     /// The scenario is one of scenarios/linux, in this kernel: a Debian package, an Image, bzImage or vmlinux
     #[arg(long, value_name = "IMAGE")]
     linux: Option<PathBuf>,
+    /// Explain a point of this frozen case (`run --freeze`)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["linux", "variant"])]
+    case: Option<PathBuf>,
     /// Only this unwinder (may be repeated)
     #[arg(long, value_name = "NAME")]
     unwinder: Vec<String>,
@@ -35,14 +40,7 @@ pub(crate) struct Arguments {
 
 pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
     require_subjects(&arguments.unwinder)?;
-    let scenarios = match &arguments.linux {
-        None => load_all(root)?,
-        Some(image) => of_images(root, image)?,
-    };
-    let scenario = scenarios.iter().find(|scenario| scenario.name == arguments.scenario).ok_or_else(|| {
-        let list = if arguments.linux.is_some() { "list --linux IMAGE" } else { "list" };
-        Error::Usage(format!("no scenario {:?}; `unwind-harness {list}` shows them", arguments.scenario))
-    })?;
+    let (scenario, point) = wanted(root, arguments)?;
     let variants = scenario.variants();
     let variant = match &arguments.variant {
         None => variants.first(),
@@ -52,7 +50,7 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
         let names: Vec<_> = variants.iter().map(|variant| variant.name.as_str()).collect();
         Error::Usage(format!("{} has no such variant; it has {names:?}", scenario.name))
     })?;
-    let subjects = subjects(scenario.cpu, &arguments.unwinder);
+    let subjects = subjects(scenario.cpu, &unwinders(&arguments.unwinder, std::slice::from_ref(&scenario))?);
     let kind = match &arguments.interrupt {
         None => scenario.text.interrupt.first().copied(),
         Some(name) => scenario.text.interrupt.iter().copied().find(|kind| kind.name() == name),
@@ -61,7 +59,27 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
         let names: Vec<_> = scenario.text.interrupt.iter().map(|kind| kind.name()).collect();
         Error::Usage(format!("{} has no such kind of interruption; it has {names:?}", scenario.name))
     })?;
-    let text = Job { root, scenario, variant, kind }.explain(&subjects, &arguments.point)?;
+    let text = Job { root, scenario: &scenario, variant, kind }.explain(&subjects, &point)?;
     printed(write!(console.out, "{text}"))?;
     Ok(HOLDS)
+}
+
+/// The scenario and the point that are asked for.
+fn wanted(root: &Path, arguments: &Arguments) -> Result<(Scenario, PointName), Error> {
+    if let Some(case) = &arguments.case {
+        // The only scenario of a case needs no name, so the point comes first.
+        let point = arguments.scenario.parse().map_err(Error::Usage)?;
+        return Ok((of_case(case)?, point));
+    }
+    let scenarios = match &arguments.linux {
+        None => load_all(root)?,
+        Some(image) => of_images(root, image)?,
+    };
+    let list = if arguments.linux.is_some() { "list --linux IMAGE" } else { "list" };
+    let name = &arguments.scenario;
+    let scenario = scenarios.into_iter().find(|scenario| scenario.name == *name);
+    let scenario =
+        scenario.ok_or_else(|| Error::Usage(format!("no scenario {name:?}; `unwind-harness {list}` shows them")))?;
+    let point = arguments.point.clone();
+    Ok((scenario, point.ok_or_else(|| Error::Usage("explain needs a point".to_owned()))?))
 }

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::output::{finish, is_cut, status, write, write_json};
-use super::selection::{Selection, require_subjects, select};
+use super::selection::{Selection, require_subjects, select, unwinders};
 use crate::Error;
 use crate::error::printed;
 use crate::file::{Console, Output};
 use crate::recording::Recording;
 use crate::report::{page, text};
-use crate::suite::{Options, run_all};
+use crate::scenario::{Interruption, Scenario};
+use crate::suite::{Freeze, Options, freeze, run_all};
 use crate::trace::log::{Log, LogFile};
 
 #[derive(Debug, Args)]
@@ -30,6 +31,12 @@ pub(crate) struct Arguments {
     /// Record the runs in this file, replacing it: `judge` reads it; `-`: on standard output
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
+    /// Freeze the run in this file, replacing it: `run --case` runs it without the guest. One scenario, and one variant of it
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["log", "case"])]
+    freeze: Option<PathBuf>,
+    /// With --freeze: only this kind of interruption (may be repeated)
+    #[arg(long, value_name = "KIND", requires = "freeze")]
+    interrupt: Vec<String>,
     /// Print the annotated listings before the table
     #[arg(long)]
     listing: bool,
@@ -41,17 +48,21 @@ pub(crate) struct Arguments {
 pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
     require_subjects(&arguments.unwinder)?;
     let scenarios = select(root, &arguments.selection)?;
-    let outputs = Output::prepare([("--json", arguments.json.as_ref()), ("--log", arguments.log.as_ref())])?;
+    let named = [("--json", &arguments.json), ("--log", &arguments.log), ("--freeze", &arguments.freeze)];
+    let outputs = Output::prepare(named.map(|(option, path)| (option, path.as_ref())))?;
     let options = Options {
-        unwinders: arguments.unwinder.clone(),
+        unwinders: unwinders(&arguments.unwinder, &scenarios)?,
         threads: arguments.jobs.map(Into::into),
         log: arguments.log.is_some(),
         keep_going: true,
         interrupt: console.interrupt.clone(),
     };
     console.interrupt.defer();
-    let (recording, logs) = run_all(root, &scenarios, &options)?;
-    let [json, log] = &outputs;
+    let [json, log, frozen] = &outputs;
+    let (recording, logs) = match frozen {
+        None => run_all(root, &scenarios, &options)?,
+        Some(output) => (frozen_as(output, root, (&scenarios, &arguments.interrupt), &options, console)?, Vec::new()),
+    };
     let is_cut = is_cut(&recording, console);
     write(log.as_ref(), is_cut, console, &mut |out| out.write_all(&log_file(&recording, &logs)))?;
     write_json(json.as_ref(), console, &recording)?;
@@ -64,6 +75,49 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     }
     printed(text::write(&recording, out))?;
     Ok(finish(&recording, status(&recording, arguments.allow_unsound), console))
+}
+
+/// Runs the one selected scenario, and writes its case.
+fn frozen_as(
+    output: &Output,
+    root: &Path,
+    (scenarios, kinds): (&[Scenario], &[String]),
+    options: &Options,
+    console: &mut Console<'_>,
+) -> Result<Recording, Error> {
+    let [scenario] = scenarios else {
+        let count = scenarios.len();
+        return Err(Error::Usage(format!("--freeze takes one scenario, and {count} are selected; name one")));
+    };
+    let variants = scenario.variants();
+    let [variant] = variants.as_slice() else {
+        let (name, count) = (&scenario.name, variants.len());
+        return Err(Error::Usage(format!("--freeze takes one variant, and {name} has {count}")));
+    };
+    let all = &scenario.text.interrupt;
+    if let Some(unknown) = kinds.iter().find(|name| !all.iter().any(|kind| kind.name() == *name)) {
+        let names: Vec<_> = all.iter().map(|kind| kind.name()).collect();
+        return Err(Error::Usage(format!("--interrupt {unknown}: {} has {names:?}", scenario.name)));
+    }
+    let is_wanted = |kind: &Interruption| kinds.is_empty() || kinds.iter().any(|name| name == kind.name());
+    let kinds: Vec<Interruption> = all.iter().copied().filter(is_wanted).collect();
+    let linux = scenario.image.as_ref().and_then(|image| image.path.file_name());
+    let linux = linux.map_or(String::new(), |name| format!(" --linux {}", name.to_string_lossy()));
+    let named = kinds.iter().map(|kind| format!(" --interrupt {}", kind.name()));
+    let named: String = named.chain(options.unwinders.iter().map(|name| format!(" --unwinder {name}"))).collect();
+    let command = format!("unwind-harness run{linux} {}{named} --freeze FILE", scenario.name);
+    let what = Freeze { root, scenario, variant, kinds: &kinds, command: &command };
+    let (recording, case) = freeze(what, options)?;
+    match case {
+        Some(case) => {
+            let text = case.to_text()?;
+            output.write(console.document(), &mut |out| out.write_all(text.as_bytes()))?;
+        }
+        None => {
+            let _ = writeln!(console.err, "no case was written: it would show nothing");
+        }
+    }
+    Ok(recording)
 }
 
 /// The file of these logs, marked as partial if one is missing or was cut short.

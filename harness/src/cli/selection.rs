@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use crate::case::Case;
 use crate::cpu::{self, ALL};
 use crate::linux::{self, KernelImage};
 use crate::scenario::{Scenario, image_scenarios, load_all};
@@ -22,19 +23,37 @@ pub(super) struct Selection {
     /// Run the scenarios of scenarios/linux in this kernel: a Debian package, an Image, bzImage or vmlinux; of a folder, in each
     #[arg(long, value_name = "IMAGE")]
     pub(super) linux: Option<PathBuf>,
+    /// Run a frozen case (`run --freeze`), without the guest that it comes from
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["filters", "linux"])]
+    pub(super) case: Option<PathBuf>,
+}
+
+impl Selection {
+    /// Refuses a case, for a command that cannot take one, and says why.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`].
+    pub(super) fn refuse_case(&self, why: &str) -> Result<(), Error> {
+        match &self.case {
+            None => Ok(()),
+            Some(path) => Err(Error::Usage(format!("--case {}: {why}", path.display()))),
+        }
+    }
 }
 
 /// The selected scenarios. An empty selection is an error, because it is a typing mistake.
 pub(super) fn select(root: &Path, selection: &Selection) -> Result<Vec<Scenario>, Error> {
-    let Selection { filters, arch, linux } = selection;
+    let Selection { filters, arch, linux, case } = selection;
     if let Some(arch) = arch
         && cpu::by_name(arch).is_none()
     {
         return Err(Error::Usage(format!("--arch {arch}: no such CPU; there are {}", cpu::names())));
     }
-    let mut scenarios = match linux {
-        None => load_all(root)?,
-        Some(path) => of_images(root, path)?,
+    let mut scenarios = match (case, linux) {
+        (Some(path), _) => vec![of_case(path)?],
+        (None, Some(path)) => of_images(root, path)?,
+        (None, None) => load_all(root)?,
     };
     scenarios.retain(|scenario| arch.as_ref().is_none_or(|arch| scenario.cpu.name == arch));
     let is_whole = |scenario: &Scenario, filter: &str| {
@@ -60,6 +79,11 @@ pub(super) fn select(root: &Path, selection: &Selection) -> Result<Vec<Scenario>
     Ok(scenarios)
 }
 
+/// The scenario of a frozen case.
+pub(super) fn of_case(path: &Path) -> Result<Scenario, Error> {
+    Scenario::of_case(&Arc::new(Case::load(path)?))
+}
+
 /// The scenarios of every image at a path.
 pub(super) fn of_images(root: &Path, path: &Path) -> Result<Vec<Scenario>, Error> {
     let mut scenarios = Vec::new();
@@ -80,6 +104,21 @@ pub(super) fn require_subjects(names: &[String]) -> Result<(), Error> {
             known.sort();
             known.dedup();
             Err(Error::Usage(format!("--unwinder {unknown}: no such unwinder; there are {}", known.join(", "))))
+        }
+    }
+}
+
+/// The unwinders that run: those that a case was frozen with, if it is one and none are named.
+pub(super) fn unwinders(named: &[String], scenarios: &[Scenario]) -> Result<Vec<String>, Error> {
+    let Some(case) = scenarios.iter().find_map(|scenario| scenario.case.as_ref()) else { return Ok(named.to_vec()) };
+    match named.iter().find(|name| !case.unwinders.contains(name)) {
+        None if named.is_empty() => Ok(case.unwinders.clone()),
+        None => Ok(named.to_vec()),
+        Some(other) => {
+            let known = case.unwinders.join(", ");
+            Err(Error::Usage(format!(
+                "--unwinder {other}: the case was frozen with {known}, and holds no pages for others"
+            )))
         }
     }
 }

@@ -121,7 +121,7 @@ impl Layout {
 
 /// Plausible but wrong values for memory that was never written: an unwinder that reads a slot too early must not be right
 /// by luck.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Poison {
     /// Text addresses that do not follow a call, so no call can leave one as its return address. (The oracle voids a run in
     /// which one does.)

@@ -1,12 +1,13 @@
 //! A guest with everything that is derived from it once.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use kunwind::StackBounds;
 
 use super::conventions::{self, Conventions};
-use super::{Guest, Layout, Listing, Poison, Tables};
+use super::{Guest, Layout, Listing, PAGE, Poison, Tables};
 use crate::Error;
 use crate::cpu::{Cpu, FlowKind, Register};
 
@@ -31,6 +32,10 @@ pub struct Program {
     pub start: Option<StartState>,
     /// Functions without arguments that have run once before any run begins: what a kernel prepares while it boots.
     pub booted_by: Vec<u64>,
+    /// The offsets and sizes in bytes on which start and conventions rest, by the kernel's own names: `task_struct.stack`.
+    pub offsets: BTreeMap<String, u64>,
+    /// The addresses of the pages that its memory holds, in a frozen case: they include the poison. `None`: all.
+    pub held: Option<Arc<BTreeSet<u64>>>,
 }
 
 /// The state of a CPU in which a run begins: that of a kernel which has long been booted.
@@ -77,6 +82,16 @@ impl Program {
         Self::with_layout(guest, conventions, layout)
     }
 
+    /// Makes a program of a frozen guest, of whose memory there are only these pages.
+    ///
+    /// # Errors
+    ///
+    /// As [`Program::with_layout`].
+    pub fn frozen(guest: Guest, conventions: Conventions, layout: Layout, held: BTreeSet<u64>) -> Result<Self, Error> {
+        let program = Self::with_layout(guest, conventions, layout)?;
+        Ok(Self { poison: Poison::default(), held: Some(Arc::new(held)), ..program })
+    }
+
     /// Derives what a run needs from a loaded guest whose stacks are placed.
     ///
     /// # Errors
@@ -88,7 +103,8 @@ impl Program {
         let poison = Poison::new(&listing, &layout.stacks, FlowKind::Call);
         let bounds = layout.stacks.iter().map(|stack| stack.bounds).collect();
         let tables = Tables::new(&guest, &conventions)?;
-        Ok(Self { guest, conventions, listing, layout, poison, bounds, tables, start: None, booted_by: Vec::new() })
+        let (start, booted_by, offsets, held) = (None, Vec::new(), BTreeMap::new(), None);
+        Ok(Self { guest, conventions, listing, layout, poison, bounds, tables, start, booted_by, offsets, held })
     }
 
     /// The writable words that an interrupted run must leave as an undisturbed run leaves them: all but the stacks,
@@ -102,8 +118,11 @@ impl Program {
         let left_out = places.into_iter().flatten().chain(stacks).chain(request);
         let left_out: Vec<_> = left_out.chain(self.conventions.unsettled.iter().cloned()).collect();
         let segments = self.guest.segments.iter().filter(|segment| segment.writable);
-        segments
-            .flat_map(|segment| (segment.address..segment.end()).step_by(8))
+        let pages = segments.flat_map(|segment| (segment.address..segment.end()).step_by(PAGE as usize));
+        // A guest cannot change a page of a frozen case that the case does not hold.
+        let pages = pages.filter(|page| self.held.as_ref().is_none_or(|held| held.contains(page)));
+        pages
+            .flat_map(|page| (page..page + PAGE).step_by(8))
             .filter(move |address| !left_out.iter().any(|range| range.contains(address)))
     }
 }

@@ -1,13 +1,14 @@
 //! Guest memory: the harness owns it and lends it to the emulator.
 
 use std::alloc::Layout;
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::rc::{Rc, Weak};
 
 use unicorn_engine::Prot;
 
+use super::pages::Watch;
 use crate::guest::layout::Stack;
 use crate::guest::{Guest, PAGE, Segment};
 use crate::trace::Memory;
@@ -23,6 +24,8 @@ pub struct GuestMemory {
     writes: RefCell<Vec<u64>>,
     /// This memory, for engines that share it.
     this: Weak<Self>,
+    /// Set where it matters which pages are used.
+    watch: OnceCell<Watch>,
 }
 
 /// A mapped range of guest memory.
@@ -95,7 +98,7 @@ impl GuestMemory {
     pub(super) fn new(guest: &Guest) -> Self {
         let mut regions: Vec<_> = guest.segments.iter().map(Region::new).collect();
         regions.sort_by_key(|region| region.permission & Prot::WRITE == Prot::NONE);
-        Self { regions, guards: Vec::new(), writes: RefCell::default(), this: Weak::new() }
+        Self { regions, guards: Vec::new(), writes: RefCell::default(), this: Weak::new(), watch: OnceCell::new() }
     }
 
     /// The same memory, to be shared by engines.
@@ -122,7 +125,22 @@ impl GuestMemory {
         }
         let mut regions: Vec<_> = segments.iter().map(Region::new).collect();
         regions.sort_by_key(|region| region.permission & Prot::WRITE == Prot::NONE);
-        Self { regions, guards: Vec::new(), writes: RefCell::default(), this: Weak::new() }
+        Self { regions, guards: Vec::new(), writes: RefCell::default(), this: Weak::new(), watch: OnceCell::new() }
+    }
+
+    /// Watches from now on which pages are used. A second call changes nothing.
+    pub(super) fn watch(&self, watch: Watch) {
+        let _ = self.watch.set(watch);
+    }
+
+    /// What is known of the used pages, if they are watched.
+    pub(super) fn watched(&self) -> Option<&Watch> {
+        self.watch.get()
+    }
+
+    /// Notes the use of mapped bytes. False if a frozen case does not hold them.
+    pub(super) fn may_use(&self, address: u64, size: usize) -> bool {
+        self.watch.get().is_none_or(|watch| watch.uses(address, size))
     }
 
     /// Restores bytes that were overwritten.
@@ -155,7 +173,7 @@ impl GuestMemory {
     pub fn write_u64(&self, address: u64, value: u64) -> bool {
         !self.is_guard(address)
             && self.regions.iter().any(|region| {
-                let Some(offset) = region.offset(address, 8) else { return false };
+                let Some(offset) = region.offset(address, 8).filter(|_| self.may_use(address, 8)) else { return false };
                 // SAFETY: the eight bytes are inside the allocation, which Rust code reaches only through raw pointers, and the
                 // guest is stopped, as for `read_u64`.
                 unsafe { region.bytes.add(offset).cast::<[u8; 8]>().write(value.to_le_bytes()) };
@@ -182,6 +200,9 @@ impl Memory for GuestMemory {
     fn read(&self, address: u64, bytes: &mut [u8]) -> bool {
         self.regions.iter().any(|region| {
             let Some(offset) = region.offset(address, bytes.len()) else { return false };
+            if !self.may_use(address, bytes.len()) {
+                return false;
+            }
             // SAFETY: all the bytes are inside the allocation, as for `read_u64`; `bytes` is Rust's own memory.
             unsafe { region.bytes.add(offset).copy_to_nonoverlapping(NonNull::from(&mut *bytes).cast(), bytes.len()) };
             true
@@ -190,7 +211,7 @@ impl Memory for GuestMemory {
 
     fn read_u64(&self, address: u64) -> Option<u64> {
         self.regions.iter().find_map(|region| {
-            let offset = region.offset(address, 8)?;
+            let offset = region.offset(address, 8).filter(|_| self.may_use(address, 8))?;
             // SAFETY: the eight bytes are inside the allocation. Only the guest writes to it during a run, and the guest is
             // stopped whenever this can be called: it runs on this thread, inside `Machine::drive`.
             let bytes = unsafe { region.bytes.add(offset).cast::<[u8; 8]>().read() };

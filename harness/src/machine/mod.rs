@@ -10,6 +10,7 @@
 
 mod core;
 mod memory;
+mod pages;
 mod second;
 
 use std::any::Any;
@@ -26,6 +27,7 @@ use crate::guest::{Guest, PAGE, Program, layout};
 use crate::trace::{Action, Ended, Memory, Observer, Point, Previous, RegisterSet, Registers, Run, Unobserved};
 
 use self::core::Core;
+use self::pages::Watch;
 pub use memory::GuestMemory;
 pub use second::{Call, Called, Crash, Instead, Second, boot, call};
 
@@ -104,12 +106,20 @@ impl std::fmt::Debug for Context<'_> {
 enum Stop {
     Observer,
     Budget,
-    Access { kind: &'static str, page: u64 },
+    Access {
+        kind: &'static str,
+        page: u64,
+    },
     Undefined,
     Halted,
     Exception(u32),
     Firmware(String),
-    Undeliverable { exception: Exception, reason: String },
+    Undeliverable {
+        exception: Exception,
+        reason: String,
+    },
+    /// A page that the frozen case does not hold.
+    Missing(u64),
 }
 
 /// A guest in memory, ready for one run.
@@ -240,6 +250,10 @@ fn loaded(program: &Program) -> GuestMemory {
     if layout.has_guards {
         memory.guard(&layout.stacks);
     }
+    if let Some(held) = &program.held {
+        memory.watch(Watch::require(held)); // which are as they were when the run began
+        return memory;
+    }
     for stack in &layout.stacks {
         for address in (stack.bounds.low..stack.bounds.high).step_by(8) {
             memory.write_u64(address, poison.word(address));
@@ -295,11 +309,13 @@ impl Run for Machine<'_> {
             outcome = engine.emu_start(pc, self.sentinel, 0, 0);
         }
         let ran_for = start.elapsed();
+        self.memory.watched().inspect(|watch| watch.end());
         if let Some(panic) = engine.get_data_mut().panic.take() {
             resume_unwind(panic);
         }
         let context = engine.get_data();
-        let stop = match (&context.stop, outcome) {
+        let missing = self.memory.watched().and_then(Watch::missing).map(Stop::Missing);
+        let stop = match (missing.as_ref().or(context.stop.as_ref()), outcome) {
             (Some(stop), _) => Some(stop.clone()),
             // Unicorn also returns Ok when the CPU waits for an interrupt.
             (None, Ok(())) if engine.pc_read().is_ok_and(|pc| pc != self.sentinel) => Some(Stop::Halted),
@@ -318,6 +334,7 @@ impl Run for Machine<'_> {
                 format!("{} cannot be delivered: {reason}", exception.name())
             }
             Some(Stop::Firmware(reason)) => reason,
+            Some(Stop::Missing(page)) => format!("not in this case: page {page:#x}"),
             Some(Stop::Halted) => "it waits forever for an interrupt".to_owned(),
             Some(Stop::Exception(number)) => {
                 format!("unhandled exception {number} ({})", self.core.exception_name(number))
@@ -359,11 +376,15 @@ fn before_instruction(engine: &mut Unicorn<'_, Context<'_>>, pc: u64, size: u32)
             let at = Point { pc, size, previous, regs: &regs, memory: &*context.memory };
             // Guests are input, and a mistake of ours that one of them meets must not take down the runs of the others.
             let action = catch_unwind(AssertUnwindSafe(|| context.observer.point(&at)));
+            if let Some(page) = context.memory.watched().and_then(Watch::missing) {
+                context.stop = Some(Stop::Missing(page)); // whatever the observer makes of it is no verdict
+            }
             match action.unwrap_or_else(|panic| {
                 context.panic = Some(panic);
                 Action::Stop
             }) {
                 Action::Continue => {}
+                _ if context.stop.is_some() => {}
                 Action::Stop => context.stop = Some(Stop::Observer),
                 Action::Deliver { exception, write } => {
                     if let Some((address, value)) = write {
@@ -428,6 +449,10 @@ fn fill_tlb(engine: &mut Unicorn<'_, Context<'_>>, address: u64, kind: MemType) 
     };
     match context.memory.region(address) {
         Some(region) if region.permission & needs != Prot::NONE && !context.memory.is_guard(address) => {
+            if !context.memory.may_use(address, 1) {
+                context.stop.get_or_insert(Stop::Missing(address & !(PAGE - 1)));
+                return None;
+            }
             // Not rounded to our page size: Unicorn's arm64 pages are 1 KiB, and it rounds by itself.
             Some(TlbEntry { paddr: address, perms: region.permission })
         }

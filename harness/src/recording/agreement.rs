@@ -9,6 +9,9 @@ use crate::experiment::{Arrival, Column};
 use crate::guest::Symbols;
 use crate::subject::{Claim, MAX_ENTRIES, OwnForm, Question, Scope, model_of};
 
+/// Stands for the model where walks are compared with those that a frozen case records.
+pub const RECORDED: &str = "the recorded walk";
+
 /// Two subjects that must give the same: a kernel's own unwinder, and our model of it, from one start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Agreement {

@@ -7,6 +7,7 @@ mod counters;
 mod recorder;
 pub mod rows;
 mod text;
+mod walks;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,9 +17,10 @@ use crate::scenario::{Interruption, Range, Scenario, Variant};
 use crate::subject::{Claims, Start, Status, label};
 use crate::verdict::Verdict;
 
-pub use agreement::{Agreement, Disagreement};
+pub use agreement::{Agreement, Disagreement, RECORDED};
 pub use counters::{Counters, by_subject};
 pub use recorder::Recorder;
+pub use walks::{WalkLog, Written, compare};
 
 /// The version of the JSON form.
 pub const SCHEMA: u32 = 2;
@@ -165,7 +167,8 @@ pub struct Section {
     pub columns: Vec<ColumnResult>,
     /// Every verdict that is not exact, grouped.
     pub findings: Vec<Finding>,
-    /// In a kernel image: how our models of its walks agree with its own.
+    /// In a kernel image: how our models of its walks agree with its own. In a frozen case: how its recorded walks agree with those of
+    /// this run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub agreements: Vec<Agreement>,
     /// The scenario's broken gates.

@@ -145,7 +145,7 @@ impl Scenario {
         }
         self.declare_fibers(&mut program).map_err(reject)?;
         // Where such a call returns is behind a jump.
-        if self.text.convention.iter().any(|declared| declared.link.is_some()) {
+        if program.held.is_none() && self.text.convention.iter().any(|declared| declared.link.is_some()) {
             program.poison = Poison::new(&program.listing, &program.layout.stacks, FlowKind::Jump);
         }
         Ok(program)

@@ -120,6 +120,7 @@ fn of_image(path: &Path, source: String, image: &Arc<KernelImage>) -> Result<Sce
         source,
         text,
         image: Some(Arc::clone(image)),
+        case: None,
     };
     scenario.check_image().map_err(reject)?;
     Ok(scenario)

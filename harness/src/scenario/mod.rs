@@ -1,5 +1,6 @@
 //! Scenarios: which guest, which points, and what each subject must achieve. One TOML file each.
 
+mod case;
 mod convention;
 mod demand;
 mod extent;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use crate::case::Case;
 use crate::cpu::{self, Cpu, Exception};
 use crate::guest::Program;
 use crate::guest::return_hook::{PLAIN, ReturnHook};
@@ -49,6 +51,8 @@ pub struct Scenario {
     pub text: Text,
     /// The image whose function it calls; the release is then the name of its only variant.
     pub image: Option<Arc<KernelImage>>,
+    /// The frozen case that it is run from.
+    pub case: Option<Arc<Case>>,
 }
 
 impl std::fmt::Debug for Scenario {
@@ -290,6 +294,7 @@ impl Scenario {
             source: source.to_owned(),
             text,
             image: None,
+            case: None,
         };
         scenario.check().map_err(reject)?;
         Ok(scenario)
@@ -302,6 +307,9 @@ impl Scenario {
     /// [`Error::OfScenario`], when the guest lies outside of `root`, [`Error::Scenario`], when it lacks what a `[[known]]` names,
     /// and as [`Program::load`] and [`Scenario::declare`].
     pub fn program(&self, root: &Path, variant: &Variant) -> Result<Program, Error> {
+        if let Some(case) = &self.case {
+            return self.declare(case.program()?);
+        }
         if let (Some(image), Some(call)) = (&self.image, &self.text.linux) {
             let mut program = state::program(image, &call.workload)?;
             machine::boot(&mut program)?;
@@ -318,8 +326,11 @@ impl Scenario {
     /// Says of an error that a variant's guest has caused which file and key name the guest.
     #[must_use]
     pub fn blame(&self, variant: &Variant, error: Error) -> Error {
-        if matches!(error, Error::OfScenario { .. } | Error::Interrupted | Error::Internal(_)) {
+        if matches!(error, Error::OfScenario { .. } | Error::Case { .. } | Error::Interrupted | Error::Internal(_)) {
             return error;
+        }
+        if self.case.is_some() {
+            return self.blame_key("page", error);
         }
         let guest = variant.guest.as_ref().unwrap_or(&self.text.guest);
         let of = if variant.name.is_empty() { String::new() } else { format!("variant {}: ", variant.name) };
@@ -418,6 +429,7 @@ impl Scenario {
     #[must_use]
     pub fn variants(&self) -> Vec<Variant> {
         match &self.image {
+            _ if self.case.is_some() => self.frozen_variant().into_iter().collect(),
             Some(image) => vec![Variant { name: image.release.clone(), ..Variant::default() }],
             None if self.text.variant.is_empty() => vec![Variant::default()],
             None => self.text.variant.clone(),

@@ -11,6 +11,7 @@ mod mimic;
 use std::ops::Range;
 
 use kunwind::{PtRegs, ReturnHook, StackBounds};
+use serde::{Deserialize, Serialize};
 
 use super::Guest;
 use crate::Error;
@@ -99,7 +100,8 @@ pub struct DeclaredStack {
 }
 
 /// Whose a stack is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum StackRole {
     /// The run begins on it.
     First,
@@ -299,7 +301,8 @@ pub struct Redirects {
 }
 
 /// Where, and with what, the CPU enters a guest at an exception. `machine/core` says which of them each CPU needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Vector {
     /// arm64's vector table (VBAR_EL1), riscv64's trap entry (stvec).
     Table,
@@ -331,6 +334,26 @@ pub enum Vector {
     Gdt,
 }
 
+impl Vector {
+    /// All of them, in order.
+    const ALL: [Self; Vectors::COUNT] = [
+        Self::Table,
+        Self::SdeiHandler,
+        Self::SdeiArgument,
+        Self::Irq,
+        Self::Fault,
+        Self::Nmi,
+        Self::Debug,
+        Self::DoubleFault,
+        Self::Syscall,
+        Self::EntryStack,
+        Self::NmiStack,
+        Self::DebugStack,
+        Self::DoubleFaultStack,
+        Self::Gdt,
+    ];
+}
+
 /// The [`Vector`]s that a guest has.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Vectors {
@@ -345,6 +368,11 @@ impl Vectors {
     pub fn set(&mut self, vector: Vector, name: &'static str, address: Option<u64>) {
         self.names[vector as usize] = name;
         self.addresses[vector as usize] = address;
+    }
+
+    /// The vectors that the guest has, with their addresses.
+    pub fn all(&self) -> impl Iterator<Item = (Vector, u64)> + '_ {
+        Vector::ALL.into_iter().filter_map(|vector| Some((vector, self.addresses[vector as usize]?)))
     }
 
     /// The address of a vector.

@@ -1,5 +1,7 @@
 //! A copy of an image, into which the state of a running kernel is written.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::super::{KernelImage, refused};
@@ -23,6 +25,8 @@ pub(super) struct Edit<'i> {
     free_text: u64,
     /// The functions that were placed there.
     stubs: Vec<Symbol>,
+    /// The offsets and sizes that were asked for.
+    offsets: RefCell<BTreeMap<String, u64>>,
 }
 
 impl<'i> Edit<'i> {
@@ -39,6 +43,7 @@ impl<'i> Edit<'i> {
             free_text: text.start.next_multiple_of(16),
             text,
             stubs: Vec::new(),
+            offsets: RefCell::default(),
         };
         Ok(edit)
     }
@@ -62,11 +67,20 @@ impl<'i> Edit<'i> {
     }
 
     pub(super) fn offset(&self, type_name: &str, path: &str) -> Result<u64, Error> {
-        self.image.offset(type_name, path)
+        let offset = self.image.offset(type_name, path)?;
+        self.offsets.borrow_mut().insert(format!("{type_name}.{path}"), offset);
+        Ok(offset)
     }
 
     pub(super) fn size(&self, type_name: &str) -> Result<u64, Error> {
-        self.image.size(type_name)
+        let size = self.image.size(type_name)?;
+        self.offsets.borrow_mut().insert(format!("sizeof({type_name})"), size);
+        Ok(size)
+    }
+
+    /// The offsets and sizes in bytes that were asked for, by their names.
+    pub(super) fn offsets(&self) -> BTreeMap<String, u64> {
+        self.offsets.borrow().clone()
     }
 
     /// Memory of ours.

@@ -156,9 +156,9 @@ pub fn program(image: &KernelImage, workload: &Workload) -> Result<Program, Erro
     let first = Stack { name: "task".to_owned(), bounds: bounds(stack, THREAD_SIZE), role: StackRole::First };
     let stacks = [first].into_iter().chain(running.stacks).collect();
     let layout = Layout { words: running.words, ..Layout::fixed(stacks, running.sp) };
-    let (start, booted_by) = (Some(running.start), running.special.booted_by);
+    let (start, booted_by, offsets) = (Some(running.start), running.special.booted_by, edit.offsets());
     let guest = guest(image, edit)?;
-    Ok(Program { start, booted_by, ..Program::with_layout(guest, conventions, layout)? })
+    Ok(Program { start, booted_by, offsets, ..Program::with_layout(guest, conventions, layout)? })
 }
 
 fn guest(image: &KernelImage, edit: Edit<'_>) -> Result<Guest, Error> {
