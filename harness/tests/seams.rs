@@ -266,7 +266,15 @@ impl Subject for OwnWalker {
         let call = call(
             program,
             question.target.memory,
-            Call { function, arguments: &arguments, sp: entries, words: &[], instead: None, budget: 40_000 },
+            Call {
+                function,
+                arguments: &arguments,
+                sp: entries,
+                words: &[],
+                instead: None,
+                has_cursor: false,
+                budget: 40_000,
+            },
             (entries, MOST),
         );
         let (count, words) = match call {

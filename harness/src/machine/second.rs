@@ -31,6 +31,8 @@ pub struct Call<'a> {
     /// Set where the function takes the place of one that the stopped guest has just called, so that it returns to that one's
     /// caller.
     pub instead: Option<Instead>,
+    /// Whether the first of the words that it leaves is the address behind the last.
+    pub has_cursor: bool,
     /// How many bytes of instructions it may execute.
     pub budget: u64,
 }
@@ -159,7 +161,9 @@ impl<'p> Second<'p> {
     pub fn call(&mut self, call: Call<'_>, result: (u64, usize)) -> Result<Result<Called, Crash>, Error> {
         let ended = self.execute(call);
         let memory = &self.memory;
-        let words = (0..result.1 as u64).map(|word| memory.read_u64(result.0 + 8 * word).unwrap_or_default());
+        let cursor = if call.has_cursor { memory.read_u64(result.0) } else { None };
+        let used = cursor.map_or(u64::MAX, |cursor| cursor.saturating_sub(result.0) / 8);
+        let words = (0..used.min(result.1 as u64)).map(|word| memory.read_u64(result.0 + 8 * word).unwrap_or_default());
         let called = ended.map(|ended| ended.map(|returned| Called { result: returned, words: words.collect() }));
         for (address, bytes) in self.journal.borrow_mut().drain(..).rev() {
             memory.restore(address, &bytes);
@@ -239,7 +243,15 @@ pub fn boot(program: &mut Program) -> Result<(), Error> {
         let mut second = Second::new(program, &*memory)?;
         for function in &program.booted_by {
             let sp = program.layout.sp;
-            let call = Call { function: *function, arguments: &[], sp, words: &[], instead: None, budget: BUDGET };
+            let call = Call {
+                function: *function,
+                arguments: &[],
+                sp,
+                words: &[],
+                instead: None,
+                has_cursor: false,
+                budget: BUDGET,
+            };
             words.extend(second.keep(call)?.map_err(|Crash { reason, at }| {
                 let name = program.guest.symbols.name(*function);
                 let reason = format!("{name}, which a booted kernel has run, failed: {reason}");

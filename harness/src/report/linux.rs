@@ -114,7 +114,11 @@ fn write_status(its: &[&Shown<'_>], since: &str, last: &Shown<'_>, out: &mut dyn
     let others = its.iter().filter_map(|shown| match &shown.status {
         Status::Closed(of) => Some(format!("closed in {} ({of} walks)", shown.release())),
         Status::Absent(why) => Some(format!("absent in {} ({why})", shown.release())),
-        Status::NotJudged(why) => Some(format!("not judged in {} ({why})", shown.release())),
+        // The image's path is in front of the reason; its release says the same.
+        Status::NotJudged(why) => {
+            let why = why.rsplit_once(".deb: ").map_or(why.as_str(), |(_, reason)| reason);
+            Some(format!("not judged in {} ({why})", shown.release()))
+        }
         Status::Open { .. } => None,
     });
     let others: Vec<String> = others.collect();
@@ -123,16 +127,19 @@ fn write_status(its: &[&Shown<'_>], since: &str, last: &Shown<'_>, out: &mut dyn
 
 /// For each image a table.
 fn write_images(recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> {
-    writeln!(out, "## Each image\n")?;
+    writeln!(out, "## In numbers\n")?;
     writeln!(
         out,
         "Right: the whole true trace, and claimed if the walk claims anything. Refused: it stopped early and said so. Missing: a \
-         caller is left out or replaced, and the walk does not claim to be reliable; claimed and wrong: it does.\n"
+         caller is left out or replaced, and the walk does not claim to be reliable; claimed and wrong: it does. Of several images for a \
+         CPU the newest is shown; `run --linux IMAGE` prints the same of any.\n"
     )?;
     let mut images: Vec<(&str, &str)> = recording.sections.iter().map(|it| (cpu(it), release(it))).collect();
     images.sort_by(|left, right| left.0.cmp(right.0).then_with(|| compare_releases(left.1, right.1)));
     images.dedup();
-    for (of_cpu, of_release) in images {
+    let newest =
+        images.iter().enumerate().filter(|(at, image)| images.get(at + 1).is_none_or(|next| next.0 != image.0));
+    for (of_cpu, of_release) in newest.map(|(_, image)| *image) {
         let sections: Vec<&Section> =
             recording.sections.iter().filter(|it| (cpu(it), release(it)) == (of_cpu, of_release)).collect();
         let hash = sections.iter().map(|section| section.guest.sha256.as_str()).find(|hash| !hash.is_empty());

@@ -22,7 +22,10 @@ fn own_frame<'a>(
     let cpu = program.guest.cpu;
     let [sp, fp] = [cpu.sp, cpu.abi.fp].map(|register| live.get(register).unwrap_or_default());
     let instead = Instead { returns_to: returns_to.unwrap_or_default(), fp, task };
-    code.map(|code| OwnFrame { code, walked, sp, instead })
+    code.map(|code| {
+        code.forget();
+        OwnFrame { code, walked, sp, instead }
+    })
 }
 
 impl Delivery<'_, '_> {
