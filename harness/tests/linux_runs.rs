@@ -104,3 +104,29 @@ fn a_model_that_differs_from_the_kernel_breaks_a_gate() {
         assert!(message.contains("the kernel's own, at 1 of") && message.contains("f+0x0#1"), "{message}");
     }
 }
+
+/// ORC rows of the real kernel are judged; where an image has no tables, that is said and is no success.
+#[test]
+fn rows_are_checked_where_an_image_has_any() {
+    for image in images("rows_are_checked_where_an_image_has_any") {
+        let has_orc = image.symbols.has("orc_header");
+        let (release, path) = (image.release.clone(), image.path.clone());
+        let mut scenarios = image_scenarios(root(), &Arc::new(image)).expect("the scenarios are sound");
+        scenarios.retain(|scenario| scenario.name.ends_with("/kstrtoull"));
+        let report = unwind_harness::rows::run_all(root(), &scenarios, &[]).expect("the image runs");
+        assert_eq!(report.rows.len(), usize::from(has_orc), "{release}");
+        for guest in &report.rows {
+            assert!(guest.name.ends_with(&release) && guest.void.is_none(), "{}", guest.name);
+            let kstrtoull = guest.functions.iter().find(|function| function.name == "kstrtoull");
+            let judged = kstrtoull.expect("it ran").tables.iter().map(|table| table.cfa.judged).sum::<usize>();
+            assert!(judged > 10, "{judged}");
+        }
+        if !has_orc {
+            let arguments = ["unwind-harness", "check", "kstrtoull", "--linux"].map(std::ffi::OsString::from);
+            let arguments = arguments.into_iter().chain([path.into_os_string()]);
+            let cli = <unwind_harness::cli::Cli as clap::Parser>::try_parse_from(arguments).expect("it parses");
+            let error = cli.execute(&mut Vec::new()).expect_err("nothing was judged").to_string();
+            assert!(error.contains("nothing was judged"), "{error}");
+        }
+    }
+}

@@ -29,6 +29,10 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     let outputs = Output::prepare([("--json", arguments.json.as_ref())])?;
     console.interrupt.defer();
     let recording = rows::check_all(root, &scenarios, &load_all(root)?, &console.interrupt, true)?;
+    if recording.rows.is_empty() && recording.partial.is_none() {
+        let reason = "nothing was judged: none of these guests has unwind data in tables (.sframe, CFI or ORC)";
+        return Err(Error::Usage(reason.to_owned()));
+    }
     let [json] = &outputs;
     write_json(json.as_ref(), console, &recording)?;
     console.interrupt.no_longer_defer();

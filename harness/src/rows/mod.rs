@@ -33,8 +33,11 @@ struct Job {
     name: String,
 }
 
-/// The guest of a scenario's variant: `<cpu>/<stem of the file>`.
+/// The guest of a scenario's variant: `<cpu>/<stem of the file>`; the run of a kernel image: `<scenario> <release>`.
 fn name_of(scenario: &Scenario, variant: &Variant) -> String {
+    if scenario.image.is_some() {
+        return format!("{} {}", scenario.name, variant.name);
+    }
     format!("{}/{}", scenario.cpu.name, variant.guest.as_ref().unwrap_or(&scenario.text.guest))
 }
 
