@@ -130,3 +130,26 @@ fn rows_are_checked_where_an_image_has_any() {
         }
     }
 }
+
+/// A function that no scenario names, as the command line says it.
+#[test]
+fn any_function_of_an_image_can_be_called() {
+    for image in images("any_function_of_an_image_can_be_called") {
+        let image = Arc::new(image);
+        let arguments = ["48", "18"].map(str::to_owned);
+        let scenario = unwind_harness::scenario::image_call(&image, "gcd", &arguments).expect("it is sound");
+        assert_eq!(scenario.name, format!("{}/linux/call-gcd", image.cpu.name));
+        let options = Options { keep_going: true, ..Options::default() };
+        let (recording, _) = run_all(root(), std::slice::from_ref(&scenario), &options).expect("the image runs");
+        let section = &recording.sections[0];
+        assert_eq!((&section.void, &section.not_judged), (&None, &None), "{}", section.title());
+        assert!(section.points > 10 && section.failures.is_empty(), "{:?}", section.failures);
+        let error = unwind_harness::scenario::image_call(&image, "gcd", &["str".to_owned()]).expect_err("no argument");
+        assert!(error.to_string().contains("\"str\" is no number"), "{error}");
+        let missing =
+            unwind_harness::scenario::image_call(&image, "no_such_function", &[]).expect("only an image can say");
+        let (recording, _) = run_all(root(), std::slice::from_ref(&missing), &options).expect("others would go on");
+        let reason = recording.sections[0].not_judged.as_ref().expect("nothing ran");
+        assert!(reason.contains("no symbol `no_such_function`"), "{reason}");
+    }
+}

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::HOLDS;
-use super::selection::{of_case, of_images, require_subjects, unwinders};
+use super::selection::{ImageCall, of_case, of_images, require_subjects, unwinders};
 use crate::Error;
 use crate::error::printed;
 use crate::explain::PointName;
@@ -30,6 +30,8 @@ pub(crate) struct Arguments {
     /// The scenario is one of scenarios/linux, in this kernel: a Debian package, an Image, bzImage or vmlinux
     #[arg(long, value_name = "IMAGE")]
     linux: Option<PathBuf>,
+    #[command(flatten)]
+    call: ImageCall,
     /// Explain a point of this frozen case (`run --freeze`)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["linux", "variant"])]
     case: Option<PathBuf>,
@@ -73,7 +75,7 @@ fn wanted(root: &Path, arguments: &Arguments) -> Result<(Scenario, PointName), E
     }
     let scenarios = match &arguments.linux {
         None => load_all(root)?,
-        Some(image) => of_images(root, image)?,
+        Some(image) => of_images(root, image, &arguments.call)?,
     };
     let list = if arguments.linux.is_some() { "list --linux IMAGE" } else { "list" };
     let name = &arguments.scenario;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::output::{finish, status};
-use super::selection::of_images;
+use super::selection::{ImageCall, of_images};
 use super::{BROKEN, HOLDS};
 use crate::Error;
 use crate::analysis::claims::Claims;
@@ -45,7 +45,7 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
 }
 
 fn of_linux(root: &Path, path: &Path, console: &mut Console<'_>) -> Result<u8, Error> {
-    let scenarios = of_images(root, path)?;
+    let scenarios = of_images(root, path, &ImageCall::default())?;
     let options = Options { keep_going: true, interrupt: console.interrupt.clone(), ..Options::default() };
     console.interrupt.defer();
     let (recording, _) = run_all(root, &scenarios, &options)?;

@@ -8,7 +8,7 @@ use clap::Args;
 use crate::case::Case;
 use crate::cpu::{self, ALL};
 use crate::linux::{self, KernelImage};
-use crate::scenario::{Scenario, image_scenarios, load_all};
+use crate::scenario::{Scenario, image_call, image_scenarios, load_all};
 use crate::{Error, subject};
 
 /// Which scenarios.
@@ -23,9 +23,22 @@ pub(super) struct Selection {
     /// Run the scenarios of scenarios/linux in this kernel: a Debian package, an Image, bzImage or vmlinux; of a folder, in each
     #[arg(long, value_name = "IMAGE")]
     pub(super) linux: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) call: ImageCall,
     /// Run a frozen case (`run --freeze`), without the guest that it comes from
     #[arg(long, value_name = "FILE", conflicts_with_all = ["filters", "linux"])]
     pub(super) case: Option<PathBuf>,
+}
+
+/// A function of a kernel that no scenario names.
+#[derive(Debug, Default, Args)]
+pub(super) struct ImageCall {
+    /// Instead of the scenarios: call this function of the kernel, interrupted at every instruction
+    #[arg(long = "call", value_name = "FUNCTION", requires = "linux")]
+    pub(super) function: Option<String>,
+    /// An argument of it: a number, str:TEXT, buf:N, hex:BYTES, u32:A,B,.., sym:NAME, param:NAME, fn:compare-u32; in order
+    #[arg(long = "arg", value_name = "ARGUMENT", requires = "function", allow_hyphen_values = true)]
+    pub(super) arguments: Vec<String>,
 }
 
 impl Selection {
@@ -44,15 +57,18 @@ impl Selection {
 
 /// The selected scenarios. An empty selection is an error, because it is a typing mistake.
 pub(super) fn select(root: &Path, selection: &Selection) -> Result<Vec<Scenario>, Error> {
-    let Selection { filters, arch, linux, case } = selection;
+    let Selection { filters, arch, linux, call, case } = selection;
     if let Some(arch) = arch
         && cpu::by_name(arch).is_none()
     {
         return Err(Error::Usage(format!("--arch {arch}: no such CPU; there are {}", cpu::names())));
     }
+    if call.function.is_some() && !filters.is_empty() {
+        return Err(Error::Usage("--call runs instead of scenarios: take the filters away".to_owned()));
+    }
     let mut scenarios = match (case, linux) {
         (Some(path), _) => vec![of_case(path)?],
-        (None, Some(path)) => of_images(root, path)?,
+        (None, Some(path)) => of_images(root, path, call)?,
         (None, None) => load_all(root)?,
     };
     scenarios.retain(|scenario| arch.as_ref().is_none_or(|arch| scenario.cpu.name == arch));
@@ -85,11 +101,14 @@ pub(super) fn of_case(path: &Path) -> Result<Scenario, Error> {
 }
 
 /// The scenarios of every image at a path.
-pub(super) fn of_images(root: &Path, path: &Path) -> Result<Vec<Scenario>, Error> {
+pub(super) fn of_images(root: &Path, path: &Path, call: &ImageCall) -> Result<Vec<Scenario>, Error> {
     let mut scenarios = Vec::new();
     for path in linux::list(path)?.images {
         let image = Arc::new(KernelImage::open(&path)?);
-        scenarios.extend(image_scenarios(root, &image)?);
+        match &call.function {
+            None => scenarios.extend(image_scenarios(root, &image)?),
+            Some(function) => scenarios.push(image_call(&image, function, &call.arguments)?),
+        }
     }
     Ok(scenarios)
 }

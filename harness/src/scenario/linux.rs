@@ -109,6 +109,23 @@ pub fn image_scenarios(root: &Path, image: &Arc<KernelImage>) -> Result<Vec<Scen
     Ok(scenarios)
 }
 
+/// A scenario that is written nowhere: a function of an image, called with these arguments ([`Argument`]) under interrupts.
+///
+/// # Errors
+///
+/// [`Error::Usage`] for an argument that is malformed.
+pub fn image_call(image: &Arc<KernelImage>, function: &str, arguments: &[String]) -> Result<Scenario, Error> {
+    for argument in arguments {
+        argument.parse::<Argument>().map_err(Error::Usage)?;
+    }
+    // As a file would say it, so that a log or a frozen case of the run holds it.
+    let quoted = |text: &String| toml::Value::String(text.clone()).to_string();
+    let (name, arguments) = (quoted(&function.to_owned()), arguments.iter().map(quoted).collect::<Vec<_>>().join(", "));
+    let source =
+        format!("interrupt = [\"irq\"]\nmax-visits = 2\n\n[linux]\ncall = {name}\narguments = [{arguments}]\n");
+    of_image(Path::new(&format!("scenarios/linux/call-{function}.toml")), source, image)
+}
+
 fn of_image(path: &Path, source: String, image: &Arc<KernelImage>) -> Result<Scenario, Error> {
     let reject = |reason: String| Error::Scenario { path: path.to_path_buf(), reason };
     let text: Text = toml::from_str(&source).map_err(|error| reject(error.to_string().trim_end().to_owned()))?;
