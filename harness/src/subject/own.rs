@@ -97,7 +97,14 @@ pub struct OwnCode<'p> {
     program: &'p Program,
     second: RefCell<Option<Second<'p>>>,
     /// What was called since the guest has last run, and what it gave: a judge, a recorder and a comparison ask the same.
-    answers: RefCell<Vec<(u64, Vec<u64>, Result<Called, String>)>>,
+    answers: RefCell<Vec<Answer>>,
+}
+
+/// What a function gave for these arguments.
+struct Answer {
+    function: u64,
+    arguments: Vec<u64>,
+    given: Result<Called, String>,
 }
 
 impl std::fmt::Debug for OwnCode<'_> {
@@ -121,14 +128,14 @@ impl<'p> OwnCode<'p> {
 
 impl CallOwn for OwnCode<'_> {
     fn call(&self, memory: &dyn Memory, call: Call<'_>, words: (u64, usize)) -> Result<Called, String> {
-        let is_it =
-            |(function, arguments, _): &&(u64, Vec<u64>, _)| *function == call.function && arguments == call.arguments;
-        if let Some((.., answer)) = self.answers.borrow().iter().find(is_it) {
-            return answer.clone();
+        let is_it = |answer: &&Answer| answer.function == call.function && answer.arguments == call.arguments;
+        if let Some(answer) = self.answers.borrow().iter().find(is_it) {
+            return answer.given.clone();
         }
-        let answer = self.run(memory, call, words);
-        self.answers.borrow_mut().push((call.function, call.arguments.to_vec(), answer.clone()));
-        answer
+        let given = self.run(memory, call, words);
+        let arguments = call.arguments.to_vec();
+        self.answers.borrow_mut().push(Answer { function: call.function, arguments, given: given.clone() });
+        given
     }
 }
 
