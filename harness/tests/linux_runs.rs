@@ -119,7 +119,7 @@ fn rows_are_checked_where_an_image_has_any() {
             assert!(guest.name.ends_with(&release) && guest.void.is_none(), "{}", guest.name);
             let kstrtoull = guest.functions.iter().find(|function| function.name == "kstrtoull");
             let judged = kstrtoull.expect("it ran").tables.iter().map(|table| table.cfa.judged).sum::<usize>();
-            assert!(judged > 10, "{judged}");
+            assert!(judged > 4, "{judged} instructions of kstrtoull"); // a short one
         }
         if !has_orc {
             let arguments = ["unwind-harness", "check", "kstrtoull", "--linux"].map(std::ffi::OsString::from);
