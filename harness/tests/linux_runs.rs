@@ -18,16 +18,14 @@ fn root() -> &'static Path {
 }
 
 /// The scenarios of every image that was fetched, and what they give.
-fn runs(test: &str) -> Vec<(Vec<Scenario>, Recording)> {
+fn runs(test: &str) -> impl Iterator<Item = (Vec<Scenario>, Recording)> {
     let images = images(test).into_iter().map(Arc::new);
     let scenarios = images.map(|image| image_scenarios(root(), &image).expect("the scenarios are sound"));
-    scenarios
-        .map(|scenarios| {
-            let options = Options { keep_going: true, ..Options::default() };
-            let (recording, _) = run_all(root(), &scenarios, &options).expect("the images run");
-            (scenarios, recording)
-        })
-        .collect()
+    scenarios.map(|scenarios| {
+        let options = Options { keep_going: true, ..Options::default() };
+        let (recording, _) = run_all(root(), &scenarios, &options).expect("the images run");
+        (scenarios, recording)
+    })
 }
 
 /// Of each defect, how many walks show it, of how many.
@@ -92,7 +90,7 @@ fn real_kernels_are_judged_and_our_models_give_what_they_give() {
 
 #[test]
 fn a_model_that_differs_from_the_kernel_breaks_a_gate() {
-    for (scenarios, mut recording) in runs("a_model_that_differs_from_the_kernel_breaks_a_gate").into_iter().take(1) {
+    for (scenarios, mut recording) in runs("a_model_that_differs_from_the_kernel_breaks_a_gate").take(1) {
         let scenario = &scenarios[0];
         let all: Vec<String> = subject::all(scenario.cpu).iter().map(|subject| subject.about().name.clone()).collect();
         let section = &mut recording.sections[0];

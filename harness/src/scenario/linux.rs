@@ -92,14 +92,8 @@ impl From<Keys> for LinuxCall {
 /// As [`Scenario::load`], and [`Error::Usage`] without that folder.
 pub fn image_scenarios(root: &Path, image: &Arc<KernelImage>) -> Result<Vec<Scenario>, Error> {
     let folder = root.join("scenarios").join("linux");
-    let entries = std::fs::read_dir(&folder).map_err(|source| Error::File { path: folder.clone(), source })?;
-    let paths: Result<Vec<_>, _> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
-    let mut paths = paths.map_err(|source| Error::File { path: folder, source })?;
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
-    paths.sort();
     let mut scenarios = Vec::new();
-    for path in paths {
-        file::require_inside(root, &path)?;
+    for path in super::files_in(root, &folder)? {
         let source = file::read_text(&path)?;
         let scenario = of_image(&path, source, image)?;
         if scenario.text.only.is_empty() || scenario.text.only.iter().any(|name| name == image.cpu.name) {

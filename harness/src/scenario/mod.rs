@@ -478,19 +478,23 @@ pub fn load_all(root: &Path) -> Result<Vec<Scenario>, Error> {
     let mut scenarios = Vec::new();
     for cpu in cpu::ALL {
         let folder = folder.join(cpu.name);
-        let failed = |source| Error::File { path: folder.clone(), source };
-        let entries = match std::fs::read_dir(&folder) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            entries => entries.map_err(failed)?,
-        };
-        let paths: Result<Vec<PathBuf>, _> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
-        let mut paths = paths.map_err(failed)?;
-        paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
-        paths.sort();
-        for path in paths {
-            file::require_inside(root, &path)?;
-            scenarios.push(Scenario::load(&path)?);
+        if folder.exists() {
+            for path in files_in(root, &folder)? {
+                scenarios.push(Scenario::load(&path)?);
+            }
         }
     }
     Ok(scenarios)
+}
+
+/// The scenarios' files in a folder, by name; all must lie inside of `root`.
+fn files_in(root: &Path, folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let failed = |source| Error::File { path: folder.to_path_buf(), source };
+    let entries = std::fs::read_dir(folder).map_err(failed)?;
+    let paths: Result<Vec<PathBuf>, _> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
+    let mut paths = paths.map_err(failed)?;
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    paths.sort();
+    paths.iter().try_for_each(|path| file::require_inside(root, path))?;
+    Ok(paths)
 }

@@ -5,11 +5,12 @@ use std::cell::RefCell;
 use std::ops::ControlFlow;
 
 use super::{About, Claim, Claims, Compares, End, Entry, MAX_ENTRIES, Outcome, Question, Scope, Status, Subject};
+use crate::Error;
 use crate::cpu::{CodeAddress, Cpu, Regs};
 use crate::guest::Program;
 use crate::guest::conventions::OwnUnwinder;
 use crate::guest::return_hook::Fix;
-use crate::machine::{Call, Called, Instead, Second};
+use crate::machine::{Call, Called, Crash, Instead, Second};
 use crate::trace::Memory;
 
 /// How many bytes of instructions a walk may execute. Linux's longest measured walk, a few thousand instructions of ORC's on
@@ -82,14 +83,17 @@ impl std::fmt::Debug for OwnFrame<'_> {
     }
 }
 
+/// What a called function gave, or how it crashed.
+type Answered = Result<Called, Crash>;
+
 /// Calls functions of a stopped guest.
 pub trait CallOwn {
     /// Calls one, and returns its result and the words that it left at `words` (address, count); what it wrote is undone.
     ///
     /// # Errors
     ///
-    /// Why it did not return, and where.
-    fn call(&self, memory: &dyn Memory, call: Call<'_>, words: (u64, usize)) -> Result<Called, String>;
+    /// [`Error::Emulator`], when it could not be called. That it does not return is no error but a [`Crash`].
+    fn call(&self, memory: &dyn Memory, call: Call<'_>, words: (u64, usize)) -> Result<Answered, Error>;
 }
 
 /// Runs a kernel's own code on a second engine, which is made at the first call.
@@ -104,7 +108,7 @@ pub struct OwnCode<'p> {
 struct Answer {
     function: u64,
     arguments: Vec<u64>,
-    given: Result<Called, String>,
+    given: Answered,
 }
 
 impl std::fmt::Debug for OwnCode<'_> {
@@ -127,27 +131,25 @@ impl<'p> OwnCode<'p> {
 }
 
 impl CallOwn for OwnCode<'_> {
-    fn call(&self, memory: &dyn Memory, call: Call<'_>, words: (u64, usize)) -> Result<Called, String> {
+    fn call(&self, memory: &dyn Memory, call: Call<'_>, words: (u64, usize)) -> Result<Answered, Error> {
         let is_it = |answer: &&Answer| answer.function == call.function && answer.arguments == call.arguments;
         if let Some(answer) = self.answers.borrow().iter().find(is_it) {
-            return answer.given.clone();
+            return Ok(answer.given.clone());
         }
-        let given = self.run(memory, call, words);
+        let given = self.run(memory, call, words)?;
         let arguments = call.arguments.to_vec();
         self.answers.borrow_mut().push(Answer { function: call.function, arguments, given: given.clone() });
-        given
+        Ok(given)
     }
 }
 
 impl OwnCode<'_> {
-    fn run(&self, memory: &dyn Memory, call: Call<'_>, words: (u64, usize)) -> Result<Called, String> {
+    fn run(&self, memory: &dyn Memory, call: Call<'_>, words: (u64, usize)) -> Result<Answered, Error> {
         let mut second = self.second.borrow_mut();
         // A copy of a log's memory is of one point only.
-        if second.as_ref().is_none_or(|second| !second.is_shared()) {
-            *second = Some(Second::new(self.program, memory).map_err(|error| error.to_string())?);
-        }
-        let Some(second) = second.as_mut() else { return Err("no engine".to_owned()) };
-        second.call(call, words).map_err(|error| error.to_string())?.map_err(|crash| crash.to_string())
+        let reused = second.take().filter(Second::is_shared);
+        let engine = reused.map_or_else(|| Second::new(self.program, memory), Ok)?;
+        second.insert(engine).call(call, words)
     }
 }
 
@@ -179,12 +181,16 @@ impl OwnSubject {
         Self { about, form }
     }
 
-    /// The result and the entries of the kernel's walk.
-    fn ask(&self, question: &Question<'_>) -> Result<(i32, Vec<u64>), String> {
+    /// The result and the entries of the kernel's walk, or how it crashed.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be asked. No verdict says that: the run is then one that was not judged.
+    fn ask(&self, question: &Question<'_>) -> Result<(i32, Vec<u64>), Crash> {
         let target = question.target;
-        let own = target.program.conventions.own_unwinder.as_ref();
-        let (Some(own), Some(frame)) = (own, target.own) else { return Err("it cannot be asked here".to_owned()) };
-        let function = self.form.function(own).ok_or("this kernel does not have it")?;
+        let own = target.program.conventions.own_unwinder.as_ref().expect("it walks where a guest has an unwinder");
+        let frame = target.own.expect("it walks where a guest calls a marker");
+        let function = self.form.function(own).expect("it walks where a guest has this function");
         let first = own.buffer.start + 8;
         let slots = (own.buffer.end - first) / 8;
         let arguments = match self.form {
@@ -206,8 +212,9 @@ impl OwnSubject {
                 budget: BUDGET,
             },
             (own.buffer.start, 1 + MAX_ENTRIES.min(slots as usize)),
-        )?;
-        let Some((cursor, entries)) = called.words.split_first() else { return Err("it left no entries".to_owned()) };
+        );
+        let called = called.unwrap_or_else(|error| panic!("{} cannot be called: {error}", self.form.name()))?;
+        let (cursor, entries) = called.words.split_first().map_or((first, &[][..]), |(cursor, rest)| (*cursor, rest));
         let result = called.result as u32 as i32; // an int is the low half of its register
         let count = match self.form {
             OwnForm::SaveReliable => u64::try_from(result).unwrap_or(0),
@@ -230,8 +237,8 @@ impl Subject for OwnSubject {
         };
         let (result, entries) = match self.ask(question) {
             Ok(walked) => walked,
-            Err(reason) => {
-                why(format!("crash: {reason}"));
+            Err(crash) => {
+                why(format!("crash: {crash}"));
                 return Outcome { end: End::Crashed, claim: Claim::Unreliable };
             }
         };
@@ -246,7 +253,6 @@ impl Subject for OwnSubject {
         let start = [question.pc].into_iter();
         // A kernel's trace does not say which entries are return addresses. One that is a function's first instruction is none: it was
         // interrupted there, or a return hook put it there.
-        let symbols = &question.target.program.guest.symbols;
         let address = |pc: &u64| {
             let begins = symbols.function_at(*pc).is_some_and(|function| function.address == *pc);
             if begins { CodeAddress::Interrupted(*pc) } else { CodeAddress::Return(*pc) }

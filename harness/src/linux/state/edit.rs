@@ -35,7 +35,7 @@ impl<'i> Edit<'i> {
         let mut segments = segments(image, &of_cpu.text(image)?)?;
         let zeros = vec![0; SCRATCH as usize];
         segments.push(Segment { address: scratch, data: zeros, executable: false, writable: true });
-        let edit = Self {
+        Ok(Self {
             image,
             segments,
             scratch: scratch..scratch + SCRATCH,
@@ -44,8 +44,7 @@ impl<'i> Edit<'i> {
             text,
             stubs: Vec::new(),
             offsets: RefCell::default(),
-        };
-        Ok(edit)
+        })
     }
 
     pub(super) const fn image(&self) -> &'i KernelImage {
@@ -109,14 +108,14 @@ impl<'i> Edit<'i> {
         self.free_text
     }
 
-    /// A copy of these bytes.
-    pub(super) fn copy(&self, range: Range<u64>) -> Result<Vec<u8>, Error> {
+    /// The bytes of a range.
+    pub(super) fn read(&self, range: Range<u64>) -> Result<&[u8], Error> {
         let inside = |segment: &&Segment| segment.address <= range.start && range.end <= segment.end();
         let segment = self.segments.iter().find(inside);
         let found = segment.and_then(|segment| {
             segment.data.get((range.start - segment.address) as usize..(range.end - segment.address) as usize)
         });
-        found.map(<[u8]>::to_vec).ok_or_else(|| self.refuse(format!("{:#x} lies outside of the image", range.start)))
+        found.ok_or_else(|| self.refuse(format!("{:#x} lies outside of the image", range.start)))
     }
 
     /// A function of ours.
@@ -168,10 +167,8 @@ impl<'i> Edit<'i> {
     }
 
     pub(super) fn bytes<const N: usize>(&self, at: u64) -> Result<[u8; N], Error> {
-        let inside = |segment: &&Segment| segment.address <= at && at + N as u64 <= segment.end();
-        let segment = self.segments.iter().find(inside);
-        let found = segment.and_then(|segment| segment.data[(at - segment.address) as usize..].first_chunk());
-        found.copied().ok_or_else(|| self.refuse(format!("{at:#x} lies outside of the image")))
+        let found = self.read(at..at.saturating_add(N as u64))?;
+        found.try_into().map_err(|_| self.refuse(format!("{at:#x} lies outside of the image")))
     }
 
     /// The edited memory, and the symbols: functions of ours stand in place of the one that they have overwritten.

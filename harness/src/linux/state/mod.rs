@@ -120,6 +120,25 @@ fn boot_text(image: &KernelImage) -> Result<Range<u64>, Error> {
     Ok(boot.address..boot.address + boot.size)
 }
 
+/// A task besides the one that runs.
+struct OtherTask {
+    task: u64,
+    stack: Stack,
+}
+
+impl OtherTask {
+    /// A copy of a task, with a stack of its own, which is aligned to twice its size as VMAP_STACK has it.
+    fn copy_of(edit: &mut Edit<'_>, task: u64) -> Result<Self, Error> {
+        let size = edit.size("task_struct")?;
+        let (other, low) = (edit.allocate(size, 64)?, edit.allocate(THREAD_SIZE, 2 * THREAD_SIZE)?);
+        let copy = edit.read(task..task + size)?.to_vec();
+        edit.set(other, &copy)?;
+        edit.set_u64(other + edit.offset("task_struct", "stack")?, low)?;
+        let bounds = kunwind::StackBounds { low, high: low + THREAD_SIZE };
+        Ok(Self { task: other, stack: Stack { name: "other".to_owned(), bounds, role: StackRole::Kernel } })
+    }
+}
+
 fn of_cpu(image: &KernelImage) -> Result<&'static dyn OfCpu, Error> {
     match image.cpu.name {
         "arm64" => Ok(&arm64::Arm64),

@@ -10,7 +10,7 @@
 //! ```
 
 use super::edit::Edit;
-use super::{OfCpu, Running, Special, THREAD_SIZE};
+use super::{OfCpu, OtherTask, Running, Special, THREAD_SIZE};
 use crate::Error;
 use crate::cpu::{FlowKind, Register};
 use crate::guest::StartState;
@@ -125,12 +125,6 @@ fn and_mask(word: u32, register: u32) -> Option<u32> {
     (word & 0xef83 == short).then_some(word >> 2 & 0x1f | (word >> 12 & 1) << 5)
 }
 
-/// A task besides the one that runs.
-struct OtherTask {
-    task: u64,
-    stack: Stack,
-}
-
 /// Another task, a copy of the first one, and a `__schedule` of ours that always switches to it by the real `__switch_to`. It calls
 /// the marker and switches back.
 ///
@@ -146,10 +140,8 @@ struct OtherTask {
 /// ```
 fn other_task(edit: &mut Edit<'_>, task: u64, walk_task: u64) -> Result<OtherTask, Error> {
     const MV_A0_TP: [u8; 2] = [0x12, 0x85];
-    let size = edit.size("task_struct")?;
-    let (other, stack) = (edit.allocate(size, 64)?, edit.allocate(THREAD_SIZE, 2 * THREAD_SIZE)?);
-    let copy = edit.copy(task..task + size)?;
-    edit.set(other, &copy)?;
+    let new = OtherTask::copy_of(edit, task)?;
+    let (other, top) = (new.task, new.stack.bounds.high);
     let switch = edit.address("__switch_to")?;
     let (flags, _) = need_resched(edit)?;
     let at = edit.next_code();
@@ -181,13 +173,11 @@ fn other_task(edit: &mut Edit<'_>, task: u64, walk_task: u64) -> Result<OtherTas
         edit.offset("task_struct", &format!("thread.{member}")).map(|offset| other + offset)
     };
     let (ra, sp, saved) = (context(edit, "ra")?, context(edit, "sp")?, context(edit, "s")?);
-    let pt_regs = stack + THREAD_SIZE - edit.size("pt_regs")?.next_multiple_of(16);
+    let pt_regs = top - edit.size("pt_regs")?.next_multiple_of(16);
     for (at, value) in [(ra, body), (sp, pt_regs), (saved, 0), (saved + 8, task), (saved + 16, other)] {
         edit.set_u64(at, value)?;
     }
-    edit.set_u64(other + edit.offset("task_struct", "stack")?, stack)?;
-    let bounds = kunwind::StackBounds { low: stack, high: stack + THREAD_SIZE };
-    Ok(OtherTask { task: other, stack: Stack { name: "other".to_owned(), bounds, role: StackRole::Kernel } })
+    Ok(new)
 }
 
 /// The call of the thread's C code in `ret_from_fork_kernel_asm`: its last. Returns the address of its `jalr ra, OFFSET(ra)`, and the

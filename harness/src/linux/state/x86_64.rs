@@ -300,7 +300,7 @@ fn thread_function_call(edit: &Edit<'_>) -> Result<(u64, u64), Error> {
 
 /// The addresses behind the calls of this function.
 fn calls(edit: &Edit<'_>, within: Range<u64>, function: u64) -> Result<Vec<u64>, Error> {
-    let text = edit.copy(within.clone())?;
+    let text = edit.read(within.clone())?;
     let is_it = |(at, bytes): &(u64, &[u8])| {
         let distance = function.wrapping_sub(at + CALL_SIZE) as u32;
         bytes[0] == CALL && bytes[1..] == distance.to_le_bytes()
@@ -328,7 +328,7 @@ fn pushes(edit: &Edit<'_>) -> Result<Vec<u64>, Error> {
     let is_such = |name: &str| name.starts_with("__x86_indirect_") || name == "return_to_handler";
     let mut found = Vec::new();
     for symbol in symbols.iter().filter(|symbol| is_such(&symbol.name)) {
-        let code = edit.copy(symbol.address..symbol.address + symbol.size.min(MOST))?;
+        let code = edit.read(symbol.address..symbol.address + symbol.size.min(MOST))?;
         let at = code.windows(PUSH.len()).position(|window| window == PUSH);
         found.extend(at.map(|at| symbol.address + at as u64 + CALL_SIZE));
     }

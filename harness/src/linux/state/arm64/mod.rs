@@ -94,7 +94,7 @@ impl OfCpu for Arm64 {
         let middle = edit.code("harness_middle", &bytes(&caller(21)))?;
         let walk_here = edit.code("harness_walk_here", &bytes(&[0xd280_0000, RET]))?; // mov x0, #0; ret
         let walk_task = edit.code("harness_walk_task", &bytes(&[RET]))?;
-        let other = other_task(edit, task, walk_task)?;
+        let (other, words_of_other) = other_task(edit, task, walk_task)?;
         edit.set_u64(edit.address("handle_arch_irq")?, walk_here)?;
         let mut stacks = stacks(edit)?;
         stacks.push(other.stack);
@@ -128,7 +128,7 @@ impl OfCpu for Arm64 {
             known: KnownTask { register: None, word: None, at_firmware_event: edit.address("__entry_task").ok() },
             words: [(record, 0), (record + 8, 0), (record + 16, META_TYPE_FINAL)]
                 .into_iter()
-                .chain(other.words)
+                .chain(words_of_other)
                 .collect(),
             special: Special::default(),
         })

@@ -1,7 +1,7 @@
 //! The other task, and firmware events.
 
 use super::super::edit::Edit;
-use super::super::{STACK_END_MAGIC, THREAD_SIZE};
+use super::super::{OtherTask, STACK_END_MAGIC, THREAD_SIZE};
 use super::{BL, META_TYPE_FINAL, POP_RECORD, PUSH_RECORD, bytes};
 use crate::Error;
 use crate::guest::conventions::StackRole;
@@ -15,20 +15,13 @@ pub(super) fn need_resched(edit: &Edit<'_>) -> Result<u32, Error> {
     })
 }
 
-/// A task besides the one that runs.
-pub(super) struct OtherTask {
-    pub(super) task: u64,
-    pub(super) stack: Stack,
-    pub(super) words: Vec<(u64, u64)>,
-}
-
 /// `bl` or `b` from one place to another.
 pub(super) fn branch(opcode: u32, from: u64, to: u64) -> u32 {
     opcode | (to.wrapping_sub(from) >> 2) as u32 & 0x03ff_ffff
 }
 
 /// Another task, a copy of the first one, and a `__schedule` of ours that always switches to it by the real `cpu_switch_to`. It
-/// calls the marker and switches back.
+/// calls the marker and switches back. Also returns the words of its stack.
 ///
 /// ```text
 ///   __schedule: b harness_schedule           harness_other:
@@ -44,12 +37,14 @@ pub(super) fn branch(opcode: u32, from: u64, to: u64) -> u32 {
 ///      ldp x29, x30, [sp], #16
 ///      ret
 /// ```
-pub(super) fn other_task(edit: &mut Edit<'_>, task: u64, walk_task: u64) -> Result<OtherTask, Error> {
+pub(super) fn other_task(
+    edit: &mut Edit<'_>,
+    task: u64,
+    walk_task: u64,
+) -> Result<(OtherTask, Vec<(u64, u64)>), Error> {
     const B: u32 = 0x1400_0000;
-    let size = edit.size("task_struct")?;
-    let (other, stack) = (edit.allocate(size, 64)?, edit.allocate(THREAD_SIZE, 2 * THREAD_SIZE)?);
-    let copy = edit.copy(task..task + size)?;
-    edit.set(other, &copy)?;
+    let new = OtherTask::copy_of(edit, task)?;
+    let (other, bounds) = (new.task, new.stack.bounds);
     let switch = edit.address("cpu_switch_to")?;
     let [low, mid, high, top] = [0, 16, 32, 48].map(|shift| (other >> shift & 0xffff) as u32);
     // movz x1, #low; movk x1, #mid, lsl #16; ..
@@ -74,7 +69,7 @@ pub(super) fn other_task(edit: &mut Edit<'_>, task: u64, walk_task: u64) -> Resu
         branch(B, at + 20, at),
     ];
     let body = edit.code("harness_other", &bytes(&body))?;
-    let pt_regs = stack + THREAD_SIZE - edit.size("pt_regs")?;
+    let pt_regs = bounds.high - edit.size("pt_regs")?;
     let record = pt_regs + edit.offset("pt_regs", "stackframe")?;
     let context = |edit: &Edit<'_>, member: &str| {
         edit.offset("task_struct", &format!("thread.cpu_context.{member}")).map(|offset| other + offset)
@@ -84,13 +79,7 @@ pub(super) fn other_task(edit: &mut Edit<'_>, task: u64, walk_task: u64) -> Resu
         let at = context(edit, member)?;
         edit.set_u64(at, value)?;
     }
-    edit.set_u64(other + edit.offset("task_struct", "stack")?, stack)?;
-    let bounds = kunwind::StackBounds { low: stack, high: stack + THREAD_SIZE };
-    Ok(OtherTask {
-        task: other,
-        stack: Stack { name: "other".to_owned(), bounds, role: StackRole::Kernel },
-        words: vec![(record, 0), (record + 8, 0), (record + 16, META_TYPE_FINAL), (stack, STACK_END_MAGIC)],
-    })
+    Ok((new, vec![(record, 0), (record + 8, 0), (record + 16, META_TYPE_FINAL), (bounds.low, STACK_END_MAGIC)]))
 }
 
 /// Registers an SDEI event of normal priority with a callback of ours, and gives the CPU a stack for such events. Returns the event;
