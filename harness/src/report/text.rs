@@ -85,6 +85,7 @@ fn row(
     start: &str,
 ) -> std::io::Result<()> {
     let (style, soundness) = match counters.unsound {
+        _ if counters.walks == 0 => (DIM, "no walk".to_owned()),
         _ if counters.crashed > 0 => (BAD, format!("{} crashed", counters.crashed)),
         _ if claims == Claims::Never => (DIM, "n/a".to_owned()),
         0 => (GOOD, "sound".to_owned()),
@@ -93,6 +94,22 @@ fn row(
     let masked = counters.unsound - counters.unsound_reachable;
     let note = if masked > 0 { format!("  {masked} of them masked") } else { String::new() };
     let start = if counters.unsound > 0 && claims != Claims::Never { start } else { "" };
-    let share = 100.0 * counters.exact as f64 / counters.walks.max(1) as f64;
-    writeln!(out, "{name:<width$}  {:>7}  {style}{soundness:>12}{style:#}  {share:>7.1}%{note}{start}", counters.walks)
+    let share = match counters.walks {
+        0 => "-".to_owned(),
+        walks => format!("{:.1}%", 100.0 * counters.exact as f64 / walks as f64),
+    };
+    writeln!(out, "{name:<width$}  {:>7}  {style}{soundness:>12}{style:#}  {share:>8}{note}{start}", counters.walks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_without_walks_is_not_said_to_be_sound() {
+        let mut out = Vec::new();
+        row(&mut out, "a", 1, &Counters::default(), Claims::Explicit, "").expect("memory takes it");
+        let line = String::from_utf8(out).expect("text");
+        assert!(line.contains("no walk") && !line.contains("sound") && !line.contains('%'), "{line}");
+    }
 }
