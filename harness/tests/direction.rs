@@ -11,7 +11,7 @@ const ORDER: &[&[&str]] = &[
     &["file", "pool"],
     &["cpu"],
     &["guest", "sframe"],
-    &["trace", "linux"],
+    &["trace", "linux", "user"],
     &["case"],
     &["machine", "oracle", "fidelity"],
     &["subject"],
