@@ -41,6 +41,9 @@ pub struct Recording {
     /// Unwind rows compared with the truth: one entry for each guest that was checked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rows: Vec<rows::GuestRows>,
+    /// Of unwind rows: the sums over all guests, and what is wrong, in short.
+    #[serde(default, flatten, skip_serializing_if = "Option::is_none")]
+    pub checked: Option<rows::Checked>,
     /// Broken gates on rows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub row_failures: Vec<String>,
@@ -66,7 +69,16 @@ impl Recording {
             subjects: by_subject(sections.iter().filter(is_valid).flat_map(|section| &section.columns)),
         };
         let tool = env!("CARGO_PKG_VERSION").to_owned();
-        Self { schema: SCHEMA, tool, partial: None, sections, rows: Vec::new(), row_failures: Vec::new(), totals }
+        Self {
+            schema: SCHEMA,
+            tool,
+            partial: None,
+            sections,
+            rows: Vec::new(),
+            checked: None,
+            row_failures: Vec::new(),
+            totals,
+        }
     }
 
     /// The runs of which nothing was judged, because their guests failed, with the reasons.

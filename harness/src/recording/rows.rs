@@ -1,5 +1,7 @@
 //! What `check` found: unwind rows compared with the truth.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// The unwind data of one guest.
@@ -19,6 +21,15 @@ pub struct GuestRows {
     /// Whether the user stopped the run: the rest of it may show more wrong rows.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub interrupted: bool,
+    /// How often an instruction was about to run; 0 for a void run.
+    #[serde(default)]
+    pub points: u64,
+    /// How many instructions ran.
+    #[serde(default)]
+    pub distinct_pcs: usize,
+    /// How far each table leads, by its format: `sframe`, `dwarf` or `orc`.
+    #[serde(default)]
+    pub levels: BTreeMap<String, Level>,
     /// All its functions, by address; empty for a void run.
     pub functions: Vec<FunctionRows>,
     /// Unwind data in the file that were not read and belong to no function, or to one that has no symbol.
@@ -53,10 +64,119 @@ impl GuestRows {
             void_is_meant: false,
             not_judged: Some(reason),
             interrupted: false,
+            points: 0,
+            distinct_pcs: 0,
+            levels: BTreeMap::new(),
             functions: Vec::new(),
             unread: Vec::new(),
             outside_functions: 0,
         }
+    }
+}
+
+/// How far one table leads from the points of a run. `innermost_right`, `wrong`, `no_row` and `not_judged` add up to the points.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Level {
+    /// The running function's row gives the right return address, CFA and callee-saved registers.
+    pub innermost_right: u64,
+    /// The whole list of return addresses is right, by this table's rows alone, and ends where the truth does. Absent in a kernel,
+    /// where rows do not lead over exceptions, stacks and tasks by themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub return_addresses_right: Option<u64>,
+    /// So are the CFAs and the callee-saved registers of all callers, and `innermost_right` holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exact: Option<u64>,
+    /// The table has nothing for the running instruction.
+    pub no_row: u64,
+    /// The running function's row is wrong in some part.
+    pub wrong: u64,
+    /// Its row cannot be read, or there was nothing to compare it with.
+    pub not_judged: u64,
+}
+
+impl Level {
+    /// The sums with those of another run.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        let sum = |ours: Option<u64>, others: Option<u64>| Some(ours? + others?);
+        Self {
+            innermost_right: self.innermost_right + other.innermost_right,
+            return_addresses_right: sum(self.return_addresses_right, other.return_addresses_right),
+            exact: sum(self.exact, other.exact),
+            no_row: self.no_row + other.no_row,
+            wrong: self.wrong + other.wrong,
+            not_judged: self.not_judged + other.not_judged,
+        }
+    }
+}
+
+/// What `check` found of all guests together: its answer in short.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checked {
+    /// How often an instruction was about to run.
+    pub points: u64,
+    /// How many instructions ran, those of each guest.
+    pub distinct_pcs: usize,
+    /// How far each table leads, over the guests that have it.
+    pub levels: BTreeMap<String, Level>,
+    /// Every function that ran.
+    pub functions: Vec<CheckedFunction>,
+    /// Every wrong row.
+    pub findings: Vec<WrongRow>,
+}
+
+/// A function that ran.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckedFunction {
+    /// The guest.
+    pub guest: String,
+    /// The function.
+    pub name: String,
+    /// How often one of its instructions was about to run.
+    pub points: u64,
+    /// How many instructions it has.
+    pub instructions: usize,
+    /// How many of them ran.
+    pub ran: usize,
+    /// For each table: how many instructions ran with a row that is wrong in some part.
+    pub wrong: BTreeMap<String, usize>,
+}
+
+/// A wrong row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WrongRow {
+    /// The guest.
+    pub guest: String,
+    /// The function.
+    pub function: String,
+    /// The instruction, from its start.
+    pub offset: u64,
+    /// The table's format.
+    pub table: String,
+    /// The part of the row that is wrong.
+    pub part: Part,
+    /// What it gives, and what it should give.
+    pub detail: String,
+}
+
+impl Checked {
+    /// The sums over these guests.
+    #[must_use]
+    pub fn of(guests: &[GuestRows]) -> Self {
+        let mut checked = Self::default();
+        for guest in guests {
+            checked.points += guest.points;
+            checked.distinct_pcs += guest.distinct_pcs;
+            for (format, level) in &guest.levels {
+                let sum = checked.levels.get(format).map_or(*level, |sum| sum.plus(*level));
+                checked.levels.insert(format.clone(), sum);
+            }
+            for function in guest.functions.iter().filter(|function| function.ran > 0) {
+                checked.functions.push(function.checked(&guest.name));
+                checked.findings.extend(function.wrong_rows(&guest.name));
+            }
+        }
+        checked
     }
 }
 
@@ -78,6 +198,38 @@ pub struct FunctionRows {
     pub tables: Vec<TableResult>,
     /// Whether the tables agree.
     pub agreement: Agreement,
+}
+
+impl FunctionRows {
+    fn checked(&self, guest: &str) -> CheckedFunction {
+        let wrong = |table: &TableResult| {
+            let mut offsets: Vec<u64> = table.wrong.iter().map(|wrong| wrong.offset).collect();
+            offsets.dedup();
+            (table.format.clone(), offsets.len())
+        };
+        CheckedFunction {
+            guest: guest.to_owned(),
+            name: self.name.clone(),
+            points: self.points,
+            instructions: self.instructions,
+            ran: self.ran,
+            wrong: self.tables.iter().map(wrong).collect(),
+        }
+    }
+
+    fn wrong_rows<'a>(&'a self, guest: &'a str) -> impl Iterator<Item = WrongRow> + 'a {
+        let of_table = move |table: &'a TableResult| {
+            table.wrong.iter().map(move |wrong| WrongRow {
+                guest: guest.to_owned(),
+                function: self.name.clone(),
+                offset: wrong.offset,
+                table: table.format.clone(),
+                part: wrong.part,
+                detail: wrong.detail.clone(),
+            })
+        };
+        self.tables.iter().flat_map(of_table)
+    }
 }
 
 /// Whether the tables agree on a function.

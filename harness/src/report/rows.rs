@@ -5,7 +5,7 @@ use std::io::Write;
 use anstyle::{AnsiColor, Style};
 
 use crate::recording::Recording;
-use crate::recording::rows::{Agreement, FunctionRows, GuestRows, Leaf, Part, TableResult, Unjudged};
+use crate::recording::rows::{Agreement, FunctionRows, GuestRows, Leaf, Level, Part, TableResult, Unjudged};
 
 const BAD: Style = AnsiColor::Red.on_default().bold();
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -138,6 +138,22 @@ fn write_table(function: &FunctionRows, table: &TableResult, out: &mut dyn Write
     writeln!(out, "  {end}")
 }
 
+/// How far a table leads, in points.
+fn write_level(level: &Level, out: &mut dyn Write) -> std::io::Result<()> {
+    let Level { innermost_right, return_addresses_right, exact, no_row, wrong, not_judged } = level;
+    let points = innermost_right + no_row + wrong + not_judged;
+    write!(
+        out,
+        "  of {points} points: innermost frame right at {innermost_right}, wrong at {wrong}, no row at {no_row}, not judged at {not_judged}"
+    )?;
+    match (return_addresses_right, exact) {
+        (Some(addresses), Some(exact)) => {
+            writeln!(out, "; all return addresses right at {addresses}, all registers too at {exact}")
+        }
+        _ => writeln!(out, "; whole chains are not walked by rows alone in kernels"),
+    }
+}
+
 fn write_totals(report: &Recording, out: &mut dyn Write) -> std::io::Result<()> {
     for format in ["sframe", "dwarf", "orc"] {
         let functions = || report.rows.iter().flat_map(|guest| &guest.functions);
@@ -164,6 +180,9 @@ fn write_totals(report: &Recording, out: &mut dyn Write) -> std::io::Result<()> 
              functions: {wrong} with wrong rows, {unjudged} not judged in part, {unreached} never ran, {without} ran without \
              data; {refuted} of {claims} leaf claims false"
         )?;
+        if let Some(level) = report.checked.as_ref().and_then(|checked| checked.levels.get(format)) {
+            write_level(level, out)?;
+        }
     }
     Ok(())
 }

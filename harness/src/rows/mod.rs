@@ -5,9 +5,11 @@ mod frames;
 mod gate;
 mod judge;
 mod leaf;
+mod levels;
 mod run;
 mod site;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use kunwind::Format;
@@ -18,7 +20,7 @@ use crate::interrupt::Interrupt;
 use crate::machine::Machine;
 use crate::oracle::Witnesses;
 use crate::pool::in_parallel;
-use crate::recording::rows::GuestRows;
+use crate::recording::rows::{Checked, GuestRows};
 use crate::recording::{Partial, Recording};
 use crate::scenario::{Model, Scenario, Variant};
 use crate::trace::{Run as _, Watched};
@@ -114,6 +116,7 @@ pub fn check_all(
         let because = "interrupted".to_owned();
         report.partial = Some(Partial { because, whole: whole as u64, of: of as u64 });
     }
+    report.checked = Some(Checked::of(&report.rows));
     report.row_failures = gate::check(&report, if report.partial.is_none() { scenarios } else { &[] }, all);
     Ok(report)
 }
@@ -135,7 +138,7 @@ fn check_until(program: &Program, scenario: &Scenario, name: &str, interrupt: &I
         machine.use_max_cpu();
     }
     let ended = Watched::new(&mut machine, interrupt).drive(&mut run)?;
-    let run::Found { mut void, clobbered, functions, unread, outside_functions } =
+    let run::Found { mut void, clobbered, points, distinct_pcs, levels, functions, unread, outside_functions } =
         run.finish(&text.never_resumes, ended);
     if clobbered.is_some()
         && let Some(mut again) = machine.again()
@@ -151,6 +154,9 @@ fn check_until(program: &Program, scenario: &Scenario, name: &str, interrupt: &I
         void_is_meant: void.as_ref().is_some_and(|reason| scenario.means_void(None, reason)),
         not_judged: None,
         interrupted: ended.interrupted,
+        points: if void.is_some() { 0 } else { points },
+        distinct_pcs: if void.is_some() { 0 } else { distinct_pcs },
+        levels: if void.is_some() { BTreeMap::new() } else { levels },
         functions: if void.is_some() { Vec::new() } else { functions },
         unread,
         outside_functions,

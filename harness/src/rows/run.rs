@@ -8,12 +8,13 @@ use rustc_hash::FxHashMap;
 use super::FORMATS;
 use super::frames::{Frames, Waiting};
 use super::judge::FrameTruth;
+use super::levels::Levels;
 use super::site::{self, Site};
 use crate::cpu::{Linkage, Regs};
 use crate::guest::conventions::TaskPlace;
 use crate::guest::{Program, Symbol};
 use crate::oracle::{Activation, Cause, Clobbered, Oracle, Testimony, Truth, Witnesses};
-use crate::recording::rows::{FunctionRows, UnreadData};
+use crate::recording::rows::{FunctionRows, Level, UnreadData};
 use crate::scenario::Text;
 use crate::subject::GuestTarget;
 use crate::trace::{Action, Ended, Memory, Observer, Point, RegisterSet};
@@ -42,6 +43,7 @@ pub(super) struct Run<'p> {
     gone: Vec<&'p Symbol>,
     /// The instructions that ran, by address.
     sites: BTreeMap<u64, Site>,
+    levels: Levels,
     /// The call instruction before each return address.
     calls: FxHashMap<u64, Option<u64>>,
 }
@@ -52,6 +54,11 @@ pub(super) struct Found {
     pub(super) void: Option<String>,
     /// The callee-saved register that came back changed, if that is why.
     pub(super) clobbered: Option<Clobbered>,
+    /// How often an instruction was about to run.
+    pub(super) points: u64,
+    /// How many instructions ran.
+    pub(super) distinct_pcs: usize,
+    pub(super) levels: BTreeMap<String, Level>,
     pub(super) functions: Vec<FunctionRows>,
     pub(super) unread: Vec<UnreadData>,
     pub(super) outside_functions: usize,
@@ -70,6 +77,7 @@ impl<'p> Run<'p> {
             tasks: program.conventions.kernel.as_ref().map_or(&[], |kernel| &kernel.tasks),
             gone: program.guest.symbols.functions().iter().filter(is_gone).collect(),
             sites: BTreeMap::new(),
+            levels: Levels::new(program),
             calls: FxHashMap::default(),
         }
     }
@@ -88,10 +96,20 @@ impl<'p> Run<'p> {
 
     /// What was found.
     pub(super) fn finish(self, never_resumes: &[String], ended: Ended) -> Found {
-        let Self { program, oracle, sites, .. } = self;
+        let Self { program, oracle, sites, levels, .. } = self;
         let Testimony { contradiction: void, clobbered, .. } = oracle.testimony(never_resumes, ended);
         let (unread, outside_functions) = site::strays(program, &sites);
-        Found { void, clobbered, functions: site::functions(program, &sites), unread, outside_functions }
+        let ran = || sites.values().map(|site| site.points).filter(|points| *points > 0);
+        Found {
+            void,
+            clobbered,
+            points: ran().sum(),
+            distinct_pcs: ran().count(),
+            levels: levels.finish(program),
+            functions: site::functions(program, &sites),
+            unread,
+            outside_functions,
+        }
     }
 
     /// Whether an activation waits in a function whose calls live patching has redirected, and which is no caller any more.
@@ -136,9 +154,17 @@ impl<'p> Run<'p> {
         };
         let site = self.sites.entry(at.pc).or_insert_with(|| Site::new(program, at.pc));
         site.points += 1;
-        for (format, asked) in FORMATS.into_iter().zip(&mut site.asked) {
-            let Some((entry, table)) = asked.entry().copied().zip(program.tables.get(format)) else { continue };
-            asked.note(frame.judge(table, at.pc, &entry), "", NO_CALLER);
+        for (index, asked) in site.asked.iter_mut().enumerate() {
+            let table = program.tables.get(FORMATS[index]);
+            let entry = asked.entry().copied().zip(table);
+            let judgement = entry.map(|(entry, table)| frame.judge(table, at.pc, &entry));
+            let is_right = self.levels.note(index, &asked.data, judgement.as_ref());
+            if table.is_some() {
+                self.levels.walk(index, (at.pc, regs), &target, &truth, is_right);
+            }
+            if let Some(judgement) = judgement {
+                asked.note(judgement, "", NO_CALLER);
+            }
         }
     }
 
