@@ -84,6 +84,10 @@ impl<W: Witness> Witness for Deaf<W> {
         let linked = transfer.linked && (transfer.flow.kind == FlowKind::Call || !transfer.enters_by_jump);
         self.0.arrived(&Transfer { returns: SpAtReturn::Same, enters_by_jump: false, linked, ..*transfer })
     }
+
+    fn waits(&mut self, resume: u64, cfa: u64, number: u64) {
+        self.0.waits(resume, cfa, number);
+    }
 }
 
 /// Neither copies what the other makes of a convention.

@@ -375,6 +375,10 @@ impl<W: Witness> Witness for Wrong<W> {
         self.events += usize::from(event.is_some());
         if event.is_some() { (self.fault)(self.events, event) } else { None }
     }
+
+    fn waits(&mut self, resume: u64, cfa: u64, number: u64) {
+        self.witness.waits(resume, cfa, number);
+    }
 }
 
 #[test]

@@ -35,6 +35,7 @@ mod sframe;
 mod sframe_dump;
 mod sframe_encode;
 mod sframe_merge;
+mod states;
 mod tidy;
 mod truth;
 mod unjudged;

@@ -15,7 +15,10 @@ pub fn check(scenario: &Scenario, sections: &mut [Section], known_subjects: &[St
     // What has not happened in part of a run, or in a run that is missing, may still happen in the rest; a case may be one of several
     // runs.
     let expected = scenario.variants().len() * scenario.text.interrupt.len();
-    let is_cut = scenario.case.is_some() || sections.len() < expected || !sections.iter().all(Section::is_whole);
+    let is_cut = scenario.case.is_some()
+        || scenario.state.is_some()
+        || sections.len() < expected
+        || !sections.iter().all(Section::is_whole);
     let label_exists = |label: &str| known_subjects.iter().any(|name| name == bare(label));
     let was_run =
         |label: &str| sections.iter().flat_map(|section| &section.columns).any(|column| column.name == bare(label));

@@ -33,6 +33,19 @@ pub(super) fn pack(bytes: &[u8]) -> String {
 ///
 /// Why these are not so many bytes.
 pub(super) fn unpack(text: &str, size: usize) -> Result<Vec<u8>, String> {
+    let bytes = unpack_up_to(text, size)?;
+    if bytes.len() == size {
+        return Ok(bytes);
+    }
+    Err(format!("it should hold {size:#x} bytes, but it holds {:#x}", bytes.len()))
+}
+
+/// Unpacks at most so many bytes.
+///
+/// # Errors
+///
+/// Why these are no bytes, or more.
+pub(super) fn unpack_up_to(text: &str, size: usize) -> Result<Vec<u8>, String> {
     let letters: String = text.chars().filter(|letter| !letter.is_ascii_whitespace()).collect();
     let packed = STANDARD.decode(letters).map_err(|error| format!("it is not base64: {error}"))?;
     let decoder = StreamingDecoder::new_with_max_window_size(&*packed, MAX_WINDOW);
@@ -40,11 +53,10 @@ pub(super) fn unpack(text: &str, size: usize) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let read = decoder.take(size as u64 + 1).read_to_end(&mut bytes);
     read.map_err(|error| format!("its zstd is damaged: {error}"))?;
-    if bytes.len() == size {
-        return Ok(bytes);
+    if bytes.len() > size {
+        return Err(format!("it should hold {size:#x} bytes, but it holds more than that"));
     }
-    let is = if bytes.len() > size { "more than that".to_owned() } else { format!("{:#x}", bytes.len()) };
-    Err(format!("it should hold {size:#x} bytes, but it holds {is}"))
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -10,8 +10,10 @@ mod bytes;
 mod conventions;
 mod freeze;
 mod hex;
+mod image;
 mod memory;
 mod sections;
+mod state;
 mod symbols;
 mod walks;
 
@@ -30,6 +32,7 @@ use conventions::Means;
 pub use freeze::Frozen;
 use hex::{Hex, Span};
 use memory::{Mapped, Pages};
+pub use state::{CaseFile, State};
 pub use walks::{Row, Walks};
 
 /// The version of the format.
@@ -100,9 +103,10 @@ pub struct Case {
 }
 
 /// Whose memory a case holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Owner {
+    #[default]
     User,
     Kernel,
 }

@@ -22,9 +22,6 @@ pub(crate) struct Arguments {
 }
 
 pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
-    arguments
-        .selection
-        .refuse_case("rows are checked in a guest's file, of which a case holds only what its run used")?;
     let scenarios = select(root, &arguments.selection)?;
     let outputs = Output::prepare([("--json", arguments.json.as_ref())])?;
     console.interrupt.defer();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use crate::case::Case;
+use crate::case::CaseFile;
 use crate::cpu::{self, ALL};
 use crate::linux::{self, KernelImage};
 use crate::scenario::{Scenario, image_call, image_scenarios, load_all};
@@ -25,7 +25,7 @@ pub(super) struct Selection {
     pub(super) linux: Option<PathBuf>,
     #[command(flatten)]
     pub(super) call: ImageCall,
-    /// Run a frozen case (`run --freeze`), without the guest that it comes from
+    /// Run a frozen case (`run --freeze`) without the guest that it comes from, or a written state (docs/case.md)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["filters", "linux"])]
     pub(super) case: Option<PathBuf>,
 }
@@ -97,7 +97,10 @@ pub(super) fn select(root: &Path, selection: &Selection) -> Result<Vec<Scenario>
 
 /// The scenario of a frozen case.
 pub(super) fn of_case(path: &Path) -> Result<Scenario, Error> {
-    Scenario::of_case(&Arc::new(Case::load(path)?))
+    match CaseFile::load(path)? {
+        CaseFile::Frozen(case) => Scenario::of_case(&Arc::new(*case)),
+        CaseFile::State(state) => Scenario::of_state(&Arc::new(*state)),
+    }
 }
 
 /// The scenarios of every image at a path.
@@ -129,6 +132,9 @@ pub(super) fn require_subjects(names: &[String]) -> Result<(), Error> {
 
 /// The unwinders that run: those that a case was frozen with, if it is one and none are named.
 pub(super) fn unwinders(named: &[String], scenarios: &[Scenario]) -> Result<Vec<String>, Error> {
+    if let Some(state) = scenarios.iter().find_map(|scenario| scenario.state.as_ref()) {
+        return Ok(if named.is_empty() { state.unwinders.clone() } else { named.to_vec() });
+    }
     let Some(case) = scenarios.iter().find_map(|scenario| scenario.case.as_ref()) else { return Ok(named.to_vec()) };
     match named.iter().find(|name| !case.unwinders.contains(name)) {
         None if named.is_empty() => Ok(case.unwinders.clone()),

@@ -34,6 +34,8 @@ pub struct Program {
     pub booted_by: Vec<u64>,
     /// The offsets and sizes in bytes on which start and conventions rest, by the kernel's own names: `task_struct.stack`.
     pub offsets: BTreeMap<String, u64>,
+    /// What else a run begins with that starts in the middle of a program.
+    pub midway: Option<Midway>,
     /// The addresses of the pages that its memory holds, in a frozen case: they include the poison. `None`: all.
     pub held: Option<Arc<BTreeSet<u64>>>,
 }
@@ -49,6 +51,26 @@ pub struct StartState {
     pub constant: Vec<(Register, u64)>,
     /// The running task, by the address of its structure, for a CPU that keeps it in a system register.
     pub task: u64,
+}
+
+/// What a run begins with that starts in the middle of a program, besides the general registers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Midway {
+    /// Other registers, by their names in Unicorn's register enums.
+    pub registers: Vec<(String, u128)>,
+    /// The functions that wait for a call to return, youngest first.
+    pub waiting: Vec<WaitingAtStart>,
+}
+
+/// A function that has been waiting for a call to return since before the run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitingAtStart {
+    /// Where it will resume.
+    pub resume: u64,
+    /// The SP with which it will: the CFA of the function that it called.
+    pub cfa: u64,
+    /// The values that its callee-saved registers will have, in the order of [`Cpu::callee_saved`], as far as they are known.
+    pub saved: Vec<u64>,
 }
 
 impl Program {
@@ -103,8 +125,21 @@ impl Program {
         let poison = Poison::new(&listing, &layout.stacks, FlowKind::Call);
         let bounds = layout.stacks.iter().map(|stack| stack.bounds).collect();
         let tables = Tables::new(&guest, &conventions)?;
-        let (start, booted_by, offsets, held) = (None, Vec::new(), BTreeMap::new(), None);
-        Ok(Self { guest, conventions, listing, layout, poison, bounds, tables, start, booted_by, offsets, held })
+        let (start, booted_by, offsets, midway, held) = (None, Vec::new(), BTreeMap::new(), None, None);
+        Ok(Self {
+            guest,
+            conventions,
+            listing,
+            layout,
+            poison,
+            bounds,
+            tables,
+            start,
+            booted_by,
+            offsets,
+            midway,
+            held,
+        })
     }
 
     /// The writable words that an interrupted run must leave as an undisturbed run leaves them: all but the stacks,

@@ -234,6 +234,15 @@ impl<'g> Machine<'g> {
                 engine.reg_write(id, *value).map_err(|error| refused("set a register", error))?;
             }
         }
+        for (name, value) in self.program.midway.iter().flat_map(|midway| &midway.registers) {
+            let is_known = self.core.set_named(&mut engine, name, *value);
+            if !is_known.map_err(|error| refused("set a register", error))? {
+                let cpu = self.guest.cpu.name;
+                return Err(Error::Usage(format!(
+                    "registers.{name}: there is no such register of {cpu}, or the emulator cannot set it"
+                )));
+            }
+        }
         Ok(engine)
     }
 }

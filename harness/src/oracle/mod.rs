@@ -11,6 +11,7 @@
 
 mod activation;
 mod location;
+mod midway;
 mod redirect;
 mod returns;
 mod state;
@@ -119,7 +120,7 @@ impl<'g> Oracle<'g> {
             let register = cpu.callee_saved.get(clobbered.index).copied();
             StoreWitness::new(clobbered, RegisterSet::new(cpu, register))
         });
-        Self {
+        let oracle = Self {
             guest,
             conventions,
             layout,
@@ -140,6 +141,10 @@ impl<'g> Oracle<'g> {
             contradiction: None,
             clobbered: None,
             stores,
+        };
+        match &program.midway {
+            Some(midway) => oracle.begin_midway(&midway.waiting),
+            None => oracle,
         }
     }
 

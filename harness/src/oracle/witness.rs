@@ -61,6 +61,10 @@ pub enum Event {
 pub trait Witness {
     /// What this transfer was, if it was a call or a return.
     fn arrived(&mut self, transfer: &Transfer) -> Option<Event>;
+
+    /// A run begins in the middle of a program: before its first transfer, this activation waits. The oldest is told first; `number`
+    /// is that of its call, as if it had been a transfer.
+    fn waits(&mut self, resume: u64, cfa: u64, number: u64);
 }
 
 /// A call that has not returned.
@@ -115,6 +119,12 @@ impl Witness for Ledger {
         stack.push(Outstanding { resume: next, cfa: call_sp, returns, since: number });
         *self.waiting.entry(next).or_default() += 1;
         Some(Event::Called { resume: next, cfa: call_sp })
+    }
+
+    fn waits(&mut self, resume: u64, cfa: u64, number: u64) {
+        let call = Outstanding { resume, cfa, returns: SpAtReturn::Same, since: number };
+        self.outstanding.entry(0).or_default().push(call);
+        *self.waiting.entry(resume).or_default() += 1;
     }
 }
 
@@ -179,5 +189,9 @@ impl Witness for Future {
             None => self.outlined.push(OutlinedCall { task, place: next, since: number, cfa: call_sp, returns }),
         }
         Some(Event::Called { resume: next, cfa: call_sp })
+    }
+
+    fn waits(&mut self, resume: u64, cfa: u64, number: u64) {
+        self.pending.insert((0, resume, cfa), (number, cfa));
     }
 }

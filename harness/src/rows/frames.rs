@@ -19,6 +19,8 @@ pub(super) struct Waiting {
     pub(super) regs: Regs,
     /// The key with which it has signed its own return address.
     pub(super) signed: Option<PauthKey>,
+    /// Whether that is known: not of a function that ran before the run began.
+    pub(super) is_signing_known: bool,
 }
 
 /// Follows a run. A function that is called starts with a return address that nobody has signed; one that waits keeps its state
@@ -26,6 +28,10 @@ pub(super) struct Waiting {
 #[derive(Debug, Default)]
 pub(super) struct Frames {
     signed: Option<PauthKey>,
+    /// Whether the running function began before the run did, so that it may have signed its return address unseen.
+    is_older: bool,
+    /// Whether the run begins in the middle of a program.
+    is_midway: bool,
     waiting: FxHashMap<Key, Waiting>,
     /// The states of other tasks' youngest functions.
     others: FxHashMap<u64, Option<PauthKey>>,
@@ -39,6 +45,11 @@ fn key(task: u64, activation: &Activation) -> Key {
 }
 
 impl Frames {
+    /// For a run that begins in the middle of a program, or not.
+    pub(super) fn new(is_midway: bool) -> Self {
+        Self { is_older: is_midway, is_midway, ..Self::default() }
+    }
+
     /// The machine is at this point with these registers, and the oracle has observed it.
     pub(super) fn follow(&mut self, cpu: &Cpu, guest: &Guest, at: &Point<'_>, regs: &Regs, oracle: &Oracle<'_>) {
         if let Some(Previous::Retired { pc, .. }) = at.previous
@@ -68,17 +79,25 @@ impl Frames {
         {
             let mut regs = *regs;
             regs.set(cpu.sp, youngest.cfa);
-            self.waiting.insert(called, Waiting { regs, signed: self.signed.take() });
+            let is_signing_known = !std::mem::take(&mut self.is_older);
+            self.waiting.insert(called, Waiting { regs, signed: self.signed.take(), is_signing_known });
         } else {
             // What resumes is what waited below the youngest that is gone; after a longjmp that may be several.
             let resumed = before.0.and_then(|resumed| self.waiting.remove(&resumed));
-            self.signed = resumed.filter(|_| before.1 == now.0).and_then(|waiting| waiting.signed);
+            let resumed = resumed.filter(|_| before.1 == now.0);
+            self.is_older = self.is_midway && resumed.is_none_or(|waiting| !waiting.is_signing_known);
+            self.signed = resumed.and_then(|waiting| waiting.signed);
         }
     }
 
     /// With which key the running function has signed its return address.
     pub(super) const fn signed(&self) -> Option<PauthKey> {
         self.signed
+    }
+
+    /// Whether that is known.
+    pub(super) const fn is_signing_known(&self) -> bool {
+        !self.is_older
     }
 
     /// A function that waits in the running task.

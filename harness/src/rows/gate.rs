@@ -28,6 +28,15 @@ fn has(scenario: &Scenario, guest: &GuestRows) -> bool {
     scenario.variants().iter().any(|variant| name_of(scenario, variant) == guest.name)
 }
 
+/// What to do about something: also to give the reason in this list of the guest's scenario, if it has one.
+fn advice(what: &str, list: &str, guest: &GuestRows, own: &[&Scenario]) -> String {
+    if own.is_empty() {
+        what.to_owned()
+    } else {
+        format!("{what}, or give the reason in [[{list}]] of {}", guest.scenario)
+    }
+}
+
 /// Wrong rows for which no scenario of the guest gives a reason: every table that is wrong, at its first wrong instruction.
 fn wrong(guest: &GuestRows, function: &FunctionRows, own: &[&Scenario]) -> Option<String> {
     let is_listed =
@@ -47,8 +56,8 @@ fn wrong(guest: &GuestRows, function: &FunctionRows, own: &[&Scenario]) -> Optio
     };
     let places: Vec<String> = places.iter().map(of_place).collect();
     (!is_listed && !places.is_empty()).then(|| {
-        let (guest, scenario) = (&guest.name, &guest.scenario);
-        format!("{guest}: {}; fix it, or give the reason in [[wrong-rows]] of {scenario}", places.join(", "))
+        let advice = advice("fix it", "wrong-rows", guest, own);
+        format!("{}: {}; {advice}", guest.name, places.join(", "))
     })
 }
 
@@ -70,10 +79,10 @@ fn unjudged(guest: &GuestRows, function: &FunctionRows, own: &[&Scenario]) -> Ve
     let first = open.filter_map(|table| Some((table, table.unjudged.iter().find(is_open)?)));
     first
         .map(|(table, unjudged)| {
-            let (name, scenario) = (&guest.name, &guest.scenario);
+            let advice = advice("mend it", "unjudged", guest, own);
             format!(
-                "{name}: {} is not judged at {}+{:#x}: {}; mend it, or give the reason in [[unjudged]] of {scenario}",
-                table.format, function.name, unjudged.first, unjudged.reason
+                "{}: {} is not judged at {}+{:#x}: {}; {advice}",
+                guest.name, table.format, function.name, unjudged.first, unjudged.reason
             )
         })
         .collect()
@@ -106,8 +115,8 @@ fn strays(guest: &GuestRows, own: &[&Scenario]) -> Vec<String> {
         let mut lists = own.iter().flat_map(|scenario| &scenario.text.unjudged);
         lists.any(|list| list.functions.is_empty() && format.map_or(list.table.is_none(), |format| list.is_of(format)))
     };
-    let (name, scenario) = (&guest.name, &guest.scenario);
-    let advice = format!("mend it, or give the reason in [[unjudged]] of {scenario}");
+    let name = &guest.name;
+    let advice = advice("mend it", "unjudged", guest, own);
     let unread = guest.unread.iter().filter(|unread| !is_listed(Some(&unread.format)));
     let mut broken: Vec<String> =
         unread.map(|unread| format!("{name}: {} is not judged: {}; {advice}", unread.format, unread.reason)).collect();

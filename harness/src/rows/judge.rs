@@ -23,6 +23,8 @@ pub(super) struct FrameTruth<'a> {
     pub(super) live_from: u64,
     /// The key with which the function has signed its return address.
     pub(super) signed: Option<PauthKey>,
+    /// Whether that is known.
+    pub(super) is_signing_known: bool,
     /// The activation that will resume when the function returns; none in a function that was entered by a jump at the base
     /// of a stack. A row there cannot be judged: no call left the return address that it names.
     pub(super) caller: Option<&'a Activation>,
@@ -137,11 +139,16 @@ impl FrameTruth<'_> {
         if self.target.trampoline(found).is_some_and(|trampoline| trampoline.start == found) {
             return None;
         }
-        if let Some(key) = self.signed.filter(|_| !row.mangled_ra && abi.strip(raw) == caller.resume) {
+        if let Some(key) =
+            self.signed.filter(|_| self.is_signing_known && !row.mangled_ra && abi.strip(raw) == caller.resume)
+        {
             return Some(Err(format!("is said not to be signed, but is, with key {key:?}")));
         }
         if found != caller.resume {
             return Some(Err(self.other_address(found, caller)));
+        }
+        if !self.is_signing_known {
+            return Some(Ok(()));
         }
         let said = row.mangled_ra.then(|| table.pauth_key(pc));
         Some(match (said, self.signed) {

@@ -71,7 +71,7 @@ impl<'p> Run<'p> {
         Self {
             program,
             oracle: Oracle::new(program, witnesses),
-            frames: Frames::default(),
+            frames: Frames::new(program.midway.is_some()),
             registers: RegisterSet::all(program.guest.cpu),
             red_zone: text.red_zone(program),
             tasks: program.conventions.kernel.as_ref().map_or(&[], |kernel| &kernel.tasks),
@@ -150,6 +150,7 @@ impl<'p> Run<'p> {
             regs,
             live_from: sp.wrapping_sub(self.red_zone),
             signed: self.frames.signed(),
+            is_signing_known: self.frames.is_signing_known(),
             caller,
         };
         let site = self.sites.entry(at.pc).or_insert_with(|| Site::new(program, at.pc));
@@ -189,12 +190,15 @@ impl<'p> Run<'p> {
             };
             let Some(call) = call else { continue };
             // Functions that have waited since before the first call of their task have no registers.
-            let Some(Waiting { regs, signed }) = self.frames.waiting(activation).copied() else { continue };
+            let Some(Waiting { regs, signed, is_signing_known }) = self.frames.waiting(activation).copied() else {
+                continue;
+            };
             let frame = FrameTruth {
                 target: &target,
                 regs: &regs,
                 live_from: activation.cfa.wrapping_sub(self.red_zone),
                 signed,
+                is_signing_known,
                 caller,
             };
             let Some(site) = self.sites.get_mut(&call) else { continue };

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use super::{Scenario, Text, Variant};
 use crate::Error;
-use crate::case::Case;
+use crate::case::{Case, State};
+use crate::subject;
+
+/// How many instructions a written state may run: as many as a second of emulation with walks holds.
+const STATE_BUDGET: u64 = 10_000_000;
 
 impl Scenario {
     /// The scenario that a case holds.
@@ -28,11 +32,53 @@ impl Scenario {
             text,
             image: None,
             case: Some(Arc::clone(case)),
+            state: None,
         };
         scenario.check().map_err(|reason| reject("text", &reason))?;
         if scenario.frozen_variant().is_none() {
             return Err(reject("variant", &format!("its scenario has no variant {:?}", case.variant)));
         }
+        Ok(scenario)
+    }
+
+    /// The scenario that runs a written state: every instruction is a point, and what is found breaks no gate, because nobody has
+    /// said what to expect.
+    ///
+    /// # Errors
+    ///
+    /// As [`State::program`]; [`Error::Case`] for an unwinder that cannot walk there.
+    pub fn of_state(state: &Arc<State>) -> Result<Self, Error> {
+        let cpu = state.cpu()?;
+        let program = state.program()?;
+        let subjects = subject::all(cpu);
+        let fitting = subjects.iter().map(|subject| subject.about()).filter(|about| about.fits(&program, None, false));
+        let names: Vec<&str> = fitting.map(|about| about.name.as_str()).collect();
+        if let Some(other) = state.unwinders.iter().find(|name| !names.contains(&name.as_str())) {
+            let reason = format!("unwinders: {other:?} does not walk here; {} can", names.join(", "));
+            return Err(state.reject(reason));
+        }
+        let mut source = format!("guest = \"state\"\nmax-visits = {}\nbudget = {STATE_BUDGET}\n", u32::MAX);
+        if let Some(model) = &state.cpu {
+            source += &format!("cpu = {}\n", toml::Value::String(model.clone()));
+        }
+        if state.is_kernel() {
+            source += "red-zone = 0\n";
+        }
+        source += "\n[must]\n";
+        source.extend(names.iter().map(|name| format!("\"{name}\" = \"any\"\n")));
+        let text: Text =
+            toml::from_str(&source).map_err(|error| state.reject(error.to_string().trim_end().to_owned()))?;
+        let scenario = Self {
+            name: format!("{}/{}", cpu.name, state.name()),
+            path: state.path.clone(),
+            cpu,
+            source,
+            text,
+            image: None,
+            case: None,
+            state: Some(Arc::clone(state)),
+        };
+        scenario.check().map_err(|reason| state.reject(reason))?;
         Ok(scenario)
     }
 

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::case::Case;
+use crate::case::{Case, State};
 use crate::cpu::{self, Cpu, Exception};
 use crate::guest::Program;
 use crate::guest::return_hook::{PLAIN, ReturnHook};
@@ -53,6 +53,8 @@ pub struct Scenario {
     pub image: Option<Arc<KernelImage>>,
     /// The frozen case that it is run from.
     pub case: Option<Arc<Case>>,
+    /// The written state that it is run from.
+    pub state: Option<Arc<State>>,
 }
 
 impl std::fmt::Debug for Scenario {
@@ -295,6 +297,7 @@ impl Scenario {
             text,
             image: None,
             case: None,
+            state: None,
         };
         scenario.check().map_err(reject)?;
         Ok(scenario)
@@ -309,6 +312,9 @@ impl Scenario {
     pub fn program(&self, root: &Path, variant: &Variant) -> Result<Program, Error> {
         if let Some(case) = &self.case {
             return self.declare(case.program()?);
+        }
+        if let Some(state) = &self.state {
+            return self.declare(state.program()?);
         }
         if let (Some(image), Some(call)) = (&self.image, &self.text.linux) {
             let mut program = state::program(image, &call.workload)?;
@@ -329,7 +335,7 @@ impl Scenario {
         if matches!(error, Error::OfScenario { .. } | Error::Case { .. } | Error::Interrupted | Error::Internal(_)) {
             return error;
         }
-        if self.case.is_some() {
+        if self.case.is_some() || self.state.is_some() {
             return self.blame_key("page", error);
         }
         let guest = variant.guest.as_ref().unwrap_or(&self.text.guest);

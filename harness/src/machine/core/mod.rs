@@ -1,6 +1,7 @@
 //! What Unicorn needs for each CPU: engines, register ids, and how the hardware takes an exception.
 
 mod arm64;
+mod named;
 mod riscv64;
 mod x86_64;
 
@@ -33,6 +34,13 @@ pub(super) trait Core: Sync + std::fmt::Debug {
 
     /// Unicorn's register ids, by DWARF number.
     fn register_ids(&self) -> &'static [i32];
+
+    /// Sets a register that is not one of the general ones, by its name in Unicorn's register enums. False if there is no such.
+    ///
+    /// # Errors
+    ///
+    /// Whatever Unicorn refuses.
+    fn set_named(&self, engine: &mut Unicorn<'_, Context<'_>>, name: &str, value: u128) -> Result<bool, uc_error>;
 
     /// Does what the hardware does when it takes an exception before the instruction at `pc`: no more, no less.
     ///

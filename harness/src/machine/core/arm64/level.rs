@@ -47,3 +47,9 @@ pub(super) fn set_pstate(engine: &mut Unicorn<'_, Context<'_>>, pstate: u64) -> 
     engine.reg_read_arm64_coproc(&mut spsr)?;
     engine.reg_write_arm64_coproc(&spsr)
 }
+
+/// Sets PSTATE.{N, Z, C, V} and {D, A, I, F}, and leaves the level as it is.
+pub(super) fn set_flags(engine: &mut Unicorn<'_, Context<'_>>, pstate: u64) -> Result<(), uc_error> {
+    let now = engine.reg_read(RegisterARM64::PSTATE)?;
+    set_pstate(engine, now & !(NZCV | DAIF) | pstate & (NZCV | DAIF))
+}

@@ -6,7 +6,7 @@ mod level;
 
 use unicorn_engine::{RegisterARM64 as R, Unicorn, uc_error};
 
-use super::{Core, Engine};
+use super::{Core, Engine, named};
 use crate::cpu::Exception;
 use crate::guest::conventions::Vectors;
 use crate::machine::{Context, GuestMemory};
@@ -58,6 +58,14 @@ impl Core for Arm64 {
 
     fn register_ids(&self) -> &'static [i32] {
         &IDS
+    }
+
+    fn set_named(&self, engine: &mut Unicorn<'_, Context<'_>>, name: &str, value: u128) -> Result<bool, uc_error> {
+        if name.eq_ignore_ascii_case("PSTATE") {
+            level::set_flags(engine, value as u64)?;
+            return Ok(true);
+        }
+        named::set(named::ARM64, engine, name, value)
     }
 
     fn take_exception(

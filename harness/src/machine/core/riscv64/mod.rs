@@ -4,7 +4,7 @@ mod exception;
 
 use unicorn_engine::{RegisterRISCV as R, Unicorn, uc_error};
 
-use super::{Core, Engine};
+use super::{Core, Engine, named};
 use crate::cpu::Exception;
 use crate::guest::conventions::Vectors;
 use crate::machine::{Context, GuestMemory};
@@ -38,6 +38,10 @@ impl Core for Riscv64 {
 
     fn register_ids(&self) -> &'static [i32] {
         &IDS
+    }
+
+    fn set_named(&self, engine: &mut Unicorn<'_, Context<'_>>, name: &str, value: u128) -> Result<bool, uc_error> {
+        named::set(named::RISCV64, engine, name, value)
     }
 
     fn take_exception(

@@ -5,7 +5,7 @@ mod privilege;
 
 use unicorn_engine::{RegisterX86 as R, Unicorn, uc_error};
 
-use super::{Core, Engine};
+use super::{Core, Engine, named};
 use crate::cpu::Exception;
 use crate::guest::conventions::Vectors;
 use crate::machine::{Context, GuestMemory};
@@ -36,6 +36,16 @@ impl Core for X86_64 {
 
     fn register_ids(&self) -> &'static [i32] {
         &IDS
+    }
+
+    fn set_named(&self, engine: &mut Unicorn<'_, Context<'_>>, name: &str, value: u128) -> Result<bool, uc_error> {
+        if ["RFLAGS", "EFLAGS"].iter().any(|known| known.eq_ignore_ascii_case(name)) {
+            /// RFLAGS.TF would trap after every instruction; bit 1 is always set.
+            const TF: u64 = 1 << 8;
+            engine.reg_write(R::RFLAGS, value as u64 & !TF | 1 << 1)?;
+            return Ok(true);
+        }
+        named::set(named::X86_64, engine, name, value)
     }
 
     fn take_exception(
