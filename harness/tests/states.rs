@@ -123,8 +123,8 @@ fn a_state_in_the_middle_of_a_program_is_judged(#[values("arm64", "riscv64", "x8
 fn a_false_activation_voids_the_run() {
     let cpu = cpu::by_name("arm64").expect("a CPU");
     let path = state(cpu, |text| {
-        // The second activation, whose call returns before the run ends.
-        let at = text.match_indices("saved = [\"").nth(1).expect("two activations wait").0;
+        // The innermost, whose call returns before the run ends.
+        let at = text.match_indices("saved = [\"").next().expect("an activation waits").0;
         let (head, tail) = text.split_at(at);
         let (_, rest) = tail.split_once(',').expect("more than one register");
         format!("{head}saved = [\"0x1234567\",{rest}")
@@ -143,7 +143,7 @@ fn a_false_activation_voids_the_run() {
 #[case("[registers]\n", "[registers]\nV0 = \"0x1g\"\n", "is no number")]
 #[case("[[page]]\naddress = \"0x", "[[page]]\naddress = \"0x1", "page: ")]
 #[case("data = \"", "data = \"%", "not base64")]
-#[case("\nhigh = \"0x", "\nhigh = \"0x1", "not the bounds")]
+#[case("\nhigh = \"0x", "\nhigh = \"0x1", "has more than 64 bits")]
 #[case("[[page]]", "[[symbol]]\nname = \"f\"\naddress = \"0xffffffffffffffff\"\nsize = 2\n\n[[page]]", "wraps around")]
 fn what_is_wrong_with_a_state_is_said(#[case] from: &str, #[case] to: &str, #[case] says: &str) {
     let cpu = cpu::by_name("arm64").expect("a CPU");
