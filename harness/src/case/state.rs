@@ -255,7 +255,9 @@ impl State {
         let program = Program::frozen(guest, conventions, Layout::fixed(stacks, sp), held);
         let program = program.map_err(|error| error.to_string())?;
         let registers = given.general;
-        let start = StartState { pc: start, registers, constant: Vec::new(), task: 0 };
+        // TPIDR_EL0, tp or FS_BASE, if they are given, are set afterwards.
+        let thread = (!self.is_kernel()).then_some(0);
+        let start = StartState { pc: start, registers, constant: Vec::new(), task: 0, thread };
         Ok(Program { start: Some(start), midway: Some(Midway { registers: given.named, waiting }), ..program })
     }
 

@@ -23,7 +23,7 @@ use unicorn_engine::{HookType, MemType, Prot, TlbEntry, TlbType, Unicorn, uc_eng
 use crate::Error;
 use crate::cpu::{Cpu, Exception, Register, Regs};
 use crate::guest::conventions::Vectors;
-use crate::guest::{Guest, PAGE, Program, layout};
+use crate::guest::{Guest, PAGE, Program, StartState, layout};
 use crate::trace::{Action, Ended, Memory, Observer, Point, Previous, RegisterSet, Registers, Run, Unobserved};
 
 use self::core::Core;
@@ -191,6 +191,11 @@ impl<'g> Machine<'g> {
         Ok(start.elapsed())
     }
 
+    /// Whether it is a program without a kernel of its own.
+    fn is_program(&self) -> bool {
+        self.program.start.as_ref().is_some_and(|start| start.thread.is_some())
+    }
+
     fn context<'a>(&'a self, observer: &'a mut dyn Observer, budget: u64) -> Context<'a> {
         Context {
             observer,
@@ -211,6 +216,9 @@ impl<'g> Machine<'g> {
 
     /// Describes a page by what is mapped there.
     fn describe(&self, page: u64) -> String {
+        if let Some((_, name)) = self.program.conventions.missing.iter().find(|(address, _)| *address == page) {
+            return format!("`{name}`, which no loaded file defines (name its library with --lib)");
+        }
         match self.memory.region(page) {
             _ if self.memory.is_guard(page) => format!("page {page:#x} between stacks"),
             None => format!("unmapped page {page:#x}"),
@@ -228,7 +236,7 @@ impl<'g> Machine<'g> {
             engine.reg_write(*id, value).map_err(|error| refused("set a register", error))?;
         }
         if let Some(start) = &self.program.start {
-            enter_kernel(&mut engine, self.core, start.task)?;
+            enter(&mut engine, self.core, start)?;
             for (register, value) in start.constant.iter().chain(&start.registers) {
                 let id = self.core.register_ids()[usize::from(register.0)];
                 engine.reg_write(id, *value).map_err(|error| refused("set a register", error))?;
@@ -244,6 +252,16 @@ impl<'g> Machine<'g> {
             }
         }
         Ok(engine)
+    }
+}
+
+/// Puts an engine into the state in which this run begins, but for its general registers.
+fn enter(engine: &mut Unicorn<'_, Context<'_>>, core: &dyn Core, start: &StartState) -> Result<(), Error> {
+    match start.thread {
+        Some(thread) => {
+            core.enter_program(engine, thread).map_err(|error| refused("set the state of a program", error))
+        }
+        None => enter_kernel(engine, core, start.task),
     }
 }
 
@@ -338,6 +356,9 @@ impl Run for Machine<'_> {
             Some(Stop::Observer) => return Ok(Ended { executed, complete: false, interrupted: false, ran_for }),
             Some(Stop::Budget) => format!("no end within the budget of {} instructions", self.budget),
             Some(Stop::Access { kind, page }) => format!("{kind} in {}", self.describe(page)),
+            Some(Stop::Undefined) if self.is_program() => {
+                "an instruction that the emulator does not have, or that does not exist,".to_owned()
+            }
             Some(Stop::Undefined) => "undefined instruction".to_owned(),
             Some(Stop::Undeliverable { exception, reason }) => {
                 format!("{} cannot be delivered: {reason}", exception.name())
@@ -345,6 +366,10 @@ impl Run for Machine<'_> {
             Some(Stop::Firmware(reason)) => reason,
             Some(Stop::Missing(page)) => format!("not in this case: page {page:#x}"),
             Some(Stop::Halted) => "it waits forever for an interrupt".to_owned(),
+            Some(Stop::Exception(number)) if self.is_program() && self.core.is_system_call(number) => {
+                let call = engine.reg_read(self.core.system_call_id()).unwrap_or_default();
+                format!("it makes system call {call}, and a function that is called alone has no kernel")
+            }
             Some(Stop::Exception(number)) => {
                 format!("unhandled exception {number} ({})", self.core.exception_name(number))
             }

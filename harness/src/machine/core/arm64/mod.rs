@@ -56,6 +56,11 @@ impl Core for Arm64 {
         exception::enter_kernel(engine, task)
     }
 
+    fn enter_program(&self, engine: &mut Unicorn<'_, Context<'_>>, thread: u64) -> Result<(), uc_error> {
+        exception::enable_floating_point(engine)?;
+        engine.reg_write(R::TPIDR_EL0, thread)
+    }
+
     fn register_ids(&self) -> &'static [i32] {
         &IDS
     }
@@ -87,6 +92,14 @@ impl Core for Arm64 {
             BKPT => Some((pc, pc)),
             _ => None,
         }
+    }
+
+    fn is_system_call(&self, number: u32) -> bool {
+        number == SWI
+    }
+
+    fn system_call_id(&self) -> i32 {
+        R::X8 as i32
     }
 
     fn firmware_call(&self, engine: &mut Unicorn<'_, Context<'_>>, number: u32, pc: u64) -> Option<Result<(), String>> {

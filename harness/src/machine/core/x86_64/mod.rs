@@ -34,6 +34,11 @@ impl Core for X86_64 {
         exception::enter_kernel(engine)
     }
 
+    /// SSE is enabled already.
+    fn enter_program(&self, engine: &mut Unicorn<'_, Context<'_>>, thread: u64) -> Result<(), uc_error> {
+        engine.reg_write(R::FS_BASE, thread)
+    }
+
     fn register_ids(&self) -> &'static [i32] {
         &IDS
     }
@@ -61,6 +66,14 @@ impl Core for X86_64 {
 
     fn syscall(&self, number: u32, pc: u64, _: u32) -> Option<(u64, u64)> {
         exception::syscall(number, pc)
+    }
+
+    fn is_system_call(&self, number: u32) -> bool {
+        number == privilege::SYSCALL
+    }
+
+    fn system_call_id(&self) -> i32 {
+        R::RAX as i32
     }
 
     fn is_user(&self, read: &dyn Fn(i32) -> u64) -> bool {
