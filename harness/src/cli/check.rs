@@ -25,7 +25,9 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     let scenarios = select(root, &arguments.selection)?;
     let outputs = Output::prepare([("--json", arguments.json.as_ref())])?;
     console.interrupt.defer();
-    let recording = rows::check_all(root, &scenarios, &load_all(root)?, &console.interrupt, true)?;
+    // A case brings its scenario along.
+    let all = if arguments.selection.case.is_some() { scenarios.clone() } else { load_all(root)? };
+    let recording = rows::check_all(root, &scenarios, &all, &console.interrupt, true)?;
     if recording.rows.is_empty() && recording.partial.is_none() {
         let reason = "nothing was judged: none of these guests has unwind data in tables (.sframe, CFI or ORC)";
         return Err(Error::Usage(reason.to_owned()));
