@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::HOLDS;
-use super::selection::{ImageCall, of_case, of_images, require_subjects, unwinders};
+use super::selection::{Elf, ImageCall, of_case, of_elf, of_images, require_subjects, unwinders};
 use crate::Error;
 use crate::error::printed;
 use crate::explain::PointName;
@@ -15,11 +15,11 @@ use crate::suite::{Job, subjects};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The scenario, as in `arm64/leaf`; left out with --case
+    /// The scenario, as in `arm64/leaf`; left out with --case and --elf
     #[arg(value_name = "SCENARIO")]
     scenario: String,
     /// The point: `symbol+0x8#2` is the second arrival at that instruction
-    #[arg(required_unless_present = "case", conflicts_with = "case")]
+    #[arg(required_unless_present_any = ["case", "elf"], conflicts_with_all = ["case", "elf"])]
     point: Option<PointName>,
     /// The kind of interruption [default: the scenario's first]
     #[arg(long, value_name = "KIND")]
@@ -31,9 +31,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "IMAGE")]
     linux: Option<PathBuf>,
     #[command(flatten)]
+    elf: Elf,
+    #[command(flatten)]
     call: ImageCall,
     /// Explain a point of this frozen case (`run --freeze`)
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["linux", "variant"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["linux", "variant", "elf"])]
     case: Option<PathBuf>,
     /// Only this unwinder (may be repeated)
     #[arg(long, value_name = "NAME")]
@@ -72,6 +74,10 @@ fn wanted(root: &Path, arguments: &Arguments) -> Result<(Scenario, PointName), E
         // The only scenario of a case needs no name, so the point comes first.
         let point = arguments.scenario.parse().map_err(Error::Usage)?;
         return Ok((of_case(case)?, point));
+    }
+    if arguments.elf.elf.is_some() {
+        let point = arguments.scenario.parse().map_err(Error::Usage)?;
+        return Ok((of_elf(&arguments.elf, &arguments.call)?, point));
     }
     let scenarios = match &arguments.linux {
         None => load_all(root)?,

@@ -36,7 +36,7 @@ pub(super) struct Selection {
 #[derive(Debug, Default, Args)]
 pub(super) struct Elf {
     /// Call a function of this shared object, executable or object file (--call)
-    #[arg(long = "elf", value_name = "FILE", requires = "function", conflicts_with_all = ["filters", "linux"])]
+    #[arg(long = "elf", value_name = "FILE", conflicts_with = "linux")]
     pub(super) elf: Option<PathBuf>,
     /// A library that it needs (may be repeated); those that it names are looked for in its folder
     #[arg(long = "lib", value_name = "FILE", requires = "elf")]

@@ -3,6 +3,7 @@
 //! guest nor emulator. As JSON it is schema 2 (docs/report.md).
 
 mod agreement;
+mod call;
 mod counters;
 mod recorder;
 pub mod rows;
@@ -18,6 +19,7 @@ use crate::subject::{Claims, Start, Status, label};
 use crate::verdict::Verdict;
 
 pub use agreement::{Agreement, Disagreement, RECORDED};
+pub use call::{CallOutcome, Changed};
 pub use counters::{Counters, by_subject};
 pub use recorder::Recorder;
 pub use walks::{WalkLog, Written, compare};
@@ -44,6 +46,9 @@ pub struct Recording {
     /// Of unwind rows: the sums over all guests, and what is wrong, in short.
     #[serde(default, flatten, skip_serializing_if = "Option::is_none")]
     pub checked: Option<rows::Checked>,
+    /// What functions of other people's files did when they were called.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<CallOutcome>,
     /// Broken gates on rows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub row_failures: Vec<String>,
@@ -76,6 +81,7 @@ impl Recording {
             sections,
             rows: Vec::new(),
             checked: None,
+            calls: Vec::new(),
             row_failures: Vec::new(),
             totals,
         }

@@ -41,6 +41,8 @@ pub(super) struct Run<'p> {
     /// Functions that the scenario declares omissible and never to resume, because live patching has redirected their calls.
     /// The caller is then the function that called them.
     gone: Vec<&'p Symbol>,
+    /// Whether functions that did not run are left out: of somebody's library, most do not.
+    only_run: bool,
     /// The instructions that ran, by address.
     sites: BTreeMap<u64, Site>,
     levels: Levels,
@@ -76,6 +78,7 @@ impl<'p> Run<'p> {
             red_zone: text.red_zone(program),
             tasks: program.conventions.kernel.as_ref().map_or(&[], |kernel| &kernel.tasks),
             gone: program.guest.symbols.functions().iter().filter(is_gone).collect(),
+            only_run: text.elf.as_ref().is_some_and(|call| !call.all_functions),
             sites: BTreeMap::new(),
             levels: Levels::new(program),
             calls: FxHashMap::default(),
@@ -96,7 +99,7 @@ impl<'p> Run<'p> {
 
     /// What was found.
     pub(super) fn finish(self, never_resumes: &[String], ended: Ended) -> Found {
-        let Self { program, oracle, sites, levels, .. } = self;
+        let Self { program, oracle, sites, levels, only_run, .. } = self;
         let Testimony { contradiction: void, clobbered, .. } = oracle.testimony(never_resumes, ended);
         let (unread, outside_functions) = site::strays(program, &sites);
         let ran = || sites.values().map(|site| site.points).filter(|points| *points > 0);
@@ -106,7 +109,7 @@ impl<'p> Run<'p> {
             points: ran().sum(),
             distinct_pcs: ran().count(),
             levels: levels.finish(program),
-            functions: site::functions(program, &sites),
+            functions: site::functions(program, &sites, only_run),
             unread,
             outside_functions,
         }

@@ -1,5 +1,6 @@
 //! The arguments of a call, as they are written in scenarios and on the command line.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -77,6 +78,28 @@ impl FromStr for Argument {
             _ => Err(format!(
                 "argument {text:?}: there are numbers, str:TEXT, buf:N, hex:BYTES, u32:A,B,.., file:PATH, fn:NAME and sym:NAME"
             )),
+        }
+    }
+}
+
+impl fmt::Display for Argument {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(value) if *value > u64::MAX / 2 => write!(formatter, "{}", value.cast_signed()),
+            Self::Number(value) => write!(formatter, "{value}"),
+            Self::Text(text) => write!(formatter, "str:{text}"),
+            Self::Buffer(size) => write!(formatter, "buf:{size}"),
+            Self::Bytes(bytes) => {
+                formatter.write_str("hex:")?;
+                bytes.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+            }
+            Self::Words(words) => {
+                let words: Vec<String> = words.iter().map(ToString::to_string).collect();
+                write!(formatter, "u32:{}", words.join(","))
+            }
+            Self::File(path) => write!(formatter, "file:{}", path.display()),
+            Self::Function(name) => write!(formatter, "fn:{name}"),
+            Self::Symbol(name) => write!(formatter, "sym:{name}"),
         }
     }
 }
@@ -175,7 +198,8 @@ mod tests {
             ("fn:compare-int", Argument::Function("compare-int".to_owned())),
         ];
         for (text, argument) in good {
-            assert_eq!(text.parse(), Ok(argument), "{text}");
+            assert_eq!(text.parse(), Ok(argument.clone()), "{text}");
+            assert_eq!(argument.to_string().parse(), Ok(argument), "{text}");
         }
         for text in ["", "x", "buf:-1", "buf:16777217", "hex:f", "hex:é", "u32:1,,2", "u32:4294967296", "what:1"] {
             assert!(text.parse::<Argument>().is_err(), "{text}");

@@ -41,6 +41,9 @@ pub struct ElfCall {
     /// Files that it needs, besides those that it names itself and that are in its folder.
     #[serde(default)]
     pub lib: Vec<PathBuf>,
+    /// Whether `check` looks at the functions that did not run, too. Of them it can say only whether there are rows.
+    #[serde(default)]
+    pub all_functions: bool,
 }
 
 /// A call that is ready to run.

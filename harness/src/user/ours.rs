@@ -19,9 +19,9 @@ pub const CALLER: &str = "harness_caller";
 /// Where the run begins.
 pub(super) const START: u64 = CODE;
 
-/// Where the run ends: after the call.
+/// Where the run ends: after the instruction at which the caller resumes, so that this is seen.
 pub(super) const fn sentinel(code: &Code) -> u64 {
-    CODE + code.call.len() as u64
+    CODE + code.call.len() as u64 + code.nop.len() as u64
 }
 
 /// The address of a callback.
