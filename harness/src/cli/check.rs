@@ -25,14 +25,15 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     arguments
         .selection
         .refuse_case("rows are checked in a guest's file, of which a case holds only what its run used")?;
-    let scenarios = select(root, &arguments.selection)?;
+    let (scenarios, skipped) = select(root, &arguments.selection)?;
     let outputs = Output::prepare([("--json", arguments.json.as_ref())])?;
     console.interrupt.defer();
-    let recording = rows::check_all(root, &scenarios, &load_all(root)?, &console.interrupt, true)?;
+    let mut recording = rows::check_all(root, &scenarios, &load_all(root)?, &console.interrupt, true)?;
     if recording.rows.is_empty() && recording.partial.is_none() {
         let reason = "nothing was judged: none of these guests has unwind data in tables (.sframe, CFI or ORC)";
         return Err(Error::Usage(reason.to_owned()));
     }
+    recording.skipped.splice(0..0, skipped);
     let [json] = &outputs;
     write_json(json.as_ref(), console, &recording)?;
     console.interrupt.no_longer_defer();

@@ -47,7 +47,7 @@ pub(crate) struct Arguments {
 
 pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
     require_subjects(&arguments.unwinder)?;
-    let scenarios = select(root, &arguments.selection)?;
+    let (scenarios, skipped) = select(root, &arguments.selection)?;
     let named = [("--json", &arguments.json), ("--log", &arguments.log), ("--freeze", &arguments.freeze)];
     let outputs = Output::prepare(named.map(|(option, path)| (option, path.as_ref())))?;
     let options = Options {
@@ -59,10 +59,11 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     };
     console.interrupt.defer();
     let [json, log, frozen] = &outputs;
-    let (recording, logs) = match frozen {
+    let (mut recording, logs) = match frozen {
         None => run_all(root, &scenarios, &options)?,
         Some(output) => (frozen_as(output, root, (&scenarios, &arguments.interrupt), &options, console)?, Vec::new()),
     };
+    recording.skipped.splice(0..0, skipped);
     let is_cut = is_cut(&recording, console);
     write(log.as_ref(), is_cut, console, &mut |out| out.write_all(&log_file(&recording, &logs)))?;
     write_json(json.as_ref(), console, &recording)?;

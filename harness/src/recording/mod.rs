@@ -6,6 +6,7 @@ mod agreement;
 mod counters;
 mod recorder;
 pub mod rows;
+mod skip;
 mod text;
 mod walks;
 
@@ -20,6 +21,7 @@ use crate::verdict::Verdict;
 pub use agreement::{Agreement, Disagreement, RECORDED};
 pub use counters::{Counters, by_subject};
 pub use recorder::Recorder;
+pub use skip::Skip;
 pub use walks::{WalkLog, Written, compare};
 
 /// The version of the JSON form.
@@ -44,6 +46,9 @@ pub struct Recording {
     /// Broken gates on rows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub row_failures: Vec<String>,
+    /// Of kernel images: what was not run, or not judged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<Skip>,
     /// Sums over all sections that are not void.
     pub totals: Totals,
 }
@@ -66,7 +71,16 @@ impl Recording {
             subjects: by_subject(sections.iter().filter(is_valid).flat_map(|section| &section.columns)),
         };
         let tool = env!("CARGO_PKG_VERSION").to_owned();
-        Self { schema: SCHEMA, tool, partial: None, sections, rows: Vec::new(), row_failures: Vec::new(), totals }
+        Self {
+            schema: SCHEMA,
+            tool,
+            partial: None,
+            sections,
+            rows: Vec::new(),
+            row_failures: Vec::new(),
+            skipped: Vec::new(),
+            totals,
+        }
     }
 
     /// The runs of which nothing was judged, because their guests failed, with the reasons.
