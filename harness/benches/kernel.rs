@@ -31,7 +31,8 @@ fn main() {
         let job = Job { root, scenario, variant, kind: scenario.text.interrupt[0] };
         let fastest = |forms: &[OwnForm]| -> (Duration, u64) {
             let run = || {
-                let subject = |form: &OwnForm| Box::new(OwnSubject::new(*form)) as Box<dyn Subject + Send>;
+                let subject =
+                    |form: &OwnForm| Box::new(OwnSubject::new(*form, scenario.cpu)) as Box<dyn Subject + Send>;
                 let subjects: Subjects = forms.iter().map(subject).collect();
                 let (section, ran_for) = job.timed(&subjects).expect("the kernel runs");
                 assert_eq!(section.void, None, "{}", section.title());

@@ -3,6 +3,7 @@
 
 mod called;
 mod freeze;
+mod skips;
 mod visits;
 
 use std::collections::BTreeSet;
@@ -432,7 +433,8 @@ fn finish<'s>(
         }
     }
     hold_gates(scenarios, &mut sections, options.unwinders.is_empty());
-    let mut recording = Recording::new(sections);
+    let skipped = skips::of(planned, &sections, &options.unwinders);
+    let mut recording = Recording { skipped, ..Recording::new(sections) };
     let cut = recording.sections.iter().filter(|section| section.interrupted).count();
     if recording.sections.len() < planned.len() || cut > 0 {
         let whole = (recording.sections.len() - cut - failed) as u64;

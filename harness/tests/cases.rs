@@ -1,6 +1,5 @@
 //! Frozen cases: what is run from a case gives the walks of the guest, and what a case does not hold or say is never a verdict.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -12,6 +11,8 @@ use unwind_harness::case::Case;
 use unwind_harness::recording::Recording;
 use unwind_harness::scenario::{Scenario, Variant, load_all};
 use unwind_harness::suite::{Freeze, Options, freeze, run_all};
+
+use crate::linux_packages::images_of;
 
 const PAGE: usize = 0x1000;
 
@@ -318,19 +319,30 @@ fn a_case_with_a_flipped_letter_does_no_harm() {
     }
 }
 
-/// Debian's own kernel for this CPU, as packages name it; they are not checked in (`.ci/linux`).
-fn image(debian: &str) -> Option<String> {
-    let folder = root().join("target/linux");
-    let images = std::fs::read_dir(&folder).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
-    let end = format!("_{debian}.deb");
-    let is_it = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(&end));
-    let image = images.filter(is_it).min();
-    if image.is_none() {
-        // Past the test runner, which shows only what failing tests print.
-        let says = format!("SKIPPED: cases of a real kernel: no {debian} image is there; `.ci/linux` fetches it");
-        let _ = writeln!(std::io::stderr(), "{says}");
+/// What a broken gate says to do must be possible where there is nothing but the case.
+#[test]
+fn a_broken_gate_of_a_case_names_the_case() {
+    let (_, text) = frozen("arm64/irq_on_task");
+    let broken =
+        text.replace("frame-record = \"any\"", "frame-record = \"sound\"").replace("exact = 92 }", "exact = 100 }");
+    assert_ne!(broken, text);
+    let case = Case::parse(Path::new("a.case"), &broken).expect("a sound case");
+    let unwinders = case.unwinders.clone();
+    let scenario = Scenario::of_case(&Arc::new(case)).expect("a sound scenario");
+    let options = Options { unwinders, keep_going: true, ..Options::default() };
+    let recording = run_all(Path::new("/nowhere"), &[scenario], &options).expect("it runs").0;
+    let failures: Vec<_> = recording.sections.iter().flat_map(|section| &section.failures).collect();
+    assert!(!failures.is_empty());
+    for failure in failures {
+        let command = failure.message.lines().find(|line| line.contains("unwind-harness ")).expect("a command");
+        assert!(command.contains(" --case ") && !command.contains("arm64/irq_on_task"), "{command}");
     }
-    Some(image?.to_string_lossy().into_owned())
+}
+
+/// Debian's own kernel for this CPU; they are not checked in (`.ci/linux`).
+fn image(test: &str, cpu: &str) -> Option<String> {
+    let images = images_of(test, cpu);
+    images.first().map(|image| image.path.to_string_lossy().into_owned())
 }
 
 /// Freezes a run of an image, and runs the case where there is nothing else. The tables of both, and the case.
@@ -346,7 +358,7 @@ fn of_image(image: &str, name: &str, kind: &str) -> (String, String, String) {
 
 #[test]
 fn a_case_of_a_real_kernel_repeats_its_walks() {
-    let Some(image) = image("arm64") else { return };
+    let Some(image) = image("a_case_of_a_real_kernel_repeats_its_walks", "arm64") else { return };
     let mut last = String::new();
     for (name, kind) in [("snprintf", "irq"), ("fgraph", "irq"), ("fgraph_preempts_itself", "voluntary")] {
         let (then, now, file) = of_image(&image, name, kind);
@@ -371,11 +383,11 @@ fn a_case_of_a_real_kernel_repeats_its_walks() {
 /// On the other CPUs too, with the kernel's own unwinder.
 #[test]
 fn cases_of_other_cpus_repeat_their_walks() {
-    for debian in ["riscv64", "amd64"] {
-        let Some(image) = image(debian) else { continue };
+    for cpu in ["riscv64", "x86_64"] {
+        let Some(image) = image("cases_of_other_cpus_repeat_their_walks", cpu) else { continue };
         let (_, now, file) = of_image(&image, "snprintf", "irq");
-        assert!(now.contains("linux:best-effort@regs") && now.contains("all gates hold"), "{debian}: {now}");
+        assert!(now.contains("linux:best-effort@regs") && now.contains("all gates hold"), "{cpu}: {now}");
         let size = std::fs::metadata(&file).expect("it was written").len();
-        assert!(size < 1_000_000, "{debian}: {size} bytes");
+        assert!(size < 1_000_000, "{cpu}: {size} bytes");
     }
 }

@@ -1,32 +1,78 @@
-//! Debian's own kernels, as `.ci/linux` fetches them. Nothing of them is checked in: where none was fetched, these tests say so and
-//! pass, and where the fetch left a gap they fail.
+//! Debian's own kernels, as `.ci/linux` fetches them. Nothing of them is checked in: where one was not fetched, the tests that need it
+//! say so and pass; `cargo xtask ci` then fails.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
+use unwind_harness::cpu;
 use unwind_harness::linux::{KernelImage, SymbolSource, list};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("target/linux")
 }
 
-/// The images that were fetched. `.ci/linux` leaves a file `unreachable` when the archive cannot be reached.
-pub(crate) fn images(test: &str) -> Vec<KernelImage> {
-    let folder = folder();
+/// The list of tests that were skipped, which `xtask` prints and judges: a line each, with the reason.
+fn skipped() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/skipped-tests")
+}
+
+/// What an earlier run has left there is not of this one.
+fn begin() {
+    static BEGUN: Once = Once::new();
+    BEGUN.call_once(|| drop(std::fs::remove_file(skipped())));
+}
+
+/// Says that a test is not made, or not for one image.
+pub(crate) fn skip(test: &str, reason: &str) {
+    begin();
+    let line = format!("SKIPPED: {test}: {reason}\n");
     // Past the test runner, which shows only what failing tests print.
-    let skip = |reason: &str| {
-        let _ = writeln!(std::io::stderr(), "SKIPPED: {test}: {reason}");
-        Vec::new()
-    };
-    if !folder.is_dir() {
-        return skip("no Linux image is there; `.ci/linux` fetches three (34 MB)");
+    let _ = std::io::stderr().write_all(line.as_bytes());
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(skipped());
+    file.and_then(|mut file| file.write_all(line.as_bytes())).expect("target can be written to");
+}
+
+/// The images that were fetched. Where one of a CPU is missing, the test is skipped for that CPU.
+pub(crate) fn images(test: &str) -> Vec<KernelImage> {
+    let all = fetched();
+    for cpu in cpu::ALL {
+        require(test, cpu.name, &all);
     }
-    let unreachable = std::fs::read_to_string(folder.join("unreachable"));
-    match (list(&folder), unreachable) {
-        (Ok(listing), _) => listing.images.iter().map(|path| KernelImage::open(path).expect("it is read")).collect(),
-        (Err(_), Ok(reason)) => skip(reason.trim()),
-        (Err(error), Err(_)) => panic!("{error}, and the archive was reached: is the fetch complete?"),
+    all
+}
+
+/// The images of one CPU that were fetched.
+pub(crate) fn images_of(test: &str, cpu: &str) -> Vec<KernelImage> {
+    let mut all = fetched();
+    all.retain(|image| image.cpu.name == cpu);
+    require(test, cpu, &all);
+    all
+}
+
+fn require(test: &str, cpu: &str, images: &[KernelImage]) {
+    if !images.iter().any(|image| image.cpu.name == cpu) {
+        // What `.ci/linux` says of an archive that it cannot reach.
+        let unreachable = std::fs::read_to_string(folder().join("unreachable"));
+        let reason = unreachable.as_deref().map_or("`.ci/linux` fetches it", str::trim);
+        skip(test, &format!("no {cpu} image is in target/linux: {reason}"));
     }
+}
+
+fn fetched() -> Vec<KernelImage> {
+    begin();
+    // A folder without any image is an error there, and a reason to skip here.
+    let listing = list(&folder()).unwrap_or_default();
+    listing.images.iter().map(|path| KernelImage::open(path).expect("it is read")).collect()
+}
+
+/// Whether an image is the one whose numbers are known; if not, the test is skipped for it.
+pub(crate) fn require_pinned(test: &str, image: &KernelImage) -> bool {
+    let is_pinned = PINNED.iter().any(|pinned| pinned.0 == image.hash);
+    if !is_pinned {
+        skip(test, &format!("{} ({}) is not the pinned image: pin it in .ci/linux", image.release, image.cpu.name));
+    }
+    is_pinned
 }
 
 /// The pinned images: SHA-256 of `vmlinuz`, release, build id, symbols, types.
@@ -91,8 +137,9 @@ fn a_real_image_agrees_with_itself() {
 #[test]
 fn the_pinned_images_are_read_whole() {
     for image in images("the_pinned_images_are_read_whole") {
-        let Some((_, release, build_id, symbols, types)) = PINNED.iter().find(|(hash, ..)| *hash == image.hash) else {
-            let _ = writeln!(std::io::stderr(), "SKIPPED: {}: it is not a pinned image", image.release);
+        let pinned = PINNED.iter().find(|(hash, ..)| *hash == image.hash);
+        let Some((_, release, build_id, symbols, types)) = pinned else {
+            require_pinned("the_pinned_images_are_read_whole", &image);
             continue;
         };
         assert_eq!((image.release.as_str(), image.build_id.as_deref()), (*release, Some(*build_id)));

@@ -11,7 +11,7 @@ use unwind_harness::scenario::{Scenario, image_scenarios};
 use unwind_harness::subject;
 use unwind_harness::suite::{Options, run_all};
 
-use crate::linux_packages::images;
+use crate::linux_packages::{images, images_of, skip};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -75,7 +75,13 @@ fn real_kernels_are_judged_and_our_models_give_what_they_give() {
             println!("{} {}: {:?}", found.release(), found.defect.id, found.status);
         }
         let hash = &recording.sections[0].guest.sha256;
-        let Some((_, expected)) = PINNED.iter().find(|(pinned, _)| pinned == hash) else { continue };
+        let Some((_, expected)) = PINNED.iter().find(|(pinned, _)| pinned == hash) else {
+            skip(
+                "real_kernels_are_judged_and_our_models_give_what_they_give",
+                &format!("{hash} is not a pinned image"),
+            );
+            continue;
+        };
         let open: Vec<(String, u64, u64)> = shown(&scenarios, &recording)
             .into_iter()
             .filter_map(|found| match found.status {
@@ -150,4 +156,40 @@ fn any_function_of_an_image_can_be_called() {
         let reason = recording.sections[0].not_judged.as_ref().expect("nothing ran");
         assert!(reason.contains("no symbol `no_such_function`"), "{reason}");
     }
+}
+
+/// A folder with one image, one file that is cut short, and one that is none: the one runs, and what was left out is said at the end.
+#[test]
+fn what_is_skipped_is_listed_at_the_end() {
+    let test = "what_is_skipped_is_listed_at_the_end";
+    let Some(image) = images_of(test, "riscv64").into_iter().next() else { return };
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("skips");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let package = std::fs::read(&image.path).expect("it is read");
+    std::fs::write(folder.join("whole.deb"), &package).expect("a file");
+    std::fs::write(folder.join("cut.deb"), &package[..package.len() / 4]).expect("a file");
+    std::fs::write(folder.join("notes.txt"), "not a kernel").expect("a file");
+    let json = folder.join(".report.json");
+    let of = |verb: &str, filter: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_unwind-harness"));
+        command.arg(verb).arg("--linux").arg(&folder).arg(filter).arg("--json").arg(&json).current_dir(root());
+        let output = command.output().expect("it starts");
+        let document: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(&json).expect("a document")).expect("JSON");
+        (output.status.code(), String::from_utf8(output.stdout).expect("text"), document)
+    };
+    let (status, out, document) = of("run", "kstrtoull");
+    // Nothing that should have been judged is passed over.
+    assert_eq!(status, Some(2), "{out}");
+    let list = out.split_once("\nskipped:\n").expect("a list").1;
+    for says in ["cut.deb", "notes.txt: not a kernel image", "linux in ", "the image has no arch_stack_walk_reliable"] {
+        assert!(list.contains(says), "{says:?} in {list}");
+    }
+    assert!(out.ends_with("1 images could not be read\n"), "{out}");
+    let skipped = document["skipped"].as_array().expect("a list");
+    let failed: Vec<_> = skipped.iter().filter(|skip| skip["failed"] == true).collect();
+    assert_eq!(failed.len(), 1, "{skipped:?}");
+    assert!(failed[0]["what"].as_str().is_some_and(|what| what.ends_with("cut.deb")), "{failed:?}");
+    assert!(skipped.iter().all(|skip| skip["reason"].as_str().is_some_and(|reason| !reason.is_empty())));
+    std::fs::remove_dir_all(&folder).expect("it is ours");
 }

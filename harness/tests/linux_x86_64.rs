@@ -2,9 +2,8 @@
 //! not fetched it, these tests say so and pass.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use unwind_harness::cpu::{self, Register};
@@ -17,8 +16,7 @@ use unwind_harness::subject::{self, Claim, Question, Subject};
 use unwind_harness::suite::machine;
 use unwind_harness::trace::{Run as _, Unobserved};
 
-/// SHA-256 of the pinned image's `vmlinuz`.
-const PINNED: &str = "7435b9178e91998f4f70774510c4ffad6764a08c64b17f7ef9c4252ea5948932";
+use crate::linux_packages::{images_of, require_pinned};
 
 /// Our model of each form of the kernel's unwinder.
 const MODELS: [(&str, &str); 3] = [
@@ -33,20 +31,7 @@ fn root() -> &'static Path {
 
 /// The pinned image, if it was fetched.
 fn image(test: &str) -> Option<Arc<KernelImage>> {
-    let is_it = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        name.starts_with("linux-binary-7.3.4") && name.ends_with("amd64.deb")
-    };
-    let entries = std::fs::read_dir(root().join("target/linux")).into_iter().flatten();
-    let Some(path) = entries.filter_map(|entry| Some(entry.ok()?.path())).find(is_it) else {
-        // Past the test runner, which shows only what failing tests print.
-        let _ =
-            writeln!(std::io::stderr(), "SKIPPED: {test}: no x86-64 image is in target/linux; `.ci/linux` fetches it");
-        return None;
-    };
-    let image = KernelImage::open(&path).expect("it is read");
-    assert_eq!(image.hash, PINNED);
-    Some(Arc::new(image))
+    images_of(test, "x86_64").into_iter().find(|image| require_pinned(test, image)).map(Arc::new)
 }
 
 /// A walk, without its start.

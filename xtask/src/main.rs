@@ -7,6 +7,7 @@ mod fuzz;
 mod guests;
 mod readme;
 mod selection;
+mod skips;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

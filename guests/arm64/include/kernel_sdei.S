@@ -10,9 +10,8 @@ STACK sdei_normal, 0x4000
 STACK scs_sdei_normal, 0x1000
 #endif
 
-// The registered event: pt_regs, without a metadata record; then SP of EL1 and SP_EL0.
+// The registered event: pt_regs, without a metadata record; then SP of EL1.
 #define EVENT_SP	320
-#define EVENT_SP_EL0	328
 #define EVENT_SIZE	336
 WORD sdei_event, EVENT_SIZE
 
@@ -36,10 +35,10 @@ CODE sdei_entry
 	stp	x26, x27, [x1, #208]
 	stp	x28, x29, [x1, #224]
 	mov	x4, sp
-	mrs	x5, sp_el0
-	stp	x4, x5, [x1, #EVENT_SP]
+	mrs	x28, sp_el0				// the interrupted value, until the handler has returned
+	str	x4, [x1, #EVENT_SP]
 	ands	x6, x3, #0xc				// 0: from user mode
-	csel	x4, x5, x4, eq
+	csel	x4, x28, x4, eq
 	stp	x30, x4, [x1, #PT_LR]			// and SP, of the interrupted level
 	stp	x2, x3, [x1, #PT_PC]
 	mov	x19, x1
@@ -60,6 +59,7 @@ CODE sdei_entry
 	mov	x29, sp					// x29 points at the record of the interrupted code
 	mov	x0, x19
 	bl	do_sdei_event
+	msr	sp_el0, x28
 	mov	x4, x19					// x0..x17 may change: the firmware restores them
 	ldp	x18, x19, [x4, #144]
 	ldp	x20, x21, [x4, #160]
@@ -68,8 +68,7 @@ CODE sdei_entry
 	ldp	x26, x27, [x4, #208]
 	ldp	x28, x29, [x4, #224]			// x29 holds the interrupted value
 	ldr	x30, [x4, #PT_LR]
-	ldp	x5, x6, [x4, #EVENT_SP]
-	msr	sp_el0, x6
+	ldr	x5, [x4, #EVENT_SP]
 	mov	sp, x5					// SP holds the interrupted value
 	mov	x0, #SDEI_EVENT_COMPLETE
 	movk	x0, #0xc400, lsl #16

@@ -143,7 +143,11 @@ CODE ftrace_caller
 	sd	t0, FREGS_EPC(sp)		// RA=[sp]
 	sd	ra, FREGS_RA(sp)		// the caller's RA=[sp+8], which the tracer may replace
 	sd	s0, FREGS_S0(sp)
+#ifdef DIRECT
+	sd	t1, FREGS_DIRECT(sp)		// 0
+#else
 	sd	zero, FREGS_DIRECT(sp)
+#endif
 	.irp	n, 0, 1, 2, 3, 4, 5, 6, 7
 	sd	a\n, (FREGS_A0 + 8 * \n)(sp)
 	.endr

@@ -71,6 +71,8 @@ CODE arch_rethook_trampoline
 	sd	ra, (PT_SIZE + 8)(sp)		// the trampoline's address: with it the function has returned here
 	addi	s0, sp, PT_SIZE + 16		// linked
 #endif
+	addi	a0, sp, RETHOOK_FRAME
+	sd	a0, PT_SP(sp)
 	mv	a0, sp
 	call	arch_rethook_trampoline_callback
 	mv	ra, a0				// RA=ra; since the node was unlinked it was only in registers and in pt_regs

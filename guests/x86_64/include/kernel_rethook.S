@@ -78,8 +78,10 @@ CODE arch_rethook_trampoline
 	.irp	register, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi
 	POP	%\register
 	.endr
-	addq	$24 + 16, %rsp			// at ss
-	ORC_ADJUST -40
+	addq	$24, %rsp			// orig_ax, ip, cs
+	ORC_ADJUST -24
+	addq	$16, %rsp			// at ss
+	ORC_ADJUST -16
 	popfq
 	ORC_ADJUST -8
 	ret

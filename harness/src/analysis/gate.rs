@@ -119,7 +119,7 @@ fn of_section(scenario: &Scenario, section: &Section, used: &mut [bool]) -> Vec<
         if let Some((_, _, more)) = failures.iter_mut().find(|(key, _, _)| *key == (finding.label(), finding.verdict)) {
             *more += 1;
         } else {
-            let failure = failure(section, finding, level, offset);
+            let failure = failure(scenario, section, finding, level, offset);
             failures.push(((finding.label(), finding.verdict), failure, 0));
         }
     }
@@ -132,7 +132,7 @@ fn of_section(scenario: &Scenario, section: &Section, used: &mut [bool]) -> Vec<
     let found = failures.into_iter().map(with_count);
     let held = unread(scenario, section).chain(found);
     let held = held.chain(below_floor(scenario, section)).chain(reads_outside(scenario, section));
-    held.chain(disagreements(section)).chain(unlike_recorded(section)).collect()
+    held.chain(disagreements(scenario, section)).chain(unlike_recorded(section)).collect()
 }
 
 /// Unwind data that no subject could use, unless the scenario gives the reason.
@@ -158,7 +158,8 @@ fn below_floor<'s>(scenario: &'s Scenario, section: &'s Section) -> impl Iterato
         Some(Failure::other(format!(
             "{label} must be = in {floor} percent of its walks or more, but is in {percent} ({exact} of {walks} walks of {title})\n    \
              unwind-harness run --listing --unwinder {} {}",
-            column.name, section.scenario
+            column.name,
+            target(scenario)
         )))
     })
 }
@@ -176,22 +177,18 @@ fn unlike_recorded(section: &Section) -> impl Iterator<Item = Failure> + '_ {
 }
 
 /// Models that do not give what the kernel's own code gives: a fault of ours.
-fn disagreements(section: &Section) -> Vec<Failure> {
+fn disagreements(scenario: &Scenario, section: &Section) -> Vec<Failure> {
     let differ = section.agreements.iter().filter(|agreement| agreement.model != RECORDED && agreement.differ > 0);
     differ
         .map(|Agreement { own, model, points, differ, first }| {
             let first = first.as_ref().map_or(String::new(), |first| {
                 let (own, model) = (first.own.join(" < "), first.model.join(" < "));
-                let point = &first.point;
-                let variant = section.variant.as_ref().map_or(String::new(), |release| format!(" (in {release})"));
-                format!(
-                    ", first at {point}\n    kernel: {own}\n    model:  {model}\n    unwind-harness explain --linux IMAGE {} {point} \
-                     --interrupt {}{variant}",
-                    section.scenario,
-                    section.interrupt.name()
-                )
+                let (point, command) = (&first.point, explain(scenario, section, &first.point));
+                format!(", first at {point}\n    kernel: {own}\n    model:  {model}\n    {command}")
             });
-            Failure::other(format!("{model} differs from {own}, the kernel's own, at {differ} of {points} points{first}"))
+            Failure::other(format!(
+                "{model} differs from {own}, the kernel's own, at {differ} of {points} points{first}"
+            ))
         })
         .collect()
 }
@@ -223,25 +220,41 @@ fn first_visit(section: &Section, finding: &Finding, offset: u64) -> u64 {
     run.map_or(1, |run| run.first)
 }
 
-/// A finding that a demand does not allow, with the command that shows it.
-fn failure(section: &Section, finding: &Finding, level: Level, offset: u64) -> Failure {
-    let visit = first_visit(section, finding, offset);
-    let mut command = format!("{} {}+{offset:#x}#{visit}", section.scenario, finding.range.function);
+/// How a command names what a scenario runs: a case has no image and no guest, and an image is the user's.
+fn target(scenario: &Scenario) -> String {
+    match (&scenario.case, &scenario.image) {
+        (Some(case), _) if case.path.as_os_str().is_empty() => "--case FILE".to_owned(),
+        (Some(case), _) => format!("--case {}", case.path.display()),
+        (None, Some(_)) => format!("--linux IMAGE {}", scenario.name),
+        (None, None) => scenario.name.clone(),
+    }
+}
+
+/// The command that explains a point of a section.
+fn explain(scenario: &Scenario, section: &Section, point: &str) -> String {
+    let mut command = format!("unwind-harness explain {} {point}", target(scenario));
     if section.interrupt != Interruption::Probe {
         command += &format!(" --interrupt {}", section.interrupt.name());
     }
-    if let Some(variant) = &section.variant {
-        command += &format!(" --variant {variant}");
+    match &section.variant {
+        Some(release) if scenario.image.is_some() => command += &format!(" (in {release})"),
+        Some(variant) if scenario.case.is_none() => command += &format!(" --variant {variant}"),
+        _ => {}
     }
+    command
+}
+
+/// A finding that a demand does not allow, with the command that shows it.
+fn failure(scenario: &Scenario, section: &Section, finding: &Finding, level: Level, offset: u64) -> Failure {
+    let visit = first_visit(section, finding, offset);
+    let command = explain(scenario, section, &format!("{}+{offset:#x}#{visit}", finding.range.function));
     let (label, level, verdict, range) = (finding.label(), name(level), finding.verdict, &finding.range);
     let state = finding.first.state.first().map_or(String::new(), |first| match finding.first.state.len() {
         1 => format!(" ({first})"),
         count => format!(" ({first}, and {} more)", count - 1),
     });
     Failure {
-        message: format!(
-            "{label} must be {level}, but is {verdict} at {range}{state}\n    unwind-harness explain {command}"
-        ),
+        message: format!("{label} must be {level}, but is {verdict} at {range}{state}\n    {command}"),
         is_unsound: matches!(finding.verdict, Verdict::Unsound(_)),
     }
 }

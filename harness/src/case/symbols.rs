@@ -2,6 +2,7 @@
 
 use super::hex::number;
 use crate::guest::{Symbol, Symbols};
+use crate::linux::KernelSymbols;
 
 /// The line of a symbol. Types as nm's: `T` a function, `D` data, in lower case if other files do not see it.
 pub(super) fn line(symbol: &Symbol) -> String {
@@ -22,7 +23,8 @@ pub(super) fn read(lines: &[String]) -> Result<Symbols, String> {
         .iter()
         .map(|line| symbol(line).map_err(|reason| format!("{line:?}: {reason}")))
         .collect::<Result<_, _>>()
-        .map(Symbols::new)
+        // A kernel's names come in a kernel's order, and of a guest's it changes nothing.
+        .map(KernelSymbols::as_guest)
 }
 
 fn symbol(line: &str) -> Result<Symbol, String> {

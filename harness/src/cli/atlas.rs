@@ -44,7 +44,7 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     arguments
         .selection
         .refuse_case("the atlas compares builds of guests, and a case is one of them; `run` takes it")?;
-    let mut scenarios = select(root, &arguments.selection)?;
+    let (mut scenarios, _) = select(root, &arguments.selection)?;
     scenarios.retain(|scenario| scenario.text.return_hook.is_some());
     if scenarios.is_empty() {
         return Err(Error::Usage("none of these scenarios has a return hook".to_owned()));

@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
 }
 
 pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
-    let mut scenarios = select(root, &arguments.selection)?;
+    let (mut scenarios, skipped) = select(root, &arguments.selection)?;
     for call in scenarios.iter_mut().filter_map(|scenario| scenario.text.elf.as_mut()) {
         call.all_functions |= arguments.all_functions;
     }
@@ -38,11 +38,12 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
         (None, None) => load_all(root)?,
     };
     console.interrupt.defer();
-    let recording = rows::check_all(root, &scenarios, &excuses, &console.interrupt, true)?;
+    let mut recording = rows::check_all(root, &scenarios, &excuses, &console.interrupt, true)?;
     if recording.rows.is_empty() && recording.partial.is_none() {
         let reason = "nothing was judged: none of these guests has unwind data in tables (.sframe, CFI or ORC)";
         return Err(Error::Usage(reason.to_owned()));
     }
+    recording.skipped.splice(0..0, skipped);
     let [json] = &outputs;
     write_json(json.as_ref(), console, &recording)?;
     console.interrupt.no_longer_defer();

@@ -81,7 +81,7 @@ fn wanted(root: &Path, arguments: &Arguments) -> Result<(Scenario, PointName), E
     }
     let scenarios = match &arguments.linux {
         None => load_all(root)?,
-        Some(image) => of_images(root, image, &arguments.call)?,
+        Some(image) => of_images(root, image, &arguments.call)?.0,
     };
     let list = if arguments.linux.is_some() { "list --linux IMAGE" } else { "list" };
     let name = &arguments.scenario;

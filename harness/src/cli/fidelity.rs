@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::HOLDS;
+use super::output::write;
 use crate::Error;
 use crate::cpu;
 use crate::error::printed;
-use crate::fidelity::{Comparison, compare};
-use crate::file::Console;
+use crate::fidelity::{Compared, Comparison, Pages, compare};
+use crate::file::{Console, Output};
 use crate::linux::{KernelImage, list};
 
 /// What to compare.
@@ -24,9 +25,9 @@ pub(super) struct Arguments {
     /// Only images for this CPU
     #[arg(long, value_name = "CPU")]
     arch: Option<String>,
-    /// A section of Markdown for each image: the table, and each function that differs
-    #[arg(long, conflicts_with = "function")]
-    markdown: bool,
+    /// Write fidelity.md and fidelity/CPU.md in this folder, replacing them; of each CPU there must be one image
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["function", "arch"])]
+    markdown: Option<PathBuf>,
 }
 
 pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
@@ -36,6 +37,8 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     {
         return Err(Error::Usage(format!("--arch {arch}: no such CPU; there are {}", cpu::names())));
     }
+    let pages = arguments.markdown.as_ref().map(|_| Pages::load(root)).transpose()?;
+    let mut compared = Vec::new();
     let mut shown = 0;
     let mut known = Vec::new();
     for path in list(&arguments.linux)?.images {
@@ -47,8 +50,11 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
             continue;
         }
         let comparisons = compare(root, &image)?;
+        if pages.is_some() {
+            compared.push(Compared::new(&image, comparisons));
+            continue;
+        }
         let text = match arguments.function.as_deref() {
-            None if arguments.markdown => crate::fidelity::markdown(&image, &comparisons),
             None => crate::fidelity::table(&image, &comparisons),
             Some(name) => {
                 let is_it = |comparison: &&Comparison| comparison.is_named(name);
@@ -61,6 +67,12 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
             let separator = if shown > 0 { "\n" } else { "" };
             printed(write!(console.out, "{separator}{title}{text}"))?;
             shown += 1;
+        }
+    }
+    if let (Some(pages), Some(folder)) = (&pages, &arguments.markdown) {
+        for (path, text) in pages.of(&compared)? {
+            let [output] = Output::prepare([("--markdown", Some(&folder.join(path)))])?;
+            write(output.as_ref(), false, console, &mut |out| out.write_all(text.as_bytes()))?;
         }
     }
     match &arguments.function {

@@ -45,11 +45,14 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
 }
 
 fn of_linux(root: &Path, path: &Path, console: &mut Console<'_>) -> Result<u8, Error> {
-    let scenarios = of_images(root, path, &ImageCall::default())?;
+    let (scenarios, skipped) = of_images(root, path, &ImageCall::default())?;
     let options = Options { keep_going: true, interrupt: console.interrupt.clone(), ..Options::default() };
     console.interrupt.defer();
-    let (recording, _) = run_all(root, &scenarios, &options)?;
+    let (mut recording, _) = run_all(root, &scenarios, &options)?;
     console.interrupt.no_longer_defer();
+    recording.skipped.splice(0..0, skipped);
     printed(report::linux::write(&scenarios, &recording, console.out))?;
+    // The page is checked in; what is not in it is said beside it.
+    printed(report::skipped::write(&recording.skipped, console.err))?;
     Ok(finish(&recording, status(&recording, true), console))
 }

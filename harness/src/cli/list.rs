@@ -30,7 +30,7 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
         let asked = linux::Asked { symbols: &arguments.symbol, types: &arguments.types };
         return linux::execute(path, selection.arch.as_deref(), &asked, console);
     }
-    for scenario in select(root, selection)? {
+    for scenario in select(root, selection)?.0 {
         let variants: Vec<_> = scenario.variants().into_iter().map(|variant| variant.name).collect();
         let variants = variants.join(" ");
         let kinds: Vec<_> = scenario.text.interrupt.iter().map(|kind| kind.name()).collect();

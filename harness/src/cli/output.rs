@@ -12,7 +12,7 @@ use crate::report::json;
 /// The exit status, by the gates of a recording. Nothing that was not judged is right.
 pub(super) fn status(recording: &Recording, allow_unsound: bool) -> u8 {
     let mut failures = recording.sections.iter().flat_map(|section| &section.failures);
-    if recording.not_judged().next().is_some() {
+    if recording.not_judged().next().is_some() || recording.skipped.iter().any(|skip| skip.failed) {
         USAGE
     } else if recording.is_void() {
         VOID
@@ -65,6 +65,10 @@ pub(super) fn finish(recording: &Recording, status: u8, console: &mut Console<'_
     if let Some((title, reason)) = recording.not_judged().next() {
         let first = if count > 1 { "; the first" } else { "" };
         let _ = writeln!(console.err, "error: {count} of {all} runs not judged{first}: {title}: {reason}");
+    }
+    if let Some(first) = recording.unread_images().next() {
+        let count = recording.unread_images().count();
+        let _ = writeln!(console.err, "error: {count} images could not be read; the first: {}", first.reason);
     }
     if !is_cut(recording, console) {
         return status;

@@ -51,7 +51,7 @@ pub(crate) struct Arguments {
 
 pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
     require_subjects(&arguments.unwinder)?;
-    let scenarios = select(root, &arguments.selection)?;
+    let (scenarios, skipped) = select(root, &arguments.selection)?;
     if let (Some(name), [scenario]) = (&arguments.save_scenario, scenarios.as_slice()) {
         save(root, scenario, name)?;
     }
@@ -66,11 +66,11 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     };
     console.interrupt.defer();
     let [json, log, frozen] = &outputs;
-    let (recording, logs) = match frozen {
+    let (mut recording, logs) = match frozen {
         None => run_all(root, &scenarios, &options)?,
         Some(output) => (frozen_as(output, root, (&scenarios, &arguments.interrupt), &options, console)?, Vec::new()),
     };
-    let mut recording = recording;
+    recording.skipped.splice(0..0, skipped);
     let are_calls = scenarios.iter().all(|scenario| scenario.text.elf.is_some());
     if are_calls && recording.partial.is_none() {
         add_calls(root, &scenarios, &mut recording, console)?;

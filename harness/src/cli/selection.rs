@@ -7,7 +7,8 @@ use clap::Args;
 
 use crate::case::CaseFile;
 use crate::cpu::{self, ALL};
-use crate::linux::{self, KernelImage};
+use crate::linux::{self, KernelImage, Listing};
+use crate::recording::Skip;
 use crate::scenario::{Scenario, elf_call, image_call, image_scenarios, load_all};
 use crate::{Error, subject};
 
@@ -69,8 +70,8 @@ impl Selection {
     }
 }
 
-/// The selected scenarios. An empty selection is an error, because it is a typing mistake.
-pub(super) fn select(root: &Path, selection: &Selection) -> Result<Vec<Scenario>, Error> {
+/// The selected scenarios, and what of a folder of images has none. An empty selection is an error, because it is a typing mistake.
+pub(super) fn select(root: &Path, selection: &Selection) -> Result<(Vec<Scenario>, Vec<Skip>), Error> {
     let Selection { filters, arch, linux, elf, call, case } = selection;
     if let Some(arch) = arch
         && cpu::by_name(arch).is_none()
@@ -83,11 +84,11 @@ pub(super) fn select(root: &Path, selection: &Selection) -> Result<Vec<Scenario>
     if call.function.is_some() && !filters.is_empty() {
         return Err(Error::Usage("--call runs instead of scenarios: take the filters away".to_owned()));
     }
-    let mut scenarios = match (case, linux) {
-        _ if elf.elf.is_some() => vec![of_elf(elf, call)?],
-        (Some(path), _) => vec![of_case(path)?],
+    let (mut scenarios, skipped) = match (case, linux) {
+        _ if elf.elf.is_some() => (vec![of_elf(elf, call)?], Vec::new()),
+        (Some(path), _) => (vec![of_case(path)?], Vec::new()),
         (None, Some(path)) => of_images(root, path, call)?,
-        (None, None) => load_all(root)?,
+        (None, None) => (load_all(root)?, Vec::new()),
     };
     scenarios.retain(|scenario| arch.as_ref().is_none_or(|arch| scenario.cpu.name == arch));
     let is_whole = |scenario: &Scenario, filter: &str| {
@@ -110,7 +111,7 @@ pub(super) fn select(root: &Path, selection: &Selection) -> Result<Vec<Scenario>
     if scenarios.is_empty() {
         return Err(Error::Usage("no scenario matches".to_owned()));
     }
-    Ok(scenarios)
+    Ok((scenarios, skipped))
 }
 
 /// The scenario of a frozen case.
@@ -129,17 +130,30 @@ pub(super) fn of_elf(elf: &Elf, call: &ImageCall) -> Result<Scenario, Error> {
     elf_call(file, function, &call.arguments, &elf.libraries)
 }
 
-/// The scenarios of every image at a path.
-pub(super) fn of_images(root: &Path, path: &Path, call: &ImageCall) -> Result<Vec<Scenario>, Error> {
-    let mut scenarios = Vec::new();
-    for path in linux::list(path)?.images {
-        let image = Arc::new(KernelImage::open(&path)?);
+/// The scenarios of every image at a path. Of a folder, an image that cannot be read is skipped, if another one can.
+pub(super) fn of_images(root: &Path, path: &Path, call: &ImageCall) -> Result<(Vec<Scenario>, Vec<Skip>), Error> {
+    let (mut scenarios, mut skipped) = (Vec::new(), Vec::new());
+    let mut first = None;
+    let Listing { images, others } = linux::list(path)?;
+    for path in images {
+        let image = match KernelImage::open(&path) {
+            Ok(image) => Arc::new(image),
+            Err(error) => {
+                skipped.push(Skip::failed(path.display().to_string(), error.to_string()));
+                first.get_or_insert(error);
+                continue;
+            }
+        };
         match &call.function {
             None => scenarios.extend(image_scenarios(root, &image)?),
             Some(function) => scenarios.push(image_call(&image, function, &call.arguments)?),
         }
     }
-    Ok(scenarios)
+    if let Some(error) = first.filter(|_| scenarios.is_empty()) {
+        return Err(error);
+    }
+    skipped.extend(others.iter().map(|path| Skip::absent(path.display().to_string(), "not a kernel image")));
+    Ok((scenarios, skipped))
 }
 
 /// Checks that every name belongs to a subject of some CPU.

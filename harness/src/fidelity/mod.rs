@@ -7,6 +7,7 @@
 mod align;
 mod body;
 mod code;
+mod page;
 mod pairs;
 mod report;
 mod steps;
@@ -21,8 +22,9 @@ use crate::linux::KernelImage;
 pub use align::Row;
 pub use body::{Body, Event, Link};
 pub use code::{Code, Found, Limits};
+pub use page::{Compared, Pages, page_of};
 pub use pairs::Thunks;
-pub use report::{markdown, side_by_side, table, title};
+pub use report::{side_by_side, table, title};
 
 use align::align;
 use pairs::Pairs;
@@ -44,6 +46,8 @@ pub struct Comparison {
     pub image_events: usize,
     /// How many instructions of the image's function do nothing, padding after its end apart.
     pub nops: usize,
+    /// Why the two differ in the image that the pages were made of.
+    pub differs: Option<String>,
 }
 
 impl Comparison {
@@ -96,6 +100,7 @@ pub fn compare(root: &Path, image: &KernelImage) -> Result<Vec<Comparison>, Erro
             events: mimic.events.len(),
             image_events: 0,
             nops: 0,
+            differs: pair.differs.clone(),
             rows: Err("not in this image".to_owned()),
         };
         if !parts.is_empty() {

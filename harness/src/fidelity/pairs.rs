@@ -20,6 +20,7 @@ pub(super) struct Pair {
     inner: Vec<String>,
     #[serde(default)]
     pub(super) watched: Vec<String>,
+    pub(super) differs: Option<String>,
 }
 
 impl Pair {

@@ -48,7 +48,7 @@ pub fn table(image: &KernelImage, comparisons: &[Comparison]) -> String {
 }
 
 /// Of what the image is a picture.
-const LINKED: &str = "The image is as linked: what boot patches in is nop.";
+pub(super) const LINKED: &str = "The image is as linked: what boot patches in is nop.";
 
 fn name(comparison: &Comparison) -> String {
     if comparison.mimic == comparison.image {
@@ -59,7 +59,7 @@ fn name(comparison: &Comparison) -> String {
 }
 
 /// How many functions are equal, differ, and are missing.
-fn totals(comparisons: &[Comparison]) -> [usize; 3] {
+pub(super) fn totals(comparisons: &[Comparison]) -> [usize; 3] {
     let missing = comparisons.iter().filter(|comparison| comparison.rows.is_err()).count();
     let differ = comparisons.iter().filter(|comparison| comparison.differences() > 0).count();
     [comparisons.len() - missing - differ, differ, missing]
@@ -101,35 +101,4 @@ fn side(event: Option<&Event>) -> String {
         return text;
     }
     text.chars().take(SIDE - 2).chain("..".chars()).collect()
-}
-
-/// A section of Markdown: the table, and each function that differs.
-#[must_use]
-pub fn markdown(image: &KernelImage, comparisons: &[Comparison]) -> String {
-    let [equal, differ, missing] = totals(comparisons);
-    let mut text = format!("### {} ({})\n\n", image.release, image.cpu.name);
-    let _ = writeln!(
-        text,
-        "Build id `{}`. {equal} functions are equal, {differ} differ, {missing} are not in this image. {LINKED}\n",
-        image.build_id.as_deref().unwrap_or("none")
-    );
-    text.push_str("| function | mimic | in | events | of the image | equal | only mimic | only image |\n");
-    text.push_str("|---|---|---|--:|--:|--:|--:|--:|\n");
-    for comparison in comparisons {
-        let Comparison { mimic, guest, image, events, image_events, .. } = comparison;
-        let _ = match &comparison.rows {
-            Err(reason) => writeln!(text, "| `{image}` | `{mimic}` | `{guest}` | {events} | {reason} | | | |"),
-            Ok(_) => {
-                let [both, left, right] = comparison.counts();
-                writeln!(
-                    text,
-                    "| `{image}` | `{mimic}` | `{guest}` | {events} | {image_events} | {both} | {left} | {right} |"
-                )
-            }
-        };
-    }
-    for comparison in comparisons.iter().filter(|comparison| comparison.differences() > 0) {
-        let _ = write!(text, "\n```text\n{}```\n", side_by_side(comparison));
-    }
-    text
 }

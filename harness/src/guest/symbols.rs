@@ -51,14 +51,21 @@ pub struct Symbols {
 }
 
 impl Symbols {
-    /// Sorts the symbols. One of several functions at the same address stands for all of them.
+    /// Sorts the symbols. One of several functions at the same address stands for all of them: the first global one by name.
     #[must_use]
     pub fn new(all: Vec<Symbol>) -> Self {
+        Self::ordered(all, |_| 0)
+    }
+
+    /// The same, where the functions of a lower rank come before the global ones.
+    #[must_use]
+    pub fn ordered(all: Vec<Symbol>, rank: impl Fn(&str) -> u8) -> Self {
         let mut functions: Vec<_> =
             all.iter().filter(|symbol| symbol.is_function && symbol.size > 0).cloned().collect();
-        // The first global alias by name stands for all, so that every point has one name.
+        // So that every point has one name.
         functions.sort_by(|left, right| {
-            (left.address, !left.is_global, &left.name).cmp(&(right.address, !right.is_global, &right.name))
+            let key = |symbol: &Symbol| (symbol.address, rank(&symbol.name), !symbol.is_global);
+            key(left).cmp(&key(right)).then_with(|| left.name.cmp(&right.name))
         });
         functions.dedup_by_key(|symbol| symbol.address);
         Self { all, functions, by_name: OnceLock::new(), data: OnceLock::new() }

@@ -55,11 +55,9 @@ impl KernelSymbols {
     }
 
     fn new(mut all: Vec<Symbol>, absolute: FxHashMap<Box<str>, u64>, source: SymbolSource, loads: &[Load]) -> Self {
-        // The guests' order: the first global alias by name stands for all. A mark of the linker script never stands for a function.
+        // The guests' order behind that of ranks: the first global alias by name stands for all.
         all.sort_by(|left, right| {
-            let key = |symbol: &Symbol| {
-                (symbol.address, !symbol.is_function, is_section_mark(&symbol.name), !symbol.is_global)
-            };
+            let key = |symbol: &Symbol| (symbol.address, !symbol.is_function, rank(&symbol.name), !symbol.is_global);
             key(left).cmp(&key(right)).then_with(|| left.name.cmp(&right.name))
         });
         let (mut above, mut here) = (u64::MAX, u64::MAX);
@@ -167,26 +165,90 @@ impl KernelSymbols {
         }
     }
 
-    /// The symbols as those of a guest. Where a function begins, a mark of the linker script names data.
+    /// The symbols as those of a guest. Where a function begins, a mark of the linker script names data; padding is no function.
     #[must_use]
     pub fn to_guest(&self) -> Symbols {
         let mut all = self.all.clone();
         let mut function = None;
         for symbol in &mut all {
             if !symbol.is_function {
+            } else if is_padding(&symbol.name) {
+                symbol.is_function = false;
             } else if !is_section_mark(&symbol.name) {
                 function = Some(symbol.address);
             } else if function == Some(symbol.address) {
                 symbol.is_function = false;
             }
         }
-        Symbols::new(all)
+        Self::as_guest(all)
+    }
+
+    /// Symbols of a kernel as those of a guest.
+    #[must_use]
+    pub fn as_guest(all: Vec<Symbol>) -> Symbols {
+        Symbols::ordered(all, rank)
     }
 }
 
-/// Whether this is the name of a place in the linker script (include/asm-generic/vmlinux.lds.h: `__entry_text_start`, `_etext`), and
-/// not of a function. In kallsyms both have the letter of text.
+/// Which of several names of one address stands for it: the function's own; one that Linux adds; a mark of the linker script; padding.
+fn rank(name: &str) -> u8 {
+    match name {
+        _ if is_padding(name) => 3,
+        _ if is_section_mark(name) => 2,
+        // What is linked a second time for code that runs before relocation (arch/*/include/asm/linkage.h, arch/x86/boot/startup).
+        _ if name.starts_with("__pi_") => 1,
+        _ => 0,
+    }
+}
+
+/// Whether this names the padding in front of a function, which objtool and the compilers give a symbol of its own
+/// (`__pfx_` of tools/objtool/elf.c, `__cfi_` of -fsanitize=kcfi).
+fn is_padding(name: &str) -> bool {
+    name.starts_with("__pfx_") || name.starts_with("__cfi_")
+}
+
+/// Whether this is the name of a place in the linker script (include/asm-generic/vmlinux.lds.h: `__entry_text_start`, `_etext`) or of
+/// a table of functions (arch/x86/lib/retpoline.S: `__x86_indirect_thunk_array`), and not of a function. In kallsyms all have the
+/// letter of text.
 fn is_section_mark(name: &str) -> bool {
-    name.starts_with('_')
-        && ["text_start", "text_end", "text_begin", "_stext", "_etext", "_text"].iter().any(|end| name.ends_with(end))
+    const ENDS: [&str; 7] = ["text_start", "text_end", "text_begin", "_stext", "_etext", "_text", "_thunk_array"];
+    name.starts_with('_') && ENDS.iter().any(|end| name.ends_with(end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(address: u64, name: &str) -> Entry {
+        Entry { address, kind: b'T', name: name.to_owned(), is_absolute: false }
+    }
+
+    #[test]
+    fn a_functions_own_name_stands_for_it_and_padding_is_none() {
+        let entries = [
+            text(0x1000, "__pi_memcpy"),
+            text(0x1000, "memcpy"),
+            text(0x1030, "__pfx_sort"),
+            text(0x1040, "sort"),
+            text(0x1080, "__pi___cpu_indirect_thunk_rax"),
+            text(0x1080, "__cpu_indirect_thunk_array"),
+            text(0x1080, "__cpu_indirect_thunk_rax"),
+            text(0x10c0, "__pi_alone"),
+            text(0x1100, "_etext"),
+        ];
+        let load = Load { address: 0x1000, memory_size: 0x200, data: Vec::new() };
+        let table = Kallsyms { entries: entries.into(), format: AddressFormat::SelfRelative };
+        let symbols = KernelSymbols::of_kallsyms(table, &[load]);
+        let guest = symbols.to_guest();
+        for name_of in [&|at| symbols.name(at), &|at| guest.name(at)] as [&dyn Fn(u64) -> String; 2] {
+            assert_eq!(name_of(0x1004), "memcpy+0x4");
+            assert_eq!(name_of(0x1041), "sort+0x1");
+            assert_eq!(name_of(0x1085), "__cpu_indirect_thunk_rax+0x5");
+            assert_eq!(name_of(0x10c8), "__pi_alone+0x8", "a function of its own");
+        }
+        assert_eq!(guest.name(0x1034), "0x1034");
+        assert!(guest.functions().iter().all(|function| !function.name.starts_with("__pfx_")));
+        // By its other name it is found all the same.
+        assert_eq!(guest.function_named("__pi_memcpy").map(|function| function.name.as_str()), Some("memcpy"));
+    }
 }

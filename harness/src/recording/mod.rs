@@ -7,6 +7,7 @@ mod call;
 mod counters;
 mod recorder;
 pub mod rows;
+mod skip;
 mod text;
 mod walks;
 
@@ -22,6 +23,7 @@ pub use agreement::{Agreement, Disagreement, RECORDED};
 pub use call::{CallOutcome, Changed};
 pub use counters::{Counters, by_subject};
 pub use recorder::Recorder;
+pub use skip::Skip;
 pub use walks::{WalkLog, Written, compare};
 
 /// The version of the JSON form.
@@ -52,6 +54,9 @@ pub struct Recording {
     /// Broken gates on rows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub row_failures: Vec<String>,
+    /// Of kernel images: what was not run, or not judged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<Skip>,
     /// Sums over all sections that are not void.
     pub totals: Totals,
 }
@@ -83,6 +88,7 @@ impl Recording {
             checked: None,
             calls: Vec::new(),
             row_failures: Vec::new(),
+            skipped: Vec::new(),
             totals,
         }
     }

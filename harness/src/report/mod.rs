@@ -7,5 +7,6 @@ pub mod json;
 pub mod linux;
 pub mod page;
 pub mod rows;
+pub mod skipped;
 pub mod snapshot;
 pub mod text;

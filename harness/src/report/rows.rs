@@ -4,6 +4,7 @@ use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
 
+use super::skipped;
 use crate::recording::Recording;
 use crate::recording::rows::{Agreement, FunctionRows, GuestRows, Leaf, Level, Part, TableResult, Unjudged};
 
@@ -26,15 +27,20 @@ pub fn write(report: &Recording, out: &mut dyn Write) -> std::io::Result<()> {
     for message in &report.row_failures {
         writeln!(out, "{BAD}gate broken{BAD:#}: {message}")?;
     }
+    skipped::write(&report.skipped, out)?;
     if let Some(partial) = &report.partial {
         return writeln!(out, "{BAD}{partial}{BAD:#}");
+    }
+    let unread = report.unread_images().count();
+    if unread > 0 {
+        writeln!(out, "{BAD}{unread} images could not be read{BAD:#}")?;
     }
     let not_judged = report.not_judged().count();
     if not_judged > 0 {
         return writeln!(out, "{BAD}{not_judged} of {} guests not judged{BAD:#}", report.rows.len());
     }
     let is_void = report.rows.iter().any(|guest| guest.void.is_some() && !guest.void_is_meant);
-    if report.row_failures.is_empty() && !is_void {
+    if report.row_failures.is_empty() && !is_void && unread == 0 {
         writeln!(
             out,
             "{GOOD}all that was judged is right, or is listed with its reason, and so is what was not judged{GOOD:#}"

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
 
+use super::skipped;
 use crate::recording::{Counters, Failure, Recording, Section};
 use crate::subject::Claims;
 
@@ -59,8 +60,18 @@ pub fn write(recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> 
     for (section, failure) in &failures {
         writeln!(out, "{BAD}gate broken{BAD:#}: {}: {}", section.title(), failure.message)?;
     }
+    skipped::write(&recording.skipped, out)?;
+    write_end(recording, failures.is_empty(), out)
+}
+
+/// The last line: what was not judged, or that all gates hold.
+fn write_end(recording: &Recording, holds: bool, out: &mut dyn Write) -> std::io::Result<()> {
     if let Some(partial) = &recording.partial {
         return writeln!(out, "{BAD}{partial}{BAD:#}");
+    }
+    let unread = recording.unread_images().count();
+    if unread > 0 {
+        writeln!(out, "{BAD}{unread} images could not be read{BAD:#}")?;
     }
     let not_judged = recording.not_judged().count();
     if not_judged > 0 {
@@ -69,7 +80,7 @@ pub fn write(recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> 
     let void = recording.sections.iter().filter(|section| section.void.is_some() && !section.void_is_meant).count();
     if void > 0 {
         writeln!(out, "{BAD}{void} void{BAD:#}: nothing was judged there, so no gate holds there either")?;
-    } else if failures.is_empty() {
+    } else if holds && unread == 0 {
         writeln!(out, "{GOOD}all gates hold{GOOD:#}")?;
     }
     Ok(())

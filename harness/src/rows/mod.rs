@@ -21,7 +21,7 @@ use crate::machine::Machine;
 use crate::oracle::Witnesses;
 use crate::pool::in_parallel;
 use crate::recording::rows::{Checked, GuestRows};
-use crate::recording::{Partial, Recording};
+use crate::recording::{Partial, Recording, Skip};
 use crate::scenario::{Model, Scenario, Variant};
 use crate::trace::{Run as _, Watched};
 
@@ -83,7 +83,8 @@ pub fn check_all(
     keep_going: bool,
 ) -> Result<Recording, Error> {
     let jobs = jobs(scenarios);
-    let names: Vec<(String, String)> = jobs.iter().map(|job| (job.name.clone(), job.scenario.name.clone())).collect();
+    let names: Vec<(String, String, bool)> =
+        jobs.iter().map(|job| (job.name.clone(), job.scenario.name.clone(), job.scenario.image.is_some())).collect();
     let (watch, root) = (interrupt.clone(), root.to_path_buf());
     let results = in_parallel(
         jobs,
@@ -100,10 +101,13 @@ pub fn check_all(
     );
     let (mut report, of) = (Recording::default(), names.len());
     let mut whole = 0;
-    for ((name, scenario), result) in names.into_iter().zip(results) {
+    for ((name, scenario, is_image), result) in names.into_iter().zip(results) {
         match result {
             None => continue,
             Some(Ok(rows)) => {
+                if let (None, true) = (&rows, is_image) {
+                    report.skipped.push(Skip::absent(&name, "it has no unwind data in tables (.sframe, CFI or ORC)"));
+                }
                 let is_cut = rows.as_ref().is_some_and(|rows| rows.interrupted);
                 report.rows.extend(rows);
                 if is_cut {
@@ -111,7 +115,12 @@ pub fn check_all(
                 }
             }
             Some(Err(error)) if !keep_going => return Err(error),
-            Some(Err(error)) => report.rows.push(GuestRows::without_rows(name, scenario, error.to_string())),
+            Some(Err(error)) => {
+                if is_image {
+                    report.skipped.push(Skip::failed(&name, error.to_string()));
+                }
+                report.rows.push(GuestRows::without_rows(name, scenario, error.to_string()));
+            }
         }
         whole += 1;
     }

@@ -151,6 +151,11 @@ fn all_registers(cpu: &Cpu) -> Vec<Register> {
     (0..cpu.registers).map(Register).collect()
 }
 
+/// The unwinder of this name.
+pub(super) fn named(cpu: &'static Cpu, name: &str) -> Option<KunwindSubject> {
+    all(cpu).into_iter().find(|subject| subject.about().name == name)
+}
+
 /// Every unwinder of kunwind for a CPU, in the order of columns.
 pub(super) fn all(cpu: &'static Cpu) -> Vec<KunwindSubject> {
     let mut subjects = vec![KunwindSubject::frame_record(cpu)];

@@ -262,7 +262,7 @@ pub fn is_name_or_label(text: &str, subject: &str, start: Start) -> bool {
 /// Every subject of a CPU, in the order of columns.
 #[must_use]
 pub fn all(cpu: &'static Cpu) -> Vec<Box<dyn Subject + Send>> {
-    let own = own::all().into_iter().map(|subject| Box::new(subject) as Box<dyn Subject + Send>);
+    let own = own::all(cpu).into_iter().map(|subject| Box::new(subject) as Box<dyn Subject + Send>);
     own.chain(self::kunwind::all(cpu).into_iter().map(|subject| Box::new(subject) as Box<dyn Subject + Send>)).collect()
 }
 

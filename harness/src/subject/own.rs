@@ -4,7 +4,9 @@
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 
-use super::{About, Claim, Claims, Compares, End, Entry, MAX_ENTRIES, Outcome, Question, Scope, Status, Subject};
+use super::{
+    About, Claim, Claims, Compares, End, Entry, GuestTarget, MAX_ENTRIES, Outcome, Question, Scope, Status, Subject,
+};
 use crate::Error;
 use crate::cpu::{CodeAddress, Cpu, Regs};
 use crate::guest::Program;
@@ -108,6 +110,7 @@ pub struct OwnCode<'p> {
 struct Answer {
     function: u64,
     arguments: Vec<u64>,
+    words: Vec<(u64, u64)>,
     given: Answered,
 }
 
@@ -132,13 +135,15 @@ impl<'p> OwnCode<'p> {
 
 impl CallOwn for OwnCode<'_> {
     fn call(&self, memory: &dyn Memory, call: Call<'_>, words: (u64, usize)) -> Result<Answered, Error> {
-        let is_it = |answer: &&Answer| answer.function == call.function && answer.arguments == call.arguments;
+        let is_it = |answer: &&Answer| {
+            (answer.function, &*answer.arguments, &*answer.words) == (call.function, call.arguments, call.words)
+        };
         if let Some(answer) = self.answers.borrow().iter().find(is_it) {
             return Ok(answer.given.clone());
         }
         let given = self.run(memory, call, words)?;
-        let arguments = call.arguments.to_vec();
-        self.answers.borrow_mut().push(Answer { function: call.function, arguments, given: given.clone() });
+        let (arguments, words) = (call.arguments.to_vec(), call.words.to_vec());
+        self.answers.borrow_mut().push(Answer { function: call.function, arguments, words, given: given.clone() });
         Ok(given)
     }
 }
@@ -154,16 +159,23 @@ impl OwnCode<'_> {
 }
 
 /// A kernel's own unwinder.
-#[derive(Debug, Clone)]
 pub struct OwnSubject {
     about: About,
     form: OwnForm,
+    /// Our model of it, which says whether the walk reads below SP: a hook at every load would cost more than the walk.
+    model: Option<Box<dyn Subject + Send>>,
+}
+
+impl std::fmt::Debug for OwnSubject {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("OwnSubject").field("form", &self.form).finish_non_exhaustive()
+    }
 }
 
 impl OwnSubject {
     /// The unwinder that this function of a kernel is.
     #[must_use]
-    pub fn new(form: OwnForm) -> Self {
+    pub fn new(form: OwnForm, cpu: &'static Cpu) -> Self {
         let about = About {
             name: form.name().to_owned(),
             claims: if form == OwnForm::BestEffort { Claims::Never } else { Claims::Explicit },
@@ -178,7 +190,21 @@ impl OwnSubject {
             may_read_all: true,
             status: Status::Mainline,
         };
-        Self { about, form }
+        let model = model_of(&about, cpu).and_then(|name| super::kunwind::named(cpu, name));
+        Self { about, form, model: model.map(|model| Box::new(model) as Box<dyn Subject + Send>) }
+    }
+
+    /// Notes in the question's target whether the walk reads below SP, as far as our model of it knows.
+    fn note_dead(&self, question: &Question<'_>) {
+        let target = question.target;
+        let Some(model) = &self.model else { return };
+        if target.dead.is_empty() || target.is_dead_overwritten || target.read_dead.get() {
+            return;
+        }
+        // A view of its own: what the model reads is not what the kernel has read.
+        let view = GuestTarget { reads: None, ..target.with_changed(target.changed) };
+        model.walk(&Question { target: &view, why: None, ..*question }, &mut |_| ControlFlow::Continue(()));
+        target.read_dead.set(view.read_dead.get());
     }
 
     /// The result and the entries of the kernel's walk, or how it crashed.
@@ -193,6 +219,7 @@ impl OwnSubject {
         let function = self.form.function(own).expect("it walks where a guest has this function");
         let first = own.buffer.start + 8;
         let slots = (own.buffer.end - first) / 8;
+        let words: Vec<_> = [(own.buffer.start, first)].into_iter().chain(target.overwritten()).collect();
         let arguments = match self.form {
             OwnForm::Reliable => vec![own.consume, own.buffer.start, frame.walked],
             OwnForm::BestEffort => {
@@ -206,7 +233,7 @@ impl OwnSubject {
                 function,
                 arguments: &arguments,
                 sp: frame.sp,
-                words: &[(own.buffer.start, first)],
+                words: &words,
                 instead: Some(frame.instead),
                 has_cursor: self.form != OwnForm::SaveReliable,
                 budget: BUDGET,
@@ -235,6 +262,7 @@ impl Subject for OwnSubject {
                 *why.borrow_mut() = text;
             }
         };
+        self.note_dead(question);
         let (result, entries) = match self.ask(question) {
             Ok(walked) => walked,
             Err(crash) => {
@@ -278,6 +306,6 @@ impl Subject for OwnSubject {
 }
 
 /// Every form of a kernel's own unwinder, in the order of columns.
-pub(super) fn all() -> Vec<OwnSubject> {
-    [OwnForm::Reliable, OwnForm::BestEffort, OwnForm::SaveReliable].map(OwnSubject::new).into()
+pub(super) fn all(cpu: &'static Cpu) -> Vec<OwnSubject> {
+    [OwnForm::Reliable, OwnForm::BestEffort, OwnForm::SaveReliable].map(|form| OwnSubject::new(form, cpu)).into()
 }

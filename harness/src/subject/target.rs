@@ -100,6 +100,14 @@ impl<'a> GuestTarget<'a> {
         Self { is_dead_overwritten: true, ..self.clone() }
     }
 
+    /// What an interrupt has written below SP, if it has: (address, value). Not into the stack's lowest word, where a kernel looks for
+    /// its mark of the end (kernel/sched/core.c: STACK_END_MAGIC).
+    pub(super) fn overwritten(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let dead = if self.is_dead_overwritten { self.dead.clone() } else { 0..0 };
+        let words = (dead.start.next_multiple_of(8)..dead.end & !7).step_by(8).skip(1);
+        words.filter_map(|address| Some((address, self.memory.read_u64(address)? ^ OVERWRITTEN)))
+    }
+
     /// The guest with the user stacks, as a kernel reads them.
     #[must_use]
     pub fn of_user(program: &'a Program, memory: &'a dyn Memory, stacks: &'a [StackBounds]) -> Self {

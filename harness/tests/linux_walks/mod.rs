@@ -20,8 +20,7 @@ pub(crate) fn root() -> &'static Path {
 
 /// The images of a CPU that were fetched.
 pub(crate) fn images(test: &str, cpu: &str) -> Vec<Arc<KernelImage>> {
-    let all = crate::linux_packages::images(test).into_iter().map(Arc::new);
-    all.filter(|image| image.cpu.name == cpu).collect()
+    crate::linux_packages::images_of(test, cpu).into_iter().map(Arc::new).collect()
 }
 
 /// The scenario of this name for an image.

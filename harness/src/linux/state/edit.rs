@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::super::{KernelImage, refused};
+use super::super::{KernelImage, KernelSymbols, refused};
 use super::OfCpu;
 use crate::Error;
 use crate::guest::{PAGE, Segment, Symbol, Symbols};
@@ -175,7 +175,7 @@ impl<'i> Edit<'i> {
     pub(super) fn finish(self) -> (Vec<Segment>, Symbols) {
         let symbols = self.image.symbols.to_guest();
         let kept = symbols.all().iter().filter(|symbol| !self.text.contains(&symbol.address)).cloned();
-        let symbols = Symbols::new(kept.chain(self.stubs).collect());
+        let symbols = KernelSymbols::as_guest(kept.chain(self.stubs).collect());
         (self.segments, symbols)
     }
 }

@@ -215,6 +215,27 @@ fn orc(image: &KernelImage) -> Result<Option<OrcSections>, Error> {
     }))
 }
 
+/// Functions of a kernel's own unwinder.
+const RELIABLE: &str = "arch_stack_walk_reliable";
+const BEST_EFFORT: &str = "arch_stack_walk";
+const SAVE_RELIABLE: &str = "stack_trace_save_tsk_reliable";
+
+/// Whether our models of its walks stand for this kernel's. They follow v7.3. What older releases of this series have differs in
+/// nothing that they model.
+fn is_modelled(image: &KernelImage) -> bool {
+    image.release.starts_with("7.")
+}
+
+/// The subjects that an image has not, by their names, and why; `None`: our models of its walks.
+#[must_use]
+pub fn absent(image: &KernelImage) -> Vec<(Option<&'static str>, String)> {
+    let walks = [("linux", RELIABLE), ("linux:best-effort", BEST_EFFORT), ("linux:task", SAVE_RELIABLE)];
+    let walks = walks.into_iter().filter(|(_, function)| image.address(function).is_err());
+    let walks = walks.map(|(subject, function)| (Some(subject), format!("the image has no {function}")));
+    let models = (!is_modelled(image)).then(|| (None, "our models follow v7.3".to_owned()));
+    walks.chain(models).collect()
+}
+
 /// The kernel's own unwinder, as far as the image has it.
 fn own_unwinder(edit: &mut Edit<'_>, of_cpu: &dyn OfCpu) -> Result<OwnUnwinder, Error> {
     const BUFFER: u64 = 0x2000;
@@ -222,11 +243,10 @@ fn own_unwinder(edit: &mut Edit<'_>, of_cpu: &dyn OfCpu) -> Result<OwnUnwinder, 
     let buffer = edit.allocate(BUFFER, 64)?;
     let address = |name: &str| edit.address(name).ok();
     Ok(OwnUnwinder {
-        reliable: address("arch_stack_walk_reliable"),
-        best_effort: address("arch_stack_walk"),
-        save_reliable: address("stack_trace_save_tsk_reliable"),
-        // They follow v7.3. What older releases of this series have differs in nothing that they model.
-        is_modelled: edit.image().release.starts_with("7."),
+        reliable: address(RELIABLE),
+        best_effort: address(BEST_EFFORT),
+        save_reliable: address(SAVE_RELIABLE),
+        is_modelled: is_modelled(edit.image()),
         consume,
         buffer: buffer..buffer + BUFFER,
     })
