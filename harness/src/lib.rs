@@ -27,6 +27,7 @@ pub mod sframe;
 pub mod subject;
 pub mod suite;
 pub mod trace;
+pub mod user;
 pub mod verdict;
 
 pub use error::Error;

@@ -12,7 +12,7 @@ const ORDER: &[&[&str]] = &[
     &["cpu"],
     &["guest", "sframe"],
     &["trace", "linux"],
-    &["case"],
+    &["case", "user"],
     &["machine", "oracle", "fidelity"],
     &["subject"],
     &["verdict"],

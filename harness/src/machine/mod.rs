@@ -8,68 +8,33 @@
 //! Unicorn translates the `until` address into the code around it, so it never changes and has a page of its own. A panic
 //! inside a hook would abort the process, so hooks do not panic, and one of the observer's is carried past the emulator.
 
+mod arena;
 mod core;
 mod memory;
 mod pages;
+mod process;
+mod registers;
 mod second;
 
 use std::any::Any;
-use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
-use unicorn_engine::{HookType, MemType, Prot, TlbEntry, TlbType, Unicorn, uc_engine, uc_error, uc_reg_read};
+use unicorn_engine::{HookType, MemType, Prot, TlbEntry, TlbType, Unicorn, uc_error};
 
 use crate::Error;
-use crate::cpu::{Cpu, Exception, Register, Regs};
+use crate::cpu::{Cpu, Exception, Register};
 use crate::guest::conventions::Vectors;
 use crate::guest::{Guest, PAGE, Program, layout};
-use crate::trace::{Action, Ended, Memory, Observer, Point, Previous, RegisterSet, Registers, Run, Unobserved};
+use crate::trace::{Action, Ended, Memory, Observer, Point, Previous, Run, Unobserved};
 
 use self::core::Core;
 use self::pages::Watch;
+use self::process::Running;
+use self::registers::EngineRegisters;
 pub use memory::GuestMemory;
+pub use process::ProcessMachine;
 pub use second::{Call, Called, Crash, Instead, Second, boot, call};
-
-/// The registers of a live engine, inside one of its hooks.
-struct EngineRegisters {
-    engine: *mut uc_engine,
-    core: &'static dyn Core,
-    ids: &'static [i32],
-}
-
-impl EngineRegisters {
-    /// Reads one register: Unicorn's batch call costs as much per register, and needs arrays of pointers.
-    fn register(&self, id: i32) -> u64 {
-        let mut value = 0_u64;
-        // SAFETY: the engine outlives this value, which observers borrow only inside its hook. Unicorn writes at most 64 bits
-        // for each of these register ids, and fails for none of them.
-        unsafe { uc_reg_read(self.engine, id, std::ptr::from_mut(&mut value).cast::<c_void>()) };
-        value
-    }
-}
-
-impl Registers for EngineRegisters {
-    fn read(&self, set: &RegisterSet, values: &mut [u64]) {
-        for (value, register) in values.iter_mut().zip(set.registers()) {
-            *value = self.register(self.ids[usize::from(register.0)]);
-        }
-    }
-
-    fn read_regs(&self, set: &RegisterSet, regs: &mut Regs) {
-        for register in set.registers() {
-            regs.set(*register, self.register(self.ids[usize::from(register.0)]));
-        }
-    }
-
-    fn is_user(&self) -> bool {
-        self.core.is_user(&|id| self.register(id))
-    }
-
-    fn status(&self) -> u64 {
-        if self.is_user() { 0 } else { self.register(self.core.status_id()) }
-    }
-}
 
 /// What the emulator's hooks share during a run.
 pub struct Context<'a> {
@@ -89,6 +54,8 @@ pub struct Context<'a> {
     firmware: Vec<u64>,
     /// A saved CPU state in kernel mode, for a CPU that needs one to return there.
     kernel_mode: Option<unicorn_engine::Context>,
+    /// The process that runs, if one does, and its kernel.
+    process: Option<Box<Running>>,
 }
 
 impl std::fmt::Debug for Context<'_> {
@@ -120,6 +87,12 @@ enum Stop {
     },
     /// A page that the frozen case does not hold.
     Missing(u64),
+    /// A process makes a system call, and goes on there.
+    SystemCall { resume: u64 },
+    /// The next thread of a process has its turn.
+    Turn,
+    /// A signal arrives.
+    Signal(u32),
 }
 
 /// A guest in memory, ready for one run.
@@ -192,21 +165,7 @@ impl<'g> Machine<'g> {
     }
 
     fn context<'a>(&'a self, observer: &'a mut dyn Observer, budget: u64) -> Context<'a> {
-        Context {
-            observer,
-            memory: Rc::clone(&self.memory),
-            previous: None,
-            cpu: self.guest.cpu,
-            core: self.core,
-            ids: self.core.register_ids(),
-            vectors: &self.vectors,
-            executed: 0,
-            budget,
-            stop: None,
-            panic: None,
-            firmware: Vec::new(),
-            kernel_mode: None,
-        }
+        context(observer, (self.guest.cpu, self.core), &self.memory, &self.vectors, budget)
     }
 
     /// Describes a page by what is mapped there.
@@ -214,8 +173,9 @@ impl<'g> Machine<'g> {
         match self.memory.region(page) {
             _ if self.memory.is_guard(page) => format!("page {page:#x} between stacks"),
             None => format!("unmapped page {page:#x}"),
-            Some(region) if region.permission & Prot::EXEC != Prot::NONE => format!("page {page:#x} of code"),
-            Some(region) if region.permission & Prot::WRITE != Prot::NONE => format!("page {page:#x} of data"),
+            Some(region) if region.permission_at(page) == Prot::NONE => format!("unmapped page {page:#x}"),
+            Some(region) if region.permission_at(page) & Prot::EXEC != Prot::NONE => format!("page {page:#x} of code"),
+            Some(region) if region.permission_at(page) & Prot::WRITE != Prot::NONE => format!("page {page:#x} of data"),
             Some(_) => format!("page {page:#x} of constants"),
         }
     }
@@ -235,6 +195,32 @@ impl<'g> Machine<'g> {
             }
         }
         Ok(engine)
+    }
+}
+
+/// The context of a run that has not begun.
+fn context<'a>(
+    observer: &'a mut dyn Observer,
+    (cpu, core): (&'static Cpu, &'static dyn Core),
+    memory: &Rc<GuestMemory>,
+    vectors: &'a Vectors,
+    budget: u64,
+) -> Context<'a> {
+    Context {
+        observer,
+        memory: Rc::clone(memory),
+        previous: None,
+        cpu,
+        core,
+        ids: core.register_ids(),
+        vectors,
+        executed: 0,
+        budget,
+        stop: None,
+        panic: None,
+        firmware: Vec::new(),
+        kernel_mode: None,
+        process: None,
     }
 }
 
@@ -296,12 +282,7 @@ impl Run for Machine<'_> {
         let mut engine = self.engine(context)?;
         engine.add_code_hook(1, 0, before_instruction).map_err(|error| refused("add the code hook", error))?;
         if wants_stores {
-            engine
-                .add_mem_hook(HookType::MEM_WRITE, 1, 0, |engine, _, address, size, _| {
-                    engine.get_data_mut().observer.stored(address, size);
-                    true
-                })
-                .map_err(|error| refused("add the store hook", error))?;
+            watch_stores(&mut engine)?;
         }
         let start = std::time::Instant::now();
         let mut outcome = engine.emu_start(self.entry, self.sentinel, 0, 0);
@@ -336,6 +317,7 @@ impl Run for Machine<'_> {
             Some(Stop::Firmware(reason)) => reason,
             Some(Stop::Missing(page)) => format!("not in this case: page {page:#x}"),
             Some(Stop::Halted) => "it waits forever for an interrupt".to_owned(),
+            Some(stop @ (Stop::SystemCall { .. } | Stop::Turn | Stop::Signal(_))) => format!("{stop:?}"),
             Some(Stop::Exception(number)) => {
                 format!("unhandled exception {number} ({})", self.core.exception_name(number))
             }
@@ -357,6 +339,15 @@ impl Run for Machine<'_> {
     }
 }
 
+/// Tells the observer of every store.
+fn watch_stores(engine: &mut Unicorn<'_, Context<'_>>) -> Result<(), Error> {
+    let added = engine.add_mem_hook(HookType::MEM_WRITE, 1, 0, |engine, _, address, size, _| {
+        engine.get_data_mut().observer.stored(address, size);
+        true
+    });
+    added.map(|_| ()).map_err(|error| refused("add the store hook", error))
+}
+
 /// The error for a request that Unicorn refused.
 fn refused(doing: &'static str, error: uc_error) -> Error {
     Error::Emulator { doing, reason: format!("{error:?}") }
@@ -369,11 +360,14 @@ fn before_instruction(engine: &mut Unicorn<'_, Context<'_>>, pc: u64, size: u32)
     if context.stop.is_none() {
         if context.executed == context.budget {
             context.stop = Some(Stop::Budget);
+        } else if context.process.as_mut().is_some_and(|process| process.is_over()) {
+            context.stop = Some(Stop::Turn);
         } else {
             context.executed += 1;
+            let thread = context.process.as_ref().map_or(0, |process| process.thread());
             let previous = context.previous.replace(Previous::Retired { pc, size });
             let regs = EngineRegisters { engine: handle, core: context.core, ids: context.ids };
-            let at = Point { pc, size, previous, regs: &regs, memory: &*context.memory };
+            let at = Point { pc, size, previous, thread, regs: &regs, memory: &*context.memory };
             // Guests are input, and a mistake of ours that one of them meets must not take down the runs of the others.
             let action = catch_unwind(AssertUnwindSafe(|| context.observer.point(&at)));
             if let Some(page) = context.memory.watched().and_then(Watch::missing) {
@@ -383,7 +377,7 @@ fn before_instruction(engine: &mut Unicorn<'_, Context<'_>>, pc: u64, size: u32)
                 context.panic = Some(panic);
                 Action::Stop
             }) {
-                Action::Continue => {}
+                Action::Continue => context.stop = context.process.as_mut().and_then(|process| process.arrival(pc)),
                 _ if context.stop.is_some() => {}
                 Action::Stop => context.stop = Some(Stop::Observer),
                 Action::Deliver { exception, write } => {
@@ -411,7 +405,7 @@ fn deliver(engine: &mut Unicorn<'_, Context<'_>>, exception: Exception, pc: u64,
     for address in memory.take_writes() {
         context.observer.hardware_stored(address, 8);
     }
-    context.previous = Some(Previous::Delivered { pc: resume, sp, from_user });
+    context.previous = Some(Previous::Delivered { pc: resume, sp, from_user, returns_to: None });
     if let Err(reason) = taken {
         context.stop = Some(Stop::Undeliverable { exception, reason });
     }
@@ -431,7 +425,7 @@ fn fault_on_guard(engine: &mut Unicorn<'_, Context<'_>>) -> Option<u64> {
     }
     context.stop = None;
     let regs = EngineRegisters { engine: handle, core: context.core, ids: context.ids };
-    let at = Point { pc, size, previous, regs: &regs, memory: &*context.memory };
+    let at = Point { pc, size, previous, thread: 0, regs: &regs, memory: &*context.memory };
     // The emulator is not running here, so a panic may unwind.
     context.observer.faulted(&at);
     deliver(engine, Exception::Fault, pc, pc);
@@ -448,13 +442,13 @@ fn fill_tlb(engine: &mut Unicorn<'_, Context<'_>>, address: u64, kind: MemType) 
         _ => ("read", Prot::READ),
     };
     match context.memory.region(address) {
-        Some(region) if region.permission & needs != Prot::NONE && !context.memory.is_guard(address) => {
+        Some(region) if region.permission_at(address) & needs != Prot::NONE && !context.memory.is_guard(address) => {
             if !context.memory.may_use(address, 1) {
                 context.stop.get_or_insert(Stop::Missing(address & !(PAGE - 1)));
                 return None;
             }
             // Not rounded to our page size: Unicorn's arm64 pages are 1 KiB, and it rounds by itself.
-            Some(TlbEntry { paddr: address, perms: region.permission })
+            Some(TlbEntry { paddr: address, perms: region.permission_at(address) })
         }
         _ => {
             context.stop.get_or_insert(Stop::Access { kind, page: address & !(PAGE - 1) });
@@ -472,7 +466,10 @@ fn exception(engine: &mut Unicorn<'_, Context<'_>>, number: u32) {
     if engine.mem_read(pc, &mut word).is_err() {
         word = [0; 4];
     }
-    if let Some((saved, resume)) = core.syscall(number, pc, u32::from_le_bytes(word))
+    if engine.get_data().process.is_some() && core.is_system_call(number) {
+        let resume = core.syscall(number, pc, 0).map_or(pc, |(_, resume)| resume);
+        engine.get_data_mut().stop.get_or_insert(Stop::SystemCall { resume });
+    } else if let Some((saved, resume)) = core.syscall(number, pc, u32::from_le_bytes(word))
         && vectors.is_kernel()
     {
         deliver(engine, Exception::Syscall, saved, resume);

@@ -93,6 +93,8 @@ pub enum Previous {
         sp: u64,
         /// Whether the CPU was in user mode.
         from_user: bool,
+        /// For a signal of a process: the address to which its handler returns, with the SP that it has there.
+        returns_to: Option<u64>,
     },
 }
 
@@ -105,6 +107,8 @@ pub struct Point<'m> {
     pub size: u32,
     /// How the machine arrived here; `None` at the entry.
     pub previous: Option<Previous>,
+    /// The thread of a process that runs, by its number; 0 where there are no processes.
+    pub thread: u64,
     /// The CPU's registers as they are now.
     pub regs: &'m dyn Registers,
     /// Guest memory as it is now.

@@ -6,7 +6,7 @@ mod level;
 
 use unicorn_engine::{RegisterARM64 as R, Unicorn, uc_error};
 
-use super::{Core, Engine};
+use super::{Core, Engine, UserRegisters, consecutive};
 use crate::cpu::Exception;
 use crate::guest::conventions::Vectors;
 use crate::machine::{Context, GuestMemory};
@@ -39,6 +39,13 @@ const IDS: [i32; 32] = [
     R::X30 as i32, R::SP as i32,
 ];
 
+static USER: UserRegisters = UserRegisters {
+    thread_pointer: R::TPIDR_EL0 as i32,
+    flags: (R::PSTATE as i32, 0xf000_0000), // PSTATE.{N, Z, C, V}
+    floats: (&consecutive::<32>(R::Q0 as i32), 16),
+    float_control: &[R::FPSR as i32, R::FPCR as i32],
+};
+
 impl Core for Arm64 {
     fn engine(&self, max: bool) -> Engine {
         Engine {
@@ -54,6 +61,18 @@ impl Core for Arm64 {
 
     fn enter_kernel(&self, engine: &mut Unicorn<'_, Context<'_>>, task: u64) -> Result<(), uc_error> {
         exception::enter_kernel(engine, task)
+    }
+
+    fn enter_user(&self, engine: &mut Unicorn<'_, Context<'_>>) -> Result<(), uc_error> {
+        exception::enable_floats(engine)
+    }
+
+    fn is_system_call(&self, number: u32) -> bool {
+        number == SWI
+    }
+
+    fn user_registers(&self) -> &'static UserRegisters {
+        &USER
     }
 
     fn register_ids(&self) -> &'static [i32] {

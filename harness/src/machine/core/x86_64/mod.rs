@@ -5,7 +5,7 @@ mod privilege;
 
 use unicorn_engine::{RegisterX86 as R, Unicorn, uc_error};
 
-use super::{Core, Engine};
+use super::{Core, Engine, UserRegisters, consecutive};
 use crate::cpu::Exception;
 use crate::guest::conventions::Vectors;
 use crate::machine::{Context, GuestMemory};
@@ -21,6 +21,13 @@ const IDS: [i32; 17] = [
     R::R14 as i32, R::R15 as i32, R::RIP as i32,
 ];
 
+static USER: UserRegisters = UserRegisters {
+    thread_pointer: R::FS_BASE as i32,
+    flags: (R::RFLAGS as i32, 0x4_0cd5), // CF, PF, AF, ZF, SF, DF, OF, AC
+    floats: (&consecutive::<16>(R::XMM0 as i32), 16),
+    float_control: &[R::FPCW as i32, R::MXCSR as i32],
+};
+
 impl Core for X86_64 {
     fn engine(&self, _: bool) -> Engine {
         Engine { arch: unicorn_engine::Arch::X86, mode: unicorn_engine::Mode::MODE_64, model: None }
@@ -32,6 +39,18 @@ impl Core for X86_64 {
 
     fn enter_kernel(&self, engine: &mut Unicorn<'_, Context<'_>>, _: u64) -> Result<(), uc_error> {
         exception::enter_kernel(engine)
+    }
+
+    fn enter_user(&self, _: &mut Unicorn<'_, Context<'_>>) -> Result<(), uc_error> {
+        Ok(())
+    }
+
+    fn is_system_call(&self, number: u32) -> bool {
+        number == privilege::SYSCALL
+    }
+
+    fn user_registers(&self) -> &'static UserRegisters {
+        &USER
     }
 
     fn register_ids(&self) -> &'static [i32] {

@@ -1,0 +1,3 @@
+//! Code that was not made for this harness: a user's own programs and libraries.
+
+pub mod process;
