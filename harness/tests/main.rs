@@ -38,4 +38,5 @@ mod sframe_merge;
 mod tidy;
 mod truth;
 mod unjudged;
+mod user_call;
 mod whole_run;

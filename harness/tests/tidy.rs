@@ -80,7 +80,7 @@ fn the_oracle_and_the_unwinders_never_meet() {
 #[test]
 fn every_foreign_crate_has_one_owner() {
     only_in("harness/src", &["unicorn"], &["harness/src/machine/"]);
-    let elf = ["harness/src/guest/elf.rs", "harness/src/sframe/", "harness/src/linux/boot/elf.rs"];
+    let elf = ["harness/src/guest/elf.rs", "harness/src/sframe/", "harness/src/linux/boot/elf.rs", "harness/src/user/"];
     only_in("harness/src", &["object::"], &elf);
     only_in("harness/src", &["flate2", "xz4rust", "lz4_flex"], &["harness/src/linux/decompress.rs"]);
     only_in("harness/src", &["ruzstd"], &["harness/src/linux/decompress.rs", "harness/src/case/bytes.rs"]);

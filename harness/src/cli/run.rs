@@ -48,6 +48,10 @@ pub(crate) struct Arguments {
 pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
     require_subjects(&arguments.unwinder)?;
     let scenarios = select(root, &arguments.selection)?;
+    let is_process = scenarios.iter().any(|scenario| scenario.process.is_some());
+    if is_process && (arguments.log.is_some() || arguments.freeze.is_some()) {
+        return Err(Error::Usage("--log and --freeze: the run of a process cannot be kept yet".to_owned()));
+    }
     let named = [("--json", &arguments.json), ("--log", &arguments.log), ("--freeze", &arguments.freeze)];
     let outputs = Output::prepare(named.map(|(option, path)| (option, path.as_ref())))?;
     let options = Options {
@@ -68,6 +72,7 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     write_json(json.as_ref(), console, &recording)?;
     console.interrupt.no_longer_defer();
     let out = console.text(&outputs);
+    printed(super::process::write(&scenarios, out))?;
     if arguments.listing {
         for section in &recording.sections {
             printed(page::write(section, out).and_then(|()| writeln!(out)))?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use super::process::OfProcess;
 use crate::case::Case;
 use crate::cpu::{self, ALL};
 use crate::linux::{self, KernelImage};
@@ -23,6 +24,11 @@ pub(super) struct Selection {
     /// Run the scenarios of scenarios/linux in this kernel: a Debian package, an Image, bzImage or vmlinux; of a folder, in each
     #[arg(long, value_name = "IMAGE")]
     pub(super) linux: Option<PathBuf>,
+    /// Run this program (--process)
+    #[arg(long, value_name = "FILE", requires = "process", conflicts_with_all = ["filters", "linux"])]
+    pub(super) elf: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) process: OfProcess,
     #[command(flatten)]
     pub(super) call: ImageCall,
     /// Run a frozen case (`run --freeze`), without the guest that it comes from
@@ -57,7 +63,7 @@ impl Selection {
 
 /// The selected scenarios. An empty selection is an error, because it is a typing mistake.
 pub(super) fn select(root: &Path, selection: &Selection) -> Result<Vec<Scenario>, Error> {
-    let Selection { filters, arch, linux, call, case } = selection;
+    let Selection { filters, arch, linux, elf, process, call, case } = selection;
     if let Some(arch) = arch
         && cpu::by_name(arch).is_none()
     {
@@ -65,6 +71,9 @@ pub(super) fn select(root: &Path, selection: &Selection) -> Result<Vec<Scenario>
     }
     if call.function.is_some() && !filters.is_empty() {
         return Err(Error::Usage("--call runs instead of scenarios: take the filters away".to_owned()));
+    }
+    if let Some(elf) = elf.as_ref().filter(|_| process.process) {
+        return Ok(vec![process.scenario(elf)?]);
     }
     let mut scenarios = match (case, linux) {
         (Some(path), _) => vec![of_case(path)?],

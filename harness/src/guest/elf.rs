@@ -162,7 +162,7 @@ fn symbols(header: &FileHeader64<LittleEndian>, data: &[u8]) -> Result<Vec<Symbo
 /// Gives functions without a size the extent to the next function or to the end of their section, and makes functions of global
 /// symbols in code that lie in none: assembly often has neither `.size` nor `.type`. `ends` are the ends of the symbols' sections
 /// where those hold code.
-fn infer_sizes(symbols: &mut [Symbol], ends: &[Option<u64>]) {
+pub(crate) fn infer_sizes(symbols: &mut [Symbol], ends: &[Option<u64>]) {
     let starts = |symbols: &[Symbol]| -> Vec<u64> {
         let functions = symbols.iter().filter(|symbol| symbol.is_function);
         let mut starts: Vec<u64> = functions.map(|symbol| symbol.address).collect();
@@ -198,7 +198,7 @@ fn infer_sizes(symbols: &mut [Symbol], ends: &[Option<u64>]) {
 }
 
 /// The sections with unwind data, unparsed.
-fn unwind_sections(header: &FileHeader64<LittleEndian>, data: &[u8]) -> Result<UnwindSections, String> {
+pub(crate) fn unwind_sections(header: &FileHeader64<LittleEndian>, data: &[u8]) -> Result<UnwindSections, String> {
     let endian = LittleEndian;
     let sections = header.sections(endian, data).map_err(|error| error.to_string())?;
     let mut unwind = UnwindSections::default();

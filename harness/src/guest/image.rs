@@ -4,7 +4,7 @@
 pub const PAGE: u64 = 0x1000;
 
 /// More than any guest needs, a kernel image included; a corrupt size must not exhaust the machine.
-pub(super) const MAX_MEMORY: u64 = 1 << 30;
+pub(crate) const MAX_MEMORY: u64 = 1 << 30;
 
 /// A range of pages with one permission.
 #[derive(Debug, Clone)]
@@ -28,7 +28,7 @@ impl Segment {
 }
 
 /// Extends a segment to whole pages and to its size in memory.
-pub(super) fn whole_pages(mut piece: Segment, memory_size: u64) -> Result<Segment, String> {
+pub(crate) fn whole_pages(mut piece: Segment, memory_size: u64) -> Result<Segment, String> {
     let lead = piece.address % PAGE;
     let size =
         memory_size.checked_add(lead).filter(|size| *size <= MAX_MEMORY && memory_size >= piece.data.len() as u64);

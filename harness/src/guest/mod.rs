@@ -19,11 +19,14 @@ use crate::{Error, file};
 pub use code_map::CodeMap;
 pub use conventions::Conventions;
 pub use elf::{LoadedSection, OrcSections, UnreadSection, UnwindSections};
+pub(crate) use elf::{infer_sizes, unwind_sections};
+pub(crate) use image::{MAX_MEMORY, whole_pages};
 pub use image::{PAGE, Segment};
 pub use layout::{Layout, Poison};
 pub use listing::{Line, Listing};
 pub use program::{Program, StartState};
 pub use symbols::{Symbol, Symbols, name_in, signed_hex};
+pub(crate) use tables::cfi_columns;
 pub use tables::{DwarfTable, Tables, Unread};
 
 /// A loaded guest.

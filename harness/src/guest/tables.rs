@@ -76,7 +76,7 @@ impl Tables {
         let debug = guest.unwind.debug_frame.iter();
         let debug = debug.map(|section| Readable::new(".debug_frame", CfiSection::DebugFrame, section));
         let sections: Vec<Readable<'_>> = eh.chain(debug).collect();
-        if let (false, Some(columns)) = (sections.is_empty(), columns(abi)) {
+        if let (false, Some(columns)) = (sections.is_empty(), cfi_columns(abi)) {
             let named: Vec<(&'static str, Cfi<'_>)> =
                 sections.iter().map(|section| (section.name, section.cfi(columns))).collect();
             tables.dwarf = Some(DwarfTable::new(&named, &mut tables.unread));
@@ -167,7 +167,7 @@ impl Tables {
 }
 
 /// The CFI columns of this CPU. Where SFrame has no ABI for the CPU, the return address is in the link register's column.
-fn columns(abi: &Abi) -> Option<Columns> {
+pub(crate) fn cfi_columns(abi: &Abi) -> Option<Columns> {
     let plain =
         |ra| Columns { sp: abi.sp, fp: abi.fp, ra, sp_from_cfa: 0, has_sign_state: false, is_big_endian: false };
     SFrameAbi::of(abi).map(Columns::from).or_else(|| abi.ra.map(plain))

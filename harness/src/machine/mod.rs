@@ -33,7 +33,7 @@ use self::pages::Watch;
 use self::process::Running;
 use self::registers::EngineRegisters;
 pub use memory::GuestMemory;
-pub use process::ProcessMachine;
+pub use process::{ProcessMachine, Shown};
 pub use second::{Call, Called, Crash, Instead, Second, boot, call};
 
 /// What the emulator's hooks share during a run.

@@ -15,12 +15,11 @@ use kunwind::Format;
 use crate::Error;
 use crate::guest::Program;
 use crate::interrupt::Interrupt;
-use crate::machine::Machine;
 use crate::oracle::Witnesses;
 use crate::pool::in_parallel;
 use crate::recording::rows::GuestRows;
 use crate::recording::{Partial, Recording};
-use crate::scenario::{Model, Scenario, Variant};
+use crate::scenario::{Scenario, Variant};
 use crate::trace::{Run as _, Watched};
 
 /// The tables that are compared with the truth, in the order of reports.
@@ -130,11 +129,8 @@ pub fn check(program: &Program, scenario: &Scenario, name: &str) -> Result<Guest
 fn check_until(program: &Program, scenario: &Scenario, name: &str, interrupt: &Interrupt) -> Result<GuestRows, Error> {
     let text = &scenario.text;
     let mut run = run::Run::new(program, text, Witnesses::default());
-    let mut machine = Machine::new(program, &text.entry, text.budget)?;
-    if text.cpu == Model::Max {
-        machine.use_max_cpu();
-    }
-    let ended = Watched::new(&mut machine, interrupt).drive(&mut run)?;
+    let mut machine = scenario.live(program)?;
+    let ended = Watched::new(&mut *machine, interrupt).drive(&mut run)?;
     let run::Found { mut void, clobbered, functions, unread, outside_functions } =
         run.finish(&text.never_resumes, ended);
     if clobbered.is_some()

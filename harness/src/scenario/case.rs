@@ -28,6 +28,7 @@ impl Scenario {
             text,
             image: None,
             case: Some(Arc::clone(case)),
+            process: None,
         };
         scenario.check().map_err(|reason| reject("text", &reason))?;
         if scenario.frozen_variant().is_none() {

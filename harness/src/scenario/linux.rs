@@ -132,6 +132,7 @@ fn of_image(path: &Path, source: String, image: &Arc<KernelImage>) -> Result<Sce
         text,
         image: Some(Arc::clone(image)),
         case: None,
+        process: None,
     };
     scenario.check_image().map_err(reject)?;
     Ok(scenario)

@@ -8,6 +8,7 @@ mod interruption;
 mod known;
 mod linux;
 mod listed;
+mod process;
 mod range;
 mod word;
 
@@ -33,6 +34,7 @@ pub use interruption::Interruption;
 pub use known::Known;
 pub use linux::{Defect, LinuxCall, image_call, image_scenarios};
 pub use listed::{UnjudgedRows, WrongRows};
+pub use process::{Asked, Traced, process};
 pub use range::Range;
 pub(crate) use range::parse_place;
 
@@ -53,6 +55,8 @@ pub struct Scenario {
     pub image: Option<Arc<KernelImage>>,
     /// The frozen case that it is run from.
     pub case: Option<Arc<Case>>,
+    /// The process that it runs.
+    pub process: Option<Arc<Traced>>,
 }
 
 impl std::fmt::Debug for Scenario {
@@ -295,6 +299,7 @@ impl Scenario {
             text,
             image: None,
             case: None,
+            process: None,
         };
         scenario.check().map_err(reject)?;
         Ok(scenario)
@@ -309,6 +314,9 @@ impl Scenario {
     pub fn program(&self, root: &Path, variant: &Variant) -> Result<Program, Error> {
         if let Some(case) = &self.case {
             return self.declare(case.program()?);
+        }
+        if let Some(process) = &self.process {
+            return process.program();
         }
         if let (Some(image), Some(call)) = (&self.image, &self.text.linux) {
             let mut program = state::program(image, &call.workload)?;
@@ -326,7 +334,9 @@ impl Scenario {
     /// Says of an error that a variant's guest has caused which file and key name the guest.
     #[must_use]
     pub fn blame(&self, variant: &Variant, error: Error) -> Error {
-        if matches!(error, Error::OfScenario { .. } | Error::Case { .. } | Error::Interrupted | Error::Internal(_)) {
+        if matches!(error, Error::OfScenario { .. } | Error::Case { .. } | Error::Interrupted | Error::Internal(_))
+            || self.process.is_some()
+        {
             return error;
         }
         if self.case.is_some() {

@@ -1,3 +1,25 @@
-//! Code that was not made for this harness: a user's own programs and libraries.
+//! Other people's programs as guests: a shared object, an executable or a relocatable object of any compiler, loaded as a dynamic
+//! linker would load it.
+//!
+//! Nothing here runs anything. What only running code can say, such as the function that an IFUNC stands for, is left for
+//! [`crate::machine::boot`].
 
+mod dynamic;
+mod module;
+mod names;
+mod object;
 pub mod process;
+mod unwind;
+
+use std::path::Path;
+
+use crate::Error;
+
+pub use dynamic::{Dynamic, DynamicSymbol, Relocation, SymbolKind};
+pub use module::{Kind, Module, TlsTemplate, guest};
+pub use object::{LinkTables, STUB_SIZE};
+
+/// The error for a file that cannot be loaded; the reason says what to do.
+fn refused(path: &Path, reason: impl Into<String>) -> Error {
+    Error::Elf { path: path.to_path_buf(), reason: reason.into() }
+}

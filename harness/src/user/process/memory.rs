@@ -203,7 +203,13 @@ impl Process {
             hardware.load(range.start, &bytes[start..end]);
             hardware.protect(range, permission);
         }
-        let mapping = FileMapping { path: path.to_owned(), range: range.clone(), offset, executable: permission.execute };
+        let mapping = FileMapping {
+            path: path.to_owned(),
+            bytes: Arc::clone(bytes),
+            range: range.clone(),
+            offset,
+            executable: permission.execute,
+        };
         self.mappings.push(mapping);
     }
 

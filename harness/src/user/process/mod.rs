@@ -11,6 +11,7 @@ mod hardware;
 mod image;
 mod io;
 mod memory;
+mod program;
 mod signals;
 mod start;
 mod threads;
@@ -25,6 +26,7 @@ use crate::cpu::{self, Cpu};
 use crate::file::{self, MAX_BINARY};
 
 pub use files::{Files, Written};
+pub use program::{Mapped, program};
 pub use hardware::{Floats, Hardware, Permission};
 pub use threads::QUANTUM;
 
@@ -141,6 +143,8 @@ pub const DEFAULT_BUDGET: u64 = 100_000_000;
 pub struct FileMapping {
     /// The file, as the process names it.
     pub path: String,
+    /// What is in the file.
+    pub bytes: Arc<Vec<u8>>,
     /// The addresses.
     pub range: Range<u64>,
     /// Where in the file it begins, in bytes.
