@@ -42,8 +42,8 @@ pub(super) struct OfProcess {
     #[arg(long, value_name = "N", requires = "process")]
     budget: Option<std::num::NonZeroU64>,
     /// With --process: the arguments of the program
-    #[arg(last = true, value_name = "ARGS", requires = "process")]
-    arguments: Vec<String>,
+    #[arg(id = "program_arguments", last = true, value_name = "ARGS", requires = "process")]
+    program_arguments: Vec<String>,
 }
 
 impl OfProcess {
@@ -56,7 +56,7 @@ impl OfProcess {
         if let Some(wrong) = self.env.iter().find(|variable| !variable.contains('=')) {
             return Err(Error::Usage(format!("--env {wrong}: write NAME=VALUE")));
         }
-        launch.arguments.clone_from(&self.arguments);
+        launch.arguments.clone_from(&self.program_arguments);
         launch.environment.clone_from(&self.env);
         launch.budget = self.budget.map_or(DEFAULT_BUDGET, Into::into);
         if let Some(vdso) = &self.vdso {
