@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::HOLDS;
+use super::process::OfProcess;
 use super::selection::{ImageCall, of_case, of_images, require_subjects, unwinders};
 use crate::Error;
 use crate::error::printed;
@@ -15,11 +16,11 @@ use crate::suite::{Job, subjects};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The scenario, as in `arm64/leaf`; left out with --case
+    /// The scenario, as in `arm64/leaf`; left out with --case and --process
     #[arg(value_name = "SCENARIO")]
     scenario: String,
     /// The point: `symbol+0x8#2` is the second arrival at that instruction
-    #[arg(required_unless_present = "case", conflicts_with = "case")]
+    #[arg(required_unless_present_any = ["case", "process"], conflicts_with_all = ["case", "process"])]
     point: Option<PointName>,
     /// The kind of interruption [default: the scenario's first]
     #[arg(long, value_name = "KIND")]
@@ -32,6 +33,8 @@ pub(crate) struct Arguments {
     linux: Option<PathBuf>,
     #[command(flatten)]
     call: ImageCall,
+    #[command(flatten)]
+    process: OfProcess,
     /// Explain a point of this frozen case (`run --freeze`)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["linux", "variant"])]
     case: Option<PathBuf>,
@@ -72,6 +75,9 @@ fn wanted(root: &Path, arguments: &Arguments) -> Result<(Scenario, PointName), E
         // The only scenario of a case needs no name, so the point comes first.
         let point = arguments.scenario.parse().map_err(Error::Usage)?;
         return Ok((of_case(case)?, point));
+    }
+    if let Some(scenario) = arguments.process.scenario()? {
+        return Ok((scenario, arguments.scenario.parse().map_err(Error::Usage)?));
     }
     let scenarios = match &arguments.linux {
         None => load_all(root)?,

@@ -14,9 +14,12 @@ use crate::user::process::{DEFAULT_BUDGET, Launch, Process, Written};
 /// A program, and what it sees.
 #[derive(Debug, Default, Args)]
 pub(super) struct OfProcess {
+    /// Run this program (--process)
+    #[arg(long, value_name = "FILE", requires = "process")]
+    pub(super) elf: Option<PathBuf>,
     /// Run the program of --elf as a process, from its first instruction to its exit; its arguments come last, behind `--`
-    #[arg(long, requires = "elf", conflicts_with = "filters")]
-    pub(super) process: bool,
+    #[arg(long, requires = "elf")]
+    process: bool,
     /// With --process: the folder that it sees as `/`, with its dynamic loader and libraries; `/` for those of this machine
     #[arg(long, value_name = "DIR", requires = "process")]
     sysroot: Option<PathBuf>,
@@ -47,8 +50,9 @@ pub(super) struct OfProcess {
 }
 
 impl OfProcess {
-    /// The scenario of the process.
-    pub(super) fn scenario(&self, file: &std::path::Path) -> Result<Scenario, Error> {
+    /// The scenario of the process, if one is asked for.
+    pub(super) fn scenario(&self) -> Result<Option<Scenario>, Error> {
+        let Some(file) = self.elf.as_ref().filter(|_| self.process) else { return Ok(None) };
         let mut launch = Launch::open(file, self.sysroot.clone())?;
         if let Some(sysroot) = self.sysroot.as_ref().filter(|sysroot| !sysroot.is_dir()) {
             return Err(Error::Usage(format!("--sysroot {}: it is no folder", sysroot.display())));
@@ -73,7 +77,7 @@ impl OfProcess {
             signals: self.signal.clone(),
             signal_everywhere: self.signal_everywhere.clone(),
         };
-        process(launch, &asked)
+        process(launch, &asked).map(Some)
     }
 }
 

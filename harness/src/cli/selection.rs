@@ -24,9 +24,6 @@ pub(super) struct Selection {
     /// Run the scenarios of scenarios/linux in this kernel: a Debian package, an Image, bzImage or vmlinux; of a folder, in each
     #[arg(long, value_name = "IMAGE")]
     pub(super) linux: Option<PathBuf>,
-    /// Run this program (--process)
-    #[arg(long, value_name = "FILE", requires = "process", conflicts_with_all = ["filters", "linux"])]
-    pub(super) elf: Option<PathBuf>,
     #[command(flatten)]
     pub(super) process: OfProcess,
     #[command(flatten)]
@@ -63,7 +60,7 @@ impl Selection {
 
 /// The selected scenarios. An empty selection is an error, because it is a typing mistake.
 pub(super) fn select(root: &Path, selection: &Selection) -> Result<Vec<Scenario>, Error> {
-    let Selection { filters, arch, linux, elf, process, call, case } = selection;
+    let Selection { filters, arch, linux, process, call, case } = selection;
     if let Some(arch) = arch
         && cpu::by_name(arch).is_none()
     {
@@ -72,8 +69,11 @@ pub(super) fn select(root: &Path, selection: &Selection) -> Result<Vec<Scenario>
     if call.function.is_some() && !filters.is_empty() {
         return Err(Error::Usage("--call runs instead of scenarios: take the filters away".to_owned()));
     }
-    if let Some(elf) = elf.as_ref().filter(|_| process.process) {
-        return Ok(vec![process.scenario(elf)?]);
+    if let Some(scenario) = process.scenario()? {
+        if !filters.is_empty() || linux.is_some() || case.is_some() {
+            return Err(Error::Usage("--process runs instead of scenarios: take the filters, --linux and --case away".to_owned()));
+        }
+        return Ok(vec![scenario]);
     }
     let mut scenarios = match (case, linux) {
         (Some(path), _) => vec![of_case(path)?],

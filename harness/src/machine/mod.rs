@@ -405,7 +405,7 @@ fn deliver(engine: &mut Unicorn<'_, Context<'_>>, exception: Exception, pc: u64,
     for address in memory.take_writes() {
         context.observer.hardware_stored(address, 8);
     }
-    context.previous = Some(Previous::Delivered { pc: resume, sp, from_user, returns_to: None });
+    context.previous = Some(Previous::Delivered { pc: resume, sp, from_user, signal: None });
     if let Err(reason) = taken {
         context.stop = Some(Stop::Undeliverable { exception, reason });
     }

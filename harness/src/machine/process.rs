@@ -16,7 +16,7 @@ use crate::Error;
 use crate::cpu::{Cpu, Register};
 use crate::guest::conventions::Vectors;
 use crate::guest::{Symbols, layout};
-use crate::trace::{Ended, Memory, Observer, Previous, Run};
+use crate::trace::{Ended, Memory, Observer, Previous, Run, Signal};
 use crate::user::process::{self, Arrival, Floats, Hardware, Launch, Next, Permission, Process, QUANTUM};
 
 /// An address at which nothing is ever mapped: a run never comes to its end there.
@@ -236,9 +236,9 @@ fn serve(engine: &mut Unicorn<'_, Context<'_>>, core: &'static dyn Core, threads
     context.previous = previous;
     match next {
         Ok(Next::Continue) => After::Start(pc),
-        Ok(Next::Delivered(process::Delivered { pc: interrupted, sp, returns_to })) => {
-            let returns_to = Some(returns_to);
-            context.previous = Some(Previous::Delivered { pc: interrupted, sp, from_user: true, returns_to });
+        Ok(Next::Delivered(process::Delivered { pc: interrupted, sp, fp, returns_to })) => {
+            let signal = Some(Signal { returns_to, fp });
+            context.previous = Some(Previous::Delivered { pc: interrupted, sp, from_user: true, signal });
             After::Start(pc)
         }
         Ok(Next::Ended(ended)) => After::Ended(ended.status),

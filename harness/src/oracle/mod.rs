@@ -167,10 +167,10 @@ impl<'g> Oracle<'g> {
         let (next, delivered) = match at.previous {
             None => return self.begin_thread(at),
             Some(Previous::Retired { pc, size }) => (pc.wrapping_add(u64::from(size)), None),
-            Some(Previous::Delivered { pc, sp, returns_to: Some(returns_to), .. }) => {
-                return self.signalled(at, (pc, sp), returns_to);
+            Some(Previous::Delivered { pc, sp, signal: Some(signal), .. }) => {
+                return self.signalled(at, (pc, sp), signal);
             }
-            Some(Previous::Delivered { pc, sp, returns_to: None, .. }) => (pc, Some(sp)),
+            Some(Previous::Delivered { pc, sp, signal: None, .. }) => (pc, Some(sp)),
         };
         self.watch_stores(at);
         let was_between = self.is_between_strands();
@@ -278,11 +278,18 @@ impl<'g> Oracle<'g> {
             Some(Previous::Delivered { .. }) => Cause::Exception,
             _ => Cause::Call,
         };
-        self.waits(at, (resume, cfa), cause);
+        let saved = self.callee_saved(at);
+        self.waits(at, (resume, cfa), cause, saved);
     }
 
-    /// The running code waits from now on.
-    fn waits(&mut self, at: &Point<'_>, (resume, cfa): (u64, u64), cause: Cause) {
+    /// What ran waits from now on, and has these callee-saved registers.
+    fn waits(
+        &mut self,
+        at: &Point<'_>,
+        (resume, cfa): (u64, u64),
+        cause: Cause,
+        saved: [u64; MAX_CALLEE_SAVED],
+    ) {
         if cause == Cause::Call && self.poison.may_be(resume) {
             let name = self.guest.symbols.name_of_return(resume);
             self.contradict(at.pc, &format!("the poison in unwritten stack words may equal the return address {name}"));
@@ -295,7 +302,7 @@ impl<'g> Oracle<'g> {
             return;
         }
         self.resumes.insert(resume);
-        let (saved, preserved) = (self.callee_saved(at), self.preserved(at, cause));
+        let preserved = self.preserved(at, cause);
         let mut values = [0; 1 + MAX_LINKS];
         if cause != Cause::Call {
             at.read_values(&self.transfer_set, &mut values);

@@ -9,7 +9,7 @@
 use super::{Cause, Event, Oracle, Transfer};
 use crate::cpu::{Flow, Linkage, Register};
 use crate::guest::conventions::SpAtReturn;
-use crate::trace::{Point, RegisterSet};
+use crate::trace::{Point, RegisterSet, Signal};
 
 impl Oracle<'_> {
     /// The first instruction of a thread: nothing waits for anything.
@@ -20,8 +20,15 @@ impl Oracle<'_> {
     }
 
     /// A signal has been delivered: the kernel has entered the handler, which returns to its trampoline.
-    pub(super) fn signalled(&mut self, at: &Point<'_>, (pc, sp): (u64, u64), trampoline: u64) {
+    pub(super) fn signalled(&mut self, at: &Point<'_>, (pc, sp): (u64, u64), signal: Signal) {
         self.switch_strand(at);
+        let trampoline = signal.returns_to;
+        let in_handler = self.callee_saved(at);
+        // On some CPUs the kernel leaves a frame record for the handler, and makes the frame pointer point there.
+        let mut interrupted = in_handler;
+        if let Some(fp) = self.guest.cpu.fp_index() {
+            interrupted[fp] = signal.fp;
+        }
         let cpu = self.guest.cpu;
         let mut value = [0];
         at.read_values(&RegisterSet::new(cpu, [cpu.sp]), &mut value);
@@ -36,9 +43,10 @@ impl Oracle<'_> {
             self.contradict(at.pc, "a signal's handler does not find the address to which it must return");
             return;
         }
-        for (next, to, call_sp, cause) in
-            [(pc, trampoline, sp, Cause::UserException), (trampoline, at.pc, returns_with, Cause::Call)]
-        {
+        for (next, to, call_sp, cause, saved) in [
+            (pc, trampoline, sp, Cause::UserException, interrupted),
+            (trampoline, at.pc, returns_with, Cause::Call, in_handler),
+        ] {
             let transfer = Transfer {
                 task: self.strand(),
                 next,
@@ -64,7 +72,7 @@ impl Oracle<'_> {
                 self.contradict(at.pc, &what);
                 return;
             }
-            self.waits(at, (next, call_sp), cause);
+            self.waits(at, (next, call_sp), cause, saved);
         }
     }
 

@@ -113,7 +113,10 @@ pub fn check_all(
         let because = "interrupted".to_owned();
         report.partial = Some(Partial { because, whole: whole as u64, of: of as u64 });
     }
-    report.row_failures = gate::check(&report, if report.partial.is_none() { scenarios } else { &[] }, all);
+    // Nobody can demand anything of programs that others have released.
+    let held = scenarios.iter().filter(|scenario| !scenario.text.is_users && report.partial.is_none());
+    let held: Vec<Scenario> = held.cloned().collect();
+    report.row_failures = gate::check(&report, &held, all);
     Ok(report)
 }
 

@@ -1,13 +1,16 @@
 //! Scenarios of processes. They are written nowhere: the program is the user's.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
 
 use super::{Model, Scenario, Text};
 use crate::Error;
 use crate::guest::Program;
 use crate::machine::{Machine, ProcessMachine, Shown};
 use crate::scenario::parse_place;
-use crate::trace::{Run, Unobserved};
+use crate::trace::{Action, Observer, Point, Run};
 use crate::user::process::{self, Arrival, Launch, Mapped};
 
 /// What is asked of a process besides its launch.
@@ -37,6 +40,8 @@ pub struct Traced {
     pub shown: Shown,
     /// How many instructions it has started.
     pub executed: u64,
+    /// The instructions, with their sizes in bytes.
+    pub instructions: BTreeMap<u64, u32>,
     /// The files that it has mapped as code.
     pub files: Vec<Mapped>,
 }
@@ -44,13 +49,15 @@ pub struct Traced {
 impl Traced {
     fn of(launch: Launch) -> Result<Self, Error> {
         let mut machine = ProcessMachine::new(&launch, None)?;
-        let ended = machine.drive(&mut Unobserved);
+        let mut seen = Executed::default();
+        let ended = machine.drive(&mut seen);
         let shown = machine.shown().cloned();
         let executed = ended.map_err(|error| with_output(error, shown.as_ref()))?.executed;
         let shown = shown.ok_or_else(|| Error::Internal(format!("{}: it has shown nothing", launch.name())))?;
         drop(machine);
-        let (_, files) = process::program(&launch, &shown.kernel)?;
-        Ok(Self { launch, shown, executed, files })
+        let instructions: BTreeMap<u64, u32> = seen.0.into_iter().collect();
+        let (_, files) = process::program(&launch, &shown.kernel, &instructions)?;
+        Ok(Self { launch, shown, executed, instructions, files })
     }
 
     /// The program that the process was.
@@ -59,7 +66,18 @@ impl Traced {
     ///
     /// As [`process::program`].
     pub fn program(&self) -> Result<Program, Error> {
-        process::program(&self.launch, &self.shown.kernel).map(|(program, _)| program)
+        process::program(&self.launch, &self.shown.kernel, &self.instructions).map(|(program, _)| program)
+    }
+}
+
+/// Notes which instructions are executed.
+#[derive(Debug, Default)]
+struct Executed(FxHashMap<u64, u32>);
+
+impl Observer for Executed {
+    fn point(&mut self, at: &Point<'_>) -> Action {
+        self.0.insert(at.pc, at.size);
+        Action::Continue
     }
 }
 
@@ -105,11 +123,7 @@ pub fn process(launch: Launch, asked: &Asked) -> Result<Scenario, Error> {
     let reject = |reason: String| Error::Scenario { path: path.clone(), reason };
     let mut text: Text = toml::from_str(&source).map_err(|error| reject(error.to_string().trim_end().to_owned()))?;
     text.within = within;
-    // Nobody can demand anything of programs that others have released: what is wrong with them is reported.
-    let any = super::Demand { level: super::Level::Any, exact: None };
-    for subject in crate::subject::all(cpu) {
-        text.must.insert(subject.about().name.clone(), any.clone());
-    }
+    text.is_users = true;
     let name = format!("{}/{name}", cpu.name);
     let process = Some(Arc::new(traced));
     Ok(Scenario { name, path: path.clone(), cpu, source, text, image: None, case: None, process })

@@ -93,9 +93,18 @@ pub enum Previous {
         sp: u64,
         /// Whether the CPU was in user mode.
         from_user: bool,
-        /// For a signal of a process: the address to which its handler returns, with the SP that it has there.
-        returns_to: Option<u64>,
+        /// If it was a signal of a process: what the kernel has changed.
+        signal: Option<Signal>,
     },
+}
+
+/// What the kernel of a process changes when it delivers a signal, besides pc, SP and what a call may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Signal {
+    /// The address to which the handler returns: the code that asks the kernel to restore everything.
+    pub returns_to: u64,
+    /// The frame pointer's register before.
+    pub fp: u64,
 }
 
 /// The machine before an instruction retires.

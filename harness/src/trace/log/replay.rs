@@ -187,7 +187,7 @@ impl<'l> Replay<'l> {
             }
             event::DELIVERED => {
                 let (pc, sp, from_user) = (self.events.number()?, self.events.number()?, self.events.byte()? != 0);
-                self.previous = Some(Previous::Delivered { pc, sp, from_user, returns_to: None });
+                self.previous = Some(Previous::Delivered { pc, sp, from_user, signal: None });
                 self.state()?;
                 Next::Point
             }

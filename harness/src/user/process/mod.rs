@@ -160,6 +160,8 @@ pub struct Delivered {
     pub pc: u64,
     /// SP there.
     pub sp: u64,
+    /// The frame pointer's register there.
+    pub fp: u64,
     /// Where the handler returns to.
     pub returns_to: u64,
 }

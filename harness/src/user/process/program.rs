@@ -27,12 +27,13 @@ pub struct Mapped {
     pub range: Range<u64>,
 }
 
-/// The program that a process was, and its files.
+/// The program that a process was, and its files. `executed` has the instructions that it has executed, with their sizes in bytes: code
+/// without a name gets one, so that it can be a point.
 ///
 /// # Errors
 ///
 /// [`Error::Elf`] for a file that cannot be read as what it was mapped as, else as [`Program::with_layout`].
-pub fn program(launch: &Launch, process: &Process) -> Result<(Program, Vec<Mapped>), Error> {
+pub fn program(launch: &Launch, process: &Process, executed: &BTreeMap<u64, u32>) -> Result<(Program, Vec<Mapped>), Error> {
     let mut modules: Vec<Module> = Vec::new();
     let mut seen: BTreeSet<(&str, u64)> = BTreeSet::new();
     let mut files = Vec::new();
@@ -51,6 +52,7 @@ pub fn program(launch: &Launch, process: &Process) -> Result<(Program, Vec<Mappe
     let missing = || Error::Internal(format!("{}: it has no code", launch.name()));
     let guest = crate::user::guest(&modules, launch.name().trim_start_matches('/').to_owned()).ok_or_else(missing)?;
     let guest = with_own_code(guest, process);
+    let guest = with_names(guest, executed, &files, &modules);
     let conventions = Conventions { is_process: true, ..Conventions::default() };
     let program = Program::with_layout(guest, conventions, layout(process))?;
     Ok((Program { poison: Poison::default(), ..program }, files))
@@ -80,6 +82,36 @@ fn with_own_code(mut guest: Guest, process: &Process) -> Guest {
         is_global: false,
         is_size_inferred: false,
     });
+    guest.symbols = Symbols::new(symbols);
+    guest
+}
+
+/// Names executed code that has none: from the first instruction to the last of those that follow each other.
+fn with_names(mut guest: Guest, executed: &BTreeMap<u64, u32>, files: &[Mapped], modules: &[Module]) -> Guest {
+    let mut unnamed: Vec<Range<u64>> = Vec::new();
+    for (pc, size) in executed.iter().filter(|(pc, _)| guest.symbols.function_at(**pc).is_none()) {
+        let end = pc + u64::from(*size);
+        match unnamed.last_mut() {
+            Some(last) if last.end == *pc => last.end = end,
+            _ => unnamed.push(*pc..end),
+        }
+    }
+    let mut symbols = guest.symbols.all().to_vec();
+    for range in unnamed {
+        let file = files.iter().zip(modules).find(|(file, _)| file.range.contains(&range.start));
+        let name = match file {
+            Some((file, module)) => format!("{}:code_{:x}", file.name, range.start.wrapping_sub(module.bias)),
+            None => format!("code_{:x}", range.start),
+        };
+        symbols.push(Symbol {
+            name,
+            address: range.start,
+            size: range.end - range.start,
+            is_function: true,
+            is_global: false,
+            is_size_inferred: true,
+        });
+    }
     guest.symbols = Symbols::new(symbols);
     guest
 }

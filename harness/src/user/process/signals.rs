@@ -145,7 +145,7 @@ impl Process {
             return Err(format!("signal {signal}, for which it has no handler, ends the process"));
         }
         let cpu = hardware.cpu();
-        let (pc, sp) = (hardware.pc(), hardware.register(cpu.sp));
+        let (pc, sp, fp) = (hardware.pc(), hardware.register(cpu.sp), hardware.register(cpu.abi.fp));
         let restorer = match (action.flags & SA_RESTORER != 0 && self.abi.has_restorer, self.trampoline) {
             (true, _) => action.restorer,
             (false, Some(address)) => address,
@@ -172,7 +172,7 @@ impl Process {
         if !self.abi.signals.push(hardware, &frame) {
             return Err(format!("signal {signal}: its frame does not fit on the stack at {:#x}", frame.sp));
         }
-        Ok(Some(Delivered { pc, sp, returns_to: restorer }))
+        Ok(Some(Delivered { pc, sp, fp, returns_to: restorer }))
     }
 
     pub(super) fn rt_sigreturn(&mut self, hardware: &mut dyn Hardware) -> Answer {
