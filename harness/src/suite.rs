@@ -1,6 +1,7 @@
 //! Jobs: each variant of each scenario with each of its kinds of interruption, on several threads. The recording is the same for
 //! any number of threads.
 
+mod called;
 mod freeze;
 mod visits;
 
@@ -27,6 +28,7 @@ use crate::trace::log::{Head, Log, LogWriter, Logged, Replay};
 use crate::trace::{Observer, Run, Unobserved, Watched};
 use crate::{Error, file};
 
+pub use called::called;
 pub use freeze::{Freeze, freeze};
 use visits::All;
 

@@ -246,7 +246,8 @@ fn no_path_leads_out_of_the_sysroot() {
     for path in ["/lib/inside", "lib/inside", "/../../lib/inside", "/lib/good", "/lib/parent/lib/inside"] {
         assert_eq!(resolve(path), inside, "{path}");
     }
-    let outside = ["/lib/up", "/lib/absolute", "/../secret", "/lib/../../secret", "/lib/parent/secret", "/proc/version"];
+    let outside =
+        ["/lib/up", "/lib/absolute", "/../secret", "/lib/../../secret", "/lib/parent/secret", "/proc/version"];
     for path in outside {
         assert_eq!(resolve(path), Err(ENOENT), "{path}");
     }

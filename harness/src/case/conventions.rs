@@ -39,6 +39,9 @@ pub(super) struct Means {
     /// From each address on: whether a second exception may be nested.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     nesting: Vec<(Hex, bool)>,
+    /// Pages where symbols are that no file defines.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    missing: Vec<(Hex, String)>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     vectors: BTreeMap<Vector, Hex>,
     #[serde(default)]
@@ -186,6 +189,7 @@ impl Means {
             other_markers,
             calls: _,
             redirects,
+            missing,
             nesting,
         } = conventions;
         let hexes = |addresses: &[u64]| addresses.iter().copied().map(Hex).collect();
@@ -208,6 +212,7 @@ impl Means {
             pushes: hexes(pushes),
             other_markers: hexes(other_markers),
             nesting: nesting.iter().map(|(address, may)| (Hex(*address), *may)).collect(),
+            missing: missing.iter().map(|(page, name)| (Hex(*page), name.clone())).collect(),
             vectors: vectors.all().map(|(vector, address)| (vector, Hex(address))).collect(),
             redirects: redirects.as_ref().map(|Redirects { marks, from, to }| Redirected {
                 marks: hexes(marks),
@@ -259,6 +264,7 @@ impl Means {
             moved_returns: addresses(&self.moved_returns),
             pushes: addresses(&self.pushes),
             other_markers: addresses(&self.other_markers),
+            missing: self.missing.iter().map(|(page, name)| (page.0, name.clone())).collect(),
             calls: crate::guest::conventions::CallConventions::default(),
             redirects: self.redirects.as_ref().map(|Redirected { marks, from, to }| Redirects {
                 marks: addresses(marks),

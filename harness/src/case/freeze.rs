@@ -91,7 +91,8 @@ impl Case {
             text,
             offsets: offsets.clone(),
             provenance,
-            start: start.as_ref().map(|StartState { pc, registers, constant, task }| Start {
+            start: start.as_ref().map(|StartState { pc, registers, constant, task, thread }| Start {
+                thread: thread.map(Hex),
                 pc: Hex(*pc),
                 task: Hex(*task),
                 registers: named_registers(cpu, registers),

@@ -147,6 +147,9 @@ pub struct Provenance {
 struct Start {
     pc: Hex,
     task: Hex,
+    /// The thread pointer of a program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    thread: Option<Hex>,
     registers: BTreeMap<String, Hex>,
     /// Registers that keep their values while the task runs in the kernel.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -286,7 +289,8 @@ impl Case {
         };
         let (constant, registers) =
             (registers("constant", &start.constant)?, registers("registers", &start.registers)?);
-        Ok(StartState { pc: start.pc.0, registers, constant, task: start.task.0 })
+        let thread = start.thread.map(|thread| thread.0);
+        Ok(StartState { pc: start.pc.0, registers, constant, task: start.task.0, thread })
     }
 }
 

@@ -16,6 +16,9 @@ use crate::{Error, rows};
 pub(crate) struct Arguments {
     #[command(flatten)]
     selection: Selection,
+    /// With --elf: also say which functions that did not run have rows, and whether they can be read
+    #[arg(long, requires = "elf")]
+    all_functions: bool,
     /// Write the report as JSON to this file, replacing it; `-`: to standard output, and the table to standard error
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -25,10 +28,15 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     arguments
         .selection
         .refuse_case("rows are checked in a guest's file, of which a case holds only what its run used")?;
-    let scenarios = select(root, &arguments.selection)?;
+    let mut scenarios = select(root, &arguments.selection)?;
+    for call in scenarios.iter_mut().filter_map(|scenario| scenario.text.elf.as_mut()) {
+        call.all_functions |= arguments.all_functions;
+    }
     let outputs = Output::prepare([("--json", arguments.json.as_ref())])?;
+    // Nothing in the repository excuses somebody's file.
+    let excuses = if arguments.selection.elf.elf.is_some() { Vec::new() } else { load_all(root)? };
     console.interrupt.defer();
-    let recording = rows::check_all(root, &scenarios, &load_all(root)?, &console.interrupt, true)?;
+    let recording = rows::check_all(root, &scenarios, &excuses, &console.interrupt, true)?;
     if recording.rows.is_empty() && recording.partial.is_none() {
         let reason = "nothing was judged: none of these guests has unwind data in tables (.sframe, CFI or ORC)";
         return Err(Error::Usage(reason.to_owned()));

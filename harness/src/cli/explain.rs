@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::HOLDS;
 use super::process::OfProcess;
-use super::selection::{ImageCall, of_case, of_images, require_subjects, unwinders};
+use super::selection::{Elf, ImageCall, of_case, of_elf, of_images, require_subjects, unwinders};
 use crate::Error;
 use crate::error::printed;
 use crate::explain::PointName;
@@ -16,11 +16,11 @@ use crate::suite::{Job, subjects};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The scenario, as in `arm64/leaf`; left out with --case and --process
+    /// The scenario, as in `arm64/leaf`; left out with --case and --elf
     #[arg(value_name = "SCENARIO")]
     scenario: String,
     /// The point: `symbol+0x8#2` is the second arrival at that instruction
-    #[arg(required_unless_present_any = ["case", "process"], conflicts_with_all = ["case", "process"])]
+    #[arg(required_unless_present_any = ["case", "elf"], conflicts_with_all = ["case", "elf"])]
     point: Option<PointName>,
     /// The kind of interruption [default: the scenario's first]
     #[arg(long, value_name = "KIND")]
@@ -32,11 +32,13 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "IMAGE")]
     linux: Option<PathBuf>,
     #[command(flatten)]
+    elf: Elf,
+    #[command(flatten)]
     call: ImageCall,
     #[command(flatten)]
     process: OfProcess,
     /// Explain a point of this frozen case (`run --freeze`)
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["linux", "variant"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["linux", "variant", "elf"])]
     case: Option<PathBuf>,
     /// Only this unwinder (may be repeated)
     #[arg(long, value_name = "NAME")]
@@ -76,8 +78,12 @@ fn wanted(root: &Path, arguments: &Arguments) -> Result<(Scenario, PointName), E
         let point = arguments.scenario.parse().map_err(Error::Usage)?;
         return Ok((of_case(case)?, point));
     }
-    if let Some(scenario) = arguments.process.scenario()? {
+    if let Some(scenario) = arguments.process.scenario(arguments.elf.elf.as_deref())? {
         return Ok((scenario, arguments.scenario.parse().map_err(Error::Usage)?));
+    }
+    if arguments.elf.elf.is_some() {
+        let point = arguments.scenario.parse().map_err(Error::Usage)?;
+        return Ok((of_elf(&arguments.elf, &arguments.call)?, point));
     }
     let scenarios = match &arguments.linux {
         None => load_all(root)?,

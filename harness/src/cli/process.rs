@@ -1,7 +1,7 @@
 //! `--elf FILE --process`: a program, run as a process.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -14,11 +14,8 @@ use crate::user::process::{DEFAULT_BUDGET, Launch, Process, Written};
 /// A program, and what it sees.
 #[derive(Debug, Default, Args)]
 pub(super) struct OfProcess {
-    /// Run this program (--process)
-    #[arg(long, value_name = "FILE", requires = "process")]
-    pub(super) elf: Option<PathBuf>,
     /// Run the program of --elf as a process, from its first instruction to its exit; its arguments come last, behind `--`
-    #[arg(long, requires = "elf")]
+    #[arg(long, requires = "elf", conflicts_with = "function")]
     process: bool,
     /// With --process: the folder that it sees as `/`, with its dynamic loader and libraries; `/` for those of this machine
     #[arg(long, value_name = "DIR", requires = "process")]
@@ -51,8 +48,8 @@ pub(super) struct OfProcess {
 
 impl OfProcess {
     /// The scenario of the process, if one is asked for.
-    pub(super) fn scenario(&self) -> Result<Option<Scenario>, Error> {
-        let Some(file) = self.elf.as_ref().filter(|_| self.process) else { return Ok(None) };
+    pub(super) fn scenario(&self, file: Option<&Path>) -> Result<Option<Scenario>, Error> {
+        let Some(file) = file.filter(|_| self.process) else { return Ok(None) };
         let mut launch = Launch::open(file, self.sysroot.clone())?;
         if let Some(sysroot) = self.sysroot.as_ref().filter(|sysroot| !sysroot.is_dir()) {
             return Err(Error::Usage(format!("--sysroot {}: it is no folder", sysroot.display())));
@@ -112,7 +109,8 @@ fn show(name: &str, written: &Written, out: &mut dyn Write) -> io::Result<()> {
     let cut = if kept < written.total { format!(", of which the first {kept} are shown") } else { String::new() };
     writeln!(out, "  {name}, {} bytes{cut}:", written.total)?;
     for line in String::from_utf8_lossy(&written.bytes).lines() {
-        let plain: String = line.chars().map(|it| if it.is_control() && it != '\t' { '\u{fffd}' } else { it }).collect();
+        let plain: String =
+            line.chars().map(|it| if it.is_control() && it != '\t' { '\u{fffd}' } else { it }).collect();
         writeln!(out, "  | {plain}")?;
     }
     Ok(())

@@ -10,9 +10,10 @@ use crate::Error;
 use crate::error::printed;
 use crate::file::{Console, Output};
 use crate::recording::Recording;
-use crate::report::{page, text};
+use crate::report::{certificate, page, text};
+use crate::rows;
 use crate::scenario::{Interruption, Scenario};
-use crate::suite::{Freeze, Options, freeze, run_all};
+use crate::suite::{Freeze, Options, called, freeze, run_all};
 use crate::trace::log::{Log, LogFile};
 
 #[derive(Debug, Args)]
@@ -37,6 +38,9 @@ pub(crate) struct Arguments {
     /// With --freeze: only this kind of interruption (may be repeated)
     #[arg(long, value_name = "KIND", requires = "freeze")]
     interrupt: Vec<String>,
+    /// With --elf: write the call as a scenario of this name, which must be new, below the root
+    #[arg(long, value_name = "NAME", requires = "elf")]
+    save_scenario: Option<String>,
     /// Print the annotated listings before the table
     #[arg(long)]
     listing: bool,
@@ -49,8 +53,12 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     require_subjects(&arguments.unwinder)?;
     let scenarios = select(root, &arguments.selection)?;
     let is_process = scenarios.iter().any(|scenario| scenario.process.is_some());
-    if is_process && (arguments.log.is_some() || arguments.freeze.is_some()) {
-        return Err(Error::Usage("--log and --freeze: the run of a process cannot be kept yet".to_owned()));
+    if is_process && (arguments.log.is_some() || arguments.freeze.is_some() || arguments.save_scenario.is_some()) {
+        let reason = "--log, --freeze and --save-scenario: the run of a process cannot be kept yet";
+        return Err(Error::Usage(reason.to_owned()));
+    }
+    if let (Some(name), [scenario]) = (&arguments.save_scenario, scenarios.as_slice()) {
+        save(root, scenario, name)?;
     }
     let named = [("--json", &arguments.json), ("--log", &arguments.log), ("--freeze", &arguments.freeze)];
     let outputs = Output::prepare(named.map(|(option, path)| (option, path.as_ref())))?;
@@ -67,6 +75,11 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
         None => run_all(root, &scenarios, &options)?,
         Some(output) => (frozen_as(output, root, (&scenarios, &arguments.interrupt), &options, console)?, Vec::new()),
     };
+    let mut recording = recording;
+    let are_calls = scenarios.iter().all(|scenario| scenario.text.elf.is_some());
+    if are_calls && recording.partial.is_none() {
+        add_calls(root, &scenarios, &mut recording, console)?;
+    }
     let is_cut = is_cut(&recording, console);
     write(log.as_ref(), is_cut, console, &mut |out| out.write_all(&log_file(&recording, &logs)))?;
     write_json(json.as_ref(), console, &recording)?;
@@ -78,8 +91,45 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
             printed(page::write(section, out).and_then(|()| writeln!(out)))?;
         }
     }
-    printed(text::write(&recording, out))?;
+    printed(if are_calls { certificate::write(&recording, out) } else { text::write(&recording, out) })?;
     Ok(finish(&recording, status(&recording, arguments.allow_unsound), console))
+}
+
+/// Adds what the functions of somebody's files did, and how right their rows are.
+fn add_calls(
+    root: &Path,
+    scenarios: &[Scenario],
+    recording: &mut Recording,
+    console: &Console<'_>,
+) -> Result<(), Error> {
+    for scenario in scenarios {
+        // A call that fails is a run that was not judged, which says why.
+        if let Ok(Some(call)) = called(root, scenario, &console.interrupt) {
+            recording.calls.push(call);
+        }
+    }
+    let judged: Vec<Scenario> = { scenarios.iter() }
+        .filter(|scenario| recording.calls.iter().any(|call| call.scenario == scenario.name))
+        .cloned()
+        .collect();
+    let checked = rows::check_all(root, &judged, &[], &console.interrupt, true)?;
+    recording.rows = checked.rows;
+    Ok(())
+}
+
+/// Writes the scenario of a call below the root.
+fn save(root: &Path, scenario: &Scenario, name: &str) -> Result<(), Error> {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
+    if name.is_empty() || !name.chars().all(is_plain) {
+        return Err(Error::Usage(format!("--save-scenario {name:?}: a name consists of letters, digits, - and _")));
+    }
+    let path = root.join("scenarios").join(scenario.cpu.name).join(format!("{name}.toml"));
+    let [output] = Output::prepare([("--save-scenario", Some(&path))])?;
+    let Some(output) = output else { return Ok(()) };
+    output.require_new("--save-scenario")?;
+    let call = scenario.text.elf.as_ref().map_or("", |call| &call.call);
+    let text = format!("# {call}, called once and interrupted at every instruction.\n\n{}", scenario.source);
+    output.write(&mut std::io::sink(), &mut |out| out.write_all(text.as_bytes()))
 }
 
 /// Runs the one selected scenario, and writes its case.

@@ -9,7 +9,7 @@ use super::process::OfProcess;
 use crate::case::Case;
 use crate::cpu::{self, ALL};
 use crate::linux::{self, KernelImage};
-use crate::scenario::{Scenario, image_call, image_scenarios, load_all};
+use crate::scenario::{Scenario, elf_call, image_call, image_scenarios, load_all};
 use crate::{Error, subject};
 
 /// Which scenarios.
@@ -25,21 +25,35 @@ pub(super) struct Selection {
     #[arg(long, value_name = "IMAGE")]
     pub(super) linux: Option<PathBuf>,
     #[command(flatten)]
+    pub(super) elf: Elf,
+    #[command(flatten)]
     pub(super) process: OfProcess,
     #[command(flatten)]
     pub(super) call: ImageCall,
     /// Run a frozen case (`run --freeze`), without the guest that it comes from
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["filters", "linux"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["filters", "linux", "elf"])]
     pub(super) case: Option<PathBuf>,
 }
 
-/// A function of a kernel that no scenario names.
+/// Somebody's file, without a scenario.
+#[derive(Debug, Default, Args)]
+pub(super) struct Elf {
+    /// Call a function of this shared object, executable or object file (--call), or run this program (--process)
+    #[arg(long = "elf", value_name = "FILE", conflicts_with = "linux")]
+    pub(super) elf: Option<PathBuf>,
+    /// A library that it needs (may be repeated); those that it names are looked for in its folder
+    #[arg(long = "lib", value_name = "FILE", requires = "elf")]
+    pub(super) libraries: Vec<PathBuf>,
+}
+
+/// A function that no scenario names.
 #[derive(Debug, Default, Args)]
 pub(super) struct ImageCall {
-    /// Instead of the scenarios: call this function of the kernel, interrupted at every instruction
-    #[arg(long = "call", value_name = "FUNCTION", requires = "linux")]
+    /// Instead of the scenarios: call this function of the file (--elf) or kernel (--linux)
+    #[arg(long = "call", value_name = "FUNCTION")]
     pub(super) function: Option<String>,
-    /// An argument of it: a number, str:TEXT, buf:N, hex:BYTES, u32:A,B,.., sym:NAME, param:NAME, fn:compare-u32; in order
+    /// An argument of it, in order: a number, str:TEXT, buf:N, hex:BYTES, u32:A,B,.., sym:NAME; of a file also file:PATH and
+    /// fn:compare-int|long|byte|str, of a kernel param:NAME and fn:compare-u32
     #[arg(long = "arg", value_name = "ARGUMENT", requires = "function", allow_hyphen_values = true)]
     pub(super) arguments: Vec<String>,
 }
@@ -60,22 +74,28 @@ impl Selection {
 
 /// The selected scenarios. An empty selection is an error, because it is a typing mistake.
 pub(super) fn select(root: &Path, selection: &Selection) -> Result<Vec<Scenario>, Error> {
-    let Selection { filters, arch, linux, process, call, case } = selection;
+    let Selection { filters, arch, linux, elf, process, call, case } = selection;
     if let Some(arch) = arch
         && cpu::by_name(arch).is_none()
     {
         return Err(Error::Usage(format!("--arch {arch}: no such CPU; there are {}", cpu::names())));
     }
+    if call.function.is_some() && linux.is_none() && elf.elf.is_none() {
+        return Err(Error::Usage("--call needs a file (--elf) or a kernel (--linux) that has the function".to_owned()));
+    }
     if call.function.is_some() && !filters.is_empty() {
         return Err(Error::Usage("--call runs instead of scenarios: take the filters away".to_owned()));
     }
-    if let Some(scenario) = process.scenario()? {
+    if let Some(scenario) = process.scenario(elf.elf.as_deref())? {
         if !filters.is_empty() || linux.is_some() || case.is_some() {
-            return Err(Error::Usage("--process runs instead of scenarios: take the filters, --linux and --case away".to_owned()));
+            return Err(Error::Usage(
+                "--process runs instead of scenarios: take the filters, --linux and --case away".to_owned(),
+            ));
         }
         return Ok(vec![scenario]);
     }
     let mut scenarios = match (case, linux) {
+        _ if elf.elf.is_some() => vec![of_elf(elf, call)?],
         (Some(path), _) => vec![of_case(path)?],
         (None, Some(path)) => of_images(root, path, call)?,
         (None, None) => load_all(root)?,
@@ -107,6 +127,14 @@ pub(super) fn select(root: &Path, selection: &Selection) -> Result<Vec<Scenario>
 /// The scenario of a frozen case.
 pub(super) fn of_case(path: &Path) -> Result<Scenario, Error> {
     Scenario::of_case(&Arc::new(Case::load(path)?))
+}
+
+/// The scenario of a call of a function in somebody's file.
+pub(super) fn of_elf(elf: &Elf, call: &ImageCall) -> Result<Scenario, Error> {
+    let (Some(file), Some(function)) = (&elf.elf, &call.function) else {
+        return Err(Error::Usage("--elf needs a function (--call)".to_owned()));
+    };
+    elf_call(file, function, &call.arguments, &elf.libraries)
 }
 
 /// The scenarios of every image at a path.

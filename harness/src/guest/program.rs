@@ -30,6 +30,8 @@ pub struct Program {
     pub tables: Tables,
     /// How a run of it begins, if not at a function with planted values in all registers but SP.
     pub start: Option<StartState>,
+    /// Functions that choose among implementations, which have to run before anything else.
+    pub indirect: Indirect,
     /// Functions without arguments that have run once before any run begins: what a kernel prepares while it boots.
     pub booted_by: Vec<u64>,
     /// The offsets and sizes in bytes on which start and conventions rest, by the kernel's own names: `task_struct.stack`.
@@ -38,7 +40,16 @@ pub struct Program {
     pub held: Option<Arc<BTreeSet<u64>>>,
 }
 
-/// The state of a CPU in which a run begins: that of a kernel which has long been booted.
+/// Functions of a program that return the address of another one, which depends on the CPU (`STT_GNU_IFUNC`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Indirect {
+    /// Their arguments.
+    pub arguments: Vec<u64>,
+    /// Their addresses, each with that of the word that will hold the result; in the order in which they run.
+    pub words: Vec<(u64, u64)>,
+}
+
+/// The state of a CPU in which a run begins: that of a kernel which has long been booted, or of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StartState {
     /// The first instruction.
@@ -49,6 +60,8 @@ pub struct StartState {
     pub constant: Vec<(Register, u64)>,
     /// The running task, by the address of its structure, for a CPU that keeps it in a system register.
     pub task: u64,
+    /// In a program: the thread pointer.
+    pub thread: Option<u64>,
 }
 
 impl Program {
@@ -103,8 +116,20 @@ impl Program {
         let poison = Poison::new(&listing, &layout.stacks, FlowKind::Call);
         let bounds = layout.stacks.iter().map(|stack| stack.bounds).collect();
         let tables = Tables::new(&guest, &conventions)?;
-        let (start, booted_by, offsets, held) = (None, Vec::new(), BTreeMap::new(), None);
-        Ok(Self { guest, conventions, listing, layout, poison, bounds, tables, start, booted_by, offsets, held })
+        Ok(Self {
+            guest,
+            conventions,
+            listing,
+            layout,
+            poison,
+            bounds,
+            tables,
+            start: None,
+            indirect: Indirect::default(),
+            booted_by: Vec::new(),
+            offsets: BTreeMap::new(),
+            held: None,
+        })
     }
 
     /// The writable words that an interrupted run must leave as an undisturbed run leaves them: all but the stacks,

@@ -88,7 +88,10 @@ impl Region {
             if data.iter().any(|byte| *byte != 0) {
                 // SAFETY: the page is inside the allocation, and no engine knows it yet.
                 unsafe {
-                    region.bytes.add(number * PAGE as usize).copy_from_nonoverlapping(NonNull::from(data).cast(), data.len());
+                    region
+                        .bytes
+                        .add(number * PAGE as usize)
+                        .copy_from_nonoverlapping(NonNull::from(data).cast(), data.len());
                 }
             }
         }

@@ -10,6 +10,7 @@
 
 mod arena;
 mod core;
+mod engine;
 mod memory;
 mod pages;
 mod process;
@@ -20,7 +21,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
-use unicorn_engine::{HookType, MemType, Prot, TlbEntry, TlbType, Unicorn, uc_error};
+use unicorn_engine::{MemType, Prot, TlbEntry, Unicorn, uc_error};
 
 use crate::Error;
 use crate::cpu::{Cpu, Exception, Register};
@@ -29,6 +30,7 @@ use crate::guest::{Guest, PAGE, Program, layout};
 use crate::trace::{Action, Ended, Memory, Observer, Point, Previous, Run, Unobserved};
 
 use self::core::Core;
+use self::engine::{context, enter, enter_kernel, new_engine, watch_stores};
 use self::pages::Watch;
 use self::process::Running;
 use self::registers::EngineRegisters;
@@ -88,7 +90,9 @@ enum Stop {
     /// A page that the frozen case does not hold.
     Missing(u64),
     /// A process makes a system call, and goes on there.
-    SystemCall { resume: u64 },
+    SystemCall {
+        resume: u64,
+    },
     /// The next thread of a process has its turn.
     Turn,
     /// A signal arrives.
@@ -164,12 +168,20 @@ impl<'g> Machine<'g> {
         Ok(start.elapsed())
     }
 
+    /// Whether it is a program without a kernel of its own.
+    fn is_program(&self) -> bool {
+        self.program.start.as_ref().is_some_and(|start| start.thread.is_some())
+    }
+
     fn context<'a>(&'a self, observer: &'a mut dyn Observer, budget: u64) -> Context<'a> {
         context(observer, (self.guest.cpu, self.core), &self.memory, &self.vectors, budget)
     }
 
     /// Describes a page by what is mapped there.
     fn describe(&self, page: u64) -> String {
+        if let Some((_, name)) = self.program.conventions.missing.iter().find(|(address, _)| *address == page) {
+            return format!("`{name}`, which no loaded file defines (name its library with --lib)");
+        }
         match self.memory.region(page) {
             _ if self.memory.is_guard(page) => format!("page {page:#x} between stacks"),
             None => format!("unmapped page {page:#x}"),
@@ -188,7 +200,7 @@ impl<'g> Machine<'g> {
             engine.reg_write(*id, value).map_err(|error| refused("set a register", error))?;
         }
         if let Some(start) = &self.program.start {
-            enter_kernel(&mut engine, self.core, start.task)?;
+            enter(&mut engine, self.core, start)?;
             for (register, value) in start.constant.iter().chain(&start.registers) {
                 let id = self.core.register_ids()[usize::from(register.0)];
                 engine.reg_write(id, *value).map_err(|error| refused("set a register", error))?;
@@ -196,37 +208,6 @@ impl<'g> Machine<'g> {
         }
         Ok(engine)
     }
-}
-
-/// The context of a run that has not begun.
-fn context<'a>(
-    observer: &'a mut dyn Observer,
-    (cpu, core): (&'static Cpu, &'static dyn Core),
-    memory: &Rc<GuestMemory>,
-    vectors: &'a Vectors,
-    budget: u64,
-) -> Context<'a> {
-    Context {
-        observer,
-        memory: Rc::clone(memory),
-        previous: None,
-        cpu,
-        core,
-        ids: core.register_ids(),
-        vectors,
-        executed: 0,
-        budget,
-        stop: None,
-        panic: None,
-        firmware: Vec::new(),
-        kernel_mode: None,
-        process: None,
-    }
-}
-
-/// Puts an engine into the state in which a booted kernel runs a task.
-fn enter_kernel(engine: &mut Unicorn<'_, Context<'_>>, core: &dyn Core, task: u64) -> Result<(), Error> {
-    core.enter_kernel(engine, task).map_err(|error| refused("set the state of a running kernel", error))
 }
 
 /// The memory of a program before it runs: its segments, and its stacks with their poison.
@@ -250,29 +231,6 @@ fn loaded(program: &Program) -> GuestMemory {
     }
     memory.take_writes();
     memory
-}
-
-/// A new engine over the memory of the context, with hooks, in the state in which guests start but for its general registers.
-fn new_engine<'a>(context: Context<'a>, max_cpu: bool) -> Result<Unicorn<'a, Context<'a>>, Error> {
-    let Context { core, vectors, .. } = context;
-    let memory = Rc::clone(&context.memory);
-    let parameters = core.engine(max_cpu);
-    let mut engine = Unicorn::new_with_data(parameters.arch, parameters.mode, context)
-        .map_err(|error| refused("open an engine", error))?;
-    if let Some(model) = parameters.model {
-        engine.ctl_set_cpu_model(model).map_err(|error| refused("choose the CPU model", error))?;
-    }
-    engine.ctl_set_tlb_type(TlbType::VIRTUAL).map_err(|error| refused("set the TLB type", error))?;
-    engine.add_tlb_hook(1, 0, fill_tlb).map_err(|error| refused("add the TLB hook", error))?;
-    for region in &memory.regions {
-        // SAFETY: the engine's context shares the memory, so that the region outlives it, and a region is a whole number of pages.
-        unsafe { engine.mem_map_ptr(region.address, region.size as u64, Prot::ALL, region.bytes.as_ptr().cast()) }
-            .map_err(|error| refused("map guest memory", error))?;
-    }
-    core.boot(&mut engine, vectors, max_cpu).map_err(|error| refused("boot the CPU", error))?;
-    engine.add_intr_hook(exception).map_err(|error| refused("add the exception hook", error))?;
-    engine.add_insn_invalid_hook(undefined).map_err(|error| refused("add the undefined-instruction hook", error))?;
-    Ok(engine)
 }
 
 impl Run for Machine<'_> {
@@ -310,6 +268,9 @@ impl Run for Machine<'_> {
             Some(Stop::Observer) => return Ok(Ended { executed, complete: false, interrupted: false, ran_for }),
             Some(Stop::Budget) => format!("no end within the budget of {} instructions", self.budget),
             Some(Stop::Access { kind, page }) => format!("{kind} in {}", self.describe(page)),
+            Some(Stop::Undefined) if self.is_program() => {
+                "an instruction that the emulator does not have, or that does not exist,".to_owned()
+            }
             Some(Stop::Undefined) => "undefined instruction".to_owned(),
             Some(Stop::Undeliverable { exception, reason }) => {
                 format!("{} cannot be delivered: {reason}", exception.name())
@@ -318,6 +279,10 @@ impl Run for Machine<'_> {
             Some(Stop::Missing(page)) => format!("not in this case: page {page:#x}"),
             Some(Stop::Halted) => "it waits forever for an interrupt".to_owned(),
             Some(stop @ (Stop::SystemCall { .. } | Stop::Turn | Stop::Signal(_))) => format!("{stop:?}"),
+            Some(Stop::Exception(number)) if self.is_program() && self.core.is_system_call(number) => {
+                let call = engine.reg_read(self.core.system_call_id()).unwrap_or_default();
+                format!("it makes system call {call}, and a function that is called alone has no kernel")
+            }
             Some(Stop::Exception(number)) => {
                 format!("unhandled exception {number} ({})", self.core.exception_name(number))
             }
@@ -337,15 +302,6 @@ impl Run for Machine<'_> {
         let memory = loaded(program).share();
         Some(Box::new(Self { program, guest, core, memory, entry, sentinel, sp, vectors, budget, max_cpu }))
     }
-}
-
-/// Tells the observer of every store.
-fn watch_stores(engine: &mut Unicorn<'_, Context<'_>>) -> Result<(), Error> {
-    let added = engine.add_mem_hook(HookType::MEM_WRITE, 1, 0, |engine, _, address, size, _| {
-        engine.get_data_mut().observer.stored(address, size);
-        true
-    });
-    added.map(|_| ()).map_err(|error| refused("add the store hook", error))
 }
 
 /// The error for a request that Unicorn refused.

@@ -124,7 +124,7 @@ impl<'l> ProcessMachine<'l> {
         let Self { launch, core, memory, vectors, .. } = self;
         let context = context(observer, (launch.cpu, *core), memory, vectors, launch.budget);
         let mut engine = new_engine(context, false)?;
-        core.enter_user(&mut engine).map_err(|error| refused("set the state of a process", error))?;
+        core.enter_program(&mut engine, 0).map_err(|error| refused("set the state of a process", error))?;
         // Linux leaves zeros in all registers. Whatever is in those that a function must preserve means nothing.
         for (number, id) in (0..).map(Register).zip(core.register_ids()) {
             let is_planted = launch.cpu.callee_saved.contains(&number) && number != launch.cpu.abi.fp;
@@ -132,7 +132,8 @@ impl<'l> ProcessMachine<'l> {
             engine.reg_write(*id, value).map_err(|error| refused("set a register", error))?;
         }
         let mut threads = FxHashMap::default();
-        let mut hardware = Hands { engine: &mut engine, core: *core, threads: &mut threads, is_stale: Cell::new(false) };
+        let mut hardware =
+            Hands { engine: &mut engine, core: *core, threads: &mut threads, is_stale: Cell::new(false) };
         let started = Process::start(launch, &mut hardware);
         let kernel = started.map_err(|reason| Error::Elf { path: launch.file.clone(), reason })?;
         engine.get_data_mut().process = Some(Box::new(Running::new(kernel, launch)));
@@ -148,7 +149,9 @@ impl<'l> ProcessMachine<'l> {
         let mapped = kernel.into_iter().flat_map(Process::mappings).find(|mapping| mapping.range.contains(&address));
         mapped.map_or_else(
             || format!("{address:#x}"),
-            |mapping| format!("{} (offset {:#x} in the file)", mapping.path, address - mapping.range.start + mapping.offset),
+            |mapping| {
+                format!("{} (offset {:#x} in the file)", mapping.path, address - mapping.range.start + mapping.offset)
+            },
         )
     }
 
@@ -159,7 +162,8 @@ impl<'l> ProcessMachine<'l> {
             Stop::Access { kind, page } => format!("{kind} in {}", self.describe_page(*page)),
             Stop::Undefined => {
                 let mut bytes = [0; 15];
-                let count = (0..=bytes.len()).rev().find(|count| self.memory.read(at, &mut bytes[..*count])).unwrap_or(0);
+                let count =
+                    (0..=bytes.len()).rev().find(|count| self.memory.read(at, &mut bytes[..*count])).unwrap_or(0);
                 let bytes: Vec<String> = bytes[..count.min(8)].iter().map(|byte| format!("{byte:02x}")).collect();
                 format!("an instruction that the emulator does not have ({} ...)", bytes.join(" "))
             }

@@ -5,13 +5,13 @@
 //! executes anything while the second runs, and what the second writes is put back before the first goes on.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use unicorn_engine::{HookType, Unicorn, uc_error};
 
 use super::memory::GuestMemory;
-use super::{Context, Stop, context, enter_kernel, loaded, new_engine, refused};
+use super::{Context, Stop, context, enter, enter_kernel, loaded, new_engine, refused};
 use crate::Error;
 use crate::cpu::Linkage;
 use crate::guest::{Program, layout};
@@ -110,6 +110,9 @@ impl<'p> Second<'p> {
         let unobserved = Box::leak(Box::new(Unobserved)); // of no size, so that nothing leaks
         let context = context(unobserved, (cpu, core), &memory, &program.conventions.vectors, u64::MAX);
         let mut engine = new_engine(context, false)?;
+        if let Some(start) = program.start.as_ref().filter(|start| start.thread.is_some()) {
+            enter(&mut engine, core, start)?;
+        }
         let (journal, left) = (Journal::default(), Rc::new(RefCell::new(0_u64)));
         let written = Rc::clone(&journal);
         let note_store = move |engine: &mut Unicorn<'_, Context<'_>>, _, address, size, _| {
@@ -158,8 +161,8 @@ impl<'p> Second<'p> {
         called
     }
 
-    /// Calls a guest function whose writes stay. Returns the words that it has written outside of the stacks.
-    fn keep(&mut self, call: Call<'_>) -> Result<Result<Vec<(u64, u64)>, Crash>, Error> {
+    /// Calls a guest function whose writes stay. Returns its result, and the words that it has written outside of the stacks.
+    fn keep(&mut self, call: Call<'_>) -> Result<Result<(u64, Vec<(u64, u64)>), Crash>, Error> {
         let ended = self.execute(call)?;
         let mut written = BTreeSet::new();
         for (address, bytes) in self.journal.borrow_mut().drain(..) {
@@ -168,7 +171,7 @@ impl<'p> Second<'p> {
         let layout = &self.program.layout;
         let lasting = written.into_iter().filter(|address| layout.stack_of(*address).is_none());
         let words = lasting.filter_map(|address| Some((address, self.memory.read_u64(address)?))).collect();
-        Ok(ended.map(|_| words))
+        Ok(ended.map(|result| (result, words)))
     }
 
     fn execute(&mut self, call: Call<'_>) -> Result<Result<u64, Crash>, Error> {
@@ -205,7 +208,11 @@ impl<'p> Second<'p> {
             }
             (Some(Stop::Budget), _) => format!("it did not return within {} bytes of instructions", call.budget),
             (None, Ok(())) => "it waits forever for an interrupt".to_owned(),
-            (Some(Stop::Access { kind, page }), _) => format!("{kind} in page {page:#x}"),
+            (Some(Stop::Access { kind, page }), _) => {
+                let missing = program.conventions.missing.iter().find(|(address, _)| address == page);
+                let named = |(_, name): &(u64, String)| format!("{kind} in `{name}`, which no loaded file defines");
+                missing.map_or_else(|| format!("{kind} in page {page:#x}"), named)
+            }
             (None, Err(uc_error::INSN_INVALID)) | (Some(Stop::Undefined), _) => "undefined instruction".to_owned(),
             (Some(Stop::Exception(number)), _) => format!("exception {number} ({})", core.exception_name(*number)),
             (Some(stop), _) => format!("{stop:?}"),
@@ -215,8 +222,7 @@ impl<'p> Second<'p> {
     }
 }
 
-/// Runs the functions that a kernel has run once while it booted ([`Program::booted_by`]): what they write is there when a run
-/// begins.
+/// Runs the functions that have run before a run begins ([`Program::indirect`], [`Program::booted_by`]): what they write is there.
 ///
 /// # Errors
 ///
@@ -224,28 +230,42 @@ impl<'p> Second<'p> {
 pub fn boot(program: &mut Program) -> Result<(), Error> {
     /// How many bytes of instructions all of a function's may have: a fill of Linux's table for ORC needs a tenth of it.
     const BUDGET: u64 = 1 << 30;
+    if program.indirect.words.is_empty() && program.booted_by.is_empty() {
+        return Ok(());
+    }
     let mut words = Vec::new();
     {
         let memory = loaded(program).share();
         let mut second = Second::new(program, &*memory)?;
-        for function in &program.booted_by {
-            let sp = program.layout.sp;
-            let call = Call {
-                function: *function,
-                arguments: &[],
-                sp,
-                words: &[],
-                instead: None,
-                has_cursor: false,
-                budget: BUDGET,
-            };
-            words.extend(second.keep(call)?.map_err(|Crash { reason, at }| {
-                let name = program.guest.symbols.name(*function);
-                let reason = format!("{name}, which a booted kernel has run, failed: {reason}");
+        let run = |second: &mut Second<'_>, function: u64, arguments: &[u64]| {
+            let (sp, budget) = (program.layout.sp, BUDGET);
+            let call = Call { function, arguments, sp, words: &[], instead: None, has_cursor: false, budget };
+            second.keep(call)?.map_err(|Crash { reason, at }| {
+                let name = program.guest.symbols.name(function);
+                let reason = format!("{name}, which has to run first, failed: {reason}");
                 Error::Run { guest: program.guest.name.clone(), reason, at, executed: 0 }
-            })?);
+            })
+        };
+        let mut chosen: BTreeMap<u64, u64> = BTreeMap::new();
+        for (resolver, word) in &program.indirect.words {
+            let address = match chosen.get(resolver) {
+                Some(known) => *known,
+                None => {
+                    let (address, written) = run(&mut second, *resolver, &program.indirect.arguments)?;
+                    words.extend(written);
+                    chosen.insert(*resolver, address);
+                    address
+                }
+            };
+            memory.write_u64(*word, address);
+            words.push((*word, address));
         }
+        for function in &program.booted_by {
+            words.extend(run(&mut second, *function, &[])?.1);
+        }
+        memory.take_writes();
     }
+    program.indirect.words.clear();
     program.booted_by.clear();
     program.layout.words.extend(words);
     Ok(())
@@ -307,6 +327,8 @@ fn registers(
         registers.extend(known.map(|register| (register.0, instead.task)));
     } else {
         sp = if matches!(cpu.linkage, Linkage::Push) { sp } else { sp & !15 };
+        let start = program.start.iter().filter(|start| start.thread.is_some());
+        registers.extend(start.flat_map(|start| &start.constant).map(|(register, value)| (register.0, *value)));
     }
     registers.push((cpu.sp.0, sp));
     registers

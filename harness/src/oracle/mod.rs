@@ -283,13 +283,7 @@ impl<'g> Oracle<'g> {
     }
 
     /// What ran waits from now on, and has these callee-saved registers.
-    fn waits(
-        &mut self,
-        at: &Point<'_>,
-        (resume, cfa): (u64, u64),
-        cause: Cause,
-        saved: [u64; MAX_CALLEE_SAVED],
-    ) {
+    fn waits(&mut self, at: &Point<'_>, (resume, cfa): (u64, u64), cause: Cause, saved: [u64; MAX_CALLEE_SAVED]) {
         if cause == Cause::Call && self.poison.may_be(resume) {
             let name = self.guest.symbols.name_of_return(resume);
             self.contradict(at.pc, &format!("the poison in unwritten stack words may equal the return address {name}"));

@@ -93,7 +93,8 @@ impl Oracle<'_> {
     /// Otherwise it was a jump.
     pub(super) fn returned_again(&mut self, at: &Point<'_>, since: u64, sp: u64) {
         let Some(depth) = self.returned.get(&(self.strand(), at.pc, sp)).copied() else {
-            let what = format!("the witnesses say that transfer {since} returns again, but it was never seen to return");
+            let what =
+                format!("the witnesses say that transfer {since} returns again, but it was never seen to return");
             self.contradict(at.pc, &what);
             return;
         };

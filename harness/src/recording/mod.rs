@@ -3,6 +3,7 @@
 //! guest nor emulator. As JSON it is schema 2 (docs/report.md).
 
 mod agreement;
+mod call;
 mod counters;
 mod recorder;
 pub mod rows;
@@ -18,6 +19,7 @@ use crate::subject::{Claims, Start, Status, label};
 use crate::verdict::Verdict;
 
 pub use agreement::{Agreement, Disagreement, RECORDED};
+pub use call::{CallOutcome, Changed};
 pub use counters::{Counters, by_subject};
 pub use recorder::Recorder;
 pub use walks::{WalkLog, Written, compare};
@@ -41,6 +43,9 @@ pub struct Recording {
     /// Unwind rows compared with the truth: one entry for each guest that was checked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rows: Vec<rows::GuestRows>,
+    /// What functions of other people's files did when they were called.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<CallOutcome>,
     /// Broken gates on rows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub row_failures: Vec<String>,
@@ -66,7 +71,8 @@ impl Recording {
             subjects: by_subject(sections.iter().filter(is_valid).flat_map(|section| &section.columns)),
         };
         let tool = env!("CARGO_PKG_VERSION").to_owned();
-        Self { schema: SCHEMA, tool, partial: None, sections, rows: Vec::new(), row_failures: Vec::new(), totals }
+        let (rows, calls, row_failures) = (Vec::new(), Vec::new(), Vec::new());
+        Self { schema: SCHEMA, tool, partial: None, sections, rows, calls, row_failures, totals }
     }
 
     /// The runs of which nothing was judged, because their guests failed, with the reasons.

@@ -1,6 +1,7 @@
 //! The printed forms of a recording. They only read it.
 
 pub mod atlas;
+pub mod certificate;
 pub mod findings;
 pub mod json;
 pub mod linux;

@@ -11,6 +11,10 @@ use crate::scenario::{Scenario, UnjudgedRows};
 pub(super) fn check(report: &Recording, scenarios: &[Scenario], all: &[Scenario]) -> Vec<String> {
     let mut broken = Vec::new();
     for guest in &report.rows {
+        // What is wrong in somebody's file is a finding: nobody can list it with a reason here.
+        if scenarios.iter().any(|scenario| scenario.text.elf.is_some() && has(scenario, guest)) {
+            continue;
+        }
         let own: Vec<&Scenario> = all.iter().filter(|scenario| has(scenario, guest)).collect();
         for function in &guest.functions {
             broken.extend(wrong(guest, function, &own));

@@ -37,6 +37,9 @@ fn name_of(scenario: &Scenario, variant: &Variant) -> String {
     if scenario.image.is_some() {
         return format!("{} {}", scenario.name, variant.name);
     }
+    if scenario.text.elf.is_some() {
+        return scenario.name.clone();
+    }
     format!("{}/{}", scenario.cpu.name, variant.guest.as_ref().unwrap_or(&scenario.text.guest))
 }
 

@@ -40,6 +40,8 @@ pub(super) struct Run<'p> {
     /// Functions that the scenario declares omissible and never to resume, because live patching has redirected their calls.
     /// The caller is then the function that called them.
     gone: Vec<&'p Symbol>,
+    /// Whether functions that did not run are left out: of somebody's library, most do not.
+    only_run: bool,
     /// The instructions that ran, by address.
     sites: BTreeMap<u64, Site>,
     /// The call instruction before each return address.
@@ -69,6 +71,7 @@ impl<'p> Run<'p> {
             red_zone: text.red_zone(program),
             tasks: program.conventions.kernel.as_ref().map_or(&[], |kernel| &kernel.tasks),
             gone: program.guest.symbols.functions().iter().filter(is_gone).collect(),
+            only_run: text.elf.as_ref().is_some_and(|call| !call.all_functions),
             sites: BTreeMap::new(),
             calls: FxHashMap::default(),
         }
@@ -88,10 +91,10 @@ impl<'p> Run<'p> {
 
     /// What was found.
     pub(super) fn finish(self, never_resumes: &[String], ended: Ended) -> Found {
-        let Self { program, oracle, sites, .. } = self;
+        let Self { program, oracle, sites, only_run, .. } = self;
         let Testimony { contradiction: void, clobbered, .. } = oracle.testimony(never_resumes, ended);
         let (unread, outside_functions) = site::strays(program, &sites);
-        Found { void, clobbered, functions: site::functions(program, &sites), unread, outside_functions }
+        Found { void, clobbered, functions: site::functions(program, &sites, only_run), unread, outside_functions }
     }
 
     /// Whether an activation waits in a function whose calls live patching has redirected, and which is no caller any more.

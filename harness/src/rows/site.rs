@@ -104,9 +104,13 @@ impl Site {
     }
 }
 
-/// The results for every function, those that never ran included.
-pub(super) fn functions(program: &Program, sites: &BTreeMap<u64, Site>) -> Vec<FunctionRows> {
-    let functions = program.guest.symbols.functions().iter();
+/// The results for every function, those that never ran included unless `only_run`.
+pub(super) fn functions(program: &Program, sites: &BTreeMap<u64, Site>, only_run: bool) -> Vec<FunctionRows> {
+    let has_run = |function: &&Symbol| {
+        let range = function.address..function.address.saturating_add(function.size);
+        sites.range(range).any(|(_, site)| site.points > 0)
+    };
+    let functions = program.guest.symbols.functions().iter().filter(|function| !only_run || has_run(function));
     functions.map(|function| of_function(program, function, sites)).collect()
 }
 

@@ -3,6 +3,7 @@
 mod case;
 mod convention;
 mod demand;
+mod elf;
 mod extent;
 mod folder;
 mod interruption;
@@ -26,10 +27,12 @@ use crate::guest::return_hook::{PLAIN, ReturnHook};
 use crate::linux::{KernelImage, state};
 use crate::machine;
 use crate::subject::{Start, label};
+use crate::user::ElfCall;
 use crate::{Error, file};
 
 pub use convention::{Convention, Outlined};
 pub use demand::{Demand, Floor, Level, is_share};
+pub use elf::elf_call;
 pub use extent::{Extent, Span};
 use folder::files_in;
 pub use folder::load_all;
@@ -81,6 +84,9 @@ pub struct Text {
     /// For kernel images: what is called.
     #[serde(default)]
     pub linux: Option<LinuxCall>,
+    /// For other people's files: what is called.
+    #[serde(default)]
+    pub elf: Option<ElfCall>,
     /// The function at which the guest is entered.
     #[serde(default = "default_entry")]
     pub entry: String,
@@ -173,7 +179,8 @@ impl Text {
     #[must_use]
     pub fn level(&self, subject: &str, start: Start) -> Level {
         // Nobody can demand anything of what others have released: what is wrong there is reported.
-        let default = if self.linux.is_some() || self.is_users { Level::Any } else { Level::Sound };
+        let default =
+            if self.linux.is_some() || self.elf.is_some() || self.is_users { Level::Any } else { Level::Sound };
         self.demand(subject, start).map_or(default, |demand| demand.level)
     }
 
@@ -329,6 +336,9 @@ impl Scenario {
             machine::boot(&mut program)?;
             return self.declare(program);
         }
+        if let Some(call) = &self.text.elf {
+            return self.declare(self.elf_program(root, call)?);
+        }
         let path = self.guest_path(root, variant);
         let program = file::require_inside(root, &path)
             .and_then(|()| Program::load(&path, self.cpu, &variant.stacks, variant.cfa_mod32))
@@ -347,6 +357,9 @@ impl Scenario {
         }
         if self.case.is_some() {
             return self.blame_key("page", error);
+        }
+        if let Some(call) = &self.text.elf {
+            return self.blame_key(&format!("call = {:?}", call.call), error);
         }
         let guest = variant.guest.as_ref().unwrap_or(&self.text.guest);
         let of = if variant.name.is_empty() { String::new() } else { format!("variant {}: ", variant.name) };
@@ -395,8 +408,14 @@ impl Scenario {
         if !text.only.is_empty() && !text.only.iter().any(|name| name == self.cpu.name) {
             return Err(format!("only = {:?} does not contain its own CPU", text.only));
         }
-        if text.guest.is_empty() == text.linux.is_none() {
-            return Err("it needs either guest = \"NAME\" or, in scenarios/linux, a table [linux]".to_owned());
+        let kinds = [!text.guest.is_empty(), text.linux.is_some(), text.elf.is_some()];
+        if kinds.into_iter().filter(|is_there| *is_there).count() != 1 {
+            return Err(
+                "it needs one of guest = \"NAME\", a table [elf] or, in scenarios/linux, a table [linux]".to_owned()
+            );
+        }
+        if text.elf.is_some() && (!text.variant.is_empty() || text.interrupt != [Interruption::Probe]) {
+            return Err("a table [elf] takes no variants, and no kind of interruption but probe".to_owned());
         }
         if text.interrupt.is_empty() {
             return Err("interrupt is empty".to_owned());

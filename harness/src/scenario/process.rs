@@ -181,7 +181,8 @@ fn arrivals(program: &Program, asked: &Asked, max_visits: u64) -> Result<Vec<Arr
         let (signal, place) = text.split_once('@').ok_or_else(|| wrong("where does it arrive?"))?;
         let signal = number(signal).ok_or_else(|| wrong("a signal is a number from 1 to 64"))?;
         let (place, visit) = place.split_once('#').unwrap_or((place, "1"));
-        let visits = visit.parse().ok().filter(|visit| *visit > 0).ok_or_else(|| wrong("an arrival is a number from 1"))?;
+        let visits =
+            visit.parse().ok().filter(|visit| *visit > 0).ok_or_else(|| wrong("an arrival is a number from 1"))?;
         let (name, offset) = parse_place(place).map_err(|reason| wrong(&reason))?;
         let function = program.guest.symbols.function_named(&name);
         let at = function.map(|function| function.address.wrapping_add(offset));

@@ -4,20 +4,30 @@
 //! Nothing here runs anything. What only running code can say, such as the function that an IFUNC stands for, is left for
 //! [`crate::machine::boot`].
 
+mod argument;
+mod call;
 mod dynamic;
+mod link;
 mod module;
 mod names;
 mod object;
+mod of_cpu;
+mod ours;
 pub mod process;
+mod tls;
 mod unwind;
 
 use std::path::Path;
 
 use crate::Error;
 
+pub use argument::{Argument, Buffer};
+pub use call::{ElfCall, Prepared, load, prepare};
 pub use dynamic::{Dynamic, DynamicSymbol, Relocation, SymbolKind};
+pub use link::MISSING;
 pub use module::{Kind, Module, TlsTemplate, guest};
 pub use object::{LinkTables, STUB_SIZE};
+pub use ours::CALLER;
 
 /// The error for a file that cannot be loaded; the reason says what to do.
 fn refused(path: &Path, reason: impl Into<String>) -> Error {

@@ -21,7 +21,7 @@ const SHT_GNU_SFRAME: u32 = 0x6fff_fff4;
 pub struct LinkTables {
     /// A word for each symbol, by its index: its address.
     pub addresses: u64,
-    /// As long, for the offsets of thread-local variables: a pair of words for each symbol.
+    /// Four words for each symbol: of a thread-local variable the offset, and a pair of words or a descriptor.
     pub tls: u64,
     /// [`STUB_SIZE`] bytes for each symbol: code that jumps to it.
     pub stubs: u64,
@@ -83,7 +83,7 @@ pub(super) fn lay_out(module: &mut Module, header: &Header, data: &[u8]) -> Resu
     }
     let count = table.len() as u64;
     let addresses = layout.room(8 * count, 16)?;
-    let tls = layout.room(16 * count, 16)?;
+    let tls = layout.room(32 * count, 16)?;
     layout.end_segment(false, true);
     let stubs = layout.room(STUB_SIZE * count, 16)?;
     layout.end_segment(true, false);

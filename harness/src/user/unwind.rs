@@ -127,3 +127,17 @@ pub(super) fn functions(module: &Module) -> Vec<(u64, u64)> {
     functions.dedup();
     functions
 }
+
+/// Reads the loaded sections again, which relocations may have changed.
+pub(super) fn refresh(module: &mut Module) {
+    let is_object = module.link.is_some();
+    let Module { unwind, segments, eh_frame_hdr, .. } = module;
+    let loaded = unwind.eh_frame.iter_mut().chain(&mut unwind.sframe).chain(eh_frame_hdr);
+    // That of a linked file is not loaded.
+    for section in loaded.chain(unwind.debug_frame.iter_mut().filter(|_| is_object)) {
+        let bytes = bytes_at(segments, section.address);
+        if let Some(bytes) = bytes.get(..section.data.len()) {
+            section.data.copy_from_slice(bytes);
+        }
+    }
+}

@@ -54,11 +54,11 @@ struct Scan {
     at: u64,
     cfa_from: Option<u64>,
     has_cfa: bool,
-    /// Whether the instructions are those of the CIE.
-    is_initial: bool,
     /// Whether there was a rule for the CFA in each remembered state: a bit for each, the last state's the lowest, below a
     /// bit that marks the end. More states than bits do not fit into gimli's table.
     states: u64,
+    /// Whether the program is the CIE's.
+    is_cie: bool,
 }
 
 impl Scan {
@@ -72,14 +72,15 @@ impl Scan {
                 return Err(Unsupported::OffsetOverflow);
             }
             match instruction {
-                // GNU as for RISC-V begins its CIEs with a register alone, and every reader takes the offset for 0.
-                CallFrameInstruction::DefCfaRegister { .. } if self.is_initial => {
-                    self.has_cfa = true;
-                    self.cfa_from = self.cfa_from.or(Some(self.at));
-                }
                 CallFrameInstruction::DefCfa { .. }
                 | CallFrameInstruction::DefCfaSf { .. }
                 | CallFrameInstruction::DefCfaExpression { .. } => {
+                    self.has_cfa = true;
+                    self.cfa_from = self.cfa_from.or(Some(self.at));
+                }
+                // DWARF has no meaning for this (5, 6.4.2.2), but binutils' assembler begins every CIE of riscv64 with it, and all
+                // readers take the offset to be 0.
+                CallFrameInstruction::DefCfaRegister { .. } if !self.has_cfa && self.is_cie => {
                     self.has_cfa = true;
                     self.cfa_from = self.cfa_from.or(Some(self.at));
                 }
@@ -346,12 +347,13 @@ impl<'a> Cfi<'a> {
     /// from the start, register 0 plus 0, which a program could mean as well; and it lets offsets wrap around.
     fn scan<S: UnwindSection<Slice<'a>>>(&self, section: &S, fde: &Fde<'a>) -> (Option<u64>, Option<Broken>) {
         let bases = self.bases();
-        let mut scan = Scan { at: fde.initial_address(), cfa_from: None, has_cfa: false, is_initial: true, states: 1 };
-        let mut reason = scan.program(fde.cie().instructions(section, &bases), fde.cie()).err();
-        if reason.is_none() {
-            scan.is_initial = false;
-            reason = scan.program(fde.instructions(section, &bases), fde.cie()).err();
-        }
+        let mut scan = Scan { at: fde.initial_address(), cfa_from: None, has_cfa: false, states: 1, is_cie: true };
+        let programs = [fde.cie().instructions(section, &bases), fde.instructions(section, &bases)];
+        let reason = programs.into_iter().find_map(|program| {
+            let failed = scan.program(program, fde.cie()).err();
+            scan.is_cie = false;
+            failed
+        });
         (scan.cfa_from, reason.map(|reason| Broken { from: scan.at, reason }))
     }
 

@@ -176,6 +176,7 @@ pub fn mimic(guest: &Guest) -> Conventions {
         outermost: Vec::new(),
         other_markers: Vec::new(),
         calls: CallConventions::default(),
+        missing: Vec::new(),
         redirects: redirect_words.map(|(from, to)| Redirects { marks: labels.redirects, from, to }),
         nesting: labels.nesting,
     }

@@ -63,6 +63,8 @@ pub struct Conventions {
     pub calls: CallConventions,
     /// Calls that live patching redirects.
     pub redirects: Option<Redirects>,
+    /// Pages where symbols are that no file defines: nothing is mapped there. By address.
+    pub missing: Vec<(u64, String)>,
     /// From each address on: whether a second exception may be nested (true), or would destroy the first one's state
     /// (false). By address.
     pub nesting: Vec<(u64, bool)>,

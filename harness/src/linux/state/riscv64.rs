@@ -255,6 +255,7 @@ impl OfCpu for Riscv64 {
         let exception_text = edit.address("handle_exception")?..edit.address("ret_from_exception_end")?;
         Ok(Running {
             start: StartState {
+                thread: None,
                 pc: call,
                 registers: registers.chain(callees).collect(),
                 task,

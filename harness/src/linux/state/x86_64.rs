@@ -128,7 +128,7 @@ impl OfCpu for X86_64 {
         let outermost = [asm?, c?].map(|symbol| symbol.address..symbol.address + symbol.size);
         debug_assert!(outermost[1].contains(&resume), "the thread's function is called there");
         Ok(Running {
-            start: StartState { pc: outermost[0].start, registers, constant: Vec::new(), task },
+            start: StartState { pc: outermost[0].start, registers, constant: Vec::new(), task, thread: None },
             sp: pt_regs,
             sentinel,
             stacks,

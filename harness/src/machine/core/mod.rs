@@ -31,16 +31,13 @@ pub(super) trait Core: Sync + std::fmt::Debug {
     /// Whatever Unicorn refuses.
     fn enter_kernel(&self, engine: &mut Unicorn<'_, Context<'_>>, task: u64) -> Result<(), uc_error>;
 
-    /// Puts a booted engine into the state in which a process begins: floating point is enabled. It stays at the level at which
-    /// guests run, where an emulated kernel can set every register; a program cannot tell.
+    /// Puts a booted engine into the state in which a kernel starts a program, but for the privilege level: floating point is enabled,
+    /// and the register that the ABI has for it holds the thread pointer.
     ///
     /// # Errors
     ///
     /// Whatever Unicorn refuses.
-    fn enter_user(&self, engine: &mut Unicorn<'_, Context<'_>>) -> Result<(), uc_error>;
-
-    /// Whether Unicorn's exception number is that of a program's system call.
-    fn is_system_call(&self, number: u32) -> bool;
+    fn enter_program(&self, engine: &mut Unicorn<'_, Context<'_>>, thread: u64) -> Result<(), uc_error>;
 
     /// What a process has besides its general registers.
     fn user_registers(&self) -> &'static UserRegisters;
@@ -66,6 +63,12 @@ pub(super) trait Core: Sync + std::fmt::Debug {
     /// and the pc at which the code will resume. `pc` is the pc that Unicorn reports.
     /// `word` is the instruction at `pc`, 0 if it cannot be read.
     fn syscall(&self, number: u32, pc: u64, word: u32) -> Option<(u64, u64)>;
+
+    /// Whether Unicorn's exception number is that of the instruction for system calls.
+    fn is_system_call(&self, number: u32) -> bool;
+
+    /// Unicorn's id of the register that holds a system call's number (man 2 syscall).
+    fn system_call_id(&self) -> i32;
 
     /// If Unicorn's exception number is that of a firmware call: does what the firmware does. `pc` is as for
     /// [`Core::syscall`].

@@ -293,7 +293,8 @@ impl Run for Replay<'_> {
                 }
                 Next::Fault => {
                     let Self { state, memory, previous, .. } = self;
-                    let at = Point { pc: state.pc, size: state.size, previous: *previous, thread: 0, regs: state, memory };
+                    let at =
+                        Point { pc: state.pc, size: state.size, previous: *previous, thread: 0, regs: state, memory };
                     observer.faulted(&at);
                 }
                 Next::Action(_) => return Err(failed(self.log, self.events.at, "an action follows no point")),

@@ -186,7 +186,9 @@ impl Process {
             "ioctl" => Answer::error(if self.files.get(first).is_some() { ENOTTY } else { EBADF }),
             "fadvise64" | "fsync" | "fdatasync" => Answer::value(0),
             "poll" | "ppoll" => Answer::value(second), // everything is ready
-            "fork" | "vfork" | "execve" => Answer::Stop("it makes another process, which cannot be followed".to_owned()),
+            "fork" | "vfork" | "execve" => {
+                Answer::Stop("it makes another process, which cannot be followed".to_owned())
+            }
             _ => Answer::Stop(format!(
                 "it is not emulated (arguments {first:#x}, {second:#x}, {third:#x}); docs/process.md lists what is"
             )),

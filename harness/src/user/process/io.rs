@@ -36,7 +36,14 @@ fn text(hardware: &dyn Hardware, at: u64) -> Result<String, u64> {
 }
 
 impl Process {
-    pub(super) fn read(&mut self, hardware: &mut dyn Hardware, fd: u64, at: u64, size: u64, from: Option<u64>) -> Answer {
+    pub(super) fn read(
+        &mut self,
+        hardware: &mut dyn Hardware,
+        fd: u64,
+        at: u64,
+        size: u64,
+        from: Option<u64>,
+    ) -> Answer {
         let size = size.min(IO_SIZE) as usize;
         let (bytes, place, is_own) = match self.files.get_mut(fd) {
             Some(Open::Null) => return Answer::value(0),

@@ -26,8 +26,8 @@ use crate::cpu::{self, Cpu};
 use crate::file::{self, MAX_BINARY};
 
 pub use files::{Files, Written};
-pub use program::{Mapped, program};
 pub use hardware::{Floats, Hardware, Permission};
+pub use program::{Mapped, program};
 pub use threads::QUANTUM;
 
 use abi::UserAbi;

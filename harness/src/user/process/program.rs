@@ -33,7 +33,11 @@ pub struct Mapped {
 /// # Errors
 ///
 /// [`Error::Elf`] for a file that cannot be read as what it was mapped as, else as [`Program::with_layout`].
-pub fn program(launch: &Launch, process: &Process, executed: &BTreeMap<u64, u32>) -> Result<(Program, Vec<Mapped>), Error> {
+pub fn program(
+    launch: &Launch,
+    process: &Process,
+    executed: &BTreeMap<u64, u32>,
+) -> Result<(Program, Vec<Mapped>), Error> {
     let mut modules: Vec<Module> = Vec::new();
     let mut seen: BTreeSet<(&str, u64)> = BTreeSet::new();
     let mut files = Vec::new();

@@ -149,7 +149,9 @@ impl Process {
         let restorer = match (action.flags & SA_RESTORER != 0 && self.abi.has_restorer, self.trampoline) {
             (true, _) => action.restorer,
             (false, Some(address)) => address,
-            (false, None) => return Err(format!("signal {signal}: its handler has nowhere to return to (SA_RESTORER)")),
+            (false, None) => {
+                return Err(format!("signal {signal}: its handler has nowhere to return to (SA_RESTORER)"));
+            }
         };
         let thread = self.threads.current_mut();
         let alt = thread.alt_stack;

@@ -104,7 +104,8 @@ impl Process {
     /// Loads the vDSO if one is given; else maps a trampoline for signals, where the C library has none of its own.
     fn load_vdso(&mut self, hardware: &mut dyn Hardware, launch: &Launch) -> Result<Option<u64>, String> {
         if let Some((name, bytes)) = &launch.vdso {
-            let loaded = self.place(hardware, name, bytes, None).map_err(|reason| format!("--vdso {name}: {reason}"))?;
+            let loaded =
+                self.place(hardware, name, bytes, None).map_err(|reason| format!("--vdso {name}: {reason}"))?;
             let base = loaded.image.extent().start.wrapping_add(loaded.bias);
             self.trampoline = launch.trampoline.map(|address| address.wrapping_add(loaded.bias));
             return Ok(Some(base));
@@ -114,7 +115,7 @@ impl Process {
             let at = self.memory.place(PAGE).ok_or("there is no room for the trampoline of signals")?;
             self.map(hardware, &(at..at + PAGE), Permission::CODE);
             hardware.load(at, &code);
-            self.trampoline = Some(at);
+            self.trampoline = Some(at + 4);
             self.own_code = Some((at, code));
         }
         Ok(None)
@@ -134,9 +135,7 @@ impl Process {
         let at = match (image.is_relocatable, is_first) {
             (false, _) => extent.start,
             (true, true) => PROGRAM,
-            (true, false) => {
-                self.memory.place(extent.end - extent.start).ok_or("there is no room for it in memory")?
-            }
+            (true, false) => self.memory.place(extent.end - extent.start).ok_or("there is no room for it in memory")?,
         };
         let bias = at.wrapping_sub(extent.start);
         for load in &image.loads {

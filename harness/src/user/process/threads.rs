@@ -239,7 +239,8 @@ impl Process {
     }
 
     fn wake(&mut self, word: u64, most: u64) -> u64 {
-        let waiting = self.threads.all.values_mut().filter(|thread| thread.waits.is_some_and(|it| it.word == Some(word)));
+        let waiting =
+            self.threads.all.values_mut().filter(|thread| thread.waits.is_some_and(|it| it.word == Some(word)));
         let mut count = 0;
         for thread in waiting.take(most as usize) {
             thread.waits = None;

@@ -107,7 +107,13 @@ impl OfCpu for Arm64 {
         vectors.set(Vector::SdeiArgument, "sdei_event_handler", event);
         let context = |member: &str| edit.offset("task_struct", &format!("thread.cpu_context.{member}"));
         Ok(Running {
-            start: StartState { pc: call, registers: registers.chain(callees).collect(), task, constant: Vec::new() },
+            start: StartState {
+                pc: call,
+                registers: registers.chain(callees).collect(),
+                task,
+                constant: Vec::new(),
+                thread: None,
+            },
             sp: pt_regs,
             sentinel: call + 8,
             stacks,

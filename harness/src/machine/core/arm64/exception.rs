@@ -37,7 +37,7 @@ pub(super) fn boot(engine: &mut Unicorn<'_, Context<'_>>, max: bool) -> Result<(
 /// Linux arch/arm64: SP_EL0 is the running task (asm/current.h), TPIDR_EL1 the offset of this CPU's variables from the linked
 /// template (asm/percpu.h), CPACR_EL1.FPEN enables floating point.
 pub(super) fn enter_kernel(engine: &mut Unicorn<'_, Context<'_>>, task: u64) -> Result<(), uc_error> {
-    enable_floats(engine)?;
+    enable_floating_point(engine)?;
     if let Ok(table) = engine.get_data().vectors.get(Vector::Table) {
         engine.reg_write_arm64_coproc(&system(12, 0, 0, 0, table))?; // VBAR_EL1, which the SDEI handler reads
     }
@@ -46,8 +46,8 @@ pub(super) fn enter_kernel(engine: &mut Unicorn<'_, Context<'_>>, task: u64) -> 
     set_pstate(engine, EL1H)
 }
 
-/// CPACR_EL1.FPEN: floating point does not trap.
-pub(super) fn enable_floats(engine: &mut Unicorn<'_, Context<'_>>) -> Result<(), uc_error> {
+/// CPACR_EL1.FPEN.
+pub(super) fn enable_floating_point(engine: &mut Unicorn<'_, Context<'_>>) -> Result<(), uc_error> {
     const CPACR_EL1_FPEN: u64 = 0b11 << 20;
     engine.reg_write_arm64_coproc(&system(1, 0, 0, 2, CPACR_EL1_FPEN))
 }

@@ -63,12 +63,9 @@ impl Core for Arm64 {
         exception::enter_kernel(engine, task)
     }
 
-    fn enter_user(&self, engine: &mut Unicorn<'_, Context<'_>>) -> Result<(), uc_error> {
-        exception::enable_floats(engine)
-    }
-
-    fn is_system_call(&self, number: u32) -> bool {
-        number == SWI
+    fn enter_program(&self, engine: &mut Unicorn<'_, Context<'_>>, thread: u64) -> Result<(), uc_error> {
+        exception::enable_floating_point(engine)?;
+        engine.reg_write(R::TPIDR_EL0, thread)
     }
 
     fn user_registers(&self) -> &'static UserRegisters {
@@ -98,6 +95,14 @@ impl Core for Arm64 {
             BKPT => Some((pc, pc)),
             _ => None,
         }
+    }
+
+    fn is_system_call(&self, number: u32) -> bool {
+        number == SWI
+    }
+
+    fn system_call_id(&self) -> i32 {
+        R::X8 as i32
     }
 
     fn firmware_call(&self, engine: &mut Unicorn<'_, Context<'_>>, number: u32, pc: u64) -> Option<Result<(), String>> {

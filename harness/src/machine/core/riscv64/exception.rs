@@ -31,6 +31,13 @@ pub(super) fn enter_kernel(engine: &mut Unicorn<'_, Context<'_>>) -> Result<(), 
     engine.reg_write(RegisterRISCV::SSTATUS, status | SSTATUS_SIE | SSTATUS_VS_INITIAL | SSTATUS_FS_INITIAL)
 }
 
+/// FS enables floating point. There are no vectors, so that code which asks does not use them.
+pub(super) fn enter_program(engine: &mut Unicorn<'_, Context<'_>>) -> Result<(), uc_error> {
+    const SSTATUS_FS_INITIAL: u64 = 1 << 13;
+    let status = engine.reg_read(RegisterRISCV::SSTATUS)?;
+    engine.reg_write(RegisterRISCV::SSTATUS, status | SSTATUS_FS_INITIAL)
+}
+
 /// Takes a trap: sepc, scause, stval, sstatus.{SPP, SPIE, SIE}, and pc = stvec. No register and no stack is switched.
 pub(super) fn take(
     engine: &mut Unicorn<'_, Context<'_>>,

@@ -43,12 +43,9 @@ impl Core for Riscv64 {
         exception::enter_kernel(engine)
     }
 
-    fn enter_user(&self, engine: &mut Unicorn<'_, Context<'_>>) -> Result<(), uc_error> {
-        exception::enter_kernel(engine)
-    }
-
-    fn is_system_call(&self, number: u32) -> bool {
-        matches!(number, 8 | 9)
+    /// tp is a general register.
+    fn enter_program(&self, engine: &mut Unicorn<'_, Context<'_>>, _: u64) -> Result<(), uc_error> {
+        exception::enter_program(engine)
     }
 
     fn user_registers(&self) -> &'static UserRegisters {
@@ -73,6 +70,14 @@ impl Core for Riscv64 {
     fn syscall(&self, number: u32, pc: u64, _: u32) -> Option<(u64, u64)> {
         // sepc is the address of the ecall; Unicorn's pc is already past it, where the kernel will resume.
         matches!(number, 8 | 9).then(|| (pc.wrapping_sub(4), pc))
+    }
+
+    fn is_system_call(&self, number: u32) -> bool {
+        matches!(number, 8 | 9)
+    }
+
+    fn system_call_id(&self) -> i32 {
+        R::X17 as i32
     }
 
     fn is_user(&self, read: &dyn Fn(i32) -> u64) -> bool {

@@ -41,12 +41,9 @@ impl Core for X86_64 {
         exception::enter_kernel(engine)
     }
 
-    fn enter_user(&self, _: &mut Unicorn<'_, Context<'_>>) -> Result<(), uc_error> {
-        Ok(())
-    }
-
-    fn is_system_call(&self, number: u32) -> bool {
-        number == privilege::SYSCALL
+    /// SSE is enabled already.
+    fn enter_program(&self, engine: &mut Unicorn<'_, Context<'_>>, thread: u64) -> Result<(), uc_error> {
+        engine.reg_write(R::FS_BASE, thread)
     }
 
     fn user_registers(&self) -> &'static UserRegisters {
@@ -70,6 +67,14 @@ impl Core for X86_64 {
 
     fn syscall(&self, number: u32, pc: u64, _: u32) -> Option<(u64, u64)> {
         exception::syscall(number, pc)
+    }
+
+    fn is_system_call(&self, number: u32) -> bool {
+        number == privilege::SYSCALL
+    }
+
+    fn system_call_id(&self) -> i32 {
+        R::RAX as i32
     }
 
     fn is_user(&self, read: &dyn Fn(i32) -> u64) -> bool {

@@ -27,8 +27,8 @@ pub(super) static ABI: UserAbi = UserAbi {
     hwcap: HWCAP,
     stat: generic_stat,
     signals: &Signals,
-    // mov x8, #139; svc #0
-    trampoline: &[0xd280_1168, 0xd400_0001],
+    // nop; mov x8, #139; svc #0
+    trampoline: &[0xd503_201f, 0xd280_1168, 0xd400_0001],
     trampoline_symbol: "__kernel_rt_sigreturn",
 };
 

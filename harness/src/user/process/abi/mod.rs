@@ -36,7 +36,7 @@ pub(super) struct UserAbi {
     /// Its signal frames.
     pub(super) signals: &'static dyn SignalAbi,
     /// The instructions that make the system call `rt_sigreturn`: what a vDSO has, for a C library that has none of its own. Empty
-    /// where the C library always has.
+    /// where the C library always has. What returns to it looks for the byte before, so an instruction that does nothing comes first.
     pub(super) trampoline: &'static [u32],
     /// The symbol of these instructions in a vDSO.
     pub(super) trampoline_symbol: &'static str,

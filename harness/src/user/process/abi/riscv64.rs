@@ -27,8 +27,8 @@ pub(super) static ABI: UserAbi = UserAbi {
     hwcap: HWCAP,
     stat: generic_stat,
     signals: &Signals,
-    // li a7, 139; ecall
-    trampoline: &[0x08b0_0893, 0x0000_0073],
+    // nop; li a7, 139; ecall
+    trampoline: &[0x0000_0013, 0x08b0_0893, 0x0000_0073],
     trampoline_symbol: "__vdso_rt_sigreturn",
 };
 

@@ -1,0 +1,55 @@
+//! What a function of somebody's file did when it was called.
+
+use serde::{Deserialize, Serialize};
+
+/// A call, and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallOutcome {
+    /// The scenario: `<cpu>/<name>`.
+    pub scenario: String,
+    /// The function.
+    pub function: String,
+    /// Its arguments, as they were written.
+    pub arguments: Vec<String>,
+    /// The register of integer results when it had returned: what that means, only the function's declaration says.
+    pub result: u64,
+    /// The arguments that point to memory which is now different.
+    pub changed: Vec<Changed>,
+    /// The files that were loaded, by their names; the first one has the function.
+    pub files: Vec<String>,
+    /// The files that these need, and that were not found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub absent: Vec<String>,
+}
+
+/// What an argument points to, when the call has changed it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    /// The number of the argument, from 1.
+    pub argument: usize,
+    /// How many bytes it has.
+    pub size: usize,
+    /// The first of them, as many as [`Changed::SHOWN`], in lower-case hexadecimal digits.
+    pub hex: String,
+}
+
+impl Changed {
+    /// How many bytes are shown.
+    pub const SHOWN: usize = 48;
+
+    /// The bytes that an argument points to, if they are not those that were there before.
+    #[must_use]
+    pub fn of(argument: usize, before: &[u8], after: &[u8]) -> Option<Self> {
+        let hex = after.iter().take(Self::SHOWN).map(|byte| format!("{byte:02x}")).collect();
+        (before != after).then_some(Self { argument, size: after.len(), hex })
+    }
+
+    /// The text at the start of the bytes, if it is one that people can read.
+    #[must_use]
+    pub fn text(&self) -> Option<String> {
+        let byte = |at: usize| u8::from_str_radix(self.hex.get(at..at + 2)?, 16).ok();
+        let bytes: Vec<u8> = (0..self.hex.len()).step_by(2).map_while(byte).take_while(|byte| *byte != 0).collect();
+        let is_text = !bytes.is_empty() && bytes.iter().all(|byte| (0x20..0x7f).contains(byte));
+        is_text.then(|| String::from_utf8_lossy(&bytes).into_owned())
+    }
+}

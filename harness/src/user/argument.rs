@@ -1,0 +1,208 @@
+//! The arguments of a call, as they are written in scenarios and on the command line.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+use super::module::Module;
+use super::of_cpu::OfCpu;
+use super::{link, ours};
+use crate::guest::{PAGE, Segment};
+use crate::{Error, file};
+
+/// How large a buffer or a file may be, in bytes.
+const MAX_BUFFER: u64 = 1 << 24;
+
+/// One argument.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Argument {
+    /// A number: `42`, `-1`, `0x2a`.
+    Number(u64),
+    /// The address of a text, which ends with a NUL: `str:TEXT`.
+    Text(String),
+    /// The address of so many zeroed bytes: `buf:N`.
+    Buffer(u64),
+    /// The address of these bytes: `hex:00ff..`.
+    Bytes(Vec<u8>),
+    /// The address of 32-bit numbers: `u32:3,1,2`.
+    Words(Vec<u32>),
+    /// The address of what is in a file: `file:PATH`.
+    File(PathBuf),
+    /// The address of a function of ours: `fn:compare-int`.
+    Function(String),
+    /// The address of a symbol: `sym:NAME`.
+    Symbol(String),
+}
+
+/// A number: decimal or hexadecimal, with or without a sign.
+fn number(text: &str) -> Option<u64> {
+    let (digits, negative) = text.strip_prefix('-').map_or((text, false), |rest| (rest, true));
+    let value = match digits.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16).ok()?,
+        None => digits.parse().ok()?,
+    };
+    Some(if negative { value.wrapping_neg() } else { value })
+}
+
+impl FromStr for Argument {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let Some((kind, rest)) = text.split_once(':') else {
+            return number(text).map(Self::Number).ok_or_else(|| format!("argument {text:?} is no number"));
+        };
+        let malformed = || format!("argument {text:?} is malformed");
+        match kind {
+            "str" => Ok(Self::Text(rest.to_owned())),
+            "buf" => number(rest).filter(|size| *size <= MAX_BUFFER).map(Self::Buffer).ok_or_else(malformed),
+            "hex" => (0..rest.len().div_ceil(2))
+                .map(|byte| u8::from_str_radix(rest.get(2 * byte..2 * byte + 2)?, 16).ok())
+                .collect::<Option<_>>()
+                .map(Self::Bytes)
+                .ok_or_else(malformed),
+            "u32" => rest
+                .split(',')
+                .map(|word| Some(number(word.trim())?.cast_signed()))
+                // Signed and unsigned numbers of 32 bits.
+                .map(|word| word.filter(|it| i32::try_from(*it).is_ok() || u32::try_from(*it).is_ok()))
+                .map(|word| word.map(|word| word as u32))
+                .collect::<Option<_>>()
+                .map(Self::Words)
+                .ok_or_else(malformed),
+            "file" => Ok(Self::File(PathBuf::from(rest))),
+            "fn" => Ok(Self::Function(rest.to_owned())),
+            "sym" => Ok(Self::Symbol(rest.to_owned())),
+            _ => Err(format!(
+                "argument {text:?}: there are numbers, str:TEXT, buf:N, hex:BYTES, u32:A,B,.., file:PATH, fn:NAME and sym:NAME"
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Argument {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(value) if *value > u64::MAX / 2 => write!(formatter, "{}", value.cast_signed()),
+            Self::Number(value) => write!(formatter, "{value}"),
+            Self::Text(text) => write!(formatter, "str:{text}"),
+            Self::Buffer(size) => write!(formatter, "buf:{size}"),
+            Self::Bytes(bytes) => {
+                formatter.write_str("hex:")?;
+                bytes.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+            }
+            Self::Words(words) => {
+                let words: Vec<String> = words.iter().map(ToString::to_string).collect();
+                write!(formatter, "u32:{}", words.join(","))
+            }
+            Self::File(path) => write!(formatter, "file:{}", path.display()),
+            Self::Function(name) => write!(formatter, "fn:{name}"),
+            Self::Symbol(name) => write!(formatter, "sym:{name}"),
+        }
+    }
+}
+
+impl TryFrom<String> for Argument {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+/// Where the bytes that an argument points to are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Buffer {
+    /// The number of the argument, from 1.
+    pub argument: usize,
+    /// The first address.
+    pub address: u64,
+    /// What is there before the call.
+    pub before: Vec<u8>,
+}
+
+/// The arguments in memory.
+pub(super) struct Placed {
+    pub(super) values: Vec<u64>,
+    pub(super) buffers: Vec<Buffer>,
+}
+
+/// How many bytes before the arguments are ours: the word that is called, and room for what resolvers are given.
+const HEAD: u64 = PAGE;
+/// Bytes between what arguments point to, so that a store beyond the end of one is not within the next.
+const GAP: u64 = 64;
+
+/// Places what the arguments point to.
+pub(super) fn place(
+    arguments: &[Argument],
+    base: &Path,
+    modules: &[Module],
+    of_cpu: &dyn OfCpu,
+) -> Result<(Placed, Segment), Error> {
+    let mut placed = Placed { values: Vec::new(), buffers: Vec::new() };
+    let mut data = vec![0; HEAD as usize];
+    for (index, argument) in arguments.iter().enumerate() {
+        let refuse = |reason: String| Error::Usage(format!("argument {}: {reason}", index + 1));
+        let bytes = match argument {
+            Argument::Number(value) => {
+                placed.values.push(*value);
+                continue;
+            }
+            Argument::Function(name) => {
+                let there = || refuse(format!("there is no fn:{name}; there are {}", ours::callbacks(of_cpu)));
+                placed.values.push(ours::callback(of_cpu, name).ok_or_else(there)?);
+                continue;
+            }
+            Argument::Symbol(name) => {
+                let found = link::find(modules, name);
+                let (address, is_indirect) = found.ok_or_else(|| refuse(format!("no file defines {name}")))?;
+                if is_indirect {
+                    return Err(refuse(format!("{name} is an IFUNC, whose address is known only when it has run")));
+                }
+                placed.values.push(address);
+                continue;
+            }
+            Argument::Text(text) => [text.as_bytes(), b"\0"].concat(),
+            Argument::Buffer(size) => vec![0; *size as usize],
+            Argument::Bytes(bytes) => bytes.clone(),
+            Argument::Words(words) => words.iter().flat_map(|word| word.to_le_bytes()).collect(),
+            Argument::File(path) => file::read(&base.join(path), MAX_BUFFER)?,
+        };
+        let address = ours::DATA + data.len() as u64;
+        data.extend(&bytes);
+        data.resize((data.len() as u64 + GAP).next_multiple_of(GAP) as usize, 0);
+        placed.values.push(address);
+        placed.buffers.push(Buffer { argument: index + 1, address, before: bytes });
+    }
+    data.resize((data.len() as u64).next_multiple_of(PAGE) as usize, 0);
+    Ok((placed, Segment { address: ours::DATA, data, executable: false, writable: true }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Argument;
+
+    #[test]
+    fn arguments_are_read_or_refused() {
+        let good = [
+            ("42", Argument::Number(42)),
+            ("-1", Argument::Number(u64::MAX)),
+            ("0x10", Argument::Number(16)),
+            ("str:a:b", Argument::Text("a:b".to_owned())),
+            ("buf:8", Argument::Buffer(8)),
+            ("hex:00ff", Argument::Bytes(vec![0, 255])),
+            ("u32:1, -2", Argument::Words(vec![1, u32::MAX - 1])),
+            ("sym:sort", Argument::Symbol("sort".to_owned())),
+            ("fn:compare-int", Argument::Function("compare-int".to_owned())),
+        ];
+        for (text, argument) in good {
+            assert_eq!(text.parse(), Ok(argument.clone()), "{text}");
+            assert_eq!(argument.to_string().parse(), Ok(argument), "{text}");
+        }
+        for text in ["", "x", "buf:-1", "buf:16777217", "hex:f", "hex:é", "u32:1,,2", "u32:4294967296", "what:1"] {
+            assert!(text.parse::<Argument>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! What a dynamic linker does to modules that are in their places: it finds their symbols and applies their relocations, all at once.
+
+use std::collections::HashMap;
+
+use super::dynamic::{DynamicSymbol, Relocation, SymbolKind};
+use super::module::{Kind, Module};
+use super::object::STUB_SIZE;
+use super::of_cpu::OfCpu;
+use super::tls::ThreadLayout;
+use super::{names, refused, unwind};
+use crate::Error;
+use crate::guest::PAGE;
+
+/// Where symbols are that no module defines: nothing is mapped there, so that a use is noticed. A page for each.
+pub const MISSING: u64 = 0x7000_0000;
+
+/// What a relocation's symbol stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Target {
+    /// An address, or a plain number.
+    Address(u64),
+    /// Whatever the function at this address will return.
+    Indirect(u64),
+    /// A thread-local variable: the module's index, and the offset in its block.
+    Tls(usize, u64),
+}
+
+/// A relocation of a module.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Site {
+    pub(super) module: usize,
+    pub(super) relocation: Relocation,
+}
+
+/// What is left to do, and what was not found.
+#[derive(Debug, Default)]
+pub(super) struct Linked {
+    /// The functions that are to be run, each with the address of the word that will hold its result.
+    pub(super) indirect: Vec<(u64, u64)>,
+    /// The symbols that no module defines, in the order of their pages from [`MISSING`] on.
+    pub(super) missing: Vec<String>,
+}
+
+/// The linker at work.
+pub(super) struct Link<'m> {
+    modules: &'m mut [Module],
+    of_cpu: &'static dyn OfCpu,
+    thread: &'m ThreadLayout,
+    /// Where the symbols of each name are defined: the module, and the index of the symbol.
+    exports: HashMap<String, Vec<(usize, usize)>>,
+    linked: Linked,
+}
+
+/// Relocates modules, which find each other in this order.
+///
+/// # Errors
+///
+/// [`Error::Elf`] for a relocation that is not understood, or whose value does not fit.
+pub(super) fn link(modules: &mut [Module], of_cpu: &'static dyn OfCpu, thread: &ThreadLayout) -> Result<Linked, Error> {
+    let mut exports: HashMap<String, Vec<(usize, usize)>> = HashMap::new();
+    for (index, module) in modules.iter().enumerate() {
+        for (number, symbol) in module.dynamic.symbols.iter().enumerate() {
+            if symbol.is_defined && symbol.is_exported && !symbol.name.is_empty() {
+                exports.entry(symbol.name.clone()).or_default().push((index, number));
+            }
+        }
+    }
+    let mut link = Link { modules, of_cpu, thread, exports, linked: Linked::default() };
+    // The modules that others need come last in the list, and first here: their IFUNCs run first.
+    for module in (0..link.modules.len()).rev() {
+        link.relocate(module)?;
+    }
+    let linked = link.linked;
+    for module in modules {
+        unwind::refresh(module);
+        if module.kind == Kind::Object {
+            names::complete(module);
+        }
+    }
+    Ok(linked)
+}
+
+/// Where a symbol of the modules is, if one of them defines it, and whether it is an IFUNC. Used from outside: any version will do.
+pub(super) fn find(modules: &[Module], name: &str) -> Option<(u64, bool)> {
+    for module in modules {
+        let mut defined: Vec<&DynamicSymbol> = { module.dynamic.symbols.iter() }
+            .filter(|symbol| symbol.is_defined && symbol.name == name && symbol.kind != SymbolKind::Tls)
+            .collect();
+        defined.sort_by_key(|symbol| (symbol.is_hidden, !symbol.is_exported));
+        if let Some(symbol) = defined.first() {
+            return Some((symbol.value, symbol.kind == SymbolKind::Indirect));
+        }
+        if let Some(symbol) = module.symbols.iter().find(|symbol| symbol.name == name) {
+            return Some((symbol.address, false));
+        }
+    }
+    None
+}
+
+impl Link<'_> {
+    fn relocate(&mut self, index: usize) -> Result<(), Error> {
+        let module = &self.modules[index];
+        let (bias, relative) = (module.bias, module.dynamic.relative.clone());
+        let relocations = module.dynamic.relocations.clone();
+        let fail = |modules: &[Module], place: u64, reason: String| {
+            let module = &modules[index];
+            refused(&module.path, format!("the relocation at {:#x}: {reason}", place.wrapping_sub(module.bias)))
+        };
+        for place in relative {
+            let value = self.modules[index].word(place).map(|value| value.wrapping_add(bias));
+            let done = value.is_some_and(|value| self.modules[index].write(place, &value.to_le_bytes()));
+            if !done {
+                return Err(fail(self.modules, place, "it is not loaded".to_owned()));
+            }
+        }
+        let of_cpu = self.of_cpu;
+        for relocation in relocations {
+            let site = Site { module: index, relocation };
+            of_cpu.relocate(self, site).map_err(|reason| fail(self.modules, relocation.place, reason))?;
+        }
+        Ok(())
+    }
+
+    fn own(&self, module: usize, symbol: &DynamicSymbol) -> Target {
+        match symbol.kind {
+            SymbolKind::Tls => Target::Tls(module, symbol.value),
+            SymbolKind::Indirect => Target::Indirect(symbol.value),
+            SymbolKind::Data | SymbolKind::Function => Target::Address(symbol.value),
+        }
+    }
+
+    /// What a symbol of a module stands for. `elsewhere` leaves out the module itself.
+    fn target(&mut self, site: Site, elsewhere: bool) -> Result<Target, String> {
+        let Site { module, relocation } = site;
+        if relocation.symbol == 0 {
+            return Ok(Target::Address(0));
+        }
+        let symbols = &self.modules[module].dynamic.symbols;
+        let symbol = symbols.get(relocation.symbol).ok_or("it names a symbol that is not there")?;
+        if symbol.is_defined && !symbol.is_exported {
+            return Ok(self.own(module, symbol));
+        }
+        let fits = |found: &DynamicSymbol| match (&symbol.version, &found.version) {
+            (Some(wanted), Some(has)) => wanted == has,
+            (None, _) => !found.is_hidden,
+            (Some(_), None) => true,
+        };
+        let candidates = self.exports.get(&symbol.name).map_or(&[][..], Vec::as_slice);
+        let found = candidates.iter().find(|(other, number)| {
+            (!elsewhere || *other != module) && fits(&self.modules[*other].dynamic.symbols[*number])
+        });
+        if let Some((other, number)) = found {
+            return Ok(self.own(*other, &self.modules[*other].dynamic.symbols[*number]));
+        }
+        if symbol.is_defined {
+            return Ok(self.own(module, symbol));
+        }
+        if symbol.is_weak {
+            return Ok(Target::Address(0));
+        }
+        let name = symbol.name.clone();
+        let known = self.linked.missing.iter().position(|other| *other == name);
+        let index = known.unwrap_or_else(|| {
+            self.linked.missing.push(name);
+            self.linked.missing.len() - 1
+        });
+        Ok(Target::Address(MISSING + PAGE * index as u64))
+    }
+
+    /// Writes bytes where the relocation says.
+    pub(super) fn write(&mut self, site: Site, bytes: &[u8]) -> Result<(), String> {
+        self.write_at(site.module, site.relocation.place, bytes)
+    }
+
+    fn write_at(&mut self, module: usize, place: u64, bytes: &[u8]) -> Result<(), String> {
+        if self.modules[module].write(place, bytes) { Ok(()) } else { Err(format!("{place:#x} is not loaded")) }
+    }
+
+    /// The bytes where the relocation says.
+    pub(super) fn read<const N: usize>(&self, site: Site) -> Result<[u8; N], String> {
+        let bytes = self.modules[site.module].bytes_at(site.relocation.place);
+        bytes.first_chunk().copied().ok_or_else(|| "it is not loaded".to_owned())
+    }
+
+    /// Changes an instruction of four bytes.
+    pub(super) fn patch(&mut self, site: Site, change: impl FnOnce(u32) -> u32) -> Result<(), String> {
+        let word = u32::from_le_bytes(self.read(site)?);
+        self.write(site, &change(word).to_le_bytes())
+    }
+
+    /// The load bias of the module.
+    pub(super) fn bias(&self, site: Site) -> u64 {
+        self.modules[site.module].bias
+    }
+
+    /// The relocation of the same module at another place, of one of these types.
+    pub(super) fn at_place(&self, site: Site, place: u64, kinds: &[u32]) -> Option<Site> {
+        let all = &self.modules[site.module].dynamic.relocations;
+        let found = all.iter().find(|other| other.place == place && kinds.contains(&other.kind))?;
+        Some(Site { module: site.module, relocation: *found })
+    }
+
+    /// Puts the symbol's address plus the addend into a word.
+    pub(super) fn word(&mut self, site: Site) -> Result<(), String> {
+        match self.target(site, false)? {
+            Target::Address(address) => {
+                self.write(site, &address.wrapping_add_signed(site.relocation.addend).to_le_bytes())
+            }
+            Target::Indirect(resolver) => {
+                self.linked.indirect.push((resolver, site.relocation.place));
+                Ok(())
+            }
+            Target::Tls(..) => Err("a thread-local variable has no address".to_owned()),
+        }
+    }
+
+    /// Puts the result of the function that the addend names into a word.
+    pub(super) fn indirect(&mut self, site: Site) {
+        let resolver = self.bias(site).wrapping_add_signed(site.relocation.addend);
+        self.linked.indirect.push((resolver, site.relocation.place));
+    }
+
+    /// Copies the variable of another module.
+    pub(super) fn copy(&mut self, site: Site) -> Result<(), String> {
+        let size =
+            self.modules[site.module].dynamic.symbols.get(site.relocation.symbol).map_or(0, |symbol| symbol.size);
+        let Target::Address(from) = self.target(site, true)? else {
+            return Err("what it copies is no data".to_owned());
+        };
+        let bytes =
+            self.modules.iter().find_map(|module| module.bytes_at(from).get(..size as usize)).map(<[u8]>::to_vec);
+        // What is missing cannot be copied: it stays zero.
+        bytes.map_or(Ok(()), |bytes| self.write(site, &bytes))
+    }
+
+    /// The address of the symbol, for code: of a function that is not known yet, its stub.
+    pub(super) fn address(&mut self, site: Site) -> Result<u64, String> {
+        match self.target(site, false)? {
+            Target::Address(address) => Ok(address),
+            Target::Indirect(_) => self.stub(site),
+            Target::Tls(..) => Err("a thread-local variable has no address".to_owned()),
+        }
+    }
+
+    /// The address of a word with the symbol's address, in an object.
+    pub(super) fn slot(&mut self, site: Site) -> Result<u64, String> {
+        let link = self.modules[site.module].link.ok_or("only objects have such relocations")?;
+        let place = link.addresses + 8 * site.relocation.symbol as u64;
+        let relocation = Relocation { place, addend: 0, ..site.relocation };
+        let is_known = self.linked.indirect.iter().any(|(_, word)| *word == place);
+        if !is_known {
+            self.word(Site { relocation, ..site })?;
+        }
+        Ok(place)
+    }
+
+    /// The address of code that jumps to the symbol, in an object.
+    pub(super) fn stub(&mut self, site: Site) -> Result<u64, String> {
+        let link = self.modules[site.module].link.ok_or("only objects have such relocations")?;
+        let slot = self.slot(site)?;
+        let at = link.stubs + STUB_SIZE * site.relocation.symbol as u64;
+        let code = self.of_cpu.stub(at, slot);
+        self.write_at(site.module, at, &code)?;
+        Ok(at)
+    }
+
+    /// The module of a thread-local variable, and its offset in the module's block, with the addend.
+    pub(super) fn tls(&mut self, site: Site) -> Result<(usize, u64), String> {
+        match self.target(site, false)? {
+            Target::Tls(module, offset) => Ok((module, offset.wrapping_add_signed(site.relocation.addend))),
+            // Without a symbol it is the module's own block.
+            Target::Address(0) => Ok((site.module, site.relocation.addend.cast_unsigned())),
+            Target::Address(address) => {
+                let name = self.linked.missing.get((address.wrapping_sub(MISSING) / PAGE) as usize);
+                let name = name.cloned().unwrap_or_default();
+                Err(format!("no file defines the thread-local variable {name}: name its library with --lib"))
+            }
+            Target::Indirect(_) => Err("a function is no thread-local variable".to_owned()),
+        }
+    }
+
+    /// The offset of a thread-local variable from the thread pointer.
+    pub(super) fn thread_offset(&mut self, site: Site) -> Result<u64, String> {
+        let (module, offset) = self.tls(site)?;
+        let block =
+            self.thread.offsets.get(module).copied().flatten().ok_or("its module has no thread-local variables")?;
+        Ok(block.wrapping_add(offset))
+    }
+
+    /// The address of a word with the offset of a thread-local variable from the thread pointer, in an object.
+    pub(super) fn thread_slot(&mut self, site: Site) -> Result<u64, String> {
+        let relocation = Relocation { addend: 0, ..site.relocation };
+        let value = self.thread_offset(Site { relocation, ..site })?;
+        let place = self.tls_table(site)?;
+        self.write_at(site.module, place, &value.to_le_bytes())?;
+        Ok(place)
+    }
+
+    /// The address of a pair of words as `__tls_get_addr` takes it, in an object. `bias` is what it adds to the offset.
+    pub(super) fn tls_pair(&mut self, site: Site, bias: u64) -> Result<u64, String> {
+        let relocation = Relocation { addend: 0, ..site.relocation };
+        let (module, offset) = self.tls(Site { relocation, ..site })?;
+        let place = self.tls_table(site)? + 16;
+        self.write_at(site.module, place, &(module as u64 + 1).to_le_bytes())?;
+        self.write_at(site.module, place + 8, &offset.wrapping_sub(bias).to_le_bytes())?;
+        Ok(place)
+    }
+
+    /// The address of a TLS descriptor, in an object.
+    pub(super) fn tls_descriptor_slot(&mut self, site: Site) -> Result<u64, String> {
+        let place = self.tls_table(site)? + 16;
+        let relocation = Relocation { place, addend: 0, ..site.relocation };
+        self.tls_descriptor(Site { relocation, ..site })?;
+        Ok(place)
+    }
+
+    fn tls_table(&self, site: Site) -> Result<u64, String> {
+        let link = self.modules[site.module].link.ok_or("only objects have such relocations")?;
+        Ok(link.tls + 32 * site.relocation.symbol as u64)
+    }
+
+    /// Writes a TLS descriptor: a function of ours, and the offset from the thread pointer.
+    pub(super) fn tls_descriptor(&mut self, site: Site) -> Result<(), String> {
+        let offset = self.thread_offset(site)?;
+        self.write(site, &super::ours::TLS_DESCRIPTOR.to_le_bytes())?;
+        self.write_at(site.module, site.relocation.place + 8, &offset.to_le_bytes())
+    }
+}
+
+/// A number as a signed one of so many bits, if it fits.
+pub(super) fn signed(value: u64, bits: u32) -> Result<i64, String> {
+    let value = value.cast_signed();
+    let kept = value << (64 - bits) >> (64 - bits);
+    if kept == value { Ok(value) } else { Err(format!("{value:#x} does not fit into {bits} bits: it is too far away")) }
+}
