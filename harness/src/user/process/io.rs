@@ -208,7 +208,7 @@ impl Process {
 
     pub(super) fn access(&self, hardware: &mut dyn Hardware, fd: u64, path: u64, mode: u64) -> Answer {
         let stat = self.path(hardware, fd, path).and_then(|(folder, path)| self.files.stat(&folder, &path, true));
-        Answer::from(stat.and_then(|_| if mode & W_OK == 0 { Ok(0) } else { Err(EROFS) }))
+        Answer::from(stat.and(if mode & W_OK == 0 { Ok(0) } else { Err(EROFS) }))
     }
 
     pub(super) fn read_link(&self, hardware: &mut dyn Hardware, fd: u64, [path, at, size]: [u64; 3]) -> Answer {
