@@ -228,8 +228,9 @@ impl Job<'_> {
     ) -> Result<Done, Error> {
         let program = self.scenario.program(self.root, self.variant)?;
         let undisturbed = self.undisturbed(&program, interrupt)?;
-        let mut machine = self.machine(&program)?;
-        let mut watched = Watched::new(&mut machine, interrupt);
+        let run = self.scenario.live(&program).map_err(|error| self.scenario.blame(self.variant, error));
+        let mut run = run?;
+        let mut watched = Watched::new(&mut *run, interrupt);
         self.over(&program, &mut watched, &undisturbed, subjects, witnesses, point.map(Wanted::Point))
     }
 

@@ -40,4 +40,5 @@ mod tidy;
 mod truth;
 mod unjudged;
 mod user_call;
+mod user_process;
 mod whole_run;

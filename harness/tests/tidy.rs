@@ -106,6 +106,8 @@ fn a_cpu_is_named_only_in_its_folder() {
         "harness/src/linux/boot/",
         // What a kernel has set up when it has booted.
         "harness/src/linux/state/",
+        // How programs of each CPU meet the kernel.
+        "harness/src/user/process/abi/",
         // Its test has names of Debian's releases.
         "harness/src/analysis/linux.rs",
     ];

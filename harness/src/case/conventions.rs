@@ -170,6 +170,7 @@ impl Means {
     /// What these conventions say. What a scenario declares (`calls`) and what has been done (`stacks` are placed) is left out.
     pub(super) fn new(conventions: &Conventions, cpu: &Cpu) -> Self {
         let Conventions {
+            is_process: _, // no process is frozen
             sentinel: _,
             stacks: _,
             arena,
@@ -246,6 +247,7 @@ impl Means {
         let mut nesting: Vec<(u64, bool)> = self.nesting.iter().map(|(address, may)| (address.0, *may)).collect();
         nesting.sort_unstable();
         Ok(Conventions {
+            is_process: false,
             sentinel: Some(stop),
             stacks: Vec::new(),
             arena: self.arena.clone().map(|span| span.0),

@@ -47,6 +47,8 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     let [json] = &outputs;
     write_json(json.as_ref(), console, &recording)?;
     console.interrupt.no_longer_defer();
-    printed(report::rows::write(&recording, console.text(&outputs)))?;
+    let out = console.text(&outputs);
+    printed(super::process::write(&scenarios, out))?;
+    printed(report::rows::write(&recording, out))?;
     Ok(finish(&recording, status(&recording, false), console))
 }

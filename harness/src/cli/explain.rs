@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::HOLDS;
+use super::process::OfProcess;
 use super::selection::{Elf, ImageCall, of_case, of_elf, of_images, require_subjects, unwinders};
 use crate::Error;
 use crate::error::printed;
@@ -34,6 +35,8 @@ pub(crate) struct Arguments {
     elf: Elf,
     #[command(flatten)]
     call: ImageCall,
+    #[command(flatten)]
+    process: OfProcess,
     /// Explain a point of this frozen case (`run --freeze`)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["linux", "variant", "elf"])]
     case: Option<PathBuf>,
@@ -74,6 +77,9 @@ fn wanted(root: &Path, arguments: &Arguments) -> Result<(Scenario, PointName), E
         // The only scenario of a case needs no name, so the point comes first.
         let point = arguments.scenario.parse().map_err(Error::Usage)?;
         return Ok((of_case(case)?, point));
+    }
+    if let Some(scenario) = arguments.process.scenario(arguments.elf.elf.as_deref())? {
+        return Ok((scenario, arguments.scenario.parse().map_err(Error::Usage)?));
     }
     if arguments.elf.elf.is_some() {
         let point = arguments.scenario.parse().map_err(Error::Usage)?;

@@ -9,6 +9,7 @@ mod judge;
 mod linux;
 mod list;
 mod output;
+mod process;
 mod run;
 mod selection;
 

@@ -52,6 +52,11 @@ pub(crate) struct Arguments {
 pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
     require_subjects(&arguments.unwinder)?;
     let (scenarios, skipped) = select(root, &arguments.selection)?;
+    let is_process = scenarios.iter().any(|scenario| scenario.process.is_some());
+    if is_process && (arguments.log.is_some() || arguments.freeze.is_some() || arguments.save_scenario.is_some()) {
+        let reason = "--log, --freeze and --save-scenario: the run of a process cannot be kept yet";
+        return Err(Error::Usage(reason.to_owned()));
+    }
     if let (Some(name), [scenario]) = (&arguments.save_scenario, scenarios.as_slice()) {
         save(root, scenario, name)?;
     }
@@ -80,6 +85,7 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     write_json(json.as_ref(), console, &recording)?;
     console.interrupt.no_longer_defer();
     let out = console.text(&outputs);
+    printed(super::process::write(&scenarios, out))?;
     if arguments.listing {
         for section in &recording.sections {
             printed(page::write(section, out).and_then(|()| writeln!(out)))?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use super::process::OfProcess;
 use crate::case::CaseFile;
 use crate::cpu::{self, ALL};
 use crate::linux::{self, KernelImage, Listing};
@@ -27,6 +28,8 @@ pub(super) struct Selection {
     #[command(flatten)]
     pub(super) elf: Elf,
     #[command(flatten)]
+    pub(super) process: OfProcess,
+    #[command(flatten)]
     pub(super) call: ImageCall,
     /// Run a frozen case (`run --freeze`) without the guest that it comes from, or a written state (docs/case.md)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["filters", "linux", "elf"])]
@@ -36,7 +39,7 @@ pub(super) struct Selection {
 /// Somebody's file, without a scenario.
 #[derive(Debug, Default, Args)]
 pub(super) struct Elf {
-    /// Call a function of this shared object, executable or object file (--call)
+    /// Call a function of this shared object, executable or object file (--call), or run this program (--process)
     #[arg(long = "elf", value_name = "FILE", conflicts_with = "linux")]
     pub(super) elf: Option<PathBuf>,
     /// A library that it needs (may be repeated); those that it names are looked for in its folder
@@ -72,7 +75,7 @@ impl Selection {
 
 /// The selected scenarios, and what of a folder of images has none. An empty selection is an error, because it is a typing mistake.
 pub(super) fn select(root: &Path, selection: &Selection) -> Result<(Vec<Scenario>, Vec<Skip>), Error> {
-    let Selection { filters, arch, linux, elf, call, case } = selection;
+    let Selection { filters, arch, linux, elf, process, call, case } = selection;
     if let Some(arch) = arch
         && cpu::by_name(arch).is_none()
     {
@@ -83,6 +86,14 @@ pub(super) fn select(root: &Path, selection: &Selection) -> Result<(Vec<Scenario
     }
     if call.function.is_some() && !filters.is_empty() {
         return Err(Error::Usage("--call runs instead of scenarios: take the filters away".to_owned()));
+    }
+    if let Some(scenario) = process.scenario(elf.elf.as_deref())? {
+        if !filters.is_empty() || linux.is_some() || case.is_some() {
+            return Err(Error::Usage(
+                "--process runs instead of scenarios: take the filters, --linux and --case away".to_owned(),
+            ));
+        }
+        return Ok((vec![scenario], Vec::new()));
     }
     let (mut scenarios, skipped) = match (case, linux) {
         _ if elf.elf.is_some() => (vec![of_elf(elf, call)?], Vec::new()),

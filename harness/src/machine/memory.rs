@@ -21,7 +21,7 @@ pub struct GuestMemory {
     /// The guard pages between stacks: mapped, but not accessible.
     guards: Vec<Range<u64>>,
     /// The addresses of the words that the harness has written since the last [`GuestMemory::take_writes`].
-    writes: RefCell<Vec<u64>>,
+    pub(super) writes: RefCell<Vec<u64>>,
     /// This memory, for engines that share it.
     this: Weak<Self>,
     /// Set where it matters which pages are used.
@@ -35,62 +35,92 @@ pub(super) struct Region {
     pub(super) size: usize,
     pub(super) permission: Prot,
     pub(super) bytes: NonNull<u8>,
+    /// The permission of each page, where a process maps and unmaps them; elsewhere all pages have that of the region.
+    pub(super) pages: Option<super::arena::Pages>,
+    /// The allocation that holds the bytes, until the region is dropped.
+    _block: Block,
 }
 
-/// The unit of allocation, aligned so that guest pages are host pages.
-#[repr(C, align(4096))]
-struct Page([u8; PAGE as usize]);
+/// Zeroed memory straight from the allocator: pages that nobody touches need no memory of the host. (The allocator clears what must
+/// be aligned by itself, and touches it all; so the block is a page larger, and its use begins at the first page in it.)
+#[derive(Debug)]
+struct Block {
+    start: NonNull<u8>,
+    layout: Layout,
+}
 
-/// Pages of zeros, straight from the allocator.
-fn zeroed(count: usize) -> Box<[Page]> {
-    let Ok(layout) = Layout::array::<Page>(count) else { return Box::default() };
-    if layout.size() == 0 {
-        return Box::default();
-    }
-    // SAFETY: the layout has a size. It is that of a slice of pages, as which the box will be freed, and zeros make a page.
-    unsafe {
-        let start = std::alloc::alloc_zeroed(layout).cast::<Page>();
-        if start.is_null() {
-            std::alloc::handle_alloc_error(layout);
+impl Block {
+    /// A block for so many bytes of whole pages.
+    fn new(size: usize) -> Self {
+        let layout = Layout::array::<u8>(size + PAGE as usize).unwrap_or(Layout::new::<u64>());
+        // SAFETY: the layout has a size: at least that of a page, or of a word.
+        let start = unsafe { std::alloc::alloc_zeroed(layout) };
+        match NonNull::new(start) {
+            Some(start) => Self { start, layout },
+            None => std::alloc::handle_alloc_error(layout),
         }
-        Box::from_raw(std::ptr::slice_from_raw_parts_mut(start, count))
+    }
+
+    /// The first page in it.
+    fn pages(&self) -> NonNull<u8> {
+        let lead = self.start.as_ptr().align_offset(PAGE as usize);
+        // SAFETY: less than a page, which the block has beyond its size.
+        unsafe { self.start.add(lead.min(PAGE as usize)) }
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        // SAFETY: `Block::new` made exactly this allocation, and nothing else frees it. The engine that was lent the memory is
+        // gone: `Machine` drops it before its memory.
+        unsafe { std::alloc::dealloc(self.start.as_ptr(), self.layout) };
     }
 }
 
 impl Region {
     fn new(segment: &Segment) -> Self {
-        let mut pages = zeroed(segment.data.len() / PAGE as usize);
-        for (page, data) in pages.iter_mut().zip(segment.data.chunks_exact(PAGE as usize)) {
-            // A page of zeros that nobody touches needs no memory of the host: a guest may have a .bss of a gigabyte.
-            if data.iter().any(|byte| *byte != 0) {
-                page.0.copy_from_slice(data);
-            }
-        }
-        let pages = Box::leak(pages);
         let permission = Prot::READ
             | if segment.executable { Prot::EXEC } else { Prot::NONE }
             | if segment.writable { Prot::WRITE } else { Prot::NONE };
-        Self {
-            address: segment.address,
-            size: segment.data.len(),
-            permission,
-            bytes: NonNull::from(&mut *pages).cast(),
+        let region = Self::zeroed(segment.address, segment.data.len(), permission);
+        for (number, data) in segment.data.chunks_exact(PAGE as usize).enumerate() {
+            // A page of zeros that nobody touches needs no memory of the host: a guest may have a .bss of a gigabyte.
+            if data.iter().any(|byte| *byte != 0) {
+                // SAFETY: the page is inside the allocation, and no engine knows it yet.
+                unsafe {
+                    region
+                        .bytes
+                        .add(number * PAGE as usize)
+                        .copy_from_nonoverlapping(NonNull::from(data).cast(), data.len());
+                }
+            }
+        }
+        region
+    }
+
+    /// Whole pages of zeros.
+    pub(super) fn zeroed(address: u64, size: usize, permission: Prot) -> Self {
+        let block = Block::new(size);
+        Self { address, size, permission, bytes: block.pages(), pages: None, _block: block }
+    }
+
+    /// The permission of the page that holds an address of this region.
+    pub(super) fn permission_at(&self, address: u64) -> Prot {
+        match &self.pages {
+            None => self.permission,
+            Some(pages) => pages.at(address.wrapping_sub(self.address)),
         }
     }
 
+    /// Whether bytes at an offset, which are inside, are mapped and may be read.
+    fn is_readable(&self, offset: usize, size: usize) -> bool {
+        self.pages.as_ref().is_none_or(|pages| pages.are_readable(offset, size))
+    }
+
     /// The offset of `size` bytes at `address`, if they are all inside.
-    fn offset(&self, address: u64, size: usize) -> Option<usize> {
+    pub(super) fn offset(&self, address: u64, size: usize) -> Option<usize> {
         let offset = usize::try_from(address.checked_sub(self.address)?).ok()?;
         (offset <= self.size.checked_sub(size)?).then_some(offset)
-    }
-}
-
-impl Drop for Region {
-    fn drop(&mut self) {
-        let pages = NonNull::slice_from_raw_parts(self.bytes.cast::<Page>(), self.size / PAGE as usize);
-        // SAFETY: `Region::new` leaked exactly this box, and nothing else frees it. The engine that was lent the memory is
-        // gone: `Machine` drops it before its memory.
-        drop(unsafe { Box::from_raw(pages.as_ptr()) });
     }
 }
 
@@ -98,6 +128,13 @@ impl GuestMemory {
     pub(super) fn new(guest: &Guest) -> Self {
         let mut regions: Vec<_> = guest.segments.iter().map(Region::new).collect();
         regions.sort_by_key(|region| region.permission & Prot::WRITE == Prot::NONE);
+        Self { regions, guards: Vec::new(), writes: RefCell::default(), this: Weak::new(), watch: OnceCell::new() }
+    }
+
+    /// The memory of a process: areas of pages, of which none is mapped yet.
+    pub(super) fn of_arenas(arenas: &[Range<u64>]) -> Self {
+        let regions = arenas.iter().map(|arena| super::arena::region(arena.start, (arena.end - arena.start) as usize));
+        let regions = regions.collect();
         Self { regions, guards: Vec::new(), writes: RefCell::default(), this: Weak::new(), watch: OnceCell::new() }
     }
 
@@ -200,7 +237,7 @@ impl Memory for GuestMemory {
     fn read(&self, address: u64, bytes: &mut [u8]) -> bool {
         self.regions.iter().any(|region| {
             let Some(offset) = region.offset(address, bytes.len()) else { return false };
-            if !self.may_use(address, bytes.len()) {
+            if !self.may_use(address, bytes.len()) || !region.is_readable(offset, bytes.len()) {
                 return false;
             }
             // SAFETY: all the bytes are inside the allocation, as for `read_u64`; `bytes` is Rust's own memory.
@@ -212,6 +249,9 @@ impl Memory for GuestMemory {
     fn read_u64(&self, address: u64) -> Option<u64> {
         self.regions.iter().find_map(|region| {
             let offset = region.offset(address, 8).filter(|_| self.may_use(address, 8))?;
+            if !region.is_readable(offset, 8) {
+                return None;
+            }
             // SAFETY: the eight bytes are inside the allocation. Only the guest writes to it during a run, and the guest is
             // stopped whenever this can be called: it runs on this thread, inside `Machine::drive`.
             let bytes = unsafe { region.bytes.add(offset).cast::<[u8; 8]>().read() };

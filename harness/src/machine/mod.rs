@@ -8,68 +8,35 @@
 //! Unicorn translates the `until` address into the code around it, so it never changes and has a page of its own. A panic
 //! inside a hook would abort the process, so hooks do not panic, and one of the observer's is carried past the emulator.
 
+mod arena;
 mod core;
+mod engine;
 mod memory;
 mod pages;
+mod process;
+mod registers;
 mod second;
 
 use std::any::Any;
-use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
-use unicorn_engine::{HookType, MemType, Prot, TlbEntry, TlbType, Unicorn, uc_engine, uc_error, uc_reg_read};
+use unicorn_engine::{MemType, Prot, TlbEntry, Unicorn, uc_error};
 
 use crate::Error;
-use crate::cpu::{Cpu, Exception, Register, Regs};
+use crate::cpu::{Cpu, Exception, Register};
 use crate::guest::conventions::Vectors;
-use crate::guest::{Guest, PAGE, Program, StartState, layout};
-use crate::trace::{Action, Ended, Memory, Observer, Point, Previous, RegisterSet, Registers, Run, Unobserved};
+use crate::guest::{Guest, PAGE, Program, layout};
+use crate::trace::{Action, Ended, Memory, Observer, Point, Previous, Run, Unobserved};
 
 use self::core::Core;
+use self::engine::{context, enter, enter_kernel, new_engine, watch_stores};
 use self::pages::Watch;
+use self::process::Running;
+use self::registers::EngineRegisters;
 pub use memory::GuestMemory;
+pub use process::{ProcessMachine, Shown};
 pub use second::{Call, Called, Crash, Instead, Second, boot, call};
-
-/// The registers of a live engine, inside one of its hooks.
-struct EngineRegisters {
-    engine: *mut uc_engine,
-    core: &'static dyn Core,
-    ids: &'static [i32],
-}
-
-impl EngineRegisters {
-    /// Reads one register: Unicorn's batch call costs as much per register, and needs arrays of pointers.
-    fn register(&self, id: i32) -> u64 {
-        let mut value = 0_u64;
-        // SAFETY: the engine outlives this value, which observers borrow only inside its hook. Unicorn writes at most 64 bits
-        // for each of these register ids, and fails for none of them.
-        unsafe { uc_reg_read(self.engine, id, std::ptr::from_mut(&mut value).cast::<c_void>()) };
-        value
-    }
-}
-
-impl Registers for EngineRegisters {
-    fn read(&self, set: &RegisterSet, values: &mut [u64]) {
-        for (value, register) in values.iter_mut().zip(set.registers()) {
-            *value = self.register(self.ids[usize::from(register.0)]);
-        }
-    }
-
-    fn read_regs(&self, set: &RegisterSet, regs: &mut Regs) {
-        for register in set.registers() {
-            regs.set(*register, self.register(self.ids[usize::from(register.0)]));
-        }
-    }
-
-    fn is_user(&self) -> bool {
-        self.core.is_user(&|id| self.register(id))
-    }
-
-    fn status(&self) -> u64 {
-        if self.is_user() { 0 } else { self.register(self.core.status_id()) }
-    }
-}
 
 /// What the emulator's hooks share during a run.
 pub struct Context<'a> {
@@ -89,6 +56,8 @@ pub struct Context<'a> {
     firmware: Vec<u64>,
     /// A saved CPU state in kernel mode, for a CPU that needs one to return there.
     kernel_mode: Option<unicorn_engine::Context>,
+    /// The process that runs, if one does, and its kernel.
+    process: Option<Box<Running>>,
 }
 
 impl std::fmt::Debug for Context<'_> {
@@ -120,6 +89,14 @@ enum Stop {
     },
     /// A page that the frozen case does not hold.
     Missing(u64),
+    /// A process makes a system call, and goes on there.
+    SystemCall {
+        resume: u64,
+    },
+    /// The next thread of a process has its turn.
+    Turn,
+    /// A signal arrives.
+    Signal(u32),
 }
 
 /// A guest in memory, ready for one run.
@@ -197,21 +174,7 @@ impl<'g> Machine<'g> {
     }
 
     fn context<'a>(&'a self, observer: &'a mut dyn Observer, budget: u64) -> Context<'a> {
-        Context {
-            observer,
-            memory: Rc::clone(&self.memory),
-            previous: None,
-            cpu: self.guest.cpu,
-            core: self.core,
-            ids: self.core.register_ids(),
-            vectors: &self.vectors,
-            executed: 0,
-            budget,
-            stop: None,
-            panic: None,
-            firmware: Vec::new(),
-            kernel_mode: None,
-        }
+        context(observer, (self.guest.cpu, self.core), &self.memory, &self.vectors, budget)
     }
 
     /// Describes a page by what is mapped there.
@@ -222,8 +185,9 @@ impl<'g> Machine<'g> {
         match self.memory.region(page) {
             _ if self.memory.is_guard(page) => format!("page {page:#x} between stacks"),
             None => format!("unmapped page {page:#x}"),
-            Some(region) if region.permission & Prot::EXEC != Prot::NONE => format!("page {page:#x} of code"),
-            Some(region) if region.permission & Prot::WRITE != Prot::NONE => format!("page {page:#x} of data"),
+            Some(region) if region.permission_at(page) == Prot::NONE => format!("unmapped page {page:#x}"),
+            Some(region) if region.permission_at(page) & Prot::EXEC != Prot::NONE => format!("page {page:#x} of code"),
+            Some(region) if region.permission_at(page) & Prot::WRITE != Prot::NONE => format!("page {page:#x} of data"),
             Some(_) => format!("page {page:#x} of constants"),
         }
     }
@@ -255,21 +219,6 @@ impl<'g> Machine<'g> {
     }
 }
 
-/// Puts an engine into the state in which this run begins, but for its general registers.
-fn enter(engine: &mut Unicorn<'_, Context<'_>>, core: &dyn Core, start: &StartState) -> Result<(), Error> {
-    match start.thread {
-        Some(thread) => {
-            core.enter_program(engine, thread).map_err(|error| refused("set the state of a program", error))
-        }
-        None => enter_kernel(engine, core, start.task),
-    }
-}
-
-/// Puts an engine into the state in which a booted kernel runs a task.
-fn enter_kernel(engine: &mut Unicorn<'_, Context<'_>>, core: &dyn Core, task: u64) -> Result<(), Error> {
-    core.enter_kernel(engine, task).map_err(|error| refused("set the state of a running kernel", error))
-}
-
 /// The memory of a program before it runs: its segments, and its stacks with their poison.
 fn loaded(program: &Program) -> GuestMemory {
     let Program { guest, layout, poison, .. } = program;
@@ -293,29 +242,6 @@ fn loaded(program: &Program) -> GuestMemory {
     memory
 }
 
-/// A new engine over the memory of the context, with hooks, in the state in which guests start but for its general registers.
-fn new_engine<'a>(context: Context<'a>, max_cpu: bool) -> Result<Unicorn<'a, Context<'a>>, Error> {
-    let Context { core, vectors, .. } = context;
-    let memory = Rc::clone(&context.memory);
-    let parameters = core.engine(max_cpu);
-    let mut engine = Unicorn::new_with_data(parameters.arch, parameters.mode, context)
-        .map_err(|error| refused("open an engine", error))?;
-    if let Some(model) = parameters.model {
-        engine.ctl_set_cpu_model(model).map_err(|error| refused("choose the CPU model", error))?;
-    }
-    engine.ctl_set_tlb_type(TlbType::VIRTUAL).map_err(|error| refused("set the TLB type", error))?;
-    engine.add_tlb_hook(1, 0, fill_tlb).map_err(|error| refused("add the TLB hook", error))?;
-    for region in &memory.regions {
-        // SAFETY: the engine's context shares the memory, so that the region outlives it, and a region is a whole number of pages.
-        unsafe { engine.mem_map_ptr(region.address, region.size as u64, Prot::ALL, region.bytes.as_ptr().cast()) }
-            .map_err(|error| refused("map guest memory", error))?;
-    }
-    core.boot(&mut engine, vectors, max_cpu).map_err(|error| refused("boot the CPU", error))?;
-    engine.add_intr_hook(exception).map_err(|error| refused("add the exception hook", error))?;
-    engine.add_insn_invalid_hook(undefined).map_err(|error| refused("add the undefined-instruction hook", error))?;
-    Ok(engine)
-}
-
 impl Run for Machine<'_> {
     fn drive(&mut self, observer: &mut dyn Observer) -> Result<Ended, Error> {
         let wants_stores = observer.wants_stores();
@@ -323,12 +249,7 @@ impl Run for Machine<'_> {
         let mut engine = self.engine(context)?;
         engine.add_code_hook(1, 0, before_instruction).map_err(|error| refused("add the code hook", error))?;
         if wants_stores {
-            engine
-                .add_mem_hook(HookType::MEM_WRITE, 1, 0, |engine, _, address, size, _| {
-                    engine.get_data_mut().observer.stored(address, size);
-                    true
-                })
-                .map_err(|error| refused("add the store hook", error))?;
+            watch_stores(&mut engine)?;
         }
         let start = std::time::Instant::now();
         let mut outcome = engine.emu_start(self.entry, self.sentinel, 0, 0);
@@ -366,6 +287,7 @@ impl Run for Machine<'_> {
             Some(Stop::Firmware(reason)) => reason,
             Some(Stop::Missing(page)) => format!("not in this case: page {page:#x}"),
             Some(Stop::Halted) => "it waits forever for an interrupt".to_owned(),
+            Some(stop @ (Stop::SystemCall { .. } | Stop::Turn | Stop::Signal(_))) => format!("{stop:?}"),
             Some(Stop::Exception(number)) if self.is_program() && self.core.is_system_call(number) => {
                 let call = engine.reg_read(self.core.system_call_id()).unwrap_or_default();
                 format!("it makes system call {call}, and a function that is called alone has no kernel")
@@ -403,11 +325,14 @@ fn before_instruction(engine: &mut Unicorn<'_, Context<'_>>, pc: u64, size: u32)
     if context.stop.is_none() {
         if context.executed == context.budget {
             context.stop = Some(Stop::Budget);
+        } else if context.process.as_mut().is_some_and(|process| process.is_over()) {
+            context.stop = Some(Stop::Turn);
         } else {
             context.executed += 1;
+            let thread = context.process.as_ref().map_or(0, |process| process.thread());
             let previous = context.previous.replace(Previous::Retired { pc, size });
             let regs = EngineRegisters { engine: handle, core: context.core, ids: context.ids };
-            let at = Point { pc, size, previous, regs: &regs, memory: &*context.memory };
+            let at = Point { pc, size, previous, thread, regs: &regs, memory: &*context.memory };
             // Guests are input, and a mistake of ours that one of them meets must not take down the runs of the others.
             let action = catch_unwind(AssertUnwindSafe(|| context.observer.point(&at)));
             if let Some(page) = context.memory.watched().and_then(Watch::missing) {
@@ -417,7 +342,7 @@ fn before_instruction(engine: &mut Unicorn<'_, Context<'_>>, pc: u64, size: u32)
                 context.panic = Some(panic);
                 Action::Stop
             }) {
-                Action::Continue => {}
+                Action::Continue => context.stop = context.process.as_mut().and_then(|process| process.arrival(pc)),
                 _ if context.stop.is_some() => {}
                 Action::Stop => context.stop = Some(Stop::Observer),
                 Action::Deliver { exception, write } => {
@@ -445,7 +370,7 @@ fn deliver(engine: &mut Unicorn<'_, Context<'_>>, exception: Exception, pc: u64,
     for address in memory.take_writes() {
         context.observer.hardware_stored(address, 8);
     }
-    context.previous = Some(Previous::Delivered { pc: resume, sp, from_user });
+    context.previous = Some(Previous::Delivered { pc: resume, sp, from_user, signal: None });
     if let Err(reason) = taken {
         context.stop = Some(Stop::Undeliverable { exception, reason });
     }
@@ -465,7 +390,7 @@ fn fault_on_guard(engine: &mut Unicorn<'_, Context<'_>>) -> Option<u64> {
     }
     context.stop = None;
     let regs = EngineRegisters { engine: handle, core: context.core, ids: context.ids };
-    let at = Point { pc, size, previous, regs: &regs, memory: &*context.memory };
+    let at = Point { pc, size, previous, thread: 0, regs: &regs, memory: &*context.memory };
     // The emulator is not running here, so a panic may unwind.
     context.observer.faulted(&at);
     deliver(engine, Exception::Fault, pc, pc);
@@ -482,13 +407,13 @@ fn fill_tlb(engine: &mut Unicorn<'_, Context<'_>>, address: u64, kind: MemType) 
         _ => ("read", Prot::READ),
     };
     match context.memory.region(address) {
-        Some(region) if region.permission & needs != Prot::NONE && !context.memory.is_guard(address) => {
+        Some(region) if region.permission_at(address) & needs != Prot::NONE && !context.memory.is_guard(address) => {
             if !context.memory.may_use(address, 1) {
                 context.stop.get_or_insert(Stop::Missing(address & !(PAGE - 1)));
                 return None;
             }
             // Not rounded to our page size: Unicorn's arm64 pages are 1 KiB, and it rounds by itself.
-            Some(TlbEntry { paddr: address, perms: region.permission })
+            Some(TlbEntry { paddr: address, perms: region.permission_at(address) })
         }
         _ => {
             context.stop.get_or_insert(Stop::Access { kind, page: address & !(PAGE - 1) });
@@ -506,7 +431,10 @@ fn exception(engine: &mut Unicorn<'_, Context<'_>>, number: u32) {
     if engine.mem_read(pc, &mut word).is_err() {
         word = [0; 4];
     }
-    if let Some((saved, resume)) = core.syscall(number, pc, u32::from_le_bytes(word))
+    if engine.get_data().process.is_some() && core.is_system_call(number) {
+        let resume = core.syscall(number, pc, 0).map_or(pc, |(_, resume)| resume);
+        engine.get_data_mut().stop.get_or_insert(Stop::SystemCall { resume });
+    } else if let Some((saved, resume)) = core.syscall(number, pc, u32::from_le_bytes(word))
         && vectors.is_kernel()
     {
         deliver(engine, Exception::Syscall, saved, resume);

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use unicorn_engine::{HookType, Unicorn, uc_error};
 
 use super::memory::GuestMemory;
-use super::{Context, Stop, enter, enter_kernel, loaded, new_engine, refused};
+use super::{Context, Stop, context, enter, enter_kernel, loaded, new_engine, refused};
 use crate::Error;
 use crate::cpu::Linkage;
 use crate::guest::{Program, layout};
@@ -107,21 +107,8 @@ impl<'p> Second<'p> {
         let memory = shared.unwrap_or_else(|| GuestMemory::copy(&program.guest, memory).share());
         let cpu = program.guest.cpu;
         let core = super::core::of(cpu);
-        let context = Context {
-            observer: Box::leak(Box::new(Unobserved)), // of no size, so that nothing leaks
-            memory: Rc::clone(&memory),
-            previous: None,
-            cpu,
-            core,
-            ids: core.register_ids(),
-            vectors: &program.conventions.vectors,
-            executed: 0,
-            budget: u64::MAX,
-            stop: None,
-            panic: None,
-            firmware: Vec::new(),
-            kernel_mode: None,
-        };
+        let unobserved = Box::leak(Box::new(Unobserved)); // of no size, so that nothing leaks
+        let context = context(unobserved, (cpu, core), &memory, &program.conventions.vectors, u64::MAX);
         let mut engine = new_engine(context, false)?;
         if let Some(start) = program.start.as_ref().filter(|start| start.thread.is_some()) {
             enter(&mut engine, core, start)?;

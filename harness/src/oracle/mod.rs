@@ -12,6 +12,7 @@
 mod activation;
 mod location;
 mod midway;
+mod process;
 mod redirect;
 mod returns;
 mod state;
@@ -90,6 +91,8 @@ pub struct Oracle<'g> {
     resumes: FxHashSet<u64>,
     /// The first arrivals at such places with another SP than that of the call, by place and CFA of the activation that waits.
     moved: FxHashMap<(u64, u64), MovedArrival>,
+    /// Of a process: by strand, place and SP, how many activations waited when a call last returned there.
+    returned: FxHashMap<(u64, u64, u64), usize>,
     transfers: u64,
     strands: Strands,
     truth: Truth,
@@ -132,6 +135,7 @@ impl<'g> Oracle<'g> {
             pending_redirects: Vec::new(),
             resumes: FxHashSet::default(),
             moved: FxHashMap::default(),
+            returned: FxHashMap::default(),
             transfers: 0,
             strands: Strands::new(program),
             truth: Truth::default(),
@@ -162,14 +166,17 @@ impl<'g> Oracle<'g> {
 
     /// Follows the machine to this point.
     pub fn observe(&mut self, at: &Point<'_>) {
-        let (next, delivered) = match at.previous {
-            None => return,
-            Some(Previous::Retired { pc, size }) => (pc.wrapping_add(u64::from(size)), None),
-            Some(Previous::Delivered { pc, sp, .. }) => (pc, Some(sp)),
-        };
         if self.is_void() {
             return;
         }
+        let (next, delivered) = match at.previous {
+            None => return self.begin_thread(at),
+            Some(Previous::Retired { pc, size }) => (pc.wrapping_add(u64::from(size)), None),
+            Some(Previous::Delivered { pc, sp, signal: Some(signal), .. }) => {
+                return self.signalled(at, (pc, sp), signal);
+            }
+            Some(Previous::Delivered { pc, sp, signal: None, .. }) => (pc, Some(sp)),
+        };
         self.watch_stores(at);
         let was_between = self.is_between_strands();
         // A switch may come between two transfers, and the truth is needed at each instruction.
@@ -211,6 +218,7 @@ impl<'g> Oracle<'g> {
                 self.watch_call(transfer.number);
             }
             Some(Event::Resumed { resume, cfa, since }) => self.resumed(at, (resume, cfa), since, transfer.sp),
+            Some(Event::Again { since }) => self.returned_again(at, since, transfer.sp),
             None => {
                 self.note_arrival(at, transfer.sp);
                 self.arrive_redirected(at, transfer.sp);
@@ -252,6 +260,7 @@ impl<'g> Oracle<'g> {
             sp,
             call_sp: delivered.unwrap_or_else(|| sp.wrapping_add(pushed)),
             may_move: self.conventions.moved_returns.contains(&at.pc),
+            may_return_again: self.conventions.is_process,
             returns,
             enters_by_jump: link.is_some(),
             is_exception: delivered.is_some(),
@@ -274,6 +283,12 @@ impl<'g> Oracle<'g> {
             Some(Previous::Delivered { .. }) => Cause::Exception,
             _ => Cause::Call,
         };
+        let saved = self.callee_saved(at);
+        self.waits(at, (resume, cfa), cause, saved);
+    }
+
+    /// What ran waits from now on, and has these callee-saved registers.
+    fn waits(&mut self, at: &Point<'_>, (resume, cfa): (u64, u64), cause: Cause, saved: [u64; MAX_CALLEE_SAVED]) {
         if cause == Cause::Call && self.poison.may_be(resume) {
             let name = self.guest.symbols.name_of_return(resume);
             self.contradict(at.pc, &format!("the poison in unwritten stack words may equal the return address {name}"));
@@ -286,7 +301,7 @@ impl<'g> Oracle<'g> {
             return;
         }
         self.resumes.insert(resume);
-        let (saved, preserved) = (self.callee_saved(at), self.preserved(at, cause));
+        let preserved = self.preserved(at, cause);
         let mut values = [0; 1 + MAX_LINKS];
         if cause != Cause::Call {
             at.read_values(&self.transfer_set, &mut values);
@@ -355,6 +370,7 @@ impl<'g> Oracle<'g> {
             self.forget(&activation);
             if is_it {
                 self.forget_arrival(&activation);
+                self.note_return(at, sp);
                 return;
             }
         }
@@ -375,6 +391,7 @@ impl<'g> Oracle<'g> {
             Some(Event::Called { resume, .. }) => {
                 format!("it is a call that returns to {}", symbols.name_of_return(resume))
             }
+            Some(Event::Again { since }) => format!("control is again where transfer {since} has returned"),
             Some(Event::Resumed { resume, since, .. }) => {
                 format!("{} resumes after its call (transfer {since})", symbols.name_of_return(resume))
             }
@@ -399,7 +416,8 @@ impl<'g> Oracle<'g> {
         let mut counts: BTreeMap<Place, usize> = std::mem::take(&mut self.abandoned);
         let truths = self.others.values().chain([&self.truth]);
         let places = truths.flat_map(Truth::activations).map(Activation::place);
-        for place in places {
+        // A process ends in the middle of what it does.
+        for place in places.filter(|_| !self.conventions.is_process) {
             *counts.entry(place).or_default() += 1;
         }
         let unwitnessed: Vec<(Place, usize)> = counts.into_iter().collect();

@@ -89,6 +89,10 @@ impl Oracle<'_> {
 
     /// Switches to the list of activations of what runs now.
     pub(super) fn switch_strand(&mut self, at: &Point<'_>) {
+        if at.thread != 0 {
+            self.switch_task(at.thread);
+            return;
+        }
         if self.strands.sp.is_some() {
             self.switch_fiber(at);
             return;
@@ -102,7 +106,12 @@ impl Oracle<'_> {
                 self.task_of_stack(at, sp[0])
             }
         };
-        let Some(task) = running else { return };
+        if let Some(task) = running {
+            self.switch_task(task);
+        }
+    }
+
+    fn switch_task(&mut self, task: u64) {
         if task != self.strands.task {
             let next = self.others.remove(&task).unwrap_or_default();
             let previous = std::mem::replace(&mut self.truth, next);

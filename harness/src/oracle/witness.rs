@@ -28,6 +28,8 @@ pub struct Transfer {
     pub enters_by_jump: bool,
     /// Whether an exception was taken. No witness is needed for that: the harness delivered it.
     pub is_exception: bool,
+    /// Whether a call may return more than once, as `setjmp` does.
+    pub may_return_again: bool,
     /// The number of this transfer, from 0.
     pub number: u64,
     /// What the opcode says. Only the ledger looks at it.
@@ -53,6 +55,11 @@ pub enum Event {
         /// SP, as it was at the call site.
         cfa: u64,
         /// The number of the transfer that was its call.
+        since: u64,
+    },
+    /// Control is where a call has returned to already, with the SP that it had then: `longjmp`, or a jump within the function.
+    Again {
+        /// The number of the transfer that was the call.
         since: u64,
     },
 }
@@ -84,6 +91,8 @@ pub struct Ledger {
     outstanding: FxHashMap<u64, Vec<Outstanding>>,
     /// How many outstanding activations resume at an address: most jumps go where none does.
     waiting: FxHashMap<u64, u32>,
+    /// By task, place and SP: the call that has returned there last.
+    returned: FxHashMap<(u64, u64, u64), u64>,
 }
 
 impl Ledger {
@@ -109,12 +118,16 @@ impl Witness for Ledger {
             let Outstanding { cfa, since, .. } = stack[index];
             let gone = stack.split_off(index);
             gone.into_iter().for_each(|call| self.forget(call.resume));
+            if transfer.may_return_again {
+                self.returned.insert((task, to, sp), since);
+            }
             return Some(Event::Resumed { resume: to, cfa, since });
         }
         let is_call = flow.kind == FlowKind::Call || (transfer.enters_by_jump && flow.kind == FlowKind::Jump);
         // A "call" to the next instruction (the old idiom to learn one's own address) calls no function.
         if !is_exception && (!is_call || to == next) {
-            return None;
+            let again = if transfer.may_return_again { self.returned.get(&(task, to, sp)) } else { None };
+            return again.filter(|_| !is_call).map(|since| Event::Again { since: *since });
         }
         stack.push(Outstanding { resume: next, cfa: call_sp, returns, since: number });
         *self.waiting.entry(next).or_default() += 1;
@@ -137,6 +150,8 @@ pub struct Future {
     pending: FxHashMap<(u64, u64, u64), (u64, u64)>,
     /// Calls of outlined code, whose SP at the return is not known.
     outlined: Vec<OutlinedCall>,
+    /// What is pending no more, because control has come: it may come again.
+    came: FxHashMap<(u64, u64, u64), u64>,
 }
 
 /// A call that will return to a place with an SP of which only the direction is known.
@@ -174,10 +189,14 @@ impl Witness for Future {
         let Transfer { task, next, to, sp, call_sp, number, linked, is_exception, returns, .. } = *transfer;
         let moved = if transfer.may_move || !self.outlined.is_empty() { self.moved(transfer) } else { None };
         if let Some((since, cfa)) = moved.or_else(|| self.pending.remove(&(task, to, sp))) {
+            if transfer.may_return_again {
+                self.came.insert((task, to, sp), since);
+            }
             return Some(Event::Resumed { resume: to, cfa, since });
         }
         if !is_exception && (!linked || to == next) {
-            return None;
+            let again = if transfer.may_return_again { self.came.get(&(task, to, sp)) } else { None };
+            return again.filter(|_| !linked).map(|since| Event::Again { since: *since });
         }
         let arrives = match returns {
             SpAtReturn::Same => Some(call_sp),

@@ -33,6 +33,7 @@ impl Scenario {
             image: None,
             case: Some(Arc::clone(case)),
             state: None,
+            process: None,
         };
         scenario.check().map_err(|reason| reject("text", &reason))?;
         if scenario.frozen_variant().is_none() {
@@ -77,6 +78,7 @@ impl Scenario {
             image: None,
             case: None,
             state: Some(Arc::clone(state)),
+            process: None,
         };
         scenario.check().map_err(|reason| state.reject(reason))?;
         Ok(scenario)

@@ -32,7 +32,17 @@ pub fn elf_call(file: &Path, function: &str, arguments: &[String], libraries: &[
     let reject = |reason: String| Error::Scenario { path: file.to_path_buf(), reason };
     let text: Text = toml::from_str(&source).map_err(|error| reject(error.to_string().trim_end().to_owned()))?;
     let name = format!("{}/call-{function}", cpu.name);
-    Ok(Scenario { name, path: file.to_path_buf(), cpu, source, text, image: None, case: None, state: None })
+    Ok(Scenario {
+        name,
+        path: file.to_path_buf(),
+        cpu,
+        source,
+        text,
+        image: None,
+        case: None,
+        state: None,
+        process: None,
+    })
 }
 
 impl Scenario {

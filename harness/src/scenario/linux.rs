@@ -133,6 +133,7 @@ fn of_image(path: &Path, source: String, image: &Arc<KernelImage>) -> Result<Sce
         image: Some(Arc::clone(image)),
         case: None,
         state: None,
+        process: None,
     };
     scenario.check_image().map_err(reject)?;
     Ok(scenario)

@@ -5,10 +5,12 @@ mod convention;
 mod demand;
 mod elf;
 mod extent;
+mod folder;
 mod interruption;
 mod known;
 mod linux;
 mod listed;
+mod process;
 mod range;
 mod word;
 
@@ -32,10 +34,13 @@ pub use convention::{Convention, Outlined};
 pub use demand::{Demand, Floor, Level, is_share};
 pub use elf::elf_call;
 pub use extent::{Extent, Span};
+use folder::files_in;
+pub use folder::load_all;
 pub use interruption::Interruption;
 pub use known::Known;
 pub use linux::{Defect, LinuxCall, image_call, image_scenarios};
 pub use listed::{UnjudgedRows, WrongRows};
+pub use process::{Asked, Traced, process};
 pub use range::Range;
 pub(crate) use range::parse_place;
 
@@ -58,6 +63,8 @@ pub struct Scenario {
     pub case: Option<Arc<Case>>,
     /// The written state that it is run from.
     pub state: Option<Arc<State>>,
+    /// The process that it runs.
+    pub process: Option<Arc<Traced>>,
 }
 
 impl std::fmt::Debug for Scenario {
@@ -73,6 +80,9 @@ pub struct Text {
     /// The guest's file stem in `guests/<cpu>/`. Variants may name another build. Empty where a kernel image is the guest.
     #[serde(default, deserialize_with = "word::stem")]
     pub guest: String,
+    /// Whether the guest is a program of the user's.
+    #[serde(skip)]
+    pub is_users: bool,
     /// For kernel images: what is called.
     #[serde(default)]
     pub linux: Option<LinuxCall>,
@@ -171,7 +181,8 @@ impl Text {
     #[must_use]
     pub fn level(&self, subject: &str, start: Start) -> Level {
         // Nobody can demand anything of what others have released: what is wrong there is reported.
-        let default = if self.linux.is_some() || self.elf.is_some() { Level::Any } else { Level::Sound };
+        let default =
+            if self.linux.is_some() || self.elf.is_some() || self.is_users { Level::Any } else { Level::Sound };
         self.demand(subject, start).map_or(default, |demand| demand.level)
     }
 
@@ -304,6 +315,7 @@ impl Scenario {
             image: None,
             case: None,
             state: None,
+            process: None,
         };
         scenario.check().map_err(reject)?;
         Ok(scenario)
@@ -321,6 +333,9 @@ impl Scenario {
         }
         if let Some(state) = &self.state {
             return self.declare(state.program()?);
+        }
+        if let Some(process) = &self.process {
+            return process.program();
         }
         if let (Some(image), Some(call)) = (&self.image, &self.text.linux) {
             let mut program = state::program(image, &call.workload)?;
@@ -341,7 +356,9 @@ impl Scenario {
     /// Says of an error that a variant's guest has caused which file and key name the guest.
     #[must_use]
     pub fn blame(&self, variant: &Variant, error: Error) -> Error {
-        if matches!(error, Error::OfScenario { .. } | Error::Case { .. } | Error::Interrupted | Error::Internal(_)) {
+        if matches!(error, Error::OfScenario { .. } | Error::Case { .. } | Error::Interrupted | Error::Internal(_))
+            || self.process.is_some()
+        {
             return error;
         }
         if self.case.is_some() || self.state.is_some() {
@@ -486,39 +503,4 @@ impl Scenario {
         let name = variant.guest.as_ref().unwrap_or(&self.text.guest);
         root.join("guests").join(self.cpu.name).join(format!("{name}.elf"))
     }
-}
-
-/// All scenarios below `root`, by CPU in the order of [`cpu::ALL`] and then by name.
-///
-/// # Errors
-///
-/// [`Error::Usage`] when there is no folder `scenarios`, else as [`Scenario::load`].
-pub fn load_all(root: &Path) -> Result<Vec<Scenario>, Error> {
-    let folder = root.join("scenarios");
-    if !folder.is_dir() {
-        let advice = "run this in the repository, or name it with --root";
-        return Err(Error::Usage(format!("{}: no folder `scenarios`; {advice}", root.display())));
-    }
-    let mut scenarios = Vec::new();
-    for cpu in cpu::ALL {
-        let folder = folder.join(cpu.name);
-        if folder.exists() {
-            for path in files_in(root, &folder)? {
-                scenarios.push(Scenario::load(&path)?);
-            }
-        }
-    }
-    Ok(scenarios)
-}
-
-/// The scenarios' files in a folder, by name; all must lie inside of `root`.
-fn files_in(root: &Path, folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let failed = |source| Error::File { path: folder.to_path_buf(), source };
-    let entries = std::fs::read_dir(folder).map_err(failed)?;
-    let paths: Result<Vec<PathBuf>, _> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
-    let mut paths = paths.map_err(failed)?;
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
-    paths.sort();
-    paths.iter().try_for_each(|path| file::require_inside(root, path))?;
-    Ok(paths)
 }

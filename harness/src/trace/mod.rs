@@ -93,7 +93,18 @@ pub enum Previous {
         sp: u64,
         /// Whether the CPU was in user mode.
         from_user: bool,
+        /// If it was a signal of a process: what the kernel has changed.
+        signal: Option<Signal>,
     },
+}
+
+/// What the kernel of a process changes when it delivers a signal, besides pc, SP and what a call may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Signal {
+    /// The address to which the handler returns: the code that asks the kernel to restore everything.
+    pub returns_to: u64,
+    /// The frame pointer's register before.
+    pub fp: u64,
 }
 
 /// The machine before an instruction retires.
@@ -105,6 +116,8 @@ pub struct Point<'m> {
     pub size: u32,
     /// How the machine arrived here; `None` at the entry.
     pub previous: Option<Previous>,
+    /// The thread of a process that runs, by its number; 0 where there are no processes.
+    pub thread: u64,
     /// The CPU's registers as they are now.
     pub regs: &'m dyn Registers,
     /// Guest memory as it is now.

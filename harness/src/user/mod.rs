@@ -13,6 +13,7 @@ mod names;
 mod object;
 mod of_cpu;
 mod ours;
+pub mod process;
 mod tls;
 mod unwind;
 

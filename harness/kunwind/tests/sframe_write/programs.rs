@@ -97,6 +97,9 @@ fn a_part_of_the_cfa_needs_a_whole_one() {
     for program in [&[0x41, 0x0d, 7][..], &[0x41, 0x0e, 8], &[0x41, 0x13, 0x7f], &[0x0a, 0x0c, 7, 8, 0x41, 0x0b]] {
         assert_eq!(rows(SFrameAbi::Amd64, b"", ra, program), Err(Unsupported::NoCfa), "{program:02x?}");
     }
+    // But in a CIE, where GNU as for RISC-V gives a register alone, its offset is 0.
+    let initial = [&[0x0d, 7][..], ra].concat();
+    assert_eq!(rows(SFrameAbi::Amd64, b"", &initial, &[0x41, 0x0e, 8]).map(|rows| rows.len()), Ok(2));
     // The rule is whole from 1 on, and remembered as such.
     let found = rows(SFrameAbi::Amd64, b"", ra, &[0x41, 0x0c, 7, 8, 0x0a, 0x41, 0x0e, 16, 0x41, 0x0b]).expect("rows");
     let sp = |offset| row(CfaRule::RegOffset(SP, offset), Rule::Retain);

@@ -158,6 +158,7 @@ pub fn mimic(guest: &Guest) -> Conventions {
     let generated = symbols.functions().iter().filter(|function| function.name.starts_with(GENERATED_PREFIX));
     let redirect_words = symbols.address("__redirect_from").zip(symbols.address("__redirect_to"));
     Conventions {
+        is_process: false,
         sentinel: symbols.address(SENTINEL),
         stacks: declared_stacks(guest),
         arena: range("__stack_arena_low", "__stack_arena_high"),

@@ -57,6 +57,8 @@ pub struct Conventions {
     pub outermost: Vec<Range<u64>>,
     /// The markers of other exceptions' handlers than those that call [`KernelSymbols::walk_here`]; their first argument is the same.
     pub other_markers: Vec<u64>,
+    /// Whether it is a process under an emulated kernel: it ends in the middle of what it does, and a call may return twice (`setjmp`).
+    pub is_process: bool,
     /// Functions that are not called as the ABI says.
     pub calls: CallConventions,
     /// Calls that live patching redirects.

@@ -40,6 +40,9 @@ pub(super) trait Core: Sync + std::fmt::Debug {
     /// Whatever Unicorn refuses.
     fn enter_program(&self, engine: &mut Unicorn<'_, Context<'_>>, thread: u64) -> Result<(), uc_error>;
 
+    /// What a process has besides its general registers.
+    fn user_registers(&self) -> &'static UserRegisters;
+
     /// Unicorn's register ids, by DWARF number.
     fn register_ids(&self) -> &'static [i32];
 
@@ -90,6 +93,30 @@ pub(super) trait Core: Sync + std::fmt::Debug {
 
     /// The name of Unicorn's exception number.
     fn exception_name(&self, number: u32) -> &'static str;
+}
+
+/// Unicorn's ids of what a process has besides its general registers.
+#[derive(Debug)]
+pub(super) struct UserRegisters {
+    /// The thread pointer.
+    pub(super) thread_pointer: i32,
+    /// The register that holds the flags, and which of its bits are flags; 0: none.
+    pub(super) flags: (i32, u64),
+    /// The registers for floating point and vectors, in order, and how many bytes each has.
+    pub(super) floats: (&'static [i32], usize),
+    /// The registers that control them.
+    pub(super) float_control: &'static [i32],
+}
+
+/// Unicorn's ids that follow each other.
+const fn consecutive<const N: usize>(first: i32) -> [i32; N] {
+    let mut ids = [0; N];
+    let mut number = 0;
+    while number < N {
+        ids[number] = first + number as i32;
+        number += 1;
+    }
+    ids
 }
 
 /// The parameters of a Unicorn engine.

@@ -167,7 +167,7 @@ impl LogWriter {
             self.keyframe(at.memory);
         }
         self.points += 1;
-        if let Some(Previous::Delivered { pc, sp, from_user }) = at.previous {
+        if let Some(Previous::Delivered { pc, sp, from_user, .. }) = at.previous {
             self.events.push(event::DELIVERED);
             number(&mut self.events, pc);
             number(&mut self.events, sp);

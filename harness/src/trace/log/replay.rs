@@ -187,7 +187,7 @@ impl<'l> Replay<'l> {
             }
             event::DELIVERED => {
                 let (pc, sp, from_user) = (self.events.number()?, self.events.number()?, self.events.byte()? != 0);
-                self.previous = Some(Previous::Delivered { pc, sp, from_user });
+                self.previous = Some(Previous::Delivered { pc, sp, from_user, signal: None });
                 self.state()?;
                 Next::Point
             }
@@ -240,7 +240,7 @@ impl<'l> Replay<'l> {
     /// Shows the current point and returns the observer's action.
     fn show(&mut self, observer: &mut dyn Observer) -> Action {
         let Self { state, memory, previous, .. } = self;
-        let at = Point { pc: state.pc, size: state.size, previous: *previous, regs: state, memory };
+        let at = Point { pc: state.pc, size: state.size, previous: *previous, thread: 0, regs: state, memory };
         observer.point(&at)
     }
 
@@ -293,7 +293,8 @@ impl Run for Replay<'_> {
                 }
                 Next::Fault => {
                     let Self { state, memory, previous, .. } = self;
-                    let at = Point { pc: state.pc, size: state.size, previous: *previous, regs: state, memory };
+                    let at =
+                        Point { pc: state.pc, size: state.size, previous: *previous, thread: 0, regs: state, memory };
                     observer.faulted(&at);
                 }
                 Next::Action(_) => return Err(failed(self.log, self.events.at, "an action follows no point")),

@@ -6,7 +6,7 @@ mod level;
 
 use unicorn_engine::{RegisterARM64 as R, Unicorn, uc_error};
 
-use super::{Core, Engine, named};
+use super::{Core, Engine, UserRegisters, consecutive, named};
 use crate::cpu::Exception;
 use crate::guest::conventions::Vectors;
 use crate::machine::{Context, GuestMemory};
@@ -39,6 +39,13 @@ const IDS: [i32; 32] = [
     R::X30 as i32, R::SP as i32,
 ];
 
+static USER: UserRegisters = UserRegisters {
+    thread_pointer: R::TPIDR_EL0 as i32,
+    flags: (R::PSTATE as i32, 0xf000_0000), // PSTATE.{N, Z, C, V}
+    floats: (&consecutive::<32>(R::Q0 as i32), 16),
+    float_control: &[R::FPSR as i32, R::FPCR as i32],
+};
+
 impl Core for Arm64 {
     fn engine(&self, max: bool) -> Engine {
         Engine {
@@ -59,6 +66,10 @@ impl Core for Arm64 {
     fn enter_program(&self, engine: &mut Unicorn<'_, Context<'_>>, thread: u64) -> Result<(), uc_error> {
         exception::enable_floating_point(engine)?;
         engine.reg_write(R::TPIDR_EL0, thread)
+    }
+
+    fn user_registers(&self) -> &'static UserRegisters {
+        &USER
     }
 
     fn register_ids(&self) -> &'static [i32] {

@@ -4,7 +4,7 @@ mod exception;
 
 use unicorn_engine::{RegisterRISCV as R, Unicorn, uc_error};
 
-use super::{Core, Engine, named};
+use super::{Core, Engine, UserRegisters, consecutive, named};
 use crate::cpu::Exception;
 use crate::guest::conventions::Vectors;
 use crate::machine::{Context, GuestMemory};
@@ -23,6 +23,13 @@ const IDS: [i32; 32] = {
     ids
 };
 
+static USER: UserRegisters = UserRegisters {
+    thread_pointer: R::X4 as i32,
+    flags: (0, 0),
+    floats: (&consecutive::<32>(R::F0 as i32), 8),
+    float_control: &[R::FCSR as i32],
+};
+
 impl Core for Riscv64 {
     fn engine(&self, _: bool) -> Engine {
         Engine { arch: unicorn_engine::Arch::RISCV, mode: unicorn_engine::Mode::RISCV64, model: None }
@@ -39,6 +46,10 @@ impl Core for Riscv64 {
     /// tp is a general register.
     fn enter_program(&self, engine: &mut Unicorn<'_, Context<'_>>, _: u64) -> Result<(), uc_error> {
         exception::enter_program(engine)
+    }
+
+    fn user_registers(&self) -> &'static UserRegisters {
+        &USER
     }
 
     fn register_ids(&self) -> &'static [i32] {

@@ -5,7 +5,7 @@ mod privilege;
 
 use unicorn_engine::{RegisterX86 as R, Unicorn, uc_error};
 
-use super::{Core, Engine, named};
+use super::{Core, Engine, UserRegisters, consecutive, named};
 use crate::cpu::Exception;
 use crate::guest::conventions::Vectors;
 use crate::machine::{Context, GuestMemory};
@@ -20,6 +20,13 @@ const IDS: [i32; 17] = [
     R::RSP as i32, R::R8 as i32, R::R9 as i32, R::R10 as i32, R::R11 as i32, R::R12 as i32, R::R13 as i32,
     R::R14 as i32, R::R15 as i32, R::RIP as i32,
 ];
+
+static USER: UserRegisters = UserRegisters {
+    thread_pointer: R::FS_BASE as i32,
+    flags: (R::RFLAGS as i32, 0x4_0cd5), // CF, PF, AF, ZF, SF, DF, OF, AC
+    floats: (&consecutive::<16>(R::XMM0 as i32), 16),
+    float_control: &[R::FPCW as i32, R::MXCSR as i32],
+};
 
 impl Core for X86_64 {
     fn engine(&self, _: bool) -> Engine {
@@ -37,6 +44,10 @@ impl Core for X86_64 {
     /// SSE is enabled already.
     fn enter_program(&self, engine: &mut Unicorn<'_, Context<'_>>, thread: u64) -> Result<(), uc_error> {
         engine.reg_write(R::FS_BASE, thread)
+    }
+
+    fn user_registers(&self) -> &'static UserRegisters {
+        &USER
     }
 
     fn register_ids(&self) -> &'static [i32] {

@@ -1,0 +1,117 @@
+//! `--elf FILE --process`: a program, run as a process.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+
+use crate::Error;
+use crate::file::{self, MAX_BINARY};
+use crate::scenario::{Asked, Scenario, process};
+use crate::user::process::{DEFAULT_BUDGET, Launch, Process, Written};
+
+/// A program, and what it sees.
+#[derive(Debug, Default, Args)]
+pub(super) struct OfProcess {
+    /// Run the program of --elf as a process, from its first instruction to its exit; its arguments come last, behind `--`
+    #[arg(long, requires = "elf", conflicts_with = "function")]
+    process: bool,
+    /// With --process: the folder that it sees as `/`, with its dynamic loader and libraries; `/` for those of this machine
+    #[arg(long, value_name = "DIR", requires = "process")]
+    sysroot: Option<PathBuf>,
+    /// With --process: the vDSO; without one it has none
+    #[arg(long, value_name = "FILE", requires = "process")]
+    vdso: Option<PathBuf>,
+    /// With --process: a variable of its environment, which is empty otherwise (may be repeated)
+    #[arg(long, value_name = "NAME=VALUE", requires = "process")]
+    env: Vec<String>,
+    /// With --process: a signal, and where it arrives: `10@qsort+0x8`, at the third arrival there `10@qsort+0x8#3` (may be repeated)
+    #[arg(long, value_name = "N@PLACE", requires = "process")]
+    signal: Vec<String>,
+    /// With --process: a signal arrives before each instruction of this function: `qsort`, with another signal than 10 `12@qsort`
+    #[arg(long, value_name = "FUNCTION", requires = "process")]
+    signal_everywhere: Vec<String>,
+    /// With --process: only points in this function, or in this file (`libc.so.6`) (may be repeated)
+    #[arg(long, value_name = "FUNCTION|FILE", requires = "process")]
+    within: Vec<String>,
+    /// With --process: how many arrivals at each instruction are points, besides later ones in a new state [default: 2]
+    #[arg(long, value_name = "N", requires = "process")]
+    max_visits: Option<std::num::NonZeroU64>,
+    /// With --process: how many instructions it may run [default: 100,000,000]
+    #[arg(long, value_name = "N", requires = "process")]
+    budget: Option<std::num::NonZeroU64>,
+    /// With --process: the arguments of the program
+    #[arg(id = "program_arguments", last = true, value_name = "ARGS", requires = "process")]
+    program_arguments: Vec<String>,
+}
+
+impl OfProcess {
+    /// The scenario of the process, if one is asked for.
+    pub(super) fn scenario(&self, file: Option<&Path>) -> Result<Option<Scenario>, Error> {
+        let Some(file) = file.filter(|_| self.process) else { return Ok(None) };
+        let mut launch = Launch::open(file, self.sysroot.clone())?;
+        if let Some(sysroot) = self.sysroot.as_ref().filter(|sysroot| !sysroot.is_dir()) {
+            return Err(Error::Usage(format!("--sysroot {}: it is no folder", sysroot.display())));
+        }
+        if let Some(wrong) = self.env.iter().find(|variable| !variable.contains('=')) {
+            return Err(Error::Usage(format!("--env {wrong}: write NAME=VALUE")));
+        }
+        launch.arguments.clone_from(&self.program_arguments);
+        launch.environment.clone_from(&self.env);
+        launch.budget = self.budget.map_or(DEFAULT_BUDGET, Into::into);
+        if let Some(vdso) = &self.vdso {
+            let bytes = file::read(vdso, MAX_BINARY)?;
+            let module = crate::user::Module::parse(vdso, &bytes)?;
+            let symbol = Process::trampoline_symbol(launch.cpu);
+            let trampoline = module.symbols.iter().find(|it| it.name == symbol);
+            launch.trampoline = trampoline.map(|symbol| symbol.address);
+            launch.vdso = Some((vdso.display().to_string(), Arc::new(bytes)));
+        }
+        let asked = Asked {
+            within: self.within.clone(),
+            max_visits: self.max_visits.map(Into::into),
+            signals: self.signal.clone(),
+            signal_everywhere: self.signal_everywhere.clone(),
+        };
+        process(launch, &asked).map(Some)
+    }
+}
+
+/// Prints what the processes of these scenarios have shown.
+pub(super) fn write(scenarios: &[Scenario], out: &mut dyn Write) -> io::Result<()> {
+    for process in scenarios.iter().filter_map(|scenario| scenario.process.as_ref()) {
+        let kernel = &process.shown.kernel;
+        let status = process.shown.status.map_or("?".to_owned(), |status| status.to_string());
+        write!(out, "{}: exit status {status}, ", process.launch.name().trim_start_matches('/'))?;
+        write!(out, "{} instructions, {} system calls", process.executed, kernel.system_calls())?;
+        if process.shown.delivered > 0 {
+            write!(out, ", {} signals from outside", process.shown.delivered)?;
+        }
+        writeln!(out)?;
+        for file in &process.files {
+            writeln!(out, "  {:#x}..{:#x} {}", file.range.start, file.range.end, file.name)?;
+        }
+        for (name, written) in ["standard output", "standard error"].iter().zip(kernel.output()) {
+            show(name, written, out)?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+/// Prints what was written, without what a terminal would take for a command.
+fn show(name: &str, written: &Written, out: &mut dyn Write) -> io::Result<()> {
+    if written.total == 0 {
+        return Ok(());
+    }
+    let kept = written.bytes.len() as u64;
+    let cut = if kept < written.total { format!(", of which the first {kept} are shown") } else { String::new() };
+    writeln!(out, "  {name}, {} bytes{cut}:", written.total)?;
+    for line in String::from_utf8_lossy(&written.bytes).lines() {
+        let plain: String =
+            line.chars().map(|it| if it.is_control() && it != '\t' { '\u{fffd}' } else { it }).collect();
+        writeln!(out, "  | {plain}")?;
+    }
+    Ok(())
+}

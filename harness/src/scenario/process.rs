@@ -1,0 +1,208 @@
+//! Scenarios of processes. They are written nowhere: the program is the user's.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use super::{Model, Scenario, Text};
+use crate::Error;
+use crate::guest::Program;
+use crate::machine::{Machine, ProcessMachine, Shown};
+use crate::scenario::parse_place;
+use crate::trace::{Action, Observer, Point, Run};
+use crate::user::process::{self, Arrival, Launch, Mapped};
+
+/// What is asked of a process besides its launch.
+#[derive(Debug, Clone, Default)]
+pub struct Asked {
+    /// Functions and files: only their instructions are points. Empty: all.
+    pub within: Vec<String>,
+    /// How many arrivals at each instruction are points; `None`: [`MAX_VISITS`].
+    pub max_visits: Option<u64>,
+    /// Signals at places: `10@qsort+0x8#2`; without a number, the first arrival.
+    pub signals: Vec<String>,
+    /// Functions before each of whose instructions a signal arrives: `qsort`, or `12@qsort` for another than [`SIGUSR1`].
+    pub signal_everywhere: Vec<String>,
+}
+
+/// How many arrivals at each instruction are points, if nothing else is said: those of a process are many.
+const MAX_VISITS: u64 = 2;
+/// The signal that arrives everywhere: programs use it for themselves (Linux include/uapi/asm-generic/signal.h).
+const SIGUSR1: u32 = 10;
+
+/// A process that has run once, without an observer. Every other run of it is the same.
+#[derive(Debug)]
+pub struct Traced {
+    /// How it is launched, with all its signals.
+    pub launch: Launch,
+    /// What it has shown.
+    pub shown: Shown,
+    /// How many instructions it has started.
+    pub executed: u64,
+    /// The instructions, with their sizes in bytes.
+    pub instructions: BTreeMap<u64, u32>,
+    /// The files that it has mapped as code.
+    pub files: Vec<Mapped>,
+}
+
+impl Traced {
+    fn of(launch: Launch) -> Result<Self, Error> {
+        let mut machine = ProcessMachine::new(&launch, None)?;
+        let mut seen = Executed::default();
+        let ended = machine.drive(&mut seen);
+        let shown = machine.shown().cloned();
+        let executed = ended.map_err(|error| with_output(error, shown.as_ref()))?.executed;
+        let shown = shown.ok_or_else(|| Error::Internal(format!("{}: it has shown nothing", launch.name())))?;
+        drop(machine);
+        let instructions: BTreeMap<u64, u32> = seen.0.into_iter().collect();
+        let (_, files) = process::program(&launch, &shown.kernel, &instructions)?;
+        Ok(Self { launch, shown, executed, instructions, files })
+    }
+
+    /// The program that the process was.
+    ///
+    /// # Errors
+    ///
+    /// As [`process::program`].
+    pub fn program(&self) -> Result<Program, Error> {
+        process::program(&self.launch, &self.shown.kernel, &self.instructions).map(|(program, _)| program)
+    }
+}
+
+/// Notes which instructions are executed.
+#[derive(Debug, Default)]
+struct Executed(FxHashMap<u64, u32>);
+
+impl Observer for Executed {
+    fn point(&mut self, at: &Point<'_>) -> Action {
+        self.0.insert(at.pc, at.size);
+        Action::Continue
+    }
+}
+
+/// An error with the last line that the process has written to standard error: it often says why.
+fn with_output(error: Error, shown: Option<&Shown>) -> Error {
+    let Some(shown) = shown else { return error };
+    let [_, complaint] = shown.kernel.output();
+    let text = String::from_utf8_lossy(&complaint.bytes);
+    let Some(last) = text.lines().rev().find(|line| !line.trim().is_empty()) else { return error };
+    match error {
+        Error::Run { guest, reason, at, executed } => {
+            Error::Run { guest, reason: format!("{reason}; it has written {last:?}"), at, executed }
+        }
+        other => other,
+    }
+}
+
+/// The scenario of a process. It is run here, once or (if signals arrive) twice, to learn what it will do.
+///
+/// # Errors
+///
+/// [`Error::Run`] when it does not come to its end, [`Error::Usage`] for a place that it does not have or a signal that never arrives,
+/// else as [`ProcessMachine::new`] and [`process::program`].
+pub fn process(launch: Launch, asked: &Asked) -> Result<Scenario, Error> {
+    let cpu = launch.cpu;
+    let name = launch.name().trim_start_matches('/').to_owned();
+    let max_visits = asked.max_visits.unwrap_or(MAX_VISITS);
+    let mut traced = Traced::of(launch)?;
+    let mut program = traced.program()?;
+    if !asked.signals.is_empty() || !asked.signal_everywhere.is_empty() {
+        let signals = arrivals(&program, asked, max_visits)?;
+        traced = Traced::of(Launch { signals, ..traced.launch })?;
+        if traced.shown.delivered == 0 {
+            return Err(Error::Usage(format!(
+                "no signal arrived: {name} does not come to these places with a handler for it"
+            )));
+        }
+        program = traced.program()?;
+    }
+    let within = within(&program, &traced.files, &asked.within)?;
+    let source = source(&name, max_visits, traced.launch.budget);
+    let path = std::path::PathBuf::from(format!("scenarios/{}/{name}.toml", cpu.name));
+    let reject = |reason: String| Error::Scenario { path: path.clone(), reason };
+    let mut text: Text = toml::from_str(&source).map_err(|error| reject(error.to_string().trim_end().to_owned()))?;
+    text.within = within;
+    text.is_users = true;
+    let name = format!("{}/{name}", cpu.name);
+    let process = Some(Arc::new(traced));
+    Ok(Scenario { name, path: path.clone(), cpu, source, text, image: None, case: None, state: None, process })
+}
+
+fn source(name: &str, max_visits: u64, budget: u64) -> String {
+    let name = toml::Value::String(name.to_owned());
+    format!("guest = {name}\nmax-visits = {max_visits}\nbudget = {budget}\n")
+}
+
+impl Scenario {
+    /// What it runs: a guest as the scenario wants it, or a process.
+    ///
+    /// # Errors
+    ///
+    /// As [`Machine::new`] and [`ProcessMachine::new`].
+    pub fn live<'p>(&'p self, program: &'p Program) -> Result<Box<dyn Run + 'p>, Error> {
+        if let Some(process) = &self.process {
+            return Ok(Box::new(ProcessMachine::new(&process.launch, Some(&program.guest.symbols))?));
+        }
+        let mut machine = Machine::new(program, &self.text.entry, self.text.budget)?;
+        if self.text.cpu == Model::Max {
+            machine.use_max_cpu();
+        }
+        Ok(Box::new(machine))
+    }
+}
+
+/// The functions that these names mean: one, or all of a file.
+fn within(program: &Program, files: &[Mapped], names: &[String]) -> Result<Vec<String>, Error> {
+    let mut functions = Vec::new();
+    let symbols = &program.guest.symbols;
+    for name in names {
+        if let Some(file) = files.iter().find(|file| file.name == *name) {
+            let inside = symbols.functions().iter().filter(|function| file.range.contains(&function.address));
+            functions.extend(inside.map(|function| function.name.clone()));
+        } else if let Some(function) = symbols.function_named(name) {
+            functions.push(function.name.clone());
+        } else {
+            let known: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+            return Err(Error::Usage(format!(
+                "--within {name}: no such function, and no such file; the files are {}",
+                known.join(", ")
+            )));
+        }
+    }
+    Ok(functions)
+}
+
+/// Where signals arrive.
+fn arrivals(program: &Program, asked: &Asked, max_visits: u64) -> Result<Vec<Arrival>, Error> {
+    let mut arrivals = Vec::new();
+    for text in &asked.signals {
+        let wrong = |reason: &str| Error::Usage(format!("--signal {text}: {reason}; write 10@FUNCTION+0x8"));
+        let (signal, place) = text.split_once('@').ok_or_else(|| wrong("where does it arrive?"))?;
+        let signal = number(signal).ok_or_else(|| wrong("a signal is a number from 1 to 64"))?;
+        let (place, visit) = place.split_once('#').unwrap_or((place, "1"));
+        let visits =
+            visit.parse().ok().filter(|visit| *visit > 0).ok_or_else(|| wrong("an arrival is a number from 1"))?;
+        let (name, offset) = parse_place(place).map_err(|reason| wrong(&reason))?;
+        let function = program.guest.symbols.function_named(&name);
+        let at = function.map(|function| function.address.wrapping_add(offset));
+        let at = at.ok_or_else(|| wrong(&format!("there is no function {name}")))?;
+        arrivals.push(Arrival { signal, range: at..at + 1, visits, each: false });
+    }
+    for text in &asked.signal_everywhere {
+        let wrong = |reason: &str| Error::Usage(format!("--signal-everywhere {text}: {reason}"));
+        let (signal, name) = match text.split_once('@') {
+            Some((signal, name)) => (number(signal).ok_or_else(|| wrong("a signal is a number from 1 to 64"))?, name),
+            None => (SIGUSR1, text.as_str()),
+        };
+        let function = program.guest.symbols.function_named(name);
+        let function = function.ok_or_else(|| wrong(&format!("there is no function {name}")))?;
+        let range = function.address..function.address + function.size;
+        arrivals.push(Arrival { signal, range, visits: max_visits, each: true });
+    }
+    Ok(arrivals)
+}
+
+fn number(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|number| (1..=64).contains(number))
+}
