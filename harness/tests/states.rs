@@ -166,3 +166,52 @@ fn named_registers_are_set() {
     let (output, text) = tool("check", &path, &[]);
     assert_eq!(output.status.code(), Some(0), "{text}");
 }
+
+/// Code alone: `f` asks its kernel for something, adds 1 and returns.
+#[rstest]
+#[case("arm64", &[0xe8, 0x07, 0x80, 0xd2, 1, 0, 0, 0xd4, 0, 4, 0, 0x91, 0xc0, 3, 0x5f, 0xd6], "X30 = \"0x20000\"\n", "system call 63")]
+#[case("riscv64", &[0x93, 8, 0xf0, 3, 0x73, 0, 0, 0, 0x13, 5, 0x15, 0, 0x67, 0x80, 0, 0], "RA = \"0x20000\"\n", "system call 63")]
+#[case("x86_64", &[0xb8, 0x27, 0, 0, 0, 0x0f, 5, 0x48, 0xff, 0xc0, 0xc3], "", "system call 39")]
+fn a_kernels_answers_stand_in_the_state(
+    #[case] name: &str,
+    #[case] code: &[u8],
+    #[case] link: &str,
+    #[case] call: &str,
+) {
+    let packed = |bytes: &[u8]| STANDARD.encode(compress_to_vec(bytes, CompressionLevel::Fastest));
+    // x86-64 returns to the word at SP; elsewhere nobody reads it.
+    let (sp, cfa) = if name == "x86_64" { (0x3_0ff8, 0x3_1000) } else { (0x3_0ff0, 0x3_0ff0) };
+    let mut stack = [0; 0x1000];
+    stack[0xff8..].copy_from_slice(&0x2_0000_u64.to_le_bytes());
+    let text = format!(
+        "arch = {name:?}\nstart = \"f\"\n\n[registers]\nSP = \"{sp:#x}\"\n{link}\n[[activation]]\nreturn = \"0x20000\"\ncfa = \"{cfa:#x}\"\n\n\
+         [[stack]]\nlow = \"0x30000\"\nhigh = \"0x31000\"\n\n[[page]]\naddress = \"0x10000\"\ndata = \"{}\"\nflags = \"rx\"\n\n\
+         [[page]]\naddress = \"0x30000\"\ndata = \"{}\"\n\n[[symbol]]\nname = \"f\"\naddress = \"0x10000\"\nsize = {}\n",
+        packed(code),
+        packed(&stack),
+        code.len()
+    );
+    // What it returns to is never executed, but must be there for the emulator to stop at.
+    let text = format!("{text}\n[[page]]\naddress = \"0x20000\"\ndata = \"{}\"\nflags = \"rx\"\n", packed(code));
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("answers-{name}.toml"));
+    std::fs::write(&path, &text).expect("a file");
+    let (output, said) = tool("run", &path, &[]);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains(call) && said.contains("[[syscall]]") && said.contains("f+0x"), "{said}");
+
+    let answer = format!(
+        "\n[[syscall]]\nresult = \"0x2a\"\nwrite = [{{ address = \"0x30010\", data = \"{}\" }}]\n",
+        packed(&[7; 8])
+    );
+    std::fs::write(&path, text.clone() + &answer).expect("a file");
+    let (output, said) = tool("run", &path, &["--json", "-"]);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(document["totals"]["points"], 4, "{said}");
+
+    let outside = answer.replace("0x30010", "0x40010");
+    std::fs::write(&path, text + &outside).expect("a file");
+    let (output, said) = tool("run", &path, &[]);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("syscall 0: it writes 0x8 bytes at 0x40010"), "{said}");
+}

@@ -71,6 +71,12 @@ impl Image {
         Ok(())
     }
 
+    /// Whether all these bytes are mapped.
+    pub(super) fn holds(&self, address: u64, size: u64) -> bool {
+        let Some(end) = address.checked_add(size) else { return false };
+        (address & !(PAGE - 1)..end).step_by(PAGE as usize).all(|page| self.pages.contains_key(&page))
+    }
+
     /// The memory as segments, and the addresses of all pages.
     pub(super) fn finish(self) -> (Vec<Segment>, BTreeSet<u64>) {
         let mut segments: Vec<Segment> = Vec::new();

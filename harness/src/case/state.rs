@@ -13,7 +13,8 @@ use crate::cpu::{self, Cpu, Register};
 use crate::guest::conventions::StackRole;
 use crate::guest::layout::Stack;
 use crate::guest::{
-    Conventions, Guest, Layout, Midway, PAGE, Program, StartState, Symbol, Symbols, UnwindSections, WaitingAtStart,
+    Answer, Conventions, Guest, Layout, Midway, PAGE, Program, StartState, Symbol, Symbols, UnwindSections,
+    WaitingAtStart,
 };
 use crate::user::Module;
 use crate::{Error, file};
@@ -56,6 +57,9 @@ pub struct State {
     /// Innermost first.
     #[serde(default)]
     activation: Vec<Waits>,
+    /// What the kernel answered to each system call, in order.
+    #[serde(default)]
+    syscall: Vec<Answered>,
     #[serde(default)]
     page: Vec<Page>,
     #[serde(default)]
@@ -81,6 +85,25 @@ struct Waits {
     cfa: Number,
     #[serde(default)]
     saved: Vec<Number>,
+}
+
+/// What a kernel answered to a system call.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Answered {
+    result: Number,
+    /// The memory that it wrote.
+    #[serde(default, alias = "memory")]
+    write: Vec<Written>,
+}
+
+/// Memory that a kernel wrote.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    address: Number,
+    /// Base64 of zstd.
+    data: String,
 }
 
 /// Memory.
@@ -240,6 +263,7 @@ impl State {
         if start == stop {
             return Err(format!("stop: the run would end where it starts, at {start:#x}"));
         }
+        let answers = self.answers(&image)?;
         let (segments, held) = image.finish();
         let is_code = segments.iter().any(|it| it.executable && (it.address..it.end()).contains(&start));
         if !is_code {
@@ -258,7 +282,7 @@ impl State {
         // TPIDR_EL0, tp or FS_BASE, if they are given, are set afterwards.
         let thread = (!self.is_kernel()).then_some(0);
         let start = StartState { pc: start, registers, constant: Vec::new(), task: 0, thread };
-        Ok(Program { start: Some(start), midway: Some(Midway { registers: given.named, waiting }), ..program })
+        Ok(Program { start: Some(start), midway: Some(Midway { registers: given.named, waiting, answers }), ..program })
     }
 
     /// The name of the guest: that of the case.
@@ -309,6 +333,28 @@ impl State {
             }
             _ => Ok(stacks),
         }
+    }
+
+    fn answers(&self, image: &Image) -> Result<Vec<Answer>, String> {
+        let mut answers = Vec::new();
+        for (index, Answered { result, write }) in self.syscall.iter().enumerate() {
+            let of = |reason: String| format!("syscall {index}: {reason}");
+            let mut writes = Vec::new();
+            for Written { address, data } in write {
+                let address = address.word("address").map_err(of)?;
+                let bytes =
+                    bytes::unpack_up_to(data, MAX_DATA as usize).map_err(|reason| of(format!("data: {reason}")))?;
+                if !image.holds(address, bytes.len() as u64) {
+                    return Err(of(format!(
+                        "it writes {:#x} bytes at {address:#x}, which are not all mapped",
+                        bytes.len()
+                    )));
+                }
+                writes.push((address, bytes));
+            }
+            answers.push(Answer { result: result.word("result").map_err(of)?, writes });
+        }
+        Ok(answers)
     }
 
     fn waiting(&self, cpu: &Cpu) -> Result<Vec<WaitingAtStart>, String> {

@@ -73,6 +73,17 @@ pub struct Midway {
     pub registers: Vec<(String, u128)>,
     /// The functions that wait for a call to return, youngest first.
     pub waiting: Vec<WaitingAtStart>,
+    /// The answers of the kernel to its system calls, in order.
+    pub answers: Vec<Answer>,
+}
+
+/// What a kernel answers to a system call.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// What the call returns.
+    pub result: u64,
+    /// The memory that the kernel writes: addresses and bytes.
+    pub writes: Vec<(u64, Vec<u8>)>,
 }
 
 /// A function that has been waiting for a call to return since before the run.

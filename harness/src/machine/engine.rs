@@ -35,6 +35,7 @@ pub(super) fn context<'a>(
         firmware: Vec::new(),
         kernel_mode: None,
         process: None,
+        answers: None,
     }
 }
 

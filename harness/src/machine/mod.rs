@@ -8,6 +8,7 @@
 //! Unicorn translates the `until` address into the code around it, so it never changes and has a page of its own. A panic
 //! inside a hook would abort the process, so hooks do not panic, and one of the observer's is carried past the emulator.
 
+mod answers;
 mod arena;
 mod core;
 mod engine;
@@ -26,7 +27,7 @@ use unicorn_engine::{MemType, Prot, TlbEntry, Unicorn, uc_error};
 use crate::Error;
 use crate::cpu::{Cpu, Exception, Register};
 use crate::guest::conventions::Vectors;
-use crate::guest::{Guest, PAGE, Program, layout};
+use crate::guest::{Answer, Guest, PAGE, Program, layout};
 use crate::trace::{Action, Ended, Memory, Observer, Point, Previous, Run, Unobserved};
 
 use self::core::Core;
@@ -58,6 +59,8 @@ pub struct Context<'a> {
     kernel_mode: Option<unicorn_engine::Context>,
     /// The process that runs, if one does, and its kernel.
     process: Option<Box<Running>>,
+    /// In a run that begins in the middle of a program: what its kernel will answer.
+    answers: Option<std::slice::Iter<'a, Answer>>,
 }
 
 impl std::fmt::Debug for Context<'_> {
@@ -174,7 +177,9 @@ impl<'g> Machine<'g> {
     }
 
     fn context<'a>(&'a self, observer: &'a mut dyn Observer, budget: u64) -> Context<'a> {
-        context(observer, (self.guest.cpu, self.core), &self.memory, &self.vectors, budget)
+        let context = context(observer, (self.guest.cpu, self.core), &self.memory, &self.vectors, budget);
+        let answers = self.program.midway.as_ref().map(|midway| midway.answers.iter());
+        Context { answers, ..context }
     }
 
     /// Describes a page by what is mapped there.
@@ -253,7 +258,7 @@ impl Run for Machine<'_> {
         }
         let start = std::time::Instant::now();
         let mut outcome = engine.emu_start(self.entry, self.sentinel, 0, 0);
-        while let Some(pc) = fault_on_guard(&mut engine) {
+        while let Some(pc) = fault_on_guard(&mut engine).or_else(|| answers::answer(&mut engine)) {
             outcome = engine.emu_start(pc, self.sentinel, 0, 0);
         }
         let ran_for = start.elapsed();
@@ -287,7 +292,8 @@ impl Run for Machine<'_> {
             Some(Stop::Firmware(reason)) => reason,
             Some(Stop::Missing(page)) => format!("not in this case: page {page:#x}"),
             Some(Stop::Halted) => "it waits forever for an interrupt".to_owned(),
-            Some(stop @ (Stop::SystemCall { .. } | Stop::Turn | Stop::Signal(_))) => format!("{stop:?}"),
+            Some(Stop::SystemCall { .. }) => answers::lacks(&engine),
+            Some(stop @ (Stop::Turn | Stop::Signal(_))) => format!("{stop:?}"),
             Some(Stop::Exception(number)) if self.is_program() && self.core.is_system_call(number) => {
                 let call = engine.reg_read(self.core.system_call_id()).unwrap_or_default();
                 format!("it makes system call {call}, and a function that is called alone has no kernel")
@@ -431,7 +437,8 @@ fn exception(engine: &mut Unicorn<'_, Context<'_>>, number: u32) {
     if engine.mem_read(pc, &mut word).is_err() {
         word = [0; 4];
     }
-    if engine.get_data().process.is_some() && core.is_system_call(number) {
+    let is_served = engine.get_data().process.is_some() || engine.get_data().answers.is_some();
+    if is_served && core.is_system_call(number) {
         let resume = core.syscall(number, pc, 0).map_or(pc, |(_, resume)| resume);
         engine.get_data_mut().stop.get_or_insert(Stop::SystemCall { resume });
     } else if let Some((saved, resume)) = core.syscall(number, pc, u32::from_le_bytes(word))

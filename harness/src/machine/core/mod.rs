@@ -88,6 +88,16 @@ pub(super) trait Core: Sync + std::fmt::Debug {
     /// Whether the CPU is in user mode. `read` reads a register by Unicorn id.
     fn is_user(&self, read: &dyn Fn(i32) -> u64) -> bool;
 
+    /// Changes the registers that a system call changes besides its result, when it returns here.
+    ///
+    /// # Errors
+    ///
+    /// Whatever Unicorn refuses.
+    fn clobber_at_system_call(&self, engine: &mut Unicorn<'_, Context<'_>>, resume: u64) -> Result<(), uc_error> {
+        let _ = (engine, resume);
+        Ok(())
+    }
+
     /// Unicorn's id of the register that holds the interrupt mask.
     fn status_id(&self) -> i32;
 

@@ -87,6 +87,13 @@ impl Core for X86_64 {
         R::RAX as i32
     }
 
+    /// RCX and R11 (SDM volume 2, SYSCALL).
+    fn clobber_at_system_call(&self, engine: &mut Unicorn<'_, Context<'_>>, resume: u64) -> Result<(), uc_error> {
+        let flags = engine.reg_read(R::RFLAGS)?;
+        engine.reg_write(R::RCX, resume)?;
+        engine.reg_write(R::R11, flags)
+    }
+
     fn is_user(&self, read: &dyn Fn(i32) -> u64) -> bool {
         read(R::CS as i32) & 3 == 3
     }
