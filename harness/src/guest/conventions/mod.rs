@@ -332,6 +332,8 @@ pub enum Vector {
     DoubleFaultStack,
     /// The global descriptor table.
     Gdt,
+    /// What a booted kernel has in GS: where the CPU's own variables are, by how they are linked.
+    PerCpu,
 }
 
 impl Vector {
@@ -351,6 +353,7 @@ impl Vector {
         Self::DebugStack,
         Self::DoubleFaultStack,
         Self::Gdt,
+        Self::PerCpu,
     ];
 }
 
@@ -362,7 +365,7 @@ pub struct Vectors {
 }
 
 impl Vectors {
-    const COUNT: usize = Vector::Gdt as usize + 1;
+    const COUNT: usize = Vector::PerCpu as usize + 1;
 
     /// Sets a vector; `name` is what a guest without it lacks.
     pub fn set(&mut self, vector: Vector, name: &'static str, address: Option<u64>) {

@@ -96,6 +96,12 @@ pub(super) fn table(
 }
 
 impl OrcSections {
+    /// From where on each entry holds, in order: the words are relative to themselves.
+    pub fn addresses(&self) -> impl Iterator<Item = u64> + '_ {
+        let words = self.offsets.data.chunks_exact(4).zip((self.offsets.address..).step_by(4));
+        words.map(|(word, at)| at.wrapping_add_signed(word.try_into().map_or(0, i32::from_le_bytes).into()))
+    }
+
     /// The sections as a table. If the numbers in it were taken for others, every verdict would be wrong.
     ///
     /// # Errors

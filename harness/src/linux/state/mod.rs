@@ -207,7 +207,8 @@ fn orc(image: &KernelImage) -> Result<Option<OrcSections>, Error> {
         image.read(address, &mut data).ok_or_else(outside)?;
         Ok(LoadedSection { address, data })
     };
-    let header = image.bytes_at(image.address("orc_header")?);
+    // Linux before 6.4 has none, and no reader but the kernel's own knows its entries.
+    let header = image.address("orc_header").map_or(&[][..], |header| image.bytes_at(header));
     Ok(Some(OrcSections {
         offsets: between("__start_orc_unwind_ip", "__stop_orc_unwind_ip")?,
         entries: between("__start_orc_unwind", "__stop_orc_unwind")?.data,
