@@ -208,6 +208,8 @@ pub struct RetStackPlace {
     pub index: u64,
     /// Its words.
     pub words: RetStackWords,
+    /// The size of an entry (`struct ftrace_ret_stack`), in words.
+    pub entry_words: u64,
 }
 
 /// Where the words of a ret_stack are.

@@ -55,8 +55,11 @@ const LOAD_RAX: [u8; 2] = [0x48, 0xb8];
 /// ret_from_fork saves registers on the stack, and never returns: so many of these words can hold arguments.
 const STACK_ARGUMENTS: usize = 3;
 /// `call 1f; int3; 1:`, in a retpoline and in return_to_handler: what it pushes is overwritten, and the return goes elsewhere
-/// (arch/x86/lib/retpoline.S, arch/x86/kernel/ftrace_64.S).
-const PUSH: [u8; 6] = [CALL, 1, 0, 0, 0, 0xcc];
+/// (arch/x86/lib/retpoline.S, arch/x86/kernel/ftrace_64.S). In retpolines of 6.1: `call 1f; 2: pause; lfence; jmp 2b; 1:`.
+const PUSHES: [&[u8]; 2] = [&[CALL, 1, 0, 0, 0, 0xcc], &[CALL, 7, 0, 0, 0, 0xf3, 0x90, 0x0f, 0xae, 0xe8, 0xeb, 0xf9]];
+/// arch/x86/entry/entry_64.S, asm_exc_nmi: how far below the top of its stack the word "NMI executing" is. It is under the frame that
+/// the CPU pushes, and the saved rdx.
+const NMI_EXECUTING: u64 = 7 * 8;
 /// arch/x86/include/asm/page_64_types.h: EXCEPTION_STKSZ and IRQ_STACK_SIZE, without KASAN.
 const EXCEPTION_STACK_SIZE: u64 = 8 << 10;
 const IRQ_STACK_SIZE: u64 = 16 << 10;
@@ -101,6 +104,11 @@ impl OfCpu for X86_64 {
         Ok(longest.start + 16..longest.end)
     }
 
+    /// Our model reads ORC tables whose definitions it knows; what the kernels that have these do with them is the same.
+    fn is_modelled(&self, image: &KernelImage) -> bool {
+        super::orc(image).is_ok_and(|sections| sections.is_some_and(|sections| sections.numbers().is_ok()))
+    }
+
     fn set_up(&self, edit: &mut Edit<'_>, function: u64, arguments: &[u64]) -> Result<Running, Error> {
         let task = edit.address("init_task")?;
         let per_cpu = PerCpu::of(edit)?;
@@ -121,7 +129,7 @@ impl OfCpu for X86_64 {
         let online = edit.address("__cpu_online_mask")?;
         edit.set_u64(online, 1)?;
         let mut vectors = Vectors::default();
-        let mut stacks = stacks(edit, &per_cpu, &mut vectors)?;
+        let (mut stacks, no_nmi) = stacks(edit, &per_cpu, &mut vectors)?;
         stacks.push(other.stack);
         for (vector, name) in [
             (Vector::Irq, "asm_sysvec_apic_timer_interrupt"),
@@ -153,7 +161,7 @@ impl OfCpu for X86_64 {
             unsettled: counters(edit, &per_cpu)?,
             other_task: Some(other.task),
             need_resched: (task, u64::from(preempt_count.need_resched)),
-            words: words.chain(other_words).collect(),
+            words: words.chain(other_words).chain([no_nmi]).collect(),
             known: KnownTask { word: Some(per_cpu.current_task(edit)?), ..KnownTask::default() },
             special: Special {
                 pushes: pushes(edit)?,
@@ -220,7 +228,7 @@ impl OfCpu for X86_64 {
     }
 }
 
-/// Where the first task's pt_regs are. Before Linux 6.6, no symbol says it; the words above them (FRED) are younger.
+/// Where the first task's pt_regs are. In 6.1 no symbol says it; the words above them (FRED) are younger.
 fn pt_regs(edit: &Edit<'_>, task: u64) -> Result<u64, Error> {
     if edit.image().symbols.has("__top_init_kernel_stack") {
         return edit.address("__top_init_kernel_stack");
@@ -229,7 +237,7 @@ fn pt_regs(edit: &Edit<'_>, task: u64) -> Result<u64, Error> {
     Ok(stack + THREAD_SIZE - edit.size("pt_regs")?)
 }
 
-/// The functions with which every thread begins: before Linux 6.6, one in assembly; later a small one, and C.
+/// The functions with which every thread begins: in 6.1 one in assembly; later a small one, and C.
 fn outermost(edit: &Edit<'_>) -> Result<Vec<Range<u64>>, Error> {
     let names = ["ret_from_fork_asm", "ret_from_fork"].into_iter().filter(|name| edit.image().symbols.has(name));
     let symbols = names.map(|name| edit.image().symbol(name));
@@ -265,7 +273,9 @@ fn pass(edit: &mut Edit<'_>, arguments: &[u64]) -> Result<(), Error> {
         code.extend([0x48, 0x89, 0x44, 0x24, 8 * slot]); // mov %rax,8*slot(%rsp): above the return address
     }
     code.push(RET);
-    if !on_stack.is_empty() && on_stack.len() > saved_registers(edit)? {
+    // Without a caller, what is above them is pt_regs, in which a kernel thread has nothing.
+    let is_outermost = !edit.image().symbols.has("ret_from_fork_asm");
+    if !on_stack.is_empty() && on_stack.len() > saved_registers(edit)? && !is_outermost {
         return Err(edit.refuse(format!("ret_from_fork saves less than {} registers", on_stack.len())));
     }
     let fork = edit.image().symbol("ret_from_fork")?;
@@ -349,8 +359,10 @@ fn pushes(edit: &Edit<'_>) -> Result<Vec<u64>, Error> {
     let mut found = Vec::new();
     for symbol in symbols.iter().filter(|symbol| is_such(&symbol.name)) {
         let code = edit.read(symbol.address..symbol.address + symbol.size.min(MOST))?;
-        let at = code.windows(PUSH.len()).position(|window| window == PUSH);
-        found.extend(at.map(|at| symbol.address + at as u64 + CALL_SIZE));
+        for push in PUSHES {
+            let at = code.windows(push.len()).position(|window| window == push);
+            found.extend(at.map(|at| symbol.address + at as u64 + CALL_SIZE));
+        }
     }
     found.sort_unstable();
     found.dedup();
@@ -380,8 +392,8 @@ fn context(edit: &Edit<'_>) -> Result<SavedContext, Error> {
     })
 }
 
-/// The CPU's stacks.
-fn stacks(edit: &mut Edit<'_>, per_cpu: &PerCpu, vectors: &mut Vectors) -> Result<Vec<Stack>, Error> {
+/// The CPU's stacks, and the word of the NMI's that says that none is handled.
+fn stacks(edit: &mut Edit<'_>, per_cpu: &PerCpu, vectors: &mut Vectors) -> Result<(Vec<Stack>, (u64, u64)), Error> {
     let stack = |name: &str, low, size| {
         let bounds = kunwind::StackBounds { low, high: low + size };
         Stack { name: name.to_owned(), bounds, role: StackRole::Kernel }
@@ -397,5 +409,6 @@ fn stacks(edit: &mut Edit<'_>, per_cpu: &PerCpu, vectors: &mut Vectors) -> Resul
     let nmi = exceptions + edit.offset("cea_exception_stacks", "NMI_stack")?;
     let word = edit.place(&(nmi + EXCEPTION_STACK_SIZE).to_le_bytes(), 8)?;
     vectors.set(Vector::NmiStack, "cea_exception_stacks", Some(word));
-    Ok(vec![stack("irq", irq, IRQ_STACK_SIZE), stack("nmi", nmi, EXCEPTION_STACK_SIZE)])
+    let stacks = vec![stack("irq", irq, IRQ_STACK_SIZE), stack("nmi", nmi, EXCEPTION_STACK_SIZE)];
+    Ok((stacks, (nmi + EXCEPTION_STACK_SIZE - NMI_EXECUTING, 0)))
 }

@@ -1,7 +1,6 @@
 //! The variables of the first CPU, and the count of preemption among them.
 
 use super::super::edit::Edit;
-use super::CALL_SIZE;
 use crate::Error;
 
 /// The first CPU's variables.
@@ -34,7 +33,7 @@ impl PerCpu {
         }
     }
 
-    /// A variable of its own, or a member of `struct pcpu_hot`, which held the most used ones (Linux 6.2 to 6.14).
+    /// A variable of its own, or a member of `struct pcpu_hot`, which held the most used ones in between (6.12).
     fn hot(&self, edit: &Edit<'_>, name: &str, member: &str) -> Result<u64, Error> {
         if edit.image().symbols.has(name) {
             return self.address(edit, name);
@@ -58,7 +57,11 @@ impl PerCpu {
             return Ok(PreemptCount { word, size: 4, need_resched: 0 });
         };
         let (start, code) = code;
-        Ok(PreemptCount { word, size: size(edit, start, code, word.wrapping_sub(self.base))?, need_resched: mask(edit, code)? })
+        Ok(PreemptCount {
+            word,
+            size: size(edit, start, code, word.wrapping_sub(self.base))?,
+            need_resched: mask(edit, code)?,
+        })
     }
 }
 
@@ -67,7 +70,7 @@ pub(super) struct PreemptCount {
     /// Its address.
     pub(super) word: u64,
     /// Its size in bytes: 4, and 8 since Linux 7.3.
-    size: u64,
+    pub(super) size: u64,
     /// TIF_NEED_RESCHED as a mask in a task's thread_info.flags; 0 in a kernel that cannot be preempted.
     pub(super) need_resched: u8,
 }
@@ -99,7 +102,14 @@ fn function<'e>(edit: &'e Edit<'_>, name: &str) -> Result<Option<(u64, &'e [u8])
 /// The size of the count: that of `inc %gs:count`, with which preempt_schedule_notrace switches preemption off. No type says it
 /// everywhere.
 fn size(edit: &Edit<'_>, start: u64, code: &[u8], count: u64) -> Result<u64, Error> {
-    /// `incl` and `incq` of a word at %gs, relative to rip or not.
+    match increments(start, code, count)[..] {
+        [size] => Ok(size),
+        _ => Err(edit.refuse("preempt_schedule_notrace does not increment __preempt_count as expected")),
+    }
+}
+
+/// The different sizes of `incl` and `incq` of the word at this offset from %gs, relative to rip or not.
+fn increments(start: u64, code: &[u8], offset: u64) -> Vec<u64> {
     const INCREMENTS: [(&[u8], u64, bool); 4] = [
         (&[0x65, 0xff, 0x05], 4, true),
         (&[0x65, 0x48, 0xff, 0x05], 8, true),
@@ -113,28 +123,54 @@ fn size(edit: &Edit<'_>, start: u64, code: &[u8], count: u64) -> Result<u64, Err
         found.extend(sites.filter_map(|(window, at)| {
             let operand = i32::from_le_bytes(window[opcode.len()..].try_into().ok()?);
             let next = if is_relative { at + length as u64 } else { 0 };
-            (next.wrapping_add_signed(operand.into()) == count).then_some(size)
+            (next.wrapping_add_signed(operand.into()) == offset).then_some(size)
         }));
     }
     found.dedup();
-    match found[..] {
-        [size] => Ok(size),
-        _ => Err(edit.refuse("preempt_schedule_notrace does not increment __preempt_count as expected")),
-    }
+    found
 }
 
-/// TIF_NEED_RESCHED: what preempt_schedule_notrace tests before it returns, by `mov (TASK),%rax; test $MASK,%al`. No type says it, and
-/// it has moved (include/asm-generic/thread_info_tif.h).
+/// TIF_NEED_RESCHED: for what preempt_schedule_notrace tests a task's flags before it goes round again. No type says it, and it has
+/// moved (include/asm-generic/thread_info_tif.h).
 fn mask(edit: &Edit<'_>, code: &[u8]) -> Result<u8, Error> {
     if edit.offset("task_struct", "thread_info.flags")? != 0 {
         return Err(edit.refuse("a task's structure does not begin with thread_info.flags"));
     }
-    let masks = code.windows(CALL_SIZE as usize).filter_map(|window| match window {
-        [0x48, 0x8b, 0x00, 0xa8, mask] => Some(*mask),
-        _ => None,
-    });
-    match masks.collect::<Vec<_>>()[..] {
+    match tests_of_loops(code)[..] {
         [mask] => Ok(mask),
         _ => Err(edit.refuse("preempt_schedule_notrace does not test thread_info.flags as expected")),
+    }
+}
+
+/// The masks of all `test $MASK,%al; jne BACK`.
+fn tests_of_loops(code: &[u8]) -> Vec<u8> {
+    let masks = code.windows(4).filter_map(|window| match window {
+        [0xa8, mask, 0x75, 0x80..=0xff] => Some(*mask),
+        _ => None,
+    });
+    masks.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{increments, tests_of_loops};
+
+    #[test]
+    fn the_count_is_as_wide_as_its_increment() {
+        let incl = [0x90, 0x65, 0xff, 0x05, 0xf8, 0x0f, 0, 0];
+        assert_eq!(increments(0x1000, &incl, 0x2000), [4]);
+        assert_eq!(increments(0x1000, &incl, 0x2008), [0; 0], "of another word");
+        assert_eq!(increments(0x1000, &[0x65, 0x48, 0xff, 0x05, 0xf8, 0x0f, 0, 0], 0x2000), [8]);
+        assert_eq!(
+            increments(0x1000, &[0x65, 0xff, 0x04, 0x25, 0x08, 0x50, 0x03, 0], 0x35008),
+            [4],
+            "not relative to rip"
+        );
+    }
+
+    #[test]
+    fn the_mask_is_that_of_the_test_of_a_loop() {
+        assert_eq!(tests_of_loops(&[0x48, 0x8b, 0x00, 0xa8, 0x10, 0x75, 0xd7]), [0x10]);
+        assert_eq!(tests_of_loops(&[0xa8, 0x10, 0x75, 0x05]), [0; 0], "a jump ahead");
     }
 }

@@ -9,6 +9,9 @@ use crate::Error;
 /// `movabs` of a constant to rdi, and to rsi.
 const LOAD_RDI: [u8; 2] = [0x48, 0xbf];
 const LOAD_RSI: [u8; 2] = [0x48, 0xbe];
+const MOVE_BX_TO_DI: [u8; 3] = [0x48, 0x89, 0xdf];
+const MOVE_R12_TO_DI: [u8; 3] = [0x4c, 0x89, 0xe7];
+const MOVE_BX_TO_SI: [u8; 3] = [0x48, 0x89, 0xde];
 /// `struct inactive_task_frame`, which __switch_to_asm leaves on the stack.
 pub(super) const FRAME: &str = "inactive_task_frame";
 
@@ -60,9 +63,9 @@ pub(super) fn other_task(
     let real = edit.address("__schedule")?;
     branch(edit, JMP, real, schedule)?;
     let start = edit.next_code();
-    let mut code = vec![0x48, 0x89, 0xdf];
+    let mut code = MOVE_BX_TO_DI.to_vec();
     code.extend(to(CALL, start + code.len() as u64, walk_task));
-    code.extend([0x4c, 0x89, 0xe7, 0x48, 0x89, 0xde]);
+    code.extend([MOVE_R12_TO_DI, MOVE_BX_TO_SI].concat());
     code.extend(to(CALL, start + code.len() as u64, switch));
     code.extend(to(JMP, start + code.len() as u64, start));
     let body = edit.code("harness_other", &code)?;
@@ -96,11 +99,23 @@ mod tests {
     fn the_instructions_of_ours_are_what_their_comments_say() {
         shows(&to(CALL, 0x1000, 0x1005), &["callq 0x1005"]);
         shows(&to(JMP, 0x1000, 0x1000), &["jmp 0x1000"]);
-        shows(&[0x48, 0x89, 0xdf, 0x4c, 0x89, 0xe7, 0x48, 0x89, 0xde], &[
-            "movq %rbx, %rdi",
-            "movq %r12, %rdi",
-            "movq %rbx, %rsi",
-        ]);
-        shows(&[LOAD_RDI, [1, 2]].concat()[..2].iter().chain(&[0; 8]).copied().collect::<Vec<_>>(), &["movabsq $0, %rdi"]);
+        let count = PreemptCount { word: 0x100, size: 8, need_resched: 0x10 };
+        shows(
+            &ask(0x200, &count),
+            &["movabsq $0x200, %rax", "orb $0x10, (%rax)", "movabsq $0x107, %rax", "andb $0x7f, (%rax)"],
+        );
+        let count = PreemptCount { size: 4, need_resched: 8, ..count };
+        shows(
+            &granted(0x200, &count),
+            &["movabsq $0x200, %rax", "andb $0xf7, (%rax)", "movabsq $0x103, %rax", "orb $0x80, (%rax)"],
+        );
+        shows(
+            &[&LOAD_RDI[..], &[1; 8], &LOAD_RSI, &[1; 8]].concat(),
+            &["movabsq $0x101010101010101, %rdi", "movabsq $0x101010101010101, %rsi"],
+        );
+        shows(
+            &[MOVE_BX_TO_DI, MOVE_R12_TO_DI, MOVE_BX_TO_SI].concat(),
+            &["movq %rbx, %rdi", "movq %r12, %rdi", "movq %rbx, %rsi"],
+        );
     }
 }
