@@ -141,6 +141,9 @@ struct Task {
     ret_stack_index: Option<Hex>,
     ret_stack_at: Option<Hex>,
     ret_stack_pointed_at: Option<Hex>,
+    /// The size of an entry in words, if it is not that of the CPU's kernels of today.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ret_stack_entry_words: Option<u64>,
     rethooks: Option<Hex>,
 }
 
@@ -349,7 +352,7 @@ impl Tasks {
                     Context::OnStack { sp: Hex(*sp), pc: Hex(*pc), size: Hex(*size), registers: named(cpu, registers) }
                 }
             },
-            task: tasks.iter().map(Task::new).collect(),
+            task: tasks.iter().map(|place| Task::new(cpu, place)).collect(),
         }
     }
 
@@ -371,7 +374,7 @@ impl Tasks {
                 Bounds::Bounds { low, high } => TaskStack::Bounds(low.0, high.0),
                 Bounds::Sized { low, size } => TaskStack::Sized(low.0, size.0),
             },
-            tasks: self.task.iter().map(Task::place).collect::<Result<_, _>>()?,
+            tasks: self.task.iter().map(|task| task.place(cpu)).collect::<Result<_, _>>()?,
             fork_entry: address(self.fork_entry),
             context: match &self.context {
                 Context::InTask { pc, registers: all } => SavedContext::InTask { pc: pc.0, registers: registers(all)? },
@@ -397,7 +400,7 @@ impl Tasks {
 }
 
 impl Task {
-    fn new(place: &TaskPlace) -> Self {
+    fn new(cpu: &Cpu, place: &TaskPlace) -> Self {
         let TaskPlace { address, ret_stack, rethooks } = *place;
         let (at, pointed_at) = match ret_stack.map(|place| place.words) {
             None => (None, None),
@@ -409,11 +412,14 @@ impl Task {
             ret_stack_index: ret_stack.map(|place| Hex(place.index)),
             ret_stack_at: at,
             ret_stack_pointed_at: pointed_at,
+            ret_stack_entry_words: ret_stack
+                .map(|place| place.entry_words)
+                .filter(|words| *words != cpu.abi.ret_stack_entry_words),
             rethooks: rethooks.map(Hex),
         }
     }
 
-    fn place(&self) -> Result<TaskPlace, String> {
+    fn place(&self, cpu: &Cpu) -> Result<TaskPlace, String> {
         let words = match (self.ret_stack_index, self.ret_stack_at, self.ret_stack_pointed_at) {
             (None, None, None) => None,
             (Some(index), Some(at), None) => Some((index, RetStackWords::At(at.0))),
@@ -422,7 +428,8 @@ impl Task {
                 return Err("kernel.task: ret-stack-index needs either ret-stack-at or ret-stack-pointed-at".to_owned());
             }
         };
-        let ret_stack = words.map(|(index, words)| RetStackPlace { index: index.0, words });
+        let entry_words = self.ret_stack_entry_words.unwrap_or(cpu.abi.ret_stack_entry_words);
+        let ret_stack = words.map(|(index, words)| RetStackPlace { index: index.0, words, entry_words });
         Ok(TaskPlace { address: self.address.0, ret_stack, rethooks: self.rethooks.map(|hex| hex.0) })
     }
 }

@@ -29,9 +29,8 @@ pub(super) fn task(program: &Program, memory: &dyn Memory, address: u64) -> Opti
     let stack = program.conventions.task_stack(address, &|address| memory.read_u64(address))?;
     let place = program.conventions.task_place(address);
     let ret_stack = place.and_then(|place| place.ret_stack).and_then(|place| {
-        let entry_words = program.guest.cpu.abi.ret_stack_entry_words;
         let (words, index) = place.read(&|address| memory.read_u64(address))?;
-        Some(RetStack { words, index, entry_words })
+        Some(RetStack { words, index, entry_words: place.entry_words })
     });
     let fork_entry = program.conventions.kernel.as_ref().and_then(|kernel| kernel.fork_entry);
     Some(Task { stack, ret_stack, rethooks: place.and_then(|place| place.rethooks), fork_entry })

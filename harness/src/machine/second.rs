@@ -185,8 +185,8 @@ impl<'p> Second<'p> {
                 program.conventions.sentinel.ok_or_else(missing)?
             }
         };
-        if let Some(instead) = call.instead.filter(|_| program.start.is_some()) {
-            enter_kernel(engine, core, instead.task)?;
+        if let Some(start) = &program.start {
+            enter_kernel(engine, core, call.instead.map_or(start.task, |instead| instead.task))?;
         }
         for (address, value) in call.words {
             note(memory, journal, *address, 8);

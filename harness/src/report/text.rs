@@ -1,5 +1,6 @@
 //! The table for people: one line for each scenario and subject.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
@@ -52,6 +53,7 @@ pub fn write(recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> 
         let claims = results.next().map_or(Claims::Never, |result| result.claims);
         row(out, name, subject, counters, claims, "")?;
     }
+    unread(recording, out)?;
     let failures: Vec<(&Section, &Failure)> = recording
         .sections
         .iter()
@@ -82,6 +84,20 @@ fn write_end(recording: &Recording, holds: bool, out: &mut dyn Write) -> std::io
         writeln!(out, "{BAD}{void} void{BAD:#}: nothing was judged there, so no gate holds there either")?;
     } else if holds && unread == 0 {
         writeln!(out, "{GOOD}all gates hold{GOOD:#}")?;
+    }
+    Ok(())
+}
+
+/// Unwind data of kernels that none of our models could read, once for each guest.
+fn unread(recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> {
+    let of_linux = recording.sections.iter().filter(|section| section.column("linux").is_some());
+    let unread = of_linux.flat_map(|section| section.unread.iter().map(|data| (&section.guest.name, data)));
+    let all: BTreeMap<_, _> = unread.map(|(guest, data)| ((guest, &data.format), &data.reason)).collect();
+    for ((guest, format), reason) in all {
+        writeln!(
+            out,
+            "{BAD}not read{BAD:#}: {format} of {guest}: {reason}; no model of ours that needs it has a column"
+        )?;
     }
     Ok(())
 }

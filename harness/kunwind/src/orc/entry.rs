@@ -43,6 +43,8 @@ pub enum OrcNumbers {
     /// Those of [`OrcBase`], in which tables are written here.
     #[default]
     Own,
+    /// Those of arch/x86/include/asm/orc_types.h in Linux v6.12 to v7.0: as [`OrcBase`] has them, but none for ax.
+    Linux6,
     /// Those of arch/x86/include/asm/orc_types.h in Linux v7.3: 0 undefined, 1 ax, 2 dx, 3 sp, 4 bp, 5 di, 6 r10, 7 r13,
     /// 8 the caller's SP, 9 indirect by sp, 10 indirect by bp.
     Linux7,
@@ -55,14 +57,26 @@ impl OrcNumbers {
         0xfc, 0x82,
     ];
 
+    /// The same of v6.12: the SHA-1 of the lines `#define ORC_REG_*`, `#define ORC_TYPE_*` and `struct orc_entry`.
+    const LINUX_6_12: [u8; 20] = [
+        0xfe, 0x5d, 0x32, 0xbf, 0x58, 0x1b, 0xd6, 0x3b, 0x2c, 0xa9, 0xa5, 0xc6, 0x5b, 0xa5, 0xa6, 0x25, 0xea, 0xb3,
+        0xfe, 0x24,
+    ];
+
     /// The numbers that a kernel with this `.orc_header` uses, if they are known.
     #[must_use]
     pub fn of_header(header: &[u8]) -> Option<Self> {
-        (header == Self::LINUX_7_3).then_some(Self::Linux7)
+        let known = [(Self::LINUX_6_12, Self::Linux6), (Self::LINUX_7_3, Self::Linux7)];
+        known.into_iter().find(|(hash, _)| header == hash).map(|(_, numbers)| numbers)
     }
 
     fn base(self, number: u8) -> Result<OrcBase, OrcError> {
-        let Self::Linux7 = self else { return OrcBase::try_from(number) };
+        match self {
+            Self::Own => return OrcBase::try_from(number),
+            Self::Linux6 if number == OrcBase::Ax as u8 => return Err(OrcError::UnknownBase(number)),
+            Self::Linux6 => return OrcBase::try_from(number),
+            Self::Linux7 => {}
+        }
         Ok(match number {
             0 => OrcBase::Undefined,
             1 => OrcBase::Ax,

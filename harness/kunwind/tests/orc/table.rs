@@ -211,6 +211,14 @@ fn the_numbers_of_bases_are_those_of_the_kernel_that_wrote_them() {
         assert_eq!(OrcEntry::decode_as(OrcNumbers::Linux7, [8, 0, 0, 0, number * 0x11, 2]), Ok(entry), "{number}");
     }
     assert_eq!(OrcEntry::decode_as(OrcNumbers::Linux7, [8, 0, 0, 0, 11, 2]), Err(OrcError::UnknownBase(11)));
+    // Of v6.12.
+    let bare = OrcEntry::call(OrcBase::Sp, 8);
+    assert_eq!(OrcEntry::decode_as(OrcNumbers::Linux6, [8, 0, 0, 0, 5, 2]), Ok(bare));
+    assert_eq!(OrcEntry::decode_as(OrcNumbers::Linux6, [8, 0, 0, 0, 10, 2]), Err(OrcError::UnknownBase(10)));
+    let hash = "fe5d32bf581bd63b2ca9a5c65ba5a625eab3fe24";
+    let hash: Vec<u8> =
+        (0..20).map(|byte| u8::from_str_radix(&hash[2 * byte..2 * byte + 2], 16).expect("hex")).collect();
+    assert_eq!(OrcNumbers::of_header(&hash), Some(OrcNumbers::Linux6));
     // sp+8; one more entry is saved rbp at CFA-16.
     let entries = [8, 0, 0, 0, 0x03, 2, 16, 0, 0xf0, 0xff, 0x83, 2];
     let table = OrcTable::parse(&OFFSETS[..8], 0x2000, &entries[..]).expect("the lengths fit");

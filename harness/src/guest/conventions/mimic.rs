@@ -234,8 +234,11 @@ fn kernel(guest: &Guest, of_cpu: &KernelOfCpu) -> Option<Kernel> {
         Some(TaskPlace {
             address: address(&format!("task_{name}"))?,
             // The index; the words follow it.
-            ret_stack: address(&format!("ret_stack_{name}"))
-                .map(|index| RetStackPlace { index, words: RetStackWords::At(index + 8) }),
+            ret_stack: address(&format!("ret_stack_{name}")).map(|index| RetStackPlace {
+                index,
+                words: RetStackWords::At(index + 8),
+                entry_words: guest.cpu.abi.ret_stack_entry_words,
+            }),
             rethooks: address(&format!("rethooks_{name}")),
         })
     };

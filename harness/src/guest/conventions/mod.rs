@@ -212,6 +212,8 @@ pub struct RetStackPlace {
     pub index: u64,
     /// Its words.
     pub words: RetStackWords,
+    /// The size of an entry (`struct ftrace_ret_stack`), in words.
+    pub entry_words: u64,
 }
 
 /// Where the words of a ret_stack are.
@@ -336,6 +338,8 @@ pub enum Vector {
     DoubleFaultStack,
     /// The global descriptor table.
     Gdt,
+    /// What a booted kernel has in GS: where the CPU's own variables are, by how they are linked.
+    PerCpu,
 }
 
 impl Vector {
@@ -355,6 +359,7 @@ impl Vector {
         Self::DebugStack,
         Self::DoubleFaultStack,
         Self::Gdt,
+        Self::PerCpu,
     ];
 }
 
@@ -366,7 +371,7 @@ pub struct Vectors {
 }
 
 impl Vectors {
-    const COUNT: usize = Vector::Gdt as usize + 1;
+    const COUNT: usize = Vector::PerCpu as usize + 1;
 
     /// Sets a vector; `name` is what a guest without it lacks.
     pub fn set(&mut self, vector: Vector, name: &'static str, address: Option<u64>) {

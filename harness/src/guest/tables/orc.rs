@@ -96,17 +96,34 @@ pub(super) fn table(
 }
 
 impl OrcSections {
+    /// From where on each entry holds, in order: the words are relative to themselves.
+    pub fn addresses(&self) -> impl Iterator<Item = u64> + '_ {
+        let words = self.offsets.data.chunks_exact(4).zip((self.offsets.address..).step_by(4));
+        words.map(|(word, at)| at.wrapping_add_signed(word.try_into().map_or(0, i32::from_le_bytes).into()))
+    }
+
+    /// Which definitions its entries follow.
+    ///
+    /// # Errors
+    ///
+    /// That its `.orc_header` is that of no known ones.
+    pub fn numbers(&self) -> Result<OrcNumbers, String> {
+        OrcNumbers::of_header(&self.header).ok_or_else(|| {
+            let hash: String = self.header.iter().map(|byte| format!("{byte:02x}")).collect();
+            let has =
+                if hash.is_empty() { "it has no .orc_header".to_owned() } else { format!(".orc_header is {hash}") };
+            format!("the definitions of its entries are not known ({has})")
+        })
+    }
+
     /// The sections as a table. If the numbers in it were taken for others, every verdict would be wrong.
     ///
     /// # Errors
     ///
     /// What is wrong with it; also if its `.orc_header` is that of no known definitions.
     pub fn table(&self) -> Result<OrcTable<Vec<u8>>, String> {
-        let Self { offsets, entries, header } = self;
-        let numbers = OrcNumbers::of_header(header).ok_or_else(|| {
-            let hash: String = header.iter().map(|byte| format!("{byte:02x}")).collect();
-            format!("the definitions of its entries are not known (.orc_header is {hash})")
-        })?;
+        let Self { offsets, entries, .. } = self;
+        let numbers = self.numbers()?;
         let table = OrcTable::parse(offsets.data.clone(), offsets.address, entries.clone());
         let table = table.map_err(|error| error.to_string())?.with_numbers(numbers);
         table.validate().map_err(|error| error.to_string())?;

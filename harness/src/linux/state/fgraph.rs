@@ -11,6 +11,11 @@ const ARRAY_SIZE: u64 = 16;
 
 /// Gives the task a ret_stack, registers one user of the tracer, and patches the call of the tracer into these functions.
 pub(super) fn switch_on(edit: &mut Edit<'_>, of_cpu: &dyn OfCpu, task: u64, workload: &Workload) -> Result<(), Error> {
+    if !edit.image().symbols.has("fgraph_array") {
+        let reason =
+            "its function graph tracer has no fgraph_array: tracers of before Linux 6.11 are not switched on yet";
+        return Err(edit.refuse(reason));
+    }
     let of_task = |edit: &Edit<'_>, member| edit.offset("task_struct", member).map(|offset| task + offset);
     let ret_stack = edit.allocate(SHADOW_STACK_SIZE, SHADOW_STACK_SIZE)?;
     let (words, index) = (of_task(edit, "ret_stack")?, of_task(edit, "curr_ret_stack")?);

@@ -53,6 +53,12 @@ trait OfCpu: Sync {
         0
     }
 
+    /// Whether our models do what its own unwinder does. They follow v7.3, from which older releases of this series differ in
+    /// nothing that they model.
+    fn is_modelled(&self, image: &KernelImage) -> bool {
+        image.release.starts_with("7.")
+    }
+
     /// Puts the image into the state of a running kernel.
     fn set_up(&self, edit: &mut Edit<'_>, function: u64, arguments: &[u64]) -> Result<Running, Error>;
 
@@ -207,7 +213,8 @@ fn orc(image: &KernelImage) -> Result<Option<OrcSections>, Error> {
         image.read(address, &mut data).ok_or_else(outside)?;
         Ok(LoadedSection { address, data })
     };
-    let header = image.bytes_at(image.address("orc_header")?);
+    // 6.1 has none, and no reader but the kernel's own knows its entries.
+    let header = image.address("orc_header").map_or(&[][..], |header| image.bytes_at(header));
     Ok(Some(OrcSections {
         offsets: between("__start_orc_unwind_ip", "__stop_orc_unwind_ip")?,
         entries: between("__start_orc_unwind", "__stop_orc_unwind")?.data,
@@ -246,7 +253,7 @@ fn own_unwinder(edit: &mut Edit<'_>, of_cpu: &dyn OfCpu) -> Result<OwnUnwinder, 
         reliable: address(RELIABLE),
         best_effort: address(BEST_EFFORT),
         save_reliable: address(SAVE_RELIABLE),
-        is_modelled: is_modelled(edit.image()),
+        is_modelled: of_cpu.is_modelled(edit.image()),
         consume,
         buffer: buffer..buffer + BUFFER,
     })
@@ -263,7 +270,9 @@ fn conventions(
     let in_task =
         |path: &str| is_traced.then(|| edit.offset("task_struct", path).map(|offset| task + offset).ok()).flatten();
     let ret_stack = in_task("curr_ret_stack").zip(in_task("ret_stack"));
-    let ret_stack = ret_stack.map(|(index, pointer)| RetStackPlace { index, words: RetStackWords::Pointed(pointer) });
+    let entry_words = if is_traced { edit.size("ftrace_ret_stack")? / 8 } else { 0 };
+    let place = |(index, pointer)| RetStackPlace { index, words: RetStackWords::Pointed(pointer), entry_words };
+    let ret_stack = ret_stack.map(place);
     let tasks = [TaskPlace { address: task, ret_stack, rethooks: in_task("rethooks") }].into_iter();
     let other = |address| TaskPlace { address, ret_stack: None, rethooks: None };
     let trampolines =

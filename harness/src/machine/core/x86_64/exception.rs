@@ -161,12 +161,12 @@ fn enter_by_syscall(
     engine.reg_write(R::RIP, entry.wrapping_sub(SYSCALL_SIZE))
 }
 
-/// Linux arch/x86: per-CPU variables are at GS (asm/percpu.h), those of the first CPU where they are linked, so the base is 0.
-/// The running task is one of them.
+/// Linux arch/x86: per-CPU variables are at GS (asm/percpu.h), and the running task is one of them.
 pub(super) fn enter_kernel(engine: &mut Unicorn<'_, Context<'_>>) -> Result<(), uc_error> {
     /// RFLAGS.{IF} and the bit that is always 1.
     const RFLAGS: u64 = 1 << 9 | 1 << 1;
-    engine.reg_write(R::GS_BASE, 0_u64)?;
+    let base = engine.get_data().vectors.get(Vector::PerCpu).unwrap_or(0);
+    engine.reg_write(R::GS_BASE, base)?;
     engine.reg_write(R::RFLAGS, RFLAGS)
 }
 

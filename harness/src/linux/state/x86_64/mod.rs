@@ -11,13 +11,16 @@
 //!                                   | the function                     |
 //! ```
 //!
-//! What is patched: every call of the tracer becomes a nop, as at boot; `schedule_tail` loads the other arguments; the functions
-//! that handle the timer's interrupt, NMIs and faults on user addresses return at once, and are the markers.
+//! What is patched: every call of the tracer becomes a nop, as at boot; in place of `schedule_tail`, a function of ours is called that
+//! loads the other arguments; the functions that handle the timer's interrupt, NMIs and faults on user addresses return at once, and
+//! are the markers; `__schedule` switches to one other task.
+
+mod per_cpu;
+mod tasks;
 
 use std::ops::Range;
 
-use kunwind::orc::{OrcBase, OrcEntry};
-
+use self::per_cpu::PerCpu;
 use super::edit::Edit;
 use super::{KernelImage, OfCpu, Running, Special, THREAD_SIZE};
 use crate::Error;
@@ -39,6 +42,10 @@ const JMP: u8 = 0xe9;
 const ENDBR64: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
 /// The size of a call of an address, and of its nop.
 const CALL_SIZE: u64 = 5;
+/// arch/x86/include/asm/orc_types.h: sizeof(struct orc_entry), in all versions.
+const ORC_ENTRY_SIZE: usize = 6;
+/// More than the size of ret_from_fork, in bytes.
+const MOST_OF_FORK: u64 = 0x1000;
 /// arch/x86/include/asm/nops.h: BYTES_NOP5.
 const NOP5: [u8; 5] = [0x0f, 0x1f, 0x44, 0x00, 0x00];
 /// `movabs` of a constant to rsi, rdx, rcx, r8, r9: the arguments after the first.
@@ -48,13 +55,14 @@ const LOAD_RAX: [u8; 2] = [0x48, 0xb8];
 /// ret_from_fork saves registers on the stack, and never returns: so many of these words can hold arguments.
 const STACK_ARGUMENTS: usize = 3;
 /// `call 1f; int3; 1:`, in a retpoline and in return_to_handler: what it pushes is overwritten, and the return goes elsewhere
-/// (arch/x86/lib/retpoline.S, arch/x86/kernel/ftrace_64.S).
-const PUSH: [u8; 6] = [CALL, 1, 0, 0, 0, 0xcc];
+/// (arch/x86/lib/retpoline.S, arch/x86/kernel/ftrace_64.S). In retpolines of 6.1: `call 1f; 2: pause; lfence; jmp 2b; 1:`.
+const PUSHES: [&[u8]; 2] = [&[CALL, 1, 0, 0, 0, 0xcc], &[CALL, 7, 0, 0, 0, 0xf3, 0x90, 0x0f, 0xae, 0xe8, 0xeb, 0xf9]];
+/// arch/x86/entry/entry_64.S, asm_exc_nmi: how far below the top of its stack the word "NMI executing" is. It is under the frame that
+/// the CPU pushes, and the saved rdx.
+const NMI_EXECUTING: u64 = 7 * 8;
 /// arch/x86/include/asm/page_64_types.h: EXCEPTION_STKSZ and IRQ_STACK_SIZE, without KASAN.
 const EXCEPTION_STACK_SIZE: u64 = 8 << 10;
 const IRQ_STACK_SIZE: u64 = 16 << 10;
-/// arch/x86/include/asm/preempt.h: PREEMPT_ENABLED. The highest bit says that no reschedule is wanted.
-const PREEMPT_ENABLED: u32 = 1 << 31;
 
 impl OfCpu for X86_64 {
     fn scratch(&self) -> u64 {
@@ -74,17 +82,21 @@ impl OfCpu for X86_64 {
         STACK_ARGUMENTS
     }
 
-    /// The longest stretch of boot code for which ORC says that only the return address is on the stack: true of our functions.
+    /// The longest stretch of boot code for which ORC says what it says where a function begins: that only the return address is on
+    /// the stack. That is true of our functions.
     fn spare_text(&self, image: &KernelImage) -> Result<Range<u64>, Error> {
         let boot = image.address("_sinittext")?..image.address("_einittext")?;
-        let table = super::orc(image)?.and_then(|sections| sections.table().ok());
-        let Some(table) = table else { return super::boot_text(image) };
-        let leaf = OrcEntry::call(OrcBase::Sp, 8);
+        let Some(sections) = super::orc(image)? else { return super::boot_text(image) };
+        let entries: Vec<(u64, &[u8])> = sections.addresses().zip(sections.entries.chunks(ORC_ENTRY_SIZE)).collect();
+        let begins = image.address("start_kernel")?;
+        let of_begin = entries.partition_point(|(address, _)| *address <= begins).checked_sub(1);
+        let Some(of_begin) = of_begin else { return super::boot_text(image) };
+        let bare = entries[of_begin].1;
         let mut longest = 0..0;
-        for index in 1..table.len() {
-            let (Some(start), Some(end)) = (table.address_of(index - 1), table.address_of(index)) else { break };
+        for pair in entries.windows(2) {
+            let ((start, entry), end) = (pair[0], pair[1].0);
             let is_longer = boot.contains(&start) && boot.contains(&end) && end - start > longest.end - longest.start;
-            if is_longer && table.entry_of(index - 1) == Ok(Some(leaf)) {
+            if is_longer && entry == bare {
                 longest = start..end;
             }
         }
@@ -92,12 +104,17 @@ impl OfCpu for X86_64 {
         Ok(longest.start + 16..longest.end)
     }
 
+    /// Our model reads ORC tables whose definitions it knows; what the kernels that have these do with them is the same.
+    fn is_modelled(&self, image: &KernelImage) -> bool {
+        super::orc(image).is_ok_and(|sections| sections.is_some_and(|sections| sections.numbers().is_ok()))
+    }
+
     fn set_up(&self, edit: &mut Edit<'_>, function: u64, arguments: &[u64]) -> Result<Running, Error> {
         let task = edit.address("init_task")?;
-        per_cpu_as_linked(edit, task)?;
+        let per_cpu = PerCpu::of(edit)?;
         no_tracer_calls(edit)?;
         pass(edit, arguments)?;
-        let pt_regs = edit.address("__top_init_kernel_stack")?;
+        let pt_regs = pt_regs(edit, task)?;
         let (resume, sentinel) = thread_function_call(edit)?;
         let walk_task = edit.code("harness_walk_task", &[RET])?;
         let walk_here = edit.function("__sysvec_apic_timer_interrupt")?;
@@ -106,27 +123,28 @@ impl OfCpu for X86_64 {
         for marker in [&[walk_here][..], &other_markers].concat() {
             edit.set(marker, &[RET])?;
         }
-        let preempt_count = edit.address("__preempt_count")?;
-        edit.set_u32(preempt_count, PREEMPT_ENABLED)?;
+        let preempt_count = per_cpu.preempt_count(edit)?;
+        preempt_count.enable(edit)?;
+        let (other, other_words) = tasks::other_task(edit, task, walk_task, &preempt_count)?;
         let online = edit.address("__cpu_online_mask")?;
         edit.set_u64(online, 1)?;
         let mut vectors = Vectors::default();
-        let stacks = stacks(edit, &mut vectors)?;
+        let (mut stacks, no_nmi) = stacks(edit, &per_cpu, &mut vectors)?;
+        stacks.push(other.stack);
         for (vector, name) in [
             (Vector::Irq, "asm_sysvec_apic_timer_interrupt"),
             (Vector::Fault, "asm_exc_page_fault"),
             (Vector::Nmi, "asm_exc_nmi"),
-            (Vector::Gdt, "gdt_page"),
         ] {
             vectors.set(vector, name, Some(edit.address(name)?));
         }
+        vectors.set(Vector::Gdt, "gdt_page", Some(per_cpu.address(edit, "gdt_page")?));
+        vectors.set(Vector::PerCpu, "__per_cpu_load", Some(per_cpu.base));
         let first = arguments.first().copied().unwrap_or(0);
         let registers = vec![(RAX, task), (RBX, function), (R12, first), (RBP, 0)];
         let words = (0..edit.size("pt_regs")?).step_by(8).map(|offset| (pt_regs + offset, 0));
-        let outermost = ["ret_from_fork_asm", "ret_from_fork"].map(|name| edit.image().symbol(name).cloned());
-        let [asm, c] = outermost;
-        let outermost = [asm?, c?].map(|symbol| symbol.address..symbol.address + symbol.size);
-        debug_assert!(outermost[1].contains(&resume), "the thread's function is called there");
+        let outermost = outermost(edit)?;
+        debug_assert!(outermost.iter().any(|it| it.contains(&resume)), "the thread's function is called there");
         Ok(Running {
             start: StartState { pc: outermost[0].start, registers, constant: Vec::new(), task, thread: None },
             sp: pt_regs,
@@ -140,14 +158,14 @@ impl OfCpu for X86_64 {
             exception_text: Vec::new(),
             moved_returns: moved_returns(edit)?,
             nesting: Vec::new(),
-            unsettled: counters(edit)?,
-            other_task: None,
-            need_resched: (walk_task, 0),
-            words: words.collect(),
-            known: KnownTask::default(),
+            unsettled: counters(edit, &per_cpu)?,
+            other_task: Some(other.task),
+            need_resched: (task, u64::from(preempt_count.need_resched)),
+            words: words.chain(other_words).chain([no_nmi]).collect(),
+            known: KnownTask { word: Some(per_cpu.current_task(edit)?), ..KnownTask::default() },
             special: Special {
                 pushes: pushes(edit)?,
-                outermost: outermost.to_vec(),
+                outermost,
                 other_markers,
                 booted_by: vec![edit.function("unwind_init")?],
             },
@@ -193,10 +211,15 @@ impl OfCpu for X86_64 {
     }
 
     fn graph_callbacks(&self, edit: &Edit<'_>, preempts: bool) -> Result<(Vec<u8>, Vec<u8>), Error> {
+        let mut ask = Vec::new();
         if preempts {
-            return Err(edit.refuse("on this CPU, the tracer is not preempted yet"));
+            let count = PerCpu::of(edit)?.preempt_count(edit)?;
+            if count.need_resched == 0 {
+                return Err(edit.refuse("it cannot be preempted in the kernel"));
+            }
+            ask = tasks::ask(edit.address("init_task")?, &count);
         }
-        Ok((vec![0xb8, 1, 0, 0, 0, RET], vec![RET])) // mov $1,%eax; ret
+        Ok(([&ask[..], &[0xb8, 1, 0, 0, 0, RET]].concat(), [&ask[..], &[RET]].concat())) // mov $1,%eax; ret
     }
 
     fn compares(&self) -> Vec<u8> {
@@ -205,22 +228,25 @@ impl OfCpu for X86_64 {
     }
 }
 
-/// A call or jump of 5 bytes, from here to there.
-fn branch(edit: &mut Edit<'_>, opcode: u8, at: u64, to: u64) -> Result<(), Error> {
-    let distance = to.wrapping_sub(at + CALL_SIZE) as u32;
-    edit.set(at, &[&[opcode][..], &distance.to_le_bytes()].concat())
+/// Where the first task's pt_regs are. In 6.1 no symbol says it; the words above them (FRED) are younger.
+fn pt_regs(edit: &Edit<'_>, task: u64) -> Result<u64, Error> {
+    if edit.image().symbols.has("__top_init_kernel_stack") {
+        return edit.address("__top_init_kernel_stack");
+    }
+    let stack = edit.u64_at(task + edit.offset("task_struct", "stack")?)?;
+    Ok(stack + THREAD_SIZE - edit.size("pt_regs")?)
 }
 
-/// Refuses an image in which the variables of the first CPU are not where they are linked, with %gs at 0: Linux before 6.15 links them
-/// from address 0 on.
-fn per_cpu_as_linked(edit: &Edit<'_>, task: u64) -> Result<(), Error> {
-    let current = edit.address("current_task").and_then(|word| edit.u64_at(word));
-    if current.is_ok_and(|current| current == task) {
-        return Ok(());
-    }
-    Err(edit.refuse(
-        "its per-CPU variables are not linked where the first CPU has them (before Linux 6.15); it cannot be run yet",
-    ))
+/// The functions with which every thread begins: in 6.1 one in assembly; later a small one, and C.
+fn outermost(edit: &Edit<'_>) -> Result<Vec<Range<u64>>, Error> {
+    let names = ["ret_from_fork_asm", "ret_from_fork"].into_iter().filter(|name| edit.image().symbols.has(name));
+    let symbols = names.map(|name| edit.image().symbol(name));
+    symbols.map(|symbol| symbol.map(|symbol| symbol.address..symbol.address + symbol.size)).collect()
+}
+
+/// Makes what is here a call or jump to there.
+fn branch(edit: &mut Edit<'_>, opcode: u8, at: u64, to: u64) -> Result<(), Error> {
+    edit.set(at, &tasks::to(opcode, at, to))
 }
 
 /// What boot does with CONFIG_DYNAMIC_FTRACE: each call of the tracer becomes a nop (ftrace_init).
@@ -235,7 +261,8 @@ fn no_tracer_calls(edit: &mut Edit<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// ret_from_fork passes one argument. `schedule_tail`, which it calls before and which has nothing to do here, loads the others.
+/// ret_from_fork passes one argument. A function of ours loads the others, in place of `schedule_tail`, which ret_from_fork calls before
+/// and which has nothing to do here.
 fn pass(edit: &mut Edit<'_>, arguments: &[u64]) -> Result<(), Error> {
     let load = |opcode: [u8; 2], value: &u64| [&opcode[..], &value.to_le_bytes()].concat();
     let rest = arguments.get(1..).unwrap_or_default();
@@ -246,15 +273,18 @@ fn pass(edit: &mut Edit<'_>, arguments: &[u64]) -> Result<(), Error> {
         code.extend([0x48, 0x89, 0x44, 0x24, 8 * slot]); // mov %rax,8*slot(%rsp): above the return address
     }
     code.push(RET);
-    if !on_stack.is_empty() && on_stack.len() > saved_registers(edit)? {
+    // Without a caller, what is above them is pt_regs, in which a kernel thread has nothing.
+    let is_outermost = !edit.image().symbols.has("ret_from_fork_asm");
+    if !on_stack.is_empty() && on_stack.len() > saved_registers(edit)? && !is_outermost {
         return Err(edit.refuse(format!("ret_from_fork saves less than {} registers", on_stack.len())));
     }
-    let place = edit.image().symbol("schedule_tail")?;
-    let (at, size) = (place.address, place.size);
-    if code.len() as u64 > size {
-        return Err(edit.refuse(format!("schedule_tail is too small for {} arguments", arguments.len())));
-    }
-    edit.set(at, &code)
+    let fork = edit.image().symbol("ret_from_fork")?;
+    let found = calls(edit, fork.address..fork.address + fork.size.min(MOST_OF_FORK), edit.address("schedule_tail")?)?;
+    let [behind] = found[..] else {
+        return Err(edit.refuse(format!("ret_from_fork calls schedule_tail {} times, not once", found.len())));
+    };
+    let pass = edit.code("harness_arguments", &code)?;
+    branch(edit, CALL, behind - CALL_SIZE, pass)
 }
 
 /// How many registers ret_from_fork has pushed when it calls schedule_tail.
@@ -279,7 +309,7 @@ fn saved_registers(edit: &Edit<'_>) -> Result<usize, Error> {
 /// Where the thread's function returns to in ret_from_fork, and the instruction after that one.
 fn thread_function_call(edit: &Edit<'_>) -> Result<(u64, u64), Error> {
     let fork = edit.image().symbol("ret_from_fork")?.clone();
-    let range = fork.address..fork.address + fork.size.min(0x1000);
+    let range = fork.address..fork.address + fork.size.min(MOST_OF_FORK);
     let is_thunk = |name: &str| name.starts_with("__x86_indirect_thunk_") && name != "__x86_indirect_thunk_array";
     let symbols = edit.image().symbols.all();
     let mut found = Vec::new();
@@ -291,7 +321,7 @@ fn thread_function_call(edit: &Edit<'_>) -> Result<(u64, u64), Error> {
     };
     // movq $0,ax(regs): user mode would see the result of a system call.
     let size = match edit.bytes(resume)? {
-        [0x49, 0xc7, 0x44, 0x24] => 9,
+        [0x48 | 0x49, 0xc7, 0x44, 0x24] => 9,
         [0x48 | 0x49, 0xc7, 0x40..=0x43 | 0x45..=0x47, _] => 8,
         _ => return Err(edit.refuse("ret_from_fork does not go on as expected when the thread's function returns")),
     };
@@ -329,8 +359,10 @@ fn pushes(edit: &Edit<'_>) -> Result<Vec<u64>, Error> {
     let mut found = Vec::new();
     for symbol in symbols.iter().filter(|symbol| is_such(&symbol.name)) {
         let code = edit.read(symbol.address..symbol.address + symbol.size.min(MOST))?;
-        let at = code.windows(PUSH.len()).position(|window| window == PUSH);
-        found.extend(at.map(|at| symbol.address + at as u64 + CALL_SIZE));
+        for push in PUSHES {
+            let at = code.windows(push.len()).position(|window| window == push);
+            found.extend(at.map(|at| symbol.address + at as u64 + CALL_SIZE));
+        }
     }
     found.sort_unstable();
     found.dedup();
@@ -338,16 +370,16 @@ fn pushes(edit: &Edit<'_>) -> Result<Vec<u64>, Error> {
 }
 
 /// Words in which the entry code of exceptions counts them, and in which NMIs keep what they find.
-fn counters(edit: &Edit<'_>) -> Result<Vec<Range<u64>>, Error> {
-    let statistics = edit.image().symbol("irq_stat")?;
-    let statistics = statistics.address..statistics.address + statistics.size;
-    let of_nmi = ["nmi_cr2", "nmi_dr7"].into_iter().filter_map(|name| edit.address(name).ok());
+fn counters(edit: &Edit<'_>, per_cpu: &PerCpu) -> Result<Vec<Range<u64>>, Error> {
+    let statistics = per_cpu.address(edit, "irq_stat")?;
+    let statistics = statistics..statistics + edit.size("irq_cpustat_t")?;
+    let of_nmi = ["nmi_cr2", "nmi_dr7"].into_iter().filter_map(|name| per_cpu.address(edit, name).ok());
     Ok([statistics].into_iter().chain(of_nmi.map(|word| (word & !7)..word + 8)).collect())
 }
 
-/// `struct inactive_task_frame`, which __switch_to_asm leaves on the stack.
+/// What __switch_to_asm leaves on the stack.
 fn context(edit: &Edit<'_>) -> Result<SavedContext, Error> {
-    const FRAME: &str = "inactive_task_frame";
+    use tasks::FRAME;
     let saved = [("bx", 3), ("bp", 6), ("r12", 12), ("r13", 13), ("r14", 14), ("r15", 15)];
     let registers: Result<_, Error> =
         saved.iter().map(|(member, number)| Ok((Register(*number), edit.offset(FRAME, member)?))).collect();
@@ -360,22 +392,23 @@ fn context(edit: &Edit<'_>) -> Result<SavedContext, Error> {
     })
 }
 
-/// The CPU's stacks.
-fn stacks(edit: &mut Edit<'_>, vectors: &mut Vectors) -> Result<Vec<Stack>, Error> {
+/// The CPU's stacks, and the word of the NMI's that says that none is handled.
+fn stacks(edit: &mut Edit<'_>, per_cpu: &PerCpu, vectors: &mut Vectors) -> Result<(Vec<Stack>, (u64, u64)), Error> {
     let stack = |name: &str, low, size| {
         let bounds = kunwind::StackBounds { low, high: low + size };
         Stack { name: name.to_owned(), bounds, role: StackRole::Kernel }
     };
     // arch/x86/kernel/irq_64.c: the word points to the highest word, not behind it.
-    let irq = edit.address("irq_stack_backing_store")?;
-    let top = edit.address("hardirq_stack_ptr")?;
+    let irq = per_cpu.address(edit, "irq_stack_backing_store")?;
+    let top = per_cpu.hardirq_stack(edit)?;
     edit.set_u64(top, irq + IRQ_STACK_SIZE - 8)?;
     // arch/x86/include/asm/cpu_entry_area.h: all exception stacks, each above a guard page.
     let exceptions = edit.allocate(edit.size("cea_exception_stacks")?, THREAD_SIZE)?;
-    let pointer = edit.address("cea_exception_stacks")?;
+    let pointer = per_cpu.address(edit, "cea_exception_stacks")?;
     edit.set_u64(pointer, exceptions)?;
     let nmi = exceptions + edit.offset("cea_exception_stacks", "NMI_stack")?;
     let word = edit.place(&(nmi + EXCEPTION_STACK_SIZE).to_le_bytes(), 8)?;
     vectors.set(Vector::NmiStack, "cea_exception_stacks", Some(word));
-    Ok(vec![stack("irq", irq, IRQ_STACK_SIZE), stack("nmi", nmi, EXCEPTION_STACK_SIZE)])
+    let stacks = vec![stack("irq", irq, IRQ_STACK_SIZE), stack("nmi", nmi, EXCEPTION_STACK_SIZE)];
+    Ok((stacks, (nmi + EXCEPTION_STACK_SIZE - NMI_EXECUTING, 0)))
 }
