@@ -8,7 +8,7 @@ use clap::Args;
 use crate::case::Case;
 use crate::cpu::{self, ALL};
 use crate::linux::{self, KernelImage};
-use crate::scenario::{Scenario, image_call, image_scenarios, load_all};
+use crate::scenario::{Scenario, image_call, image_entry, image_scenarios, load_all};
 use crate::{Error, subject};
 
 /// Which scenarios.
@@ -39,6 +39,9 @@ pub(super) struct ImageCall {
     /// An argument of it: a number, str:TEXT, buf:N, hex:BYTES, u32:A,B,.., sym:NAME, param:NAME, fn:compare-u32; in order
     #[arg(long = "arg", value_name = "ARGUMENT", requires = "function", allow_hyphen_values = true)]
     pub(super) arguments: Vec<String>,
+    /// Instead of the scenarios: begin in the state that this file gives (docs/linux-runs.md)
+    #[arg(long, value_name = "FILE", requires = "linux", conflicts_with = "function")]
+    pub(super) entry_state: Option<PathBuf>,
 }
 
 impl Selection {
@@ -65,6 +68,9 @@ pub(super) fn select(root: &Path, selection: &Selection) -> Result<Vec<Scenario>
     }
     if call.function.is_some() && !filters.is_empty() {
         return Err(Error::Usage("--call runs instead of scenarios: take the filters away".to_owned()));
+    }
+    if call.entry_state.is_some() && !filters.is_empty() {
+        return Err(Error::Usage("--entry-state runs instead of scenarios: take the filters away".to_owned()));
     }
     let mut scenarios = match (case, linux) {
         (Some(path), _) => vec![of_case(path)?],
@@ -105,9 +111,10 @@ pub(super) fn of_images(root: &Path, path: &Path, call: &ImageCall) -> Result<Ve
     let mut scenarios = Vec::new();
     for path in linux::list(path)?.images {
         let image = Arc::new(KernelImage::open(&path)?);
-        match &call.function {
-            None => scenarios.extend(image_scenarios(root, &image)?),
-            Some(function) => scenarios.push(image_call(&image, function, &call.arguments)?),
+        match (&call.function, &call.entry_state) {
+            (None, None) => scenarios.extend(image_scenarios(root, &image)?),
+            (Some(function), _) => scenarios.push(image_call(&image, function, &call.arguments)?),
+            (None, Some(path)) => scenarios.push(image_entry(&image, path)?),
         }
     }
     Ok(scenarios)

@@ -1,5 +1,6 @@
 //! Scenarios for kernel images. They name what is called, not which image.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -7,13 +8,13 @@ use serde::Deserialize;
 
 use super::{Scenario, Text};
 use crate::linux::KernelImage;
-use crate::linux::state::{Argument, Workload};
+use crate::linux::state::{Argument, EntryState, Place, Word, Workload};
 use crate::verdict::Verdict;
 use crate::{Error, file};
 
 /// The table `[linux]`: a function of the kernel, called in a kernel thread.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(from = "Keys")]
+#[serde(try_from = "Keys")]
 pub struct LinuxCall {
     /// What is called.
     pub workload: Workload,
@@ -50,7 +51,15 @@ pub struct Defect {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Keys {
     /// The function.
-    call: String,
+    call: Option<String>,
+    /// Where the run begins instead ([`EntryState`]).
+    pc: Option<Place>,
+    /// Where it ends.
+    stop: Option<Place>,
+    #[serde(default)]
+    registers: BTreeMap<String, Argument>,
+    #[serde(default)]
+    memory: Vec<Word>,
     /// Its arguments ([`Argument`]).
     #[serde(default)]
     arguments: Vec<Argument>,
@@ -79,9 +88,18 @@ impl LinuxCall {
     }
 }
 
-impl From<Keys> for LinuxCall {
-    fn from(Keys { call, arguments, trace, preempts_tracer, returns, defect }: Keys) -> Self {
-        Self { workload: Workload { call, arguments, trace, preempts_tracer }, returns, defects: defect }
+impl TryFrom<Keys> for LinuxCall {
+    type Error = String;
+
+    fn try_from(keys: Keys) -> Result<Self, String> {
+        let Keys { call, pc, stop, registers, memory, arguments, trace, preempts_tracer, returns, defect } = keys;
+        let entry = EntryState { pc, stop, registers, memory };
+        entry.check(call.is_some(), returns.is_some())?;
+        if entry.pc.is_some() && !arguments.is_empty() {
+            return Err("arguments go with call; with pc they are in registers".to_owned());
+        }
+        let workload = Workload { call: call.unwrap_or_default(), arguments, trace, preempts_tracer, entry };
+        Ok(Self { workload, returns, defects: defect })
     }
 }
 
@@ -118,6 +136,25 @@ pub fn image_call(image: &Arc<KernelImage>, function: &str, arguments: &[String]
     let source =
         format!("interrupt = [\"irq\"]\nmax-visits = 2\n\n[linux]\ncall = {name}\narguments = [{arguments}]\n");
     of_image(Path::new(&format!("scenarios/linux/call-{function}.toml")), source, image)
+}
+
+/// A scenario that is written nowhere: a state of one's own, from a file with the keys of a scenario's table `[linux]`, under
+/// interrupts.
+///
+/// # Errors
+///
+/// [`Error::Scenario`] with the file's name when a key is wrong; [`Error::File`] when it cannot be read.
+pub fn image_entry(image: &Arc<KernelImage>, path: &Path) -> Result<Scenario, Error> {
+    let reject = |reason: String| Error::Scenario { path: path.to_path_buf(), reason };
+    let source = file::read_text(path)?;
+    let shown = |error: toml::de::Error| reject(error.to_string().trim_end().to_owned());
+    toml::from_str::<LinuxCall>(&source).map_err(shown)?;
+    let table: toml::Table = toml::from_str(&source).map_err(shown)?;
+    let table = toml::Table::from_iter([("linux".to_owned(), toml::Value::Table(table))]);
+    // As a scenario would say it, so that a log or a frozen case of the run holds it.
+    let source = format!("interrupt = [\"irq\"]\nmax-visits = 2\n\n{table}");
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    of_image(Path::new(&format!("scenarios/linux/entry-{stem}.toml")), source, image)
 }
 
 fn of_image(path: &Path, source: String, image: &Arc<KernelImage>) -> Result<Scenario, Error> {

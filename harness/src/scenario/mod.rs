@@ -31,7 +31,7 @@ pub use demand::{Demand, Floor, Level, is_share};
 pub use extent::{Extent, Span};
 pub use interruption::Interruption;
 pub use known::Known;
-pub use linux::{Defect, LinuxCall, image_call, image_scenarios};
+pub use linux::{Defect, LinuxCall, image_call, image_entry, image_scenarios};
 pub use listed::{UnjudgedRows, WrongRows};
 pub use range::Range;
 pub(crate) use range::parse_place;

@@ -87,6 +87,11 @@ impl<'i> Edit<'i> {
         self.scratch.clone()
     }
 
+    /// Whether the kernel's text is there.
+    pub(super) fn is_text(&self, at: u64) -> bool {
+        self.segments.iter().any(|segment| segment.executable && (segment.address..segment.end()).contains(&at))
+    }
+
     /// Zeroed memory of ours.
     pub(super) fn allocate(&mut self, size: u64, align: u64) -> Result<u64, Error> {
         let at = self.free.next_multiple_of(align);

@@ -6,6 +6,7 @@
 
 mod arm64;
 mod edit;
+mod entry;
 mod fgraph;
 mod riscv64;
 mod workload;
@@ -14,6 +15,7 @@ mod x86_64;
 use std::ops::Range;
 
 use crate::Error;
+use crate::cpu::Register;
 use crate::guest::conventions::{
     Conventions, Kernel, KernelSymbols, KnownTask, OwnUnwinder, RetStackPlace, RetStackWords, SavedContext, StackRole,
     TaskPlace, TaskStack, Trampoline, Vectors,
@@ -24,6 +26,7 @@ use crate::guest::{Guest, Layout, LoadedSection, OrcSections, Program, StartStat
 use super::{KernelImage, refused};
 use edit::Edit;
 
+pub use entry::{EntryState, Place, Word};
 pub use workload::{Argument, Workload};
 
 /// Every stack of a task: THREAD_SIZE of arch/arm64 and x86 (without KASAN) and of arch/riscv for 64 bits.
@@ -55,6 +58,16 @@ trait OfCpu: Sync {
 
     /// Puts the image into the state of a running kernel.
     fn set_up(&self, edit: &mut Edit<'_>, function: u64, arguments: &[u64]) -> Result<Running, Error>;
+
+    /// The alignment of instructions in bytes.
+    fn instruction_align(&self) -> u64 {
+        1
+    }
+
+    /// Makes a run begin at an instruction as if it had just been called, with these registers, instead of with a call of a function.
+    fn begin_at(&self, edit: &mut Edit<'_>, _: &mut Running, _: u64, _: &[(Register, u64)]) -> Result<(), Error> {
+        Err(edit.refuse("pc: no run begins there in images of this CPU yet; call a function"))
+    }
 
     /// Patches the call of the tracer into a function, as the kernel does.
     fn trace(&self, edit: &mut Edit<'_>, function: u64) -> Result<(), Error>;
@@ -161,13 +174,17 @@ pub fn program(image: &KernelImage, workload: &Workload) -> Result<Program, Erro
     if stack != edit.address("init_stack")? {
         return Err(edit.refuse("init_task.stack is not init_stack: the image was not loaded as it was linked"));
     }
-    let function = edit.function(&workload.call)?;
+    let function = match workload.entry.begins_at(&edit, of_cpu)? {
+        Some(pc) => pc,
+        None => edit.function(&workload.call)?,
+    };
     let arguments = workload.place(&mut edit, of_cpu)?;
     let mut running = of_cpu.set_up(&mut edit, function, &arguments)?;
     let own = own_unwinder(&mut edit, of_cpu)?;
     if !workload.trace.is_empty() {
         fgraph::switch_on(&mut edit, of_cpu, task, workload)?;
     }
+    workload.entry.apply(&mut edit, of_cpu, &mut running, &(stack..stack + THREAD_SIZE))?;
     running.words.push((stack, STACK_END_MAGIC));
     let is_traced = !workload.trace.is_empty();
     let conventions = conventions(&edit, &running, own, (task, is_traced), function)?;

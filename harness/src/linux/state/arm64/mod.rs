@@ -22,7 +22,7 @@ use crate::guest::StartState;
 use crate::guest::conventions::{KnownTask, SavedContext, StackRole, Vector, Vectors};
 use crate::guest::layout::Stack;
 
-use tasks::{need_resched, other_task, sdei};
+use tasks::{branch, need_resched, other_task, sdei};
 
 pub(super) struct Arm64;
 
@@ -32,8 +32,9 @@ const NOP: u32 = 0xd503_201f;
 const RET: u32 = 0xd65f_03c0;
 /// `mov x9, x30`.
 const MOV_X9_LR: u32 = 0xaa1e_03e9;
-/// `bl` to itself.
+/// `bl` and `b` to themselves.
 const BL: u32 = 0x9400_0000;
+const B: u32 = 0x1400_0000;
 const FP: Register = Register(29);
 /// `stp x29, x30, [sp, #-16]!; mov x29, sp`.
 const PUSH_RECORD: [u32; 2] = [0xa9bf_7bfd, 0x9100_03fd];
@@ -53,6 +54,13 @@ const NO_RESCHEDULE: u64 = 1 << 32;
 fn caller(register: u32) -> [u32; 5] {
     let blr = 0xd63f_0000 | register << 5;
     [PUSH_RECORD[0], PUSH_RECORD[1], blr, POP_RECORD[0], POP_RECORD[1]]
+}
+
+/// `movz xN, #value; movk xN, #value >> 16, lsl #16; ..`.
+fn load(register: u8, value: u64) -> [u32; 4] {
+    let [low, mid, high, top] = [0, 16, 32, 48].map(|shift| (value >> shift & 0xffff) as u32);
+    [0xd280_0000 | low << 5, 0xf2a0_0000 | mid << 5, 0xf2c0_0000 | high << 5, 0xf2e0_0000 | top << 5]
+        .map(|word| word | u32::from(register))
 }
 
 fn bytes(words: &[u32]) -> Vec<u8> {
@@ -134,6 +142,38 @@ impl OfCpu for Arm64 {
         })
     }
 
+    fn instruction_align(&self) -> u64 {
+        4
+    }
+
+    /// The call in `ret_from_fork` goes through x19: to a function of ours, which puts the given value there.
+    ///
+    /// ```text
+    ///   harness_enter: movz x19, #value; movk x19, #value >> 16, lsl #16; ..
+    ///                  b    pc
+    /// ```
+    fn begin_at(
+        &self,
+        edit: &mut Edit<'_>,
+        running: &mut Running,
+        pc: u64,
+        given: &[(Register, u64)],
+    ) -> Result<(), Error> {
+        let (through, link) = (Register(19), Register(30));
+        if given.iter().any(|(register, _)| *register == link) {
+            return Err(edit.refuse("registers.x30: the call that the run begins with leaves its return address there"));
+        }
+        let value = given.iter().find(|(register, _)| *register == through).map_or(0, |(_, value)| *value);
+        let at = edit.next_code();
+        let code = [&load(through.0, value)[..], &[branch(B, at + 16, pc)]].concat();
+        let enter = edit.code("harness_enter", &bytes(&code))?;
+        let record = running.start.registers.iter().find(|(register, _)| *register == FP).copied();
+        let others = given.iter().filter(|(register, _)| *register != through).copied();
+        let record = record.filter(|_| !given.iter().any(|(register, _)| *register == FP));
+        running.start.registers = others.chain(record).chain([(through, enter)]).collect();
+        Ok(())
+    }
+
     /// With CONFIG_DYNAMIC_FTRACE_WITH_CALL_OPS (arch/arm64/kernel/ftrace.c): the literal in front of the function is the ops, and
     /// its two nops, which may follow a `bti c`, become `mov x9, x30; bl ftrace_caller`.
     fn trace(&self, edit: &mut Edit<'_>, function: u64) -> Result<(), Error> {
@@ -182,7 +222,6 @@ fn stacks(edit: &mut Edit<'_>) -> Result<Vec<Stack>, Error> {
 #[cfg(test)]
 mod tests {
     use super::super::listed;
-    use super::tasks::branch;
     use super::*;
 
     #[track_caller]

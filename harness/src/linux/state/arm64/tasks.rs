@@ -2,7 +2,7 @@
 
 use super::super::edit::Edit;
 use super::super::{OtherTask, STACK_END_MAGIC, THREAD_SIZE};
-use super::{BL, META_TYPE_FINAL, POP_RECORD, PUSH_RECORD, bytes};
+use super::{B, BL, META_TYPE_FINAL, POP_RECORD, PUSH_RECORD, bytes, load};
 use crate::Error;
 use crate::guest::conventions::StackRole;
 use crate::guest::layout::Stack;
@@ -42,20 +42,16 @@ pub(super) fn other_task(
     task: u64,
     walk_task: u64,
 ) -> Result<(OtherTask, Vec<(u64, u64)>), Error> {
-    const B: u32 = 0x1400_0000;
     let new = OtherTask::copy_of(edit, task)?;
     let (other, bounds) = (new.task, new.stack.bounds);
     let switch = edit.address("cpu_switch_to")?;
-    let [low, mid, high, top] = [0, 16, 32, 48].map(|shift| (other >> shift & 0xffff) as u32);
-    // movz x1, #low; movk x1, #mid, lsl #16; ..
-    let load = [0xd280_0001 | low << 5, 0xf2a0_0001 | mid << 5, 0xf2c0_0001 | high << 5, 0xf2e0_0001 | top << 5];
     let flags = edit.offset("task_struct", "thread_info.flags")? as u32 / 8;
     // str xzr, [x0, #flags]; mov w2, #1; str w2, [x0, #offset]
     let granted = [0xf900_001f | flags << 10, 0x5280_0022, 0xb900_0002 | need_resched(edit)? << 10];
     let at = edit.next_code();
     let head = [PUSH_RECORD[0], PUSH_RECORD[1], 0xd538_4100]; // mrs x0, sp_el0
     let call = branch(BL, at + 4 * (3 + 4 + 3), switch);
-    let schedule = [&head[..], &load, &granted, &[call], &POP_RECORD].concat();
+    let schedule = [&head[..], &load(1, other), &granted, &[call], &POP_RECORD].concat();
     let schedule = edit.code("harness_schedule", &bytes(&schedule))?;
     let real = edit.address("__schedule")?;
     edit.set_u32(real, branch(B, real, schedule))?;

@@ -190,7 +190,8 @@ impl OfCpu for Riscv64 {
         let task = edit.address("init_task")?;
         let stack = edit.u64_at(task + edit.offset("task_struct", "stack")?)?;
         let pt_regs_size = edit.size("pt_regs")?.next_multiple_of(16); // PT_SIZE_ON_STACK
-        let fork = Fork::of(edit)?;
+        let fork = Fork::found(edit)?;
+        fork.end_here(edit)?;
         let root = edit.code("harness_root", &caller(T4))?;
         let middle = edit.code("harness_middle", &caller(T3))?;
         let walk_here = edit.code("harness_walk_here", &RET)?;
@@ -244,6 +245,33 @@ impl OfCpu for Riscv64 {
             special: Special::default(),
             words: vec![(other_low, super::STACK_END_MAGIC)],
         })
+    }
+
+    fn instruction_align(&self) -> u64 {
+        2
+    }
+
+    /// The register that the thread's call goes through has no other value.
+    fn begin_at(
+        &self,
+        edit: &mut Edit<'_>,
+        running: &mut Running,
+        pc: u64,
+        given: &[(Register, u64)],
+    ) -> Result<(), Error> {
+        let fork = Fork::found(edit)?;
+        let cannot = [RA, fork.through];
+        if let Some((register, _)) = given.iter().find(|(register, _)| cannot.contains(register)) {
+            let name = edit.image().cpu.abi.register_name(*register);
+            let reason = "the call that the run begins with goes through it, or leaves its return address there";
+            return Err(edit.refuse(format!("registers.{name}: {reason}")));
+        }
+        let through = (fork.through, pc.wrapping_add_signed(-fork.offset));
+        // Unless it is given, the frame pointer ends the chain.
+        let fp = (S0, 0);
+        let is_free = fork.through != S0 && !given.iter().any(|(register, _)| *register == S0);
+        running.start.registers = given.iter().copied().chain([through]).chain(is_free.then_some(fp)).collect();
+        Ok(())
     }
 
     /// The four short nops of a function become `auipc t0, HIGH; jalr t0, LOW(t0)`, a call of `ftrace_caller`. With

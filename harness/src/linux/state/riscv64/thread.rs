@@ -29,11 +29,12 @@ pub(super) struct Fork {
 
 impl Fork {
     /// What the instructions of this image show: since 6.17 `ret_from_fork_kernel_asm` calls C code, before that `ret_from_fork`
-    /// calls the function in s0.
-    pub(super) fn of(edit: &mut Edit<'_>) -> Result<Self, Error> {
+    /// calls the function in s0. Nothing is changed.
+    pub(super) fn found(edit: &Edit<'_>) -> Result<Self, Error> {
         if edit.image().symbols.has("ret_from_fork_kernel_asm") {
             let (call, offset) = call_of_fork(edit)?;
-            return Ok(Self { call, through: RA, offset, end: end_behind(edit, call + 4)? });
+            let end = call + 4 + if edit.bytes::<1>(call + 4)?[0] & 3 == 3 { 4 } else { 2 };
+            return Ok(Self { call, through: RA, offset, end });
         }
         let symbol = edit.image().symbol("ret_from_fork")?;
         let end = symbol.address + symbol.size.min(MAX_CODE);
@@ -43,14 +44,30 @@ impl Fork {
                 calls.push(at + 2);
             }
         }
-        let [call] = calls[..] else {
-            let reason =
-                "ret_from_fork does not call the thread's function once, by `c.mv a0, s1; c.jalr s0; c.mv a0, sp`";
-            return Err(edit.refuse(reason));
-        };
-        // What follows would overwrite the result of the call.
-        edit.set(call + 2, &NOP.to_le_bytes())?;
-        Ok(Self { call, through: S0, offset: 0, end: call + 4 })
+        match calls[..] {
+            [call] => Ok(Self { call, through: S0, offset: 0, end: call + 4 }),
+            _ => Err(edit.refuse(
+                "ret_from_fork does not call the thread's function once, by `c.mv a0, s1; c.jalr s0; c.mv a0, sp`",
+            )),
+        }
+    }
+
+    /// Makes the instruction behind the call a nop, so that the run can end behind it. It is a jump to `ret_from_exception`, through
+    /// which every exception leaves, or it overwrites the result of the call.
+    pub(super) fn end_here(&self, edit: &mut Edit<'_>) -> Result<(), Error> {
+        if self.through == RA {
+            let jump = self.call + 4;
+            let flow = edit.image().cpu.flow(jump, &edit.bytes::<4>(jump)?);
+            if (flow.kind, flow.target) != (FlowKind::Jump, Some(edit.address("ret_from_exception")?)) {
+                let name = edit.image().symbols.name(jump);
+                return Err(edit.refuse(format!("{name} is not the jump to ret_from_exception")));
+            }
+        }
+        let behind = self.call + if self.through == RA { 4 } else { 2 };
+        for at in (behind..self.end).step_by(2) {
+            edit.set(at, &NOP.to_le_bytes())?;
+        }
+        Ok(())
     }
 }
 
@@ -73,22 +90,6 @@ fn call_of_fork(edit: &Edit<'_>) -> Result<(u64, i64), Error> {
     let refuse = || edit.refuse(format!("{FUNCTION} does not call the thread's function by `jalr ra, OFFSET(ra)`"));
     let (call, word) = call.filter(|(_, word)| word & JALR_FIXED == JALR_RA_RA).ok_or_else(refuse)?;
     Ok((call, i64::from(word.cast_signed() >> 20)))
-}
-
-/// Behind the call is a jump to `ret_from_exception`, through which every exception leaves, so that a run cannot end there. It ends
-/// behind that jump, which goes nowhere. Returns the address.
-fn end_behind(edit: &mut Edit<'_>, jump: u64) -> Result<u64, Error> {
-    let bytes = edit.bytes::<4>(jump)?;
-    let flow = edit.image().cpu.flow(jump, &bytes);
-    if (flow.kind, flow.target) != (FlowKind::Jump, Some(edit.address("ret_from_exception")?)) {
-        let name = edit.image().symbols.name(jump);
-        return Err(edit.refuse(format!("{name} is not the jump to ret_from_exception")));
-    }
-    let end = jump + if bytes[0] & 3 == 3 { 4 } else { 2 };
-    for at in (jump..end).step_by(2) {
-        edit.set(at, &NOP.to_le_bytes())?;
-    }
-    Ok(end)
 }
 
 /// The instructions of a function, each with the four bytes from its address on.
