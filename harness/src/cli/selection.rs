@@ -7,6 +7,7 @@ use clap::Args;
 
 use crate::case::Case;
 use crate::cpu::{self, ALL};
+use crate::linux::state::require_capabilities;
 use crate::linux::{self, KernelImage};
 use crate::scenario::{Scenario, image_call, image_entry, image_scenarios, load_all};
 use crate::{Error, subject};
@@ -42,6 +43,9 @@ pub(super) struct ImageCall {
     /// Instead of the scenarios: begin in the state that this file gives (docs/linux-runs.md)
     #[arg(long, value_name = "FILE", requires = "linux", conflicts_with = "function")]
     pub(super) entry_state: Option<PathBuf>,
+    /// Apply the alternatives for a CPU with this capability, by the kernel's own name for it (may be repeated; arm64)
+    #[arg(long, value_name = "CAPABILITY", requires = "linux")]
+    pub(super) alternatives: Vec<String>,
 }
 
 impl Selection {
@@ -111,11 +115,16 @@ pub(super) fn of_images(root: &Path, path: &Path, call: &ImageCall) -> Result<Ve
     let mut scenarios = Vec::new();
     for path in linux::list(path)?.images {
         let image = Arc::new(KernelImage::open(&path)?);
+        require_capabilities(&image, &call.alternatives)
+            .map_err(|error| Error::Usage(format!("--alternatives: {error}")))?;
         match (&call.function, &call.entry_state) {
             (None, None) => scenarios.extend(image_scenarios(root, &image)?),
             (Some(function), _) => scenarios.push(image_call(&image, function, &call.arguments)?),
             (None, Some(path)) => scenarios.push(image_entry(&image, path)?),
         }
+    }
+    for linux in scenarios.iter_mut().filter_map(|scenario| scenario.text.linux.as_mut()) {
+        linux.workload.alternatives.extend(call.alternatives.iter().cloned());
     }
     Ok(scenarios)
 }

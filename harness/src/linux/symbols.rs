@@ -31,6 +31,8 @@ pub struct KernelSymbols {
     source: SymbolSource,
     /// Names that code was asked for, and why it does not tell them.
     untold: FxHashMap<&'static str, String>,
+    /// Whether data is known from code alone.
+    names_functions_alone: bool,
 }
 
 impl KernelSymbols {
@@ -83,11 +85,20 @@ impl KernelSymbols {
                 next_of_name[index] = next;
             }
         }
-        Self { all, by_name, next_of_name, absolute, source, untold: FxHashMap::default() }
+        Self {
+            all,
+            by_name,
+            next_of_name,
+            absolute,
+            source,
+            untold: FxHashMap::default(),
+            names_functions_alone: false,
+        }
     }
 
     /// The same symbols with data whose place its code tells, and reasons for what it does not tell.
     pub(super) fn with_data(self, told: Vec<(&'static str, Result<u64, String>)>, loads: &[Load]) -> Self {
+        let names_functions_alone = !told.is_empty();
         let (mut all, mut untold) = (self.all, FxHashMap::default());
         for (name, place) in told {
             match place {
@@ -104,7 +115,7 @@ impl KernelSymbols {
                 }
             }
         }
-        Self { untold, ..Self::new(all, self.absolute, self.source, loads) }
+        Self { untold, names_functions_alone, ..Self::new(all, self.absolute, self.source, loads) }
     }
 
     /// All that are places in the image, by address.
@@ -145,6 +156,9 @@ impl KernelSymbols {
         let first = self.named(name).next().ok_or_else(|| match self.untold.get(name) {
             Some(reason) => {
                 format!("no symbol `{name}` (CONFIG_KALLSYMS_ALL is off), and code does not tell its place: {reason}")
+            }
+            None if self.names_functions_alone => {
+                format!("no symbol `{name}`: the image's own table names functions alone (CONFIG_KALLSYMS_ALL is off)")
             }
             None => format!("no symbol `{name}`"),
         })?;

@@ -69,6 +69,9 @@ struct Keys {
     /// Whether the tracer is preempted where it enables preemption.
     #[serde(default)]
     preempts_tracer: bool,
+    /// The capabilities whose alternatives are applied.
+    #[serde(default)]
+    alternatives: Vec<String>,
     returns: Option<i64>,
     #[serde(default)]
     defect: Vec<Defect>,
@@ -92,13 +95,26 @@ impl TryFrom<Keys> for LinuxCall {
     type Error = String;
 
     fn try_from(keys: Keys) -> Result<Self, String> {
-        let Keys { call, pc, stop, registers, memory, arguments, trace, preempts_tracer, returns, defect } = keys;
+        let Keys {
+            call,
+            pc,
+            stop,
+            registers,
+            memory,
+            arguments,
+            trace,
+            preempts_tracer,
+            alternatives,
+            returns,
+            defect,
+        } = keys;
         let entry = EntryState { pc, stop, registers, memory };
         entry.check(call.is_some(), returns.is_some())?;
         if entry.pc.is_some() && !arguments.is_empty() {
             return Err("arguments go with call; with pc they are in registers".to_owned());
         }
-        let workload = Workload { call: call.unwrap_or_default(), arguments, trace, preempts_tracer, entry };
+        let workload =
+            Workload { call: call.unwrap_or_default(), arguments, trace, preempts_tracer, entry, alternatives };
         Ok(Self { workload, returns, defects: defect })
     }
 }

@@ -311,6 +311,9 @@ impl Scenario {
             return self.declare(case.program()?);
         }
         if let (Some(image), Some(call)) = (&self.image, &self.text.linux) {
+            if self.text.interrupt.iter().any(|kind| kind.preempts()) {
+                state::require_preemption(image)?;
+            }
             let mut program = state::program(image, &call.workload)?;
             machine::boot(&mut program)?;
             return self.declare(program);

@@ -27,6 +27,8 @@ pub(super) struct Edit<'i> {
     stubs: Vec<Symbol>,
     /// The offsets and sizes that were asked for.
     offsets: RefCell<BTreeMap<String, u64>>,
+    /// The capabilities of the CPU whose alternatives are applied, by the kernel's names for them.
+    pub(super) alternatives: Vec<String>,
 }
 
 impl<'i> Edit<'i> {
@@ -44,6 +46,7 @@ impl<'i> Edit<'i> {
             text,
             stubs: Vec::new(),
             offsets: RefCell::default(),
+            alternatives: Vec::new(),
         })
     }
 

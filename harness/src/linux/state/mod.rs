@@ -64,6 +64,10 @@ trait OfCpu: Sync {
         1
     }
 
+    /// The capabilities of CPUs for which the kernel has alternatives that can be applied, by its own names for them, with their
+    /// numbers.
+    fn capabilities(&self, image: &KernelImage) -> Result<Vec<(String, u16)>, Error>;
+
     /// Makes a run begin at an instruction as if it had just been called, with these registers, instead of with a call of a function.
     fn begin_at(&self, edit: &mut Edit<'_>, _: &mut Running, _: u64, _: &[(Register, u64)]) -> Result<(), Error> {
         Err(edit.refuse("pc: no run begins there in images of this CPU yet; call a function"))
@@ -152,6 +156,42 @@ impl OtherTask {
     }
 }
 
+/// Refuses a kernel that is not preempted while it runs in the kernel (CONFIG_PREEMPTION is off).
+///
+/// # Errors
+///
+/// [`Error::Linux`].
+pub fn require_preemption(image: &KernelImage) -> Result<(), Error> {
+    // Only with it is there something to call where tracers enable preemption (kernel/sched/core.c).
+    const NEEDS: &str = "preempt_schedule_notrace";
+    if image.symbols.has(NEEDS) {
+        return Ok(());
+    }
+    Err(refused(
+        &image.path,
+        format!("it is not preempted in the kernel: no symbol `{NEEDS}` (CONFIG_PREEMPTION is off)"),
+    ))
+}
+
+/// Refuses names of capabilities for which no alternatives can be applied, and says which there are.
+///
+/// # Errors
+///
+/// [`Error::Linux`].
+pub fn require_capabilities(image: &KernelImage, named: &[String]) -> Result<(), Error> {
+    if named.is_empty() {
+        return Ok(());
+    }
+    let known = of_cpu(image)?.capabilities(image)?;
+    match named.iter().find(|name| !known.iter().any(|(other, _)| other == *name)) {
+        None => Ok(()),
+        Some(unknown) => {
+            let known: Vec<_> = known.iter().map(|(name, _)| format!("{name:?}")).collect();
+            Err(refused(&image.path, format!("no capability {unknown:?}; this kernel knows {}", known.join(", "))))
+        }
+    }
+}
+
 fn of_cpu(image: &KernelImage) -> Result<&'static dyn OfCpu, Error> {
     match image.cpu.name {
         "arm64" => Ok(&arm64::Arm64),
@@ -169,6 +209,11 @@ fn of_cpu(image: &KernelImage) -> Result<&'static dyn OfCpu, Error> {
 pub fn program(image: &KernelImage, workload: &Workload) -> Result<Program, Error> {
     let of_cpu = of_cpu(image)?;
     let mut edit = Edit::new(image, of_cpu)?;
+    edit.alternatives.clone_from(&workload.alternatives);
+    require_capabilities(image, &workload.alternatives)?;
+    if workload.preempts_tracer {
+        require_preemption(image)?;
+    }
     let task = edit.address("init_task")?;
     let stack = edit.u64_at(task + edit.offset("task_struct", "stack")?)?;
     if stack != edit.address("init_stack")? {

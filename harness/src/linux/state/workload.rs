@@ -23,6 +23,8 @@ pub struct Workload {
     pub preempts_tracer: bool,
     /// A state of one's own.
     pub entry: EntryState,
+    /// The capabilities of the CPU whose alternatives are applied ([`super::capabilities`]); empty: they are as linked.
+    pub alternatives: Vec<String>,
 }
 
 /// An argument, as it is written in scenarios and on the command line.

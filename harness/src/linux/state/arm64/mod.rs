@@ -14,6 +14,7 @@
 mod alternatives;
 mod tasks;
 
+use super::super::KernelImage;
 use super::edit::Edit;
 use super::{OfCpu, Running, Special, THREAD_SIZE};
 use crate::Error;
@@ -22,7 +23,7 @@ use crate::guest::StartState;
 use crate::guest::conventions::{KnownTask, SavedContext, StackRole, Vector, Vectors};
 use crate::guest::layout::Stack;
 
-use tasks::{branch, need_resched, other_task, sdei};
+use tasks::{branch, need_resched, other_task, sdei, wanted};
 
 pub(super) struct Arm64;
 
@@ -87,14 +88,19 @@ impl OfCpu for Arm64 {
         0xffff_7f00_0000_0000
     }
 
+    fn capabilities(&self, image: &KernelImage) -> Result<Vec<(String, u16)>, Error> {
+        alternatives::capabilities(image)
+    }
+
     fn set_up(&self, edit: &mut Edit<'_>, function: u64, arguments: &[u64]) -> Result<Running, Error> {
         let task = edit.address("init_task")?;
         let stack = edit.u64_at(task + edit.offset("task_struct", "stack")?)?;
         let pt_regs = stack + THREAD_SIZE - edit.size("pt_regs")?;
         let record = pt_regs + edit.offset("pt_regs", "stackframe")?;
         let call = find(edit, "ret_from_fork", BLR_X19)?;
-        alternatives::finalize(edit)?;
-        edit.set_u64(task + edit.offset("task_struct", "thread_info.preempt_count")?, NO_RESCHEDULE)?;
+        alternatives::finalize(edit, &edit.alternatives.clone())?;
+        let preempt_count = task + edit.offset("task_struct", "thread_info.preempt_count")?;
+        edit.set_u64(preempt_count, NO_RESCHEDULE)?;
         if let Ok(word) = edit.address("__entry_task") {
             edit.set_u64(word, task)?;
         }
@@ -123,7 +129,7 @@ impl OfCpu for Arm64 {
             walk_here,
             walk_task,
             other_task: Some(other.task),
-            need_resched: (task + edit.offset("task_struct", "thread_info.flags")?, TIF_NEED_RESCHED),
+            need_resched: wanted(edit, task)?,
             context: SavedContext::InTask {
                 pc: context("pc")?,
                 registers: vec![(FP, context("fp")?), (Register(31), context("sp")?)],
@@ -132,7 +138,7 @@ impl OfCpu for Arm64 {
             exception_text: Vec::new(),
             moved_returns: Vec::new(),
             nesting: Vec::new(),
-            unsettled: Vec::new(),
+            unsettled: vec![preempt_count..preempt_count + 8],
             known: KnownTask { register: None, word: None, at_firmware_event: edit.address("__entry_task").ok() },
             words: [(record, 0), (record + 8, 0), (record + 16, META_TYPE_FINAL)]
                 .into_iter()

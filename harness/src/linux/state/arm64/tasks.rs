@@ -2,7 +2,7 @@
 
 use super::super::edit::Edit;
 use super::super::{OtherTask, STACK_END_MAGIC, THREAD_SIZE};
-use super::{B, BL, META_TYPE_FINAL, POP_RECORD, PUSH_RECORD, bytes, load};
+use super::{B, BL, META_TYPE_FINAL, POP_RECORD, PUSH_RECORD, TIF_NEED_RESCHED, bytes, load};
 use crate::Error;
 use crate::guest::conventions::StackRole;
 use crate::guest::layout::Stack;
@@ -13,6 +13,21 @@ pub(super) fn need_resched(edit: &Edit<'_>) -> Result<u32, Error> {
     u32::try_from(offset / 4).ok().filter(|units| *units < 1 << 12).ok_or_else(|| {
         edit.refuse(format!("task_struct.thread_info.preempt_count is at {offset:#x}, beyond the reach of one store"))
     })
+}
+
+/// What makes an interrupt's exit schedule: a value, and the address of the word. With the entry code that all CPUs share
+/// (kernel/entry/common.c, since 6.18) that is a flag; before, `el1_interrupt` looks at preempt_count alone, whose upper half is 0 if a
+/// reschedule is wanted.
+pub(super) fn wanted(edit: &Edit<'_>, task: u64) -> Result<(u64, u64), Error> {
+    if edit.image().symbols.has("raw_irqentry_exit_cond_resched") {
+        return Ok((task + edit.offset("task_struct", "thread_info.flags")?, TIF_NEED_RESCHED));
+    }
+    let half = task + edit.offset("task_struct", "thread_info.preempt_count")? + 4;
+    // Eight bytes are written.
+    match edit.u32_at(half + 4)? {
+        0 => Ok((half, 0)),
+        other => Err(edit.refuse(format!("{other:#x}, not 0, is behind init_task.thread_info.preempt_count"))),
+    }
 }
 
 /// `bl` or `b` from one place to another.

@@ -11,6 +11,7 @@
 
 mod thread;
 
+use super::super::{KernelImage, refused};
 use super::edit::Edit;
 use super::{OfCpu, OtherTask, Running, Special, THREAD_SIZE};
 use crate::Error;
@@ -249,6 +250,12 @@ impl OfCpu for Riscv64 {
 
     fn instruction_align(&self) -> u64 {
         2
+    }
+
+    fn capabilities(&self, image: &KernelImage) -> Result<Vec<(String, u16)>, Error> {
+        let reason =
+            "alternatives are as linked: all are for extensions that the emulated CPU does not have, or for errata";
+        Err(refused(&image.path, reason.to_owned()))
     }
 
     /// The register that the thread's call goes through has no other value.
