@@ -116,7 +116,7 @@ impl KernelImage {
         (image.release, image.banner) = image.find_release()?;
         image.build_id = image.find_build_id();
         image.btf = image.find_btf();
-        let told = data::places(&image);
+        let told = if image.symbols.has("init_task") { Vec::new() } else { image.told_by_code() };
         image.lacks = features::lacks(&image.symbols, format.features, &told);
         image.symbols = image.symbols.with_data(told, &image.loads);
         if let Err(reason) = &image.btf {
@@ -124,6 +124,13 @@ impl KernelImage {
             image.lacks.push(Lack { feature: "types", reason: reason.clone(), lost });
         }
         Ok(image)
+    }
+
+    /// Places of data as the code shows them, or why it does not: for images whose own table names functions alone. Empty for CPUs
+    /// whose code is not read.
+    #[must_use]
+    pub fn told_by_code(&self) -> Vec<(&'static str, Result<u64, String>)> {
+        data::places(self)
     }
 
     /// The bytes from an address to the end of what the file holds there; empty elsewhere, and in .bss.

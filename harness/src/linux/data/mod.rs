@@ -12,11 +12,8 @@ pub(super) type Place = (&'static str, fn(&KernelImage) -> Result<u64, String>);
 /// What code tells: a name, and its place or why it is not known.
 pub(super) type Told = (&'static str, Result<u64, String>);
 
-/// The places of this image, or why they are not known; empty where its own table has them, and for CPUs whose code is not read.
+/// The places of this image, or why they are not known; empty for CPUs whose code is not read.
 pub(super) fn places(image: &KernelImage) -> Vec<Told> {
-    if image.symbols.has("init_task") {
-        return Vec::new();
-    }
     let places: &[Place] = match image.cpu.name {
         "arm64" => &arm64::PLACES,
         _ => &[],

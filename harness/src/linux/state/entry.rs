@@ -103,7 +103,9 @@ impl EntryState {
     /// Names the key.
     pub fn check(&self, calls: bool, returns: bool) -> Result<(), String> {
         if calls == self.pc.is_some() {
-            return Err("one of the keys call and pc says where a run begins, and not both".to_owned());
+            return Err(
+                "one of the keys call and pc must be there, and not both: it says where the run begins".to_owned()
+            );
         }
         if let (true, Some(name)) = (calls, self.registers.keys().next()) {
             return Err(format!("registers.{name}: with call, arguments are given; registers go with pc"));
@@ -133,6 +135,7 @@ impl EntryState {
         if let Some(pc) = self.begins_at(edit, of_cpu)? {
             let given = self.registers(edit, of_cpu, running, stack)?;
             of_cpu.begin_at(edit, running, pc, &given)?;
+            running.start.registers.extend(given);
         }
         for (index, word) in self.memory.iter().enumerate() {
             let key = format!("memory[{index}] (at = \"{}\")", word.at);
@@ -173,6 +176,9 @@ impl EntryState {
             })?;
             let value =
                 value.place(edit, of_cpu).map_err(|error| within(edit, &format!("registers.{name}"), &error))?;
+            if cpu.links().first() == Some(&register) {
+                return Err(edit.refuse(format!("registers.{name}: the call that the run begins with sets it")));
+            }
             if running.start.constant.iter().any(|(constant, _)| *constant == register) {
                 return Err(edit.refuse(format!("registers.{name}: it has the same value as long as the task runs")));
             }

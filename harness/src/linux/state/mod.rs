@@ -122,6 +122,14 @@ struct Running {
     special: Special,
 }
 
+impl Running {
+    /// Takes away the registers of a call, but for the frame pointer where it is not given: there the chain of records ends.
+    fn keep_frame_pointer(&mut self, fp: Register, given: &[(Register, u64)]) {
+        let is_given = given.iter().any(|(register, _)| *register == fp);
+        self.start.registers.retain(|(register, _)| *register == fp && !is_given);
+    }
+}
+
 /// What only one CPU's kernel has, as [`Conventions`] and [`Program`] say it.
 #[derive(Default)]
 struct Special {

@@ -152,11 +152,9 @@ impl OfCpu for Arm64 {
         4
     }
 
-    /// The call in `ret_from_fork` goes through x19: to a function of ours, which puts the given value there.
-    ///
     /// ```text
-    ///   harness_enter: movz x19, #value; movk x19, #value >> 16, lsl #16; ..
-    ///                  b    pc
+    ///   harness_enter: bl pc
+    ///                  b  where the run ends
     /// ```
     fn begin_at(
         &self,
@@ -165,18 +163,10 @@ impl OfCpu for Arm64 {
         pc: u64,
         given: &[(Register, u64)],
     ) -> Result<(), Error> {
-        let (through, link) = (Register(19), Register(30));
-        if given.iter().any(|(register, _)| *register == link) {
-            return Err(edit.refuse("registers.x30: the call that the run begins with leaves its return address there"));
-        }
-        let value = given.iter().find(|(register, _)| *register == through).map_or(0, |(_, value)| *value);
         let at = edit.next_code();
-        let code = [&load(through.0, value)[..], &[branch(B, at + 16, pc)]].concat();
-        let enter = edit.code("harness_enter", &bytes(&code))?;
-        let record = running.start.registers.iter().find(|(register, _)| *register == FP).copied();
-        let others = given.iter().filter(|(register, _)| *register != through).copied();
-        let record = record.filter(|_| !given.iter().any(|(register, _)| *register == FP));
-        running.start.registers = others.chain(record).chain([(through, enter)]).collect();
+        let code = [branch(BL, at, pc), branch(B, at + 4, running.sentinel)];
+        running.start.pc = edit.code("harness_enter", &bytes(&code))?;
+        running.keep_frame_pointer(FP, given);
         Ok(())
     }
 

@@ -258,7 +258,10 @@ impl OfCpu for Riscv64 {
         Err(refused(&image.path, reason.to_owned()))
     }
 
-    /// The register that the thread's call goes through has no other value.
+    /// ```text
+    ///   harness_enter: call pc
+    ///                  jump where the run ends, through t1
+    /// ```
     fn begin_at(
         &self,
         edit: &mut Edit<'_>,
@@ -266,18 +269,10 @@ impl OfCpu for Riscv64 {
         pc: u64,
         given: &[(Register, u64)],
     ) -> Result<(), Error> {
-        let fork = Fork::found(edit)?;
-        let cannot = [RA, fork.through];
-        if let Some((register, _)) = given.iter().find(|(register, _)| cannot.contains(register)) {
-            let name = edit.image().cpu.abi.register_name(*register);
-            let reason = "the call that the run begins with goes through it, or leaves its return address there";
-            return Err(edit.refuse(format!("registers.{name}: {reason}")));
-        }
-        let through = (fork.through, pc.wrapping_add_signed(-fork.offset));
-        // Unless it is given, the frame pointer ends the chain.
-        let fp = (S0, 0);
-        let is_free = fork.through != S0 && !given.iter().any(|(register, _)| *register == S0);
-        running.start.registers = given.iter().copied().chain([through]).chain(is_free.then_some(fp)).collect();
+        let at = edit.next_code();
+        let code = [call(at, pc), jump(T1, ZERO, at + 8, running.sentinel)].concat();
+        running.start.pc = edit.code("harness_enter", &code)?;
+        running.keep_frame_pointer(S0, given);
         Ok(())
     }
 
