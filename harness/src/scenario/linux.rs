@@ -72,6 +72,9 @@ struct Keys {
     /// The capabilities whose alternatives are applied.
     #[serde(default)]
     alternatives: Vec<String>,
+    /// Whether the kernel's own scheduler switches tasks.
+    #[serde(default)]
+    real_scheduler: bool,
     returns: Option<i64>,
     #[serde(default)]
     defect: Vec<Defect>,
@@ -105,6 +108,7 @@ impl TryFrom<Keys> for LinuxCall {
             trace,
             preempts_tracer,
             alternatives,
+            real_scheduler,
             returns,
             defect,
         } = keys;
@@ -113,8 +117,8 @@ impl TryFrom<Keys> for LinuxCall {
         if entry.pc.is_some() && !arguments.is_empty() {
             return Err("arguments go with call; with pc they are in registers".to_owned());
         }
-        let workload =
-            Workload { call: call.unwrap_or_default(), arguments, trace, preempts_tracer, entry, alternatives };
+        let call = call.unwrap_or_default();
+        let workload = Workload { call, arguments, trace, preempts_tracer, entry, alternatives, real_scheduler };
         Ok(Self { workload, returns, defects: defect })
     }
 }

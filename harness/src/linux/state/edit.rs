@@ -29,6 +29,8 @@ pub(super) struct Edit<'i> {
     offsets: RefCell<BTreeMap<String, u64>>,
     /// The capabilities of the CPU whose alternatives are applied, by the kernel's names for them.
     pub(super) alternatives: Vec<String>,
+    /// Whether the kernel's own scheduler switches tasks.
+    pub(super) has_real_scheduler: bool,
 }
 
 impl<'i> Edit<'i> {
@@ -47,6 +49,7 @@ impl<'i> Edit<'i> {
             stubs: Vec::new(),
             offsets: RefCell::default(),
             alternatives: Vec::new(),
+            has_real_scheduler: false,
         })
     }
 

@@ -64,6 +64,11 @@ trait OfCpu: Sync {
         1
     }
 
+    /// Whether the scheduler can be put into a state in which it runs.
+    fn can_schedule(&self) -> bool {
+        false
+    }
+
     /// The capabilities of CPUs for which the kernel has alternatives that can be applied, by its own names for them, with their
     /// numbers.
     fn capabilities(&self, image: &KernelImage) -> Result<Vec<(String, u16)>, Error>;
@@ -218,6 +223,10 @@ pub fn program(image: &KernelImage, workload: &Workload) -> Result<Program, Erro
     let of_cpu = of_cpu(image)?;
     let mut edit = Edit::new(image, of_cpu)?;
     edit.alternatives.clone_from(&workload.alternatives);
+    edit.has_real_scheduler = workload.real_scheduler;
+    if workload.real_scheduler && !of_cpu.can_schedule() {
+        return Err(edit.refuse("the state of its scheduler is not made on this CPU"));
+    }
     require_capabilities(image, &workload.alternatives)?;
     if workload.preempts_tracer {
         require_preemption(image)?;

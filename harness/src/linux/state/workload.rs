@@ -25,6 +25,8 @@ pub struct Workload {
     pub entry: EntryState,
     /// The capabilities of the CPU whose alternatives are applied ([`super::capabilities`]); empty: they are as linked.
     pub alternatives: Vec<String>,
+    /// Whether the kernel's own `__schedule` chooses and switches to the other task, and not a function of ours in its place.
+    pub real_scheduler: bool,
 }
 
 /// An argument, as it is written in scenarios and on the command line.

@@ -148,6 +148,10 @@ impl OfCpu for Arm64 {
         })
     }
 
+    fn can_schedule(&self) -> bool {
+        true
+    }
+
     fn instruction_align(&self) -> u64 {
         4
     }

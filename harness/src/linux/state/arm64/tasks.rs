@@ -68,8 +68,12 @@ pub(super) fn other_task(
     let call = branch(BL, at + 4 * (3 + 4 + 3), switch);
     let schedule = [&head[..], &load(1, other), &granted, &[call], &POP_RECORD].concat();
     let schedule = edit.code("harness_schedule", &bytes(&schedule))?;
-    let real = edit.address("__schedule")?;
-    edit.set_u32(real, branch(B, real, schedule))?;
+    if edit.has_real_scheduler {
+        run_queue(edit, task, other)?;
+    } else {
+        let real = edit.address("__schedule")?;
+        edit.set_u32(real, branch(B, real, schedule))?;
+    }
     let at = edit.next_code();
     let body = [
         0xaa14_03e0, // mov x0, x20
@@ -91,6 +95,36 @@ pub(super) fn other_task(
         edit.set_u64(at, value)?;
     }
     Ok((new, vec![(record, 0), (record + 8, 0), (record + 16, META_TYPE_FINAL), (bounds.low, STACK_END_MAGIC)]))
+}
+
+/// Puts the scheduler into the state in which the first task runs and no other is runnable, so that it switches to the idle task: the
+/// other one (kernel/sched/sched.h: `struct rq`). Members that a release does not have are left out.
+fn run_queue(edit: &mut Edit<'_>, task: u64, other: u64) -> Result<(), Error> {
+    /// include/linux/sched/prio.h: DEFAULT_PRIO.
+    const DEFAULT_PRIO: u32 = 120;
+    /// include/asm-generic/preempt.h: what `__schedule` leaves of a task's count, and that it need not be rescheduled.
+    const SWITCHED_OUT: u64 = 1 << 32 | 2;
+    let queue = edit.address("runqueues")?;
+    let entity = task + edit.offset("task_struct", "se")?;
+    for (member, value) in [("curr", task), ("idle", other), ("cfs.curr", entity)] {
+        edit.set_u64(queue + edit.offset("rq", member)?, value)?;
+    }
+    for (member, value) in [("donor", task), ("cfs.h_curr", entity), ("cfs.rq", queue)] {
+        if let Ok(offset) = edit.offset("rq", member) {
+            edit.set_u64(queue + offset, value)?;
+        }
+    }
+    let fair = queue + edit.offset("rq", "cfs")?;
+    let class = edit.offset("task_struct", "sched_class")?;
+    for (which, name) in [(task, "fair_sched_class"), (other, "idle_sched_class")] {
+        let address = edit.address(name)?;
+        edit.set_u64(which + class, address)?;
+        if let Ok(offset) = edit.offset("task_struct", "se.cfs_rq") {
+            edit.set_u64(which + offset, fair)?;
+        }
+    }
+    edit.set_u32(other + edit.offset("task_struct", "prio")?, DEFAULT_PRIO)?;
+    edit.set_u64(other + edit.offset("task_struct", "thread_info.preempt_count")?, SWITCHED_OUT)
 }
 
 /// Registers an SDEI event of normal priority with a callback of ours, and gives the CPU a stack for such events. Returns the event;
