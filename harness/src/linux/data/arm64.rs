@@ -153,7 +153,7 @@ fn stack_of(image: &KernelImage, task: u64) -> Result<u64, String> {
     let types = image.btf.as_ref().map_err(Clone::clone)?;
     let stack = image.u64_at(task.wrapping_add(types.offset("task_struct", "stack")?)).unwrap_or_default();
     let is_whole = stack.checked_add(THREAD_SIZE - 8).is_some_and(|last| image.u64_at(last).is_some());
-    if !is_whole || stack % THREAD_SIZE != 0 {
+    if !is_whole || !stack.is_multiple_of(THREAD_SIZE) {
         return Err(format!("init_task.stack, {stack:#x}, is no stack in the image"));
     }
     Ok(stack)

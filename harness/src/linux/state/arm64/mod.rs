@@ -23,7 +23,7 @@ use crate::guest::StartState;
 use crate::guest::conventions::{KnownTask, SavedContext, StackRole, Vector, Vectors};
 use crate::guest::layout::Stack;
 
-use tasks::{branch, need_resched, other_task, sdei, wanted};
+use tasks::{branch, has_flag, need_resched, other_task, sdei, wanted};
 
 pub(super) struct Arm64;
 
@@ -138,7 +138,7 @@ impl OfCpu for Arm64 {
             exception_text: Vec::new(),
             moved_returns: Vec::new(),
             nesting: Vec::new(),
-            unsettled: vec![preempt_count..preempt_count + 8],
+            unsettled: (!has_flag(edit)).then_some(preempt_count..preempt_count + 8).into_iter().collect(),
             known: KnownTask { register: None, word: None, at_firmware_event: edit.address("__entry_task").ok() },
             words: [(record, 0), (record + 8, 0), (record + 16, META_TYPE_FINAL)]
                 .into_iter()

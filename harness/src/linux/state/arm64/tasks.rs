@@ -2,7 +2,7 @@
 
 use super::super::edit::Edit;
 use super::super::{OtherTask, STACK_END_MAGIC, THREAD_SIZE};
-use super::{B, BL, META_TYPE_FINAL, POP_RECORD, PUSH_RECORD, TIF_NEED_RESCHED, bytes, load};
+use super::{B, BL, META_TYPE_FINAL, NOP, POP_RECORD, PUSH_RECORD, TIF_NEED_RESCHED, bytes, load};
 use crate::Error;
 use crate::guest::conventions::StackRole;
 use crate::guest::layout::Stack;
@@ -15,11 +15,15 @@ pub(super) fn need_resched(edit: &Edit<'_>) -> Result<u32, Error> {
     })
 }
 
-/// What makes an interrupt's exit schedule: a value, and the address of the word. With the entry code that all CPUs share
-/// (kernel/entry/common.c, since 6.18) that is a flag; before, `el1_interrupt` looks at preempt_count alone, whose upper half is 0 if a
-/// reschedule is wanted.
+/// Whether an interrupt's exit looks at a flag, as the entry code that all CPUs share does (kernel/entry/common.c, since 6.18); before,
+/// `el1_interrupt` looks at preempt_count alone, whose upper half is 0 if a reschedule is wanted.
+pub(super) fn has_flag(edit: &Edit<'_>) -> bool {
+    edit.image().symbols.has("raw_irqentry_exit_cond_resched")
+}
+
+/// What makes an interrupt's exit schedule: the address of a word, and its value.
 pub(super) fn wanted(edit: &Edit<'_>, task: u64) -> Result<(u64, u64), Error> {
-    if edit.image().symbols.has("raw_irqentry_exit_cond_resched") {
+    if has_flag(edit) {
         return Ok((task + edit.offset("task_struct", "thread_info.flags")?, TIF_NEED_RESCHED));
     }
     let half = task + edit.offset("task_struct", "thread_info.preempt_count")? + 4;
@@ -62,7 +66,9 @@ pub(super) fn other_task(
     let switch = edit.address("cpu_switch_to")?;
     let flags = edit.offset("task_struct", "thread_info.flags")? as u32 / 8;
     // str xzr, [x0, #flags]; mov w2, #1; str w2, [x0, #offset]
-    let granted = [0xf900_001f | flags << 10, 0x5280_0022, 0xb900_0002 | need_resched(edit)? << 10];
+    // Where no flag asks, all flags stay as they are.
+    let cleared = if has_flag(edit) { 0xf900_001f | flags << 10 } else { NOP };
+    let granted = [cleared, 0x5280_0022, 0xb900_0002 | need_resched(edit)? << 10];
     let at = edit.next_code();
     let head = [PUSH_RECORD[0], PUSH_RECORD[1], 0xd538_4100]; // mrs x0, sp_el0
     let call = branch(BL, at + 4 * (3 + 4 + 3), switch);
