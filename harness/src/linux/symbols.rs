@@ -98,7 +98,7 @@ impl KernelSymbols {
 
     /// The same symbols with data whose place its code tells, and reasons for what it does not tell.
     pub(super) fn with_data(self, told: Vec<(&'static str, Result<u64, String>)>, loads: &[Load]) -> Self {
-        let names_functions_alone = !told.is_empty();
+        let names_functions_alone = told.iter().any(|(_, place)| place.is_ok());
         let (mut all, mut untold) = (self.all, FxHashMap::default());
         for (name, place) in told {
             match place {

@@ -1,7 +1,7 @@
 //! arm64: what `adrp` and the instruction behind it form.
 
 use super::Place;
-use crate::linux::image::KernelImage;
+use crate::linux::KernelImage;
 
 /// In the order in which a state is made.
 pub(super) static PLACES: [Place; 9] = [

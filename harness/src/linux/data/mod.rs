@@ -4,7 +4,7 @@
 
 mod arm64;
 
-use super::image::KernelImage;
+use super::KernelImage;
 
 /// A place that code tells: its name, and how it is read.
 pub(super) type Place = (&'static str, fn(&KernelImage) -> Result<u64, String>);

@@ -7,8 +7,7 @@ use std::str::FromStr;
 use serde::Deserialize;
 
 use super::edit::Edit;
-use super::workload::{Argument, number};
-use super::{OfCpu, Running, Workload};
+use super::{Argument, OfCpu, Running, Workload, number};
 use crate::Error;
 use crate::cpu::Register;
 

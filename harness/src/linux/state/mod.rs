@@ -25,6 +25,7 @@ use crate::guest::{Guest, Layout, LoadedSection, OrcSections, Program, StartStat
 
 use super::{KernelImage, refused};
 use edit::Edit;
+use workload::number;
 
 pub use entry::{EntryState, Place, Word};
 pub use workload::{Argument, Workload};
