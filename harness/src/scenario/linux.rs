@@ -7,8 +7,10 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::{Scenario, Text};
+use crate::guest::Program;
 use crate::linux::KernelImage;
-use crate::linux::state::{Argument, EntryState, Place, Word, Workload};
+use crate::linux::state::{self, Argument, EntryState, Place, Word, Workload};
+use crate::machine;
 use crate::verdict::Verdict;
 use crate::{Error, file};
 
@@ -195,6 +197,16 @@ fn of_image(path: &Path, source: String, image: &Arc<KernelImage>) -> Result<Sce
 }
 
 impl Scenario {
+    /// An image in the state in which this scenario's workload begins.
+    pub(super) fn image_program(&self, image: &KernelImage, call: &LinuxCall) -> Result<Program, Error> {
+        if self.text.interrupt.iter().any(|kind| kind.preempts()) {
+            state::require_preemption(image)?;
+        }
+        let mut program = state::program(image, &call.workload)?;
+        machine::boot(&mut program)?;
+        Ok(program)
+    }
+
     fn check_image(&self) -> Result<(), String> {
         if self.text.linux.is_none() {
             return Err("a scenario for images needs a table [linux]".to_owned());

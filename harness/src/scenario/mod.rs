@@ -21,8 +21,7 @@ use crate::case::Case;
 use crate::cpu::{self, Cpu, Exception};
 use crate::guest::Program;
 use crate::guest::return_hook::{PLAIN, ReturnHook};
-use crate::linux::{KernelImage, state};
-use crate::machine;
+use crate::linux::KernelImage;
 use crate::subject::{Start, label};
 use crate::{Error, file};
 
@@ -311,12 +310,7 @@ impl Scenario {
             return self.declare(case.program()?);
         }
         if let (Some(image), Some(call)) = (&self.image, &self.text.linux) {
-            if self.text.interrupt.iter().any(|kind| kind.preempts()) {
-                state::require_preemption(image)?;
-            }
-            let mut program = state::program(image, &call.workload)?;
-            machine::boot(&mut program)?;
-            return self.declare(program);
+            return self.declare(self.image_program(image, call)?);
         }
         let path = self.guest_path(root, variant);
         let program = file::require_inside(root, &path)
