@@ -207,7 +207,7 @@ impl Job<'_> {
         if let Some((call, expected)) = expected
             && !call.has_returned(result.value)
         {
-            let reason = format!("{} returned {:#x}", call.workload.call, result.value);
+            let reason = format!("{} returned {:#x}", call.workload.name(), result.value);
             let at = program.guest.symbols.name(result.at);
             let error = Error::Run { guest: program.guest.name.clone(), reason, at, executed: ended.executed };
             return Err(self.scenario.blame_key(&format!("returns = {expected}"), error));

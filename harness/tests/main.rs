@@ -20,6 +20,7 @@ mod linux_image;
 mod linux_packages;
 mod linux_riscv64;
 mod linux_runs;
+mod linux_states;
 mod linux_walks;
 mod linux_x86_64;
 mod machine;

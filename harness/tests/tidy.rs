@@ -104,6 +104,8 @@ fn a_cpu_is_named_only_in_its_folder() {
         "harness/src/subject/in_linux.rs",
         // The file formats that each CPU's boot loaders take.
         "harness/src/linux/boot/",
+        // Where its code says that data is.
+        "harness/src/linux/data/",
         // What a kernel has set up when it has booted.
         "harness/src/linux/state/",
         // How programs of each CPU meet the kernel.

@@ -8,9 +8,10 @@ use clap::Args;
 use super::process::OfProcess;
 use crate::case::CaseFile;
 use crate::cpu::{self, ALL};
+use crate::linux::state::require_capabilities;
 use crate::linux::{self, KernelImage, Listing};
 use crate::recording::Skip;
-use crate::scenario::{Scenario, elf_call, image_call, image_scenarios, load_all};
+use crate::scenario::{Scenario, elf_call, image_call, image_entry, image_scenarios, load_all};
 use crate::{Error, subject};
 
 /// Which scenarios.
@@ -57,6 +58,12 @@ pub(super) struct ImageCall {
     /// fn:compare-int|long|byte|str, of a kernel param:NAME and fn:compare-u32
     #[arg(long = "arg", value_name = "ARGUMENT", requires = "function", allow_hyphen_values = true)]
     pub(super) arguments: Vec<String>,
+    /// Instead of the scenarios: begin in the state that this file gives (docs/linux-runs.md)
+    #[arg(long, value_name = "FILE", requires = "linux", conflicts_with = "function")]
+    pub(super) entry_state: Option<PathBuf>,
+    /// Apply the alternatives for a CPU with this capability, by the kernel's own name for it (may be repeated; arm64)
+    #[arg(long, value_name = "CAPABILITY", requires = "linux")]
+    pub(super) alternatives: Vec<String>,
 }
 
 impl Selection {
@@ -86,6 +93,9 @@ pub(super) fn select(root: &Path, selection: &Selection) -> Result<(Vec<Scenario
     }
     if call.function.is_some() && !filters.is_empty() {
         return Err(Error::Usage("--call runs instead of scenarios: take the filters away".to_owned()));
+    }
+    if call.entry_state.is_some() && !filters.is_empty() {
+        return Err(Error::Usage("--entry-state runs instead of scenarios: take the filters away".to_owned()));
     }
     if let Some(scenario) = process.scenario(elf.elf.as_deref())? {
         if !filters.is_empty() || linux.is_some() || case.is_some() {
@@ -155,10 +165,16 @@ pub(super) fn of_images(root: &Path, path: &Path, call: &ImageCall) -> Result<(V
                 continue;
             }
         };
-        match &call.function {
-            None => scenarios.extend(image_scenarios(root, &image)?),
-            Some(function) => scenarios.push(image_call(&image, function, &call.arguments)?),
+        require_capabilities(&image, &call.alternatives)
+            .map_err(|error| Error::Usage(format!("--alternatives: {error}")))?;
+        match (&call.function, &call.entry_state) {
+            (None, None) => scenarios.extend(image_scenarios(root, &image)?),
+            (Some(function), _) => scenarios.push(image_call(&image, function, &call.arguments)?),
+            (None, Some(path)) => scenarios.push(image_entry(&image, path)?),
         }
+    }
+    for linux in scenarios.iter_mut().filter_map(|scenario| scenario.text.linux.as_mut()) {
+        linux.workload.alternatives.extend(call.alternatives.iter().cloned());
     }
     if let Some(error) = first.filter(|_| scenarios.is_empty()) {
         return Err(error);

@@ -1,6 +1,7 @@
 //! What an image lacks, and what that costs: told by its symbols, because a configuration is seldom there.
 
 use super::boot::Feature;
+use super::data::Told;
 use super::symbols::KernelSymbols;
 
 /// What the image of any CPU may lack.
@@ -38,14 +39,22 @@ impl std::fmt::Display for Lack {
     }
 }
 
-/// Which of the common features and of these have no symbol.
-pub(super) fn lacks(symbols: &KernelSymbols, of_cpu: &[Feature]) -> Vec<Lack> {
+/// What an image lacks whose code tells where the data is that a state needs.
+const DATA_BY_CODE: &str =
+    "what a state needs is read from code; the tracer cannot be switched on, and `param:` has no place";
+
+/// Which of the common features and of these have no symbol. Some may be known from code.
+pub(super) fn lacks(symbols: &KernelSymbols, of_cpu: &[Feature], told: &[Told]) -> Vec<Lack> {
     let all = COMMON.iter().chain(of_cpu);
     let missing = all.filter(|feature| !feature.needs.iter().any(|name| symbols.has(name)));
     let lack = |feature: &Feature| Lack {
         feature: feature.name,
         reason: format!("no symbol {}", feature.needs.join(" or ")),
-        lost: feature.lost,
+        lost: if feature.needs.iter().any(|name| told.iter().any(|(other, place)| other == name && place.is_ok())) {
+            DATA_BY_CODE
+        } else {
+            feature.lost
+        },
     };
     missing.map(lack).collect()
 }

@@ -8,6 +8,7 @@ use super::boot::{self, Kernel, Load};
 use super::btf::{self, Btf, Member};
 use super::bytes::{find, slice, string_at, u32_at};
 use super::config::Config;
+use super::data;
 use super::features::{self, Lack};
 use super::kallsyms;
 use super::package::{self, KernelFile};
@@ -107,7 +108,7 @@ impl KernelImage {
             base,
             loads,
             relocations,
-            lacks: features::lacks(&symbols, format.features),
+            lacks: Vec::new(),
             symbols,
             btf: Err(String::new()),
             config,
@@ -115,11 +116,21 @@ impl KernelImage {
         (image.release, image.banner) = image.find_release()?;
         image.build_id = image.find_build_id();
         image.btf = image.find_btf();
+        let told = if image.symbols.has("init_task") { Vec::new() } else { image.told_by_code() };
+        image.lacks = features::lacks(&image.symbols, format.features, &told);
+        image.symbols = image.symbols.with_data(told, &image.loads);
         if let Err(reason) = &image.btf {
             let lost = "no layout is known, so nothing can be run";
             image.lacks.push(Lack { feature: "types", reason: reason.clone(), lost });
         }
         Ok(image)
+    }
+
+    /// Places of data as the code shows them, or why it does not: for images whose own table names functions alone. Empty for CPUs
+    /// whose code is not read.
+    #[must_use]
+    pub fn told_by_code(&self) -> Vec<(&'static str, Result<u64, String>)> {
+        data::places(self)
     }
 
     /// The bytes from an address to the end of what the file holds there; empty elsewhere, and in .bss.

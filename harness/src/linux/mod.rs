@@ -8,6 +8,7 @@ mod boot;
 mod btf;
 mod bytes;
 mod config;
+mod data;
 mod decompress;
 mod features;
 mod image;

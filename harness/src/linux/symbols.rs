@@ -29,6 +29,10 @@ pub struct KernelSymbols {
     /// Values that are not places in the image: x86-64's per-CPU variables before 6.15, as offsets.
     absolute: FxHashMap<Box<str>, u64>,
     source: SymbolSource,
+    /// Names that code was asked for, and why it does not tell them.
+    untold: FxHashMap<&'static str, String>,
+    /// Whether data is known from code alone.
+    names_functions_alone: bool,
 }
 
 impl KernelSymbols {
@@ -79,7 +83,37 @@ impl KernelSymbols {
                 next_of_name[index] = next;
             }
         }
-        Self { all, by_name, next_of_name, absolute, source }
+        Self {
+            all,
+            by_name,
+            next_of_name,
+            absolute,
+            source,
+            untold: FxHashMap::default(),
+            names_functions_alone: false,
+        }
+    }
+
+    /// The same symbols with data whose place its code tells, and reasons for what it does not tell.
+    pub(super) fn with_data(self, told: Vec<(&'static str, Result<u64, String>)>, loads: &[Load]) -> Self {
+        let names_functions_alone = told.iter().any(|(_, place)| place.is_ok());
+        let (mut all, mut untold) = (self.all, FxHashMap::default());
+        for (name, place) in told {
+            match place {
+                Ok(address) => all.push(Symbol {
+                    name: name.to_owned(),
+                    address,
+                    size: 0,
+                    is_size_inferred: true,
+                    is_function: false,
+                    is_global: true,
+                }),
+                Err(reason) => {
+                    untold.insert(name, reason);
+                }
+            }
+        }
+        Self { untold, names_functions_alone, ..Self::new(all, self.absolute, self.source, loads) }
     }
 
     /// All that are places in the image, by address.
@@ -117,7 +151,15 @@ impl KernelSymbols {
     ///
     /// When there is none, or when it names several addresses: the error says which.
     pub fn unique(&self, name: &str) -> Result<&Symbol, String> {
-        let first = self.named(name).next().ok_or_else(|| format!("no symbol `{name}`"))?;
+        let first = self.named(name).next().ok_or_else(|| match self.untold.get(name) {
+            Some(reason) => {
+                format!("no symbol `{name}` (CONFIG_KALLSYMS_ALL is off), and code does not tell its place: {reason}")
+            }
+            None if self.names_functions_alone => {
+                format!("no symbol `{name}`: the image's own table names functions alone (CONFIG_KALLSYMS_ALL is off)")
+            }
+            None => format!("no symbol `{name}`"),
+        })?;
         if self.named(name).all(|other| other.address == first.address) {
             return Ok(first);
         }

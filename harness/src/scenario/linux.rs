@@ -1,19 +1,22 @@
 //! Scenarios for kernel images. They name what is called, not which image.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use serde::Deserialize;
 
 use super::{Scenario, Text};
+use crate::guest::Program;
 use crate::linux::KernelImage;
-use crate::linux::state::{Argument, Workload};
+use crate::linux::state::{self, Argument, EntryState, Place, Word, Workload};
+use crate::machine;
 use crate::verdict::Verdict;
 use crate::{Error, file};
 
 /// The table `[linux]`: a function of the kernel, called in a kernel thread.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(from = "Keys")]
+#[serde(try_from = "Keys")]
 pub struct LinuxCall {
     /// What is called.
     pub workload: Workload,
@@ -50,7 +53,15 @@ pub struct Defect {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Keys {
     /// The function.
-    call: String,
+    call: Option<String>,
+    /// Where the run begins instead ([`EntryState`]).
+    pc: Option<Place>,
+    /// Where it ends.
+    stop: Option<Place>,
+    #[serde(default)]
+    registers: BTreeMap<String, Argument>,
+    #[serde(default)]
+    memory: Vec<Word>,
     /// Its arguments ([`Argument`]).
     #[serde(default)]
     arguments: Vec<Argument>,
@@ -60,6 +71,12 @@ struct Keys {
     /// Whether the tracer is preempted where it enables preemption.
     #[serde(default)]
     preempts_tracer: bool,
+    /// The capabilities whose alternatives are applied.
+    #[serde(default)]
+    alternatives: Vec<String>,
+    /// Whether the kernel's own scheduler switches tasks.
+    #[serde(default)]
+    real_scheduler: bool,
     returns: Option<i64>,
     #[serde(default)]
     defect: Vec<Defect>,
@@ -79,9 +96,32 @@ impl LinuxCall {
     }
 }
 
-impl From<Keys> for LinuxCall {
-    fn from(Keys { call, arguments, trace, preempts_tracer, returns, defect }: Keys) -> Self {
-        Self { workload: Workload { call, arguments, trace, preempts_tracer }, returns, defects: defect }
+impl TryFrom<Keys> for LinuxCall {
+    type Error = String;
+
+    fn try_from(keys: Keys) -> Result<Self, String> {
+        let Keys {
+            call,
+            pc,
+            stop,
+            registers,
+            memory,
+            arguments,
+            trace,
+            preempts_tracer,
+            alternatives,
+            real_scheduler,
+            returns,
+            defect,
+        } = keys;
+        let entry = EntryState { pc, stop, registers, memory };
+        entry.check(call.is_some(), returns.is_some())?;
+        if entry.pc.is_some() && !arguments.is_empty() {
+            return Err("arguments go with call; with pc they are in registers".to_owned());
+        }
+        let call = call.unwrap_or_default();
+        let workload = Workload { call, arguments, trace, preempts_tracer, entry, alternatives, real_scheduler };
+        Ok(Self { workload, returns, defects: defect })
     }
 }
 
@@ -120,6 +160,25 @@ pub fn image_call(image: &Arc<KernelImage>, function: &str, arguments: &[String]
     of_image(Path::new(&format!("scenarios/linux/call-{function}.toml")), source, image)
 }
 
+/// A scenario that is written nowhere: a state of one's own, from a file with the keys of a scenario's table `[linux]`, under
+/// interrupts.
+///
+/// # Errors
+///
+/// [`Error::Scenario`] with the file's name when a key is wrong; [`Error::File`] when it cannot be read.
+pub fn image_entry(image: &Arc<KernelImage>, path: &Path) -> Result<Scenario, Error> {
+    let reject = |reason: String| Error::Scenario { path: path.to_path_buf(), reason };
+    let source = file::read_text(path)?;
+    let shown = |error: toml::de::Error| reject(error.to_string().trim_end().to_owned());
+    toml::from_str::<LinuxCall>(&source).map_err(shown)?;
+    let table: toml::Table = toml::from_str(&source).map_err(shown)?;
+    let table = toml::Table::from_iter([("linux".to_owned(), toml::Value::Table(table))]);
+    // As a scenario would say it, so that a log or a frozen case of the run holds it.
+    let source = format!("interrupt = [\"irq\"]\nmax-visits = 2\n\n{table}");
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    of_image(Path::new(&format!("scenarios/linux/entry-{stem}.toml")), source, image)
+}
+
 fn of_image(path: &Path, source: String, image: &Arc<KernelImage>) -> Result<Scenario, Error> {
     let reject = |reason: String| Error::Scenario { path: path.to_path_buf(), reason };
     let text: Text = toml::from_str(&source).map_err(|error| reject(error.to_string().trim_end().to_owned()))?;
@@ -140,6 +199,16 @@ fn of_image(path: &Path, source: String, image: &Arc<KernelImage>) -> Result<Sce
 }
 
 impl Scenario {
+    /// An image in the state in which this scenario's workload begins.
+    pub(super) fn image_program(&self, image: &KernelImage, call: &LinuxCall) -> Result<Program, Error> {
+        if self.text.interrupt.iter().any(|kind| kind.preempts()) {
+            state::require_preemption(image)?;
+        }
+        let mut program = state::program(image, &call.workload)?;
+        machine::boot(&mut program)?;
+        Ok(program)
+    }
+
     fn check_image(&self) -> Result<(), String> {
         if self.text.linux.is_none() {
             return Err("a scenario for images needs a table [linux]".to_owned());

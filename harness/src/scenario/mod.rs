@@ -24,8 +24,7 @@ use crate::case::{Case, State};
 use crate::cpu::{self, Cpu, Exception};
 use crate::guest::Program;
 use crate::guest::return_hook::{PLAIN, ReturnHook};
-use crate::linux::{KernelImage, state};
-use crate::machine;
+use crate::linux::KernelImage;
 use crate::subject::{Start, label};
 use crate::user::ElfCall;
 use crate::{Error, file};
@@ -38,7 +37,7 @@ use folder::files_in;
 pub use folder::load_all;
 pub use interruption::Interruption;
 pub use known::Known;
-pub use linux::{Defect, LinuxCall, image_call, image_scenarios};
+pub use linux::{Defect, LinuxCall, image_call, image_entry, image_scenarios};
 pub use listed::{UnjudgedRows, WrongRows};
 pub use process::{Asked, Traced, process};
 pub use range::Range;
@@ -338,9 +337,7 @@ impl Scenario {
             return process.program();
         }
         if let (Some(image), Some(call)) = (&self.image, &self.text.linux) {
-            let mut program = state::program(image, &call.workload)?;
-            machine::boot(&mut program)?;
-            return self.declare(program);
+            return self.declare(self.image_program(image, call)?);
         }
         if let Some(call) = &self.text.elf {
             return self.declare(self.elf_program(root, call)?);

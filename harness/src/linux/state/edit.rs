@@ -27,6 +27,10 @@ pub(super) struct Edit<'i> {
     stubs: Vec<Symbol>,
     /// The offsets and sizes that were asked for.
     offsets: RefCell<BTreeMap<String, u64>>,
+    /// The capabilities of the CPU whose alternatives are applied, by the kernel's names for them.
+    pub(super) alternatives: Vec<String>,
+    /// Whether the kernel's own scheduler switches tasks.
+    pub(super) has_real_scheduler: bool,
 }
 
 impl<'i> Edit<'i> {
@@ -44,6 +48,8 @@ impl<'i> Edit<'i> {
             text,
             stubs: Vec::new(),
             offsets: RefCell::default(),
+            alternatives: Vec::new(),
+            has_real_scheduler: false,
         })
     }
 
@@ -85,6 +91,11 @@ impl<'i> Edit<'i> {
     /// Memory of ours.
     pub(super) fn scratch(&self) -> Range<u64> {
         self.scratch.clone()
+    }
+
+    /// Whether the kernel's text is there.
+    pub(super) fn is_text(&self, at: u64) -> bool {
+        self.segments.iter().any(|segment| segment.executable && (segment.address..segment.end()).contains(&at))
     }
 
     /// Zeroed memory of ours.

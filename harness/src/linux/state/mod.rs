@@ -6,6 +6,7 @@
 
 mod arm64;
 mod edit;
+mod entry;
 mod fgraph;
 mod riscv64;
 mod workload;
@@ -14,6 +15,7 @@ mod x86_64;
 use std::ops::Range;
 
 use crate::Error;
+use crate::cpu::Register;
 use crate::guest::conventions::{
     Conventions, Kernel, KernelSymbols, KnownTask, OwnUnwinder, RetStackPlace, RetStackWords, SavedContext, StackRole,
     TaskPlace, TaskStack, Trampoline, Vectors,
@@ -23,7 +25,9 @@ use crate::guest::{Guest, Layout, LoadedSection, OrcSections, Program, StartStat
 
 use super::{KernelImage, refused};
 use edit::Edit;
+use workload::number;
 
+pub use entry::{EntryState, Place, Word};
 pub use workload::{Argument, Workload};
 
 /// Every stack of a task: THREAD_SIZE of arch/arm64 and x86 (without KASAN) and of arch/riscv for 64 bits.
@@ -61,6 +65,25 @@ trait OfCpu: Sync {
 
     /// Puts the image into the state of a running kernel.
     fn set_up(&self, edit: &mut Edit<'_>, function: u64, arguments: &[u64]) -> Result<Running, Error>;
+
+    /// The alignment of instructions in bytes.
+    fn instruction_align(&self) -> u64 {
+        1
+    }
+
+    /// Whether the scheduler can be put into a state in which it runs.
+    fn can_schedule(&self) -> bool {
+        false
+    }
+
+    /// The capabilities of CPUs for which the kernel has alternatives that can be applied, by its own names for them, with their
+    /// numbers.
+    fn capabilities(&self, image: &KernelImage) -> Result<Vec<(String, u16)>, Error>;
+
+    /// Makes a run begin at an instruction as if it had just been called, with these registers, instead of with a call of a function.
+    fn begin_at(&self, edit: &mut Edit<'_>, _: &mut Running, _: u64, _: &[(Register, u64)]) -> Result<(), Error> {
+        Err(edit.refuse("pc: no run begins there in images of this CPU yet; call a function"))
+    }
 
     /// Patches the call of the tracer into a function, as the kernel does.
     fn trace(&self, edit: &mut Edit<'_>, function: u64) -> Result<(), Error>;
@@ -111,6 +134,14 @@ struct Running {
     special: Special,
 }
 
+impl Running {
+    /// Takes away the registers of a call, but for the frame pointer where it is not given: there the chain of records ends.
+    fn keep_frame_pointer(&mut self, fp: Register, given: &[(Register, u64)]) {
+        let is_given = given.iter().any(|(register, _)| *register == fp);
+        self.start.registers.retain(|(register, _)| *register == fp && !is_given);
+    }
+}
+
 /// What only one CPU's kernel has, as [`Conventions`] and [`Program`] say it.
 #[derive(Default)]
 struct Special {
@@ -145,6 +176,42 @@ impl OtherTask {
     }
 }
 
+/// Refuses a kernel that is not preempted while it runs in the kernel (CONFIG_PREEMPTION is off).
+///
+/// # Errors
+///
+/// [`Error::Linux`].
+pub fn require_preemption(image: &KernelImage) -> Result<(), Error> {
+    // Only with it is there something to call where tracers enable preemption (kernel/sched/core.c).
+    const NEEDS: &str = "preempt_schedule_notrace";
+    if image.symbols.has(NEEDS) {
+        return Ok(());
+    }
+    Err(refused(
+        &image.path,
+        format!("it is not preempted in the kernel: no symbol `{NEEDS}` (CONFIG_PREEMPTION is off)"),
+    ))
+}
+
+/// Refuses names of capabilities for which no alternatives can be applied, and says which there are.
+///
+/// # Errors
+///
+/// [`Error::Linux`].
+pub fn require_capabilities(image: &KernelImage, named: &[String]) -> Result<(), Error> {
+    if named.is_empty() {
+        return Ok(());
+    }
+    let known = of_cpu(image)?.capabilities(image)?;
+    match named.iter().find(|name| !known.iter().any(|(other, _)| other == *name)) {
+        None => Ok(()),
+        Some(unknown) => {
+            let known: Vec<_> = known.iter().map(|(name, _)| format!("{name:?}")).collect();
+            Err(refused(&image.path, format!("no capability {unknown:?}; this kernel knows {}", known.join(", "))))
+        }
+    }
+}
+
 fn of_cpu(image: &KernelImage) -> Result<&'static dyn OfCpu, Error> {
     match image.cpu.name {
         "arm64" => Ok(&arm64::Arm64),
@@ -162,18 +229,31 @@ fn of_cpu(image: &KernelImage) -> Result<&'static dyn OfCpu, Error> {
 pub fn program(image: &KernelImage, workload: &Workload) -> Result<Program, Error> {
     let of_cpu = of_cpu(image)?;
     let mut edit = Edit::new(image, of_cpu)?;
+    edit.alternatives.clone_from(&workload.alternatives);
+    edit.has_real_scheduler = workload.real_scheduler;
+    if workload.real_scheduler && !of_cpu.can_schedule() {
+        return Err(edit.refuse("the state of its scheduler is not made on this CPU"));
+    }
+    require_capabilities(image, &workload.alternatives)?;
+    if workload.preempts_tracer {
+        require_preemption(image)?;
+    }
     let task = edit.address("init_task")?;
     let stack = edit.u64_at(task + edit.offset("task_struct", "stack")?)?;
     if stack != edit.address("init_stack")? {
         return Err(edit.refuse("init_task.stack is not init_stack: the image was not loaded as it was linked"));
     }
-    let function = edit.function(&workload.call)?;
+    let function = match workload.entry.begins_at(&edit, of_cpu)? {
+        Some(pc) => pc,
+        None => edit.function(&workload.call)?,
+    };
     let arguments = workload.place(&mut edit, of_cpu)?;
     let mut running = of_cpu.set_up(&mut edit, function, &arguments)?;
     let own = own_unwinder(&mut edit, of_cpu)?;
     if !workload.trace.is_empty() {
         fgraph::switch_on(&mut edit, of_cpu, task, workload)?;
     }
+    workload.entry.apply(&mut edit, of_cpu, &mut running, &(stack..stack + THREAD_SIZE))?;
     running.words.push((stack, STACK_END_MAGIC));
     let is_traced = !workload.trace.is_empty();
     let conventions = conventions(&edit, &running, own, (task, is_traced), function)?;

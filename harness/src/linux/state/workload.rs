@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::OfCpu;
 use super::edit::Edit;
+use super::entry::{EntryState, Place};
 use crate::Error;
 
 /// A call of a kernel's function.
@@ -20,11 +21,17 @@ pub struct Workload {
     /// Whether the tracer's callbacks ask to reschedule, as a timer's interrupt there would: the task is then switched out where the
     /// tracer enables preemption.
     pub preempts_tracer: bool,
+    /// A state of one's own.
+    pub entry: EntryState,
+    /// The capabilities of the CPU whose alternatives are applied ([`super::capabilities`]); empty: they are as linked.
+    pub alternatives: Vec<String>,
+    /// Whether the kernel's own `__schedule` chooses and switches to the other task, and not a function of ours in its place.
+    pub real_scheduler: bool,
 }
 
 /// An argument, as it is written in scenarios and on the command line.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[serde(try_from = "toml::Value")]
 pub enum Argument {
     /// A number: `42`, `-1`, `0x2a`.
     Number(u64),
@@ -36,8 +43,8 @@ pub enum Argument {
     Bytes(Vec<u8>),
     /// The address of 32-bit numbers: `u32:3,1,2`.
     Words(Vec<u32>),
-    /// The address of a symbol: `sym:NAME`.
-    Symbol(String),
+    /// A place in the kernel: `sym:NAME`, `sym:NAME+0x10`.
+    Symbol(Place),
     /// The address of a function of ours that compares two 32-bit numbers: `fn:compare-u32`.
     CompareU32,
     /// The address of an array of one `struct kernel_param`, for a number of this name: `param:NAME`.
@@ -48,14 +55,6 @@ impl FromStr for Argument {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let number = |text: &str| -> Option<u64> {
-            let (digits, negative) = text.strip_prefix('-').map_or((text, false), |rest| (rest, true));
-            let value = match digits.strip_prefix("0x") {
-                Some(hex) => u64::from_str_radix(hex, 16).ok()?,
-                None => digits.parse().ok()?,
-            };
-            Some(if negative { value.wrapping_neg() } else { value })
-        };
         let Some((kind, rest)) = text.split_once(':') else {
             return number(text).map(Self::Number).ok_or_else(|| format!("argument {text:?} is no number"));
         };
@@ -74,7 +73,7 @@ impl FromStr for Argument {
                 .collect::<Option<_>>()
                 .map(Self::Words)
                 .ok_or_else(malformed),
-            "sym" => Ok(Self::Symbol(rest.to_owned())),
+            "sym" => rest.parse().map(Self::Symbol),
             "param" => Ok(Self::Parameter(rest.to_owned())),
             "fn" if rest == "compare-u32" => Ok(Self::CompareU32),
             _ => Err(format!(
@@ -85,11 +84,25 @@ impl FromStr for Argument {
     }
 }
 
-impl TryFrom<String> for Argument {
+/// A number: `42`, `-1`, `0x2a`.
+pub(super) fn number(text: &str) -> Option<u64> {
+    let (digits, negative) = text.strip_prefix('-').map_or((text, false), |rest| (rest, true));
+    let value = match digits.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16).ok()?,
+        None => digits.parse().ok()?,
+    };
+    Some(if negative { value.wrapping_neg() } else { value })
+}
+
+impl TryFrom<toml::Value> for Argument {
     type Error = String;
 
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
+    fn try_from(value: toml::Value) -> Result<Self, String> {
+        match value {
+            toml::Value::Integer(number) => Ok(Self::Number(number.cast_unsigned())),
+            toml::Value::String(text) => text.parse(),
+            other => Err(format!("{other} is no argument: that is a number or a text")),
+        }
     }
 }
 
@@ -109,14 +122,14 @@ impl Workload {
 }
 
 impl Argument {
-    fn place(&self, edit: &mut Edit<'_>, of_cpu: &dyn OfCpu) -> Result<u64, Error> {
+    pub(super) fn place(&self, edit: &mut Edit<'_>, of_cpu: &dyn OfCpu) -> Result<u64, Error> {
         match self {
             Self::Number(value) => Ok(*value),
             Self::Text(text) => edit.place(&[text.as_bytes(), b"\0"].concat(), 8),
             Self::Buffer(size) => edit.allocate(*size, 64),
             Self::Bytes(bytes) => edit.place(bytes, 8),
             Self::Words(words) => edit.place(&words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<_>>(), 8),
-            Self::Symbol(name) => edit.address(name),
+            Self::Symbol(place) => place.resolve(edit),
             Self::CompareU32 => edit.code("harness_compare_u32", &of_cpu.compares()),
             Self::Parameter(name) => {
                 // include/linux/moduleparam.h: a number in memory of ours, at level 0.
@@ -146,7 +159,7 @@ mod tests {
             ("buf:8", Argument::Buffer(8)),
             ("hex:00ff", Argument::Bytes(vec![0, 255])),
             ("u32:1, 2", Argument::Words(vec![1, 2])),
-            ("sym:sort", Argument::Symbol("sort".to_owned())),
+            ("sym:sort+0x4", Argument::Symbol(super::Place::Symbol("sort".to_owned(), 4))),
         ];
         for (text, argument) in good {
             assert_eq!(text.parse(), Ok(argument), "{text}");

@@ -14,6 +14,7 @@
 mod alternatives;
 mod tasks;
 
+use super::super::KernelImage;
 use super::edit::Edit;
 use super::{OfCpu, Running, Special, THREAD_SIZE};
 use crate::Error;
@@ -22,7 +23,7 @@ use crate::guest::StartState;
 use crate::guest::conventions::{KnownTask, SavedContext, StackRole, Vector, Vectors};
 use crate::guest::layout::Stack;
 
-use tasks::{need_resched, other_task, sdei};
+use tasks::{branch, has_flag, need_resched, other_task, sdei, wanted};
 
 pub(super) struct Arm64;
 
@@ -32,8 +33,9 @@ const NOP: u32 = 0xd503_201f;
 const RET: u32 = 0xd65f_03c0;
 /// `mov x9, x30`.
 const MOV_X9_LR: u32 = 0xaa1e_03e9;
-/// `bl` to itself.
+/// `bl` and `b` to themselves.
 const BL: u32 = 0x9400_0000;
+const B: u32 = 0x1400_0000;
 const FP: Register = Register(29);
 /// `stp x29, x30, [sp, #-16]!; mov x29, sp`.
 const PUSH_RECORD: [u32; 2] = [0xa9bf_7bfd, 0x9100_03fd];
@@ -53,6 +55,13 @@ const NO_RESCHEDULE: u64 = 1 << 32;
 fn caller(register: u32) -> [u32; 5] {
     let blr = 0xd63f_0000 | register << 5;
     [PUSH_RECORD[0], PUSH_RECORD[1], blr, POP_RECORD[0], POP_RECORD[1]]
+}
+
+/// `movz xN, #value; movk xN, #value >> 16, lsl #16; ..`.
+fn load(register: u8, value: u64) -> [u32; 4] {
+    let [low, mid, high, top] = [0, 16, 32, 48].map(|shift| (value >> shift & 0xffff) as u32);
+    [0xd280_0000 | low << 5, 0xf2a0_0000 | mid << 5, 0xf2c0_0000 | high << 5, 0xf2e0_0000 | top << 5]
+        .map(|word| word | u32::from(register))
 }
 
 fn bytes(words: &[u32]) -> Vec<u8> {
@@ -79,14 +88,19 @@ impl OfCpu for Arm64 {
         0xffff_7f00_0000_0000
     }
 
+    fn capabilities(&self, image: &KernelImage) -> Result<Vec<(String, u16)>, Error> {
+        alternatives::capabilities(image)
+    }
+
     fn set_up(&self, edit: &mut Edit<'_>, function: u64, arguments: &[u64]) -> Result<Running, Error> {
         let task = edit.address("init_task")?;
         let stack = edit.u64_at(task + edit.offset("task_struct", "stack")?)?;
         let pt_regs = stack + THREAD_SIZE - edit.size("pt_regs")?;
         let record = pt_regs + edit.offset("pt_regs", "stackframe")?;
         let call = find(edit, "ret_from_fork", BLR_X19)?;
-        alternatives::finalize(edit)?;
-        edit.set_u64(task + edit.offset("task_struct", "thread_info.preempt_count")?, NO_RESCHEDULE)?;
+        alternatives::finalize(edit, &edit.alternatives.clone())?;
+        let preempt_count = task + edit.offset("task_struct", "thread_info.preempt_count")?;
+        edit.set_u64(preempt_count, NO_RESCHEDULE)?;
         if let Ok(word) = edit.address("__entry_task") {
             edit.set_u64(word, task)?;
         }
@@ -121,7 +135,7 @@ impl OfCpu for Arm64 {
             walk_here,
             walk_task,
             other_task: Some(other.task),
-            need_resched: (task + edit.offset("task_struct", "thread_info.flags")?, TIF_NEED_RESCHED),
+            need_resched: wanted(edit, task)?,
             context: SavedContext::InTask {
                 pc: context("pc")?,
                 registers: vec![(FP, context("fp")?), (Register(31), context("sp")?)],
@@ -130,7 +144,7 @@ impl OfCpu for Arm64 {
             exception_text: Vec::new(),
             moved_returns: Vec::new(),
             nesting: Vec::new(),
-            unsettled: Vec::new(),
+            unsettled: (!has_flag(edit)).then_some(preempt_count..preempt_count + 8).into_iter().collect(),
             known: KnownTask { register: None, word: None, at_firmware_event: edit.address("__entry_task").ok() },
             words: [(record, 0), (record + 8, 0), (record + 16, META_TYPE_FINAL)]
                 .into_iter()
@@ -138,6 +152,32 @@ impl OfCpu for Arm64 {
                 .collect(),
             special: Special::default(),
         })
+    }
+
+    fn can_schedule(&self) -> bool {
+        true
+    }
+
+    fn instruction_align(&self) -> u64 {
+        4
+    }
+
+    /// ```text
+    ///   harness_enter: bl pc
+    ///                  b  where the run ends
+    /// ```
+    fn begin_at(
+        &self,
+        edit: &mut Edit<'_>,
+        running: &mut Running,
+        pc: u64,
+        given: &[(Register, u64)],
+    ) -> Result<(), Error> {
+        let at = edit.next_code();
+        let code = [branch(BL, at, pc), branch(B, at + 4, running.sentinel)];
+        running.start.pc = edit.code("harness_enter", &bytes(&code))?;
+        running.keep_frame_pointer(FP, given);
+        Ok(())
     }
 
     /// With CONFIG_DYNAMIC_FTRACE_WITH_CALL_OPS (arch/arm64/kernel/ftrace.c): the literal in front of the function is the ops, and
@@ -188,7 +228,6 @@ fn stacks(edit: &mut Edit<'_>) -> Result<Vec<Stack>, Error> {
 #[cfg(test)]
 mod tests {
     use super::super::listed;
-    use super::tasks::branch;
     use super::*;
 
     #[track_caller]

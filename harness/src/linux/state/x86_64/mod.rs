@@ -82,6 +82,12 @@ impl OfCpu for X86_64 {
         STACK_ARGUMENTS
     }
 
+    fn capabilities(&self, image: &KernelImage) -> Result<Vec<(String, u16)>, Error> {
+        let reason =
+            "alternatives are as linked: on this CPU the kernel's own code has to apply them, and it is not run";
+        Err(super::refused(&image.path, reason.to_owned()))
+    }
+
     /// The longest stretch of boot code for which ORC says what it says where a function begins: that only the return address is on
     /// the stack. That is true of our functions.
     fn spare_text(&self, image: &KernelImage) -> Result<Range<u64>, Error> {

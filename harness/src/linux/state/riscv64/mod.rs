@@ -9,13 +9,18 @@
 //!                                | the function   |
 //! ```
 
+mod thread;
+
+use super::super::{KernelImage, refused};
 use super::edit::Edit;
 use super::{OfCpu, OtherTask, Running, Special, THREAD_SIZE};
 use crate::Error;
-use crate::cpu::{FlowKind, Register};
+use crate::cpu::Register;
 use crate::guest::StartState;
 use crate::guest::conventions::{KnownTask, SavedContext, StackRole, Vector, Vectors};
 use crate::guest::layout::Stack;
+
+use thread::{Fork, catch_faults, nesting};
 
 pub(super) struct Riscv64;
 
@@ -32,9 +37,6 @@ const T1: Register = Register(6);
 const ZERO: Register = Register(0);
 /// `c.nop`.
 const NOP: u16 = 0x0001;
-/// `jalr ra, 0(ra)` without its offset, and which of its bits are the opcode and the registers.
-const JALR_RA_RA: u32 = 0x0000_80e7;
-const JALR_FIXED: u32 = 0x000f_ffff;
 /// Without registers and immediate values.
 const AUIPC: u32 = 0x17;
 const JALR: u32 = 0x67;
@@ -180,47 +182,6 @@ fn other_task(edit: &mut Edit<'_>, task: u64, walk_task: u64) -> Result<OtherTas
     Ok(new)
 }
 
-/// The call of the thread's C code in `ret_from_fork_kernel_asm`: its last. Returns the address of its `jalr ra, OFFSET(ra)`, and the
-/// offset.
-fn call_of_fork(edit: &Edit<'_>) -> Result<(u64, i64), Error> {
-    const FUNCTION: &str = "ret_from_fork_kernel_asm";
-    let symbol = edit.image().symbol(FUNCTION)?;
-    let cpu = edit.image().cpu;
-    let (mut at, end) = (symbol.address, symbol.address + symbol.size.min(0x100));
-    let mut call = None;
-    while at + 2 <= end {
-        let bytes = edit.bytes::<2>(at)?;
-        let size = if bytes[0] & 3 == 3 { 4 } else { 2 };
-        if size == 4 && at + 4 <= end && cpu.flow(at, &edit.bytes::<4>(at)?).kind == FlowKind::Call {
-            call = Some(at);
-        }
-        at += size;
-    }
-    let refuse = || edit.refuse(format!("{FUNCTION} does not call the thread's function by `jalr ra, OFFSET(ra)`"));
-    let call = call.ok_or_else(refuse)?;
-    let word = edit.u32_at(call)?;
-    if word & JALR_FIXED != JALR_RA_RA {
-        return Err(refuse());
-    }
-    Ok((call, i64::from(word.cast_signed() >> 20)))
-}
-
-/// Behind the call is a jump to `ret_from_exception`, through which every exception leaves, so that a run cannot end there. It ends
-/// behind that jump, which goes nowhere. Returns the address.
-fn end_behind(edit: &mut Edit<'_>, jump: u64) -> Result<u64, Error> {
-    let bytes = edit.bytes::<4>(jump)?;
-    let flow = edit.image().cpu.flow(jump, &bytes);
-    if (flow.kind, flow.target) != (FlowKind::Jump, Some(edit.address("ret_from_exception")?)) {
-        let name = edit.image().symbols.name(jump);
-        return Err(edit.refuse(format!("{name} is not the jump to ret_from_exception")));
-    }
-    let end = jump + if bytes[0] & 3 == 3 { 4 } else { 2 };
-    for at in (jump..end).step_by(2) {
-        edit.set(at, &NOP.to_le_bytes())?;
-    }
-    Ok(end)
-}
-
 impl OfCpu for Riscv64 {
     fn scratch(&self) -> u64 {
         0xffff_ffd0_0000_0000
@@ -230,13 +191,14 @@ impl OfCpu for Riscv64 {
         let task = edit.address("init_task")?;
         let stack = edit.u64_at(task + edit.offset("task_struct", "stack")?)?;
         let pt_regs_size = edit.size("pt_regs")?.next_multiple_of(16); // PT_SIZE_ON_STACK
-        let (call, offset) = call_of_fork(edit)?;
-        let sentinel = end_behind(edit, call + 4)?;
+        let fork = Fork::found(edit)?;
+        fork.end_here(edit)?;
         let root = edit.code("harness_root", &caller(T4))?;
         let middle = edit.code("harness_middle", &caller(T3))?;
         let walk_here = edit.code("harness_walk_here", &RET)?;
         let walk_task = edit.code("harness_walk_task", &RET)?;
         edit.set_u64(edit.address("handle_arch_irq")?, walk_here)?;
+        catch_faults(edit, walk_here)?;
         let other = other_task(edit, task, walk_task)?;
         let mut stacks = stacks(edit)?;
         let other_low = other.stack.bounds.low;
@@ -244,7 +206,10 @@ impl OfCpu for Riscv64 {
         edit.set_u32(task + edit.offset("task_struct", "thread_info.preempt_count")?, 0)?;
         let (flags, need_resched) = need_resched(edit)?;
         let registers = arguments.iter().zip(A0.0..).map(|(value, number)| (Register(number), *value));
-        let callees = [(RA, root.wrapping_add_signed(-offset)), (S0, middle), (T4, middle), (T3, function)];
+        // copy_thread leaves the thread's function in s0, through which some kernels call it.
+        let through = (fork.through, root.wrapping_add_signed(-fork.offset));
+        let in_s0 = (S0, if fork.through == S0 { root } else { middle });
+        let callees = [(T4, middle), (T3, function), in_s0].into_iter().chain((fork.through != S0).then_some(through));
         let mut vectors = Vectors::default();
         vectors.set(Vector::Table, "handle_exception", Some(edit.address("handle_exception")?));
         let context = |member: &str| edit.offset("task_struct", &format!("thread.{member}"));
@@ -256,13 +221,13 @@ impl OfCpu for Riscv64 {
         Ok(Running {
             start: StartState {
                 thread: None,
-                pc: call,
+                pc: fork.call,
                 registers: registers.chain(callees).collect(),
                 task,
                 constant: vec![(GP, edit.address("__global_pointer$")?), (TP, task)],
             },
             sp: stack + THREAD_SIZE - pt_regs_size,
-            sentinel,
+            sentinel: fork.end,
             stacks,
             vectors,
             walk_here,
@@ -276,7 +241,7 @@ impl OfCpu for Riscv64 {
             saved_pc: Some(edit.offset("pt_regs", "epc")?.wrapping_sub(pt_regs_size).cast_signed()),
             exception_text: std::iter::once(exception_text).collect(),
             moved_returns: Vec::new(),
-            nesting: Vec::new(),
+            nesting: nesting(edit)?,
             unsettled: entry_words.map(|word| word..word + 8).collect(),
             known: KnownTask { register: Some(TP), word: None, at_firmware_event: None },
             special: Special::default(),
@@ -284,8 +249,37 @@ impl OfCpu for Riscv64 {
         })
     }
 
-    /// With CONFIG_DYNAMIC_FTRACE_WITH_CALL_OPS (arch/riscv/kernel/ftrace.c): the literal in front of the function is the ops, and
-    /// its four short nops become `auipc t0, HIGH; jalr t0, LOW(t0)`, a call of `ftrace_caller`.
+    fn instruction_align(&self) -> u64 {
+        2
+    }
+
+    fn capabilities(&self, image: &KernelImage) -> Result<Vec<(String, u16)>, Error> {
+        let reason =
+            "alternatives are as linked: all are for extensions that the emulated CPU does not have, or for errata";
+        Err(refused(&image.path, reason.to_owned()))
+    }
+
+    /// ```text
+    ///   harness_enter: call pc
+    ///                  jump where the run ends, through t1
+    /// ```
+    fn begin_at(
+        &self,
+        edit: &mut Edit<'_>,
+        running: &mut Running,
+        pc: u64,
+        given: &[(Register, u64)],
+    ) -> Result<(), Error> {
+        let at = edit.next_code();
+        let code = [call(at, pc), jump(T1, ZERO, at + 8, running.sentinel)].concat();
+        running.start.pc = edit.code("harness_enter", &code)?;
+        running.keep_frame_pointer(S0, given);
+        Ok(())
+    }
+
+    /// The four short nops of a function become `auipc t0, HIGH; jalr t0, LOW(t0)`, a call of `ftrace_caller`. With
+    /// CONFIG_DYNAMIC_FTRACE_WITH_CALL_OPS (arch/riscv/kernel/ftrace.c) the literal in front of the function is the ops. Without, the
+    /// call in `ftrace_caller` leads to the ops' function.
     fn trace(&self, edit: &mut Edit<'_>, function: u64) -> Result<(), Error> {
         for at in (function..function + 8).step_by(2) {
             if u16::from_le_bytes(edit.bytes(at)?) != NOP {
@@ -293,10 +287,28 @@ impl OfCpu for Riscv64 {
                 return Err(edit.refuse(format!("{name} does not begin with the four short nops of ftrace")));
             }
         }
-        let ops = edit.address("graph_ops")?;
-        edit.set_u64(function - 8, ops)?;
+        if !edit.image().symbols.has("ftrace_call") {
+            let ops = edit.address("graph_ops")?;
+            edit.set_u64(function - 8, ops)?;
+        }
         let caller = edit.address("ftrace_caller")?;
         edit.set(function, &jump(T0, T0, function, caller))
+    }
+
+    /// Without CONFIG_DYNAMIC_FTRACE_WITH_CALL_OPS: `ftrace_call` calls nothing until a user is there (kernel/trace/ftrace.c,
+    /// update_ftrace_function).
+    fn call_tracer(&self, edit: &mut Edit<'_>, _: u64, _: (u64, u64)) -> Result<(), Error> {
+        if !edit.image().symbols.has("ftrace_call") {
+            return Ok(());
+        }
+        let at = edit.address("ftrace_call")?;
+        if edit.bytes::<8>(at)? != call(at, edit.address("ftrace_stub")?) {
+            return Err(edit.refuse("ftrace_call is not a call of ftrace_stub"));
+        }
+        let (ops, word) = (edit.address("graph_ops")?, edit.address("function_trace_op")?);
+        edit.set_u64(word, ops)?;
+        let target = edit.address("ftrace_graph_func")?;
+        edit.set(at, &call(at, target))
     }
 
     fn consume(&self) -> Vec<u8> {
