@@ -13,6 +13,7 @@ mod core;
 mod engine;
 mod memory;
 mod pages;
+mod permission;
 mod process;
 mod registers;
 mod second;
