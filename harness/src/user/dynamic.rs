@@ -104,6 +104,8 @@ pub struct Dynamic {
     pub symbols: Vec<DynamicSymbol>,
     /// All relocations, those of the PLT last.
     pub relocations: Vec<Relocation>,
+    /// How many of them are the PLT's.
+    pub of_plt: usize,
     /// Words to which only the load bias is added (`DT_RELR`).
     pub relative: Vec<u64>,
 }
@@ -198,11 +200,13 @@ pub(super) fn read(module: &Module, address: u64) -> Result<Dynamic, String> {
     if entries.get(tag::REL).is_some() {
         return Err("its relocations have no addends (DT_REL), which no 64-bit ABI here uses".to_owned());
     }
-    let mut relocations = Vec::new();
+    let (mut relocations, mut of_plt) = (Vec::new(), 0);
     for (table, size) in [(tag::RELA, tag::RELASZ), (tag::JMPREL, tag::PLTRELSZ)] {
+        of_plt = 0;
         let Some((table, size)) = entries.get(table).zip(entries.get(size)) else { continue };
         let bytes = image.bytes(table, size).ok_or_else(|| lost("a table of relocations"))?;
         relocations.extend(bytes.chunks_exact(24).map(relocation));
+        of_plt = bytes.len() / 24;
     }
     let relative = match entries.get(tag::RELR).zip(entries.get(tag::RELRSZ)) {
         Some((table, size)) => relr(image.bytes(table, size).ok_or_else(|| lost("a table of relative relocations"))?),
@@ -225,6 +229,7 @@ pub(super) fn read(module: &Module, address: u64) -> Result<Dynamic, String> {
         needed: entries.all(tag::NEEDED).map(string).collect::<Result<_, _>>()?,
         symbols,
         relocations,
+        of_plt,
         relative,
     })
 }

@@ -7,7 +7,7 @@ use super::module::{Kind, Module};
 use super::object::STUB_SIZE;
 use super::of_cpu::OfCpu;
 use super::tls::ThreadLayout;
-use super::{names, refused, unwind};
+use super::{index, names, refused, unwind};
 use crate::Error;
 use crate::guest::PAGE;
 
@@ -76,6 +76,7 @@ pub(super) fn link(modules: &mut [Module], of_cpu: &'static dyn OfCpu, thread: &
         if module.kind == Kind::Object {
             names::complete(module);
         }
+        index::check(module);
     }
     Ok(linked)
 }

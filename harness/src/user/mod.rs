@@ -7,6 +7,7 @@
 mod argument;
 mod call;
 mod dynamic;
+mod index;
 mod link;
 mod module;
 mod names;
