@@ -5,6 +5,7 @@ mod convention;
 mod demand;
 mod elf;
 mod extent;
+mod files;
 mod interruption;
 mod known;
 mod linux;
@@ -32,6 +33,7 @@ pub use convention::{Convention, Outlined};
 pub use demand::{Demand, Floor, Level, is_share};
 pub use elf::elf_call;
 pub use extent::{Extent, Span};
+pub use files::load_all;
 pub use interruption::Interruption;
 pub use known::Known;
 pub use linux::{Defect, LinuxCall, image_call, image_scenarios};
@@ -480,39 +482,4 @@ impl Scenario {
         let name = variant.guest.as_ref().unwrap_or(&self.text.guest);
         root.join("guests").join(self.cpu.name).join(format!("{name}.elf"))
     }
-}
-
-/// All scenarios below `root`, by CPU in the order of [`cpu::ALL`] and then by name.
-///
-/// # Errors
-///
-/// [`Error::Usage`] when there is no folder `scenarios`, else as [`Scenario::load`].
-pub fn load_all(root: &Path) -> Result<Vec<Scenario>, Error> {
-    let folder = root.join("scenarios");
-    if !folder.is_dir() {
-        let advice = "run this in the repository, or name it with --root";
-        return Err(Error::Usage(format!("{}: no folder `scenarios`; {advice}", root.display())));
-    }
-    let mut scenarios = Vec::new();
-    for cpu in cpu::ALL {
-        let folder = folder.join(cpu.name);
-        if folder.exists() {
-            for path in files_in(root, &folder)? {
-                scenarios.push(Scenario::load(&path)?);
-            }
-        }
-    }
-    Ok(scenarios)
-}
-
-/// The scenarios' files in a folder, by name; all must lie inside of `root`.
-fn files_in(root: &Path, folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let failed = |source| Error::File { path: folder.to_path_buf(), source };
-    let entries = std::fs::read_dir(folder).map_err(failed)?;
-    let paths: Result<Vec<PathBuf>, _> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
-    let mut paths = paths.map_err(failed)?;
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
-    paths.sort();
-    paths.iter().try_for_each(|path| file::require_inside(root, path))?;
-    Ok(paths)
 }

@@ -1,7 +1,7 @@
 //! The dynamic section (gABI chapter 5): what a module defines, what it needs, and its relocations. It is read from memory, as a
 //! dynamic linker reads it, so that a file without section headers is no different.
 
-use super::module::{Module, bytes_at};
+use super::memory::bytes_at;
 use crate::guest::Segment;
 
 /// The tags of entries (gABI chapter 5; the GNU ones from binutils' include/elf/common.h).
@@ -186,9 +186,9 @@ impl Strings<'_> {
     }
 }
 
-/// Reads the dynamic section at this address of a module that is where it was linked.
-pub(super) fn read(module: &Module, address: u64) -> Result<Dynamic, String> {
-    let image = Image(&module.segments);
+/// Reads the dynamic section at this address, in the memory of a module that is where it was linked.
+pub(super) fn read(segments: &[Segment], address: u64) -> Result<Dynamic, String> {
+    let image = Image(segments);
     let entries = Entries::read(image, address)?;
     let lost = |what: &str| format!("the dynamic section names {what} that is not loaded: the file is damaged");
     let strings = match (entries.get(tag::STRTAB), entries.get(tag::STRSZ)) {

@@ -7,7 +7,8 @@ use object::endian::LittleEndian;
 use object::read::elf::{FileHeader as _, SectionHeader as _, Sym as _};
 
 use super::dynamic::SymbolKind;
-use super::module::{Header, Module};
+use super::memory::Header;
+use super::module::Module;
 use super::unwind;
 use crate::guest::{MAX_MEMORY, Symbol, infer_sizes};
 
@@ -117,7 +118,7 @@ pub(super) fn finish(module: &mut Module, mut symbols: Vec<Symbol>, text: &[(u64
 /// Names code that has no name and is described by unwind data; an address within a function gets none. What was given a size for
 /// want of one ends where such code begins.
 pub(super) fn complete(module: &mut Module) {
-    let described = unwind::functions(module);
+    let described = unwind::functions(&module.unwind, module.cpu.abi);
     let mut functions: Vec<(u64, u64)> = Vec::new();
     let starts: Vec<u64> = described.iter().map(|(start, _)| *start).collect();
     for symbol in module.symbols.iter_mut().filter(|symbol| symbol.is_function) {
