@@ -110,6 +110,8 @@ fn a_cpu_is_named_only_in_its_folder() {
         "harness/src/linux/state/",
         // How programs of each CPU meet the kernel.
         "harness/src/user/process/abi/",
+        // Relocations and code of ours.
+        "harness/src/user/of_cpu/",
         // Its test has names of Debian's releases.
         "harness/src/analysis/linux.rs",
     ];
@@ -152,6 +154,8 @@ fn a_guests_symbols_are_named_only_in_its_conventions() {
         "harness/src/machine/",
         // The kernel's own.
         "harness/src/linux/",
+        // The C library's.
+        "harness/src/user/",
     ];
     only_in("harness/src", &symbols, &owners);
 }

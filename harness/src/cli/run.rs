@@ -60,6 +60,11 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     if let (Some(name), [scenario]) = (&arguments.save_scenario, scenarios.as_slice()) {
         save(root, scenario, name)?;
     }
+    if arguments.log.is_some() && scenarios.iter().any(|scenario| scenario.text.elf.is_some()) {
+        return Err(Error::Usage(
+            "--log records guests of this repository; --freeze keeps a call of a file".to_owned(),
+        ));
+    }
     let named = [("--json", &arguments.json), ("--log", &arguments.log), ("--freeze", &arguments.freeze)];
     let outputs = Output::prepare(named.map(|(option, path)| (option, path.as_ref())))?;
     let options = Options {

@@ -1,48 +1,19 @@
 //! Areas of a process's memory: their pages are mapped, protected and unmapped while it runs.
 
-use std::cell::RefCell;
 use std::ops::Range;
 use std::ptr::NonNull;
 
 use unicorn_engine::Prot;
 
 use super::memory::{GuestMemory, Region};
+use super::permission::Pages;
 use crate::guest::PAGE;
 use crate::user::process::Permission;
 
-/// The permission of each page of an area.
-#[derive(Debug)]
-pub(super) struct Pages(RefCell<Vec<Page>>);
-
-/// A page of an area.
-#[derive(Debug, Clone, Copy)]
-struct Page {
-    permission: Prot,
-    /// Whether it may hold something else than zeros.
-    was_used: bool,
-}
-
-impl Pages {
-    /// The permission of the page at an offset in bytes; none outside of the area.
-    pub(super) fn at(&self, offset: u64) -> Prot {
-        self.0.borrow().get((offset / PAGE) as usize).map_or(Prot::NONE, |page| page.permission)
-    }
-
-    /// Whether all pages that hold these bytes are mapped and may be read.
-    pub(super) fn are_readable(&self, offset: usize, size: usize) -> bool {
-        let last = offset + size.saturating_sub(1);
-        let pages = self.0.borrow();
-        let pages = pages.get(offset / PAGE as usize..=last / PAGE as usize).unwrap_or_default();
-        !pages.is_empty() && pages.iter().all(|page| page.permission != Prot::NONE)
-    }
-}
-
 /// An area without any mapped page.
-pub(super) fn region(address: u64, size: usize) -> Region {
-    let page = Page { permission: Prot::NONE, was_used: false };
-    let pages = Pages(RefCell::new(vec![page; size / PAGE as usize]));
+fn region(address: u64, size: usize) -> Region {
     let mut region = Region::zeroed(address, size, Prot::NONE);
-    region.pages = Some(pages);
+    region.pages = Some(Pages::unmapped(size));
     region
 }
 
@@ -55,6 +26,12 @@ fn prot(permission: Permission) -> Prot {
 }
 
 impl GuestMemory {
+    /// The memory of a process: areas of pages, of which none is mapped yet.
+    pub(super) fn of_arenas(arenas: &[Range<u64>]) -> Self {
+        let regions = arenas.iter().map(|arena| region(arena.start, (arena.end - arena.start) as usize));
+        Self::of_regions(regions.collect())
+    }
+
     /// Gives whole pages this permission; those that are `fresh` become zeros first. False outside of the areas.
     pub(super) fn set_pages(&self, range: &Range<u64>, permission: Permission, fresh: bool) -> bool {
         let size = (range.end - range.start) as usize;
@@ -62,21 +39,18 @@ impl GuestMemory {
         let Some((region, offset)) = found else { return false };
         let Some(pages) = &region.pages else { return false };
         let (first, prot) = (offset / PAGE as usize, prot(permission));
-        for (index, page) in pages.0.borrow_mut().iter_mut().enumerate().skip(first).take(size / PAGE as usize) {
-            if fresh && page.was_used {
-                // SAFETY: the page is inside the allocation, which Rust code reaches only through raw pointers, and the guest is
-                // stopped.
-                unsafe { region.bytes.add(index * PAGE as usize).write_bytes(0, PAGE as usize) };
-                page.was_used = false;
-            }
-            page.permission = prot;
-            page.was_used |= prot != Prot::NONE;
-        }
+        pages.set(first..first + size / PAGE as usize, prot, fresh, |index| {
+            // SAFETY: the page is inside the allocation, which Rust code reaches only through raw pointers, and the guest is stopped.
+            unsafe { region.bytes.add(index * PAGE as usize).write_bytes(0, PAGE as usize) };
+        });
         true
     }
 
     /// Writes bytes while the guest is stopped, where all their pages may be written; or, for a loader, wherever they are mapped.
     pub(super) fn write_bytes(&self, address: u64, bytes: &[u8], is_loader: bool) -> bool {
+        if bytes.is_empty() {
+            return true;
+        }
         let found = self.regions.iter().find_map(|region| Some((region, region.offset(address, bytes.len())?)));
         let Some((region, offset)) = found else { return false };
         let last = address + (bytes.len() as u64).saturating_sub(1);

@@ -36,7 +36,7 @@ pub(super) struct Region {
     pub(super) permission: Prot,
     pub(super) bytes: NonNull<u8>,
     /// The permission of each page, where a process maps and unmaps them; elsewhere all pages have that of the region.
-    pub(super) pages: Option<super::arena::Pages>,
+    pub(super) pages: Option<super::permission::Pages>,
     /// The allocation that holds the bytes, until the region is dropped.
     _block: Block,
 }
@@ -128,13 +128,11 @@ impl GuestMemory {
     pub(super) fn new(guest: &Guest) -> Self {
         let mut regions: Vec<_> = guest.segments.iter().map(Region::new).collect();
         regions.sort_by_key(|region| region.permission & Prot::WRITE == Prot::NONE);
-        Self { regions, guards: Vec::new(), writes: RefCell::default(), this: Weak::new(), watch: OnceCell::new() }
+        Self::of_regions(regions)
     }
 
-    /// The memory of a process: areas of pages, of which none is mapped yet.
-    pub(super) fn of_arenas(arenas: &[Range<u64>]) -> Self {
-        let regions = arenas.iter().map(|arena| super::arena::region(arena.start, (arena.end - arena.start) as usize));
-        let regions = regions.collect();
+    /// Memory of these regions.
+    pub(super) fn of_regions(regions: Vec<Region>) -> Self {
         Self { regions, guards: Vec::new(), writes: RefCell::default(), this: Weak::new(), watch: OnceCell::new() }
     }
 
@@ -162,7 +160,7 @@ impl GuestMemory {
         }
         let mut regions: Vec<_> = segments.iter().map(Region::new).collect();
         regions.sort_by_key(|region| region.permission & Prot::WRITE == Prot::NONE);
-        Self { regions, guards: Vec::new(), writes: RefCell::default(), this: Weak::new(), watch: OnceCell::new() }
+        Self::of_regions(regions)
     }
 
     /// Watches from now on which pages are used. A second call changes nothing.

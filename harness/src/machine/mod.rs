@@ -14,7 +14,9 @@ mod core;
 mod engine;
 mod memory;
 mod pages;
+mod permission;
 mod process;
+mod reason;
 mod registers;
 mod second;
 
@@ -171,30 +173,10 @@ impl<'g> Machine<'g> {
         Ok(start.elapsed())
     }
 
-    /// Whether it is a program without a kernel of its own.
-    fn is_program(&self) -> bool {
-        self.program.start.as_ref().is_some_and(|start| start.thread.is_some())
-    }
-
     fn context<'a>(&'a self, observer: &'a mut dyn Observer, budget: u64) -> Context<'a> {
         let context = context(observer, (self.guest.cpu, self.core), &self.memory, &self.vectors, budget);
         let answers = self.program.midway.as_ref().map(|midway| midway.answers.iter());
         Context { answers, ..context }
-    }
-
-    /// Describes a page by what is mapped there.
-    fn describe(&self, page: u64) -> String {
-        if let Some((_, name)) = self.program.conventions.missing.iter().find(|(address, _)| *address == page) {
-            return format!("`{name}`, which no loaded file defines (name its library with --lib)");
-        }
-        match self.memory.region(page) {
-            _ if self.memory.is_guard(page) => format!("page {page:#x} between stacks"),
-            None => format!("unmapped page {page:#x}"),
-            Some(region) if region.permission_at(page) == Prot::NONE => format!("unmapped page {page:#x}"),
-            Some(region) if region.permission_at(page) & Prot::EXEC != Prot::NONE => format!("page {page:#x} of code"),
-            Some(region) if region.permission_at(page) & Prot::WRITE != Prot::NONE => format!("page {page:#x} of data"),
-            Some(_) => format!("page {page:#x} of constants"),
-        }
     }
 
     /// A new engine with the guest's memory, hooks and registers.
@@ -277,34 +259,14 @@ impl Run for Machine<'_> {
             (None, Err(error)) => return Err(refused("run the guest", error)),
         };
         let executed = context.executed;
-        let reason = match stop {
-            None => return Ok(Ended { executed, complete: true, interrupted: false, ran_for }),
-            Some(Stop::Observer) => return Ok(Ended { executed, complete: false, interrupted: false, ran_for }),
-            Some(Stop::Budget) => format!("no end within the budget of {} instructions", self.budget),
-            Some(Stop::Access { kind, page }) => format!("{kind} in {}", self.describe(page)),
-            Some(Stop::Undefined) if self.is_program() => {
-                "an instruction that the emulator does not have, or that does not exist,".to_owned()
-            }
-            Some(Stop::Undefined) => "undefined instruction".to_owned(),
-            Some(Stop::Undeliverable { exception, reason }) => {
-                format!("{} cannot be delivered: {reason}", exception.name())
-            }
-            Some(Stop::Firmware(reason)) => reason,
-            Some(Stop::Missing(page)) => format!("not in this case: page {page:#x}"),
-            Some(Stop::Halted) => "it waits forever for an interrupt".to_owned(),
-            Some(Stop::SystemCall { .. }) => answers::lacks(&engine),
-            Some(stop @ (Stop::Turn | Stop::Signal(_))) => format!("{stop:?}"),
-            Some(Stop::Exception(number)) if self.is_program() && self.core.is_system_call(number) => {
-                let call = engine.reg_read(self.core.system_call_id()).unwrap_or_default();
-                format!("it makes system call {call}, and a function that is called alone has no kernel")
-            }
-            Some(Stop::Exception(number)) => {
-                format!("unhandled exception {number} ({})", self.core.exception_name(number))
-            }
-        };
         let at = context.previous.map_or(self.entry, |previous| match previous {
             Previous::Retired { pc, .. } | Previous::Delivered { pc, .. } => pc,
         });
+        let reason = match stop {
+            None => return Ok(Ended { executed, complete: true, interrupted: false, ran_for }),
+            Some(Stop::Observer) => return Ok(Ended { executed, complete: false, interrupted: false, ran_for }),
+            Some(stop) => self.reason(&engine, stop),
+        };
         Err(Error::Run { guest: self.guest.name.clone(), reason, at: self.guest.symbols.name(at), executed })
     }
 

@@ -133,7 +133,7 @@ impl TryFrom<Keys> for LinuxCall {
 pub fn image_scenarios(root: &Path, image: &Arc<KernelImage>) -> Result<Vec<Scenario>, Error> {
     let folder = root.join("scenarios").join("linux");
     let mut scenarios = Vec::new();
-    for path in super::files_in(root, &folder)? {
+    for path in super::files::files_in(root, &folder)? {
         let source = file::read_text(&path)?;
         let scenario = of_image(&path, source, image)?;
         if scenario.text.only.is_empty() || scenario.text.only.iter().any(|name| name == image.cpu.name) {

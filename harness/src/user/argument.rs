@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
+use super::link::OfCpu;
 use super::module::Module;
-use super::of_cpu::OfCpu;
 use super::{link, ours};
 use crate::guest::{PAGE, Segment};
 use crate::{Error, file};

@@ -1,7 +1,7 @@
 //! The dynamic section (gABI chapter 5): what a module defines, what it needs, and its relocations. It is read from memory, as a
 //! dynamic linker reads it, so that a file without section headers is no different.
 
-use super::module::{Module, bytes_at};
+use super::memory::bytes_at;
 use crate::guest::Segment;
 
 /// The tags of entries (gABI chapter 5; the GNU ones from binutils' include/elf/common.h).
@@ -104,6 +104,8 @@ pub struct Dynamic {
     pub symbols: Vec<DynamicSymbol>,
     /// All relocations, those of the PLT last.
     pub relocations: Vec<Relocation>,
+    /// How many of them are the PLT's.
+    pub of_plt: usize,
     /// Words to which only the load bias is added (`DT_RELR`).
     pub relative: Vec<u64>,
 }
@@ -184,9 +186,9 @@ impl Strings<'_> {
     }
 }
 
-/// Reads the dynamic section at this address of a module that is where it was linked.
-pub(super) fn read(module: &Module, address: u64) -> Result<Dynamic, String> {
-    let image = Image(&module.segments);
+/// Reads the dynamic section at this address, in the memory of a module that is where it was linked.
+pub(super) fn read(segments: &[Segment], address: u64) -> Result<Dynamic, String> {
+    let image = Image(segments);
     let entries = Entries::read(image, address)?;
     let lost = |what: &str| format!("the dynamic section names {what} that is not loaded: the file is damaged");
     let strings = match (entries.get(tag::STRTAB), entries.get(tag::STRSZ)) {
@@ -198,11 +200,13 @@ pub(super) fn read(module: &Module, address: u64) -> Result<Dynamic, String> {
     if entries.get(tag::REL).is_some() {
         return Err("its relocations have no addends (DT_REL), which no 64-bit ABI here uses".to_owned());
     }
-    let mut relocations = Vec::new();
+    let (mut relocations, mut of_plt) = (Vec::new(), 0);
     for (table, size) in [(tag::RELA, tag::RELASZ), (tag::JMPREL, tag::PLTRELSZ)] {
+        of_plt = 0;
         let Some((table, size)) = entries.get(table).zip(entries.get(size)) else { continue };
         let bytes = image.bytes(table, size).ok_or_else(|| lost("a table of relocations"))?;
         relocations.extend(bytes.chunks_exact(24).map(relocation));
+        of_plt = bytes.len() / 24;
     }
     let relative = match entries.get(tag::RELR).zip(entries.get(tag::RELRSZ)) {
         Some((table, size)) => relr(image.bytes(table, size).ok_or_else(|| lost("a table of relative relocations"))?),
@@ -225,6 +229,7 @@ pub(super) fn read(module: &Module, address: u64) -> Result<Dynamic, String> {
         needed: entries.all(tag::NEEDED).map(string).collect::<Result<_, _>>()?,
         symbols,
         relocations,
+        of_plt,
         relative,
     })
 }

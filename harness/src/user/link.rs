@@ -3,16 +3,97 @@
 use std::collections::HashMap;
 
 use super::dynamic::{DynamicSymbol, Relocation, SymbolKind};
-use super::module::{Kind, Module};
-use super::object::STUB_SIZE;
-use super::of_cpu::OfCpu;
-use super::tls::ThreadLayout;
-use super::{names, refused, unwind};
+use super::module::{Kind, Module, STUB_SIZE};
+use super::{index, names, refused, unwind};
 use crate::Error;
+use crate::cpu::Register;
 use crate::guest::PAGE;
 
 /// Where symbols are that no module defines: nothing is mapped there, so that a use is noticed. A page for each.
 pub const MISSING: u64 = 0x7000_0000;
+
+/// Where blocks of thread-local variables are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Variant {
+    /// Above the thread pointer, and above so many bytes of the ABI's.
+    One {
+        /// In bytes.
+        head: u64,
+    },
+    /// Below it.
+    Two,
+}
+
+/// Functions of ours, as machine code.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Code {
+    /// Calls what the word 64 KiB after its first byte points to. After it comes an instruction that does nothing, and is not run.
+    pub(super) call: &'static [u8],
+    /// What a TLS descriptor of a static block calls.
+    pub(super) tls_descriptor: &'static [u8],
+    /// An instruction that does nothing.
+    pub(super) nop: &'static [u8],
+    /// Makes a frame.
+    pub(super) enter: &'static [u8],
+    /// Takes it down and returns.
+    pub(super) leave: &'static [u8],
+    /// The functions that can be passed as arguments: their names, and their code between these two.
+    pub(super) callbacks: [(&'static str, &'static [u8]); 5],
+    /// CFI of a function at its first instruction (DWARF 5, 6.4.2).
+    pub(super) at_entry: &'static [u8],
+    /// What changes in `enter`, with its advances. Both alignment factors are those of `super::ours`.
+    pub(super) on_entering: &'static [u8],
+    /// How many bytes of a function are covered by then.
+    pub(super) entered: u8,
+    /// What changes at the last instruction, which returns.
+    pub(super) on_leaving: &'static [u8],
+    /// The size of that in bytes.
+    pub(super) last: u8,
+    /// The column of the return address.
+    pub(super) ra: u8,
+}
+
+/// What differs between CPUs.
+pub(super) trait OfCpu: Sync {
+    /// Applies a relocation.
+    ///
+    /// # Errors
+    ///
+    /// Why not: its type is not known, or its value does not fit.
+    fn relocate(&self, link: &mut Link<'_>, site: Site) -> Result<(), String>;
+
+    /// Code at `at` that jumps to where the word at `slot` points.
+    fn stub(&self, at: u64, slot: u64) -> [u8; STUB_SIZE as usize];
+
+    /// Where thread-local variables are.
+    fn variant(&self) -> Variant;
+
+    /// The general register that holds the thread pointer, if one does.
+    fn thread_register(&self) -> Option<Register> {
+        None
+    }
+
+    /// The general register that holds the address of a symbol in all code of a program.
+    fn global_pointer(&self) -> Option<(Register, &'static str)> {
+        None
+    }
+
+    /// The words that the ABI and its C library keep at fixed offsets from the thread pointer. `vector` is the address of the first
+    /// pair of the vector of blocks.
+    fn thread_words(&self, pointer: u64, vector: u64) -> Vec<(i64, u64)>;
+
+    /// The arguments of the functions that choose among implementations: a CPU without any extension. `room` is the address of 64
+    /// bytes, which hold [`OfCpu::capabilities`].
+    fn resolver_arguments(&self, room: u64) -> Vec<u64>;
+
+    /// The structure that a resolver's argument points to.
+    fn capabilities(&self) -> Vec<u64> {
+        Vec::new()
+    }
+
+    /// Functions of ours.
+    fn code(&self) -> &'static Code;
+}
 
 /// What a relocation's symbol stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,18 +126,27 @@ pub(super) struct Linked {
 pub(super) struct Link<'m> {
     modules: &'m mut [Module],
     of_cpu: &'static dyn OfCpu,
-    thread: &'m ThreadLayout,
+    /// The offset of each module's thread-local variables from the thread pointer.
+    blocks: &'m [Option<u64>],
+    /// The function of ours that TLS descriptors call.
+    descriptor: u64,
     /// Where the symbols of each name are defined: the module, and the index of the symbol.
     exports: HashMap<String, Vec<(usize, usize)>>,
     linked: Linked,
 }
 
-/// Relocates modules, which find each other in this order.
+/// Relocates modules, which find each other in this order. `blocks` are the offsets of their thread-local variables from the thread
+/// pointer, and TLS descriptors call `descriptor`.
 ///
 /// # Errors
 ///
 /// [`Error::Elf`] for a relocation that is not understood, or whose value does not fit.
-pub(super) fn link(modules: &mut [Module], of_cpu: &'static dyn OfCpu, thread: &ThreadLayout) -> Result<Linked, Error> {
+pub(super) fn link(
+    modules: &mut [Module],
+    of_cpu: &'static dyn OfCpu,
+    blocks: &[Option<u64>],
+    descriptor: u64,
+) -> Result<Linked, Error> {
     let mut exports: HashMap<String, Vec<(usize, usize)>> = HashMap::new();
     for (index, module) in modules.iter().enumerate() {
         for (number, symbol) in module.dynamic.symbols.iter().enumerate() {
@@ -65,17 +155,19 @@ pub(super) fn link(modules: &mut [Module], of_cpu: &'static dyn OfCpu, thread: &
             }
         }
     }
-    let mut link = Link { modules, of_cpu, thread, exports, linked: Linked::default() };
+    let mut link = Link { modules, of_cpu, blocks, descriptor, exports, linked: Linked::default() };
     // The modules that others need come last in the list, and first here: their IFUNCs run first.
     for module in (0..link.modules.len()).rev() {
         link.relocate(module)?;
     }
     let linked = link.linked;
     for module in modules {
-        unwind::refresh(module);
+        let Module { unwind, eh_frame_hdr, segments, link, .. } = module;
+        unwind::refresh(unwind, eh_frame_hdr, segments, link.is_some());
         if module.kind == Kind::Object {
             names::complete(module);
         }
+        index::check(module);
     }
     Ok(linked)
 }
@@ -282,8 +374,7 @@ impl Link<'_> {
     /// The offset of a thread-local variable from the thread pointer.
     pub(super) fn thread_offset(&mut self, site: Site) -> Result<u64, String> {
         let (module, offset) = self.tls(site)?;
-        let block =
-            self.thread.offsets.get(module).copied().flatten().ok_or("its module has no thread-local variables")?;
+        let block = self.blocks.get(module).copied().flatten().ok_or("its module has no thread-local variables")?;
         Ok(block.wrapping_add(offset))
     }
 
@@ -322,7 +413,7 @@ impl Link<'_> {
     /// Writes a TLS descriptor: a function of ours, and the offset from the thread pointer.
     pub(super) fn tls_descriptor(&mut self, site: Site) -> Result<(), String> {
         let offset = self.thread_offset(site)?;
-        self.write(site, &super::ours::TLS_DESCRIPTOR.to_le_bytes())?;
+        self.write(site, &self.descriptor.to_le_bytes())?;
         self.write_at(site.module, site.relocation.place + 8, &offset.to_le_bytes())
     }
 }

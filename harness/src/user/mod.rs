@@ -7,13 +7,16 @@
 mod argument;
 mod call;
 mod dynamic;
+mod index;
 mod link;
+mod memory;
 mod module;
 mod names;
 mod object;
 mod of_cpu;
 mod ours;
 pub mod process;
+mod read;
 mod tls;
 mod unwind;
 
@@ -25,9 +28,9 @@ pub use argument::{Argument, Buffer};
 pub use call::{ElfCall, Prepared, load, prepare};
 pub use dynamic::{Dynamic, DynamicSymbol, Relocation, SymbolKind};
 pub use link::MISSING;
-pub use module::{Kind, Module, TlsTemplate, guest};
-pub use object::{LinkTables, STUB_SIZE};
+pub use module::{Kind, LinkTables, Module, STUB_SIZE, TlsTemplate};
 pub use ours::CALLER;
+pub use read::guest;
 
 /// The error for a file that cannot be loaded; the reason says what to do.
 fn refused(path: &Path, reason: impl Into<String>) -> Error {

@@ -1,20 +1,27 @@
 //! One ELF file as a module of a program: what is loaded, what it defines and asks for, and its unwind data.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use object::elf::{self, FileHeader64};
-use object::endian::LittleEndian;
-use object::read::elf::{FileHeader as _, ProgramHeader as _};
-use sha2::{Digest as _, Sha256};
+use super::dynamic::Dynamic;
+use super::memory::bytes_at;
+use super::{refused, unwind};
+use crate::Error;
+use crate::cpu::Cpu;
+use crate::guest::{LoadedSection, PAGE, Segment, Symbol, UnwindSections};
 
-use super::dynamic::{self, Dynamic};
-use super::object::LinkTables;
-use super::{names, object as relocatable, refused, unwind};
-use crate::cpu::{self, Cpu};
-use crate::guest::{Guest, LoadedSection, MAX_MEMORY, PAGE, Segment, Symbol, Symbols, UnwindSections, whole_pages};
-use crate::{Error, file};
+/// Where the addresses and stubs of an object's symbols are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinkTables {
+    /// A word for each symbol, by its index: its address.
+    pub addresses: u64,
+    /// Four words for each symbol: of a thread-local variable the offset, and a pair of words or a descriptor.
+    pub tls: u64,
+    /// [`STUB_SIZE`] bytes for each symbol: code that jumps to it.
+    pub stubs: u64,
+}
 
-pub(super) type Header = FileHeader64<LittleEndian>;
+/// How many bytes the stub of a symbol may have.
+pub const STUB_SIZE: u64 = 16;
 
 /// What kind of file a module is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,24 +86,6 @@ pub struct Module {
 }
 
 impl Module {
-    /// Reads a file; the load bias is 0.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::File`] when it cannot be read, else as [`Module::parse`].
-    pub fn load(path: &Path) -> Result<Self, Error> {
-        Self::parse(path, &file::read(path, file::MAX_BINARY)?)
-    }
-
-    /// Reads the bytes of a file; `path` is for messages and the name.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Elf`] when it is not a 64-bit little-endian ELF file for a CPU that is known, or is malformed.
-    pub fn parse(path: &Path, data: &[u8]) -> Result<Self, Error> {
-        parse(path, data).map_err(|reason| refused(path, reason))
-    }
-
     /// The first and the last address of what is loaded.
     #[must_use]
     pub fn extent(&self) -> (u64, u64) {
@@ -135,7 +124,7 @@ impl Module {
         if let Some(link) = &mut self.link {
             *link = LinkTables { addresses: link.addresses + by, tls: link.tls + by, stubs: link.stubs + by };
         }
-        unwind::shift(self, by);
+        unwind::shift(&mut self.unwind, &mut self.eh_frame_hdr, self.link.is_some(), by);
         Ok(())
     }
 
@@ -162,152 +151,4 @@ impl Module {
     pub fn word(&self, address: u64) -> Option<u64> {
         self.bytes_at(address).first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
     }
-}
-
-pub(super) fn bytes_at(segments: &[Segment], address: u64) -> &[u8] {
-    segments
-        .iter()
-        .find(|segment| (segment.address..segment.end()).contains(&address))
-        .map_or(&[], |segment| &segment.data[(address - segment.address) as usize..])
-}
-
-fn parse(path: &Path, data: &[u8]) -> Result<Module, String> {
-    let endian = LittleEndian;
-    let header = Header::parse(data).map_err(|error| error.to_string())?;
-    let machine = header.e_machine(endian).0;
-    let cpu = cpu::ALL.iter().copied().find(|cpu| cpu.elf_machine == machine);
-    let cpu = cpu.ok_or_else(|| format!("it is for e_machine {machine}; there are {}", cpu::names()))?;
-    let hash = Sha256::digest(data).iter().map(|byte| format!("{byte:02x}")).collect();
-    let kind = match header.e_type(endian) {
-        elf::ET_EXEC => Kind::Fixed,
-        elf::ET_DYN => Kind::Shared,
-        elf::ET_REL => Kind::Object,
-        other => return Err(format!("e_type is {}: it is neither linked nor an object", other.0)),
-    };
-    let mut module = Module {
-        path: path.to_path_buf(),
-        name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        hash,
-        cpu,
-        kind,
-        bias: 0,
-        entry: header.e_entry(endian),
-        segments: Vec::new(),
-        symbols: Vec::new(),
-        dynamic: Dynamic::default(),
-        tls: None,
-        interpreter: None,
-        program_headers: None,
-        unwind: UnwindSections::default(),
-        eh_frame_hdr: None,
-        link: None,
-    };
-    if kind == Kind::Object {
-        relocatable::lay_out(&mut module, header, data)?;
-    } else {
-        load(&mut module, header, data)?;
-        names::read(&mut module, header, data)?;
-        unwind::read(&mut module, header, data)?;
-        names::complete(&mut module);
-    }
-    Ok(module)
-}
-
-/// Reads what the program headers of a linked file describe.
-fn load(module: &mut Module, header: &Header, data: &[u8]) -> Result<(), String> {
-    let endian = LittleEndian;
-    let headers = header.program_headers(endian, data).map_err(|error| error.to_string())?;
-    let mut dynamic = None;
-    let mut pieces = Vec::new();
-    for part in headers {
-        let (address, size) = (part.p_vaddr(endian), part.p_memsz(endian));
-        match part.p_type(endian) {
-            elf::PT_LOAD if size > 0 => {
-                let bytes = part.data(endian, data).map_err(|()| {
-                    format!("the segment at {address:#x} reaches beyond the end of the file: truncated?")
-                })?;
-                let flags = part.p_flags(endian);
-                let (executable, writable) = (flags.contains(elf::PF_X), flags.contains(elf::PF_W));
-                pieces.push(whole_pages(Segment { address, data: bytes.to_vec(), executable, writable }, size)?);
-                let (offset, table) = (part.p_offset(endian), header.e_phoff(endian));
-                let end = table + headers.len() as u64 * u64::from(header.e_phentsize(endian));
-                if offset <= table && end <= offset.saturating_add(part.p_filesz(endian)) {
-                    module.program_headers = Some((address.wrapping_add(table - offset), headers.len() as u64));
-                }
-            }
-            elf::PT_DYNAMIC => dynamic = Some(address),
-            elf::PT_TLS => {
-                let (file_size, align) = (part.p_filesz(endian), part.p_align(endian).max(1));
-                if size > MAX_MEMORY || file_size > size || !align.is_power_of_two() || align > PAGE {
-                    return Err(format!("PT_TLS has an impossible size of {size:#x} or alignment of {align:#x}"));
-                }
-                module.tls = Some(TlsTemplate { address, file_size, memory_size: size, align });
-            }
-            elf::PT_INTERP => {
-                let bytes = part.data(endian, data).map_err(|()| "PT_INTERP lies outside of the file".to_owned())?;
-                let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
-                module.interpreter = Some(String::from_utf8_lossy(text).into_owned());
-            }
-            _ => {}
-        }
-    }
-    module.segments = merged(pieces)?;
-    if let Some(address) = dynamic {
-        module.dynamic = dynamic::read(module, address)?;
-        if let Some(name) = &module.dynamic.soname {
-            module.name.clone_from(name);
-        }
-    }
-    Ok(())
-}
-
-/// Sorts segments, and makes one of those that share a page; such a page has the permissions of both.
-pub(super) fn merged(mut pieces: Vec<Segment>) -> Result<Vec<Segment>, String> {
-    pieces.sort_by_key(|piece| piece.address);
-    let mut segments: Vec<Segment> = Vec::new();
-    for piece in pieces {
-        let Some(last) = segments.last_mut().filter(|last| piece.address < last.end()) else {
-            segments.push(piece);
-            continue;
-        };
-        let at = (piece.address - last.address) as usize;
-        last.data.resize(last.data.len().max(at + piece.data.len()), 0);
-        for (old, new) in last.data[at..].iter_mut().zip(&piece.data) {
-            *old |= new; // around its own bytes, a piece of whole pages is zero
-        }
-        last.executable |= piece.executable;
-        last.writable |= piece.writable;
-    }
-    let size: u64 = segments.iter().map(|segment| segment.data.len() as u64).sum();
-    match size {
-        0 => Err("it has nothing to load".to_owned()),
-        size if size > MAX_MEMORY => Err(format!("it needs more than {MAX_MEMORY:#x} bytes of memory")),
-        _ => Ok(segments),
-    }
-}
-
-/// A guest of several modules, the first of which gives it its name. Names that modules share are those of the first that has them;
-/// in the others, the module's name stands before them: `ld.so:memcpy`.
-#[must_use]
-pub fn guest(modules: &[Module], name: String) -> Option<Guest> {
-    let first = modules.first()?;
-    let mut unwind = UnwindSections::default();
-    let mut segments = Vec::new();
-    for module in modules {
-        segments.extend(module.segments.iter().cloned());
-        unwind.eh_frame.extend(module.unwind.eh_frame.iter().cloned());
-        unwind.debug_frame.extend(module.unwind.debug_frame.iter().cloned());
-        unwind.sframe.extend(module.unwind.sframe.iter().cloned());
-        unwind.unread.extend(module.unwind.unread.iter().cloned());
-    }
-    segments.sort_by_key(|segment| segment.address);
-    Some(Guest {
-        name,
-        path: first.path.clone(),
-        hash: first.hash.clone(),
-        cpu: first.cpu,
-        segments,
-        symbols: Symbols::new(names::of_all(modules)),
-        unwind,
-    })
 }

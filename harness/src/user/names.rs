@@ -7,7 +7,8 @@ use object::endian::LittleEndian;
 use object::read::elf::{FileHeader as _, SectionHeader as _, Sym as _};
 
 use super::dynamic::SymbolKind;
-use super::module::{Header, Module};
+use super::memory::Header;
+use super::module::Module;
 use super::unwind;
 use crate::guest::{MAX_MEMORY, Symbol, infer_sizes};
 
@@ -52,8 +53,44 @@ pub(super) fn read(module: &mut Module, header: &Header, data: &[u8]) -> Result<
         .filter(|section| section.sh_flags(endian).contains(elf::SHF_EXECINSTR))
         .map(|section| (section.sh_addr(endian), section.sh_addr(endian).saturating_add(section.sh_size(endian))))
         .collect();
+    for section in sections.iter() {
+        let name = sections.section_name(endian, section).map_err(|error| error.to_string())?;
+        if name.starts_with(b".plt") || name == b".iplt" {
+            let place = (section.sh_addr(endian), section.sh_size(endian));
+            symbols.extend(of_plt(module, &String::from_utf8_lossy(name), place));
+        }
+    }
     finish(module, symbols, &text);
     Ok(())
+}
+
+/// The size of an entry of a PLT in bytes: the same for all linkers and CPUs.
+const PLT_ENTRY: u64 = 16;
+
+/// Names for a PLT, which has none: each entry is called after the function to which it leads, and what else there is after its
+/// section. Entries are in the order of their relocations, and last (x86-64 psABI 5.2, AAELF64, RISC-V psABI).
+fn of_plt(module: &Module, section: &str, (address, size): (u64, u64)) -> Vec<Symbol> {
+    let dynamic = &module.dynamic;
+    let relocations = &dynamic.relocations[dynamic.relocations.len() - dynamic.of_plt..];
+    let all = PLT_ENTRY * relocations.len() as u64;
+    let has_entries = matches!(section, ".plt" | ".plt.sec" | ".iplt") && !relocations.is_empty() && all <= size;
+    let head = if has_entries && size - all <= 2 * PLT_ENTRY { size - all } else { size };
+    let function = |name: String, place| named(name, place, SymbolKind::Function, false);
+    let mut symbols = Vec::new();
+    if head > 0 {
+        symbols.push(function(section.to_owned(), (address, head)));
+    }
+    let entries = (address + head..address + size).step_by(PLT_ENTRY as usize);
+    for (at, relocation) in entries.zip(relocations) {
+        let target = dynamic.symbols.get(relocation.symbol).filter(|symbol| !symbol.name.is_empty());
+        let suffix = section.strip_prefix(".plt").unwrap_or_default();
+        let name = match target {
+            Some(symbol) => format!("{}@plt{suffix}", symbol.name),
+            None => format!("ifunc_{:x}@plt{suffix}", relocation.addend),
+        };
+        symbols.push(function(name, (at, PLT_ENTRY)));
+    }
+    symbols
 }
 
 /// `$x` and the like are mapping symbols (AAELF64, RISC-V psABI), and `.L` labels are the assembler's.
@@ -81,7 +118,7 @@ pub(super) fn finish(module: &mut Module, mut symbols: Vec<Symbol>, text: &[(u64
 /// Names code that has no name and is described by unwind data; an address within a function gets none. What was given a size for
 /// want of one ends where such code begins.
 pub(super) fn complete(module: &mut Module) {
-    let described = unwind::functions(module);
+    let described = unwind::functions(&module.unwind, module.cpu.abi);
     let mut functions: Vec<(u64, u64)> = Vec::new();
     let starts: Vec<u64> = described.iter().map(|(start, _)| *start).collect();
     for symbol in module.symbols.iter_mut().filter(|symbol| symbol.is_function) {

@@ -6,7 +6,8 @@ use object::endian::LittleEndian;
 use object::read::elf::{FileHeader as _, SectionHeader as _, SectionTable, Sym as _};
 
 use super::dynamic::{Dynamic, DynamicSymbol, SymbolKind, relocation};
-use super::module::{Header, Module, TlsTemplate, merged};
+use super::memory::Header;
+use super::module::{LinkTables, Module, STUB_SIZE, TlsTemplate};
 use super::names::{finish, is_name, named};
 use crate::guest::{LoadedSection, MAX_MEMORY, PAGE, Segment};
 
@@ -15,20 +16,6 @@ const MAX_COUNT: usize = 1 << 20;
 
 /// `SHT_GNU_SFRAME` (binutils include/elf/common.h).
 const SHT_GNU_SFRAME: u32 = 0x6fff_fff4;
-
-/// Where the addresses and stubs of an object's symbols are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LinkTables {
-    /// A word for each symbol, by its index: its address.
-    pub addresses: u64,
-    /// Four words for each symbol: of a thread-local variable the offset, and a pair of words or a descriptor.
-    pub tls: u64,
-    /// [`STUB_SIZE`] bytes for each symbol: code that jumps to it.
-    pub stubs: u64,
-}
-
-/// How many bytes the stub of a symbol may have.
-pub const STUB_SIZE: u64 = 16;
 
 /// What lies together.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -248,5 +235,30 @@ impl Layout {
         if !data.is_empty() {
             self.segments.push(Segment { address, data, executable, writable });
         }
+    }
+}
+
+/// Sorts segments, and makes one of those that share a page; such a page has the permissions of both.
+pub(super) fn merged(mut pieces: Vec<Segment>) -> Result<Vec<Segment>, String> {
+    pieces.sort_by_key(|piece| piece.address);
+    let mut segments: Vec<Segment> = Vec::new();
+    for piece in pieces {
+        let Some(last) = segments.last_mut().filter(|last| piece.address < last.end()) else {
+            segments.push(piece);
+            continue;
+        };
+        let at = (piece.address - last.address) as usize;
+        last.data.resize(last.data.len().max(at + piece.data.len()), 0);
+        for (old, new) in last.data[at..].iter_mut().zip(&piece.data) {
+            *old |= new; // around its own bytes, a piece of whole pages is zero
+        }
+        last.executable |= piece.executable;
+        last.writable |= piece.writable;
+    }
+    let size: u64 = segments.iter().map(|segment| segment.data.len() as u64).sum();
+    match size {
+        0 => Err("it has nothing to load".to_owned()),
+        size if size > MAX_MEMORY => Err(format!("it needs more than {MAX_MEMORY:#x} bytes of memory")),
+        _ => Ok(segments),
     }
 }

@@ -1,7 +1,7 @@
 //! Functions of ours beside a program: the one that calls what is asked for, and those that can be passed to it. They have frames
 //! and CFI, so that walks get past them.
 
-use super::of_cpu::{Code, OfCpu};
+use super::link::{Code, OfCpu};
 use crate::guest::{LoadedSection, PAGE, Segment, Symbol};
 
 /// Where our code begins.

@@ -1,7 +1,7 @@
 //! Thread-local storage of the only thread (Drepper, ELF handling for thread-local storage: variants I and II).
 
+use super::link::{OfCpu, Variant};
 use super::module::Module;
-use super::of_cpu::{OfCpu, Variant};
 use crate::guest::{PAGE, Segment};
 
 /// Where the thread's memory begins.

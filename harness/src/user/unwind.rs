@@ -1,21 +1,26 @@
 //! The unwind data of a module: from sections with a name, or from what program headers point to.
 
+use kunwind::Abi;
 use kunwind::dwarf::{Cfi, CfiSection, make_readable};
 use object::endian::LittleEndian;
 use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _};
 
-use super::module::{Header, Module, bytes_at};
-use crate::guest::{LoadedSection, Segment, cfi_columns, unwind_sections};
+use super::memory::{Header, bytes_at};
+use crate::guest::{LoadedSection, Segment, UnwindSections, cfi_columns, unwind_sections};
 
 /// `PT_GNU_EH_FRAME` (Linux Standard Base Core, 10.7).
 const PT_GNU_EH_FRAME: u32 = 0x6474_e550;
 /// `PT_GNU_SFRAME` (binutils include/elf/common.h).
 const PT_GNU_SFRAME: u32 = 0x6474_e554;
 
-/// Finds the unwind data of a linked file.
-pub(super) fn read(module: &mut Module, header: &Header, data: &[u8]) -> Result<(), String> {
+/// Finds the unwind data of a linked file, whose memory this is; and `.eh_frame_hdr`.
+pub(super) fn read(
+    segments: &[Segment],
+    header: &Header,
+    data: &[u8],
+) -> Result<(UnwindSections, Option<LoadedSection>), String> {
     let endian = LittleEndian;
-    module.unwind = unwind_sections(header, data)?;
+    let mut unwind = unwind_sections(header, data)?;
     let sections = header.sections(endian, data).map_err(|error| error.to_string())?;
     let named =
         sections.iter().find(|section| sections.section_name(endian, section).is_ok_and(|it| it == b".eh_frame_hdr"));
@@ -25,20 +30,20 @@ pub(super) fn read(module: &mut Module, header: &Header, data: &[u8]) -> Result<
         let (address, size) = (part.p_vaddr(endian), part.p_filesz(endian));
         match part.p_type(endian).0 {
             PT_GNU_EH_FRAME => index = Some((address, size)),
-            PT_GNU_SFRAME if module.unwind.sframe.is_empty() => {
-                module.unwind.sframe.extend(loaded(&module.segments, address, size));
+            PT_GNU_SFRAME if unwind.sframe.is_empty() => {
+                unwind.sframe.extend(loaded(segments, address, size));
             }
             _ => {}
         }
     }
-    module.eh_frame_hdr = index.and_then(|(address, size)| loaded(&module.segments, address, size));
-    if let (true, Some(index)) = (module.unwind.eh_frame.is_empty(), &module.eh_frame_hdr)
+    let index = index.and_then(|(address, size)| loaded(segments, address, size));
+    if let (true, Some(index)) = (unwind.eh_frame.is_empty(), &index)
         && let Some(start) = frames(index)
     {
-        let bytes = bytes_at(&module.segments, start);
-        module.unwind.eh_frame.extend(loaded(&module.segments, start, extent(bytes)));
+        let bytes = bytes_at(segments, start);
+        unwind.eh_frame.extend(loaded(segments, start, extent(bytes)));
     }
-    Ok(())
+    Ok((unwind, index))
 }
 
 fn loaded(segments: &[Segment], address: u64, size: u64) -> Option<LoadedSection> {
@@ -77,13 +82,12 @@ fn extent(bytes: &[u8]) -> u64 {
 }
 
 /// Moves the unwind data with its module.
-pub(super) fn shift(module: &mut Module, by: u64) {
-    let unwind = &mut module.unwind;
-    for section in unwind.eh_frame.iter_mut().chain(&mut unwind.sframe).chain(&mut module.eh_frame_hdr) {
+pub(super) fn shift(unwind: &mut UnwindSections, index: &mut Option<LoadedSection>, is_object: bool, by: u64) {
+    for section in unwind.eh_frame.iter_mut().chain(&mut unwind.sframe).chain(index) {
         section.address = section.address.wrapping_add(by);
     }
     for section in &mut unwind.debug_frame {
-        if module.link.is_some() {
+        if is_object {
             section.address = section.address.wrapping_add(by); // it is relocated like everything else
         } else {
             // This one is not loaded: its addresses are those that the linker has assigned.
@@ -112,10 +116,10 @@ fn shift_addresses(data: &mut [u8], by: u64) {
 }
 
 /// The code that CFI describes, by address: start and size in bytes.
-pub(super) fn functions(module: &Module) -> Vec<(u64, u64)> {
-    let Some(columns) = cfi_columns(module.cpu.abi) else { return Vec::new() };
-    let eh = module.unwind.eh_frame.iter().map(|section| (CfiSection::EhFrame, section));
-    let debug = module.unwind.debug_frame.iter().map(|section| (CfiSection::DebugFrame, section));
+pub(super) fn functions(unwind: &UnwindSections, abi: &Abi) -> Vec<(u64, u64)> {
+    let Some(columns) = cfi_columns(abi) else { return Vec::new() };
+    let eh = unwind.eh_frame.iter().map(|section| (CfiSection::EhFrame, section));
+    let debug = unwind.debug_frame.iter().map(|section| (CfiSection::DebugFrame, section));
     let mut functions = Vec::new();
     for (kind, section) in eh.chain(debug) {
         let mut readable = section.data.clone();
@@ -129,10 +133,13 @@ pub(super) fn functions(module: &Module) -> Vec<(u64, u64)> {
 }
 
 /// Reads the loaded sections again, which relocations may have changed.
-pub(super) fn refresh(module: &mut Module) {
-    let is_object = module.link.is_some();
-    let Module { unwind, segments, eh_frame_hdr, .. } = module;
-    let loaded = unwind.eh_frame.iter_mut().chain(&mut unwind.sframe).chain(eh_frame_hdr);
+pub(super) fn refresh(
+    unwind: &mut UnwindSections,
+    index: &mut Option<LoadedSection>,
+    segments: &[Segment],
+    is_object: bool,
+) {
+    let loaded = unwind.eh_frame.iter_mut().chain(&mut unwind.sframe).chain(index);
     // That of a linked file is not loaded.
     for section in loaded.chain(unwind.debug_frame.iter_mut().filter(|_| is_object)) {
         let bytes = bytes_at(segments, section.address);

@@ -104,6 +104,9 @@ fn a_part_of_the_cfa_needs_a_whole_one() {
     let found = rows(SFrameAbi::Amd64, b"", ra, &[0x41, 0x0c, 7, 8, 0x0a, 0x41, 0x0e, 16, 0x41, 0x0b]).expect("rows");
     let sp = |offset| row(CfaRule::RegOffset(SP, offset), Rule::Retain);
     assert_eq!(found, [(0, Entry::NoRow { signal: false }), (1, sp(8)), (2, sp(16)), (3, sp(8))]);
+    // Binutils' assembler begins each CIE of riscv64 with the register alone: the offset is 0.
+    let found = rows(SFrameAbi::Amd64, b"", &[&[0x0d, 7][..], ra].concat(), &[0x41, 0x0e, 16]).expect("rows");
+    assert_eq!(found, [(0, sp(0)), (1, sp(16))]);
     for program in [&[0x41, 0x0b][..], &[0x41, 0x0b, 0x0b], &[0x0f, 2, 0x76, 0, 0x0e, 16]] {
         assert_eq!(amd64(program), Err(Unsupported::OutOfPlace), "{program:02x?}");
     }

@@ -1,8 +1,8 @@
 //! 64-bit Arm (AAELF64: relocations).
 
-use super::super::link::{Link, Site, signed};
-use super::super::object::STUB_SIZE;
-use super::{Code, OfCpu, Variant, unknown};
+use super::super::link::{Code, Link, OfCpu, Site, Variant, signed};
+use super::super::module::STUB_SIZE;
+use super::unknown;
 
 pub(super) struct Arm64;
 

@@ -1,10 +1,10 @@
 //! 64-bit RISC-V (RISC-V ELF psABI: relocations).
 
-use super::super::link::{Link, Site, signed};
-use super::super::object::STUB_SIZE;
+use super::super::link::{Code, Link, OfCpu, Site, Variant, signed};
+use super::super::module::STUB_SIZE;
 use crate::cpu::Register;
 
-use super::{Code, OfCpu, Variant, unknown};
+use super::unknown;
 
 pub(super) struct Riscv64;
 
@@ -164,7 +164,8 @@ fn in_code(link: &mut Link<'_>, site: Site) -> Result<(), String> {
             let value = plus(link.address(site)?).wrapping_sub(place);
             signed(value.wrapping_add(0x800), 32)?;
             link.patch(site, |word| upper(word, value))?;
-            let second = Site { relocation: super::super::Relocation { place: place + 4, ..site.relocation }, ..site };
+            let second =
+                Site { relocation: super::super::dynamic::Relocation { place: place + 4, ..site.relocation }, ..site };
             link.patch(second, |word| lower_load(word, value))
         }
         20..=23 => {

@@ -1,9 +1,9 @@
 //! x86-64 (psABI 4.4: relocations).
 
-use super::super::link::{Link, Site, signed};
-use super::super::object::STUB_SIZE;
+use super::super::link::{Code, Link, OfCpu, Site, Variant, signed};
+use super::super::module::STUB_SIZE;
 use super::super::tls::CANARY;
-use super::{Code, OfCpu, Variant, unknown};
+use super::unknown;
 
 pub(super) struct X86_64;
 

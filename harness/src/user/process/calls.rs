@@ -146,8 +146,9 @@ impl Process {
             "getrusage" | "times" => Self::zeros(hardware, if name == "times" { first } else { second }, name),
             "prctl" => Answer::error(EINVAL),
             // Newer ways to ask, whose absence every C library knows.
-            "riscv_hwprobe" | "faccessat2" | "openat2" | "landlock_create_ruleset" => Answer::error(ENOSYS),
-            "riscv_flush_icache" => Answer::value(0),
+            "faccessat2" | "openat2" | "landlock_create_ruleset" => Answer::error(ENOSYS),
+            _ if self.abi.absent.contains(&name) => Answer::error(ENOSYS),
+            _ if self.abi.idle.contains(&name) => Answer::value(0),
             _ => self.file_call(hardware, name, [first, second, third, fourth, fifth]),
         }
     }

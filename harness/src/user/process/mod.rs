@@ -128,8 +128,9 @@ impl Launch {
     pub fn arenas(&self) -> Result<[Range<u64>; 3], String> {
         let image = image::Image::parse(&self.bytes, self.cpu)?;
         let arenas = memory::arenas(start::program_address(&image));
-        if arenas[0].end > arenas[1].start && arenas[0].start < arenas[1].end {
-            return Err(format!("its addresses, from {:#x} on, are where libraries go", arenas[0].start));
+        let [program, others @ ..] = &arenas;
+        if others.iter().any(|other| program.end > other.start && program.start < other.end) {
+            return Err(format!("its addresses, from {:#x} on, are where libraries and stacks go", program.start));
         }
         Ok(arenas)
     }

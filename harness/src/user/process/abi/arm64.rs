@@ -22,6 +22,8 @@ pub(super) static ABI: UserAbi = UserAbi {
     spoilt: &[],
     tls_argument: 3,
     has_restorer: true,
+    absent: &[],
+    idle: &[],
     machine: "aarch64",
     platform: Some("aarch64"),
     hwcap: HWCAP,

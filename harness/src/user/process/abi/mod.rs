@@ -25,6 +25,9 @@ pub(super) struct UserAbi {
     pub(super) tls_argument: usize,
     /// Whether `struct sigaction` has a restorer.
     pub(super) has_restorer: bool,
+    /// System calls of this CPU alone: those whose absence every C library knows, and those for which nothing need be done.
+    pub(super) absent: &'static [&'static str],
+    pub(super) idle: &'static [&'static str],
     /// What uname says the machine is.
     pub(super) machine: &'static str,
     /// `AT_PLATFORM`, where there is one.

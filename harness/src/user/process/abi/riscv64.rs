@@ -22,6 +22,8 @@ pub(super) static ABI: UserAbi = UserAbi {
     spoilt: &[],
     tls_argument: 3,
     has_restorer: false,
+    absent: &["riscv_hwprobe"],
+    idle: &["riscv_flush_icache"],
     machine: "riscv64",
     platform: None,
     hwcap: HWCAP,

@@ -21,6 +21,8 @@ pub(super) static ABI: UserAbi = UserAbi {
     spoilt: &[Spoilt::Pc(RCX), Spoilt::Flags(Register(11))],
     tls_argument: 4,
     has_restorer: true,
+    absent: &[],
+    idle: &[],
     machine: "x86_64",
     platform: Some("x86_64"),
     // CPUID.1:EDX of the emulator's model decides; this is what it has in common with every 64-bit CPU.

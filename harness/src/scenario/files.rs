@@ -1,10 +1,9 @@
-//! The folder with the scenarios.
+//! The files of scenarios below a root.
 
 use std::path::{Path, PathBuf};
 
 use super::Scenario;
-use crate::cpu;
-use crate::{Error, file};
+use crate::{Error, cpu, file};
 
 /// All scenarios below `root`, by CPU in the order of [`cpu::ALL`] and then by name.
 ///
