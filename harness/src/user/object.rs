@@ -3,13 +3,13 @@
 
 use object::elf;
 use object::endian::LittleEndian;
-use object::read::elf::{FileHeader as _, SectionHeader as _, SectionTable, Sym as _};
+use object::read::elf::{FileHeader as _, SectionHeader as _, SectionTable, Sym as _, SymbolTable};
 
 use super::dynamic::{Dynamic, DynamicSymbol, Relocation, SymbolKind, relocation};
 use super::memory::Header;
 use super::module::{LinkTables, Module, STUB_SIZE, TlsTemplate};
 use super::names::{finish, is_name, named};
-use crate::guest::{LoadedSection, MAX_MEMORY, PAGE, Segment};
+use crate::guest::{LoadedSection, MAX_MEMORY, PAGE, Segment, Symbol};
 
 /// More sections or symbols than an object may have.
 const MAX_COUNT: usize = 1 << 20;
@@ -75,6 +75,25 @@ pub(super) fn lay_out(module: &mut Module, header: &Header, data: &[u8]) -> Resu
     let stubs = layout.room(STUB_SIZE * count, 16)?;
     layout.end_segment(true, false);
     module.link = Some(LinkTables { addresses, tls, stubs });
+    let (symbols, names) = symbols(&table, &layout, &commons)?;
+    let (relocations, text) = relocations(module, &sections, &layout, data)?;
+    if let Some(wrong) = relocations.iter().find(|relocation| relocation.symbol >= symbols.len()) {
+        return Err(format!("a relocation names symbol {}, which is not there", wrong.symbol));
+    }
+    module.tls = layout.tls;
+    module.segments = merged(layout.segments)?;
+    module.dynamic = Dynamic { symbols, relocations, ..Dynamic::default() };
+    finish(module, names, &text);
+    Ok(())
+}
+
+/// The symbols, by the index that relocations use, and names for addresses. `commons` are the addresses of common variables.
+fn symbols(
+    table: &SymbolTable<'_, Header>,
+    layout: &Layout,
+    commons: &[Option<u64>],
+) -> Result<(Vec<DynamicSymbol>, Vec<Symbol>), String> {
+    let endian = LittleEndian;
     let address_of = |symbol: usize, section: Option<usize>, value: u64| match commons[symbol] {
         Some(common) => Some(common),
         None => layout.addresses.get(section?).copied().flatten().map(|address| address.wrapping_add(value)),
@@ -116,15 +135,7 @@ pub(super) fn lay_out(module: &mut Module, header: &Header, data: &[u8]) -> Resu
             size: symbol.st_size(endian),
         });
     }
-    let (relocations, text) = relocations(module, &sections, &layout, data)?;
-    if let Some(wrong) = relocations.iter().find(|relocation| relocation.symbol >= symbols.len()) {
-        return Err(format!("a relocation names symbol {}, which is not there", wrong.symbol));
-    }
-    module.tls = layout.tls;
-    module.segments = merged(layout.segments)?;
-    module.dynamic = Dynamic { symbols, relocations, ..Dynamic::default() };
-    finish(module, names, &text);
-    Ok(())
+    Ok((symbols, names))
 }
 
 /// The relocations of the sections that are laid out, and the ranges of code; notes where unwind data are.
