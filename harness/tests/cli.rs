@@ -329,7 +329,7 @@ fn bad_scenarios_are_refused_with_file_and_line() {
         ("syntax", "guest = \n", &["own.toml", "line 1"][..]),
         ("unknown-key", "guest = \"leaf\"\nflavour = 1\n", &["line 2", "flavour"]),
         ("unknown-kind", "guest = \"leaf\"\ninterrupt = [\"magic\"]\n", &["line 2", "magic", "probe"]),
-        ("no-guest", "entry = \"_start\"\n", &["it needs either guest = \"NAME\" or"]),
+        ("no-guest", "entry = \"_start\"\n", &["it needs one of guest = \"NAME\""]),
         ("visits", "guest = \"leaf\"\nmax-visits = 0\n", &["max-visits"]),
         ("level", "guest = \"leaf\"\n[must]\nframe-record = \"good\"\n", &["line 3", "exact"]),
         (

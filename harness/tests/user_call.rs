@@ -128,8 +128,13 @@ fn walks_by_the_cfi_of_libc_are_right() {
         let frames = section.column("frame-record").expect("it always walks").counters;
         assert!(dwarf.walks == section.points && dwarf.walks > 100, "{cpu}: {dwarf:?}");
         assert_eq!((dwarf.unsound, dwarf.overstated, dwarf.wrong_flagged), (0, 0, 0), "{cpu}");
-        // Its memcpy has no CFI there.
-        assert!(dwarf.exact == dwarf.walks || cpu == "riscv64", "{cpu}: {dwarf:?}");
+        // The PLT has no CFI on arm64, and memcpy has none on riscv64.
+        let is_right = match cpu {
+            "x86_64" => dwarf.exact == dwarf.walks,
+            "arm64" => dwarf.walks - dwarf.exact == dwarf.incomplete && dwarf.incomplete == 4,
+            _ => dwarf.incomplete > 0 && dwarf.exact > dwarf.walks / 2,
+        };
+        assert!(is_right, "{cpu}: {dwarf:?}");
         assert!(frames.exact < frames.walks, "{cpu}: not all of it has frame records");
         let report = checked(&scenario);
         let function = report.rows[0].functions.iter().find(|function| function.name == "qsort_r").expect("it ran");
@@ -234,7 +239,10 @@ fn objects_are_linked_and_called() {
             // 6 + 1 + 41
             assert_eq!((outcome.result, &*outcome.changed[0].hex), (8, "30000000"), "{cpu} {options:?}");
             let dwarf = walks(&scenario).column("dwarf").expect("it has CFI").counters;
-            assert_eq!((dwarf.exact, dwarf.walks > 20), (dwarf.walks, true), "{cpu} {options:?}: {dwarf:?}");
+            // For the other CPUs, clang 14 does not describe its epilogues.
+            let least = if cpu == "x86_64" { dwarf.walks } else { dwarf.walks * 4 / 5 };
+            let is_right = dwarf.exact >= least && dwarf.walks > 20 && dwarf.unsound == 0;
+            assert!(is_right, "{cpu} {options:?}: {dwarf:?}");
             for function in ["lost", "lost_pointer"] {
                 let error = self::outcome(&call(&object, function, &["1"])).expect_err("it calls what is not there");
                 let text = error.to_string();

@@ -51,6 +51,9 @@ pub struct Instead {
 /// What a store has overwritten: address and bytes.
 type Journal = Rc<RefCell<Vec<(u64, Vec<u8>)>>>;
 
+/// The result of a call, and the words (address, value) that it has written outside of the stacks.
+type Kept = (u64, Vec<(u64, u64)>);
+
 /// How a call ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Called {
@@ -162,7 +165,7 @@ impl<'p> Second<'p> {
     }
 
     /// Calls a guest function whose writes stay. Returns its result, and the words that it has written outside of the stacks.
-    fn keep(&mut self, call: Call<'_>) -> Result<Result<(u64, Vec<(u64, u64)>), Crash>, Error> {
+    fn keep(&mut self, call: Call<'_>) -> Result<Result<Kept, Crash>, Error> {
         let ended = self.execute(call)?;
         let mut written = BTreeSet::new();
         for (address, bytes) in self.journal.borrow_mut().drain(..) {

@@ -101,7 +101,7 @@ fn put(modules: &mut [Module]) -> Result<(), Error> {
     let mut next = MODULES;
     for module in modules.iter_mut().filter(|module| module.kind != Kind::Fixed) {
         let (low, high) = module.extent();
-        let by = next.checked_sub(low & !(PAGE - 1)).unwrap_or_default();
+        let by = next.saturating_sub(low & !(PAGE - 1));
         module.shift(by)?;
         next = (next + (high - low)).next_multiple_of(MODULE_GAP) + MODULE_GAP;
     }

@@ -302,6 +302,9 @@ fn symbol(bytes: &[u8], index: u64, strings: &Strings<'_>, versions: &Versions<'
     }
 }
 
+/// Notes the version that an entry at this address defines or asks for.
+type EachVersion<'e> = &'e mut dyn FnMut(u64, &mut Vec<(u16, String)>);
+
 /// The versions of symbols (Linux Standard Base Core, symbol versioning).
 struct Versions<'m> {
     image: Image<'m>,
@@ -313,7 +316,7 @@ impl<'m> Versions<'m> {
     fn read(image: Image<'m>, entries: &Entries, strings: &Strings<'_>) -> Self {
         let mut names = Vec::new();
         let name = |at: u64| strings.get(u64::from(image.u32(at)?));
-        let mut next = |start: Option<u64>, link: u64, each: &mut dyn FnMut(u64, &mut Vec<(u16, String)>)| {
+        let mut next = |start: Option<u64>, link: u64, each: EachVersion<'_>| {
             let mut at = start;
             let mut left = 1 << 16; // versions have 15 bits
             while let Some(entry) = at.filter(|_| left > 0) {

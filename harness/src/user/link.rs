@@ -95,6 +95,9 @@ pub(super) trait OfCpu: Sync {
     fn code(&self) -> &'static Code;
 }
 
+/// The offset of a thread-local variable that no file defines: nothing is mapped there.
+const NOWHERE: u64 = 1 << 40;
+
 /// What a relocation's symbol stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Target {
@@ -362,6 +365,8 @@ impl Link<'_> {
             Target::Tls(module, offset) => Ok((module, offset.wrapping_add_signed(site.relocation.addend))),
             // Without a symbol it is the module's own block.
             Target::Address(0) => Ok((site.module, site.relocation.addend.cast_unsigned())),
+            // Nobody knows its offset. A linked file is not refused for what it may never use.
+            Target::Address(_) if self.modules[site.module].kind != Kind::Object => Ok((site.module, NOWHERE)),
             Target::Address(address) => {
                 let name = self.linked.missing.get((address.wrapping_sub(MISSING) / PAGE) as usize);
                 let name = name.cloned().unwrap_or_default();
@@ -374,6 +379,9 @@ impl Link<'_> {
     /// The offset of a thread-local variable from the thread pointer.
     pub(super) fn thread_offset(&mut self, site: Site) -> Result<u64, String> {
         let (module, offset) = self.tls(site)?;
+        if offset == NOWHERE {
+            return Ok(NOWHERE);
+        }
         let block = self.blocks.get(module).copied().flatten().ok_or("its module has no thread-local variables")?;
         Ok(block.wrapping_add(offset))
     }

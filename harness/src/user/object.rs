@@ -3,13 +3,13 @@
 
 use object::elf;
 use object::endian::LittleEndian;
-use object::read::elf::{FileHeader as _, SectionHeader as _, SectionTable, Sym as _};
+use object::read::elf::{FileHeader as _, SectionHeader as _, SectionTable, Sym as _, SymbolTable};
 
-use super::dynamic::{Dynamic, DynamicSymbol, SymbolKind, relocation};
+use super::dynamic::{Dynamic, DynamicSymbol, Relocation, SymbolKind, relocation};
 use super::memory::Header;
 use super::module::{LinkTables, Module, STUB_SIZE, TlsTemplate};
 use super::names::{finish, is_name, named};
-use crate::guest::{LoadedSection, MAX_MEMORY, PAGE, Segment};
+use crate::guest::{LoadedSection, MAX_MEMORY, PAGE, Segment, Symbol};
 
 /// More sections or symbols than an object may have.
 const MAX_COUNT: usize = 1 << 20;
@@ -75,11 +75,30 @@ pub(super) fn lay_out(module: &mut Module, header: &Header, data: &[u8]) -> Resu
     let stubs = layout.room(STUB_SIZE * count, 16)?;
     layout.end_segment(true, false);
     module.link = Some(LinkTables { addresses, tls, stubs });
+    let (symbols, names) = symbols(&table, &layout, &commons)?;
+    let (relocations, text) = relocations(module, &sections, &layout, data)?;
+    if let Some(wrong) = relocations.iter().find(|relocation| relocation.symbol >= symbols.len()) {
+        return Err(format!("a relocation names symbol {}, which is not there", wrong.symbol));
+    }
+    module.tls = layout.tls;
+    module.segments = merged(layout.segments)?;
+    module.dynamic = Dynamic { symbols, relocations, ..Dynamic::default() };
+    finish(module, names, &text);
+    Ok(())
+}
+
+/// The symbols, by the index that relocations use, and names for addresses. `commons` are the addresses of common variables.
+fn symbols(
+    table: &SymbolTable<'_, Header>,
+    layout: &Layout,
+    commons: &[Option<u64>],
+) -> Result<(Vec<DynamicSymbol>, Vec<Symbol>), String> {
+    let endian = LittleEndian;
     let address_of = |symbol: usize, section: Option<usize>, value: u64| match commons[symbol] {
         Some(common) => Some(common),
         None => layout.addresses.get(section?).copied().flatten().map(|address| address.wrapping_add(value)),
     };
-    let (mut symbols, mut names, mut text) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut symbols, mut names) = (Vec::new(), Vec::new());
     for (index, symbol) in table.iter().enumerate() {
         let name = symbol.name(endian, table.strings()).map_err(|error| error.to_string())?;
         let section = table.symbol_section(endian, symbol, object::SymbolIndex(index));
@@ -116,6 +135,18 @@ pub(super) fn lay_out(module: &mut Module, header: &Header, data: &[u8]) -> Resu
             size: symbol.st_size(endian),
         });
     }
+    Ok((symbols, names))
+}
+
+/// The relocations of the sections that are laid out, and the ranges of code; notes where unwind data are.
+fn relocations(
+    module: &mut Module,
+    sections: &SectionTable<'_, Header>,
+    layout: &Layout,
+    data: &[u8],
+) -> Result<(Vec<Relocation>, Ranges), String> {
+    let endian = LittleEndian;
+    let mut text = Vec::new();
     let mut relocations = Vec::new();
     for (index, section) in sections.iter().enumerate() {
         let target = layout.addresses.get(section.sh_info(endian) as usize).copied().flatten();
@@ -133,18 +164,14 @@ pub(super) fn lay_out(module: &mut Module, header: &Header, data: &[u8]) -> Resu
             if section.sh_flags(endian).contains(elf::SHF_EXECINSTR) {
                 text.push((address, address + section.sh_size(endian)));
             }
-            keep_frames(module, &sections, index, (address, data))?;
+            keep_frames(module, sections, index, (address, data))?;
         }
     }
-    if let Some(wrong) = relocations.iter().find(|relocation| relocation.symbol >= symbols.len()) {
-        return Err(format!("a relocation names symbol {}, which is not there", wrong.symbol));
-    }
-    module.tls = layout.tls;
-    module.segments = merged(layout.segments)?;
-    module.dynamic = Dynamic { symbols, relocations, ..Dynamic::default() };
-    finish(module, names, &text);
-    Ok(())
+    Ok((relocations, text))
 }
+
+/// Ranges of addresses: the first, and the one after the last.
+type Ranges = Vec<(u64, u64)>;
 
 /// Notes where a section with unwind data is; its contents are read when it is relocated.
 fn keep_frames(

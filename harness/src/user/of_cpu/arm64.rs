@@ -141,6 +141,15 @@ fn in_code(link: &mut Link<'_>, site: Site) -> Result<(), String> {
             } >> 2;
             link.patch(site, |word| word & !0x3ff_ffff | value as u32 & 0x3ff_ffff)
         }
+        _ => by_table(link, site),
+    }
+}
+
+/// The relocations of objects that go by a table of addresses, or by the offsets of thread-local variables.
+fn by_table(link: &mut Link<'_>, site: Site) -> Result<(), String> {
+    let place = site.relocation.place;
+    let pages = |address: u64| (address & !0xfff).wrapping_sub(place & !0xfff);
+    match site.relocation.kind {
         // ADR_GOT_PAGE, LD64_GOT_LO12_NC
         311 => link.slot(site).and_then(|slot| link.patch(site, |word| page(word, pages(slot)))),
         312 => link.slot(site).and_then(|slot| link.patch(site, |word| low(word, slot, 3))),

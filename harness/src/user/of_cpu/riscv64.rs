@@ -192,6 +192,15 @@ fn in_code(link: &mut Link<'_>, site: Site) -> Result<(), String> {
         29 => link.thread_offset(site).and_then(|value| link.patch(site, |word| upper(word, value))),
         30 => link.thread_offset(site).and_then(|value| link.patch(site, |word| lower_load(word, value))),
         31 => link.thread_offset(site).and_then(|value| link.patch(site, |word| lower_store(word, value))),
+        _ => in_short_code(link, site),
+    }
+}
+
+/// The relocations of instructions of two bytes.
+fn in_short_code(link: &mut Link<'_>, site: Site) -> Result<(), String> {
+    let (place, addend) = (site.relocation.place, site.relocation.addend);
+    let plus = |address: u64| address.wrapping_add_signed(addend);
+    match site.relocation.kind {
         44 => {
             let value = signed(plus(link.address(site)?).wrapping_sub(place), 9)? as u16;
             compressed(link, site, |word| {
