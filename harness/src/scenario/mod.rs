@@ -12,6 +12,7 @@ mod linux;
 mod listed;
 mod process;
 mod range;
+mod variants;
 mod word;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +24,7 @@ use serde::Deserialize;
 use crate::case::{Case, State};
 use crate::cpu::{self, Cpu, Exception};
 use crate::guest::Program;
-use crate::guest::return_hook::{PLAIN, ReturnHook};
+use crate::guest::return_hook::PLAIN;
 use crate::linux::KernelImage;
 use crate::subject::{Start, label};
 use crate::user::ElfCall;
@@ -460,43 +461,5 @@ impl Scenario {
             }
         }
         Ok(())
-    }
-
-    /// The variants; a single one without a name if the file lists none.
-    #[must_use]
-    pub fn variants(&self) -> Vec<Variant> {
-        match &self.image {
-            _ if self.case.is_some() => self.frozen_variant().into_iter().collect(),
-            Some(image) => vec![Variant { name: image.release.clone(), ..Variant::default() }],
-            None if self.text.variant.is_empty() => vec![Variant::default()],
-            None => self.text.variant.clone(),
-        }
-    }
-
-    /// The return hook of a variant, if it has one.
-    #[must_use]
-    pub fn return_hook(&self, variant: &Variant) -> Option<ReturnHook> {
-        let name = variant.return_hook.as_ref().or(self.text.return_hook.as_ref())?.clone();
-        Some(ReturnHook { name, build: variant.fix.as_deref().unwrap_or(PLAIN).to_owned() })
-    }
-
-    /// If set, the run of a variant must be void, for a reason that contains this text.
-    #[must_use]
-    pub fn expected_void<'s>(&'s self, variant: &'s Variant) -> Option<&'s str> {
-        variant.void.as_deref().or(self.text.void.as_deref())
-    }
-
-    /// Whether the run of a variant must be void for this reason; without a variant, the run of one of them.
-    #[must_use]
-    pub fn means_void(&self, variant: Option<&Variant>, reason: &str) -> bool {
-        let is_it = |variant: &Variant| self.expected_void(variant).is_some_and(|expected| reason.contains(expected));
-        variant.map_or_else(|| self.variants().iter().any(is_it), is_it)
-    }
-
-    /// The file of a variant's guest.
-    #[must_use]
-    pub fn guest_path(&self, root: &Path, variant: &Variant) -> PathBuf {
-        let name = variant.guest.as_ref().unwrap_or(&self.text.guest);
-        root.join("guests").join(self.cpu.name).join(format!("{name}.elf"))
     }
 }
