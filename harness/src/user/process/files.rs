@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::abi::Stat;
-use super::calls::{EACCES, EBADF, EISDIR, ELOOP, ENOENT, ENOTDIR, EROFS};
+use super::answer::{EACCES, EBADF, EISDIR, ELOOP, ENOENT, ENOTDIR, EROFS};
 use crate::file;
 
 /// The largest file that a process may read, in bytes: more than any library.
@@ -277,7 +277,7 @@ impl Files {
             return Ok(self.program.clone().into_bytes());
         }
         let below = self.resolve(folder, path, false)?;
-        let target = std::fs::read_link(self.on_host(&below)).map_err(|_| super::calls::EINVAL)?;
+        let target = std::fs::read_link(self.on_host(&below)).map_err(|_| super::answer::EINVAL)?;
         Ok(target.into_os_string().into_encoded_bytes())
     }
 

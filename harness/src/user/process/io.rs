@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::Process;
-use super::abi::{Bytes, Stat};
-use super::calls::{Answer, EBADF, EFAULT, EINVAL, EISDIR, ENOENT, ENOTDIR, ERANGE, EROFS, ESPIPE};
+use super::abi::Stat;
+use super::answer::{Answer, EBADF, EFAULT, EINVAL, EISDIR, ENOENT, ENOTDIR, ERANGE, EROFS, ESPIPE};
+use super::bytes::Bytes;
 use super::files::Open;
 use super::hardware::Hardware;
 

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::calls::{Answer, EACCES, EBADF, EEXIST, EFAULT, EINVAL, ENOMEM};
+use super::answer::{Answer, EACCES, EBADF, EEXIST, EFAULT, EINVAL, ENOMEM};
 use super::hardware::{Hardware, Permission};
 use super::{FileMapping, Process};
 use crate::guest::PAGE;

@@ -5,6 +5,8 @@
 //! where the stacks of threads are. The kernel's state belongs to one run; docs/process.md says which system calls there are.
 
 mod abi;
+mod answer;
+mod bytes;
 mod calls;
 mod files;
 mod hardware;
@@ -12,6 +14,7 @@ mod image;
 mod io;
 mod memory;
 mod program;
+mod siginfo;
 mod signals;
 mod start;
 mod threads;

@@ -1,8 +1,10 @@
 //! Signals: what a process has asked for, and their delivery.
 
-use super::abi::{self, Bytes, Frame};
-use super::calls::{Answer, EFAULT, EINVAL, ESRCH};
+use super::abi::{self, Frame};
+use super::answer::{Answer, EFAULT, EINVAL, ESRCH};
+use super::bytes::Bytes;
 use super::hardware::Hardware;
+use super::siginfo::{AltStack, Info, SS_DISABLE, SS_ONSTACK};
 use super::{Delivered, Process};
 
 /// The number of signals (Linux include/uapi/asm-generic/signal.h).
@@ -18,8 +20,6 @@ const SA_NODEFER: u64 = 0x4000_0000;
 const SA_RESETHAND: u64 = 0x8000_0000;
 const SIG_DFL: u64 = 0;
 const SIG_IGN: u64 = 1;
-const SS_ONSTACK: u32 = 1;
-const SS_DISABLE: u32 = 2;
 const SIG_BLOCK: u64 = 0;
 const SIG_UNBLOCK: u64 = 1;
 const SIG_SETMASK: u64 = 2;
@@ -34,57 +34,6 @@ pub(super) struct Action {
     flags: u64,
     restorer: u64,
     mask: u64,
-}
-
-/// The stack for handlers that ask for it (`sigaltstack`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct AltStack {
-    pub(super) low: u64,
-    flags: u32,
-    pub(super) size: u64,
-}
-
-impl Default for AltStack {
-    fn default() -> Self {
-        Self { low: 0, flags: SS_DISABLE, size: 0 }
-    }
-}
-
-impl AltStack {
-    fn is_usable(&self) -> bool {
-        self.flags & SS_DISABLE == 0 && self.size > 0
-    }
-
-    fn holds(&self, sp: u64) -> bool {
-        self.is_usable() && sp > self.low && sp - self.low <= self.size
-    }
-
-    /// Writes it as `stack_t`.
-    pub(super) fn put(&self, bytes: &mut Bytes, offset: usize) {
-        bytes.u64(offset, self.low);
-        bytes.u32(offset + 8, self.flags);
-        bytes.u64(offset + 16, self.size);
-    }
-}
-
-/// What `siginfo_t` says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Info {
-    /// The signal.
-    pub(super) signal: u32,
-    /// Who sent it.
-    pub(super) code: i32,
-    /// The sender.
-    pub(super) pid: u32,
-}
-
-impl Info {
-    /// Writes it as `siginfo_t`.
-    pub(super) fn put(&self, bytes: &mut Bytes, offset: usize) {
-        bytes.u32(offset, self.signal);
-        bytes.u32(offset + 8, self.code.cast_unsigned());
-        bytes.u32(offset + 16, self.pid);
-    }
 }
 
 /// The bit of a signal in a mask.
@@ -241,7 +190,7 @@ impl Process {
         let thread = self.threads.current_mut();
         thread.saved_mask = Some(thread.mask);
         thread.mask = mask;
-        Answer::error(super::calls::EINTR)
+        Answer::error(super::answer::EINTR)
     }
 
     pub(super) fn sigaltstack(&mut self, hardware: &mut dyn Hardware, arguments: [u64; 6]) -> Answer {

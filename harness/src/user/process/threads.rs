@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::calls::{Answer, EAGAIN, EFAULT, EINVAL, ENOSYS, ETIMEDOUT};
+use super::answer::{Answer, EAGAIN, EFAULT, EINVAL, ENOSYS, ETIMEDOUT};
 use super::hardware::Hardware;
-use super::signals::{AltStack, Info};
+use super::siginfo::{AltStack, Info};
 use super::{PID, Process};
 
 const CLONE_VM: u64 = 0x100;

@@ -1,7 +1,7 @@
 //! Time: it passes when somebody looks, and when everybody sleeps. So it is the same in every run.
 
 use super::Process;
-use super::calls::{Answer, EFAULT, EINVAL};
+use super::answer::{Answer, EFAULT, EINVAL};
 use super::hardware::Hardware;
 
 /// What the clock shows when a process begins: 2024-01-01 00:00:00 UTC, in nanoseconds since 1970.
