@@ -191,8 +191,6 @@ fn a_kernels_answers_stand_in_the_state(
         packed(&stack),
         code.len()
     );
-    // What it returns to is never executed, but must be there for the emulator to stop at.
-    let text = format!("{text}\n[[page]]\naddress = \"0x20000\"\ndata = \"{}\"\nflags = \"rx\"\n", packed(code));
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("answers-{name}.toml"));
     std::fs::write(&path, &text).expect("a file");
     let (output, said) = tool("run", &path, &[]);

@@ -246,7 +246,9 @@ fn objects_are_linked_and_called() {
             for function in ["lost", "lost_pointer"] {
                 let error = self::outcome(&call(&object, function, &["1"])).expect_err("it calls what is not there");
                 let text = error.to_string();
-                assert!(text.contains("`elsewhere`") && text.contains(function), "{cpu} {options:?}: {text}");
+                // What is far away is reached by a stub.
+                let place = [function, "elsewhere@stub"].iter().any(|place| text.contains(place));
+                assert!(text.contains("`elsewhere`") && place, "{cpu} {options:?}: {text}");
             }
         }
     }

@@ -55,6 +55,11 @@ impl Image {
         Ok(())
     }
 
+    /// Maps a page for code of which nothing will run, if nothing is mapped there.
+    pub(super) fn fill(&mut self, page: u64) -> Result<(), String> {
+        self.page(page, true, false).map(drop)
+    }
+
     /// Puts bytes from the start of a page on. Pages that are not mapped may then be read, and written and executed as well, unless
     /// `permission` (executable, writable) says otherwise.
     pub(super) fn put(&mut self, address: u64, data: &[u8], permission: Option<(bool, bool)>) -> Result<(), String> {

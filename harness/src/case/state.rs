@@ -264,6 +264,10 @@ impl State {
             return Err(format!("stop: the run would end where it starts, at {start:#x}"));
         }
         let answers = self.answers(&image)?;
+        // The emulator fetches around the place where it will end, which the state need not hold.
+        for page in [stop & !(PAGE - 1), (stop & !(PAGE - 1)).wrapping_sub(PAGE)] {
+            image.fill(page)?;
+        }
         let (segments, held) = image.finish();
         let is_code = segments.iter().any(|it| it.executable && (it.address..it.end()).contains(&start));
         if !is_code {

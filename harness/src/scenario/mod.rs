@@ -24,7 +24,6 @@ use serde::Deserialize;
 use crate::case::{Case, State};
 use crate::cpu::{self, Cpu, Exception};
 use crate::guest::Program;
-use crate::guest::return_hook::PLAIN;
 use crate::linux::KernelImage;
 use crate::subject::{Start, label};
 use crate::user::ElfCall;

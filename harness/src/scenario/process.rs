@@ -18,11 +18,11 @@ use crate::user::process::{self, Arrival, Launch, Mapped};
 pub struct Asked {
     /// Functions and files: only their instructions are points. Empty: all.
     pub within: Vec<String>,
-    /// How many arrivals at each instruction are points; `None`: [`MAX_VISITS`].
+    /// How many arrivals at each instruction are points; `None`: `MAX_VISITS`.
     pub max_visits: Option<u64>,
     /// Signals at places: `10@qsort+0x8#2`; without a number, the first arrival.
     pub signals: Vec<String>,
-    /// Functions before each of whose instructions a signal arrives: `qsort`, or `12@qsort` for another than [`SIGUSR1`].
+    /// Functions before each of whose instructions a signal arrives: `qsort`, or `12@qsort` for another than `SIGUSR1`.
     pub signal_everywhere: Vec<String>,
 }
 

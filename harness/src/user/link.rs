@@ -356,6 +356,13 @@ impl Link<'_> {
         let at = link.stubs + STUB_SIZE * site.relocation.symbol as u64;
         let code = self.of_cpu.stub(at, slot);
         self.write_at(site.module, at, &code)?;
+        let module = &mut self.modules[site.module];
+        if !module.symbols.iter().any(|symbol| symbol.address == at) {
+            let name = module.dynamic.symbols.get(site.relocation.symbol).map_or("", |symbol| &symbol.name);
+            let name = format!("{name}@stub");
+            let symbol = names::named(name, (at, STUB_SIZE), SymbolKind::Function, false);
+            module.symbols.push(symbol);
+        }
         Ok(at)
     }
 

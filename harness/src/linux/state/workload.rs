@@ -23,7 +23,7 @@ pub struct Workload {
     pub preempts_tracer: bool,
     /// A state of one's own.
     pub entry: EntryState,
-    /// The capabilities of the CPU whose alternatives are applied ([`super::capabilities`]); empty: they are as linked.
+    /// The capabilities of the CPU whose alternatives are applied (`OfCpu::capabilities`); empty: they are as linked.
     pub alternatives: Vec<String>,
     /// Whether the kernel's own `__schedule` chooses and switches to the other task, and not a function of ours in its place.
     pub real_scheduler: bool,
