@@ -83,7 +83,7 @@ fn of_section_and_defect<'r>(section: &'r Section, defect: &'r Defect) -> Shown<
     let is_its = |finding: &&crate::recording::Finding| {
         finding.label() == defect.unwinder
             && defect.verdict.contains(&finding.verdict)
-            && (defect.within.is_empty() || defect.within.contains(&finding.range.function))
+            && defect.is_within(&finding.range.function)
     };
     let findings: Vec<_> = section.findings.iter().filter(is_its).collect();
     let instructions: BTreeSet<_> = findings
@@ -91,8 +91,10 @@ fn of_section_and_defect<'r>(section: &'r Section, defect: &'r Defect) -> Shown<
         .flat_map(|finding| section.offsets(finding).map(|offset| (&finding.range.function, offset)))
         .collect();
     let walks = findings.iter().map(|finding| finding.count).sum();
-    if column.counters.walks == 0 {
-        return shown(Status::NotJudged("no walk was made".to_owned()), None);
+    // A window is not closed because nobody came to it.
+    let is_reached = section.functions.iter().any(|function| defect.is_within(&function.name));
+    if column.counters.walks == 0 || !is_reached {
+        return shown(Status::NotJudged("no walk was made there".to_owned()), None);
     }
     match findings.first() {
         None => shown(Status::Closed(column.counters.walks), None),

@@ -43,9 +43,21 @@ pub struct Defect {
     /// The CPUs whose kernels can have it; empty: all.
     #[serde(default)]
     pub only: Vec<String>,
-    /// The functions whose points show it; empty: all.
+    /// The functions whose points show it, or what their names begin with (`name*`); empty: all.
     #[serde(default)]
     pub within: Vec<String>,
+}
+
+impl Defect {
+    /// Whether points of this function can show it.
+    #[must_use]
+    pub fn is_within(&self, function: &str) -> bool {
+        let names = |name: &String| match name.strip_suffix('*') {
+            Some(prefix) => function.starts_with(prefix),
+            None => name == function,
+        };
+        self.within.is_empty() || self.within.iter().any(names)
+    }
 }
 
 /// The keys of the table.

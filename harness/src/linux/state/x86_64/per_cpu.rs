@@ -142,10 +142,12 @@ fn mask(edit: &Edit<'_>, code: &[u8]) -> Result<u8, Error> {
     }
 }
 
-/// The masks of all `test $MASK,%al; jne BACK`.
+/// The masks of all `test $MASK,%al; jne BACK`, and of `testq $MASK,(REGISTER); jne BACK`.
 fn tests_of_loops(code: &[u8]) -> Vec<u8> {
-    let masks = code.windows(4).filter_map(|window| match window {
-        [0xa8, mask, 0x75, 0x80..=0xff] => Some(*mask),
+    let masks = (0..code.len()).filter_map(|at| match &code[at..] {
+        [0xa8, mask, 0x75, 0x80..=0xff, ..] => Some(*mask),
+        // The word is at the register itself: ModRM 4 and 5 mean something else.
+        [0x48, 0xf7, 0..=3 | 6 | 7, mask, 0, 0, 0, 0x75, 0x80..=0xff, ..] => Some(*mask),
         _ => None,
     });
     masks.collect()
@@ -172,5 +174,7 @@ mod tests {
     fn the_mask_is_that_of_the_test_of_a_loop() {
         assert_eq!(tests_of_loops(&[0x48, 0x8b, 0x00, 0xa8, 0x10, 0x75, 0xd7]), [0x10]);
         assert_eq!(tests_of_loops(&[0xa8, 0x10, 0x75, 0x05]), [0; 0], "a jump ahead");
+        assert_eq!(tests_of_loops(&[0x48, 0xf7, 0x00, 0x10, 0, 0, 0, 0x75, 0xd7]), [0x10]);
+        assert_eq!(tests_of_loops(&[0x48, 0xf7, 0x04, 0x10, 0, 0, 0, 0x75, 0xd7]), [0; 0], "with an index");
     }
 }
