@@ -117,12 +117,14 @@ const CELLS: &str = "(async (name) => {
             strip.scrollIntoView();
             await new Promise(done => setTimeout(done, 20));
         }
-        const columns = strip.dataset.c.split(',').map((column) => column.split('.'));
+        const columns = data.columns[strip.dataset.c];
         for (const row of strip.querySelectorAll('tbody tr')) for (const cell of row.querySelectorAll('td[data-c]')) {
             const [unwinder, start] = columns[cell.dataset.c];
             const label = data.unwinders[unwinder] + (start > 0 ? '@' + data.starts[start] : '');
             const text = row.line.cells[cell.dataset.c].map(([symbol, count]) => symbol + '*' + count).join(' ');
-            for (const run of strip.dataset.a.split(' ')) found[`${run}/${row.dataset.p} ${label}`] = text;
+            for (const kind of strip.dataset.k.split(' ')) {
+                found[`${strip.closest('.variant').dataset.a}/${kind}/${row.dataset.p} ${label}`] = text;
+            }
         }
     }
     return found;

@@ -93,7 +93,9 @@ fn links_lead_somewhere() {
             const places = new Set();
             for (const strip of document.querySelectorAll('.strip')) {
                 const offsets = data.listings[strip.dataset.l].split('\\n').filter(Boolean).map((line) => line.split(' ')[0]);
-                for (const run of strip.dataset.a.split(' ')) for (const offset of offsets) places.add(`${run}/${strip.dataset.f}+0x${offset}`);
+                for (const kind of strip.dataset.k.split(' ')) for (const offset of offsets) {
+                    places.add(`${strip.closest('.variant').dataset.a}/${kind}/${strip.parentElement.dataset.f}+0x${offset}`);
+                }
             }
             const links = [...document.querySelectorAll('a[href]')].map((link) => link.getAttribute('href'));
             // And each cell of the windows.

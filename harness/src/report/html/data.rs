@@ -14,6 +14,8 @@ struct Data<'r> {
     starts: Vec<&'static str>,
     cpus: Vec<Cpu<'r>>,
     scenarios: Vec<Scenario<'r>>,
+    /// The columns of strips: unwinders and starts.
+    columns: Vec<Vec<(usize, usize)>>,
     /// The disassembly of functions: a line for each instruction.
     listings: &'r [String],
 }
@@ -53,24 +55,30 @@ pub(super) fn json(model: &Model<'_>) -> String {
             runs: scenario.sections.iter().map(|section| run(model, section)).collect(),
         })
     });
+    let columns =
+        model.column_sets.iter().map(|set| set.iter().map(|(number, start)| (*number, place(*start))).collect());
     let data = Data {
         unwinders: &model.unwinders,
         starts: Start::ALL.iter().map(|start| start.name()).collect(),
         cpus: cpus.collect(),
         scenarios: scenarios.collect(),
+        columns: columns.collect(),
         listings: &model.listings,
     };
     // Only a broken invariant of serde could fail here: nothing is a map with keys that are no strings.
     serde_json::to_string(&data).unwrap_or_default().replace('<', "\\u003c")
 }
 
+fn place(start: Start) -> usize {
+    Start::ALL.iter().position(|other| *other == start).unwrap_or_default()
+}
+
 fn run(model: &Model<'_>, section: &crate::recording::Section) -> Run {
     let columns = section.columns.iter().map(|column| {
         let (counters, sums) = (&column.counters, Sums::of(section, column));
-        let start = Start::ALL.iter().position(|start| *start == column.start).unwrap_or_default();
         [
             model.number(&column.name) as u64,
-            start as u64,
+            place(column.start) as u64,
             u64::from(column.claims != Claims::Never),
             counters.walks,
             counters.exact,

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 
 use super::model::{Scenario, anchor, column_of, command, count};
-use crate::recording::{Finding, Novelty, Section};
+use crate::recording::{Finding, Novelty, Section, WordRead};
+use crate::verdict::Verdict;
 
 /// A finding, in its run.
 type Found<'r> = (&'r Section, &'r Finding);
@@ -72,7 +73,7 @@ fn evidence(section: &Section, finding: &Finding) -> Markup {
                     None => { "Nobody asks in Linux from this start: it is a question about the algorithm." },
                 }
             }
-            div.scroll tabindex="0" role="region" aria-label="Truth beside walk" { (side_by_side(finding)) }
+            (side_by_side(finding))
             @if !first.state.is_empty() { ul.state { @for wrong in &first.state { li { (wrong) } } } }
             (words(finding))
             (copyable(&command(section, &first.point, &finding.subject)))
@@ -89,11 +90,10 @@ fn side_by_side(finding: &Finding) -> Markup {
             tbody {
                 @for (truth, walk) in align(truth, walk) {
                     tr.differs[truth != walk] {
-                        td { @match truth { Some(entry) => code { (entry) }, None => span.gap { "—" } } }
-                        td { @match walk { Some(entry) => code { (entry) }, None => span.gap { "—" } } }
+                        td { (truth.unwrap_or("—")) } td { (walk.unwrap_or("—")) }
                     }
                 }
-                @if truth.is_empty() && walk.is_empty() { tr { td { span.gap { "no caller" } } td { span.gap { "no caller" } } } }
+                @if truth.is_empty() && walk.is_empty() { tr { td { "no caller" } td { "no caller" } } }
             }
         }
     }
@@ -135,20 +135,17 @@ fn words(finding: &Finding) -> Markup {
     html! {
         @if !words.is_empty() {
             details.words {
-                summary { (count(words.len() as u64, "word", "words")) " of memory that the walk read" }
-                div.scroll tabindex="0" role="region" aria-label="Words of memory" {
-                    table {
-                        thead { tr { th { "after entries" } th { "at" } th { "value" } } }
-                        tbody { @for word in words { tr {
-                            td { (word.entries) }
-                            td { code { (word.at) } }
-                            td { @match &word.value { Some(value) => code { (value) }, None => em { "could not be read" } } }
-                        } } }
-                    }
-                }
+                summary { (count(words.len() as u64, "word", "words")) " of memory that the walk read: after how many entries, where, what" }
+                pre tabindex="0" { @for word in words { (word_read(word)) } }
             }
         }
     }
+}
+
+/// A line: after how many entries the word was read, where it is, and its value.
+fn word_read(word: &WordRead) -> String {
+    let value = word.value.as_deref().unwrap_or("could not be read");
+    format!("{:<3} {}  {value}\n", word.entries, word.at)
 }
 
 /// Where else a deviation happens: one line for each unwinder, verdict and place, with the runs that share it.
@@ -161,16 +158,14 @@ fn places(found: &[Found<'_>]) -> Markup {
         line.0 += finding.count;
         line.1.push((section, finding));
     }
+    let width = lines.keys().map(|(range, ..)| range.len()).max().unwrap_or(0);
     html! {
         @if found.len() > 1 {
             details.places {
                 summary { "everywhere: " (count(lines.len() as u64, "place", "places")) }
-                div.scroll tabindex="0" role="region" aria-label="Places" {
-                    table {
-                        thead { tr { th { "where" } th { "unwinder" } th { "verdict" } th { "walks" } th { "runs" } } }
-                        tbody { @for ((range, label, verdict), (walks, found)) in &lines { tr {
-                            td { code { (range) } } td { code { (label) } } td { code { (verdict) } } td { (walks) } td { (runs(found)) }
-                        } } }
+                pre tabindex="0" {
+                    @for ((range, label, verdict), (walks, found)) in &lines {
+                        (format!("{range:<width$}  {label}  {verdict}  {walks} walks  {}\n", runs(found)))
                     }
                 }
             }
@@ -201,7 +196,6 @@ fn exempt(scenario: &Scenario<'_>) -> Markup {
     let mut by_unwinder: Vec<(&str, u64, Found<'_>)> = Vec::new();
     for section in &scenario.sections {
         let is_exempt = |finding: &&Finding| {
-            use crate::verdict::Verdict;
             finding.novelty == Some(Novelty::Exempt)
                 && matches!(finding.verdict, Verdict::Unsound(_) | Verdict::Crashed)
         };
@@ -212,12 +206,15 @@ fn exempt(scenario: &Scenario<'_>) -> Markup {
             }
         }
     }
+    let all: u64 = by_unwinder.iter().map(|(_, walks, _)| walks).sum();
     html! {
-        @for (name, walks, (section, finding)) in &by_unwinder {
+        @if all > 0 {
             details.finding.exempt {
-                summary { span.badge.exempt { "◇ exempt" } " " code { (name) } " is unsound, and the scenario demands nothing of it " span.where { (count(*walks, "walk", "walks")) } }
-                p { "The first: " (head(finding)) ", " (section.title()) "." }
-                (copyable(&command(section, &finding.first.point, &finding.subject)))
+                summary { span.badge.exempt { "◇ exempt" } " Unsound, but the scenario demands nothing of these unwinders " span.where { (count(all, "walk", "walks")) } }
+                @for (name, walks, (section, finding)) in &by_unwinder {
+                    p { code { (name) } ": " (count(*walks, "walk", "walks")) "; the first: " code { (finding.verdict) } " at " code { (finding.range.to_string()) } ", " (section.title()) }
+                    (copyable(&command(section, &finding.first.point, &finding.subject)))
+                }
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::model::{Cell, Cpu, Model, RunState, Scenario, anchor, grouped, percent, sum};
+use super::model::{Cell, Cpu, Model, RunState, Scenario, anchor, percent, short, sum};
 use super::strip::letter;
 use crate::recording::Section;
 use crate::scenario::Interruption;
@@ -83,7 +83,7 @@ fn legend() -> Markup {
             li { span.badge.na { "n/a" } " never claims: soundness means nothing" }
             li { span.badge.void { "⊘" } " void" }
             li { span.badge.unjudged { "?" } " not judged" }
-            li { span.sample { (bar(7, 1, 10)) } " complete from the left, unsound from the right" }
+            li { span.sample { (bar("known", 7, 1, 10)) } " complete from the left, unsound from the right" }
             li { "empty: no walk" }
         }
     }
@@ -117,7 +117,7 @@ fn table(model: &Model<'_>, cpu: &Cpu<'_>, first: usize) -> Markup {
 fn broken(name: &str) -> Markup {
     let mut parts: Vec<&str> = Vec::new();
     let mut rest = name;
-    while let Some(at) = rest.get(1..).and_then(|tail| tail.find(['-', ':'])) {
+    while let Some(at) = rest.get(1..).and_then(|tail| tail.find(['-', ':', '_'])) {
         parts.push(&rest[..=at]);
         rest = &rest[at + 1..];
     }
@@ -143,7 +143,7 @@ fn row(model: &Model<'_>, cpu: &Cpu<'_>, scenario: &Scenario<'_>, number: usize)
     html! {
         tr data-s=(number) {
             th scope="row" {
-                a href={ "#" (scenario.name) } { (name) }
+                a href={ "#" (scenario.name) } { (broken(name)) }
                 @if state != RunState::Judged { " " (badge(state)) }
             }
             @if scenario.sections.iter().all(|section| !super::model::has_verdicts(section)) {
@@ -168,27 +168,28 @@ pub(super) fn badge(state: RunState) -> Markup {
     html! { span.badge.(state.class()) title=(state.name()) { (mark) } }
 }
 
-/// The class, the mark and the number of a cell's soundness. The script does the same for what a filter leaves.
-fn soundness(cell: &Cell) -> (&'static str, String) {
+/// The marks and numbers of a cell's soundness. The script does the same for what a filter leaves.
+fn soundness(cell: &Cell) -> Markup {
     let sums = &cell.sums;
-    match (sums.new, sums.known, sums.exempt + sums.unheld) {
-        (1.., _, _) => ("new", format!("▲ {}", grouped(sums.new))),
-        (0, known @ 1.., exempt) => ("known", format!("◆ {}", grouped(known + exempt))),
-        (0, 0, exempt @ 1..) => ("exempt", format!("◇ {}", grouped(exempt))),
-        _ if cell.claims => ("sound", "✓".to_owned()),
-        _ => ("na", "n/a".to_owned()),
+    let exempt = sums.exempt + sums.unheld;
+    html! {
+        @for (class, mark, number) in [("new", "▲", sums.new), ("known", "◆", sums.known), ("exempt", "◇", exempt)] {
+            @if number > 0 { span.badge.(class) { (mark) " " (short(number)) } }
+        }
+        @if sums.new + sums.known + exempt == 0 {
+            @if cell.claims { span.badge.sound { "✓" } } @else { span.badge.na { "n/a" } }
+        }
     }
 }
 
 fn cell(number: usize, cell: Option<Cell>, scenario: Option<&Scenario<'_>>) -> Markup {
     let Some(cell) = cell else { return html! { td.empty data-u=(number) {} } };
     let counters = &cell.counters;
-    let (class, text) = soundness(&cell);
     let complete = percent(counters.exact, counters.walks);
     let body = html! {
-        span.badge.(class) { (text) } " "
+        span.badges { (soundness(&cell)) }
         span.complete { (complete) "%" }
-        (bar(counters.exact, counters.unsound + counters.crashed, counters.walks))
+        (bar(worst(&cell), counters.exact, counters.unsound + counters.crashed, counters.walks))
     };
     // A run's own anchor may be narrower, but a cell is of them all.
     let link = scenario.map(|scenario| match scenario.sections.as_slice() {
@@ -205,10 +206,19 @@ fn cell(number: usize, cell: Option<Cell>, scenario: Option<&Scenario<'_>>) -> M
     }
 }
 
+/// The class of what is unsound in a cell: what is expected does not shout.
+const fn worst(cell: &Cell) -> &'static str {
+    match (cell.sums.new, cell.sums.known) {
+        (1.., _) => "new",
+        (0, 1..) => "known",
+        (0, 0) => "exempt",
+    }
+}
+
 /// A bar: what is complete from the left, what is unsound from the right.
-pub(super) fn bar(exact: u64, unsound: u64, walks: u64) -> Markup {
+pub(super) fn bar(class: &str, exact: u64, unsound: u64, walks: u64) -> Markup {
     let style = format!("--e:{};--u:{}", percent(exact, walks), percent(unsound, walks));
-    html! { span.bar style=(style) aria-hidden="true" {} }
+    html! { span.bar.(class) style=(style) {} }
 }
 
 /// The numbers of a section's scenario and kind are by place, so that the page's data are short.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use crate::analysis::novelty::{Sums, is_of};
 use crate::recording::{ColumnResult, Counters, Finding, ListedFunction, Recording, Section};
-use crate::subject::Claims;
+use crate::subject::{Claims, Start};
 
 /// The page's view of a recording.
 pub(super) struct Model<'r> {
@@ -16,6 +16,8 @@ pub(super) struct Model<'r> {
     /// The disassembly of each function that differs from others.
     pub(super) listings: Vec<String>,
     numbers: HashMap<String, usize>,
+    /// The columns of runs, as unwinders and starts in the order of strips; most runs share theirs with others.
+    pub(super) column_sets: Vec<Vec<(usize, Start)>>,
 }
 
 /// The part of one CPU.
@@ -43,8 +45,14 @@ pub(super) struct Cell {
 
 impl<'r> Model<'r> {
     pub(super) fn new(recording: &'r Recording) -> Self {
-        let mut model =
-            Self { recording, cpus: Vec::new(), unwinders: Vec::new(), listings: Vec::new(), numbers: HashMap::new() };
+        let mut model = Self {
+            recording,
+            cpus: Vec::new(),
+            unwinders: Vec::new(),
+            listings: Vec::new(),
+            numbers: HashMap::new(),
+            column_sets: Vec::new(),
+        };
         for section in &recording.sections {
             let name = cpu_of(section);
             let place = model.cpus.iter().position(|cpu| cpu.name == name).unwrap_or_else(|| {
@@ -76,6 +84,12 @@ impl<'r> Model<'r> {
                 next
             });
         }
+        for section in &recording.sections {
+            let columns = model.columns(section);
+            if !model.column_sets.contains(&columns) {
+                model.column_sets.push(columns);
+            }
+        }
         // A section may lack columns of others, so the order of first appearance is not that of columns: families stay together.
         for cpu in &mut model.cpus {
             let longest = { recording.sections.iter() }
@@ -100,6 +114,12 @@ impl<'r> Model<'r> {
         self.numbers.get(&disassembly(function)).copied().unwrap_or_default()
     }
 
+    /// The columns of a run, by start.
+    pub(super) fn columns(&self, section: &Section) -> Vec<(usize, Start)> {
+        let columns = by_start(section).into_iter().map(|index| &section.columns[index]);
+        columns.map(|column| (self.number(&column.name), column.start)).collect()
+    }
+
     /// All runs that have verdicts.
     pub(super) fn judged(&self) -> impl Iterator<Item = &'r Section> + use<'r> {
         self.recording.sections.iter().filter(|section| has_verdicts(section))
@@ -121,6 +141,13 @@ impl Scenario<'_> {
     pub(super) fn state(&self) -> RunState {
         self.sections.iter().map(|section| RunState::of(section)).max().unwrap_or(RunState::Judged)
     }
+}
+
+/// The places of a run's columns, sorted by start.
+pub(super) fn by_start(section: &Section) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..section.columns.len()).collect();
+    order.sort_by_key(|index| section.columns[*index].start);
+    order
 }
 
 /// A function's instructions, each as its offset in hexadecimal and its text.
@@ -202,10 +229,15 @@ pub(super) fn cpu_of(section: &Section) -> &str {
     section.scenario.split('/').next().unwrap_or_default()
 }
 
-/// The name of a run in links: `arm64/leaf/probe`, or `arm64/fgraph/F0/irq`. An id may hold no space.
+/// The name of a run in links: `arm64/leaf/probe`, or `arm64/fgraph/F0/irq`.
 pub(super) fn anchor(section: &Section) -> String {
-    let variant = section.variant.as_ref().map(|name| format!("{name}/")).unwrap_or_default();
-    format!("{}/{variant}{}", section.scenario, section.interrupt.name()).replace(char::is_whitespace, "-")
+    format!("{}/{}", variant_anchor(section), section.interrupt.name())
+}
+
+/// What the links to all runs of a variant begin with. An id may hold no space.
+pub(super) fn variant_anchor(section: &Section) -> String {
+    let variant = section.variant.as_ref().map(|name| format!("/{name}")).unwrap_or_default();
+    format!("{}{variant}", section.scenario).replace(char::is_whitespace, "-")
 }
 
 /// The column of a finding.
@@ -245,6 +277,11 @@ pub(super) fn grouped(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// A number for a narrow column: thousands from 10,000 on.
+pub(super) fn short(number: u64) -> String {
+    if number < 10_000 { grouped(number) } else { format!("{}k", number / 1000) }
 }
 
 /// A count and its noun.

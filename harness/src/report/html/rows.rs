@@ -59,7 +59,7 @@ fn level(guest: &GuestRows, format: &str, level: &Level) -> Markup {
             th scope="row" { (guest.name) }
             td { (format) }
             td { (grouped(guest.points)) }
-            td { span.complete { (percent(level.innermost_right, guest.points)) "%" } (bar(level.innermost_right, level.wrong, guest.points)) }
+            td { span.complete { (percent(level.innermost_right, guest.points)) "%" } (bar("known", level.innermost_right, level.wrong, guest.points)) }
             td { @if level.wrong > 0 { span.badge.known { "✖ " (grouped(level.wrong)) } } @else { span.badge.sound { "✓" } } }
             td { (grouped(level.no_row)) }
             td { @if level.not_judged > 0 { span.badge.unjudged { "? " (grouped(level.not_judged)) } } @else { "0" } }

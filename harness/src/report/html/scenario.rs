@@ -4,11 +4,10 @@ use maud::{Markup, html};
 
 use super::evidence;
 use super::matrix::badge;
-use super::model::{Cpu, Model, RunState, Scenario, anchor, count, grouped};
+use super::model::{Cpu, Model, RunState, Scenario, anchor, count, grouped, variant_anchor};
 use super::strip::{Strip, letter, strips};
 use crate::recording::Section;
 use crate::report::page::points;
-use crate::subject::Start;
 
 pub(super) fn section(model: &Model<'_>) -> Markup {
     let mut first = 0;
@@ -146,13 +145,15 @@ fn variant(model: &Model<'_>, cpu: &Cpu<'_>, sections: &[&Section]) -> Markup {
     // An image's variant is its release, which no option takes.
     let option = first.variant.as_deref().filter(|_| first.target.is_none());
     html! {
-        div.variant data-t=(target) data-v=[option] {
+        div.variant data-a=(variant_anchor(first)) data-t=(target) data-v=[option] {
             @if let Some(variant) = &first.variant { h4 { (variant) } }
             @for name in names {
                 @let strips = strips(model, cpu, sections, name);
                 @if !strips.is_empty() {
-                    h5 { code { (name) } }
-                    @for strip in &strips { (draw(model, strip, name)) }
+                    div.function data-f=(name) {
+                        h5 { code { (name) } }
+                        @for strip in &strips { (draw(model, strip, name)) }
+                    }
                 }
             }
         }
@@ -161,13 +162,10 @@ fn variant(model: &Model<'_>, cpu: &Cpu<'_>, sections: &[&Section]) -> Markup {
 
 fn draw(model: &Model<'_>, strip: &Strip<'_>, name: &str) -> Markup {
     let kinds: Vec<&str> = strip.sections.iter().map(|section| section.interrupt.name()).collect();
-    let place = |start: &Start| Start::ALL.iter().position(|other| other == start).unwrap_or_default();
-    let columns: Vec<String> =
-        strip.columns.iter().map(|(number, start)| format!("{number}.{}", place(start))).collect();
+    let columns = model.column_sets.iter().position(|set| *set == strip.columns);
     let function = strip.sections[0].functions.iter().find(|function| function.name == name);
-    let anchors: Vec<String> = strip.sections.iter().map(|section| anchor(section)).collect();
     html! {
-        div.strip data-f=(name) data-k=(kinds.join(" ")) data-a=(anchors.join(" ")) data-c=(columns.join(",")) data-l=[function.map(|it| model.listing(it))] {
+        div.strip data-k=(kinds.join(" ")) data-c=[columns] data-l=[function.map(|it| model.listing(it))] {
             p { b { (kinds.join(", ")) } " " (strip.head) }
             pre tabindex="0" { (strip.text) }
         }

@@ -16,6 +16,7 @@ const FIRST_COUNTER = 3;
 const STATES = ['judged', 'void as demanded', 'void', 'not judged', 'interrupted'];
 const hasVerdicts = (run) => run.state === 0 || run.state === 4;
 const grouped = (number) => String(number).replace(/\B(?=(\d{3})+$)/g, '\u202f');
+const short = (number) => number < 10000 ? grouped(number) : `${Math.floor(number / 1000)}k`;
 const percent = (part, whole) => part === 0 ? 0 : part >= whole ? 100 : Math.min(99, Math.max(1, Math.floor(part * 100 / whole)));
 
 // ---- Filters -------------------------------------------------------------------------------------------------------------------
@@ -47,15 +48,14 @@ function fill(cell, sum, isDimmed) {
 	body.hidden = !sum;
 	cell.classList.toggle('dimmed', Boolean(sum) && isDimmed);
 	if (!sum) return;
-	const [kind, text] = sum.new ? ['new', `▲ ${grouped(sum.new)}`]
-		: sum.known ? ['known', `◆ ${grouped(sum.known + sum.exempt)}`]
-		: sum.exempt ? ['exempt', `◇ ${grouped(sum.exempt)}`]
-		: sum.claims ? ['sound', '✓'] : ['na', 'n/a'];
-	const badge = body.querySelector('.badge');
-	badge.className = `badge ${kind}`;
-	badge.textContent = text;
+	const badges = [['new', '▲', sum.new], ['known', '◆', sum.known], ['exempt', '◇', sum.exempt]]
+		.filter(([, , number]) => number > 0).map(([kind, mark, number]) => [kind, `${mark} ${short(number)}`]);
+	if (!badges.length) badges.push(sum.claims ? ['sound', '✓'] : ['na', 'n/a']);
+	body.querySelector('.badges').replaceChildren(
+		...badges.map(([kind, textContent]) => make('span', { className: `badge ${kind}`, textContent })));
 	body.querySelector('.complete').textContent = `${percent(sum.exact, sum.walks)}%`;
 	const bar = body.querySelector('.bar');
+	bar.className = `bar ${sum.new ? 'new' : sum.known ? 'known' : 'exempt'}`;
 	bar.style.setProperty('--e', percent(sum.exact, sum.walks));
 	bar.style.setProperty('--u', percent(sum.unsound, sum.walks));
 }
@@ -111,9 +111,21 @@ function byUnwinder(cell) {
 	cell.hidden = Boolean(unwinder) && cell.dataset.u !== unwinder;
 }
 
+/** The heads of starts are as wide as what is left of their columns. */
+function spanStarts(strip) {
+	const heads = all('thead tr:last-child th[data-u]', strip);
+	const columns = columnsOf(strip);
+	for (const head of all('tr.starts .start', strip)) {
+		const own = heads.filter((other, at) => `@${data.starts[columns[at][1]]}` === head.textContent && !other.hidden);
+		head.hidden = own.length === 0;
+		head.colSpan = Math.max(1, own.length);
+	}
+}
+
 /** Narrows the strips and listings below an element. */
 function narrow(from, filter = wanted()) {
-	for (const strip of all('.strip', from)) {
+	const strips = from.matches?.('.strip') ? [from] : all('.strip', from);
+	for (const strip of strips) {
 		strip.hidden = Boolean(filter.kind) && !strip.dataset.k.split(' ').includes(filter.kind);
 	}
 	for (const cell of all('.listing [data-u]', from)) {
@@ -121,6 +133,7 @@ function narrow(from, filter = wanted()) {
 		const isAbout = !isSumVerdict(filter.verdict) || filter.verdict === 'walks' || cell.classList.contains(filter.verdict);
 		cell.classList.toggle('dimmed', cell.tagName === 'TD' && !isAbout);
 	}
+	strips.filter((strip) => strip.querySelector('table')).forEach(spanStarts);
 }
 
 form.addEventListener('input', apply);
@@ -132,6 +145,7 @@ form.addEventListener('reset', () => setTimeout(apply));
 const KINDS = { s: 'skipped', t: 'truncated', u: 'substituted', i: 'invented', r: 'repeated', x: 'state', d: 'dead' };
 const WORST = ['crashed', 'unsound', 'overstated', 'wrong', 'incomplete', 'cautious', 'exact', 'none'];
 const STANDINGS = { n: 'new', k: 'known', e: 'exempt' };
+const MARKS = { new: '▲', known: '◆', exempt: '◇' };
 
 /** What a character of a strip means: its class, and its words. */
 function meaning(symbol) {
@@ -181,9 +195,9 @@ function lines(strip, offsets) {
 
 function listingRow(strip, columns, offset, text, line) {
 	const row = make('tr');
-	const place = `${strip.dataset.f}+0x${offset.toString(16)}`;
+	const place = `${nameOf(strip)}+0x${offset.toString(16)}`;
 	row.dataset.p = place;
-	const link = make('a', { href: `#${strip.dataset.a.split(' ')[0]}/${place}`, tabIndex: -1, textContent: `+0x${offset.toString(16)}`.padEnd(8) });
+	const link = make('a', { href: `#${runsOf(strip)[0]}/${place}`, tabIndex: -1, textContent: `+0x${offset.toString(16)}` });
 	row.append(make('th', { scope: 'row', title: text }, link, text));
 	if (!line) {
 		row.className = 'never';
@@ -210,9 +224,9 @@ function listingRow(strip, columns, offset, text, line) {
 	return row;
 }
 
-function columnsOf(strip) {
-	return strip.dataset.c.split(',').map((column) => column.split('.').map(Number));
-}
+const columnsOf = (strip) => data.columns[strip.dataset.c];
+const nameOf = (strip) => strip.parentElement.dataset.f;
+const runsOf = (strip) => strip.dataset.k.split(' ').map((kind) => `${strip.closest('.variant').dataset.a}/${kind}`);
 
 const columnName = ([unwinder, start]) => data.unwinders[unwinder] + (start ? `@${data.starts[start]}` : '');
 
@@ -224,22 +238,28 @@ function expand(strip) {
 		return [parseInt(line.slice(0, space), 16), line.slice(space + 1)];
 	});
 	const byOffset = lines(strip, instructions.map(([offset]) => offset));
-	const heads = columns.map((column) => {
-		const head = make('th', { scope: 'col' }, make('span', { textContent: columnName(column) }));
-		head.dataset.u = column[0];
+	const heads = columns.map(([unwinder, start], at) => {
+		const head = make('th', { scope: 'col' }, make('span', { textContent: data.unwinders[unwinder] }));
+		head.dataset.u = unwinder;
+		head.classList.toggle('start', columns[at - 1]?.[1] !== start);
 		return head;
 	});
+	const starts = [...new Set(columns.map(([, start]) => start))].map((start) => make('th', {
+		scope: 'colgroup', className: 'start', textContent: `@${data.starts[start]}`,
+		colSpan: columns.filter(([, other]) => other === start).length }));
 	const table = make('table', { className: 'listing grid' },
-		make('thead', {}, make('tr', {}, make('th', { scope: 'col', textContent: 'instruction' }), ...heads,
-			make('th', { scope: 'col', textContent: 'arrivals, address' }))),
+		make('thead', {},
+			make('tr', { className: 'starts' }, make('th'), ...starts, make('td')),
+			make('tr', {}, make('th', { scope: 'col', textContent: 'instruction' }), ...heads,
+				make('th', { scope: 'col', className: 'note', textContent: 'arrivals, address' }))),
 		make('tbody', {}, ...instructions.map(([offset, text]) => listingRow(strip, columns, offset, text, byOffset.get(offset)))));
 	const scroll = make('div', { className: 'scroll', role: 'region' }, table);
-	scroll.setAttribute('aria-label', `Listing of ${strip.dataset.f}`);
+	scroll.setAttribute('aria-label', `Listing of ${nameOf(strip)}`);
 	const pre = strip.querySelector('pre');
 	pre.hidden = true;
 	pre.before(scroll);
 	enterable(table);
-	narrow(strip.parentElement);
+	narrow(strip);
 }
 
 // Only what comes near the window becomes a table: a scenario can have a hundred of them.
@@ -366,7 +386,7 @@ function openPoint(cell) {
 		arrival += count;
 	}
 	const standing = STANDINGS[line.standings[at]];
-	if (standing) list.append(make('li', {}, make('span', { className: `badge ${standing}`, textContent: standing })));
+	if (standing) list.append(make('li', {}, make('span', { className: `badge ${standing}`, textContent: `${MARKS[standing]} ${standing}` })));
 	if (line.places) list.append(make('li', { textContent: `the displaced return address: ${line.places}` }));
 	if (line.notes) list.append(make('li', { textContent: line.notes }));
 	const { t: target, v: variant } = strip.closest('.variant').dataset;
@@ -415,7 +435,7 @@ function rowOf(link) {
 	const plus = place.lastIndexOf('+');
 	if (slash < 0 || plus < 0) return null;
 	const name = place.slice(0, plus);
-	const strip = all('.strip').find((one) => one.dataset.f === name && one.dataset.a.split(' ').includes(run));
+	const strip = all('.strip').find((one) => nameOf(one) === name && runsOf(one).includes(run));
 	if (!strip) return null;
 	expand(strip);
 	return all('tbody tr', strip).find((row) => row.dataset.p === place) ?? strip;

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::model::{Cpu, Model};
+use super::model::{Cpu, Model, by_start};
 use crate::recording::{Finding, ListedFunction, ListedInstruction, Novelty, Run, Section};
 use crate::report::snapshot::alphabet;
 use crate::subject::Start;
@@ -23,14 +23,12 @@ pub(super) fn strips<'r>(model: &Model<'_>, cpu: &Cpu<'_>, sections: &[&'r Secti
     let mut strips: Vec<Strip<'r>> = Vec::new();
     for section in sections {
         let Some(function) = section.functions.iter().find(|function| function.name == name) else { continue };
-        let order = order(section);
+        let order = by_start(section);
         let text = text(section, function, &order);
         if text.is_empty() {
             continue;
         }
-        let columns: Vec<(usize, Start)> = { order.iter() }
-            .map(|index| (model.number(&section.columns[*index].name), section.columns[*index].start))
-            .collect();
+        let columns = model.columns(section);
         let is_same = |strip: &&mut Strip<'_>| strip.columns == columns && strip.text == text;
         match strips.iter_mut().find(is_same) {
             Some(strip) => strip.sections.push(section),
@@ -41,13 +39,6 @@ pub(super) fn strips<'r>(model: &Model<'_>, cpu: &Cpu<'_>, sections: &[&'r Secti
         }
     }
     strips
-}
-
-/// The columns of a section by start.
-fn order(section: &Section) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..section.columns.len()).collect();
-    order.sort_by_key(|index| section.columns[*index].start);
-    order
 }
 
 /// The letter of an unwinder in the strips of a CPU.
@@ -97,7 +88,7 @@ fn finish(line: Option<(Line, u64, u64, &str)>, text: &mut String) {
     let Some((Line { verdicts, visits, rest }, first, last, disassembly)) = line else { return };
     let range = if first == last { format!("+{first:#x}") } else { format!("+{first:#x}..+{last:#x}") };
     let disassembly = disassembly.replace('|', "¦");
-    let line = format!("{range:<14}|{disassembly:<28}|{visits}|{verdicts}|{rest}");
+    let line = format!("{range:<14}|{disassembly:<24}|{visits}|{verdicts}|{rest}");
     let _ = writeln!(text, "{}", line.trim_end_matches('|'));
 }
 

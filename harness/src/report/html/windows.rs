@@ -67,8 +67,8 @@ pub(super) fn section(model: &Model<'_>) -> Markup {
                 h2 #windows-head { "Transient windows of return hooks" }
                 p.lead {
                     "A return hook puts a trampoline in the place of a return address. While the trampoline runs, the address may be nowhere that an unwinder "
-                    "looks. Below are the instructions of each trampoline from left to right, and under them one row for each design: where a red "
-                    code { "!" } " of F0 has become another mark, that design closes the window there. The first row of each block is Linux."
+                    "looks. Below are the instructions of each trampoline from left to right, and under them one row for each design: where a mark "
+                    "of F0 has become " code { "=" } ", that design closes the window. F0 is Linux as it is."
                 }
                 (legend())
                 @for cpu in &model.cpus {
@@ -220,7 +220,10 @@ fn trampolines<'r>(model: &Model<'r>, rows: &'r [Row]) -> Vec<Trampoline<'r>> {
             trampoline.strips.push(Strip { fix: &row.fix, unwinders, anchor, cells: Vec::new() });
         }
     }
-    trampolines.into_iter().map(|(trampoline, aligned)| finished(trampoline, &aligned)).collect()
+    let mut all: Vec<_> = trampolines.into_iter().map(|(trampoline, aligned)| finished(trampoline, &aligned)).collect();
+    // Those with the most designs come first: there is something to compare.
+    all.sort_by_key(|it| std::cmp::Reverse(it.strips.chunk_by(|one, other| one.fix == other.fix).count()));
+    all
 }
 
 /// Lays the strips along the columns, and merges those of a fix that are alike.
