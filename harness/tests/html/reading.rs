@@ -46,7 +46,7 @@ fn the_page_itself_never_scrolls_sideways() {
         assert_eq!(browser.eval(wide), json!([width, width]), "folded");
         browser.eval(OPEN);
         assert_eq!(browser.eval(wide), json!([width, width]), "unfolded");
-        browser.eval("scrollTo(0, document.getElementById('arm64/fgraph').offsetTop)");
+        browser.eval("document.getElementById('arm64/fgraph').querySelector('.strip').scrollIntoView()");
         browser.eval("new Promise(done => setTimeout(done, 500))");
         assert!(browser.eval("document.querySelectorAll('.listing').length").as_u64() > Some(0));
         assert_eq!(browser.eval(wide), json!([width, width]), "with listings");
@@ -144,16 +144,24 @@ fn a_link_to_an_instruction_opens_its_listing() {
 fn the_keyboard_reaches_everything() {
     let Some(mut browser) = browser("html::the_keyboard_reaches_everything") else { return };
     browser.open(&whole(), "", 1400);
-    let focus = "document.activeElement.name || document.activeElement.className || document.activeElement.tagName";
+    let focus = "document.activeElement.name || document.activeElement.className || document.activeElement.tagName
+        + '.' + document.activeElement.closest('table')?.className";
     let mut reached = Vec::new();
-    for _ in 0..400 {
+    for _ in 0..60 {
         browser.press("Tab");
         reached.push(browser.eval(focus).as_str().unwrap_or_default().to_owned());
     }
     for name in ["skip", "cpu", "unwinder", "kind", "verdict", "name", "scroll"] {
         assert!(reached.iter().any(|found| found == name), "{name}: {reached:?}");
     }
-    assert!(reached.iter().any(|found| found.contains("wu") || found.contains("wr")), "a window's cell: {reached:?}");
+    assert!(reached.iter().any(|found| found.ends_with(".matrix grid")), "a cell of the matrix: {reached:?}");
+    assert!(reached.iter().any(|found| found.starts_with("w w")), "a cell of the windows: {reached:?}");
+    // In the matrix, the arrow keys move, and Enter opens the scenario.
+    browser.eval("document.querySelector('.matrix [tabindex=\"0\"]').focus()");
+    browser.press("ArrowDown");
+    browser.press("Enter");
+    let opened = browser.eval("[location.hash, document.querySelectorAll('.scenario[open]').length]");
+    assert!(opened[0].as_str().is_some_and(|hash| hash.starts_with("#arm64/")) && opened[1] == 1, "{opened}");
     // In a listing: Tab to a cell, arrows, Enter, Escape.
     browser.open(&whole(), "#arm64/leaf/probe/leaf+0x8", 1400);
     browser.eval("document.querySelector('tr.target').closest('table').querySelector('td[tabindex=\"0\"]').focus()");

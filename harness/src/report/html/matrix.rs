@@ -94,7 +94,7 @@ fn table(model: &Model<'_>, cpu: &Cpu<'_>, first: usize) -> Markup {
         div.cpu data-cpu=(cpu.name) {
             h3 { (cpu.name) }
             div.scroll tabindex="0" role="region" aria-label={ "Matrix of " (cpu.name) } {
-                table.matrix {
+                table.matrix.grid {
                     thead { tr {
                         th scope="col" { "scenario" }
                         @for number in &cpu.unwinders {

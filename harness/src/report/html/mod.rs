@@ -37,6 +37,7 @@ pub fn write(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
 
 fn page(model: &Model<'_>) -> Markup {
     let recording = model.recording;
+    let windows = windows::section(model);
     let has_runs = !recording.sections.is_empty();
     html! {
         (DOCTYPE)
@@ -51,13 +52,16 @@ fn page(model: &Model<'_>) -> Markup {
             }
             body {
                 a.skip href="#matrix" { "Skip to the results" }
-                header { (summary::head(model)) }
+                header {
+                    (summary::head(model))
+                    (summary::contents(model, !windows.0.is_empty()))
+                }
                 main {
                     (summary::attention(model))
                     @if has_runs {
                         (matrix::filters(model))
                         (matrix::section(model))
-                        (windows::section(model))
+                        (windows)
                         (scenario::section(model))
                     }
                     (rows::section(recording))

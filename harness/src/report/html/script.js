@@ -166,7 +166,17 @@ function cells(text, visits) {
 	for (const [token, stretches] of text.replaceAll(' ', '').matchAll(/\[([^\]]*)\]|"|\(\d+\)|./g)) {
 		if (token === '"') found.push(found.at(-1));
 		else if (stretches === undefined) found.push([[token, visits]]);
-		else found.push([...stretches.matchAll(/(\(\d+\)|.)(?:\*(\d+),?)?/g)].map(([, symbol, count]) => [symbol, Number(count ?? 1)]));
+		else found.push(merged([...stretches.matchAll(/(\(\d+\)|.)(?:\*(\d+),?)?/g)].map(([, symbol, count]) => [symbol, Number(count ?? 1)])));
+	}
+	return found;
+}
+
+/** Neighbouring stretches of one symbol as one. */
+function merged(stretches) {
+	const found = [];
+	for (const [symbol, count] of stretches) {
+		if (found.at(-1)?.[0] === symbol) found.at(-1)[1] += count;
+		else found.push([symbol, count]);
 	}
 	return found;
 }
@@ -262,6 +272,9 @@ function expand(strip) {
 	narrow(strip);
 }
 
+/** Shows what a link leads to. */
+let aim = null;
+
 // Only what comes near the window becomes a table: a scenario can have a hundred of them.
 const nearing = new IntersectionObserver((entries) => {
 	for (const { isIntersecting, target } of entries) {
@@ -269,6 +282,7 @@ const nearing = new IntersectionObserver((entries) => {
 		nearing.unobserve(target);
 		expand(target);
 	}
+	aim?.();
 }, { rootMargin: '800px' });
 
 function counts(fold) {
@@ -297,11 +311,12 @@ for (const fold of folds.values()) {
 // ---- Grids: the arrow keys move, Enter opens -----------------------------------------------------------------------------------
 
 const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
-const isStop = (cell) => cell?.tagName === 'TD' && cell.textContent !== '' && !cell.hidden && !cell.classList.contains('note');
+const isStop = (cell) => Boolean(cell) && (cell.tagName === 'TD' || Boolean(cell.querySelector('a')))
+	&& cell.textContent !== '' && !cell.hidden && !cell.classList.contains('note');
 
 /** Makes one cell of a grid the one that Tab reaches. */
 function enterable(table) {
-	const cell = all('tbody td', table).find(isStop);
+	const cell = all('tbody td', table).find(isStop) ?? all('tbody th', table).find(isStop);
 	if (cell) cell.tabIndex = 0;
 }
 
@@ -314,8 +329,8 @@ function move(cell, [down, right]) {
 		column += right;
 		const next = grid[row]?.cells[column];
 		if (!next) return;
-		if (!isStop(next)) continue;
-		all('td[tabindex="0"]', table).forEach((other) => { other.tabIndex = -1; });
+		if (!isStop(next) || next.parentElement.hidden) continue;
+		all('[tabindex="0"]', table).forEach((other) => { other.tabIndex = -1; });
 		next.tabIndex = 0;
 		next.focus();
 		return;
@@ -337,7 +352,9 @@ document.addEventListener('keydown', (event) => {
 
 function open(cell) {
 	if (!isStop(cell)) return;
-	if (cell.closest('.listing')) openPoint(cell);
+	const link = cell.querySelector('a');
+	if (link) link.click();
+	else if (cell.closest('.listing')) openPoint(cell);
 	else openWindow(cell);
 }
 
@@ -345,7 +362,7 @@ document.addEventListener('click', (event) => {
 	const copy = event.target.closest('.copy');
 	if (copy) return void copyCommand(copy);
 	const cell = event.target.closest('.grid td');
-	if (cell) open(cell);
+	if (cell && !event.target.closest('a')) open(cell);
 });
 
 /** A cell of the windows leads to its instruction in a listing. */
@@ -452,12 +469,14 @@ function follow() {
 	closePoint();
 	all('.target').forEach((old) => old.classList.remove('target'));
 	if (target.tagName === 'TR') target.classList.add('target');
-	// What is above may become a table, and push it away.
-	const show = () => target.scrollIntoView({ block: target.tagName === 'TR' ? 'center' : 'start' });
-	show();
-	setTimeout(show, 150);
+	// What is above may become a table, and push it away, until the reader moves.
+	aim = () => target.scrollIntoView({ block: target.tagName === 'TR' ? 'center' : 'start' });
+	aim();
 }
 
+for (const name of ['wheel', 'touchmove', 'pointerdown', 'keydown']) addEventListener(name, () => { aim = null; }, { passive: true });
+
+all('.matrix a').forEach((link) => { link.tabIndex = -1; });
 all('table.grid').forEach(enterable);
 addEventListener('hashchange', follow);
 apply();

@@ -105,7 +105,7 @@ fn line(section: &Section, instruction: &ListedInstruction, order: &[usize], fin
     };
     let verdicts = by_start.iter().map(cells).collect::<Vec<_>>().join(" ");
     let standings: String = order.iter().map(|index| standing(section, instruction, *index, findings)).collect();
-    let standings = if standings.contains(['n', 'k', 'e']) { standings } else { String::new() };
+    let standings = standings.trim_end_matches('.');
     let mut rest = format!("{standings}|{}", places(instruction));
     let masked = masked(instruction);
     if !masked.is_empty() || instruction.split {

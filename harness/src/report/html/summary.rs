@@ -103,6 +103,20 @@ pub(super) fn head(model: &Model<'_>) -> Markup {
     }
 }
 
+/// Links to the parts of the page.
+pub(super) fn contents(model: &Model<'_>, has_windows: bool) -> Markup {
+    html! {
+        @if !model.recording.sections.is_empty() {
+            nav aria-label="Parts of the page" {
+                a href="#matrix" { "Soundness and completeness" }
+                @if has_windows { a href="#windows" { "Transient windows" } }
+                a href="#scenarios" { "Scenarios" }
+                @if !model.recording.rows.is_empty() { a href="#rows" { "Rows of unwind data" } }
+            }
+        }
+    }
+}
+
 fn void_note(recording: &Recording) -> String {
     let meant = recording.sections.iter().filter(|section| RunState::of(section) == RunState::VoidAsMeant).count();
     match recording.totals.void {
