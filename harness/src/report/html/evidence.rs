@@ -8,6 +8,9 @@ use super::model::{Scenario, anchor, column_of, command, count};
 use crate::recording::{Finding, Novelty, Section, WordRead};
 use crate::verdict::Verdict;
 
+/// How many new findings of a scenario are told in full; of an unwinder that is always wrong there are thousands.
+const FULL: usize = 20;
+
 /// A finding, in its run.
 type Found<'r> = (&'r Section, &'r Finding);
 
@@ -31,10 +34,17 @@ pub(super) fn findings(scenario: &Scenario<'_>) -> Markup {
         }
     }
     html! {
-        @for (section, finding) in &new {
+        @for (section, finding) in new.iter().take(FULL) {
             details.finding.new open {
                 summary { span.badge.new { "▲ new" } " " (head(finding)) " " span.where { (section.title()) } }
                 (evidence(section, finding))
+            }
+        }
+        @if new.len() > FULL {
+            details.finding.new {
+                summary { span.badge.new { "▲ new" } " and " (new.len() - FULL) " more" }
+                (self::places(&new[FULL..]))
+                p { "Each has its command in the listing below." }
             }
         }
         @for (reason, places) in &known {
@@ -65,7 +75,8 @@ fn evidence(section: &Section, finding: &Finding) -> Markup {
         div.evidence {
             p {
                 "At " a href={ "#" (link) } { code { (first.point) } } " (" (section.title()) "), " code { (finding.label()) } " is "
-                b { (finding.verdict) } "; so are " (count(finding.count, "walk", "walks")) " at " code { (finding.range.to_string()) }
+                b { (finding.verdict) }
+                @if finding.count > 1 { ", one of " (count(finding.count, "such walk", "such walks")) " at " code { (finding.range.to_string()) } }
                 @if !finding.reachable { ", where the interruption is masked" }
                 ". "
                 @match column.and_then(|column| column.caller.as_ref()) {

@@ -56,7 +56,6 @@ fn select(name: &str, label: &str, all: &str, options: Vec<(String, String)>) ->
 }
 
 pub(super) fn section(model: &Model<'_>) -> Markup {
-    let mut first = 0;
     html! {
         section #matrix aria-labelledby="matrix-head" {
             h2 #matrix-head { "Soundness and completeness" }
@@ -66,8 +65,7 @@ pub(super) fn section(model: &Model<'_>) -> Markup {
             }
             (legend())
             @for cpu in &model.cpus {
-                (table(model, cpu, first))
-                @let _ = { first += cpu.scenarios.len(); };
+                (table(model, cpu))
             }
         }
     }
@@ -89,7 +87,7 @@ fn legend() -> Markup {
     }
 }
 
-fn table(model: &Model<'_>, cpu: &Cpu<'_>, first: usize) -> Markup {
+fn table(model: &Model<'_>, cpu: &Cpu<'_>) -> Markup {
     html! {
         div.cpu data-cpu=(cpu.name) {
             h3 { (cpu.name) }
@@ -104,7 +102,7 @@ fn table(model: &Model<'_>, cpu: &Cpu<'_>, first: usize) -> Markup {
                     tbody {
                         (total(model, cpu))
                         @for (place, scenario) in cpu.scenarios.iter().enumerate() {
-                            (row(model, cpu, scenario, first + place))
+                            (row(model, cpu, scenario, cpu.first + place))
                         }
                     }
                 }

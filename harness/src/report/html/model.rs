@@ -25,6 +25,8 @@ pub(super) struct Cpu<'r> {
     pub(super) name: &'r str,
     /// The numbers of its unwinders.
     pub(super) unwinders: Vec<usize>,
+    /// The number of its first scenario in the page's data; the others follow.
+    pub(super) first: usize,
     pub(super) scenarios: Vec<Scenario<'r>>,
 }
 
@@ -56,7 +58,7 @@ impl<'r> Model<'r> {
         for section in &recording.sections {
             let name = cpu_of(section);
             let place = model.cpus.iter().position(|cpu| cpu.name == name).unwrap_or_else(|| {
-                model.cpus.push(Cpu { name, unwinders: Vec::new(), scenarios: Vec::new() });
+                model.cpus.push(Cpu { name, unwinders: Vec::new(), first: 0, scenarios: Vec::new() });
                 model.cpus.len() - 1
             });
             for column in &section.columns {
@@ -83,6 +85,11 @@ impl<'r> Model<'r> {
                 listings.push(text);
                 next
             });
+        }
+        let mut first = 0;
+        for cpu in &mut model.cpus {
+            cpu.first = first;
+            first += cpu.scenarios.len();
         }
         for section in &recording.sections {
             let columns = model.columns(section);

@@ -10,7 +10,6 @@ use crate::recording::Section;
 use crate::report::page::points;
 
 pub(super) fn section(model: &Model<'_>) -> Markup {
-    let mut first = 0;
     html! {
         section #scenarios aria-labelledby="scenarios-head" {
             h2 #scenarios-head { "Scenarios" }
@@ -25,9 +24,8 @@ pub(super) fn section(model: &Model<'_>) -> Markup {
             }
             @for cpu in &model.cpus {
                 @for (place, scenario) in cpu.scenarios.iter().enumerate() {
-                    (one(model, cpu, scenario, first + place))
+                    (one(model, cpu, scenario, cpu.first + place))
                 }
-                @let _ = { first += cpu.scenarios.len(); };
             }
         }
     }
