@@ -56,27 +56,12 @@ impl<'r> Model<'r> {
             column_sets: Vec::new(),
         };
         for section in &recording.sections {
-            let name = cpu_of(section);
-            let place = model.cpus.iter().position(|cpu| cpu.name == name).unwrap_or_else(|| {
-                model.cpus.push(Cpu { name, unwinders: Vec::new(), first: 0, scenarios: Vec::new() });
-                model.cpus.len() - 1
-            });
-            for column in &section.columns {
-                let number =
-                    model.unwinders.iter().position(|unwinder| *unwinder == column.name).unwrap_or_else(|| {
-                        model.unwinders.push(&column.name);
-                        model.unwinders.len() - 1
-                    });
-                let cpu = &mut model.cpus[place];
-                if !cpu.unwinders.contains(&number) {
-                    cpu.unwinders.push(number);
-                }
-            }
-            let scenarios = &mut model.cpus[place].scenarios;
-            match scenarios.iter_mut().find(|scenario| scenario.name == section.scenario) {
-                Some(scenario) => scenario.sections.push(section),
-                None => scenarios.push(Scenario { name: &section.scenario, sections: vec![section] }),
-            }
+            model.add(section);
+        }
+        let mut first = 0;
+        for cpu in &mut model.cpus {
+            cpu.first = first;
+            first += cpu.scenarios.len();
         }
         for function in recording.sections.iter().flat_map(|section| &section.functions) {
             let text = disassembly(function);
@@ -86,29 +71,52 @@ impl<'r> Model<'r> {
                 next
             });
         }
-        let mut first = 0;
-        for cpu in &mut model.cpus {
-            cpu.first = first;
-            first += cpu.scenarios.len();
-        }
         for section in &recording.sections {
             let columns = model.columns(section);
             if !model.column_sets.contains(&columns) {
                 model.column_sets.push(columns);
             }
         }
-        // A section may lack columns of others, so the order of first appearance is not that of columns: families stay together.
-        for cpu in &mut model.cpus {
-            let longest = { recording.sections.iter() }
+        model.sort_unwinders();
+        model
+    }
+
+    /// Adds a run to its scenario and its CPU.
+    fn add(&mut self, section: &'r Section) {
+        let name = cpu_of(section);
+        let place = self.cpus.iter().position(|cpu| cpu.name == name).unwrap_or_else(|| {
+            self.cpus.push(Cpu { name, unwinders: Vec::new(), first: 0, scenarios: Vec::new() });
+            self.cpus.len() - 1
+        });
+        for column in &section.columns {
+            let number = self.unwinders.iter().position(|unwinder| *unwinder == column.name).unwrap_or_else(|| {
+                self.unwinders.push(&column.name);
+                self.unwinders.len() - 1
+            });
+            let cpu = &mut self.cpus[place];
+            if !cpu.unwinders.contains(&number) {
+                cpu.unwinders.push(number);
+            }
+        }
+        let scenarios = &mut self.cpus[place].scenarios;
+        match scenarios.iter_mut().find(|scenario| scenario.name == section.scenario) {
+            Some(scenario) => scenario.sections.push(section),
+            None => scenarios.push(Scenario { name: &section.scenario, sections: vec![section] }),
+        }
+    }
+
+    /// A section may lack columns of others, so the order of first appearance is not that of columns: families stay together.
+    fn sort_unwinders(&mut self) {
+        for cpu in &mut self.cpus {
+            let longest = { self.recording.sections.iter() }
                 .filter(|section| cpu_of(section) == cpu.name)
                 .max_by_key(|section| section.columns.len());
             let place = |number: &usize| {
-                let name = model.unwinders[*number];
+                let name = self.unwinders[*number];
                 longest.and_then(|section| section.columns.iter().position(|column| column.name == name))
             };
             cpu.unwinders.sort_by_key(|number| (place(number).is_none(), place(number)));
         }
-        model
     }
 
     /// The number of an unwinder.
