@@ -101,6 +101,9 @@ fn findings(section: &Section, index: usize, verdict: Verdict) -> Vec<Finding> {
                     range: Range { function: function.name.clone(), first: offset, last: offset },
                     count: 0,
                     reachable: true,
+                    novelty: None,
+                    new: 0,
+                    reason: None,
                     first: FirstWalk::default(),
                 });
             }

@@ -14,6 +14,7 @@ mod edges;
 mod elf_file;
 mod fidelity;
 mod findings;
+mod html;
 mod known;
 mod large;
 mod linux_image;

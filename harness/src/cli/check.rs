@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::output::{finish, status, write_json};
+use super::output::{finish, status, write_html, write_json};
 use super::selection::{Selection, select};
 use crate::error::printed;
 use crate::file::{Console, Output};
@@ -22,6 +22,9 @@ pub(crate) struct Arguments {
     /// Write the report as JSON to this file, replacing it; `-`: to standard output, and the table to standard error
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write the report as one HTML page to this file, replacing it; `-`: to standard output, and the table to standard error
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
@@ -29,7 +32,7 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     for call in scenarios.iter_mut().filter_map(|scenario| scenario.text.elf.as_mut()) {
         call.all_functions |= arguments.all_functions;
     }
-    let outputs = Output::prepare([("--json", arguments.json.as_ref())])?;
+    let outputs = Output::prepare([("--json", arguments.json.as_ref()), ("--html", arguments.html.as_ref())])?;
     // Nothing in the repository excuses somebody's file, and a case brings its scenario along.
     let Selection { elf, case, .. } = &arguments.selection;
     let excuses = match (&elf.elf, case) {
@@ -44,8 +47,9 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
         return Err(Error::Usage(reason.to_owned()));
     }
     recording.skipped.splice(0..0, skipped);
-    let [json] = &outputs;
+    let [json, html] = &outputs;
     write_json(json.as_ref(), console, &recording)?;
+    write_html(html.as_ref(), console, &recording)?;
     console.interrupt.no_longer_defer();
     let out = console.text(&outputs);
     printed(super::process::write(&scenarios, out))?;

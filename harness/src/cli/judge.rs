@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::output::{finish, status, write_json};
+use super::output::{finish, status, write_html, write_json};
 use super::selection::require_subjects;
 use crate::error::printed;
 use crate::file::{Console, Output};
@@ -30,14 +30,17 @@ pub(crate) struct Arguments {
     /// `-`: to standard output, and the table to standard error
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write the report as one HTML page to this file, replacing it; `-`: to standard output, and the table to standard error
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 pub(super) fn execute(arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
     require_subjects(&arguments.unwinder)?;
-    let outputs = Output::prepare([("--json", arguments.json.as_ref())])?;
-    let [json] = &outputs;
-    if let Some(json) = json {
-        json.require_other_than(&arguments.log)?;
+    let outputs = Output::prepare([("--json", arguments.json.as_ref()), ("--html", arguments.html.as_ref())])?;
+    let [json, html] = &outputs;
+    for output in outputs.iter().flatten() {
+        output.require_other_than(&arguments.log)?;
     }
     let LogFile { logs, partial_of } = read(&arguments.log)?;
     let options = Options {
@@ -55,6 +58,7 @@ pub(super) fn execute(arguments: &Arguments, console: &mut Console<'_>) -> Resul
         recording.partial = Some(Partial { because: because.to_owned(), whole, of });
     }
     write_json(json.as_ref(), console, &recording)?;
+    write_html(html.as_ref(), console, &recording)?;
     console.interrupt.no_longer_defer();
     printed(text::write(&recording, console.text(&outputs)))?;
     Ok(finish(&recording, status(&recording, false), console))

@@ -7,7 +7,7 @@ use crate::Error;
 use crate::file::{Console, Output};
 use crate::interrupt;
 use crate::recording::Recording;
-use crate::report::json;
+use crate::report::{html, json};
 
 /// The exit status, by the gates of a recording. Nothing that was not judged is right.
 pub(super) fn status(recording: &Recording, allow_unsound: bool) -> u8 {
@@ -55,6 +55,15 @@ pub(super) fn write_json(
     recording: &Recording,
 ) -> Result<(), Error> {
     write(output, is_cut(recording, console), console, &mut |out| json::write(recording, out))
+}
+
+/// Writes the HTML report, if it is wanted.
+pub(super) fn write_html(
+    output: Option<&Output>,
+    console: &mut Console<'_>,
+    recording: &Recording,
+) -> Result<(), Error> {
+    write(output, is_cut(recording, console), console, &mut |out| html::write(recording, out))
 }
 
 /// Says on standard error what was not judged, and gives the exit status. That of a recording that is cut short is

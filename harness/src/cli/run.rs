@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::output::{finish, is_cut, status, write, write_json};
+use super::output::{finish, is_cut, status, write, write_html, write_json};
 use super::selection::{Selection, require_subjects, select, unwinders};
 use crate::Error;
 use crate::error::printed;
@@ -29,6 +29,9 @@ pub(crate) struct Arguments {
     /// Write the report as JSON to this file, replacing it; `-`: to standard output, and the table to standard error
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write the report as one HTML page to this file, replacing it; `-`: to standard output, and the table to standard error
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Record the runs in this file, replacing it: `judge` reads it; `-`: on standard output
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
@@ -65,7 +68,12 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
             "--log records guests of this repository; --freeze keeps a call of a file".to_owned(),
         ));
     }
-    let named = [("--json", &arguments.json), ("--log", &arguments.log), ("--freeze", &arguments.freeze)];
+    let named = [
+        ("--json", &arguments.json),
+        ("--html", &arguments.html),
+        ("--log", &arguments.log),
+        ("--freeze", &arguments.freeze),
+    ];
     let outputs = Output::prepare(named.map(|(option, path)| (option, path.as_ref())))?;
     let options = Options {
         unwinders: unwinders(&arguments.unwinder, &scenarios)?,
@@ -75,7 +83,7 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
         interrupt: console.interrupt.clone(),
     };
     console.interrupt.defer();
-    let [json, log, frozen] = &outputs;
+    let [json, html, log, frozen] = &outputs;
     let (mut recording, logs) = match frozen {
         None => run_all(root, &scenarios, &options)?,
         Some(output) => (frozen_as(output, root, (&scenarios, &arguments.interrupt), &options, console)?, Vec::new()),
@@ -88,6 +96,7 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     let is_cut = is_cut(&recording, console);
     write(log.as_ref(), is_cut, console, &mut |out| out.write_all(&log_file(&recording, &logs)))?;
     write_json(json.as_ref(), console, &recording)?;
+    write_html(html.as_ref(), console, &recording)?;
     console.interrupt.no_longer_defer();
     let out = console.text(&outputs);
     printed(super::process::write(&scenarios, out))?;

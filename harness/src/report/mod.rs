@@ -3,6 +3,7 @@
 pub mod atlas;
 pub mod certificate;
 pub mod findings;
+pub mod html;
 pub mod json;
 pub mod linux;
 pub mod page;
