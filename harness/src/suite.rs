@@ -11,8 +11,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
-
 use crate::analysis::gate;
 use crate::cpu::Cpu;
 use crate::experiment::{Experiment, Found, LastResult, Visit, columns, lasting_words};
@@ -358,8 +356,10 @@ pub fn run_all(root: &Path, scenarios: &[Scenario], options: &Options) -> Result
             let (section, log) = job.log_until(&subjects, &interrupt)?;
             return Ok((section, Some(log)));
         }
-        let done = job.execute(&subjects, Witnesses::default(), None, &interrupt)?;
-        Ok((done.section, None))
+        let Done { section, ran_for, .. } = job.execute(&subjects, Witnesses::default(), None, &interrupt)?;
+        let seconds = ran_for.as_secs_f64();
+        interrupt.progress().note(|| format!("{}: {} points, {seconds:.1} s", section.title(), section.points));
+        Ok((section, None))
     };
     finish(scenarios, &planned, perform(planned.clone(), options, work), options)
 }
@@ -393,20 +393,14 @@ pub fn judge_all(logs: Vec<Log>, options: &Options) -> Result<Recording, Error> 
 /// What a job gives: a section, and the run's log if it is recorded.
 type Judged = (Section, Option<Vec<u8>>);
 
-/// Does the jobs, and shows how many are done.
+/// Does the jobs.
 fn perform<J: Send + Sync + 'static>(
     jobs: Vec<J>,
     options: &Options,
     work: impl Fn(&J) -> Result<Judged, Error> + Send + Sync + 'static,
 ) -> Vec<Option<Result<Judged, Error>>> {
     let threads = options.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into));
-    let bar = ProgressBar::new(jobs.len() as u64);
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len}") {
-        bar.set_style(style);
-    }
-    let results = in_parallel(jobs, threads, &options.interrupt, || bar.inc(1), work);
-    bar.finish_and_clear();
-    results
+    in_parallel(jobs, threads, &options.interrupt, work)
 }
 
 /// Makes a recording of the results, and checks it against the demands of the scenarios.

@@ -95,6 +95,8 @@ fn findings(section: &Section, index: usize, verdict: Verdict) -> Vec<Finding> {
             if count > 0 && !is_open {
                 let column = &section.columns[index];
                 found.push(Finding {
+                    standing: None,
+                    because: Vec::new(),
                     subject: column.name.clone(),
                     start: column.start,
                     verdict,

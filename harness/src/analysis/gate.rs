@@ -1,17 +1,24 @@
 //! Gate 1: checks what a run found against what its scenario demands. Accepting a snapshot cannot relax this.
 
 use crate::cpu::ALL;
-use crate::recording::{Agreement, ColumnResult, Failure, Finding, ListedInstruction, RECORDED, Section};
+use crate::recording::{Agreement, ColumnResult, Failure, Finding, ListedInstruction, RECORDED, Section, Standing};
 use crate::scenario::{Floor, Interruption, Known, Level, Range, Scenario, Span, is_share};
 use crate::subject::is_name_or_label;
 use crate::verdict::Verdict;
 
-/// Fills in [`Section::failures`] for all sections of one scenario. `known_subjects` names the CPU's subjects; unless all of them
+/// Fills in [`Section::failures`], and the standing of each finding, for all sections of one scenario. `known_subjects` names the CPU's subjects; unless all of them
 /// ran (`run_all`), demands on those that did not are ignored.
 pub fn check(scenario: &Scenario, sections: &mut [Section], known_subjects: &[String], run_all: bool) {
     let mut used = vec![false; scenario.text.known.len()];
-    let mut failures: Vec<Vec<Failure>> =
-        sections.iter().map(|section| of_section(scenario, section, &mut used)).collect();
+    let mut failures: Vec<Vec<Failure>> = Vec::new();
+    for section in sections.iter_mut() {
+        let is_held = section.is_whole() && missed_void(scenario, section).is_none();
+        let held = if is_held { held(scenario, section, &mut used) } else { Vec::new() };
+        failures.push(of_section(scenario, section, &held));
+        for (finding, held) in section.findings.iter_mut().zip(held) {
+            (finding.standing, finding.because) = (Some(held.standing), held.because);
+        }
+    }
     // What has not happened in part of a run, or in a run that is missing, may still happen in the rest; a case may be one of several
     // runs.
     let expected = scenario.variants().len() * scenario.text.interrupt.len();
@@ -79,43 +86,72 @@ fn bare(label: &str) -> &str {
     label.split_once('@').map_or(label, |(name, _)| name)
 }
 
-fn of_section(scenario: &Scenario, section: &Section, used: &mut [bool]) -> Vec<Failure> {
-    if section.not_judged.is_some() || section.interrupted {
-        return Vec::new(); // a gate holds, or breaks, over a whole run
-    }
+/// Why a scenario demands that the run of a section be void, if it does and the run is not.
+fn missed_void(scenario: &Scenario, section: &Section) -> Option<String> {
     let variants = scenario.variants();
     let variant = variants.iter().find(|variant| section.variant.as_ref().is_none_or(|name| variant.name == *name));
-    if let Some(expected) = variant.and_then(|variant| scenario.expected_void(variant))
-        && !section.void_is_meant
-    {
-        let found = section.void.as_deref().unwrap_or("the run is not void");
-        return vec![Failure::other(format!("the run must be void because of {expected:?}, but: {found}"))];
-    }
-    if section.void.is_some() {
-        return Vec::new(); // a void run has no verdicts to check; the report says that it is void
-    }
+    let expected = variant.and_then(|variant| scenario.expected_void(variant));
+    expected.filter(|_| !section.void_is_meant).map(str::to_owned)
+}
+
+/// How a finding stands with the demands.
+struct Held {
+    standing: Standing,
+    because: Vec<String>,
+    /// The first instruction at which it breaks the gate.
+    first_open: Option<u64>,
+}
+
+/// Holds every finding of a section against the demands. A finding spans neighbours and `[[known]]` may cover only some of them, so
+/// each instruction is checked.
+fn held(scenario: &Scenario, section: &Section, used: &mut [bool]) -> Vec<Held> {
     let spans: Vec<Option<Range>> = scenario.text.known.iter().map(|known| span(known, section)).collect();
-    // For each subject, start and verdict: the first finding, and how many more there are.
-    let mut failures: Vec<((String, Verdict), Failure, usize)> = Vec::new();
-    for finding in &section.findings {
+    let hold = |finding: &Finding| {
         let level = scenario.text.level(&finding.subject, finding.start);
-        // A finding spans neighbours and [[known]] may cover only some of them, so each instruction is checked.
-        let offsets = section.offsets(finding);
-        let mut first_open = None;
-        for offset in offsets {
+        let mut held = Held { standing: Standing::Allowed, because: Vec::new(), first_open: None };
+        for offset in section.offsets(finding) {
             let mut is_known = false;
             for ((known, span), used) in scenario.text.known.iter().zip(&spans).zip(used.iter_mut()) {
                 let Some(span) = span else { continue };
                 if covers(known, span, section, finding, offset) {
                     is_known = true;
                     *used |= is_real(known, span, section);
+                    if !held.because.contains(&known.because) {
+                        held.because.push(known.because.clone());
+                    }
                 }
             }
-            if !is_known && !level.allows(finding.verdict) {
-                first_open.get_or_insert(offset);
+            let here = match (is_known, level.allows(finding.verdict)) {
+                (true, _) => Standing::Known,
+                (false, true) => Standing::Allowed,
+                (false, false) => Standing::New,
+            };
+            held.standing = held.standing.or_worse(here);
+            if here == Standing::New {
+                held.first_open.get_or_insert(offset);
             }
         }
-        let Some(offset) = first_open else { continue };
+        held
+    };
+    section.findings.iter().map(hold).collect()
+}
+
+fn of_section(scenario: &Scenario, section: &Section, held: &[Held]) -> Vec<Failure> {
+    if section.not_judged.is_some() || section.interrupted {
+        return Vec::new(); // a gate holds, or breaks, over a whole run
+    }
+    if let Some(expected) = missed_void(scenario, section) {
+        let found = section.void.as_deref().unwrap_or("the run is not void");
+        return vec![Failure::other(format!("the run must be void because of {expected:?}, but: {found}"))];
+    }
+    if section.void.is_some() {
+        return Vec::new(); // a void run has no verdicts to check; the report says that it is void
+    }
+    // For each subject, start and verdict: the first finding, and how many more there are.
+    let mut failures: Vec<((String, Verdict), Failure, usize)> = Vec::new();
+    for (finding, held) in section.findings.iter().zip(held) {
+        let level = scenario.text.level(&finding.subject, finding.start);
+        let Some(offset) = held.first_open else { continue };
         if let Some((_, _, more)) = failures.iter_mut().find(|(key, _, _)| *key == (finding.label(), finding.verdict)) {
             *more += 1;
         } else {
@@ -160,7 +196,7 @@ fn below_floor<'s>(scenario: &'s Scenario, section: &'s Section) -> impl Iterato
              unwind-harness run --listing --unwinder {} {}",
             column.name,
             target(scenario)
-        )))
+        )).of(&label))
     })
 }
 
@@ -172,7 +208,7 @@ fn unlike_recorded(section: &Section) -> impl Iterator<Item = Failure> + '_ {
             let (now, then) = (first.own.join(" < "), first.model.join(" < "));
             format!(", first at {}\n    recorded: {then}\n    now:      {now}", first.point)
         });
-        Failure::other(format!("{own} differs from {RECORDED} at {differ} of {points} points{first}"))
+        Failure::other(format!("{own} differs from {RECORDED} at {differ} of {points} points{first}")).of(own)
     })
 }
 
@@ -189,6 +225,7 @@ fn disagreements(scenario: &Scenario, section: &Section) -> Vec<Failure> {
             Failure::other(format!(
                 "{model} differs from {own}, the kernel's own, at {differ} of {points} points{first}"
             ))
+            .of(model)
         })
         .collect()
 }
@@ -200,7 +237,7 @@ fn reads_outside(scenario: &Scenario, section: &Section) -> Vec<Failure> {
     strays
         .map(|column| {
             let (label, count) = (column.label(), column.reads_outside_stacks);
-            Failure::other(format!("{label} read outside the stacks that it was offered, in {count} walks"))
+            Failure::other(format!("{label} read outside the stacks that it was offered, in {count} walks")).of(&label)
         })
         .collect()
 }
@@ -256,6 +293,7 @@ fn failure(scenario: &Scenario, section: &Section, finding: &Finding, level: Lev
     Failure {
         message: format!("{label} must be {level}, but is {verdict} at {range}{state}\n    {command}"),
         is_unsound: matches!(finding.verdict, Verdict::Unsound(_)),
+        column: Some(finding.label()),
     }
 }
 

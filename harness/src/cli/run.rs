@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::output::{finish, is_cut, status, write, write_json};
+use super::documents::{Documents, write_documents};
+use super::output::{finish, is_cut, status, write};
 use super::selection::{Selection, require_subjects, select, unwinders};
 use crate::Error;
 use crate::error::printed;
@@ -26,9 +27,8 @@ pub(crate) struct Arguments {
     /// How many runs at a time [default: the number of CPUs]
     #[arg(long, value_name = "N")]
     jobs: Option<std::num::NonZeroUsize>,
-    /// Write the report as JSON to this file, replacing it; `-`: to standard output, and the table to standard error
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    documents: Documents,
     /// Record the runs in this file, replacing it: `judge` reads it; `-`: on standard output
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
@@ -55,8 +55,10 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     if let (Some(name), [scenario]) = (&arguments.save_scenario, scenarios.as_slice()) {
         save(root, scenario, name)?;
     }
-    let named = [("--json", &arguments.json), ("--log", &arguments.log), ("--freeze", &arguments.freeze)];
-    let outputs = Output::prepare(named.map(|(option, path)| (option, path.as_ref())))?;
+    let [json, junit, ktap] = arguments.documents.named();
+    let others = [("--log", &arguments.log), ("--freeze", &arguments.freeze)];
+    let [log, frozen] = others.map(|(option, path)| (option, path.as_ref()));
+    let outputs = Output::prepare([json, junit, ktap, log, frozen])?;
     let options = Options {
         unwinders: unwinders(&arguments.unwinder, &scenarios)?,
         threads: arguments.jobs.map(Into::into),
@@ -65,7 +67,8 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
         interrupt: console.interrupt.clone(),
     };
     console.interrupt.defer();
-    let [json, log, frozen] = &outputs;
+    let progress = console.show_progress();
+    let [documents @ .., log, frozen] = &outputs;
     let (mut recording, logs) = match frozen {
         None => run_all(root, &scenarios, &options)?,
         Some(output) => (frozen_as(output, root, (&scenarios, &arguments.interrupt), &options, console)?, Vec::new()),
@@ -75,9 +78,10 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     if are_calls && recording.partial.is_none() {
         add_calls(root, &scenarios, &mut recording, console)?;
     }
+    drop(progress);
     let is_cut = is_cut(&recording, console);
     write(log.as_ref(), is_cut, console, &mut |out| out.write_all(&log_file(&recording, &logs)))?;
-    write_json(json.as_ref(), console, &recording)?;
+    write_documents(documents, console, &recording)?;
     console.interrupt.no_longer_defer();
     let out = console.text(&outputs);
     if arguments.listing {

@@ -8,9 +8,13 @@ mod counters;
 mod recorder;
 pub mod rows;
 mod skip;
+mod standing;
 mod text;
 mod walks;
 
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::experiment::LeftOut;
@@ -24,15 +28,17 @@ pub use call::{CallOutcome, Changed};
 pub use counters::{Counters, by_subject};
 pub use recorder::Recorder;
 pub use skip::Skip;
+pub use standing::Standing;
 pub use walks::{WalkLog, Written, compare};
 
 /// The version of the JSON form.
 pub const SCHEMA: u32 = 2;
 
 /// Everything that was found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Recording {
     /// The version of this form.
+    #[schemars(extend("const" = SCHEMA))]
     pub schema: u32,
     /// The version of the program that made it.
     pub tool: String,
@@ -109,7 +115,7 @@ impl Recording {
 }
 
 /// What a recording that is not whole should hold.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Partial {
     /// Why it is not whole.
     pub because: String,
@@ -127,7 +133,7 @@ impl std::fmt::Display for Partial {
 }
 
 /// Sums over sections.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Totals {
     /// Points that were judged.
     pub points: u64,
@@ -138,11 +144,12 @@ pub struct Totals {
     pub not_judged: u64,
     /// For each subject, over all its starts.
     #[serde(with = "text::ordered")]
+    #[schemars(with = "BTreeMap<String, Counters>")]
     pub subjects: Vec<(String, Counters)>,
 }
 
 /// One variant of one scenario, with one kind of interruption.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Section {
     /// `<cpu>/<name>`.
     #[serde(rename = "name")]
@@ -186,6 +193,7 @@ pub struct Section {
     pub unread: Vec<rows::UnreadData>,
     /// For each subject, over all its starts.
     #[serde(with = "text::ordered")]
+    #[schemars(with = "BTreeMap<String, Counters>")]
     pub subjects: Vec<(String, Counters)>,
     /// Each subject from each of its starts, in the order of columns.
     pub columns: Vec<ColumnResult>,
@@ -207,7 +215,7 @@ const fn is_zero(number: &u64) -> bool {
 }
 
 /// The guest of a section.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GuestRef {
     /// The file's stem.
     pub name: String,
@@ -280,24 +288,33 @@ impl Section {
 }
 
 /// A broken gate.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
     /// What and where, with the command that shows it.
     pub message: String,
     /// Whether the verdict is unsound.
     pub is_unsound: bool,
+    /// The label of the column whose walks broke it; `None`: it is one of the whole scenario.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<String>,
 }
 
 impl Failure {
     /// A broken gate other than an unsound verdict.
     #[must_use]
     pub const fn other(message: String) -> Self {
-        Self { message, is_unsound: false }
+        Self { message, is_unsound: false, column: None }
+    }
+
+    /// The same, broken by the walks of this column.
+    #[must_use]
+    pub fn of(self, column: &str) -> Self {
+        Self { column: Some(column.to_owned()), ..self }
     }
 }
 
 /// How one subject fared from one start: a column of the listing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ColumnResult {
     /// Its name.
     pub name: String,
@@ -307,6 +324,7 @@ pub struct ColumnResult {
     pub claims: Claims,
     /// Its fix for the windows of `return_to_handler`.
     #[serde(with = "text::fix")]
+    #[schemars(with = "String")]
     pub fix: Fix,
     /// Where the subject comes from.
     pub status: Status,
@@ -333,7 +351,7 @@ impl ColumnResult {
 }
 
 /// A label inside a function.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Label {
     /// Its name.
     pub name: String,
@@ -342,7 +360,7 @@ pub struct Label {
 }
 
 /// The annotated disassembly of a function.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ListedFunction {
     /// Its name.
     pub name: String,
@@ -356,7 +374,7 @@ pub struct ListedFunction {
 }
 
 /// One line of a listing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ListedInstruction {
     /// From the start of the function, in bytes.
     pub offset: u64,
@@ -372,6 +390,7 @@ pub struct ListedInstruction {
     pub addresses: Vec<Displaced>,
     /// For each column, the verdicts by arrival; empty if no point was judged here.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "text::runs")]
+    #[schemars(with = "Vec<String>")]
     pub runs: Vec<Vec<Run>>,
 }
 
@@ -384,7 +403,7 @@ impl ListedInstruction {
 }
 
 /// Consecutive arrivals at which the youngest displaced return address is in the same places.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Displaced {
     /// The places.
     pub places: String,
@@ -412,7 +431,7 @@ pub struct Run {
 }
 
 /// Neighbouring instructions at which walks of one column have the same verdict.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
     /// The subject.
     pub subject: String,
@@ -426,12 +445,18 @@ pub struct Finding {
     pub count: u64,
     /// Whether the interruption can really arrive there; if not, it is masked.
     pub reachable: bool,
+    /// How it stands with the scenario's demands, the worst of its instructions; `None`: no gate was held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<Standing>,
+    /// The reasons of the `[[known]]` that list it, or a part of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub because: Vec<String>,
     /// The first such walk at the first instruction.
     pub first: FirstWalk,
 }
 
 /// A walk that is not exact, beside the truth.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FirstWalk {
     /// The name of the point.
     pub point: String,
@@ -449,7 +474,7 @@ pub struct FirstWalk {
 }
 
 /// A word that a walk read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WordRead {
     /// How many entries the walk had produced before it read the word.
     pub entries: u64,

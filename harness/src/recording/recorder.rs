@@ -273,6 +273,8 @@ impl<'p> Recorder<'p> {
                                 range: Range { function: function.name.clone(), first: offset, last: offset },
                                 count: 0,
                                 reachable,
+                                standing: None,
+                                because: Vec::new(),
                                 first: first.map(|evidence| self.first_walk(evidence)).unwrap_or_default(),
                             });
                             findings.len() - 1

@@ -86,19 +86,12 @@ pub fn check_all(
     let names: Vec<(String, String, bool)> =
         jobs.iter().map(|job| (job.name.clone(), job.scenario.name.clone(), job.scenario.image.is_some())).collect();
     let (watch, root) = (interrupt.clone(), root.to_path_buf());
-    let results = in_parallel(
-        jobs,
-        1,
-        interrupt,
-        || (),
-        move |job| {
-            let program = job.scenario.program(&root, &job.variant)?;
-            let has_rows =
-                FORMATS.iter().any(|format| program.tables.has(*format)) || !program.tables.unread().is_empty();
-            let checked = has_rows.then(|| check_until(&program, &job.scenario, &job.name, &watch)).transpose();
-            checked.map_err(|error| job.scenario.blame(&job.variant, error))
-        },
-    );
+    let results = in_parallel(jobs, 1, interrupt, move |job| {
+        let program = job.scenario.program(&root, &job.variant)?;
+        let has_rows = FORMATS.iter().any(|format| program.tables.has(*format)) || !program.tables.unread().is_empty();
+        let checked = has_rows.then(|| check_until(&program, &job.scenario, &job.name, &watch)).transpose();
+        checked.map_err(|error| job.scenario.blame(&job.variant, error))
+    });
     let (mut report, of) = (Recording::default(), names.len());
     let mut whole = 0;
     for ((name, scenario, is_image), result) in names.into_iter().zip(results) {
@@ -129,6 +122,7 @@ pub fn check_all(
         report.partial = Some(Partial { because, whole: whole as u64, of: of as u64 });
     }
     report.checked = Some(Checked::of(&report.rows));
+    gate::mark(&mut report, scenarios, all);
     report.row_failures = gate::check(&report, if report.partial.is_none() { scenarios } else { &[] }, all);
     Ok(report)
 }
