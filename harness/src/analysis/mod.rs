@@ -5,3 +5,4 @@ pub mod claims;
 pub mod gate;
 pub mod headline;
 pub mod linux;
+pub mod merge;

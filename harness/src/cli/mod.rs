@@ -9,6 +9,7 @@ mod findings;
 mod judge;
 mod linux;
 mod list;
+mod merge;
 mod output;
 mod run;
 mod selection;
@@ -91,6 +92,9 @@ enum Command {
     /// Judge the recorded runs of `run --log` again, without emulation, and print the same table
     #[command(after_help = EXIT_STATUS)]
     Judge(judge::Arguments),
+    /// Put the reports of shards (`run --shard`) together: the report of the whole run
+    #[command(after_help = EXIT_STATUS)]
+    Merge(merge::Arguments),
     /// Compare the unwind rows of guests with the truth, function by function, without any walk
     #[command(after_help = CHECK_STATUS)]
     Check(check::Arguments),
@@ -179,6 +183,7 @@ impl Cli {
             None => run::execute(&root, &self.run, console),
             Some(Command::Run(arguments)) => run::execute(&root, arguments, console),
             Some(Command::Judge(arguments)) => judge::execute(arguments, console),
+            Some(Command::Merge(arguments)) => merge::execute(arguments, console),
             Some(Command::Check(arguments)) => check::execute(&root, arguments, console),
             Some(Command::List(arguments)) => list::execute(&root, arguments, console),
             Some(Command::Atlas(arguments)) => atlas::execute(&root, arguments, console),

@@ -10,7 +10,7 @@ use super::selection::{Selection, require_subjects, select, unwinders};
 use crate::Error;
 use crate::error::printed;
 use crate::file::{Console, Output};
-use crate::recording::Recording;
+use crate::recording::{Recording, ShardOf};
 use crate::report::{certificate, page, text};
 use crate::rows;
 use crate::scenario::{Interruption, Scenario};
@@ -41,6 +41,9 @@ pub(crate) struct Arguments {
     /// With --elf: write the call as a scenario of this name, which must be new, below the root
     #[arg(long, value_name = "NAME", requires = "elf")]
     save_scenario: Option<String>,
+    /// Run only this part of the selected scenarios, `2/3`: the second of three. `merge` puts the JSON reports of all together
+    #[arg(long, value_name = "I/N", conflicts_with_all = ["log", "freeze", "elf"])]
+    shard: Option<ShardOf>,
     /// Print the annotated listings before the table
     #[arg(long)]
     listing: bool,
@@ -65,6 +68,7 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
         log: arguments.log.is_some(),
         keep_going: true,
         interrupt: console.interrupt.clone(),
+        shard: arguments.shard,
     };
     console.interrupt.defer();
     let progress = console.show_progress();
@@ -88,6 +92,14 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
         for section in &recording.sections {
             printed(page::write(section, out).and_then(|()| writeln!(out)))?;
         }
+    }
+    if let Some(shard) = &recording.shard {
+        let (here, all) = (shard.positions.len(), shard.runs);
+        printed(writeln!(
+            out,
+            "shard {}: {here} of {all} runs; `unwind-harness merge` puts shards together",
+            shard.shard
+        ))?;
     }
     printed(if are_calls { certificate::write(&recording, out) } else { text::write(&recording, out) })?;
     Ok(finish(&recording, status(&recording, arguments.allow_unsound), console))

@@ -7,6 +7,7 @@ mod call;
 mod counters;
 mod recorder;
 pub mod rows;
+mod shard;
 mod skip;
 mod standing;
 mod text;
@@ -27,6 +28,7 @@ pub use agreement::{Agreement, Disagreement, RECORDED};
 pub use call::{CallOutcome, Changed};
 pub use counters::{Counters, by_subject};
 pub use recorder::Recorder;
+pub use shard::{Shard, ShardOf};
 pub use skip::Skip;
 pub use standing::Standing;
 pub use walks::{WalkLog, Written, compare};
@@ -45,6 +47,9 @@ pub struct Recording {
     /// Whether something is missing that should be here. No reader may take the rest for the whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partial: Option<Partial>,
+    /// Which part of a run it is, if it is one of several. No reader may take it for the whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<Shard>,
     /// One for each scenario, variant and kind of interruption, in order.
     #[serde(rename = "scenarios")]
     pub sections: Vec<Section>,
@@ -89,6 +94,7 @@ impl Recording {
             schema: SCHEMA,
             tool,
             partial: None,
+            shard: None,
             sections,
             rows: Vec::new(),
             checked: None,

@@ -30,7 +30,7 @@ pub(super) enum Outcome {
     Expected(String),
     /// There is nothing to judge: not there, never reached, or void because the scenario demands it.
     Skipped(String),
-    /// It should have been judged, and was not: what it is (`not judged`, `void`, `interrupted`), and why.
+    /// It should have been judged, and was not: what it is (`not judged`, `void`, `interrupted`, `partial`), and why.
     Error(&'static str, String),
 }
 
@@ -88,7 +88,7 @@ pub(super) fn suites(recording: &Recording) -> Vec<Suite> {
         suites.push(Suite::new("left out", left_out));
     }
     if let Some(partial) = &recording.partial {
-        let cut = Outcome::Error("interrupted", partial.to_string());
+        let cut = Outcome::Error("partial", partial.to_string());
         suites.push(Suite::new("all runs", vec![Case::new("whole", cut)]));
     }
     suites
