@@ -95,14 +95,15 @@ fn findings(section: &Section, index: usize, verdict: Verdict) -> Vec<Finding> {
             if count > 0 && !is_open {
                 let column = &section.columns[index];
                 found.push(Finding {
-                    standing: None,
-                    because: Vec::new(),
                     subject: column.name.clone(),
                     start: column.start,
                     verdict,
                     range: Range { function: function.name.clone(), first: offset, last: offset },
                     count: 0,
                     reachable: true,
+                    novelty: None,
+                    new: 0,
+                    reason: None,
                     first: FirstWalk::default(),
                 });
             }

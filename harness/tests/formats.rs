@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use quick_junit::{NonSuccessKind, Report, TestCaseStatus};
 use serde_json::Value;
-use unwind_harness::recording::{Partial, Recording, Section, Skip, Standing};
+use unwind_harness::recording::{Novelty, Partial, Recording, Section, Skip};
 use unwind_harness::report::{json, junit, ktap, sarif};
 use unwind_harness::rows;
 use unwind_harness::scenario::{Scenario, load_all};
@@ -151,7 +151,7 @@ fn the_schema_is_that_of_the_types_and_holds_of_reports() {
         ("/scenarios/0/points", Value::from(-1)),
         ("/scenarios/0/interrupt", Value::from("never")),
         ("/scenarios/0/findings/0/verdict", Value::from("!state")),
-        ("/scenarios/0/findings/0/standing", Value::from("fine")),
+        ("/scenarios/0/findings/0/novelty", Value::from("fine")),
         ("/totals", Value::Null),
     ] {
         let mut document = good.clone();
@@ -223,7 +223,7 @@ fn what_was_not_judged_is_a_pass_in_no_format() {
         (changed(|section| section.void = reason()), "void"),
         (changed(|section| section.not_judged = reason()), "not judged"),
         (changed(|section| section.interrupted = true), "interrupted"),
-        (changed(|section| section.findings.iter_mut().for_each(|finding| finding.standing = None)), "not judged"),
+        (changed(|section| section.findings.iter_mut().for_each(|finding| finding.novelty = None)), "not judged"),
         (skipped, "not judged"),
         (partial, "partial"),
     ];
@@ -266,8 +266,8 @@ fn a_broken_gate_is_a_failure_of_its_unwinder() {
     let text = written(ktap::write, &recording);
     assert!(text.contains("  # frame-record must be exact, but is ") && text.contains("not ok 1 arm64/late"), "{text}");
     assert!(matches!(case(&report, "arm64/late_frame_record probe", "sframe"), TestCaseStatus::Success { .. }));
-    let standing = recording.sections[0].findings.iter().find(|it| it.subject == "frame-record").expect("one").standing;
-    assert_eq!(standing, Some(Standing::New));
+    let novelty = recording.sections[0].findings.iter().find(|it| it.subject == "frame-record").expect("one").novelty;
+    assert_eq!(novelty, Some(Novelty::New));
 }
 
 /// The schema of SARIF 2.1.0 that the crate serde-sarif is made from.

@@ -1,24 +1,18 @@
 //! Gate 1: checks what a run found against what its scenario demands. Accepting a snapshot cannot relax this.
 
+use super::novelty;
 use crate::cpu::ALL;
-use crate::recording::{Agreement, ColumnResult, Failure, Finding, ListedInstruction, RECORDED, Section, Standing};
+use crate::recording::{Agreement, ColumnResult, Failure, Finding, ListedInstruction, Novelty, RECORDED, Section};
 use crate::scenario::{Floor, Interruption, Known, Level, Range, Scenario, Span, is_share};
 use crate::subject::is_name_or_label;
 use crate::verdict::Verdict;
 
-/// Fills in [`Section::failures`], and the standing of each finding, for all sections of one scenario. `known_subjects` names the CPU's subjects; unless all of them
+/// Fills in [`Section::failures`], and how each finding stands to the demands, for all sections of one scenario. `known_subjects` names the CPU's subjects; unless all of them
 /// ran (`run_all`), demands on those that did not are ignored.
 pub fn check(scenario: &Scenario, sections: &mut [Section], known_subjects: &[String], run_all: bool) {
     let mut used = vec![false; scenario.text.known.len()];
-    let mut failures: Vec<Vec<Failure>> = Vec::new();
-    for section in sections.iter_mut() {
-        let is_held = section.is_whole() && missed_void(scenario, section).is_none();
-        let held = if is_held { held(scenario, section, &mut used) } else { Vec::new() };
-        failures.push(of_section(scenario, section, &held));
-        for (finding, held) in section.findings.iter_mut().zip(held) {
-            (finding.standing, finding.because) = (Some(held.standing), held.because);
-        }
-    }
+    let mut failures: Vec<Vec<Failure>> =
+        sections.iter_mut().map(|section| of_section(scenario, section, &mut used)).collect();
     // What has not happened in part of a run, or in a run that is missing, may still happen in the rest; a case may be one of several
     // runs.
     let expected = scenario.variants().len() * scenario.text.interrupt.len();
@@ -86,75 +80,33 @@ fn bare(label: &str) -> &str {
     label.split_once('@').map_or(label, |(name, _)| name)
 }
 
-/// Why a scenario demands that the run of a section be void, if it does and the run is not.
-fn missed_void(scenario: &Scenario, section: &Section) -> Option<String> {
-    let variants = scenario.variants();
-    let variant = variants.iter().find(|variant| section.variant.as_ref().is_none_or(|name| variant.name == *name));
-    let expected = variant.and_then(|variant| scenario.expected_void(variant));
-    expected.filter(|_| !section.void_is_meant).map(str::to_owned)
-}
-
-/// How a finding stands with the demands.
-struct Held {
-    standing: Standing,
-    because: Vec<String>,
-    /// The first instruction at which it breaks the gate.
-    first_open: Option<u64>,
-}
-
-/// Holds every finding of a section against the demands. A finding spans neighbours and `[[known]]` may cover only some of them, so
-/// each instruction is checked.
-fn held(scenario: &Scenario, section: &Section, used: &mut [bool]) -> Vec<Held> {
-    let spans: Vec<Option<Range>> = scenario.text.known.iter().map(|known| span(known, section)).collect();
-    let hold = |finding: &Finding| {
-        let level = scenario.text.level(&finding.subject, finding.start);
-        let mut held = Held { standing: Standing::Allowed, because: Vec::new(), first_open: None };
-        for offset in section.offsets(finding) {
-            let mut is_known = false;
-            for ((known, span), used) in scenario.text.known.iter().zip(&spans).zip(used.iter_mut()) {
-                let Some(span) = span else { continue };
-                if covers(known, span, section, finding, offset) {
-                    is_known = true;
-                    *used |= is_real(known, span, section);
-                    if !held.because.contains(&known.because) {
-                        held.because.push(known.because.clone());
-                    }
-                }
-            }
-            let here = match (is_known, level.allows(finding.verdict)) {
-                (true, _) => Standing::Known,
-                (false, true) => Standing::Allowed,
-                (false, false) => Standing::New,
-            };
-            held.standing = held.standing.or_worse(here);
-            if here == Standing::New {
-                held.first_open.get_or_insert(offset);
-            }
-        }
-        held
-    };
-    section.findings.iter().map(hold).collect()
-}
-
-fn of_section(scenario: &Scenario, section: &Section, held: &[Held]) -> Vec<Failure> {
+fn of_section(scenario: &Scenario, section: &mut Section, used: &mut [bool]) -> Vec<Failure> {
+    let target = target(scenario);
+    section.target = (target != scenario.name).then_some(target);
     if section.not_judged.is_some() || section.interrupted {
         return Vec::new(); // a gate holds, or breaks, over a whole run
     }
-    if let Some(expected) = missed_void(scenario, section) {
+    let variants = scenario.variants();
+    let variant = variants.iter().find(|variant| section.variant.as_ref().is_none_or(|name| variant.name == *name));
+    if let Some(expected) = variant.and_then(|variant| scenario.expected_void(variant))
+        && !section.void_is_meant
+    {
         let found = section.void.as_deref().unwrap_or("the run is not void");
         return vec![Failure::other(format!("the run must be void because of {expected:?}, but: {found}"))];
     }
     if section.void.is_some() {
         return Vec::new(); // a void run has no verdicts to check; the report says that it is void
     }
+    let open = stand(scenario, section, used);
+    let section = &*section;
     // For each subject, start and verdict: the first finding, and how many more there are.
     let mut failures: Vec<((String, Verdict), Failure, usize)> = Vec::new();
-    for (finding, held) in section.findings.iter().zip(held) {
-        let level = scenario.text.level(&finding.subject, finding.start);
-        let Some(offset) = held.first_open else { continue };
+    for (finding, open) in section.findings.iter().zip(open) {
+        let Some(offset) = open else { continue };
         if let Some((_, _, more)) = failures.iter_mut().find(|(key, _, _)| *key == (finding.label(), finding.verdict)) {
             *more += 1;
         } else {
+            let level = scenario.text.level(&finding.subject, finding.start);
             let failure = failure(scenario, section, finding, level, offset);
             failures.push(((finding.label(), finding.verdict), failure, 0));
         }
@@ -169,6 +121,61 @@ fn of_section(scenario: &Scenario, section: &Section, held: &[Held]) -> Vec<Fail
     let held = unread(scenario, section).chain(found);
     let held = held.chain(below_floor(scenario, section)).chain(reads_outside(scenario, section));
     held.chain(disagreements(scenario, section)).chain(unlike_recorded(section)).collect()
+}
+
+/// Says of each finding how it stands to the demands. Returns the first instruction at which each breaks them.
+fn stand(scenario: &Scenario, section: &mut Section, used: &mut [bool]) -> Vec<Option<u64>> {
+    let spans: Vec<Option<Range>> = scenario.text.known.iter().map(|known| span(known, section)).collect();
+    let mut reasons: Vec<String> = Vec::new();
+    let standings: Vec<Standing> = { section.findings.iter() }
+        .map(|finding| {
+            let level = scenario.text.level(&finding.subject, finding.start);
+            let mut standing = Standing::default();
+            // A finding spans neighbours and [[known]] may cover only some of them, so each instruction is checked.
+            for offset in section.offsets(finding) {
+                let mut because = None;
+                for ((known, span), used) in scenario.text.known.iter().zip(&spans).zip(used.iter_mut()) {
+                    let Some(span) = span else { continue };
+                    if covers(known, span, section, finding, offset) {
+                        because.get_or_insert(&known.because);
+                        *used |= is_real(known, span, section);
+                    }
+                }
+                standing.reason = standing.reason.or_else(|| because.map(|because| place(&mut reasons, because)));
+                let novelty = novelty::of(level, finding.verdict, because.is_some());
+                standing.novelty = standing.novelty.max(Some(novelty));
+                if novelty == Novelty::New {
+                    standing.first.get_or_insert(offset);
+                    standing.new += novelty::walks_at(section, finding, offset);
+                }
+            }
+            standing
+        })
+        .collect();
+    for (finding, standing) in section.findings.iter_mut().zip(&standings) {
+        (finding.novelty, finding.new, finding.reason) = (standing.novelty, standing.new, standing.reason);
+    }
+    section.reasons = reasons;
+    standings.iter().map(|standing| standing.first).collect()
+}
+
+/// How a finding stands to the demands.
+#[derive(Default)]
+struct Standing {
+    novelty: Option<Novelty>,
+    new: u64,
+    reason: Option<usize>,
+    /// The first instruction at which it breaks them.
+    first: Option<u64>,
+}
+
+/// The place of a reason in a list, to which it is added if it is not there.
+fn place(reasons: &mut Vec<String>, because: &str) -> usize {
+    let found = reasons.iter().position(|reason| reason == because);
+    found.unwrap_or_else(|| {
+        reasons.push(because.to_owned());
+        reasons.len() - 1
+    })
 }
 
 /// Unwind data that no subject could use, unless the scenario gives the reason.

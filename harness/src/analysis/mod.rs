@@ -6,3 +6,4 @@ pub mod gate;
 pub mod headline;
 pub mod linux;
 pub mod merge;
+pub mod novelty;

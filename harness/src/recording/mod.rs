@@ -5,11 +5,11 @@
 mod agreement;
 mod call;
 mod counters;
+mod novelty;
 mod recorder;
 pub mod rows;
 mod shard;
 mod skip;
-mod standing;
 mod text;
 mod walks;
 
@@ -27,10 +27,10 @@ use crate::verdict::Verdict;
 pub use agreement::{Agreement, Disagreement, RECORDED};
 pub use call::{CallOutcome, Changed};
 pub use counters::{Counters, by_subject};
+pub use novelty::Novelty;
 pub use recorder::Recorder;
 pub use shard::{Shard, ShardOf};
 pub use skip::Skip;
-pub use standing::Standing;
 pub use walks::{WalkLog, Written, compare};
 
 /// The version of the JSON form.
@@ -205,6 +205,12 @@ pub struct Section {
     pub columns: Vec<ColumnResult>,
     /// Every verdict that is not exact, grouped.
     pub findings: Vec<Finding>,
+    /// The reasons (`because`) of known findings.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+    /// How a command names what was run, where that is not the scenario's name: `--case FILE`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
     /// In a kernel image: how our models of its walks agree with its own. In a frozen case: how its recorded walks agree with those of
     /// this run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -254,6 +260,8 @@ impl Section {
             subjects: Vec::new(),
             columns: Vec::new(),
             findings: Vec::new(),
+            reasons: Vec::new(),
+            target: None,
             agreements: Vec::new(),
             failures: Vec::new(),
             functions: Vec::new(),
@@ -451,12 +459,15 @@ pub struct Finding {
     pub count: u64,
     /// Whether the interruption can really arrive there; if not, it is masked.
     pub reachable: bool,
-    /// How it stands with the scenario's demands, the worst of its instructions; `None`: no gate was held.
+    /// How it stands to what the scenario demands, at the instruction where that is worst; `None`: no gate was held against it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub standing: Option<Standing>,
-    /// The reasons of the `[[known]]` that list it, or a part of it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub because: Vec<String>,
+    pub novelty: Option<Novelty>,
+    /// How many of its walks break a gate.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub new: u64,
+    /// Of a known one: the place of its reason in the section's list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<usize>,
     /// The first such walk at the first instruction.
     pub first: FirstWalk,
 }

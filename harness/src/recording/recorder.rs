@@ -175,6 +175,8 @@ impl<'p> Recorder<'p> {
             columns,
             functions: self.functions(&found.sites),
             findings: Vec::new(),
+            reasons: Vec::new(),
+            target: None,
             agreements: Vec::new(),
             failures: Vec::new(),
         };
@@ -273,8 +275,9 @@ impl<'p> Recorder<'p> {
                                 range: Range { function: function.name.clone(), first: offset, last: offset },
                                 count: 0,
                                 reachable,
-                                standing: None,
-                                because: Vec::new(),
+                                novelty: None,
+                                new: 0,
+                                reason: None,
                                 first: first.map(|evidence| self.first_walk(evidence)).unwrap_or_default(),
                             });
                             findings.len() - 1

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Standing;
+use super::Novelty;
 
 /// The unwind data of one guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -273,12 +273,12 @@ pub struct TableResult {
     /// What was not judged though it ran, or though there are data for it; by offset.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unjudged: Vec<Unjudged>,
-    /// How its wrong rows stand with what the guest's scenarios list; `None`: none is wrong.
+    /// How its wrong rows stand to what the guest's scenarios list; `None`: none is wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub wrong_standing: Option<Standing>,
+    pub wrong_novelty: Option<Novelty>,
     /// The same of what was not judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unjudged_standing: Option<Standing>,
+    pub unjudged_novelty: Option<Novelty>,
     /// The reasons that the scenarios give for either.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub because: Vec<String>,

@@ -1,8 +1,9 @@
 //! A recording as test cases, for the formats of test runners. What was not judged, is void or was cut short is never a pass, and
 //! neither is a deviation that is expected.
 
+use crate::analysis::novelty::is_of;
 use crate::recording::rows::{FunctionRows, GuestRows, Leaf, TableResult, Wrong};
-use crate::recording::{ColumnResult, Finding, Recording, Section, Standing};
+use crate::recording::{ColumnResult, Finding, Novelty, Recording, Section};
 use crate::verdict::Verdict;
 
 /// Test cases that belong together: a run, or a guest whose rows were checked.
@@ -131,37 +132,37 @@ fn of_column(section: &Section, column: &ColumnResult) -> Outcome {
     let label = column.label();
     let own = section.failures.iter().filter(|failure| failure.column.as_ref() == Some(&label));
     let mut broken: Vec<String> = own.map(|failure| failure.message.clone()).collect();
-    let findings: Vec<&Finding> = section.findings.iter().filter(|finding| finding.label() == label).collect();
-    let of = |standing: Standing| findings.iter().filter(move |finding| finding.standing == Some(standing));
-    let text = |finding: &&&Finding| format!("{} at {} ({} walks)", finding.verdict, finding.range, finding.count);
+    let findings: Vec<&Finding> = section.findings.iter().filter(|finding| is_of(finding, column)).collect();
     if broken.is_empty() {
-        broken.extend(of(Standing::New).map(|finding| text(&finding)));
+        let new = findings.iter().filter(|finding| finding.novelty == Some(Novelty::New));
+        broken.extend(new.map(|it| format!("{} at {} ({} walks)", it.verdict, it.range, it.count)));
     }
+    let walks = column.counters.walks;
     if !broken.is_empty() {
         return Outcome::Fail(broken);
     }
-    if column.counters.walks == 0 {
+    if walks == 0 {
         return Outcome::Skipped("it makes no walk here".to_owned());
     }
-    if findings.iter().any(|finding| finding.standing.is_none()) {
+    if findings.iter().any(|finding| finding.novelty.is_none()) {
         return Outcome::Error("not judged", "no gate was held against its verdicts".to_owned());
     }
-    let known: u64 = of(Standing::Known).map(|finding| finding.count).sum();
-    let is_wrong =
-        |verdict: Verdict| matches!(verdict, Verdict::Crashed | Verdict::Unsound(_) | Verdict::Overstated(_));
-    let allowed = of(Standing::Allowed).filter(|finding| is_wrong(finding.verdict));
-    let allowed: u64 = allowed.map(|finding| finding.count).sum();
-    let walks = column.counters.walks;
+    let known = || findings.iter().filter(|finding| finding.novelty == Some(Novelty::Known));
     let mut because: Vec<&str> = Vec::new();
-    for reason in of(Standing::Known).flat_map(|finding| &finding.because) {
+    for reason in known().filter_map(|finding| section.reasons.get(finding.reason?)) {
         if !because.contains(&reason.as_str()) {
             because.push(reason);
         }
     }
-    match (known, allowed) {
+    // Of what the demand allows, only what is false without saying so is no pass.
+    let is_false = |verdict| matches!(verdict, Verdict::Crashed | Verdict::Unsound(_) | Verdict::Overstated(_));
+    let allowed = findings.iter().filter(|it| it.novelty != Some(Novelty::Known) && is_false(it.verdict));
+    match (known().map(|it| it.count).sum::<u64>(), allowed.map(|it| it.count).sum::<u64>()) {
         (0, 0) => Outcome::Pass,
-        (0, _) => Outcome::Expected(format!("{allowed} of {walks} walks claim what is false, and no gate forbids it")),
-        _ => Outcome::Expected(format!("{known} of {walks} walks deviate as listed: {}", because.join("; "))),
+        (0, count) => {
+            Outcome::Expected(format!("{count} of {walks} walks claim what is false, and no gate forbids it"))
+        }
+        (count, _) => Outcome::Expected(format!("{count} of {walks} walks deviate as listed: {}", because.join("; "))),
     }
 }
 
@@ -206,12 +207,12 @@ fn of_table(function: &FunctionRows, table: &TableResult, interrupted: bool) -> 
         [] => otherwise.to_owned(),
         reasons => reasons.join("; "),
     };
-    match table.wrong_standing {
+    match table.wrong_novelty {
         None if table.is_wrong() => {
             return Outcome::Error("not judged", "no list was held against its rows".to_owned());
         }
-        Some(Standing::New) => return Outcome::Fail(wrongs().collect()),
-        Some(Standing::Known | Standing::Allowed) => {
+        Some(Novelty::New) => return Outcome::Fail(wrongs().collect()),
+        Some(Novelty::Known | Novelty::Exempt | Novelty::Allowed) => {
             let (count, first) = (table.wrong.len(), wrongs().next().unwrap_or_default());
             let because = because("nothing is demanded of it");
             return Outcome::Expected(format!("{because} ({count} wrong parts, first {first})"));
@@ -220,9 +221,11 @@ fn of_table(function: &FunctionRows, table: &TableResult, interrupted: bool) -> 
     }
     if let Some(first) = table.unjudged.first() {
         let reason = format!("{}+{:#x}: {}", function.name, first.first, first.reason);
-        return match table.unjudged_standing {
-            Some(Standing::Known | Standing::Allowed) => Outcome::Skipped(format!("not judged: {}", because(&reason))),
-            Some(Standing::New) | None => Outcome::Error("not judged", reason),
+        return match table.unjudged_novelty {
+            Some(Novelty::Known | Novelty::Exempt | Novelty::Allowed) => {
+                Outcome::Skipped(format!("not judged: {}", because(&reason)))
+            }
+            Some(Novelty::New) | None => Outcome::Error("not judged", reason),
         };
     }
     if table.has_no_data() {

@@ -10,7 +10,7 @@ use serde_sarif::sarif::{
 
 use super::cases::wrong;
 use crate::recording::rows::{FunctionRows, GuestRows, Part, TableResult};
-use crate::recording::{Recording, Standing};
+use crate::recording::{Novelty, Recording};
 
 /// The rules: the identifier, and what a result under it means.
 const RULES: [(&str, &str); 6] = [
@@ -107,11 +107,11 @@ fn wrong_rows<'r>(
 ) -> impl Iterator<Item = Result> + 'r {
     table.wrong.iter().map(move |it| {
         let message = format!("{}: {} {}", guest.name, table.format, wrong(function, it));
-        let level = if table.wrong_standing == Some(Standing::Known) { ResultLevel::Note } else { ResultLevel::Error };
+        let level = if table.wrong_novelty == Some(Novelty::Known) { ResultLevel::Note } else { ResultLevel::Error };
         let result = Result::builder().rule_id(rule(it.part)).kind(ResultKind::Fail).level(level);
         let mut result =
             result.message(text(&message)).locations(vec![location(guest, Some((&function.name, it.offset)))]).build();
-        if table.wrong_standing == Some(Standing::Known) {
+        if table.wrong_novelty == Some(Novelty::Known) {
             result.suppressions = Some(suppressions(table));
         }
         result

@@ -3,7 +3,7 @@
 use super::name_of;
 use super::site::HOOKED;
 use crate::recording::rows::{FunctionRows, GuestRows, TableResult, Unjudged};
-use crate::recording::{Recording, Standing};
+use crate::recording::{Novelty, Recording};
 use crate::scenario::{Scenario, UnjudgedRows};
 
 /// Everything that a scenario neither lists with a reason nor may list. `all` are the scenarios whose lists count; only those of
@@ -33,10 +33,10 @@ pub(super) fn mark(report: &mut Recording, scenarios: &[Scenario], all: &[Scenar
     for guest in &mut report.rows {
         let is_others = scenarios.iter().any(|scenario| scenario.text.elf.is_some() && has(scenario, guest));
         let own: Vec<&Scenario> = all.iter().filter(|scenario| has(scenario, guest)).collect();
-        let standing = |is_listed: bool| match (is_others, is_listed) {
-            (true, _) => Standing::Allowed,
-            (false, true) => Standing::Known,
-            (false, false) => Standing::New,
+        let novelty = |is_listed: bool| match (is_others, is_listed) {
+            (true, _) => Novelty::Exempt,
+            (false, true) => Novelty::Known,
+            (false, false) => Novelty::New,
         };
         for function in &mut guest.functions {
             let wrong_rows = own.iter().flat_map(|scenario| &scenario.text.wrong_rows);
@@ -51,10 +51,10 @@ pub(super) fn mark(report: &mut Recording, scenarios: &[Scenario], all: &[Scenar
                     .map(|list| list.because.as_str())
                     .collect();
                 let is_hooked = has_hook(&own) && table.unjudged.iter().all(|unjudged| unjudged.reason == HOOKED);
-                table.wrong_standing = table.is_wrong().then(|| standing(!of_wrong.is_empty()));
+                table.wrong_novelty = table.is_wrong().then(|| novelty(!of_wrong.is_empty()));
                 let has_unjudged = !table.unjudged.is_empty();
-                table.unjudged_standing = has_unjudged.then(|| standing(is_hooked || !of_unjudged.is_empty()));
-                let wrong = of_wrong.iter().filter(|_| table.wrong_standing.is_some());
+                table.unjudged_novelty = has_unjudged.then(|| novelty(is_hooked || !of_unjudged.is_empty()));
+                let wrong = of_wrong.iter().filter(|_| table.wrong_novelty.is_some());
                 let reasons = wrong.chain(of_unjudged.iter().filter(|_| has_unjudged));
                 table.because = reasons.map(|reason| (*reason).to_owned()).collect();
                 table.because.dedup();

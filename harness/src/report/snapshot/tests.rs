@@ -174,6 +174,8 @@ fn section(variant: Option<&str>, interrupt: Interruption, starts: &[Start]) -> 
         columns: names.iter().flat_map(|name| starts.iter().map(|start| subject(name, *start))).collect(),
         functions: Vec::new(),
         findings: Vec::new(),
+        reasons: Vec::new(),
+        target: None,
         agreements: Vec::new(),
         failures: Vec::new(),
     }
