@@ -140,9 +140,9 @@ fn the_schema_is_that_of_the_types_and_holds_of_reports() {
     cut.partial = Some(Partial { because: "interrupted".to_owned(), whole: 1, of: 9 });
     cut.skipped.push(Skip::failed("a file", "a reason"));
     for recording in [runs(), checked(), cut, Recording::default()] {
-        let document = serde_json::to_value(&recording).expect("JSON");
-        require_valid(&validator, &document);
-        assert_eq!(serde_json::from_value::<Recording>(document).expect("it reads back"), recording);
+        let text = written(json::write, &recording);
+        require_valid(&validator, &serde_json::from_str(&text).expect("JSON"));
+        assert_eq!(serde_json::from_str::<Recording>(&text).expect("it reads back"), recording);
     }
 
     let good = serde_json::to_value(runs()).expect("JSON");
@@ -150,8 +150,8 @@ fn the_schema_is_that_of_the_types_and_holds_of_reports() {
         ("/schema", Value::from(1)),
         ("/scenarios/0/points", Value::from(-1)),
         ("/scenarios/0/interrupt", Value::from("never")),
-        ("/scenarios/0/findings/0/verdict", Value::from("!state")),
-        ("/scenarios/0/findings/0/novelty", Value::from("fine")),
+        ("/scenarios/1/findings/0/verdict", Value::from("!state")),
+        ("/scenarios/1/findings/0/novelty", Value::from("fine")),
         ("/totals", Value::Null),
     ] {
         let mut document = good.clone();
@@ -182,7 +182,7 @@ fn what_is_expected_is_no_pass_and_no_failure() {
     let recording = runs();
     let text = written(ktap::write, &recording);
     for part in [
-        "ok 1 sframe\n",
+        "ok 2 sframe\n",
         " frame-record # XFAIL ",
         " walks deviate as listed: x29 still holds its value from before _start",
         "arm64/clobbered_callee_saved probe # SKIP void, as it must be: ",
@@ -281,7 +281,13 @@ fn sarif_schema() -> Option<Value> {
     let metadata: Value = serde_json::from_slice(&output.stdout).ok()?;
     let package = metadata["packages"].as_array()?.iter().find(|package| package["name"] == "serde-sarif")?;
     let folder = Path::new(package["manifest_path"].as_str()?).parent()?.to_owned();
-    serde_json::from_slice(&std::fs::read(folder.join("src/schema.json")).ok()?).ok()
+    let mut schema: Value = serde_json::from_slice(&std::fs::read(folder.join("src/schema.json")).ok()?).ok()?;
+    // One of its patterns, that of a language, is no regular expression (a bracket too many). No report here has a language.
+    for owner in ["run", "toolComponent"] {
+        let language = schema.pointer_mut(&format!("/definitions/{owner}/properties/language"));
+        language.and_then(Value::as_object_mut).and_then(|language| language.remove("pattern"));
+    }
+    Some(schema)
 }
 
 #[test]
