@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
     all_functions: bool,
     #[command(flatten)]
     documents: Documents,
-    /// Write the report as SARIF 2.1.0, for code scanning; FILE as for --json
+    /// Write the report as SARIF 2.1.0, for code scanning, to this file, replacing it; `-`: to standard output
     #[arg(long, value_name = "FILE")]
     sarif: Option<PathBuf>,
 }

@@ -14,13 +14,13 @@ use crate::report::{json, junit, ktap};
 /// Documents of every command that judges.
 #[derive(Debug, Default, Args)]
 pub(super) struct Documents {
-    /// Write the report as JSON to this file, replacing it (docs/report.md); `-`: to standard output, and the table to standard error
+    /// Write the report as JSON to this file, replacing it; `-`: to standard output, and the table to standard error
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Write the report as JUnit XML, for CI; FILE as for --json
+    /// Write the report as JUnit XML, for CI servers, to this file, replacing it; `-`: to standard output
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
-    /// Write the report as KTAP, the kernel's form of TAP; FILE as for --json
+    /// Write the report as KTAP, the kernel's form of TAP, to this file, replacing it; `-`: to standard output
     #[arg(long, value_name = "FILE")]
     ktap: Option<PathBuf>,
 }
