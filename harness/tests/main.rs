@@ -15,6 +15,7 @@ mod elf_file;
 mod fidelity;
 mod findings;
 mod formats;
+mod html;
 mod known;
 mod large;
 mod linux_image;

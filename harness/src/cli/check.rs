@@ -32,8 +32,8 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     for call in scenarios.iter_mut().filter_map(|scenario| scenario.text.elf.as_mut()) {
         call.all_functions |= arguments.all_functions;
     }
-    let [json, junit, ktap] = arguments.documents.named();
-    let outputs = Output::prepare([json, junit, ktap, ("--sarif", arguments.sarif.as_ref())])?;
+    let [json, junit, ktap, html] = arguments.documents.named();
+    let outputs = Output::prepare([json, junit, ktap, html, ("--sarif", arguments.sarif.as_ref())])?;
     // Nothing in the repository excuses somebody's file, and a case brings its scenario along.
     let Selection { elf, case, .. } = &arguments.selection;
     let excuses = match (&elf.elf, case) {

@@ -9,7 +9,7 @@ use super::output::{is_cut, write};
 use crate::Error;
 use crate::file::{Console, Output};
 use crate::recording::Recording;
-use crate::report::{json, junit, ktap};
+use crate::report::{html, json, junit, ktap};
 
 /// Documents of every command that judges.
 #[derive(Debug, Default, Args)]
@@ -23,21 +23,25 @@ pub(super) struct Documents {
     /// Write the report as KTAP, the kernel's form of TAP, to this file, replacing it; `-`: to standard output
     #[arg(long, value_name = "FILE")]
     ktap: Option<PathBuf>,
+    /// Write the report as one HTML page to this file, replacing it; `-`: to standard output
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 /// How many documents there are.
-pub(super) const COUNT: usize = 3;
+pub(super) const COUNT: usize = 4;
 
 /// Writes a recording in one form.
 type Format = fn(&Recording, &mut dyn Write) -> std::io::Result<()>;
 
 /// The forms, in the order of the options.
-const FORMATS: [Format; COUNT] = [json::write, junit::write, ktap::write];
+const FORMATS: [Format; COUNT] = [json::write, junit::write, ktap::write, html::write];
 
 impl Documents {
     /// The options and the files that they name.
     pub(super) fn named(&self) -> [(&'static str, Option<&PathBuf>); COUNT] {
-        [("--json", self.json.as_ref()), ("--junit", self.junit.as_ref()), ("--ktap", self.ktap.as_ref())]
+        [("--json", &self.json), ("--junit", &self.junit), ("--ktap", &self.ktap), ("--html", &self.html)]
+            .map(|(option, path)| (option, path.as_ref()))
     }
 }
 

@@ -58,10 +58,10 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     if let (Some(name), [scenario]) = (&arguments.save_scenario, scenarios.as_slice()) {
         save(root, scenario, name)?;
     }
-    let [json, junit, ktap] = arguments.documents.named();
+    let [json, junit, ktap, html] = arguments.documents.named();
     let others = [("--log", &arguments.log), ("--freeze", &arguments.freeze)];
     let [log, frozen] = others.map(|(option, path)| (option, path.as_ref()));
-    let outputs = Output::prepare([json, junit, ktap, log, frozen])?;
+    let outputs = Output::prepare([json, junit, ktap, html, log, frozen])?;
     let options = Options {
         unwinders: unwinders(&arguments.unwinder, &scenarios)?,
         threads: arguments.jobs.map(Into::into),

@@ -4,6 +4,7 @@ pub mod atlas;
 mod cases;
 pub mod certificate;
 pub mod findings;
+pub mod html;
 pub mod json;
 pub mod junit;
 pub mod ktap;

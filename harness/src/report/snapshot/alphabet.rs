@@ -23,17 +23,17 @@ const DITTO: char = '"';
 
 /// Arrivals in a row with one verdict, or without a walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stretch {
-    pub(super) verdict: Option<Verdict>,
+pub(in crate::report) struct Stretch {
+    pub(in crate::report) verdict: Option<Verdict>,
     /// How many arrivals.
-    pub(super) count: u64,
+    pub(in crate::report) count: u64,
 }
 
 /// One column at one instruction: the stretches from the first arrival to the last.
-pub(super) type Cell = Vec<Stretch>;
+pub(in crate::report) type Cell = Vec<Stretch>;
 
 /// Appends a stretch to a cell.
-pub(super) fn append(cell: &mut Cell, verdict: Option<Verdict>, count: u64) {
+pub(in crate::report) fn append(cell: &mut Cell, verdict: Option<Verdict>, count: u64) {
     match cell.last_mut() {
         Some(last) if last.verdict == verdict => last.count = last.count.saturating_add(count),
         _ if count > 0 => cell.push(Stretch { verdict, count }),
@@ -42,12 +42,12 @@ pub(super) fn append(cell: &mut Cell, verdict: Option<Verdict>, count: u64) {
 }
 
 /// How many arrivals a cell covers.
-pub(super) fn length(cell: &Cell) -> u64 {
+pub(in crate::report) fn length(cell: &Cell) -> u64 {
     cell.iter().fold(0, |sum, stretch| sum.saturating_add(stretch.count))
 }
 
 /// The arrivals in these ranges alone.
-pub(super) fn only(cell: &Cell, ranges: &[(u64, u64)]) -> Cell {
+pub(in crate::report) fn only(cell: &Cell, ranges: &[(u64, u64)]) -> Cell {
     let mut part = Cell::new();
     let mut first = 1;
     for stretch in cell {
@@ -62,7 +62,7 @@ pub(super) fn only(cell: &Cell, ranges: &[(u64, u64)]) -> Cell {
 }
 
 /// The verdict at an arrival, from 1.
-pub(super) fn at(cell: &Cell, arrival: u64) -> Option<Verdict> {
+pub(in crate::report) fn at(cell: &Cell, arrival: u64) -> Option<Verdict> {
     let mut last = 0;
     cell.iter()
         .find(|stretch| {
@@ -115,7 +115,7 @@ fn take(text: &mut &str) -> Result<Option<Verdict>, String> {
 }
 
 /// Writes cells one after the other: a single symbol where all arrivals are alike, else `[=*12s~]`.
-pub(super) fn write(cells: &[Cell]) -> String {
+pub(in crate::report) fn write(cells: &[Cell]) -> String {
     let mut text = String::new();
     for (index, cell) in cells.iter().enumerate() {
         match cell.as_slice() {
@@ -153,7 +153,7 @@ fn stretches(cell: &Cell) -> String {
 /// # Errors
 ///
 /// A sentence.
-pub(super) fn read(mut text: &str, columns: usize, arrivals: u64) -> Result<Vec<Cell>, String> {
+pub(in crate::report) fn read(mut text: &str, columns: usize, arrivals: u64) -> Result<Vec<Cell>, String> {
     let mut cells: Vec<Cell> = Vec::new();
     while !text.is_empty() {
         let cell = if let Some(rest) = text.strip_prefix(DITTO) {

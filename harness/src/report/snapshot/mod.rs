@@ -5,7 +5,7 @@
 //! except for the disassembly, of which the page shows only the first instruction of a line. docs/snapshot.md describes the
 //! form.
 
-mod alphabet;
+pub(super) mod alphabet;
 mod head;
 mod line;
 mod parse;
