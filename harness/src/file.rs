@@ -14,6 +14,7 @@ use tempfile::NamedTempFile;
 
 use crate::Error;
 use crate::interrupt::Interrupt;
+use crate::progress::{Form, Shown};
 
 /// The largest file that is read as a guest or for its unwind data, in bytes: twice that of a kernel image with its debugging
 /// data. A sparse file may claim any size.
@@ -375,6 +376,10 @@ pub struct Console<'a> {
     pub err: &'a mut dyn Write,
     /// Whether the user has asked to stop.
     pub interrupt: Interrupt,
+    /// How progress is shown.
+    pub progress: Form,
+    /// Whether each run is told that ends.
+    pub verbose: bool,
 }
 
 impl std::fmt::Debug for Console<'_> {
@@ -390,6 +395,12 @@ impl Console<'_> {
             Some(document) => *document,
             None => self.out,
         }
+    }
+
+    /// Shows how far the work is on the program's standard error, as long as the result lives.
+    #[must_use]
+    pub fn show_progress(&self) -> Shown {
+        Shown::begin(self.interrupt.progress(), self.progress, self.verbose, Box::new(io::stderr()))
     }
 
     /// Where text for people goes: standard error, if standard output carries one of these documents.

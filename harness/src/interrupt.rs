@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
+use crate::progress::Progress;
+
 /// The exit status of an interrupted program: that of a shell for one that SIGINT has ended (128 + 2). It is the same for
 /// SIGTERM.
 pub const STATUS: u8 = 130;
@@ -18,6 +20,8 @@ pub struct Interrupt {
     asked: Arc<AtomicBool>,
     /// Whether the next signal ends the program.
     kills: Arc<AtomicBool>,
+    /// How far the work is that can be stopped.
+    progress: Progress,
 }
 
 impl Interrupt {
@@ -48,6 +52,12 @@ impl Interrupt {
     /// From now on there is nothing left to keep: a signal ends the program at once.
     pub fn no_longer_defer(&self) {
         self.kills.store(true, Ordering::SeqCst);
+    }
+
+    /// How far the work is that looks whether it is asked to stop.
+    #[must_use]
+    pub const fn progress(&self) -> &Progress {
+        &self.progress
     }
 
     /// Whether someone has asked.

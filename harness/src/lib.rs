@@ -19,6 +19,7 @@ pub mod linux;
 pub mod machine;
 pub mod oracle;
 pub mod pool;
+pub mod progress;
 pub mod recording;
 pub mod report;
 pub mod rows;

@@ -1,6 +1,6 @@
 //! The `unwind-harness` program: arguments in, exit status out. Everything else is in the library.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use anstream::AutoStream;
@@ -20,15 +20,18 @@ fn main() -> ExitCode {
             return ExitCode::from(if asked.print().is_ok() { status } else { USAGE });
         }
     };
-    // Styles are stripped where the stream is not a terminal, or NO_COLOR is set; documents are written as they are.
-    let mut out = UntilClosed::new(AutoStream::auto(std::io::stdout()));
+    // Styles are stripped where the stream is not a terminal, or NO_COLOR is set, unless --color asks for them; documents are written
+    // as they are.
+    let color = cli.color();
+    let mut out = UntilClosed::new(AutoStream::new(std::io::stdout(), color));
     let mut document = UntilClosed::new(std::io::stdout());
-    let mut err = UntilClosed::new(AutoStream::auto(std::io::stderr()));
+    let mut err = UntilClosed::new(AutoStream::new(std::io::stderr(), color));
+    let (progress, verbose) = (cli.progress(std::io::stderr().is_terminal()), cli.is_verbose());
     let done = Interrupt::of_signals()
         .map_err(|source| Error::File { path: "signal handlers".into(), source })
         .and_then(|interrupt| {
             let (out, document, err) = (&mut out, Some(&mut document as _), &mut err);
-            cli.execute_on(&mut Console { out, document, err, interrupt })
+            cli.execute_on(&mut Console { out, document, err, interrupt, progress, verbose })
         })
         // What standard output still holds may be what does not fit on the disk.
         .and_then(|status| printed(std::io::stdout().flush().or_else(unless_closed)).map(|()| status));

@@ -18,13 +18,11 @@ const GRACE: Duration = Duration::from_millis(800);
 /// How often it is looked whether the user has asked.
 const PERIOD: Duration = Duration::from_millis(50);
 
-/// Works on jobs. A result is `None` where the job was not begun, or not finished, before the user asked to stop. `done` is told
-/// of each result.
+/// Works on jobs. A result is `None` where the job was not begun, or not finished, before the user asked to stop.
 pub fn in_parallel<J, T>(
     jobs: Vec<J>,
     threads: usize,
     interrupt: &Interrupt,
-    mut done: impl FnMut(),
     work: impl Fn(&J) -> Result<T, Error> + Send + Sync + 'static,
 ) -> Vec<Option<Result<T, Error>>>
 where
@@ -32,6 +30,7 @@ where
     T: Send + 'static,
 {
     let mut results: Vec<Option<Result<T, Error>>> = (0..jobs.len()).map(|_| None).collect();
+    interrupt.progress().plan(results.len());
     let shared = Arc::new((jobs, AtomicUsize::new(0), work));
     let (sender, receiver) = mpsc::channel();
     for _ in 0..threads.clamp(1, results.len().max(1)) {
@@ -54,7 +53,7 @@ where
         match receiver.recv_timeout(PERIOD) {
             Ok((index, result)) => {
                 results[index] = Some(result);
-                done();
+                interrupt.progress().done();
             }
             Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => {}
@@ -85,16 +84,10 @@ mod tests {
     #[test]
     fn a_panic_is_the_error_of_its_job_alone() {
         let jobs: Vec<u32> = (0..20).collect();
-        let results = in_parallel(
-            jobs,
-            3,
-            &Interrupt::default(),
-            || (),
-            |job| {
-                assert!(*job != 7, "job {job} is bad");
-                Ok(*job)
-            },
-        );
+        let results = in_parallel(jobs, 3, &Interrupt::default(), |job| {
+            assert!(*job != 7, "job {job} is bad");
+            Ok(*job)
+        });
         for (job, result) in (0..).zip(results) {
             match result.expect("it was done") {
                 Ok(done) => assert_eq!(done, job),
@@ -107,21 +100,15 @@ mod tests {
     fn a_job_that_does_not_stop_is_left_behind() {
         let interrupt = Interrupt::default();
         interrupt.ask();
-        assert!(in_parallel(vec![1, 2], 2, &interrupt, || (), |job| Ok(*job)).iter().all(Option::is_none));
+        assert!(in_parallel(vec![1, 2], 2, &interrupt, |job| Ok(*job)).iter().all(Option::is_none));
 
         let (interrupt, start) = (Interrupt::default(), Instant::now());
         let ask = interrupt.clone();
-        let results = in_parallel(
-            vec![0, 60, 0],
-            2,
-            &interrupt,
-            || (),
-            move |seconds| {
-                ask.ask();
-                std::thread::sleep(Duration::from_secs(*seconds));
-                Ok(())
-            },
-        );
+        let results = in_parallel(vec![0, 60, 0], 2, &interrupt, move |seconds| {
+            ask.ask();
+            std::thread::sleep(Duration::from_secs(*seconds));
+            Ok(())
+        });
         assert!(start.elapsed() < Duration::from_secs(10));
         assert!(results[1].is_none());
     }

@@ -3,6 +3,7 @@
 
 mod called;
 mod freeze;
+mod shards;
 mod skips;
 mod visits;
 
@@ -10,8 +11,6 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-
-use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::analysis::gate;
 use crate::cpu::Cpu;
@@ -22,7 +21,7 @@ use crate::interrupt::Interrupt;
 use crate::machine::Machine;
 use crate::oracle::Witnesses;
 use crate::pool::in_parallel;
-use crate::recording::{Partial, Recorder, Recording, Section, WalkLog, Written};
+use crate::recording::{Partial, Recorder, Recording, Section, ShardOf, WalkLog, Written};
 use crate::scenario::{Interruption, Model, Scenario, Text, Variant};
 use crate::subject::{self, Subject};
 use crate::trace::log::{Head, Log, LogWriter, Logged, Replay};
@@ -31,6 +30,7 @@ use crate::{Error, file};
 
 pub use called::called;
 pub use freeze::{Freeze, freeze};
+use shards::Plan;
 use visits::All;
 
 /// One run: a scenario, one of its variants, and a kind of interruption.
@@ -322,6 +322,8 @@ pub struct Options {
     pub keep_going: bool,
     /// Whether the user has asked to stop.
     pub interrupt: Interrupt,
+    /// The only part that is run; `None`: everything.
+    pub shard: Option<ShardOf>,
 }
 
 /// A run that is to be made, apart from its root.
@@ -338,18 +340,7 @@ struct Planned {
 ///
 /// The first error, in the order of jobs, unless [`Options::keep_going`].
 pub fn run_all(root: &Path, scenarios: &[Scenario], options: &Options) -> Result<(Recording, Vec<Vec<u8>>), Error> {
-    let mut planned = Vec::new();
-    for scenario in scenarios {
-        let shared = Arc::new(scenario.clone());
-        for variant in scenario.variants() {
-            let kinds = scenario.text.interrupt.iter();
-            planned.extend(kinds.map(|kind| Planned {
-                scenario: Arc::clone(&shared),
-                variant: variant.clone(),
-                kind: *kind,
-            }));
-        }
-    }
+    let plan = Plan::of(scenarios, options.shard);
     let (root, unwinders, log) = (root.to_path_buf(), options.unwinders.clone(), options.log);
     let interrupt = options.interrupt.clone();
     let work = move |Planned { scenario, variant, kind }: &Planned| {
@@ -359,10 +350,12 @@ pub fn run_all(root: &Path, scenarios: &[Scenario], options: &Options) -> Result
             let (section, log) = job.log_until(&subjects, &interrupt)?;
             return Ok((section, Some(log)));
         }
-        let done = job.execute(&subjects, Witnesses::default(), None, &interrupt)?;
-        Ok((done.section, None))
+        let Done { section, ran_for, .. } = job.execute(&subjects, Witnesses::default(), None, &interrupt)?;
+        let seconds = ran_for.as_secs_f64();
+        interrupt.progress().note(|| format!("{}: {} points, {seconds:.1} s", section.title(), section.points));
+        Ok((section, None))
     };
-    finish(scenarios, &planned, perform(planned.clone(), options, work), options)
+    finish(scenarios, &plan, perform(plan.jobs(), options, work), options)
 }
 
 /// Judges recorded runs again, without emulation.
@@ -388,40 +381,35 @@ pub fn judge_all(logs: Vec<Log>, options: &Options) -> Result<Recording, Error> 
     let (unwinders, interrupt) = (options.unwinders.clone(), options.interrupt.clone());
     let work = move |log: &Log| Ok((judge_until(log, &unwinders, &interrupt)?, None));
     let scenarios = scenarios.iter().map(|scenario| &**scenario);
-    finish(scenarios, &planned, perform(logs, options, work), options).map(|(recording, _)| recording)
+    finish(scenarios, &Plan::whole(planned), perform(logs, options, work), options).map(|(recording, _)| recording)
 }
 
 /// What a job gives: a section, and the run's log if it is recorded.
 type Judged = (Section, Option<Vec<u8>>);
 
-/// Does the jobs, and shows how many are done.
+/// Does the jobs.
 fn perform<J: Send + Sync + 'static>(
     jobs: Vec<J>,
     options: &Options,
     work: impl Fn(&J) -> Result<Judged, Error> + Send + Sync + 'static,
 ) -> Vec<Option<Result<Judged, Error>>> {
     let threads = options.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into));
-    let bar = ProgressBar::new(jobs.len() as u64);
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len}") {
-        bar.set_style(style);
-    }
-    let results = in_parallel(jobs, threads, &options.interrupt, || bar.inc(1), work);
-    bar.finish_and_clear();
-    results
+    in_parallel(jobs, threads, &options.interrupt, work)
 }
 
 /// Makes a recording of the results, and checks it against the demands of the scenarios.
 fn finish<'s>(
     scenarios: impl IntoIterator<Item = &'s Scenario>,
-    planned: &[Planned],
+    plan: &Plan,
     results: Vec<Option<Result<Judged, Error>>>,
     options: &Options,
 ) -> Result<(Recording, Vec<Vec<u8>>), Error> {
-    let (mut sections, mut logs) = (Vec::new(), Vec::new());
+    let (mut sections, mut logs, mut places) = (Vec::new(), Vec::new(), Vec::new());
     let mut failed = 0;
-    for (Planned { scenario, variant, kind }, result) in planned.iter().zip(results) {
+    for (place, result) in plan.here.iter().zip(results) {
+        let Planned { scenario, variant, kind } = &plan.all[*place];
         match result {
-            None | Some(Err(Error::Interrupted)) => {}
+            None | Some(Err(Error::Interrupted)) => continue,
             Some(Ok((section, log))) => {
                 sections.push(section);
                 logs.extend(log);
@@ -432,14 +420,16 @@ fn finish<'s>(
                 failed += 1;
             }
         }
+        places.push(*place);
     }
     hold_gates(scenarios, &mut sections, options.unwinders.is_empty());
-    let skipped = skips::of(planned, &sections, &options.unwinders);
-    let mut recording = Recording { skipped, ..Recording::new(sections) };
+    let skipped = skips::of(&plan.all, &sections, &options.unwinders);
+    let shard = options.shard.map(|shard| plan.shard(shard, &places));
+    let mut recording = Recording { skipped, shard, ..Recording::new(sections) };
     let cut = recording.sections.iter().filter(|section| section.interrupted).count();
-    if recording.sections.len() < planned.len() || cut > 0 {
+    if recording.sections.len() < plan.here.len() || cut > 0 {
         let whole = (recording.sections.len() - cut - failed) as u64;
-        recording.partial = Some(Partial { because: "interrupted".to_owned(), whole, of: planned.len() as u64 });
+        recording.partial = Some(Partial { because: "interrupted".to_owned(), whole, of: plan.here.len() as u64 });
     }
     Ok((recording, logs))
 }

@@ -61,6 +61,7 @@ fn comparable(mut recording: Recording) -> Recording {
     for section in &mut recording.sections {
         section.functions.clear();
         section.failures.clear();
+        section.target = None; // how a command names it: by its file
         section.agreements.retain(|agreement| agreement.model != unwind_harness::recording::RECORDED);
     }
     recording

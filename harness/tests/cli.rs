@@ -370,3 +370,45 @@ fn bad_guests_are_named_with_scenario_and_key() {
         not_judged(&folder(&format!("bad-{name}"), text), &[says, &["scenarios/arm64/own.toml: "]].concat());
     }
 }
+
+#[test]
+fn a_user_decides_how_much_is_said_and_in_which_colours() {
+    let run = |more: &[&str]| program(&[&["run", "arm64/leaf", "--unwinder", "frame-record"], more].concat());
+    let plain = run(&[]);
+    assert_eq!((stdout(&plain).contains('\u{1b}'), stderr(&plain)), (false, String::new()));
+    let coloured = run(&["--color", "always"]);
+    assert!(stdout(&coloured).contains('\u{1b}'), "{}", stdout(&coloured));
+    // The same words.
+    let with_codes = stdout(&coloured);
+    let bare: String = { with_codes.split('\u{1b}') }
+        .map(|part| {
+            part.strip_prefix('[').and_then(|part| part.split_once('m')).map_or(part, |(_, rest)| rest).to_owned()
+        })
+        .collect();
+    assert_eq!(bare, stdout(&plain));
+    let verbose = run(&["-v"]);
+    assert_eq!(stdout(&verbose), stdout(&plain));
+    let said = stderr(&verbose);
+    assert!(said.starts_with("arm64/leaf probe: ") && said.contains(" points, ") && said.ends_with(" s\n"), "{said}");
+    assert_eq!(stderr(&run(&["-q"])), "");
+    refused(&["run", "arm64/leaf", "-q", "-v"], &["cannot be used with"]);
+    refused(&["run", "arm64/leaf", "--color", "pink"], &["pink", "always"]);
+}
+
+#[test]
+fn completions_and_manual_pages_name_the_commands_and_options() {
+    for shell in ["bash", "zsh", "fish"] {
+        let text = succeeds(&["completions", shell]);
+        for part in ["unwind-harness", "junit", "explain"] {
+            assert!(text.contains(part), "{shell} {part}");
+        }
+    }
+    let bash = Command::new("bash").args(["-n", "-c", &succeeds(&["completions", "bash"])]).status().expect("bash");
+    assert!(bash.success());
+    let page = succeeds(&["man"]);
+    assert!(page.contains(".TH") && page.contains("fidelity") && page.contains("Exit status"), "{page}");
+    let page = succeeds(&["man", "run"]);
+    assert!(page.contains("\\-\\-junit") && page.contains("\\-\\-color"), "{page}");
+    refused(&["man", "fly"], &["man fly: there is no such command"]);
+    refused(&["completions", "cmd"], &["cmd", "bash"]);
+}

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 /// list says so.
 const ORDER: &[&[&str]] = &[
     &["error"],
+    &["progress"],
     &["interrupt"],
     &["file", "pool"],
     &["cpu"],

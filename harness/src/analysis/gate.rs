@@ -205,7 +205,7 @@ fn below_floor<'s>(scenario: &'s Scenario, section: &'s Section) -> impl Iterato
              unwind-harness run --listing --unwinder {} {}",
             column.name,
             target(scenario)
-        )))
+        )).of(&label))
     })
 }
 
@@ -217,7 +217,7 @@ fn unlike_recorded(section: &Section) -> impl Iterator<Item = Failure> + '_ {
             let (now, then) = (first.own.join(" < "), first.model.join(" < "));
             format!(", first at {}\n    recorded: {then}\n    now:      {now}", first.point)
         });
-        Failure::other(format!("{own} differs from {RECORDED} at {differ} of {points} points{first}"))
+        Failure::other(format!("{own} differs from {RECORDED} at {differ} of {points} points{first}")).of(own)
     })
 }
 
@@ -234,6 +234,7 @@ fn disagreements(scenario: &Scenario, section: &Section) -> Vec<Failure> {
             Failure::other(format!(
                 "{model} differs from {own}, the kernel's own, at {differ} of {points} points{first}"
             ))
+            .of(model)
         })
         .collect()
 }
@@ -245,7 +246,7 @@ fn reads_outside(scenario: &Scenario, section: &Section) -> Vec<Failure> {
     strays
         .map(|column| {
             let (label, count) = (column.label(), column.reads_outside_stacks);
-            Failure::other(format!("{label} read outside the stacks that it was offered, in {count} walks"))
+            Failure::other(format!("{label} read outside the stacks that it was offered, in {count} walks")).of(&label)
         })
         .collect()
 }
@@ -301,6 +302,7 @@ fn failure(scenario: &Scenario, section: &Section, finding: &Finding, level: Lev
     Failure {
         message: format!("{label} must be {level}, but is {verdict} at {range}{state}\n    {command}"),
         is_unsound: matches!(finding.verdict, Verdict::Unsound(_)),
+        column: Some(finding.label()),
     }
 }
 

@@ -5,4 +5,5 @@ pub mod claims;
 pub mod gate;
 pub mod headline;
 pub mod linux;
+pub mod merge;
 pub mod novelty;

@@ -52,7 +52,9 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     let outputs = Output::prepare([("--json", arguments.json.as_ref()), ("--html", arguments.html.as_ref())])?;
     let options = Options { keep_going: true, interrupt: console.interrupt.clone(), ..Options::default() };
     console.interrupt.defer();
+    let progress = console.show_progress();
     let (recording, _) = run_all(root, &scenarios, &options)?;
+    drop(progress);
     let mut rows = rows(&recording);
     let Arguments { return_hook, fix, unwinder, .. } = arguments;
     let had_rows = !rows.is_empty();

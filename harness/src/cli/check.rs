@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::output::{finish, status, write_html, write_json};
+use super::documents::{Documents, write_as, write_documents};
+use super::output::{finish, status};
 use super::selection::{Selection, select};
 use crate::error::printed;
 use crate::file::{Console, Output};
@@ -19,12 +20,11 @@ pub(crate) struct Arguments {
     /// With --elf: also say which functions that did not run have rows, and whether they can be read
     #[arg(long, requires = "elf")]
     all_functions: bool,
-    /// Write the report as JSON to this file, replacing it; `-`: to standard output, and the table to standard error
+    #[command(flatten)]
+    documents: Documents,
+    /// Write the report as SARIF 2.1.0, for code scanning, to this file, replacing it; `-`: to standard output
     #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Write the report as one HTML page to this file, replacing it; `-`: to standard output, and the table to standard error
-    #[arg(long, value_name = "FILE")]
-    html: Option<PathBuf>,
+    sarif: Option<PathBuf>,
 }
 
 pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
@@ -32,7 +32,8 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     for call in scenarios.iter_mut().filter_map(|scenario| scenario.text.elf.as_mut()) {
         call.all_functions |= arguments.all_functions;
     }
-    let outputs = Output::prepare([("--json", arguments.json.as_ref()), ("--html", arguments.html.as_ref())])?;
+    let [json, junit, ktap, html] = arguments.documents.named();
+    let outputs = Output::prepare([json, junit, ktap, html, ("--sarif", arguments.sarif.as_ref())])?;
     // Nothing in the repository excuses somebody's file, and a case brings its scenario along.
     let Selection { elf, case, .. } = &arguments.selection;
     let excuses = match (&elf.elf, case) {
@@ -41,15 +42,17 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
         (None, None) => load_all(root)?,
     };
     console.interrupt.defer();
+    let progress = console.show_progress();
     let mut recording = rows::check_all(root, &scenarios, &excuses, &console.interrupt, true)?;
+    drop(progress);
     if recording.rows.is_empty() && recording.partial.is_none() {
         let reason = "nothing was judged: none of these guests has unwind data in tables (.sframe, CFI or ORC)";
         return Err(Error::Usage(reason.to_owned()));
     }
     recording.skipped.splice(0..0, skipped);
-    let [json, html] = &outputs;
-    write_json(json.as_ref(), console, &recording)?;
-    write_html(html.as_ref(), console, &recording)?;
+    let [documents @ .., sarif] = &outputs;
+    write_documents(documents, console, &recording)?;
+    write_as(sarif.as_ref(), report::sarif::write, console, &recording)?;
     console.interrupt.no_longer_defer();
     let out = console.text(&outputs);
     printed(super::process::write(&scenarios, out))?;

@@ -33,7 +33,9 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
         claims.require(&scenario.text.claims).map_err(|error| scenario.blame_key("claims", error))?;
     }
     console.interrupt.defer();
+    let progress = console.show_progress();
     let (recording, _) = run_all(root, &scenarios, &options)?;
+    drop(progress);
     console.interrupt.no_longer_defer();
     printed(report::findings::write(&recording, &claims, console.out))?;
     // The page says what was found; only what is not in it is a reason to fail.
@@ -48,7 +50,9 @@ fn of_linux(root: &Path, path: &Path, console: &mut Console<'_>) -> Result<u8, E
     let (scenarios, skipped) = of_images(root, path, &ImageCall::default())?;
     let options = Options { keep_going: true, interrupt: console.interrupt.clone(), ..Options::default() };
     console.interrupt.defer();
+    let progress = console.show_progress();
     let (mut recording, _) = run_all(root, &scenarios, &options)?;
+    drop(progress);
     console.interrupt.no_longer_defer();
     recording.skipped.splice(0..0, skipped);
     printed(report::linux::write(&scenarios, &recording, console.out))?;

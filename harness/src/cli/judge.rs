@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::output::{finish, status, write_html, write_json};
+use super::documents::{Documents, write_documents};
+use super::output::{finish, status};
 use super::selection::require_subjects;
 use crate::error::printed;
 use crate::file::{Console, Output};
@@ -26,19 +27,13 @@ pub(crate) struct Arguments {
     /// How many runs at a time [default: the number of CPUs]
     #[arg(long, value_name = "N")]
     jobs: Option<std::num::NonZeroUsize>,
-    /// Write the report as JSON to this file, replacing it: the same document as that of the run;
-    /// `-`: to standard output, and the table to standard error
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Write the report as one HTML page to this file, replacing it; `-`: to standard output, and the table to standard error
-    #[arg(long, value_name = "FILE")]
-    html: Option<PathBuf>,
+    #[command(flatten)]
+    documents: Documents,
 }
 
 pub(super) fn execute(arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
     require_subjects(&arguments.unwinder)?;
-    let outputs = Output::prepare([("--json", arguments.json.as_ref()), ("--html", arguments.html.as_ref())])?;
-    let [json, html] = &outputs;
+    let outputs = Output::prepare(arguments.documents.named())?;
     for output in outputs.iter().flatten() {
         output.require_other_than(&arguments.log)?;
     }
@@ -51,14 +46,15 @@ pub(super) fn execute(arguments: &Arguments, console: &mut Console<'_>) -> Resul
         ..Options::default()
     };
     console.interrupt.defer();
+    let progress = console.show_progress();
     let mut recording = judge_all(logs, &options)?;
+    drop(progress);
     if let Some(of) = partial_of {
         let whole = recording.sections.iter().filter(|section| !section.interrupted).count() as u64;
         let because = if console.interrupt.is_asked() { "interrupted" } else { "the log is partial" };
         recording.partial = Some(Partial { because: because.to_owned(), whole, of });
     }
-    write_json(json.as_ref(), console, &recording)?;
-    write_html(html.as_ref(), console, &recording)?;
+    write_documents(&outputs, console, &recording)?;
     console.interrupt.no_longer_defer();
     printed(text::write(&recording, console.text(&outputs)))?;
     Ok(finish(&recording, status(&recording, false), console))

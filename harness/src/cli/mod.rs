@@ -2,12 +2,14 @@
 
 mod atlas;
 mod check;
+mod documents;
 mod explain;
 mod fidelity;
 mod findings;
 mod judge;
 mod linux;
 mod list;
+mod merge;
 mod output;
 mod process;
 mod run;
@@ -16,10 +18,15 @@ mod selection;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use clap::{Parser, Subcommand};
+use anstream::ColorChoice;
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
+use crate::error::printed;
 use crate::file::Console;
 use crate::interrupt::Interrupt;
+use crate::progress::Form;
+use crate::report::json;
 use crate::{Error, sframe};
 
 /// Interrupts small guests before every instruction and judges stack unwinders by a truth that uses no unwind data.
@@ -35,6 +42,29 @@ pub struct Cli {
     /// The folder that holds `scenarios` and `guests` [default: the current one, else where this program was built]
     #[arg(long, global = true, value_name = "DIR")]
     root: Option<PathBuf>,
+    #[command(flatten)]
+    talk: Talk,
+}
+
+/// How much is said, and in which colours.
+#[derive(Debug, Args)]
+struct Talk {
+    /// Show no progress
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    /// Say of each run that it has ended
+    #[arg(long, short, global = true, conflicts_with = "quiet")]
+    verbose: bool,
+    /// Whether text for people has colours; auto: on a terminal, unless NO_COLOR is set
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = Color::Auto)]
+    color: Color,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Color {
+    Auto,
+    Always,
+    Never,
 }
 
 const EXIT_STATUS: &str = "\
@@ -63,6 +93,9 @@ enum Command {
     /// Judge the recorded runs of `run --log` again, without emulation, and print the same table
     #[command(after_help = EXIT_STATUS)]
     Judge(judge::Arguments),
+    /// Put the reports of shards (`run --shard`) together: the report of the whole run
+    #[command(after_help = EXIT_STATUS)]
+    Merge(merge::Arguments),
     /// Compare the unwind rows of guests with the truth, function by function, without any walk
     #[command(after_help = CHECK_STATUS)]
     Check(check::Arguments),
@@ -78,6 +111,19 @@ enum Command {
     Explain(explain::Arguments),
     /// Dump, validate or encode the SFrame section of a file
     Sframe(sframe::Arguments),
+    /// Print what completes this program's arguments in a shell: for bash, `source <(unwind-harness completions bash)`
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page, of a command if one is named: `unwind-harness man run | man -l -`
+    Man {
+        /// The command
+        command: Option<String>,
+    },
+    /// Print the JSON Schema of the JSON report (docs/recording.schema.json)
+    #[command(hide = true)]
+    Schema,
 }
 
 /// Every gate holds.
@@ -90,6 +136,32 @@ pub const USAGE: u8 = 2;
 const VOID: u8 = 3;
 
 impl Cli {
+    /// Whether text for people has colours.
+    #[must_use]
+    pub const fn color(&self) -> ColorChoice {
+        match self.talk.color {
+            Color::Auto => ColorChoice::Auto,
+            Color::Always => ColorChoice::Always,
+            Color::Never => ColorChoice::Never,
+        }
+    }
+
+    /// How progress is shown.
+    #[must_use]
+    pub const fn progress(&self, is_terminal: bool) -> Form {
+        match (self.talk.quiet, is_terminal) {
+            (true, _) => Form::Silent,
+            (false, true) => Form::Bar,
+            (false, false) => Form::Lines,
+        }
+    }
+
+    /// Whether each run is told that ends.
+    #[must_use]
+    pub const fn is_verbose(&self) -> bool {
+        self.talk.verbose
+    }
+
     /// Executes the command and returns the exit status. Results go to `out`, progress to the terminal, if there is one. No
     /// signal is looked for.
     ///
@@ -98,7 +170,7 @@ impl Cli {
     /// As [`Cli::execute_on`].
     pub fn execute(&self, out: &mut dyn Write) -> Result<u8, Error> {
         let (err, interrupt) = (&mut std::io::sink(), Interrupt::default());
-        self.execute_on(&mut Console { out, document: None, err, interrupt })
+        self.execute_on(&mut Console { out, document: None, err, interrupt, progress: Form::Silent, verbose: false })
     }
 
     /// Executes the command and returns the exit status.
@@ -112,6 +184,7 @@ impl Cli {
             None => run::execute(&root, &self.run, console),
             Some(Command::Run(arguments)) => run::execute(&root, arguments, console),
             Some(Command::Judge(arguments)) => judge::execute(arguments, console),
+            Some(Command::Merge(arguments)) => merge::execute(arguments, console),
             Some(Command::Check(arguments)) => check::execute(&root, arguments, console),
             Some(Command::List(arguments)) => list::execute(&root, arguments, console),
             Some(Command::Atlas(arguments)) => atlas::execute(&root, arguments, console),
@@ -119,8 +192,33 @@ impl Cli {
             Some(Command::Fidelity(arguments)) => fidelity::execute(&root, arguments, console),
             Some(Command::Explain(arguments)) => explain::execute(&root, arguments, console),
             Some(Command::Sframe(arguments)) => sframe::execute(arguments, console),
+            Some(Command::Completions { shell }) => completions(*shell, console.document()),
+            Some(Command::Man { command }) => man(command.as_deref(), console.document()),
+            Some(Command::Schema) => printed(json::write_schema(console.document())).map(|()| HOLDS),
         }
     }
+}
+
+/// Prints a shell's completions.
+fn completions(shell: Shell, out: &mut dyn Write) -> Result<u8, Error> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "unwind-harness", &mut text);
+    printed(out.write_all(&text)).map(|()| HOLDS)
+}
+
+/// Prints the manual page of the program, or of one of its commands.
+fn man(command: Option<&str>, out: &mut dyn Write) -> Result<u8, Error> {
+    let mut all = Cli::command();
+    all.build(); // the commands then have the options that all share, and their full names
+    let wanted = match command {
+        None => all,
+        Some(name) => match all.find_subcommand(name).filter(|found| !found.is_hide_set()) {
+            Some(found) => found.clone(),
+            None => return Err(Error::Usage(format!("man {name}: there is no such command; --help lists them"))),
+        },
+    };
+    let mut text = Vec::new();
+    printed(clap_mangen::Man::new(wanted).render(&mut text).and_then(|()| out.write_all(&text))).map(|()| HOLDS)
 }
 
 fn default_root() -> PathBuf {

@@ -7,7 +7,6 @@ use crate::Error;
 use crate::file::{Console, Output};
 use crate::interrupt;
 use crate::recording::Recording;
-use crate::report::{html, json};
 
 /// The exit status, by the gates of a recording. Nothing that was not judged is right.
 pub(super) fn status(recording: &Recording, allow_unsound: bool) -> u8 {
@@ -46,24 +45,6 @@ pub(super) fn write(
     // There is nowhere to say that standard error is closed.
     let _ = writeln!(console.err, "what is known is in {}", output.partial_name().display());
     Ok(())
-}
-
-/// Writes the JSON report, if it is wanted.
-pub(super) fn write_json(
-    output: Option<&Output>,
-    console: &mut Console<'_>,
-    recording: &Recording,
-) -> Result<(), Error> {
-    write(output, is_cut(recording, console), console, &mut |out| json::write(recording, out))
-}
-
-/// Writes the HTML report, if it is wanted.
-pub(super) fn write_html(
-    output: Option<&Output>,
-    console: &mut Console<'_>,
-    recording: &Recording,
-) -> Result<(), Error> {
-    write(output, is_cut(recording, console), console, &mut |out| html::write(recording, out))
 }
 
 /// Says on standard error what was not judged, and gives the exit status. That of a recording that is cut short is

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::output::{finish, is_cut, status, write, write_html, write_json};
+use super::documents::{Documents, write_documents};
+use super::output::{finish, is_cut, status, write};
 use super::selection::{Selection, require_subjects, select, unwinders};
 use crate::Error;
 use crate::error::printed;
 use crate::file::{Console, Output};
-use crate::recording::Recording;
+use crate::recording::{Recording, ShardOf};
 use crate::report::{certificate, page, text};
 use crate::rows;
 use crate::scenario::{Interruption, Scenario};
@@ -26,12 +27,8 @@ pub(crate) struct Arguments {
     /// How many runs at a time [default: the number of CPUs]
     #[arg(long, value_name = "N")]
     jobs: Option<std::num::NonZeroUsize>,
-    /// Write the report as JSON to this file, replacing it; `-`: to standard output, and the table to standard error
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Write the report as one HTML page to this file, replacing it; `-`: to standard output, and the table to standard error
-    #[arg(long, value_name = "FILE")]
-    html: Option<PathBuf>,
+    #[command(flatten)]
+    documents: Documents,
     /// Record the runs in this file, replacing it: `judge` reads it; `-`: on standard output
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
@@ -44,6 +41,9 @@ pub(crate) struct Arguments {
     /// With --elf: write the call as a scenario of this name, which must be new, below the root
     #[arg(long, value_name = "NAME", requires = "elf")]
     save_scenario: Option<String>,
+    /// Run only this part of the selected scenarios, `2/3`: the second of three. `merge` puts the JSON reports of all together
+    #[arg(long, value_name = "I/N", conflicts_with_all = ["log", "freeze", "elf"])]
+    shard: Option<ShardOf>,
     /// Print the annotated listings before the table
     #[arg(long)]
     listing: bool,
@@ -68,22 +68,21 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
             "--log records guests of this repository; --freeze keeps a call of a file".to_owned(),
         ));
     }
-    let named = [
-        ("--json", &arguments.json),
-        ("--html", &arguments.html),
-        ("--log", &arguments.log),
-        ("--freeze", &arguments.freeze),
-    ];
-    let outputs = Output::prepare(named.map(|(option, path)| (option, path.as_ref())))?;
+    let [json, junit, ktap, html] = arguments.documents.named();
+    let others = [("--log", &arguments.log), ("--freeze", &arguments.freeze)];
+    let [log, frozen] = others.map(|(option, path)| (option, path.as_ref()));
+    let outputs = Output::prepare([json, junit, ktap, html, log, frozen])?;
     let options = Options {
         unwinders: unwinders(&arguments.unwinder, &scenarios)?,
         threads: arguments.jobs.map(Into::into),
         log: arguments.log.is_some(),
         keep_going: true,
         interrupt: console.interrupt.clone(),
+        shard: arguments.shard,
     };
     console.interrupt.defer();
-    let [json, html, log, frozen] = &outputs;
+    let progress = console.show_progress();
+    let [documents @ .., log, frozen] = &outputs;
     let (mut recording, logs) = match frozen {
         None => run_all(root, &scenarios, &options)?,
         Some(output) => (frozen_as(output, root, (&scenarios, &arguments.interrupt), &options, console)?, Vec::new()),
@@ -93,10 +92,10 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     if are_calls && recording.partial.is_none() {
         add_calls(root, &scenarios, &mut recording, console)?;
     }
+    drop(progress);
     let is_cut = is_cut(&recording, console);
     write(log.as_ref(), is_cut, console, &mut |out| out.write_all(&log_file(&recording, &logs)))?;
-    write_json(json.as_ref(), console, &recording)?;
-    write_html(html.as_ref(), console, &recording)?;
+    write_documents(documents, console, &recording)?;
     console.interrupt.no_longer_defer();
     let out = console.text(&outputs);
     printed(super::process::write(&scenarios, out))?;
@@ -104,6 +103,14 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
         for section in &recording.sections {
             printed(page::write(section, out).and_then(|()| writeln!(out)))?;
         }
+    }
+    if let Some(shard) = &recording.shard {
+        let (here, all) = (shard.positions.len(), shard.runs);
+        printed(writeln!(
+            out,
+            "shard {}: {here} of {all} runs; `unwind-harness merge` puts shards together",
+            shard.shard
+        ))?;
     }
     printed(if are_calls { certificate::write(&recording, out) } else { text::write(&recording, out) })?;
     Ok(finish(&recording, status(&recording, arguments.allow_unsound), console))

@@ -34,7 +34,7 @@ pub struct Site {
 }
 
 /// Arrivals that were not judged.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 pub struct LeftOut {
     /// All of them.
     pub arrivals: u64,

@@ -16,7 +16,7 @@ pub const BUILDS: [&str; 8] = [PLAIN, "F2", "F3", "F4", "F5", "record", "records
 pub const UNWINDERS_ALONE: [&str; 2] = ["F1", "range"];
 
 /// The return hook in a guest, and the fix that the guest was built with.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 pub struct ReturnHook {
     /// `fgraph`, `rethook`, ...; a special case follows after a comma.
     pub name: String,

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::cpu::{CodeAddress, Cpu};
@@ -13,7 +14,7 @@ use crate::subject::{Claim, MAX_ENTRIES, OwnForm, Question, Scope, model_of};
 pub const RECORDED: &str = "the recorded walk";
 
 /// Two subjects that must give the same: a kernel's own unwinder, and our model of it, from one start.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Agreement {
     /// The column of the kernel's own.
     pub own: String,
@@ -29,7 +30,7 @@ pub struct Agreement {
 }
 
 /// A point at which a kernel's walk and the model's differ.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Disagreement {
     /// Its name.
     pub point: String,

@@ -1,9 +1,10 @@
 //! What a function of somebody's file did when it was called.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A call, and what came of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CallOutcome {
     /// The scenario: `<cpu>/<name>`.
     pub scenario: String,
@@ -23,7 +24,7 @@ pub struct CallOutcome {
 }
 
 /// What an argument points to, when the call has changed it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Changed {
     /// The number of the argument, from 1.
     pub argument: usize,

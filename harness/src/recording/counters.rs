@@ -1,5 +1,6 @@
 //! How many walks had which verdict, of a column and of a subject.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ColumnResult;
@@ -19,7 +20,7 @@ pub fn by_subject<'a>(columns: impl IntoIterator<Item = &'a ColumnResult>) -> Ve
 }
 
 /// How many walks had which verdict.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Counters {
     /// All walks.
     pub walks: u64,

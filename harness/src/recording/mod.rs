@@ -5,13 +5,18 @@
 mod agreement;
 mod call;
 mod counters;
+mod finding;
 mod novelty;
 mod recorder;
 pub mod rows;
+mod shard;
 mod skip;
 mod text;
 mod walks;
 
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::experiment::LeftOut;
@@ -23,8 +28,10 @@ use crate::verdict::Verdict;
 pub use agreement::{Agreement, Disagreement, RECORDED};
 pub use call::{CallOutcome, Changed};
 pub use counters::{Counters, by_subject};
+pub use finding::{Finding, FirstWalk, WordRead};
 pub use novelty::Novelty;
 pub use recorder::Recorder;
+pub use shard::{Shard, ShardOf};
 pub use skip::Skip;
 pub use walks::{WalkLog, Written, compare};
 
@@ -32,15 +39,19 @@ pub use walks::{WalkLog, Written, compare};
 pub const SCHEMA: u32 = 2;
 
 /// Everything that was found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Recording {
     /// The version of this form.
+    #[schemars(extend("const" = SCHEMA))]
     pub schema: u32,
     /// The version of the program that made it.
     pub tool: String,
     /// Whether something is missing that should be here. No reader may take the rest for the whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partial: Option<Partial>,
+    /// Which part of a run it is, if it is one of several. No reader may take it for the whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<Shard>,
     /// One for each scenario, variant and kind of interruption, in order.
     #[serde(rename = "scenarios")]
     pub sections: Vec<Section>,
@@ -85,6 +96,7 @@ impl Recording {
             schema: SCHEMA,
             tool,
             partial: None,
+            shard: None,
             sections,
             rows: Vec::new(),
             checked: None,
@@ -111,7 +123,7 @@ impl Recording {
 }
 
 /// What a recording that is not whole should hold.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Partial {
     /// Why it is not whole.
     pub because: String,
@@ -129,7 +141,7 @@ impl std::fmt::Display for Partial {
 }
 
 /// Sums over sections.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Totals {
     /// Points that were judged.
     pub points: u64,
@@ -140,11 +152,12 @@ pub struct Totals {
     pub not_judged: u64,
     /// For each subject, over all its starts.
     #[serde(with = "text::ordered")]
+    #[schemars(with = "BTreeMap<String, Counters>")]
     pub subjects: Vec<(String, Counters)>,
 }
 
 /// One variant of one scenario, with one kind of interruption.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Section {
     /// `<cpu>/<name>`.
     #[serde(rename = "name")]
@@ -188,6 +201,7 @@ pub struct Section {
     pub unread: Vec<rows::UnreadData>,
     /// For each subject, over all its starts.
     #[serde(with = "text::ordered")]
+    #[schemars(with = "BTreeMap<String, Counters>")]
     pub subjects: Vec<(String, Counters)>,
     /// Each subject from each of its starts, in the order of columns.
     pub columns: Vec<ColumnResult>,
@@ -215,7 +229,7 @@ const fn is_zero(number: &u64) -> bool {
 }
 
 /// The guest of a section.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GuestRef {
     /// The file's stem.
     pub name: String,
@@ -290,24 +304,33 @@ impl Section {
 }
 
 /// A broken gate.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
     /// What and where, with the command that shows it.
     pub message: String,
     /// Whether the verdict is unsound.
     pub is_unsound: bool,
+    /// The label of the column whose walks broke it; `None`: it is one of the whole scenario.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<String>,
 }
 
 impl Failure {
     /// A broken gate other than an unsound verdict.
     #[must_use]
     pub const fn other(message: String) -> Self {
-        Self { message, is_unsound: false }
+        Self { message, is_unsound: false, column: None }
+    }
+
+    /// The same, broken by the walks of this column.
+    #[must_use]
+    pub fn of(self, column: &str) -> Self {
+        Self { column: Some(column.to_owned()), ..self }
     }
 }
 
 /// How one subject fared from one start: a column of the listing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ColumnResult {
     /// Its name.
     pub name: String,
@@ -317,6 +340,7 @@ pub struct ColumnResult {
     pub claims: Claims,
     /// Its fix for the windows of `return_to_handler`.
     #[serde(with = "text::fix")]
+    #[schemars(with = "String")]
     pub fix: Fix,
     /// Where the subject comes from.
     pub status: Status,
@@ -343,7 +367,7 @@ impl ColumnResult {
 }
 
 /// A label inside a function.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Label {
     /// Its name.
     pub name: String,
@@ -352,7 +376,7 @@ pub struct Label {
 }
 
 /// The annotated disassembly of a function.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ListedFunction {
     /// Its name.
     pub name: String,
@@ -366,7 +390,7 @@ pub struct ListedFunction {
 }
 
 /// One line of a listing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ListedInstruction {
     /// From the start of the function, in bytes.
     pub offset: u64,
@@ -382,6 +406,7 @@ pub struct ListedInstruction {
     pub addresses: Vec<Displaced>,
     /// For each column, the verdicts by arrival; empty if no point was judged here.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "text::runs")]
+    #[schemars(with = "Vec<String>")]
     pub runs: Vec<Vec<Run>>,
 }
 
@@ -394,7 +419,7 @@ impl ListedInstruction {
 }
 
 /// Consecutive arrivals at which the youngest displaced return address is in the same places.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Displaced {
     /// The places.
     pub places: String,
@@ -419,69 +444,4 @@ pub struct Run {
     pub first: u64,
     /// The last arrival.
     pub last: u64,
-}
-
-/// Neighbouring instructions at which walks of one column have the same verdict.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Finding {
-    /// The subject.
-    pub subject: String,
-    /// Where its walks started.
-    pub start: Start,
-    /// The verdict.
-    pub verdict: Verdict,
-    /// The instructions.
-    pub range: Range,
-    /// How many walks.
-    pub count: u64,
-    /// Whether the interruption can really arrive there; if not, it is masked.
-    pub reachable: bool,
-    /// How it stands to what the scenario demands, at the instruction where that is worst; `None`: no gate was held against it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub novelty: Option<Novelty>,
-    /// How many of its walks break a gate.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub new: u64,
-    /// Of a known one: the place of its reason in the section's list.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<usize>,
-    /// The first such walk at the first instruction.
-    pub first: FirstWalk,
-}
-
-/// A walk that is not exact, beside the truth.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FirstWalk {
-    /// The name of the point.
-    pub point: String,
-    /// The arrival at the instruction.
-    pub visit: u64,
-    /// The true trace, without the interrupted instruction.
-    pub expected: Vec<String>,
-    /// The walk's trace, without its start.
-    pub got: Vec<String>,
-    /// What is wrong with the state of entries whose pc is right: which value, and by how much.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub state: Vec<String>,
-    /// The words that the walk read, in order.
-    pub words: Vec<WordRead>,
-}
-
-/// A word that a walk read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WordRead {
-    /// How many entries the walk had produced before it read the word.
-    pub entries: u64,
-    /// The address, with its distance from the top of its stack where it is on one.
-    pub at: String,
-    /// The value; `None` if the word could not be read.
-    pub value: Option<String>,
-}
-
-impl Finding {
-    /// The subject, with its start unless that is `live`.
-    #[must_use]
-    pub fn label(&self) -> String {
-        label(&self.subject, self.start)
-    }
 }

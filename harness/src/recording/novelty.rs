@@ -1,9 +1,10 @@
 //! How a verdict that is not exact stands to what its scenario demands. `analysis/novelty.rs` decides it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How a finding stands to its scenario's `[must]` and `[[known]]`. Ordered from what needs no attention to what needs it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Novelty {
     /// The demand allows the verdict: of `sound`, whatever omits nothing without saying so.

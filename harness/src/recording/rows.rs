@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Novelty;
+
 /// The unwind data of one guest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GuestRows {
     /// `<cpu>/<stem of the file>`.
     pub name: String,
@@ -45,7 +48,7 @@ const fn is_zero(number: &usize) -> bool {
 }
 
 /// Unwind data in the file that were not read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UnreadData {
     /// Their format: `sframe`, `dwarf` or `orc`.
     pub format: String,
@@ -75,7 +78,7 @@ impl GuestRows {
 }
 
 /// How far one table leads from the points of a run. `innermost_right`, `wrong`, `no_row` and `not_judged` add up to the points.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Level {
     /// The running function's row gives the right return address, CFA and callee-saved registers.
     pub innermost_right: u64,
@@ -111,7 +114,7 @@ impl Level {
 }
 
 /// What `check` found of all guests together: its answer in short.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Checked {
     /// How often an instruction was about to run.
     pub points: u64,
@@ -126,7 +129,7 @@ pub struct Checked {
 }
 
 /// A function that ran.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CheckedFunction {
     /// The guest.
     pub guest: String,
@@ -143,7 +146,7 @@ pub struct CheckedFunction {
 }
 
 /// A wrong row.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WrongRow {
     /// The guest.
     pub guest: String,
@@ -181,7 +184,7 @@ impl Checked {
 }
 
 /// The rows of one function.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FunctionRows {
     /// Its name.
     pub name: String,
@@ -233,8 +236,9 @@ impl FunctionRows {
 }
 
 /// Whether the tables agree on a function.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "TablesAgree")]
 pub enum Agreement {
     /// No instruction is covered by two tables.
     None,
@@ -245,7 +249,7 @@ pub enum Agreement {
 }
 
 /// The results for one table and one function.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TableResult {
     /// The table's format: `sframe`, `dwarf` or `orc`.
     pub format: String,
@@ -269,6 +273,15 @@ pub struct TableResult {
     /// What was not judged though it ran, or though there are data for it; by offset.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unjudged: Vec<Unjudged>,
+    /// How its wrong rows stand to what the guest's scenarios list; `None`: none is wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wrong_novelty: Option<Novelty>,
+    /// The same of what was not judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unjudged_novelty: Option<Novelty>,
+    /// The reasons that the scenarios give for either.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub because: Vec<String>,
 }
 
 impl TableResult {
@@ -303,7 +316,7 @@ impl TableResult {
 }
 
 /// The results for one part of a function's rows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PartResult {
     /// Instructions that ran, have a row, and have a true caller to compare it with.
     pub judged: usize,
@@ -312,7 +325,7 @@ pub struct PartResult {
 }
 
 /// A part of a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Part {
     /// The rule for the CFA.
@@ -342,7 +355,7 @@ impl Part {
 }
 
 /// A wrong part of a row.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Wrong {
     /// The instruction, from the start of its function.
     pub offset: u64,
@@ -353,7 +366,7 @@ pub struct Wrong {
 }
 
 /// Instructions of a function that were not judged.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Unjudged {
     /// The first, from the start of the function.
     pub first: u64,
@@ -364,7 +377,7 @@ pub struct Unjudged {
 }
 
 /// Whether a function's rows claim that it is a leaf, and whether that is true.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Leaf {
     /// They do not claim it.

@@ -1,9 +1,10 @@
 //! What a run over kernel images left out.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Something that was asked for, and was not run or not judged.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Skip {
     /// What: a file, a run, or a subject in an image.
     pub what: String,

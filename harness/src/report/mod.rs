@@ -1,13 +1,17 @@
 //! The printed forms of a recording. They only read it.
 
 pub mod atlas;
+mod cases;
 pub mod certificate;
 pub mod findings;
 pub mod html;
 pub mod json;
+pub mod junit;
+pub mod ktap;
 pub mod linux;
 pub mod page;
 pub mod rows;
+pub mod sarif;
 pub mod skipped;
 pub mod snapshot;
 pub mod text;

@@ -2,8 +2,8 @@
 
 use super::name_of;
 use super::site::HOOKED;
-use crate::recording::Recording;
 use crate::recording::rows::{FunctionRows, GuestRows, TableResult, Unjudged};
+use crate::recording::{Novelty, Recording};
 use crate::scenario::{Scenario, UnjudgedRows};
 
 /// Everything that a scenario neither lists with a reason nor may list. `all` are the scenarios whose lists count; only those of
@@ -25,6 +25,49 @@ pub(super) fn check(report: &Recording, scenarios: &[Scenario], all: &[Scenario]
     }
     broken.extend(scenarios.iter().flat_map(|scenario| stale(report, scenario)));
     broken
+}
+
+/// Notes how the wrong rows and those that were not judged stand with the lists of the scenarios `all`. Nothing is demanded of the files
+/// of others, which are called by `scenarios`.
+pub(super) fn mark(report: &mut Recording, scenarios: &[Scenario], all: &[Scenario]) {
+    for guest in &mut report.rows {
+        let is_others = scenarios.iter().any(|scenario| scenario.text.elf.is_some() && has(scenario, guest));
+        let own: Vec<&Scenario> = all.iter().filter(|scenario| has(scenario, guest)).collect();
+        let novelty = |is_listed: bool| match (is_others, is_listed) {
+            (true, _) => Novelty::Exempt,
+            (false, true) => Novelty::Known,
+            (false, false) => Novelty::New,
+        };
+        for function in &mut guest.functions {
+            let wrong_rows = own.iter().flat_map(|scenario| &scenario.text.wrong_rows);
+            let of_wrong: Vec<&str> = wrong_rows
+                .filter(|list| list.functions.contains(&function.name))
+                .map(|list| list.because.as_str())
+                .collect();
+            for table in &mut function.tables {
+                let unjudged = own.iter().flat_map(|scenario| &scenario.text.unjudged);
+                let of_unjudged: Vec<&str> = unjudged
+                    .filter(|list| lists(list, &table.format, &function.name))
+                    .map(|list| list.because.as_str())
+                    .collect();
+                let is_hooked = has_hook(&own) && table.unjudged.iter().all(|unjudged| unjudged.reason == HOOKED);
+                table.wrong_novelty = table.is_wrong().then(|| novelty(!of_wrong.is_empty()));
+                let has_unjudged = !table.unjudged.is_empty();
+                table.unjudged_novelty = has_unjudged.then(|| novelty(is_hooked || !of_unjudged.is_empty()));
+                let wrong = of_wrong.iter().filter(|_| table.wrong_novelty.is_some());
+                let reasons = wrong.chain(of_unjudged.iter().filter(|_| has_unjudged));
+                table.because = reasons.map(|reason| (*reason).to_owned()).collect();
+                table.because.dedup();
+            }
+        }
+    }
+}
+
+/// Whether a guest has a return hook, beyond which rows lead nowhere.
+fn has_hook(own: &[&Scenario]) -> bool {
+    own.iter().any(|scenario| {
+        scenario.text.return_hook.is_some() || scenario.text.variant.iter().any(|variant| variant.return_hook.is_some())
+    })
 }
 
 /// Whether a scenario has this guest.
@@ -75,9 +118,7 @@ fn unjudged(guest: &GuestRows, function: &FunctionRows, own: &[&Scenario]) -> Ve
         let lists_all = own.iter().flat_map(|scenario| &scenario.text.unjudged);
         lists_all.into_iter().any(|list| lists(list, &table.format, &function.name))
     };
-    let has_hook = own.iter().any(|scenario| {
-        scenario.text.return_hook.is_some() || scenario.text.variant.iter().any(|variant| variant.return_hook.is_some())
-    });
+    let has_hook = has_hook(own);
     let is_open = |unjudged: &&Unjudged| !(has_hook && unjudged.reason == HOOKED);
     let open = function.tables.iter().filter(|table| !is_listed(table));
     let first = open.filter_map(|table| Some((table, table.unjudged.iter().find(is_open)?)));

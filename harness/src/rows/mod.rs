@@ -85,19 +85,12 @@ pub fn check_all(
     let names: Vec<(String, String, bool)> =
         jobs.iter().map(|job| (job.name.clone(), job.scenario.name.clone(), job.scenario.image.is_some())).collect();
     let (watch, root) = (interrupt.clone(), root.to_path_buf());
-    let results = in_parallel(
-        jobs,
-        1,
-        interrupt,
-        || (),
-        move |job| {
-            let program = job.scenario.program(&root, &job.variant)?;
-            let has_rows =
-                FORMATS.iter().any(|format| program.tables.has(*format)) || !program.tables.unread().is_empty();
-            let checked = has_rows.then(|| check_until(&program, &job.scenario, &job.name, &watch)).transpose();
-            checked.map_err(|error| job.scenario.blame(&job.variant, error))
-        },
-    );
+    let results = in_parallel(jobs, 1, interrupt, move |job| {
+        let program = job.scenario.program(&root, &job.variant)?;
+        let has_rows = FORMATS.iter().any(|format| program.tables.has(*format)) || !program.tables.unread().is_empty();
+        let checked = has_rows.then(|| check_until(&program, &job.scenario, &job.name, &watch)).transpose();
+        checked.map_err(|error| job.scenario.blame(&job.variant, error))
+    });
     let (mut report, of) = (Recording::default(), names.len());
     let mut whole = 0;
     for ((name, scenario, is_image), result) in names.into_iter().zip(results) {
@@ -131,6 +124,7 @@ pub fn check_all(
     // Nobody can demand anything of programs that others have released.
     let held = scenarios.iter().filter(|scenario| !scenario.text.is_users && report.partial.is_none());
     let held: Vec<Scenario> = held.cloned().collect();
+    gate::mark(&mut report, scenarios, all);
     report.row_failures = gate::check(&report, &held, all);
     Ok(report)
 }

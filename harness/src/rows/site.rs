@@ -186,6 +186,9 @@ fn of_table(program: &Program, function: &Symbol, sites: &[(u64, Site)], index: 
         wrong,
         no_data_because: if covered == 0 { program.tables.reason(format, function.address) } else { None },
         unjudged: unjudged(program, function, sites, index),
+        wrong_novelty: None,
+        unjudged_novelty: None,
+        because: Vec::new(),
     }
 }
 

@@ -1,9 +1,10 @@
 //! Places in a function, as scenarios and reports write them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Instructions of one function: `leaf+0x0..leaf+0xc`, both included, or one `leaf+0x8`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct Range {
     /// The function.

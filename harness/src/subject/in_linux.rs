@@ -29,7 +29,7 @@ impl InLinux {
 }
 
 /// Where a subject comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Status {
     /// It is in Linux v7.3.

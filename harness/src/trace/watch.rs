@@ -52,6 +52,7 @@ impl Observer for Watch<'_> {
             self.has_stopped = true;
             return Action::Stop;
         }
+        self.interrupt.progress().point();
         self.observer.point(at)
     }
 

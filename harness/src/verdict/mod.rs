@@ -115,6 +115,24 @@ impl<'de> serde::Deserialize<'de> for Verdict {
     }
 }
 
+impl schemars::JsonSchema for Verdict {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Verdict".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let named = |of: fn(&Deviation) -> bool| {
+            let names: Vec<&str> = Deviation::ALL.iter().filter(|kind| of(kind)).map(|kind| kind.name()).collect();
+            names.join("|")
+        };
+        let (omissions, others) = (named(|kind| kind.is_omission()), named(|kind| !kind.is_omission()));
+        let pattern = format!("^([#~=]|!({omissions})|[+]({others})|[?]({omissions}|{others})|<[0-9]+)$");
+        schemars::json_schema!({
+            "description": "The mark of a verdict: the README says how to read it.", "type": "string", "pattern": pattern,
+        })
+    }
+}
+
 impl FromStr for Verdict {
     type Err = String;
 

@@ -90,7 +90,14 @@ fn every_long_command_stops_soon() {
     std::fs::create_dir(root.path("docs")).expect("a folder");
     std::fs::write(root.path("docs/claims.toml"), "claim = []\n").expect("a file");
     for (arguments, files) in [
-        (&["check", "--json", "rows.json"][..], &["rows.json.partial"][..]),
+        (
+            &["check", "--json", "rows.json", "--junit", "rows.xml", "--ktap", "rows.ktap", "--sarif", "rows.sarif"][..],
+            &["rows.json.partial", "rows.ktap.partial", "rows.sarif.partial", "rows.xml.partial"][..],
+        ),
+        (
+            &["run", "--junit", "a.xml", "--ktap", "a.ktap", "--html", "a.html"],
+            &["a.html.partial", "a.ktap.partial", "a.xml.partial"],
+        ),
         (&["atlas", "--json", "atlas.json", "--html", "atlas.html"], &["atlas.html.partial", "atlas.json.partial"]),
         (&["findings"], &[]),
         (&["explain", "arm64/bad", "leaf+0x0#7"], &[]),

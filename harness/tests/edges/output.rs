@@ -170,7 +170,7 @@ fn a_new_file_has_the_permissions_that_the_user_gives_to_files() {
 #[test]
 fn help_says_where_a_document_goes() {
     let root = of_leaf("help");
-    for (command, options) in [("run", 2), ("check", 1), ("judge", 1), ("atlas", 2)]
+    for (command, options) in [("run", 5), ("check", 5), ("judge", 4), ("merge", 4), ("atlas", 2)]
         .map(|(command, options)| (vec![command], options))
         .into_iter()
         .chain([(vec!["sframe", "encode"], 1)])
