@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use rstest::rstest;
 use unwind_harness::interrupt::Interrupt;
-use unwind_harness::recording::{CallOutcome, FunctionRows, GuestRows};
+use unwind_harness::recording::CallOutcome;
+use unwind_harness::recording::rows::{FunctionRows, GuestRows};
 use unwind_harness::rows;
 use unwind_harness::scenario::{Asked, Scenario, elf_call, process};
 use unwind_harness::suite::called;
