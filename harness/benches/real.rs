@@ -13,7 +13,7 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use unwind_harness::scenario::{Asked, Interruption, Scenario, Variant, process};
 use unwind_harness::suite::{Job, subjects};
-use unwind_harness::trace::{Run as _, Unobserved};
+use unwind_harness::trace::Unobserved;
 use unwind_harness::user::process::Launch;
 
 /// How the run is watched.
