@@ -88,6 +88,10 @@ impl<W: Witness> Witness for Deaf<W> {
     fn waits(&mut self, resume: u64, cfa: u64, number: u64) {
         self.0.waits(resume, cfa, number);
     }
+
+    fn ends(&mut self, task: u64, call: (u64, u64)) {
+        self.0.ends(task, call);
+    }
 }
 
 /// Neither copies what the other makes of a convention.

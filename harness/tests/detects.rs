@@ -379,6 +379,10 @@ impl<W: Witness> Witness for Wrong<W> {
     fn waits(&mut self, resume: u64, cfa: u64, number: u64) {
         self.witness.waits(resume, cfa, number);
     }
+
+    fn ends(&mut self, task: u64, call: (u64, u64)) {
+        self.witness.ends(task, call);
+    }
 }
 
 #[test]

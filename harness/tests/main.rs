@@ -31,6 +31,7 @@ mod mutants;
 mod orc;
 mod own_code;
 mod privilege;
+mod real_libc;
 mod sampling;
 mod scenarios;
 mod seams;

@@ -12,6 +12,8 @@ use unwind_harness::suite::{Options, called, run_all};
 use unwind_harness::user::{ElfCall, Kind, Module, prepare};
 use unwind_harness::{cpu, rows};
 
+use crate::linux_packages::skip;
+
 /// The libc of a CPU: Debian's libc6-arm64-cross, libc6-riscv64-cross, and libc6 on amd64.
 const LIBCS: [(&str, &str); 3] = [
     ("arm64", "/usr/aarch64-linux-gnu/lib/libc.so.6"),
@@ -20,11 +22,11 @@ const LIBCS: [(&str, &str); 3] = [
 ];
 
 /// The libcs that are there. A missing one is said aloud.
-fn libcs() -> impl Iterator<Item = (&'static str, PathBuf)> {
-    LIBCS.into_iter().filter_map(|(cpu, path)| {
+pub(crate) fn libcs(test: &str) -> impl Iterator<Item = (&'static str, PathBuf)> {
+    LIBCS.into_iter().filter_map(move |(cpu, path)| {
         let path = Path::new(path).to_path_buf();
         if !path.exists() {
-            println!("SKIPPED: {cpu}: there is no {}; install Debian's libc6-*-cross", path.display());
+            skip(test, &format!("{cpu}: there is no {}: `.ci/setup --ci` installs it", path.display()));
         }
         path.exists().then_some((cpu, path))
     })
@@ -58,7 +60,7 @@ fn checked(scenario: &Scenario) -> Recording {
 
 #[test]
 fn a_libc_is_read_wherever_it_is_loaded() {
-    for (cpu, path) in libcs() {
+    for (cpu, path) in libcs("a_libc_is_read_wherever_it_is_loaded") {
         let mut module = Module::load(&path).expect("it is an ELF file");
         assert_eq!((module.cpu.name, module.kind, &*module.name), (cpu, Kind::Shared, "libc.so.6"));
         let qsort = |module: &Module| {
@@ -102,7 +104,7 @@ fn functions_of_libc_do_what_they_should() {
         ("strtol", &["str:-77", "0", "10"], Some(-77_i32 as u32), ""),
         ("__isoc99_sscanf", &["str:12", "str:%d", "buf:4"], Some(1), "0c000000"),
     ];
-    for (cpu, path) in libcs() {
+    for (cpu, path) in libcs("functions_of_libc_do_what_they_should") {
         for (function, arguments, result, bytes) in cases {
             let scenario = call(&path, function, arguments);
             let outcome = outcome(&scenario).unwrap_or_else(|error| panic!("{cpu}: {function}: {error}"));
@@ -121,7 +123,7 @@ fn functions_of_libc_do_what_they_should() {
 /// glibc for amd64 and arm64 describes each instruction; that for riscv64 describes few functions, qsort among them.
 #[test]
 fn walks_by_the_cfi_of_libc_are_right() {
-    for (cpu, path) in libcs() {
+    for (cpu, path) in libcs("walks_by_the_cfi_of_libc_are_right") {
         let scenario = call(&path, "qsort", &["u32:5,3,9,1", "4", "4", "fn:compare-int"]);
         let section = walks(&scenario);
         let dwarf = section.column("dwarf").expect("it has CFI").counters;
@@ -146,7 +148,7 @@ fn walks_by_the_cfi_of_libc_are_right() {
 
 #[test]
 fn what_a_call_cannot_do_is_said() {
-    for (cpu, path) in libcs() {
+    for (cpu, path) in libcs("what_a_call_cannot_do_is_said") {
         let error = outcome(&call(&path, "getpid", &[])).expect_err("it needs a kernel").to_string();
         assert!(error.contains("system call") && error.contains("getpid"), "{cpu}: {error}");
         let number = if cpu == "x86_64" { "call 39" } else { "call 172" };
@@ -161,7 +163,7 @@ fn what_a_call_cannot_do_is_said() {
 /// A damaged index is found, and a sound one is not called damaged.
 #[test]
 fn the_index_of_frames_is_held_against_them() {
-    for (cpu, path) in libcs() {
+    for (cpu, path) in libcs("the_index_of_frames_is_held_against_them") {
         let data = std::fs::read(&path).expect("it is there");
         let whole = Module::parse(&path, &data).expect("it is an ELF file");
         let index = whole.eh_frame_hdr.clone().expect("it has an index");
@@ -203,7 +205,7 @@ fn object(folder: &Path, cpu: &str, name: &str, text: &str, options: &[&str]) ->
             Some(object)
         }
         Err(error) => {
-            println!("SKIPPED: {cpu}: clang-14: {error}");
+            skip(name, &format!("{cpu}: clang-14: {error}; `.ci/setup --ci` installs it"));
             None
         }
     }

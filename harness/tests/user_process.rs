@@ -11,8 +11,10 @@ use unwind_harness::suite::{Job, subjects};
 use unwind_harness::user::process::{Files, Launch};
 use unwind_harness::verdict::Verdict;
 
+use crate::linux_packages::skip;
+
 /// A compiler, and the folder with the libraries that its programs need.
-const TOOLS: [(&str, &str, &str); 3] = [
+pub(crate) const TOOLS: [(&str, &str, &str); 3] = [
     ("x86_64", "gcc", "/"),
     ("arm64", "aarch64-linux-gnu-gcc", "/usr/aarch64-linux-gnu"),
     ("riscv64", "riscv64-linux-gnu-gcc", "/usr/riscv64-linux-gnu"),
@@ -45,7 +47,7 @@ int main(int argc, char **argv) {
 "#;
 
 /// Compiles a program, or says loudly why not.
-fn compile(folder: &Path, compiler: &str, name: &str, source: &str, options: &[&str]) -> Option<PathBuf> {
+pub(crate) fn compile(folder: &Path, compiler: &str, name: &str, source: &str, options: &[&str]) -> Option<PathBuf> {
     let (text, file) = (folder.join(format!("{name}.c")), folder.join(name));
     std::fs::write(&text, source).expect("the source can be written");
     let made = Command::new(compiler).args(["-O1", "-o"]).arg(&file).arg(&text).args(options).output();
@@ -53,17 +55,17 @@ fn compile(folder: &Path, compiler: &str, name: &str, source: &str, options: &[&
         Ok(made) if made.status.success() => Some(file),
         Ok(made) => panic!("{compiler}: {}", String::from_utf8_lossy(&made.stderr)),
         Err(error) => {
-            eprintln!("NOT TESTED: {compiler}: {error}");
+            skip(name, &format!("{compiler}: {error}; `.ci/setup --ci` installs it"));
             None
         }
     }
 }
 
-fn launch(file: &Path, sysroot: &str) -> Launch {
+pub(crate) fn launch(file: &Path, sysroot: &str) -> Launch {
     Launch::open(file, Some(PathBuf::from(sysroot))).expect("it is a program")
 }
 
-fn judge(scenario: &Scenario) -> Section {
+pub(crate) fn judge(scenario: &Scenario) -> Section {
     let job = Job { root: Path::new(""), scenario, variant: &Variant::default(), kind: Interruption::Probe };
     job.run_with(&subjects(scenario.cpu, &["dwarf".to_owned()]), Witnesses::default()).expect("it is judged")
 }
@@ -104,6 +106,34 @@ fn a_program_runs_to_its_end_on_every_cpu() {
             let is_exact = |function: &str| verdicts(&section, function).iter().all(|it| *it == Verdict::Exact);
             assert!(is_exact("deep") && is_exact("main") && is_exact("compare"), "{cpu}");
         }
+    }
+}
+
+/// The compilers put the second block behind the call of longjmp, which has not returned there: a jump arrives with its SP.
+const JUMPS: &str = r#"
+#include <setjmp.h>
+#include <signal.h>
+static jmp_buf place; static sigjmp_buf other;
+static volatile int times;
+static void handler(int number) { (void)number; siglongjmp(other, 1); }
+int main(void) {
+    if (setjmp(place) == 0) longjmp(place, 1);
+    signal(SIGUSR2, handler);
+    if (sigsetjmp(other, 1) == 0) raise(SIGUSR2);
+    times++;
+    return times;
+}
+"#;
+
+#[test]
+fn what_longjmp_has_ended_does_not_return() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (cpu, compiler, sysroot) in TOOLS {
+        let Some(file) = compile(folder.path(), compiler, cpu, JUMPS, &["-fno-builtin"]) else { continue };
+        let asked = Asked { max_visits: Some(1), within: vec!["main".to_owned()], ..Asked::default() };
+        let scenario = process(launch(&file, sysroot), &asked).expect("it runs");
+        assert_eq!(scenario.process.as_ref().expect("it is a process").shown.status, Some(1), "{cpu}");
+        assert_eq!(judge(&scenario).void, None, "{cpu}");
     }
 }
 

@@ -91,8 +91,8 @@ pub struct Oracle<'g> {
     resumes: FxHashSet<u64>,
     /// The first arrivals at such places with another SP than that of the call, by place and CFA of the activation that waits.
     moved: FxHashMap<(u64, u64), MovedArrival>,
-    /// Of a process: by strand, place and SP, how many activations waited when a call last returned there.
-    returned: FxHashMap<(u64, u64, u64), usize>,
+    /// Of a process: by strand, place and SP, what waited when a call last returned there.
+    returned: FxHashMap<(u64, u64, u64), Option<Rc<Activation>>>,
     transfers: u64,
     strands: Strands,
     truth: Truth,

@@ -6,7 +6,9 @@
 //!   the interrupted code         waits as at an exception: nothing of it is changed when the trampoline has done its work
 //! ```
 
-use super::{Cause, Event, Oracle, Transfer};
+use std::rc::Rc;
+
+use super::{Activation, Cause, Event, Oracle, Transfer};
 use crate::cpu::{Flow, Linkage, Register};
 use crate::guest::conventions::SpAtReturn;
 use crate::trace::{Point, RegisterSet, Signal};
@@ -85,22 +87,36 @@ impl Oracle<'_> {
     /// A call has returned here: it may do so again.
     pub(super) fn note_return(&mut self, at: &Point<'_>, sp: u64) {
         if self.conventions.is_process {
-            self.returned.insert((self.strand(), at.pc, sp), self.truth.depth());
+            self.returned.insert((self.strand(), at.pc, sp), self.truth.youngest.clone());
         }
     }
 
-    /// Control is where a call has returned to already. If more activations wait now than then, it was `longjmp`: they wait no more.
-    /// Otherwise it was a jump.
+    /// Control is where a call has returned to already. If what waited then still waits, and younger activations with it that are
+    /// not above SP, it was `longjmp`: they wait no more. Otherwise it was a jump, perhaps of a later activation at the same SP.
     pub(super) fn returned_again(&mut self, at: &Point<'_>, since: u64, sp: u64) {
-        let Some(depth) = self.returned.get(&(self.strand(), at.pc, sp)).copied() else {
+        let Some(then) = self.returned.get(&(self.strand(), at.pc, sp)).cloned() else {
             let what =
                 format!("the witnesses say that transfer {since} returns again, but it was never seen to return");
             self.contradict(at.pc, &what);
             return;
         };
-        while self.truth.depth() > depth {
-            let Some(activation) = self.truth.youngest.take() else { return };
-            self.truth.youngest.clone_from(&activation.parent);
+        let stack = self.layout.stack_of(sp);
+        let is_over = |activation: &Rc<Activation>| {
+            // A handler may have a stack of its own.
+            activation.cfa <= sp || activation.stack != stack
+        };
+        let (mut next, mut ended) = (self.truth.youngest.clone(), Vec::new());
+        while next.as_ref().map(Rc::as_ptr) != then.as_ref().map(Rc::as_ptr) {
+            let Some(activation) = next.filter(is_over) else { return };
+            next = activation.parent.clone();
+            ended.push(activation);
+        }
+        self.truth.youngest = next;
+        let strand = self.strand();
+        for activation in ended {
+            let call = (activation.resume, activation.cfa);
+            self.witnesses.ledger.ends(strand, call);
+            self.witnesses.future.ends(strand, call);
             self.forget(&activation);
         }
     }

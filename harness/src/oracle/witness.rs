@@ -72,6 +72,9 @@ pub trait Witness {
     /// A run begins in the middle of a program: before its first transfer, this activation waits. The oldest is told first; `number`
     /// is that of its call, as if it had been a transfer.
     fn waits(&mut self, resume: u64, cfa: u64, number: u64);
+
+    /// A call of this task, with the place and SP of its return, will not return: `longjmp` has passed it over.
+    fn ends(&mut self, task: u64, call: (u64, u64));
 }
 
 /// A call that has not returned.
@@ -138,6 +141,14 @@ impl Witness for Ledger {
         let call = Outstanding { resume, cfa, returns: SpAtReturn::Same, since: number };
         self.outstanding.entry(0).or_default().push(call);
         *self.waiting.entry(resume).or_default() += 1;
+    }
+
+    fn ends(&mut self, task: u64, (resume, cfa): (u64, u64)) {
+        let stack = self.outstanding.entry(task).or_default();
+        if let Some(index) = stack.iter().rposition(|call| (call.resume, call.cfa) == (resume, cfa)) {
+            stack.remove(index);
+            self.forget(resume);
+        }
     }
 }
 
@@ -212,5 +223,10 @@ impl Witness for Future {
 
     fn waits(&mut self, resume: u64, cfa: u64, number: u64) {
         self.pending.insert((0, resume, cfa), (number, cfa));
+    }
+
+    fn ends(&mut self, task: u64, (resume, cfa): (u64, u64)) {
+        // In a process, each call returns with the SP that it was made with.
+        self.pending.remove(&(task, resume, cfa));
     }
 }
