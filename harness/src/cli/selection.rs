@@ -132,7 +132,13 @@ pub(super) fn select(root: &Path, selection: &Selection) -> Result<(Vec<Scenario
     if scenarios.is_empty() {
         return Err(Error::Usage("no scenario matches".to_owned()));
     }
-    Ok((scenarios, skipped))
+    let is_alone = scenarios.len() == 1;
+    // Of several, one that cannot run is not judged, and the others are.
+    let traced = scenarios.into_iter().map(|scenario| match scenario.clone().traced(root) {
+        Err(error) if is_alone => Err(error),
+        traced => Ok(traced.unwrap_or(scenario)),
+    });
+    Ok((traced.collect::<Result<_, Error>>()?, skipped))
 }
 
 /// The scenario of a frozen case.
