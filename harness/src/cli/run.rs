@@ -44,6 +44,9 @@ pub(crate) struct Arguments {
     /// Print the annotated listings before the table
     #[arg(long)]
     listing: bool,
+    /// With --elf or --case: show every function, and each range of instructions where a row is wrong, with the row
+    #[arg(long)]
+    all: bool,
     /// Print unsound verdicts, but do not fail because of them
     #[arg(long)]
     allow_unsound: bool,
@@ -82,7 +85,8 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
         Some(output) => (frozen_as(output, root, (&scenarios, &arguments.interrupt), &options, console)?, Vec::new()),
     };
     recording.skipped.splice(0..0, skipped);
-    let are_calls = scenarios.iter().all(|scenario| scenario.text.elf.is_some());
+    let is_users = |scenario: &Scenario| scenario.text.elf.is_some() || scenario.text.process.is_some();
+    let are_calls = scenarios.iter().all(is_users);
     if are_calls && recording.partial.is_none() {
         add_calls(root, &scenarios, &mut recording, console)?;
     }
@@ -97,7 +101,7 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
             printed(page::write(section, out).and_then(|()| writeln!(out)))?;
         }
     }
-    printed(if are_calls { certificate::write(&recording, out) } else { text::write(&recording, out) })?;
+    printed(if are_calls { certificate::write(&recording, arguments.all, out) } else { text::write(&recording, out) })?;
     Ok(finish(&recording, status(&recording, arguments.allow_unsound), console))
 }
 
@@ -115,7 +119,9 @@ fn add_calls(
         }
     }
     let judged: Vec<Scenario> = { scenarios.iter() }
-        .filter(|scenario| recording.calls.iter().any(|call| call.scenario == scenario.name))
+        .filter(|it| {
+            it.process.is_some() || it.case.is_some() || recording.calls.iter().any(|call| call.scenario == it.name)
+        })
         .cloned()
         .collect();
     let checked = rows::check_all(root, &judged, &[], &console.interrupt, true)?;

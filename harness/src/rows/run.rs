@@ -158,6 +158,8 @@ impl<'p> Run<'p> {
         };
         let site = self.sites.entry(at.pc).or_insert_with(|| Site::new(program, at.pc));
         site.points += 1;
+        site.frame_pointer =
+            [site.frame_pointer, frame.by_frame_pointer()].into_iter().flatten().reduce(|all, now| all && now);
         for (index, asked) in site.asked.iter_mut().enumerate() {
             let table = program.tables.get(FORMATS[index]);
             let entry = asked.entry().copied().zip(table);

@@ -417,7 +417,7 @@ impl Scenario {
         if kinds.into_iter().filter(|is_there| *is_there).count() != 1 {
             return Err(
                 "it needs one of guest = \"NAME\", a table [elf] or [process] or, in scenarios/linux, a table [linux]"
-                    .to_owned()
+                    .to_owned(),
             );
         }
         for (table, is_there) in [("elf", text.elf.is_some()), ("process", text.process.is_some())] {
