@@ -14,6 +14,7 @@ mod edges;
 mod elf_file;
 mod fidelity;
 mod findings;
+mod kept;
 mod known;
 mod large;
 mod linux_image;

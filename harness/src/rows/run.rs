@@ -78,7 +78,8 @@ impl<'p> Run<'p> {
             red_zone: text.red_zone(program),
             tasks: program.conventions.kernel.as_ref().map_or(&[], |kernel| &kernel.tasks),
             gone: program.guest.symbols.functions().iter().filter(is_gone).collect(),
-            only_run: text.elf.as_ref().is_some_and(|call| !call.all_functions),
+            only_run: text.elf.as_ref().is_some_and(|call| !call.all_functions)
+                || text.process.as_ref().is_some_and(|process| !process.all_functions),
             sites: BTreeMap::new(),
             levels: Levels::new(program),
             calls: FxHashMap::default(),

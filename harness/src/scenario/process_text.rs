@@ -34,6 +34,9 @@ pub struct ProcessText {
     /// Functions before each of whose instructions a signal arrives ([`Asked::signal_everywhere`]).
     #[serde(default)]
     pub signal_everywhere: Vec<String>,
+    /// Whether `check` looks at the functions that did not run, too. Of them it can say only whether there are rows.
+    #[serde(default)]
+    pub all_functions: bool,
 }
 
 /// What is asked of a process besides its launch.
