@@ -76,7 +76,10 @@ fn a_call_is_kept_as_a_scenario_and_as_a_case() {
         return;
     }
     let call = ["--elf", "total.o", "--call", "total", "--arg", "u32:5,3,9", "--arg", "3", "--arg", "fn:compare-int"];
-    let run = |more: &[&str]| [&["run"], &call[..], more].concat();
+    fn run<'a>(call: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
+        [&["run"], call, more].concat()
+    }
+    let run = |more| run(&call, more);
     let first = found(&folder, &run(&["--save-scenario", "mine", "--root", "."]));
     let again = found(&folder, &["run", "mine", "--root", "."]);
     assert_eq!((first.calls[0].result, again.calls[0].result), (2, 2));
@@ -107,7 +110,10 @@ fn a_process_is_kept_as_a_scenario() {
         return;
     }
     let process = ["run", "--elf", "hello", "--process", "--sysroot", "/", "--within", "hello", "--root", "."];
-    let run = |more: &[&str]| [&process[..], more, &["--", "world"]].concat();
+    fn run<'a>(process: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
+        [process, more, &["--", "world"]].concat()
+    }
+    let run = |more| run(&process, more);
     let (status, text) = tool(&folder, &run(&["--save-scenario", "mine", "--json", "first.json"]));
     assert!(status == Some(0) && text.contains("| 2 world"), "{status:?} {text}");
     let first: Recording =
