@@ -79,18 +79,17 @@ fn a_call_is_kept_as_a_scenario_and_as_a_case() {
     fn run<'a>(call: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
         [&["run"], call, more].concat()
     }
-    let run = |more| run(&call, more);
-    let first = found(&folder, &run(&["--save-scenario", "mine", "--root", "."]));
+    let first = found(&folder, &run(&call, &["--save-scenario", "mine", "--root", "."]));
     let again = found(&folder, &["run", "mine", "--root", "."]);
     assert_eq!((first.calls[0].result, again.calls[0].result), (2, 2));
     assert_eq!(unnamed(&first.rows[0]), unnamed(&again.rows[0]));
     assert_eq!(first.sections[0].functions, again.sections[0].functions);
     assert_eq!(again.sections[0].scenario, "arm64/mine");
     for (name, says) in [("mine", "exists"), ("a/b", "letters, digits"), ("", "letters, digits")] {
-        let (status, text) = tool(&folder, &run(&["--save-scenario", name, "--root", "."]));
+        let (status, text) = tool(&folder, &run(&call, &["--save-scenario", name, "--root", "."]));
         assert!(status == Some(2) && text.contains(says), "{name}: {status:?} {text}");
     }
-    let (status, text) = tool(&folder, &run(&["--freeze", "case.toml"]));
+    let (status, text) = tool(&folder, &run(&call, &["--freeze", "case.toml"]));
     assert_eq!(status, Some(0), "{text}");
     std::fs::remove_file(folder.join("total.o")).expect("it was there");
     let frozen = found(&folder, &["run", "--case", "case.toml"]);
@@ -113,8 +112,7 @@ fn a_process_is_kept_as_a_scenario() {
     fn run<'a>(process: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
         [process, more, &["--", "world"]].concat()
     }
-    let run = |more| run(&process, more);
-    let (status, text) = tool(&folder, &run(&["--save-scenario", "mine", "--json", "first.json"]));
+    let (status, text) = tool(&folder, &run(&process, &["--save-scenario", "mine", "--json", "first.json"]));
     assert!(status == Some(0) && text.contains("| 2 world"), "{status:?} {text}");
     let first: Recording =
         serde_json::from_slice(&std::fs::read(folder.join("first.json")).expect("it is there")).expect("a recording");
@@ -126,7 +124,7 @@ fn a_process_is_kept_as_a_scenario() {
     assert_eq!(again.sections[0].scenario, format!("{cpu}/mine"));
     let (status, text) = tool(&folder, &["explain", &format!("{cpu}/mine"), "main+0x0", "--root", "."]);
     assert_eq!(status, Some(0), "{text}");
-    let (status, text) = tool(&folder, &run(&["--freeze", "case.toml"]));
+    let (status, text) = tool(&folder, &run(&process, &["--freeze", "case.toml"]));
     assert!(status == Some(2) && text.contains("no process") && text.contains("--save-scenario"), "{text}");
     // What is gone is said, with the file that names it, and is still listed.
     std::fs::remove_file(folder.join("hello")).expect("it was there");

@@ -48,7 +48,7 @@ impl FrameTruth<'_> {
         let word = |at: u64| self.target.memory.read_u64(at);
         let truth = self.cpu().fp_index().and_then(|index| caller.kept(index));
         let (Some(found), Some(ra)) = (word(record), word(record.wrapping_add(8))) else { return Some(false) };
-        Some(abi.strip(ra) == caller.resume && truth.is_none_or(|truth| truth == found))
+        Some([ra, abi.strip(ra)].contains(&caller.resume) && truth.is_none_or(|truth| truth == found))
     }
 
     /// Judges what a table has for the pc by which it was asked.
