@@ -93,6 +93,16 @@ pub fn read_text(path: &Path) -> Result<String, Error> {
     String::from_utf8(read(path, MAX_TEXT)?).map_err(|error| refused(path, format!("it is not text: {error}")))
 }
 
+/// Makes the folder in which a file is to be written, and those above it.
+///
+/// # Errors
+///
+/// [`Error::File`].
+pub fn make_folder_of(path: &Path) -> Result<(), Error> {
+    let folder = path.parent().unwrap_or(path);
+    std::fs::create_dir_all(folder).map_err(failed(folder))
+}
+
 /// Requires that a path lies below `root` when all symbolic links are followed. A path to nothing lies nowhere, and whoever reads
 /// it says so.
 ///

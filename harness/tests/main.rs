@@ -16,6 +16,7 @@ mod fidelity;
 mod findings;
 mod formats;
 mod html;
+mod kept;
 mod known;
 mod large;
 mod linux_image;

@@ -32,6 +32,9 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     for call in scenarios.iter_mut().filter_map(|scenario| scenario.text.elf.as_mut()) {
         call.all_functions |= arguments.all_functions;
     }
+    for process in scenarios.iter_mut().filter_map(|scenario| scenario.text.process.as_mut()) {
+        process.all_functions |= arguments.all_functions;
+    }
     let [json, junit, ktap, html] = arguments.documents.named();
     let outputs = Output::prepare([json, junit, ktap, html, ("--sarif", arguments.sarif.as_ref())])?;
     // Nothing in the repository excuses somebody's file, and a case brings its scenario along.

@@ -95,5 +95,5 @@ fn wanted(root: &Path, arguments: &Arguments) -> Result<(Scenario, PointName), E
     let scenario =
         scenario.ok_or_else(|| Error::Usage(format!("no scenario {name:?}; `unwind-harness {list}` shows them")))?;
     let point = arguments.point.clone();
-    Ok((scenario, point.ok_or_else(|| Error::Usage("explain needs a point".to_owned()))?))
+    Ok((scenario.traced(root)?, point.ok_or_else(|| Error::Usage("explain needs a point".to_owned()))?))
 }

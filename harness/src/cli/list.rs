@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::HOLDS;
 use super::linux;
-use super::selection::{Selection, select};
+use super::selection::{Selection, choose};
 use crate::error::printed;
 use crate::file::Console;
 use crate::{Error, subject};
@@ -30,7 +30,7 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
         let asked = linux::Asked { symbols: &arguments.symbol, types: &arguments.types };
         return linux::execute(path, selection.arch.as_deref(), &asked, console);
     }
-    for scenario in select(root, selection)?.0 {
+    for scenario in choose(root, selection)?.0 {
         let variants: Vec<_> = scenario.variants().into_iter().map(|variant| variant.name).collect();
         let variants = variants.join(" ");
         let kinds: Vec<_> = scenario.text.interrupt.iter().map(|kind| kind.name()).collect();

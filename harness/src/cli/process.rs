@@ -2,14 +2,12 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::Args;
 
 use crate::Error;
-use crate::file::{self, MAX_BINARY};
-use crate::scenario::{Asked, Scenario, process};
-use crate::user::process::{DEFAULT_BUDGET, Launch, Process, Written};
+use crate::scenario::{Asked, ProcessText, Scenario, process};
+use crate::user::process::{DEFAULT_BUDGET, Written};
 
 /// A program, and what it sees.
 #[derive(Debug, Default, Args)]
@@ -50,24 +48,15 @@ impl OfProcess {
     /// The scenario of the process, if one is asked for.
     pub(super) fn scenario(&self, file: Option<&Path>) -> Result<Option<Scenario>, Error> {
         let Some(file) = file.filter(|_| self.process) else { return Ok(None) };
-        let mut launch = Launch::open(file, self.sysroot.clone())?;
-        if let Some(sysroot) = self.sysroot.as_ref().filter(|sysroot| !sysroot.is_dir()) {
-            return Err(Error::Usage(format!("--sysroot {}: it is no folder", sysroot.display())));
-        }
-        if let Some(wrong) = self.env.iter().find(|variable| !variable.contains('=')) {
-            return Err(Error::Usage(format!("--env {wrong}: write NAME=VALUE")));
-        }
-        launch.arguments.clone_from(&self.program_arguments);
-        launch.environment.clone_from(&self.env);
-        launch.budget = self.budget.map_or(DEFAULT_BUDGET, Into::into);
-        if let Some(vdso) = &self.vdso {
-            let bytes = file::read(vdso, MAX_BINARY)?;
-            let module = crate::user::Module::parse(vdso, &bytes)?;
-            let symbol = Process::trampoline_symbol(launch.cpu);
-            let trampoline = module.symbols.iter().find(|it| it.name == symbol);
-            launch.trampoline = trampoline.map(|symbol| symbol.address);
-            launch.vdso = Some((vdso.display().to_string(), Arc::new(bytes)));
-        }
+        let text = ProcessText {
+            file: file.to_path_buf(),
+            sysroot: self.sysroot.clone(),
+            vdso: self.vdso.clone(),
+            arguments: self.program_arguments.clone(),
+            env: self.env.clone(),
+            ..ProcessText::default()
+        };
+        let launch = text.launch(Path::new(""), self.budget.map_or(DEFAULT_BUDGET, Into::into))?;
         let asked = Asked {
             within: self.within.clone(),
             max_visits: self.max_visits.map(Into::into),

@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
     /// With --freeze: only this kind of interruption (may be repeated)
     #[arg(long, value_name = "KIND", requires = "freeze")]
     interrupt: Vec<String>,
-    /// With --elf: write the call as a scenario of this name, which must be new, below the root
+    /// With --elf: write the call or the process as a scenario of this name, which must be new, below the root
     #[arg(long, value_name = "NAME", requires = "elf")]
     save_scenario: Option<String>,
     /// Run only this part of the selected scenarios, `2/3`: the second of three. `merge` puts the JSON reports of all together
@@ -47,6 +47,9 @@ pub(crate) struct Arguments {
     /// Print the annotated listings before the table
     #[arg(long)]
     listing: bool,
+    /// With --elf or --case: show every function, and each range of instructions where a row is wrong, with the row
+    #[arg(long)]
+    all: bool,
     /// Print unsound verdicts, but do not fail because of them
     #[arg(long)]
     allow_unsound: bool,
@@ -56,8 +59,9 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     require_subjects(&arguments.unwinder)?;
     let (scenarios, skipped) = select(root, &arguments.selection)?;
     let is_process = scenarios.iter().any(|scenario| scenario.process.is_some());
-    if is_process && (arguments.log.is_some() || arguments.freeze.is_some() || arguments.save_scenario.is_some()) {
-        let reason = "--log, --freeze and --save-scenario: the run of a process cannot be kept yet";
+    if is_process && (arguments.log.is_some() || arguments.freeze.is_some()) {
+        let reason = "--log and --freeze take no process: files that it maps, its threads and its signals change what \
+                      is there while it runs; --save-scenario keeps how it is run";
         return Err(Error::Usage(reason.to_owned()));
     }
     if let (Some(name), [scenario]) = (&arguments.save_scenario, scenarios.as_slice()) {
@@ -88,7 +92,8 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
         Some(output) => (frozen_as(output, root, (&scenarios, &arguments.interrupt), &options, console)?, Vec::new()),
     };
     recording.skipped.splice(0..0, skipped);
-    let are_calls = scenarios.iter().all(|scenario| scenario.text.elf.is_some());
+    let is_users = |scenario: &Scenario| scenario.text.elf.is_some() || scenario.text.process.is_some();
+    let are_calls = scenarios.iter().all(is_users);
     if are_calls && recording.partial.is_none() {
         add_calls(root, &scenarios, &mut recording, console)?;
     }
@@ -112,7 +117,7 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
             shard.shard
         ))?;
     }
-    printed(if are_calls { certificate::write(&recording, out) } else { text::write(&recording, out) })?;
+    printed(if are_calls { certificate::write(&recording, arguments.all, out) } else { text::write(&recording, out) })?;
     Ok(finish(&recording, status(&recording, arguments.allow_unsound), console))
 }
 
@@ -130,7 +135,9 @@ fn add_calls(
         }
     }
     let judged: Vec<Scenario> = { scenarios.iter() }
-        .filter(|scenario| recording.calls.iter().any(|call| call.scenario == scenario.name))
+        .filter(|it| {
+            it.process.is_some() || it.case.is_some() || recording.calls.iter().any(|call| call.scenario == it.name)
+        })
         .cloned()
         .collect();
     let checked = rows::check_all(root, &judged, &[], &console.interrupt, true)?;
@@ -138,18 +145,25 @@ fn add_calls(
     Ok(())
 }
 
-/// Writes the scenario of a call below the root.
+/// Writes the scenario of a call or of a process below the root.
 fn save(root: &Path, scenario: &Scenario, name: &str) -> Result<(), Error> {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
     if name.is_empty() || !name.chars().all(is_plain) {
         return Err(Error::Usage(format!("--save-scenario {name:?}: a name consists of letters, digits, - and _")));
     }
     let path = root.join("scenarios").join(scenario.cpu.name).join(format!("{name}.toml"));
+    crate::file::make_folder_of(&path)?;
     let [output] = Output::prepare([("--save-scenario", Some(&path))])?;
     let Some(output) = output else { return Ok(()) };
     output.require_new("--save-scenario")?;
-    let call = scenario.text.elf.as_ref().map_or("", |call| &call.call);
-    let text = format!("# {call}, called once and interrupted at every instruction.\n\n{}", scenario.source);
+    let what = match (&scenario.text.elf, &scenario.text.process) {
+        (Some(call), _) => format!("{}, called once", call.call),
+        (None, Some(process)) => {
+            format!("{}, run as a process", process.file.file_name().unwrap_or_default().to_string_lossy())
+        }
+        (None, None) => return Err(Error::Internal("--save-scenario: neither a call nor a process".to_owned())),
+    };
+    let text = format!("# {what}, and interrupted at every instruction.\n\n{}", scenario.source);
     output.write(&mut std::io::sink(), &mut |out| out.write_all(text.as_bytes()))
 }
 

@@ -81,7 +81,20 @@ impl Selection {
 }
 
 /// The selected scenarios, and what of a folder of images has none. An empty selection is an error, because it is a typing mistake.
+/// Processes have run once.
 pub(super) fn select(root: &Path, selection: &Selection) -> Result<(Vec<Scenario>, Vec<Skip>), Error> {
+    let (scenarios, skipped) = choose(root, selection)?;
+    let is_alone = scenarios.len() == 1;
+    // Of several, one that cannot run is not judged, and the others are.
+    let traced = scenarios.into_iter().map(|scenario| match scenario.clone().traced(root) {
+        Err(error) if is_alone => Err(error),
+        traced => Ok(traced.unwrap_or(scenario)),
+    });
+    Ok((traced.collect::<Result<_, Error>>()?, skipped))
+}
+
+/// The same; nothing runs.
+pub(super) fn choose(root: &Path, selection: &Selection) -> Result<(Vec<Scenario>, Vec<Skip>), Error> {
     let Selection { filters, arch, linux, elf, process, call, case } = selection;
     if let Some(arch) = arch
         && cpu::by_name(arch).is_none()

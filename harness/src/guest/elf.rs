@@ -24,6 +24,10 @@ pub struct UnwindSections {
     pub sframe: Vec<LoadedSection>,
     /// `.eh_frame`.
     pub eh_frame: Vec<LoadedSection>,
+    /// The size of `.eh_frame_hdr` in bytes, of all files together.
+    pub index_size: usize,
+    /// The addresses of each file, in a guest of several: each may have a `.sframe` of its own.
+    pub files: Vec<std::ops::Range<u64>>,
     /// `.debug_frame`.
     pub debug_frame: Vec<LoadedSection>,
     /// `.orc_hints`: ORC unwind hints in hand-written code (guests/x86_64/include/orc.S).

@@ -3,6 +3,7 @@
 
 mod dwarf;
 mod orc;
+mod sframe;
 
 use kunwind::dwarf::{Cfi, CfiSection, Columns, make_readable};
 use kunwind::sframe::write::{Choice, Placement, from_sections};
@@ -12,17 +13,21 @@ use kunwind::{Abi, Format, OrcTable, Table};
 use super::{Conventions, Guest, LoadedSection};
 use crate::Error;
 
+use sframe::SFrameTables;
+
 pub use dwarf::DwarfTable;
 
 /// The unwind data of one guest.
 #[derive(Debug, Default)]
 pub struct Tables {
-    sframe: Option<SFrameTable<Vec<u8>>>,
+    sframe: Option<SFrameTables>,
     dwarf: Option<DwarfTable>,
     orc: Option<OrcTable<Vec<u8>>>,
     unread: Vec<Unread>,
     /// What CFI describes and a section made from it does not, by (address, size), with the reason.
     refused: Vec<((u64, u64), String)>,
+    /// The size in bytes of a section made from all CFI.
+    made_size: usize,
 }
 
 /// Unwind data that is in a guest's file and could not be read.
@@ -88,22 +93,11 @@ impl Tables {
                     .map_err(|error| reject(error.to_string()))?;
                 let refused = made.refusals.iter().filter_map(|it| Some((it.range?, it.reason.to_string())));
                 tables.refused = refused.collect();
-                tables.sframe = Some(sframe(made.written.bytes, address).map_err(reject)?);
+                tables.made_size = made.written.bytes.len();
+                tables.sframe = Some(SFrameTables::made(parsed(made.written.bytes, address).map_err(reject)?));
             }
         }
-        if let Some((section, others)) = guest.unwind.sframe.split_first() {
-            tables.sframe = Some(sframe(section.data.clone(), section.address).map_err(reject)?);
-            tables.refused.clear();
-            let unread = |other: &LoadedSection| Unread {
-                format: Format::SFrame,
-                range: None,
-                reason: format!(
-                    "a second section .sframe, at {:#x}: a kernel or a loader finds one alone",
-                    other.address
-                ),
-            };
-            tables.unread.extend(others.iter().map(unread));
-        }
+        tables.add_own_sframe(guest).map_err(reject)?;
         if let (Some(hints), Some(dwarf)) = (&guest.unwind.orc_hints, &tables.dwarf) {
             let orc = orc::table(guest, conventions, dwarf, hints);
             tables.orc = Some(orc.map_err(|reason| reject(format!(".orc_hints: {reason}")))?);
@@ -120,6 +114,42 @@ impl Tables {
         Ok(tables)
     }
 
+    /// Adds the sections `.sframe` of the files. What was made from CFI is for files without one.
+    fn add_own_sframe(&mut self, guest: &Guest) -> Result<(), String> {
+        let mut found: Vec<std::ops::Range<u64>> = Vec::new();
+        for section in &guest.unwind.sframe {
+            let of = guest.unwind.files.iter().find(|file| file.contains(&section.address)).cloned();
+            let is_alone = of.is_none();
+            let of = of.unwrap_or(0..u64::MAX);
+            if found.contains(&of) {
+                let reason = format!(
+                    "a second section .sframe, at {:#x}: a kernel or a loader finds one alone",
+                    section.address
+                );
+                self.unread.push(Unread { format: Format::SFrame, range: None, reason });
+                continue;
+            }
+            found.push(of.clone());
+            self.refused.retain(|((start, _), _)| !of.contains(start));
+            let table = match parsed(section.data.clone(), section.address) {
+                Ok(table) => Some(table),
+                Err(reason) if is_alone => return Err(reason),
+                Err(reason) => {
+                    self.unread.push(Unread { format: Format::SFrame, range: None, reason });
+                    None
+                }
+            };
+            self.sframe.get_or_insert_default().add(of, table);
+        }
+        Ok(())
+    }
+
+    /// The size in bytes of the section that is made from all CFI; 0 where there is none.
+    #[must_use]
+    pub const fn made_size(&self) -> usize {
+        self.made_size
+    }
+
     /// What is in the file and could not be read.
     #[must_use]
     pub fn unread(&self) -> &[Unread] {
@@ -132,7 +162,7 @@ impl Tables {
         match format {
             Format::Dwarf => self.dwarf.as_ref()?.reason(pc),
             Format::SFrame => {
-                if let Err(error) = self.sframe.as_ref()?.section().lookup(pc) {
+                if let Some(Err(error)) = self.sframe.as_ref()?.at(pc).map(|table| table.section().lookup(pc)) {
                     return Some(error.to_string());
                 }
                 let covers = |(start, size): (u64, u64)| pc >= start && pc - start < size;
@@ -174,6 +204,6 @@ pub(crate) fn cfi_columns(abi: &Abi) -> Option<Columns> {
 }
 
 /// An SFrame section as a table. Lookups read its bytes, as in a kernel.
-fn sframe(data: Vec<u8>, address: u64) -> Result<SFrameTable<Vec<u8>>, String> {
+fn parsed(data: Vec<u8>, address: u64) -> Result<SFrameTable<Vec<u8>>, String> {
     SFrameTable::parse(data, address).map_err(|error| format!(".sframe: {error}"))
 }

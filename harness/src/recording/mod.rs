@@ -3,6 +3,7 @@
 //! guest nor emulator. As JSON it is schema 2 (docs/report.md).
 
 mod agreement;
+mod beside;
 mod call;
 mod counters;
 mod finding;
@@ -26,6 +27,7 @@ use crate::subject::{Claims, Start, Status, label};
 use crate::verdict::Verdict;
 
 pub use agreement::{Agreement, Disagreement, RECORDED};
+pub use beside::{SideBySide, TableBytes};
 pub use call::{CallOutcome, Changed};
 pub use counters::{Counters, by_subject};
 pub use finding::{Finding, FirstWalk, WordRead};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Novelty;
+use super::{Novelty, SideBySide, TableBytes};
 
 /// The unwind data of one guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -41,6 +41,12 @@ pub struct GuestRows {
     /// How many instructions ran that lie in no function.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub outside_functions: usize,
+    /// SFrame, CFI and frame pointers at every instruction of its functions; without our own beside the program.
+    #[serde(default)]
+    pub side_by_side: SideBySide,
+    /// What its unwind data cost.
+    #[serde(default)]
+    pub bytes: TableBytes,
 }
 
 const fn is_zero(number: &usize) -> bool {
@@ -59,7 +65,7 @@ pub struct UnreadData {
 impl GuestRows {
     /// A guest of which nothing could be judged, for this reason.
     #[must_use]
-    pub const fn without_rows(name: String, scenario: String, reason: String) -> Self {
+    pub fn without_rows(name: String, scenario: String, reason: String) -> Self {
         Self {
             name,
             scenario,
@@ -73,6 +79,8 @@ impl GuestRows {
             functions: Vec::new(),
             unread: Vec::new(),
             outside_functions: 0,
+            side_by_side: SideBySide::default(),
+            bytes: TableBytes::default(),
         }
     }
 }
@@ -201,6 +209,23 @@ pub struct FunctionRows {
     pub tables: Vec<TableResult>,
     /// Whether the tables agree.
     pub agreement: Agreement,
+    /// For contrast: whether the frame record to which the frame pointer points leads to the caller.
+    #[serde(default)]
+    pub frame_pointer: PartResult,
+    /// SFrame, CFI and frame pointers at its instructions.
+    #[serde(default)]
+    pub side_by_side: SideBySide,
+}
+
+impl FunctionRows {
+    /// What the names of our own functions beside somebody's program begin with.
+    const OURS: &'static str = "harness_";
+
+    /// Whether it is a function of ours, which calls somebody's or is called back.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.name.starts_with(Self::OURS)
+    }
 }
 
 impl FunctionRows {
@@ -265,6 +290,12 @@ pub struct TableResult {
     pub saved: Option<PartResult>,
     /// Whether its rows claim that the function is a leaf, and whether that is true.
     pub leaf: Leaf,
+    /// How many rows it has here: neighbouring instructions with the same rules have one.
+    #[serde(default)]
+    pub rows: usize,
+    /// How many of them have an instruction that ran. Of the others nothing is known.
+    #[serde(default)]
+    pub rows_run: usize,
     /// The wrong parts, by offset.
     pub wrong: Vec<Wrong>,
     /// Why it has no data, where that is known: it is made from another table, which says something that it cannot.
@@ -363,6 +394,9 @@ pub struct Wrong {
     pub part: Part,
     /// What it gives and what it should give, at the first arrival at which it was wrong.
     pub detail: String,
+    /// The whole row, in words.
+    #[serde(default)]
+    pub row: String,
 }
 
 /// Instructions of a function that were not judged.

@@ -1,28 +1,37 @@
 //! What is printed of a function of somebody's file: one screen, the worst functions first.
 
+mod functions;
+
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 
-use crate::recording::rows::{FunctionRows, GuestRows, Leaf, Part, TableResult, Wrong};
+use crate::recording::rows::{FunctionRows, GuestRows, Leaf, TableResult};
 use crate::recording::{CallOutcome, Recording, Section};
 
 const BAD: Style = AnsiColor::Red.on_default().bold();
 const GOOD: Style = AnsiColor::Green.on_default();
 const DIM: Style = Style::new().dimmed();
 
-/// What the names of our own functions beside the program begin with.
-const OURS: &str = "harness_";
+/// How many lines the functions may take, so that all fits on one screen of 40 lines.
+const ROOM: usize = 21;
 
-/// How many functions are shown.
-const SHOWN: usize = 12;
+/// How many lines tell what a call returned, at most.
+const OF_CALL: usize = 4;
 
-/// Writes what came of each call, how the unwinders fared, and how right the rows of each function are.
+/// How many columns a line has.
+const WIDTH: usize = 100;
+
+/// How many functions that did not run are named for each table.
+const NAMED: usize = 12;
+
+/// Writes what came of each call, how the unwinders fared, and how right the rows of each function are: on one screen, or with `all`
+/// every function, and each range of instructions where a row is wrong.
 ///
 /// # Errors
 ///
 /// Those of `out`.
-pub fn write(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
+pub fn write(recording: &Recording, all: bool, out: &mut dyn Write) -> io::Result<()> {
     for section in &recording.sections {
         match recording.calls.iter().find(|call| call.scenario == section.scenario) {
             Some(call) => write_call(call, out)?,
@@ -38,7 +47,7 @@ pub fn write(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
         }
         write_walks(section, out)?;
         let own = recording.rows.iter().filter(|guest| guest.scenario == section.scenario);
-        own.into_iter().try_for_each(|guest| write_guest(guest, section, out))?;
+        own.into_iter().try_for_each(|guest| functions::write(guest, section, all, out))?;
     }
     match &recording.partial {
         Some(partial) => writeln!(out, "{BAD}{partial}{BAD:#}"),
@@ -49,10 +58,18 @@ pub fn write(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
 fn write_call(call: &CallOutcome, out: &mut dyn Write) -> io::Result<()> {
     let cpu = call.scenario.split('/').next().unwrap_or_default();
     writeln!(out, "{cpu}: {}({}) returned {:#x}", call.function, call.arguments.join(", "), call.result)?;
-    for changed in &call.changed {
+    let more = call.changed.len().saturating_sub(OF_CALL);
+    for changed in call.changed.iter().take(OF_CALL) {
         let text = changed.text().map_or(String::new(), |text| format!("  {text:?}"));
         let dots = if changed.hex.len() < 2 * changed.size { ".." } else { "" };
-        writeln!(out, "  argument {} is now {}{dots}{text}", changed.argument, changed.hex)?;
+        let line = format!("  argument {} is now {}{dots}{text}", changed.argument, changed.hex);
+        writeln!(out, "{}", shortened(&line))?;
+    }
+    if more > 0 {
+        writeln!(out, "  and {more} more arguments have changed (--json)")?;
+    }
+    if call.files.is_empty() {
+        return Ok(());
     }
     write!(out, "  {DIM}files: {}", call.files.join(", "))?;
     if !call.absent.is_empty() {
@@ -79,100 +96,12 @@ fn write_walks(section: &Section, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// How bad a function's rows are: wrong instructions, then instructions that were not judged.
-fn badness(function: &FunctionRows) -> (usize, usize) {
-    let tables = || function.tables.iter();
-    let wrong = tables().map(|table| table.wrong.len()).sum();
-    let open = tables().map(|table| table.unjudged.len() + usize::from(table.has_no_data())).sum();
-    (wrong, open)
-}
-
-fn write_guest(guest: &GuestRows, section: &Section, out: &mut dyn Write) -> io::Result<()> {
-    if let Some(reason) = guest.void.as_ref().or(guest.not_judged.as_ref()) {
-        return writeln!(out, "rows {BAD}not judged{BAD:#}: {reason}");
+/// A line, cut to the width of the screen.
+fn shortened(line: &str) -> String {
+    if line.chars().count() <= WIDTH {
+        return line.to_owned();
     }
-    // Ours are not what was asked for, unless something is wrong with them.
-    let is_ours = |function: &&FunctionRows| function.name.starts_with(OURS) && badness(function) == (0, 0);
-    let ran = guest.functions.iter().filter(|function| function.ran > 0 && !is_ours(function));
-    let mut ran: Vec<&FunctionRows> = ran.collect();
-    ran.sort_by_key(|function| std::cmp::Reverse((badness(function), function.points)));
-    let shown = &ran[..ran.len().min(SHOWN)];
-    let width = shown.iter().map(|function| function.name.len()).max().unwrap_or(0).max(8);
-    writeln!(
-        out,
-        "{DIM}{:<width$} {:>8} {:>9}  {:<6} {:>9} {:>9} {:>9} {:>9}  {:<8} first wrong{DIM:#}",
-        "function", "points", "ran", "table", "cfa", "ra", "fp", "saved", "leaf"
-    )?;
-    for function in shown {
-        let ran = format!("{}/{}", function.ran, function.instructions);
-        let start = |out: &mut dyn Write| write!(out, "{:<width$} {:>8} {ran:>9}  ", function.name, function.points);
-        if badness(function) == (0, 0) {
-            let formats: Vec<&str> = function.tables.iter().map(|table| &*table.format).collect();
-            let is_leaf = function.tables.iter().any(|table| table.leaf == Leaf::Holds);
-            let leaf = if is_leaf { ", and the function is the leaf that they say" } else { "" };
-            start(out)?;
-            writeln!(out, "{GOOD}{}: right wherever it ran{GOOD:#}{leaf}", formats.join(", "))?;
-            continue;
-        }
-        for table in &function.tables {
-            start(out)?;
-            write_table(function, table, section, out)?;
-        }
-    }
-    let rest = &ran[shown.len()..];
-    if !rest.is_empty() {
-        let bad = rest.iter().filter(|function| badness(function) > (0, 0)).count();
-        writeln!(out, "and {} more functions, {bad} of them with rows that are wrong or were not judged", rest.len())?;
-    }
-    if guest.outside_functions > 0 {
-        let count = guest.outside_functions;
-        writeln!(
-            out,
-            "{BAD}not judged{BAD:#}: {count} instructions that ran lie in no function and have no unwind data"
-        )?;
-    }
-    let stray = guest.unread.len();
-    if stray > 0 {
-        writeln!(out, "{BAD}not read{BAD:#}: {stray} entries of unwind data; the first: {}", guest.unread[0].reason)?;
-    }
-    write_not_run(guest, out)
-}
-
-fn write_table(function: &FunctionRows, table: &TableResult, section: &Section, out: &mut dyn Write) -> io::Result<()> {
-    write!(out, "{:<6}", table.format)?;
-    for part in Part::ALL.map(|part| table.part(part)) {
-        let is_right = part.is_none_or(|part| part.right == part.judged);
-        let style = if is_right { Style::new() } else { BAD };
-        let cell = part.map_or("-".to_owned(), |part| format!("{}/{}", part.right, part.judged));
-        write!(out, " {style}{cell:>9}{style:#}")?;
-    }
-    let style = match table.leaf {
-        Leaf::Refuted(_) => BAD,
-        Leaf::Holds | Leaf::NotClaimed | Leaf::Untested => Style::new(),
-    };
-    write!(out, "  {style}{:<8}{style:#} ", table.leaf.name())?;
-    if table.has_no_data() {
-        let why = table.no_data_because.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
-        return writeln!(out, "no data{why}");
-    }
-    match (table.wrong.first(), table.unjudged.first()) {
-        (Some(wrong), _) => {
-            let here = table.wrong.iter().filter(|other| other.offset == wrong.offset);
-            let details: Vec<String> =
-                here.map(|Wrong { part, detail, .. }| format!("{} {detail}", part.name())).collect();
-            let text = instruction(section, &function.name, wrong.offset);
-            writeln!(out, "{BAD}+{:#x}{BAD:#} {text}: {}", wrong.offset, details.join("; "))
-        }
-        (None, Some(open)) => writeln!(out, "+{:#x} not judged: {}", open.first, open.reason),
-        (None, None) => writeln!(out, "-"),
-    }
-}
-
-/// The disassembly of an instruction.
-fn instruction(section: &Section, function: &str, offset: u64) -> String {
-    let listed = section.functions.iter().find(|listed| listed.name == function);
-    let line = listed.and_then(|listed| listed.instructions.iter().find(|line| line.offset == offset));
-    line.map_or(String::new(), |line| format!("({})", line.text.split_whitespace().collect::<Vec<_>>().join(" ")))
+    line.chars().take(WIDTH - 2).chain("..".chars()).collect()
 }
 
 /// What can be said of functions that did not run, where they were asked for: whether there are rows.
@@ -193,7 +122,7 @@ pub(super) fn write_not_run(guest: &GuestRows, out: &mut dyn Write) -> io::Resul
             tables.len()
         )?;
         let named = tables.iter().filter(|(_, table)| !table.unjudged.is_empty() || table.has_no_data());
-        for (name, table) in named.take(SHOWN) {
+        for (name, table) in named.take(NAMED) {
             let why = table.unjudged.first().map_or("no data", |open| &open.reason);
             writeln!(out, "  {name}: {why}")?;
         }

@@ -39,6 +39,18 @@ impl FrameTruth<'_> {
         &self.target.program.guest.symbols
     }
 
+    /// Whether the frame record to which the frame pointer points leads to the caller: its return address, and its frame pointer
+    /// where that is known. `None` if there is nothing to compare it with.
+    pub(super) fn by_frame_pointer(&self) -> Option<bool> {
+        let (caller, abi) = (self.caller?, self.cpu().abi);
+        let fp = self.regs.get(abi.fp)?;
+        let record = fp.wrapping_add_signed(abi.frame_record.offset_from_fp);
+        let word = |at: u64| self.target.memory.read_u64(at);
+        let truth = self.cpu().fp_index().and_then(|index| caller.kept(index));
+        let (Some(found), Some(ra)) = (word(record), word(record.wrapping_add(8))) else { return Some(false) };
+        Some([ra, abi.strip(ra)].contains(&caller.resume) && truth.is_none_or(|truth| truth == found))
+    }
+
     /// Judges what a table has for the pc by which it was asked.
     pub(super) fn judge(&self, table: &dyn Table, pc: u64, entry: &Entry) -> Judgement {
         match (entry, self.caller) {

@@ -7,6 +7,7 @@ mod judge;
 mod leaf;
 mod levels;
 mod run;
+mod says;
 mod site;
 
 use std::collections::BTreeMap;
@@ -20,7 +21,7 @@ use crate::interrupt::Interrupt;
 use crate::oracle::Witnesses;
 use crate::pool::in_parallel;
 use crate::recording::rows::{Checked, GuestRows};
-use crate::recording::{Partial, Recording, Skip};
+use crate::recording::{Partial, Recording, SideBySide, Skip};
 use crate::scenario::{Scenario, Variant};
 use crate::trace::{Run as _, Watched};
 
@@ -39,7 +40,7 @@ fn name_of(scenario: &Scenario, variant: &Variant) -> String {
     if scenario.image.is_some() {
         return format!("{} {}", scenario.name, variant.name);
     }
-    if scenario.state.is_some() || scenario.text.elf.is_some() {
+    if scenario.state.is_some() || scenario.text.elf.is_some() || scenario.text.process.is_some() {
         return scenario.name.clone();
     }
     format!("{}/{}", scenario.cpu.name, variant.guest.as_ref().unwrap_or(&scenario.text.guest))
@@ -122,7 +123,7 @@ pub fn check_all(
     }
     report.checked = Some(Checked::of(&report.rows));
     // Nobody can demand anything of programs that others have released.
-    let held = scenarios.iter().filter(|scenario| !scenario.text.is_users && report.partial.is_none());
+    let held = scenarios.iter().filter(|scenario| scenario.text.process.is_none() && report.partial.is_none());
     let held: Vec<Scenario> = held.cloned().collect();
     gate::mark(&mut report, scenarios, all);
     report.row_failures = gate::check(&report, &held, all);
@@ -153,7 +154,11 @@ fn check_until(program: &Program, scenario: &Scenario, name: &str, interrupt: &I
         let seen = run.finish(&text.never_resumes, ended);
         void = if seen.clobbered == clobbered { seen.void } else { void };
     }
+    let functions = if void.is_some() { Vec::new() } else { functions };
+    let theirs = functions.iter().filter(|function| text.elf.is_none() || !function.is_ours());
     Ok(GuestRows {
+        side_by_side: theirs.fold(SideBySide::default(), |sum, function| sum.plus(function.side_by_side)),
+        bytes: says::bytes(program),
         name: name.to_owned(),
         scenario: scenario.name.clone(),
         void_is_meant: void.as_ref().is_some_and(|reason| scenario.means_void(None, reason)),
@@ -162,7 +167,7 @@ fn check_until(program: &Program, scenario: &Scenario, name: &str, interrupt: &I
         points: if void.is_some() { 0 } else { points },
         distinct_pcs: if void.is_some() { 0 } else { distinct_pcs },
         levels: if void.is_some() { BTreeMap::new() } else { levels },
-        functions: if void.is_some() { Vec::new() } else { functions },
+        functions,
         unread,
         outside_functions,
         void,

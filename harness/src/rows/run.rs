@@ -78,7 +78,8 @@ impl<'p> Run<'p> {
             red_zone: text.red_zone(program),
             tasks: program.conventions.kernel.as_ref().map_or(&[], |kernel| &kernel.tasks),
             gone: program.guest.symbols.functions().iter().filter(is_gone).collect(),
-            only_run: text.elf.as_ref().is_some_and(|call| !call.all_functions),
+            only_run: text.elf.as_ref().is_some_and(|call| !call.all_functions)
+                || text.process.as_ref().is_some_and(|process| !process.all_functions),
             sites: BTreeMap::new(),
             levels: Levels::new(program),
             calls: FxHashMap::default(),
@@ -158,6 +159,8 @@ impl<'p> Run<'p> {
         };
         let site = self.sites.entry(at.pc).or_insert_with(|| Site::new(program, at.pc));
         site.points += 1;
+        site.frame_pointer =
+            [site.frame_pointer, frame.by_frame_pointer()].into_iter().flatten().reduce(|all, now| all && now);
         for (index, asked) in site.asked.iter_mut().enumerate() {
             let table = program.tables.get(FORMATS[index]);
             let entry = asked.entry().copied().zip(table);

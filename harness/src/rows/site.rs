@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use kunwind::{Entry, Error, Format};
 
-use super::FORMATS;
 use super::judge::Judgement;
 use super::leaf::is_frameless;
+use super::{FORMATS, says};
 use crate::guest::{Program, Symbol};
 use crate::recording::rows::{
     Agreement, FunctionRows, Leaf, Part, PartResult, TableResult, Unjudged, UnreadData, Wrong,
@@ -31,8 +31,8 @@ pub(super) enum Data {
 #[derive(Debug, Clone)]
 pub(super) struct Asked {
     pub(super) data: Data,
-    judged: [bool; Part::ALL.len()],
-    wrong: [Option<String>; Part::ALL.len()],
+    pub(super) judged: [bool; Part::ALL.len()],
+    pub(super) wrong: [Option<String>; Part::ALL.len()],
     /// Why an arrival was not judged, for the latest that was not.
     blocked: Option<&'static str>,
 }
@@ -94,13 +94,15 @@ impl Asked {
 #[derive(Debug, Clone)]
 pub(super) struct Site {
     pub(super) points: u64,
+    /// Whether the frame record led to the caller at each arrival that could be judged.
+    pub(super) frame_pointer: Option<bool>,
     /// In the order of [`FORMATS`].
     pub(super) asked: [Asked; FORMATS.len()],
 }
 
 impl Site {
     pub(super) fn new(program: &Program, address: u64) -> Self {
-        Self { points: 0, asked: FORMATS.map(|format| Asked::new(program, format, address)) }
+        Self { points: 0, frame_pointer: None, asked: FORMATS.map(|format| Asked::new(program, format, address)) }
     }
 }
 
@@ -146,19 +148,28 @@ fn of_function(program: &Program, function: &Symbol, all: &BTreeMap<u64, Site>) 
         ran: sites.iter().filter(|(_, site)| site.points > 0).count(),
         tables: tables.map(|(index, _)| of_table(program, function, &sites, index)).collect(),
         agreement: agreement(&sites),
+        frame_pointer: PartResult {
+            judged: sites.iter().filter(|(_, site)| site.frame_pointer.is_some()).count(),
+            right: sites.iter().filter(|(_, site)| site.frame_pointer == Some(true)).count(),
+        },
+        side_by_side: says::side_by_side(&sites),
     }
 }
 
 /// The results for the table of this index and one function.
 fn of_table(program: &Program, function: &Symbol, sites: &[(u64, Site)], index: usize) -> TableResult {
     let asked = || sites.iter().map(|(offset, site)| (*offset, &site.asked[index]));
+    let format = FORMATS[index];
     let mut parts = [PartResult::default(); Part::ALL.len()];
     let mut wrong = Vec::new();
     for (offset, asked) in asked() {
         for (number, part) in Part::ALL.into_iter().enumerate() {
             parts[number].judged += usize::from(asked.judged[number]);
             match &asked.wrong[number] {
-                Some(detail) => wrong.push(Wrong { offset, part, detail: detail.clone() }),
+                Some(detail) => {
+                    let (detail, row) = (detail.clone(), says::row(program, format, function.address + offset, asked));
+                    wrong.push(Wrong { offset, part, detail, row });
+                }
                 None => parts[number].right += usize::from(asked.judged[number]),
             }
         }
@@ -171,7 +182,7 @@ fn of_table(program: &Program, function: &Symbol, sites: &[(u64, Site)], index: 
         None if parts.iter().all(|part| part.judged == 0) => Leaf::Untested,
         None => Leaf::Holds,
     };
-    let format = FORMATS[index];
+    let (rows, rows_run) = says::row_coverage(program, function, sites, index);
     let covered = asked().filter(|(_, asked)| asked.entry().is_some()).count();
     let [cfa, ra, fp, saved] = parts;
     let knows_saved = program.tables.get(format).is_some_and(|table| table.saved(function.address).is_some());
@@ -183,6 +194,8 @@ fn of_table(program: &Program, function: &Symbol, sites: &[(u64, Site)], index: 
         fp,
         saved: knows_saved.then_some(saved),
         leaf,
+        rows,
+        rows_run,
         wrong,
         no_data_because: if covered == 0 { program.tables.reason(format, function.address) } else { None },
         unjudged: unjudged(program, function, sites, index),

@@ -11,6 +11,7 @@ mod known;
 mod linux;
 mod listed;
 mod process;
+mod process_text;
 mod range;
 mod variants;
 mod word;
@@ -38,7 +39,8 @@ pub use interruption::Interruption;
 pub use known::Known;
 pub use linux::{Defect, LinuxCall, image_call, image_entry, image_scenarios};
 pub use listed::{UnjudgedRows, WrongRows};
-pub use process::{Asked, Traced, process};
+pub use process::{Traced, process};
+pub use process_text::{Asked, ProcessText};
 pub use range::Range;
 pub(crate) use range::parse_place;
 
@@ -78,15 +80,15 @@ pub struct Text {
     /// The guest's file stem in `guests/<cpu>/`. Variants may name another build. Empty where a kernel image is the guest.
     #[serde(default, deserialize_with = "word::stem")]
     pub guest: String,
-    /// Whether the guest is a program of the user's.
-    #[serde(skip)]
-    pub is_users: bool,
     /// For kernel images: what is called.
     #[serde(default)]
     pub linux: Option<LinuxCall>,
     /// For other people's files: what is called.
     #[serde(default)]
     pub elf: Option<ElfCall>,
+    /// For other people's programs: what runs as a process.
+    #[serde(default)]
+    pub process: Option<ProcessText>,
     /// The function at which the guest is entered.
     #[serde(default = "default_entry")]
     pub entry: String,
@@ -179,8 +181,8 @@ impl Text {
     #[must_use]
     pub fn level(&self, subject: &str, start: Start) -> Level {
         // Nobody can demand anything of what others have released: what is wrong there is reported.
-        let default =
-            if self.linux.is_some() || self.elf.is_some() || self.is_users { Level::Any } else { Level::Sound };
+        let is_others = self.linux.is_some() || self.elf.is_some() || self.process.is_some();
+        let default = if is_others { Level::Any } else { Level::Sound };
         self.demand(subject, start).map_or(default, |demand| demand.level)
     }
 
@@ -332,8 +334,9 @@ impl Scenario {
         if let Some(state) = &self.state {
             return self.declare(state.program()?);
         }
-        if let Some(process) = &self.process {
-            return process.program();
+        if self.text.process.is_some() {
+            let Self { process, .. } = self.clone().traced(root)?;
+            return process.ok_or_else(|| self.untraced())?.program();
         }
         if let (Some(image), Some(call)) = (&self.image, &self.text.linux) {
             return self.declare(self.image_program(image, call)?);
@@ -410,14 +413,17 @@ impl Scenario {
         if !text.only.is_empty() && !text.only.iter().any(|name| name == self.cpu.name) {
             return Err(format!("only = {:?} does not contain its own CPU", text.only));
         }
-        let kinds = [!text.guest.is_empty(), text.linux.is_some(), text.elf.is_some()];
+        let kinds = [!text.guest.is_empty(), text.linux.is_some(), text.elf.is_some(), text.process.is_some()];
         if kinds.into_iter().filter(|is_there| *is_there).count() != 1 {
             return Err(
-                "it needs one of guest = \"NAME\", a table [elf] or, in scenarios/linux, a table [linux]".to_owned()
+                "it needs one of guest = \"NAME\", a table [elf] or [process] or, in scenarios/linux, a table [linux]"
+                    .to_owned(),
             );
         }
-        if text.elf.is_some() && (!text.variant.is_empty() || text.interrupt != [Interruption::Probe]) {
-            return Err("a table [elf] takes no variants, and no kind of interruption but probe".to_owned());
+        for (table, is_there) in [("elf", text.elf.is_some()), ("process", text.process.is_some())] {
+            if is_there && (!text.variant.is_empty() || text.interrupt != [Interruption::Probe]) {
+                return Err(format!("a table [{table}] takes no variants, and no kind of interruption but probe"));
+            }
         }
         if text.interrupt.is_empty() {
             return Err("interrupt is empty".to_owned());

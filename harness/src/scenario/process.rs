@@ -1,11 +1,12 @@
-//! Scenarios of processes. They are written nowhere: the program is the user's.
+//! Scenarios of processes: the program is the user's, and what it will do is learned from a first run.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::{Model, Scenario, Text};
+use super::{Asked, Model, Scenario};
 use crate::Error;
 use crate::guest::Program;
 use crate::machine::{Machine, ProcessMachine, Shown};
@@ -13,21 +14,6 @@ use crate::scenario::parse_place;
 use crate::trace::{Action, Observer, Point, Run};
 use crate::user::process::{self, Arrival, Launch, Mapped};
 
-/// What is asked of a process besides its launch.
-#[derive(Debug, Clone, Default)]
-pub struct Asked {
-    /// Functions and files: only their instructions are points. Empty: all.
-    pub within: Vec<String>,
-    /// How many arrivals at each instruction are points; `None`: `MAX_VISITS`.
-    pub max_visits: Option<u64>,
-    /// Signals at places: `10@qsort+0x8#2`; without a number, the first arrival.
-    pub signals: Vec<String>,
-    /// Functions before each of whose instructions a signal arrives: `qsort`, or `12@qsort` for another than `SIGUSR1`.
-    pub signal_everywhere: Vec<String>,
-}
-
-/// How many arrivals at each instruction are points, if nothing else is said: those of a process are many.
-const MAX_VISITS: u64 = 2;
 /// The signal that arrives everywhere: programs use it for themselves (Linux include/uapi/asm-generic/signal.h).
 const SIGUSR1: u32 = 10;
 
@@ -104,7 +90,7 @@ fn with_output(error: Error, shown: Option<&Shown>) -> Error {
 pub fn process(launch: Launch, asked: &Asked) -> Result<Scenario, Error> {
     let cpu = launch.cpu;
     let name = launch.name().trim_start_matches('/').to_owned();
-    let max_visits = asked.max_visits.unwrap_or(MAX_VISITS);
+    let max_visits = asked.visits();
     let mut traced = Traced::of(launch)?;
     let mut program = traced.program()?;
     if !asked.signals.is_empty() || !asked.signal_everywhere.is_empty() {
@@ -118,23 +104,42 @@ pub fn process(launch: Launch, asked: &Asked) -> Result<Scenario, Error> {
         program = traced.program()?;
     }
     let within = within(&program, &traced.files, &asked.within)?;
-    let source = source(&name, max_visits, traced.launch.budget);
-    let path = std::path::PathBuf::from(format!("scenarios/{}/{name}.toml", cpu.name));
-    let reject = |reason: String| Error::Scenario { path: path.clone(), reason };
-    let mut text: Text = toml::from_str(&source).map_err(|error| reject(error.to_string().trim_end().to_owned()))?;
-    text.within = within;
-    text.is_users = true;
-    let name = format!("{}/{name}", cpu.name);
-    let process = Some(Arc::new(traced));
-    Ok(Scenario { name, path: path.clone(), cpu, source, text, image: None, case: None, state: None, process })
-}
-
-fn source(name: &str, max_visits: u64, budget: u64) -> String {
-    let name = toml::Value::String(name.to_owned());
-    format!("guest = {name}\nmax-visits = {max_visits}\nbudget = {budget}\n")
+    let path = PathBuf::from(format!("scenarios/{}/{name}.toml", cpu.name));
+    let source = super::process_text::source(&traced.launch, asked, max_visits)?;
+    let mut scenario = Scenario::parse(&path, &source)?;
+    scenario.text.within = within;
+    scenario.process = Some(Arc::new(traced));
+    Ok(scenario)
 }
 
 impl Scenario {
+    /// The same scenario, of which everything is known: a process has run once. Paths are relative to `root`.
+    ///
+    /// # Errors
+    ///
+    /// As [`process`] and [`Launch::open`], with the name of the scenario's file.
+    pub fn traced(self, root: &Path) -> Result<Self, Error> {
+        let Some(wanted) = self.text.process.as_ref().filter(|_| self.process.is_none()) else { return Ok(self) };
+        let asked = Asked {
+            within: self.text.within.clone(),
+            max_visits: Some(self.text.max_visits),
+            signals: wanted.signals.clone(),
+            signal_everywhere: wanted.signal_everywhere.clone(),
+        };
+        let launch = wanted.launch(root, self.text.budget).and_then(|launch| {
+            let reason = || format!("it is for {}, and the scenario for {}", launch.cpu.name, self.cpu.name);
+            let is_same = launch.cpu.name == self.cpu.name;
+            if is_same { Ok(launch) } else { Err(Error::Elf { path: wanted.file.clone(), reason: reason() }) }
+        });
+        let traced = launch.and_then(|launch| process(launch, &asked));
+        let Self { process, text, .. } = traced.map_err(|error| self.blame_key("[process]", error))?;
+        Ok(Self { process, text: super::Text { within: text.within, ..self.text }, ..self })
+    }
+
+    pub(super) fn untraced(&self) -> Error {
+        Error::Internal(format!("{}: the process has not run before", self.name))
+    }
+
     /// What it runs: a guest as the scenario wants it, or a process.
     ///
     /// # Errors
@@ -143,6 +148,9 @@ impl Scenario {
     pub fn live<'p>(&'p self, program: &'p Program) -> Result<Box<dyn Run + 'p>, Error> {
         if let Some(process) = &self.process {
             return Ok(Box::new(ProcessMachine::new(&process.launch, Some(&program.guest.symbols))?));
+        }
+        if self.text.process.is_some() {
+            return Err(self.untraced());
         }
         let mut machine = Machine::new(program, &self.text.entry, self.text.budget)?;
         if self.text.cpu == Model::Max {

@@ -17,8 +17,17 @@ use crate::{Error, machine as emulator, user};
 /// Whatever prevents the call from being made or from returning.
 pub fn called(root: &Path, scenario: &Scenario, interrupt: &Interrupt) -> Result<Option<CallOutcome>, Error> {
     let Some(call) = &scenario.text.elf else { return Ok(None) };
-    let user::Prepared { mut program, buffers, modules, absent } = user::prepare(root, call)?;
-    emulator::boot(&mut program)?;
+    let user::Prepared { program, buffers, modules, absent } = match &scenario.case {
+        // It holds the memory of the call, but not which of it the arguments are.
+        Some(case) => {
+            user::Prepared { program: case.program()?, buffers: Vec::new(), modules: Vec::new(), absent: Vec::new() }
+        }
+        None => {
+            let mut prepared = user::prepare(root, call)?;
+            emulator::boot(&mut prepared.program)?;
+            prepared
+        }
+    };
     let mut machine = machine(&program, &scenario.text)?;
     let mut result = LastResult::new(program.guest.cpu);
     if Watched::new(&mut machine, interrupt).drive(&mut result)?.interrupted {

@@ -138,6 +138,9 @@ pub fn guest(modules: &[Module], name: String) -> Option<Guest> {
         unwind.debug_frame.extend(module.unwind.debug_frame.iter().cloned());
         unwind.sframe.extend(module.unwind.sframe.iter().cloned());
         unwind.unread.extend(module.unwind.unread.iter().cloned());
+        unwind.index_size += module.eh_frame_hdr.as_ref().map_or(0, |index| index.data.len());
+        let (low, high) = module.extent();
+        unwind.files.push(low..high);
     }
     segments.sort_by_key(|segment| segment.address);
     Some(Guest {
