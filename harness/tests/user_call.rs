@@ -241,9 +241,10 @@ fn objects_are_linked_and_called() {
             // 6 + 1 + 41
             assert_eq!((outcome.result, &*outcome.changed[0].hex), (8, "30000000"), "{cpu} {options:?}");
             let dwarf = walks(&scenario).column("dwarf").expect("it has CFI").counters;
-            // For the other CPUs, clang 14 does not describe its epilogues.
+            // For the other CPUs, clang 14 does not describe its epilogues, so that its rows are wrong there.
             let least = if cpu == "x86_64" { dwarf.walks } else { dwarf.walks * 4 / 5 };
-            let is_right = dwarf.exact >= least && dwarf.walks > 20 && dwarf.unsound == 0;
+            let is_sound = dwarf.unsound == 0 || cpu != "x86_64";
+            let is_right = dwarf.exact >= least && dwarf.walks > 20 && is_sound;
             assert!(is_right, "{cpu} {options:?}: {dwarf:?}");
             for function in ["lost", "lost_pointer"] {
                 let error = self::outcome(&call(&object, function, &["1"])).expect_err("it calls what is not there");

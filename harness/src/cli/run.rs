@@ -58,19 +58,9 @@ pub(crate) struct Arguments {
 pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
     require_subjects(&arguments.unwinder)?;
     let (scenarios, skipped) = select(root, &arguments.selection)?;
-    let is_process = scenarios.iter().any(|scenario| scenario.process.is_some());
-    if is_process && (arguments.log.is_some() || arguments.freeze.is_some()) {
-        let reason = "--log and --freeze take no process: files that it maps, its threads and its signals change what \
-                      is there while it runs; --save-scenario keeps how it is run";
-        return Err(Error::Usage(reason.to_owned()));
-    }
+    refuse_what_cannot_be_kept(arguments, &scenarios)?;
     if let (Some(name), [scenario]) = (&arguments.save_scenario, scenarios.as_slice()) {
         save(root, scenario, name)?;
-    }
-    if arguments.log.is_some() && scenarios.iter().any(|scenario| scenario.text.elf.is_some()) {
-        return Err(Error::Usage(
-            "--log records guests of this repository; --freeze keeps a call of a file".to_owned(),
-        ));
     }
     let [json, junit, ktap, html] = arguments.documents.named();
     let others = [("--log", &arguments.log), ("--freeze", &arguments.freeze)];
@@ -119,6 +109,21 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     }
     printed(if are_calls { certificate::write(&recording, arguments.all, out) } else { text::write(&recording, out) })?;
     Ok(finish(&recording, status(&recording, arguments.allow_unsound), console))
+}
+
+/// Neither a log nor a case holds everything that somebody's program is made of.
+fn refuse_what_cannot_be_kept(arguments: &Arguments, scenarios: &[Scenario]) -> Result<(), Error> {
+    let is_process = scenarios.iter().any(|scenario| scenario.process.is_some());
+    let is_call = scenarios.iter().any(|scenario| scenario.text.elf.is_some());
+    let reason = match (arguments.log.is_some(), arguments.freeze.is_some()) {
+        (true, _) | (_, true) if is_process => {
+            "--log and --freeze take no process: files that it maps, its threads and its signals change what is there \
+             while it runs; --save-scenario keeps how it is run"
+        }
+        (true, _) if is_call => "--log records guests of this repository; --freeze keeps a call of a file",
+        _ => return Ok(()),
+    };
+    Err(Error::Usage(reason.to_owned()))
 }
 
 /// Adds what the functions of somebody's files did, and how right their rows are.

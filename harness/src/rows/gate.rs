@@ -1,7 +1,7 @@
 //! What a scenario must say of rows that are wrong, not judged or missing, and what it says in vain.
 
+use super::asked::HOOKED;
 use super::name_of;
-use super::site::HOOKED;
 use crate::recording::rows::{FunctionRows, GuestRows, TableResult, Unjudged};
 use crate::recording::{Novelty, Recording};
 use crate::scenario::{Scenario, UnjudgedRows};

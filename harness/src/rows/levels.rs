@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 use kunwind::{CodeAddress, Format, Frame, Source, TableUnwinder, WalkState, walk_each};
 
 use super::FORMATS;
+use super::asked::Data;
 use super::judge::Judgement;
-use super::site::Data;
 use crate::cpu::{Cpu, Register, Regs};
 use crate::guest::Program;
 use crate::oracle::{Activation, Truth};

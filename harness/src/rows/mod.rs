@@ -1,6 +1,7 @@
 //! Unwind rows, compared with the truth. Each guest runs once, undisturbed, and before each instruction every table is asked how
 //! to get from the running function to its caller. No walk is made, so a right row cannot make up for a wrong one.
 
+mod asked;
 mod frames;
 mod gate;
 mod judge;

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use rustc_hash::FxHashMap;
 
 use super::FORMATS;
+use super::asked::Site;
 use super::frames::{Frames, Waiting};
 use super::judge::FrameTruth;
 use super::levels::Levels;
-use super::site::{self, Site};
+use super::site;
 use crate::cpu::{Linkage, Regs};
 use crate::guest::conventions::TaskPlace;
 use crate::guest::{Program, Symbol};

@@ -3,7 +3,7 @@
 use kunwind::{CfaRule, Entry, Format, Register, Rule};
 
 use super::FORMATS;
-use super::site::{Asked, Data, Site};
+use super::asked::{Asked, Data, Site};
 use crate::cpu::Cpu;
 use crate::guest::{Program, Symbol};
 use crate::recording::{SideBySide, TableBytes};

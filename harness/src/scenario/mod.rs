@@ -437,6 +437,11 @@ impl Scenario {
         if text.budget > MAX_BUDGET {
             return Err(format!("budget = {}: a run may start at most {MAX_BUDGET} instructions", text.budget));
         }
+        self.check_variants()
+    }
+
+    fn check_variants(&self) -> Result<(), String> {
+        let text = &self.text;
         let mut names = BTreeSet::new();
         for variant in &text.variant {
             let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';

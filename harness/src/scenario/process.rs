@@ -117,7 +117,7 @@ impl Scenario {
     ///
     /// # Errors
     ///
-    /// As [`process`] and [`Launch::open`], with the name of the scenario's file.
+    /// As [`process()`] and [`Launch::open`], with the name of the scenario's file.
     pub fn traced(self, root: &Path) -> Result<Self, Error> {
         let Some(wanted) = self.text.process.as_ref().filter(|_| self.process.is_none()) else { return Ok(self) };
         let asked = Asked {

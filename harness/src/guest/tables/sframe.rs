@@ -9,9 +9,12 @@ use kunwind::{Entry, Error, PauthKey, Table};
 #[derive(Debug, Default)]
 pub(super) struct SFrameTables {
     /// By the addresses of the files; nothing where the section could not be read.
-    own: Vec<(Range<u64>, Option<SFrameTable<Vec<u8>>>)>,
+    own: Vec<OfFile>,
     made: Option<SFrameTable<Vec<u8>>>,
 }
+
+/// The addresses of a file, and its section if that can be read.
+type OfFile = (Range<u64>, Option<SFrameTable<Vec<u8>>>);
 
 impl SFrameTables {
     /// One that was made from CFI.
