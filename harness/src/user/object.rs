@@ -1,5 +1,5 @@
 //! A relocatable object, laid out as a linker would lay it out: its sections one after the other, and room for a table of addresses
-//! and for stubs, so that everything can be reached. [`super::relocate`] fills them.
+//! and for stubs, so that everything can be reached. [`super::link`] fills them.
 
 use object::elf;
 use object::endian::LittleEndian;
