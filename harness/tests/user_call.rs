@@ -237,7 +237,17 @@ fn objects_are_linked_and_called() {
             let options = [options, &["-fasynchronous-unwind-tables", "-fno-builtin"]].concat();
             let Some(object) = object(folder.path(), cpu, "work.c", SOURCE, &options) else { return };
             let scenario = call(&object, "work", &["buf:4", "fn:compare-int"]);
-            let outcome = outcome(&scenario).unwrap_or_else(|error| panic!("{cpu} {options:?}: {error}"));
+            let outcome = match outcome(&scenario) {
+                // General dynamic TLS asks the dynamic loader, which nobody has named; arm64's has a descriptor instead.
+                Err(error) if cpu != "arm64" && options.contains(&"-fPIC") && options.contains(&"-O1") => {
+                    assert!(
+                        error.to_string().contains("`__tls_get_addr`, which no loaded file defines"),
+                        "{cpu}: {error}"
+                    );
+                    continue;
+                }
+                outcome => outcome.unwrap_or_else(|error| panic!("{cpu} {options:?}: {error}")),
+            };
             // 6 + 1 + 41
             assert_eq!((outcome.result, &*outcome.changed[0].hex), (8, "30000000"), "{cpu} {options:?}");
             let dwarf = walks(&scenario).column("dwarf").expect("it has CFI").counters;
