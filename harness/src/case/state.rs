@@ -174,7 +174,8 @@ impl State {
         toml::from_str::<toml::Table>(text).is_ok_and(|table| !table.contains_key("format"))
     }
 
-    /// Reads the text of a state; `path` is for messages, and where its `elf` is looked for.
+    /// Reads the text of a state; `path` is for messages, and where its `elf` is looked for. What it says of memory is checked by
+    /// [`State::program`].
     ///
     /// # Errors
     ///
@@ -182,9 +183,7 @@ impl State {
     pub fn parse(path: &Path, text: &str) -> Result<Self, Error> {
         let reject = |reason: String| Error::Case { path: path.to_path_buf(), reason };
         let state: Self = toml::from_str(text).map_err(|error| reject(error.to_string().trim_end().to_owned()))?;
-        let state = Self { path: path.to_path_buf(), ..state };
-        state.program()?;
-        Ok(state)
+        Ok(Self { path: path.to_path_buf(), ..state })
     }
 
     /// Whether it is a kernel's: its code has no red zone below SP, because an interrupt may use the same stack.

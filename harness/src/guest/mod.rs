@@ -6,6 +6,7 @@ mod elf;
 mod image;
 pub mod layout;
 mod listing;
+pub mod literal;
 mod program;
 pub mod return_hook;
 mod symbols;

@@ -6,9 +6,9 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
-use super::link::OfCpu;
 use super::module::Module;
 use super::{link, ours};
+use crate::guest::literal::{self, number};
 use crate::guest::{PAGE, Segment};
 use crate::{Error, file};
 
@@ -37,16 +37,6 @@ pub enum Argument {
     Symbol(String),
 }
 
-/// A number: decimal or hexadecimal, with or without a sign.
-fn number(text: &str) -> Option<u64> {
-    let (digits, negative) = text.strip_prefix('-').map_or((text, false), |rest| (rest, true));
-    let value = match digits.strip_prefix("0x") {
-        Some(hex) => u64::from_str_radix(hex, 16).ok()?,
-        None => digits.parse().ok()?,
-    };
-    Some(if negative { value.wrapping_neg() } else { value })
-}
-
 impl FromStr for Argument {
     type Err = String;
 
@@ -58,11 +48,7 @@ impl FromStr for Argument {
         match kind {
             "str" => Ok(Self::Text(rest.to_owned())),
             "buf" => number(rest).filter(|size| *size <= MAX_BUFFER).map(Self::Buffer).ok_or_else(malformed),
-            "hex" => (0..rest.len().div_ceil(2))
-                .map(|byte| u8::from_str_radix(rest.get(2 * byte..2 * byte + 2)?, 16).ok())
-                .collect::<Option<_>>()
-                .map(Self::Bytes)
-                .ok_or_else(malformed),
+            "hex" => literal::bytes(rest).map(Self::Bytes).ok_or_else(malformed),
             "u32" => rest
                 .split(',')
                 .map(|word| Some(number(word.trim())?.cast_signed()))
@@ -135,12 +121,7 @@ const HEAD: u64 = PAGE;
 const GAP: u64 = 64;
 
 /// Places what the arguments point to.
-pub(super) fn place(
-    arguments: &[Argument],
-    base: &Path,
-    modules: &[Module],
-    of_cpu: &dyn OfCpu,
-) -> Result<(Placed, Segment), Error> {
+pub(super) fn place(arguments: &[Argument], base: &Path, modules: &[Module]) -> Result<(Placed, Segment), Error> {
     let mut placed = Placed { values: Vec::new(), buffers: Vec::new() };
     let mut data = vec![0; HEAD as usize];
     for (index, argument) in arguments.iter().enumerate() {
@@ -151,8 +132,8 @@ pub(super) fn place(
                 continue;
             }
             Argument::Function(name) => {
-                let there = || refuse(format!("there is no fn:{name}; there are {}", ours::callbacks(of_cpu)));
-                placed.values.push(ours::callback(of_cpu, name).ok_or_else(there)?);
+                let there = || refuse(format!("there is no fn:{name}; there are {}", ours::callbacks()));
+                placed.values.push(ours::callback(name).ok_or_else(there)?);
                 continue;
             }
             Argument::Symbol(name) => {

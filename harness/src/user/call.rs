@@ -132,7 +132,7 @@ pub fn prepare(base: &Path, call: &ElfCall) -> Result<Prepared, Error> {
     let thread = ThreadLayout::new(&modules, of_cpu);
     let linked = link::link(&mut modules, of_cpu, &thread.offsets, ours::TLS_DESCRIPTOR)?;
     set_canary(&mut modules);
-    let (placed, data) = argument::place(&call.arguments, base, &modules, of_cpu)?;
+    let (placed, data) = argument::place(&call.arguments, base, &modules)?;
     let thread_segment = thread.segment(&modules, of_cpu);
     let (code, our_symbols, our_frames) = ours::code(of_cpu);
     let (function, is_indirect) = link::find(&modules, &call.call).ok_or_else(|| no_function(&modules, &call.call))?;

@@ -37,8 +37,10 @@ pub(super) struct Code {
     pub(super) enter: &'static [u8],
     /// Takes it down and returns.
     pub(super) leave: &'static [u8],
-    /// The functions that can be passed as arguments: their names, and their code between these two.
-    pub(super) callbacks: [(&'static str, &'static [u8]); 5],
+    /// The functions that can be passed as arguments, in the order of [`ours::CALLBACKS`]: their code between these two.
+    ///
+    /// [`ours::CALLBACKS`]: super::ours::CALLBACKS
+    pub(super) callbacks: [&'static [u8]; 5],
     /// CFI of a function at its first instruction (DWARF 5, 6.4.2).
     pub(super) at_entry: &'static [u8],
     /// What changes in `enter`, with its advances. Both alignment factors are those of `super::ours`.

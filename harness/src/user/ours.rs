@@ -13,6 +13,9 @@ const SLOT: u64 = 0x80;
 /// What TLS descriptors call.
 pub(super) const TLS_DESCRIPTOR: u64 = CODE + SLOT;
 
+/// The names of the functions that can be passed as arguments.
+pub(super) const CALLBACKS: [&str; 5] = ["compare-int", "compare-long", "compare-byte", "compare-str", "zero"];
+
 /// The name of the function that calls.
 pub const CALLER: &str = "harness_caller";
 
@@ -25,14 +28,14 @@ pub(super) const fn sentinel(code: &Code) -> u64 {
 }
 
 /// The address of a callback.
-pub(super) fn callback(of_cpu: &dyn OfCpu, name: &str) -> Option<u64> {
-    let index = of_cpu.code().callbacks.iter().position(|(known, _)| *known == name)?;
+pub(super) fn callback(name: &str) -> Option<u64> {
+    let index = CALLBACKS.iter().position(|known| *known == name)?;
     Some(CODE + SLOT * (index as u64 + 2))
 }
 
 /// The names of all callbacks, for messages.
-pub(super) fn callbacks(of_cpu: &dyn OfCpu) -> String {
-    of_cpu.code().callbacks.iter().map(|(name, _)| format!("fn:{name}")).collect::<Vec<_>>().join(", ")
+pub(super) fn callbacks() -> String {
+    CALLBACKS.map(|name| format!("fn:{name}")).join(", ")
 }
 
 /// The code, its symbols and its CFI.
@@ -51,7 +54,7 @@ pub(super) fn code(of_cpu: &dyn OfCpu) -> (Segment, Vec<Symbol>, LoadedSection) 
     // DW_CFA_undefined: nobody has called it.
     put(CALLER, START, &[code.call, code.nop], &[0x07, code.ra]);
     put("harness_tls_descriptor", TLS_DESCRIPTOR, &[code.tls_descriptor], &[]);
-    for (index, (name, body)) in code.callbacks.iter().enumerate() {
+    for (index, (name, body)) in CALLBACKS.into_iter().zip(code.callbacks).enumerate() {
         let size = code.enter.len() + body.len() + code.leave.len();
         // DW_CFA_advance_loc1 to the instruction that returns.
         let advance = [0x02, size as u8 - code.entered - code.last];

@@ -7,9 +7,10 @@ use std::str::FromStr;
 use serde::Deserialize;
 
 use super::edit::Edit;
-use super::{Argument, OfCpu, Running, Workload, number};
+use super::{Argument, OfCpu, Running, Workload};
 use crate::Error;
 use crate::cpu::Register;
+use crate::guest::literal::number;
 
 /// What is given of a state; what is not given is as for any call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -25,7 +25,6 @@ use crate::guest::{Guest, Layout, LoadedSection, OrcSections, Program, StartStat
 
 use super::{KernelImage, refused};
 use edit::Edit;
-use workload::number;
 
 pub use entry::{EntryState, Place, Word};
 pub use workload::{Argument, Workload};
@@ -321,6 +320,17 @@ pub fn absent(image: &KernelImage) -> Vec<(Option<&'static str>, String)> {
     let walks = walks.map(|(subject, function)| (Some(subject), format!("the image has no {function}")));
     let models = (!is_modelled(image)).then(|| (None, "our models follow v7.3".to_owned()));
     walks.chain(models).collect()
+}
+
+/// The stacks of a CPU, on arm64 and riscv64. The IRQ's is aligned to twice its size, as VMAP_STACK has it: entry code tests one bit
+/// of SP for an overflow. The overflow stack has this size in bytes.
+fn irq_and_overflow_stacks(edit: &mut Edit<'_>, overflow_size: u64) -> Result<Vec<Stack>, Error> {
+    let bounds = |low, size| kunwind::StackBounds { low, high: low + size };
+    let irq = edit.allocate(2 * THREAD_SIZE, 2 * THREAD_SIZE)?;
+    edit.set_u64(edit.address("irq_stack_ptr")?, irq)?;
+    let overflow = edit.address("overflow_stack")?;
+    let stack = |name: &str, bounds| Stack { name: name.to_owned(), bounds, role: StackRole::Kernel };
+    Ok(vec![stack("irq", bounds(irq, THREAD_SIZE)), stack("overflow", bounds(overflow, overflow_size))])
 }
 
 /// The kernel's own unwinder, as far as the image has it.

@@ -8,6 +8,7 @@ use super::OfCpu;
 use super::edit::Edit;
 use super::entry::{EntryState, Place};
 use crate::Error;
+use crate::guest::literal::{self, number};
 
 /// A call of a kernel's function.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -62,11 +63,7 @@ impl FromStr for Argument {
         match kind {
             "str" => Ok(Self::Text(rest.to_owned())),
             "buf" => number(rest).filter(|size| *size <= 1 << 20).map(Self::Buffer).ok_or_else(malformed),
-            "hex" => (0..rest.len().div_ceil(2))
-                .map(|byte| u8::from_str_radix(rest.get(2 * byte..2 * byte + 2)?, 16).ok())
-                .collect::<Option<_>>()
-                .map(Self::Bytes)
-                .ok_or_else(malformed),
+            "hex" => literal::bytes(rest).map(Self::Bytes).ok_or_else(malformed),
             "u32" => rest
                 .split(',')
                 .map(|word| number(word.trim()).and_then(|word| u32::try_from(word).ok()))
@@ -82,16 +79,6 @@ impl FromStr for Argument {
             )),
         }
     }
-}
-
-/// A number: `42`, `-1`, `0x2a`.
-pub(super) fn number(text: &str) -> Option<u64> {
-    let (digits, negative) = text.strip_prefix('-').map_or((text, false), |rest| (rest, true));
-    let value = match digits.strip_prefix("0x") {
-        Some(hex) => u64::from_str_radix(hex, 16).ok()?,
-        None => digits.parse().ok()?,
-    };
-    Some(if negative { value.wrapping_neg() } else { value })
 }
 
 impl TryFrom<toml::Value> for Argument {

@@ -189,13 +189,7 @@ static CODE: Code = Code {
     nop: &[0x1f, 0x20, 0x03, 0xd5],
     enter: ENTER,
     leave: LEAVE,
-    callbacks: [
-        ("compare-int", COMPARE_INT),
-        ("compare-long", COMPARE_LONG),
-        ("compare-byte", COMPARE_BYTE),
-        ("compare-str", COMPARE_STR),
-        ("zero", ZERO),
-    ],
+    callbacks: [COMPARE_INT, COMPARE_LONG, COMPARE_BYTE, COMPARE_STR, ZERO],
     at_entry: &[0x0c, 31, 0], // CFA is sp
     on_entering: &[0x44, 0x0e, 16, 0x9d, 2, 0x9e, 1],
     entered: 4,
@@ -214,21 +208,21 @@ const CALL: &[u8] = &[
 /// What a TLS descriptor of a static block calls: the offset is its second word.
 #[rustfmt::skip]
 const TLS_DESCRIPTOR: &[u8] = &[
-    0x00, 0x04, 0x40, 0xf9, // ldr x0, [x0,
+    0x00, 0x04, 0x40, 0xf9, // ldr x0, [x0, #8]
     0xc0, 0x03, 0x5f, 0xd6, // ret
 ];
 
 /// Makes a frame.
 #[rustfmt::skip]
 const ENTER: &[u8] = &[
-    0xfd, 0x7b, 0xbf, 0xa9, // stp x29, x30, [sp,
+    0xfd, 0x7b, 0xbf, 0xa9, // stp x29, x30, [sp, #-16]!
     0xfd, 0x03, 0x00, 0x91, // mov x29, sp
 ];
 
 /// Takes it down and returns.
 #[rustfmt::skip]
 const LEAVE: &[u8] = &[
-    0xfd, 0x7b, 0xc1, 0xa8, // ldp x29, x30, [sp],
+    0xfd, 0x7b, 0xc1, 0xa8, // ldp x29, x30, [sp], #16
     0xc0, 0x03, 0x5f, 0xd6, // ret
 ];
 
@@ -263,8 +257,8 @@ const COMPARE_BYTE: &[u8] = &[
 /// As `strcmp`.
 #[rustfmt::skip]
 const COMPARE_STR: &[u8] = &[
-    0x02, 0x14, 0x40, 0x38, // ldrb w2, [x0],
-    0x23, 0x14, 0x40, 0x38, // ldrb w3, [x1],
+    0x02, 0x14, 0x40, 0x38, // ldrb w2, [x0], #1
+    0x23, 0x14, 0x40, 0x38, // ldrb w3, [x1], #1
     0x5f, 0x00, 0x03, 0x6b, // cmp w2, w3
     0x41, 0x00, 0x00, 0x54, // b.ne 0xbc
     0x82, 0xff, 0xff, 0x35, // cbnz w2, 0xa8

@@ -264,13 +264,7 @@ static CODE: Code = Code {
     nop: &[0x13, 0x00, 0x00, 0x00],
     enter: ENTER,
     leave: LEAVE,
-    callbacks: [
-        ("compare-int", COMPARE_INT),
-        ("compare-long", COMPARE_LONG),
-        ("compare-byte", COMPARE_BYTE),
-        ("compare-str", COMPARE_STR),
-        ("zero", ZERO),
-    ],
+    callbacks: [COMPARE_INT, COMPARE_LONG, COMPARE_BYTE, COMPARE_STR, ZERO],
     at_entry: &[0x0c, 2, 0], // CFA is sp
     on_entering: &[0x44, 0x0e, 16, 0x48, 0x81, 1, 0x88, 2],
     entered: 12,

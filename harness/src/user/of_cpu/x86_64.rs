@@ -104,13 +104,7 @@ static CODE: Code = Code {
     nop: &[0x90],
     enter: ENTER,
     leave: LEAVE,
-    callbacks: [
-        ("compare-int", COMPARE_INT),
-        ("compare-long", COMPARE_LONG),
-        ("compare-byte", COMPARE_BYTE),
-        ("compare-str", COMPARE_STR),
-        ("zero", ZERO),
-    ],
+    callbacks: [COMPARE_INT, COMPARE_LONG, COMPARE_BYTE, COMPARE_STR, ZERO],
     at_entry: &[0x0c, 7, 8, 0x90, 1],        // CFA is rsp + 8; rip at CFA - 8
     on_entering: &[0x41, 0x0e, 16, 0x86, 2], // push %rbp
     entered: 1,

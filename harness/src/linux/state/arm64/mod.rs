@@ -16,12 +16,11 @@ mod tasks;
 
 use super::super::KernelImage;
 use super::edit::Edit;
-use super::{OfCpu, Running, Special, THREAD_SIZE};
+use super::{OfCpu, Running, Special, THREAD_SIZE, irq_and_overflow_stacks};
 use crate::Error;
 use crate::cpu::Register;
 use crate::guest::StartState;
-use crate::guest::conventions::{KnownTask, SavedContext, StackRole, Vector, Vectors};
-use crate::guest::layout::Stack;
+use crate::guest::conventions::{KnownTask, SavedContext, Vector, Vectors};
 
 use tasks::{branch, has_flag, need_resched, other_task, sdei, wanted};
 
@@ -110,7 +109,7 @@ impl OfCpu for Arm64 {
         let walk_task = edit.code("harness_walk_task", &bytes(&[RET]))?;
         let (other, words_of_other) = other_task(edit, task, walk_task)?;
         edit.set_u64(edit.address("handle_arch_irq")?, walk_here)?;
-        let mut stacks = stacks(edit)?;
+        let mut stacks = irq_and_overflow_stacks(edit, OVERFLOW_STACK_SIZE)?;
         stacks.push(other.stack);
         let event = sdei(edit, walk_here, &mut stacks)?;
         let registers = arguments.iter().zip(0..).map(|(value, number)| (Register(number), *value));
@@ -213,16 +212,6 @@ impl OfCpu for Arm64 {
         // ldr w0, [x0]; ldr w1, [x1]; cmp w0, w1; cset w0, hi; csinv w0, w0, wzr, hs; ret
         bytes(&[0xb940_0000, 0xb940_0021, 0x6b01_001f, 0x1a9f_97e0, 0x5a9f_2000, RET])
     }
-}
-
-/// The CPU's stacks. The IRQ's is aligned to twice its size, as VMAP_STACK has it: the vectors test one bit of SP for an overflow.
-fn stacks(edit: &mut Edit<'_>) -> Result<Vec<Stack>, Error> {
-    let bounds = |low, size| kunwind::StackBounds { low, high: low + size };
-    let irq = edit.allocate(2 * THREAD_SIZE, 2 * THREAD_SIZE)?;
-    edit.set_u64(edit.address("irq_stack_ptr")?, irq)?;
-    let overflow = edit.address("overflow_stack")?;
-    let stack = |name: &str, bounds| Stack { name: name.to_owned(), bounds, role: StackRole::Kernel };
-    Ok(vec![stack("irq", bounds(irq, THREAD_SIZE)), stack("overflow", bounds(overflow, OVERFLOW_STACK_SIZE))])
 }
 
 #[cfg(test)]

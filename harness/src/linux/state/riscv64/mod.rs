@@ -13,12 +13,11 @@ mod thread;
 
 use super::super::{KernelImage, refused};
 use super::edit::Edit;
-use super::{OfCpu, OtherTask, Running, Special, THREAD_SIZE};
+use super::{OfCpu, OtherTask, Running, Special, THREAD_SIZE, irq_and_overflow_stacks};
 use crate::Error;
 use crate::cpu::Register;
 use crate::guest::StartState;
-use crate::guest::conventions::{KnownTask, SavedContext, StackRole, Vector, Vectors};
-use crate::guest::layout::Stack;
+use crate::guest::conventions::{KnownTask, SavedContext, Vector, Vectors};
 
 use thread::{Fork, catch_faults, nesting};
 
@@ -200,7 +199,7 @@ impl OfCpu for Riscv64 {
         edit.set_u64(edit.address("handle_arch_irq")?, walk_here)?;
         catch_faults(edit, walk_here)?;
         let other = other_task(edit, task, walk_task)?;
-        let mut stacks = stacks(edit)?;
+        let mut stacks = irq_and_overflow_stacks(edit, OVERFLOW_STACK_SIZE)?;
         let other_low = other.stack.bounds.low;
         stacks.push(other.stack);
         edit.set_u32(task + edit.offset("task_struct", "thread_info.preempt_count")?, 0)?;
@@ -342,17 +341,6 @@ impl OfCpu for Riscv64 {
             0x82, 0x80, // ret
         ]
     }
-}
-
-/// The CPU's stacks. The IRQ's is aligned to twice its size, as VMAP_STACK has it: `handle_exception` tests one bit of SP for an
-/// overflow.
-fn stacks(edit: &mut Edit<'_>) -> Result<Vec<Stack>, Error> {
-    let bounds = |low, size| kunwind::StackBounds { low, high: low + size };
-    let irq = edit.allocate(2 * THREAD_SIZE, 2 * THREAD_SIZE)?;
-    edit.set_u64(edit.address("irq_stack_ptr")?, irq)?;
-    let overflow = edit.address("overflow_stack")?;
-    let stack = |name: &str, bounds| Stack { name: name.to_owned(), bounds, role: StackRole::Kernel };
-    Ok(vec![stack("irq", bounds(irq, THREAD_SIZE)), stack("overflow", bounds(overflow, OVERFLOW_STACK_SIZE))])
 }
 
 #[cfg(test)]
