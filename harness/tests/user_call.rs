@@ -298,6 +298,12 @@ fn a_wrong_row_of_an_object_is_found_at_its_instruction() {
             4
         };
         assert!(offsets.contains(&first) && !offsets.contains(&0), "{cpu}: {table:?}");
+        // No gate is broken, and nothing says that all is right.
+        let mut printed = Vec::new();
+        unwind_harness::report::rows::write(&report, &mut printed).expect("memory can be written");
+        let printed = String::from_utf8(printed).expect("text");
+        assert!(printed.contains("functions with wrong rows 1,"), "{cpu}: {printed}");
+        assert!(!printed.contains("all that was judged is right"), "{cpu}: {printed}");
     }
 }
 

@@ -82,8 +82,7 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
         Some(output) => (frozen_as(output, root, (&scenarios, &arguments.interrupt), &options, console)?, Vec::new()),
     };
     recording.skipped.splice(0..0, skipped);
-    let is_users = |scenario: &Scenario| scenario.text.elf.is_some() || scenario.text.process.is_some();
-    let are_calls = scenarios.iter().all(is_users);
+    let are_calls = scenarios.iter().all(|scenario| scenario.text.is_of_others());
     if are_calls && recording.partial.is_none() {
         add_calls(root, &scenarios, &mut recording, console)?;
     }

@@ -159,7 +159,7 @@ pub(super) fn of_case(path: &Path) -> Result<Scenario, Error> {
 /// The scenario of a call of a function in somebody's file.
 pub(super) fn of_elf(elf: &Elf, call: &ImageCall) -> Result<Scenario, Error> {
     let (Some(file), Some(function)) = (&elf.elf, &call.function) else {
-        return Err(Error::Usage("--elf needs a function (--call)".to_owned()));
+        return Err(Error::Usage("--elf needs a function (--call), or --process".to_owned()));
     };
     elf_call(file, function, &call.arguments, &elf.libraries)
 }

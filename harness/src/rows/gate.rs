@@ -11,8 +11,7 @@ use crate::scenario::{Scenario, UnjudgedRows};
 pub(super) fn check(report: &Recording, scenarios: &[Scenario], all: &[Scenario]) -> Vec<String> {
     let mut broken = Vec::new();
     for guest in &report.rows {
-        // What is wrong in somebody's file is a finding: nobody can list it with a reason here.
-        if scenarios.iter().any(|scenario| scenario.text.elf.is_some() && has(scenario, guest)) {
+        if is_of_others(scenarios, guest) {
             continue;
         }
         let own: Vec<&Scenario> = all.iter().filter(|scenario| has(scenario, guest)).collect();
@@ -23,17 +22,25 @@ pub(super) fn check(report: &Recording, scenarios: &[Scenario], all: &[Scenario]
         }
         broken.extend(strays(guest, &own));
     }
-    broken.extend(scenarios.iter().flat_map(|scenario| stale(report, scenario)));
+    // What a run that was cut short did not show, it may still show.
+    if report.partial.is_none() {
+        broken.extend(scenarios.iter().flat_map(|scenario| stale(report, scenario)));
+    }
     broken
+}
+
+/// Whether a guest is somebody else's file, of which nothing is demanded.
+fn is_of_others(scenarios: &[Scenario], guest: &GuestRows) -> bool {
+    scenarios.iter().any(|scenario| scenario.text.is_of_others() && has(scenario, guest))
 }
 
 /// Notes how the wrong rows and those that were not judged stand with the lists of the scenarios `all`. Nothing is demanded of the files
 /// of others, which are called by `scenarios`.
 pub(super) fn mark(report: &mut Recording, scenarios: &[Scenario], all: &[Scenario]) {
     for guest in &mut report.rows {
-        let is_others = scenarios.iter().any(|scenario| scenario.text.elf.is_some() && has(scenario, guest));
+        let is_of_others = is_of_others(scenarios, guest);
         let own: Vec<&Scenario> = all.iter().filter(|scenario| has(scenario, guest)).collect();
-        let novelty = |is_listed: bool| match (is_others, is_listed) {
+        let novelty = |is_listed: bool| match (is_of_others, is_listed) {
             (true, _) => Novelty::Exempt,
             (false, true) => Novelty::Known,
             (false, false) => Novelty::New,

@@ -177,12 +177,18 @@ impl Text {
         self.must.get(&label(subject, start)).or_else(|| self.must.get(subject))
     }
 
+    /// Whether it runs somebody else's file: what is wrong there is a finding, for which nobody can give a reason here.
+    #[must_use]
+    pub const fn is_of_others(&self) -> bool {
+        self.elf.is_some() || self.process.is_some()
+    }
+
     /// The level that a subject must achieve from one start; [`Level::Sound`] if the scenario does not say.
     #[must_use]
     pub fn level(&self, subject: &str, start: Start) -> Level {
         // Nobody can demand anything of what others have released: what is wrong there is reported.
-        let is_others = self.linux.is_some() || self.elf.is_some() || self.process.is_some();
-        let default = if is_others { Level::Any } else { Level::Sound };
+        let is_free = self.linux.is_some() || self.is_of_others();
+        let default = if is_free { Level::Any } else { Level::Sound };
         self.demand(subject, start).map_or(default, |demand| demand.level)
     }
 
