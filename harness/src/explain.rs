@@ -1,5 +1,7 @@
 //! Explains one point in full: registers, code, truth, and each walk with the memory words that gave each of its entries.
 
+mod stack;
+
 use std::cell::RefCell;
 use std::fmt::Write as _;
 
@@ -8,10 +10,11 @@ use crate::cpu::Regs;
 use crate::experiment::{Arrival, Column, Visit};
 use crate::guest::Program;
 use crate::oracle::Truth;
-use crate::scenario::parse_place;
+use crate::scenario::{Part, parse_place};
 use crate::subject::{End, GuestTarget, MAX_ENTRIES, Question, Reads};
 use crate::trace::{Point, RegisterSet};
-use crate::verdict::{Deviation, Judge, Verdict, differences};
+use crate::verdict::{Deviation, Judge, Verdict, WalkEntry, differences};
+use stack::Drawing;
 
 /// How many instructions are shown on each side of the point.
 const CONTEXT: usize = 5;
@@ -55,30 +58,48 @@ impl std::fmt::Display for PointName {
 pub struct Explainer<'p> {
     program: &'p Program,
     judge: Judge<'p>,
+    part: &'p Part,
+    /// The truth that was told last: most walks share theirs.
+    truth: String,
+    drawing: Drawing,
+    omissible: &'p [String],
+    has_walk: bool,
     address: u64,
     visit: u64,
     text: String,
 }
 
 impl<'p> Explainer<'p> {
-    /// Waits for a point; a trace may leave out the functions `omissible`.
+    /// Waits for a point, and for the walks of this part; a trace may leave out the functions `omissible`.
     ///
     /// # Errors
     ///
     /// [`Error::MissingSymbol`] without its function, [`Error::Usage`] when it is inside an instruction.
-    pub fn new(program: &'p Program, point: &PointName, omissible: &'p [String]) -> Result<Self, Error> {
+    pub fn new(
+        program: &'p Program,
+        point: &PointName,
+        part: &'p Part,
+        omissible: &'p [String],
+    ) -> Result<Self, Error> {
         let function = program.guest.function(&point.function)?;
         let address = function.address.saturating_add(point.offset);
         if point.offset >= function.size || program.listing.line(address).is_none() {
             return Err(Error::Usage(format!("{point} is not the start of an instruction of {}", function.name)));
         }
         let judge = Judge::of_program(program, omissible);
-        Ok(Self { program, judge, address, visit: point.visit, text: String::new() })
+        let (visit, truth, text) = (point.visit, String::new(), String::new());
+        let drawing = Drawing::default();
+        Ok(Self { program, judge, part, truth, drawing, omissible, has_walk: false, address, visit, text })
     }
 
     /// The description; `None` if the guest never arrived at the point.
     #[must_use]
-    pub fn finish(self) -> Option<String> {
+    pub fn finish(mut self) -> Option<String> {
+        if !self.has_walk && !self.text.is_empty() {
+            self.text.push_str("\nnone of these unwinders walks from here\n");
+        }
+        let drawing = self.drawing.text(self.program);
+        self.text.push_str(&drawing);
         (!self.text.is_empty()).then_some(self.text)
     }
 
@@ -110,25 +131,37 @@ impl<'p> Explainer<'p> {
         }
     }
 
-    fn truth(&mut self, truth: &Truth) {
+    /// Tells the truth, unless it is that of the walk before.
+    fn truth(&mut self, truth: &Truth) -> bool {
+        let told = self.told(truth);
+        let is_other = told != self.truth;
+        if is_other {
+            self.text.push_str(&told);
+            self.truth = told;
+        }
+        is_other
+    }
+
+    fn told(&self, truth: &Truth) -> String {
         let Program { guest, layout, .. } = self.program;
         let fp = guest.cpu.fp_index();
-        let _ = writeln!(self.text, "\ntruth, youngest activation first");
+        let mut text = String::from("\ntruth, youngest activation first\n");
         for (number, entry) in (1..).zip(truth.activations().take(MAX_ENTRIES)) {
             let name = entry.place().name(&guest.symbols);
-            let _ = write!(self.text, "  {number:>3}  {name:<28} cfa {}", layout.name(entry.cfa));
+            let _ = write!(text, "  {number:>3}  {name:<28} cfa {}", layout.name(entry.cfa));
             if let Some(value) = fp.and_then(|index| entry.kept(index)) {
-                let _ = write!(self.text, "  {} {}", guest.cpu.abi.register_name(guest.cpu.abi.fp), layout.name(value));
+                let _ = write!(text, "  {} {}", guest.cpu.abi.register_name(guest.cpu.abi.fp), layout.name(value));
             }
-            self.text.push('\n');
+            text.push('\n');
         }
         let older = truth.activations().skip(MAX_ENTRIES).count();
         if older > 0 {
-            let _ = writeln!(self.text, "  and {older} older activations");
+            let _ = writeln!(text, "  and {older} older activations");
         }
         if truth.activations().next().is_none() {
-            let _ = writeln!(self.text, "  (none: the interrupted function is the outermost)");
+            let _ = writeln!(text, "  (none: the interrupted function is the outermost)");
         }
+        text
     }
 
     /// The damaged words, which the walk reads differently.
@@ -147,10 +180,12 @@ impl<'p> Explainer<'p> {
         let (reads, why) = (Reads::default(), RefCell::default());
         let target = question.target.with_reads(&reads);
         let question = Question { target: &target, why: Some(&why), ..*question };
+        let (drawing, label) = (RefCell::new(std::mem::take(&mut self.drawing)), column.label());
         let mut entries = String::new();
         let mut number = 0;
         let words = |text: &mut String| {
             for (address, value) in reads.borrow_mut().drain(..) {
+                drawing.borrow_mut().read(&label, address, value);
                 let value = value.map_or("unreadable".to_owned(), |value| format!("{value:#x}"));
                 let _ = writeln!(text, "         read {} = {value}", layout.name(address));
             }
@@ -174,7 +209,13 @@ impl<'p> Explainer<'p> {
             words(&mut entries);
         }
         let differences = differences(guest.cpu, column.subject.about().compares, truth, walk.entries);
-        let _ = write!(self.text, "\n{}: {verdict} ({}, end: {why})\n{entries}", column.label(), outcome.claim);
+        let first = first_difference(self.program, truth, walk.entries, self.omissible);
+        let first = first.filter(|_| !matches!(verdict, Verdict::Exact | Verdict::Cautious));
+        self.drawing = drawing.into_inner();
+        let _ = write!(self.text, "\n{label}: {verdict} ({}, end: {why})\n{entries}", outcome.claim);
+        if let Some(first) = first {
+            let _ = writeln!(self.text, "  first difference: {first}");
+        }
         for difference in differences {
             let (found, truth) = (layout.name(difference.found), layout.name(difference.truth));
             let _ = writeln!(self.text, "  {difference}: it is {found}, and was {truth} at the call");
@@ -187,19 +228,53 @@ impl<'p> Explainer<'p> {
     }
 }
 
+/// Where a walk leaves the true trace, in words.
+fn first_difference(program: &Program, truth: &Truth, entries: &[WalkEntry], omissible: &[String]) -> Option<String> {
+    let symbols = &program.guest.symbols;
+    let mut waiting = truth.activations().peekable();
+    for (number, entry) in entries.iter().enumerate().skip(1) {
+        let pc = entry.pc.value();
+        // What a trace may leave out is no difference.
+        while let Some(activation) = waiting.peek()
+            && activation.resume != pc
+            && activation.place().function(symbols).is_some_and(|function| omissible.contains(&function.name))
+        {
+            waiting.next();
+        }
+        let found = symbols.name_of(entry.pc);
+        match waiting.next() {
+            None => return Some(format!("entry {number} is {found}, and nothing waits there")),
+            Some(activation) if activation.resume != pc => {
+                return Some(format!(
+                    "entry {number} is {found}, and {} waits there",
+                    activation.place().name(symbols)
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    let next = waiting.next()?.place().name(symbols);
+    Some(format!("it ends after entry {}, and {next} waits there", entries.len().saturating_sub(1)))
+}
+
 impl Visit for Explainer<'_> {
     fn point(&mut self, at: Arrival, _: Option<&str>, machine: &Point<'_>) {
         if self.wants(at) {
             let mut regs = Regs::none();
             machine.read(&RegisterSet::all(self.program.guest.cpu), &mut regs);
             self.registers(&regs);
+            self.drawing.regs = Some(regs);
             self.code(at.pc);
         }
     }
 
     fn walk(&mut self, at: Arrival, _: Option<&str>, column: &Column<'_>, question: &Question<'_>, truth: &Truth) {
-        if self.wants(at) {
-            self.truth(truth);
+        let about = column.subject.about();
+        if self.wants(at) && self.part.has_walk(&about.name, column.start) {
+            self.has_walk = true;
+            if self.truth(truth) {
+                self.drawing.truth(self.program, truth, question.target);
+            }
             self.damage(question.target);
             self.asked(column, question, truth);
         }

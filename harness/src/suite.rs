@@ -6,6 +6,7 @@ mod freeze;
 mod shards;
 mod skips;
 mod visits;
+mod wanted;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -21,8 +22,8 @@ use crate::interrupt::Interrupt;
 use crate::machine::Machine;
 use crate::oracle::Witnesses;
 use crate::pool::in_parallel;
-use crate::recording::{Partial, Recorder, Recording, Section, ShardOf, WalkLog, Written};
-use crate::scenario::{Interruption, Model, Scenario, Text, Variant};
+use crate::recording::{Partial, Recorder, Recording, Section, ShardOf, WalkLog};
+use crate::scenario::{Interruption, Model, Part, Scenario, Text, Variant};
 use crate::subject::{self, Subject};
 use crate::trace::log::{Head, Log, LogWriter, Logged, Replay};
 use crate::trace::{Observer, Run, Unobserved, Watched};
@@ -32,6 +33,7 @@ pub use called::called;
 pub use freeze::{Freeze, freeze};
 use shards::Plan;
 use visits::All;
+pub use wanted::{Done, Wanted};
 
 /// One run: a scenario, one of its variants, and a kind of interruption.
 #[derive(Debug, Clone, Copy)]
@@ -44,28 +46,6 @@ pub struct Job<'a> {
     pub variant: &'a Variant,
     /// The kind of interruption.
     pub kind: Interruption,
-}
-
-/// The result of a job.
-#[derive(Debug)]
-pub struct Done {
-    /// The recorded section.
-    pub section: Section,
-    /// The explanation of the wanted point.
-    pub explained: Option<String>,
-    /// The walks in words, where they are kept.
-    pub walks: Option<Written>,
-    /// How long the run took, without its setup.
-    pub ran_for: Duration,
-}
-
-/// What is wanted of a run besides its verdicts.
-#[derive(Debug, Clone, Copy)]
-pub enum Wanted<'a> {
-    /// An explanation of this point.
-    Point(&'a PointName),
-    /// The walks in words.
-    Walks,
 }
 
 /// The selected subjects of a CPU.
@@ -117,9 +97,14 @@ impl Job<'_> {
     /// # Errors
     ///
     /// As [`Job::run`], and [`Error::Usage`] when the guest never arrives at the point.
-    pub fn explain(self, subjects: &[Box<dyn Subject + Send>], point: &PointName) -> Result<String, Error> {
+    pub fn explain(
+        self,
+        subjects: &[Box<dyn Subject + Send>],
+        point: &PointName,
+        part: &Part,
+    ) -> Result<String, Error> {
         let Done { section, explained, .. } =
-            self.execute(subjects, Witnesses::default(), Some(point), &Interrupt::default())?;
+            self.execute(subjects, Witnesses::default(), Some(Wanted::Point(point, part)), &Interrupt::default())?;
         let Some(body) = explained else {
             let instructions = section.functions.iter().filter(|function| function.name == point.function);
             let there = instructions.flat_map(|function| &function.instructions).find(|one| one.offset == point.offset);
@@ -223,7 +208,7 @@ impl Job<'_> {
         self,
         subjects: &[Box<dyn Subject + Send>],
         witnesses: Witnesses,
-        point: Option<&PointName>,
+        wanted: Option<Wanted<'_>>,
         interrupt: &Interrupt,
     ) -> Result<Done, Error> {
         let program = self.scenario.program(self.root, self.variant)?;
@@ -231,7 +216,7 @@ impl Job<'_> {
         let run = self.scenario.live(&program).map_err(|error| self.scenario.blame(self.variant, error));
         let mut run = run?;
         let mut watched = Watched::new(&mut *run, interrupt);
-        self.over(&program, &mut watched, &undisturbed, subjects, witnesses, point.map(Wanted::Point))
+        self.over(&program, &mut watched, &undisturbed, subjects, witnesses, wanted)
     }
 
     /// Judges the subjects over a run of the program, wherever that comes from.
@@ -250,7 +235,7 @@ impl Job<'_> {
     ) -> Result<Done, Error> {
         let Self { scenario, variant, kind, .. } = self;
         let point = match wanted {
-            Some(Wanted::Point(point)) => Some(point),
+            Some(Wanted::Point(point, part)) => Some((point, part)),
             Some(Wanted::Walks) | None => None,
         };
         let text = &scenario.text;
@@ -262,14 +247,15 @@ impl Job<'_> {
             .collect();
         let columns = columns(&fitting, kind);
         // The point may be a later arrival than the scenario judges; nested points are all judged anyway.
-        let one_more = point.filter(|_| kind != Interruption::Nested).and_then(|point| {
+        let one_more = point.filter(|_| kind != Interruption::Nested).and_then(|(point, _)| {
             let function = program.guest.symbols.function_named(&point.function)?;
             Some((function.address.wrapping_add(point.offset), point.visit))
         });
         let max_visits = text.max_visits;
         let experiment = Experiment { program, text, kind, columns: &columns, max_visits, wanted: one_more };
         let mut recorder = Recorder::new(program, &columns, &text.omissible);
-        let mut explainer = point.map(|point| Explainer::new(program, point, &text.omissible)).transpose()?;
+        let explainer = point.map(|(point, part)| Explainer::new(program, point, part, &text.omissible));
+        let mut explainer = explainer.transpose()?;
         // A run that explains may have one point more.
         let writes = matches!(wanted, Some(Wanted::Walks)) || scenario.case.is_some() && point.is_none();
         let mut walks = writes.then(|| WalkLog::new(&program.guest.symbols, &columns));
@@ -314,6 +300,8 @@ pub fn subjects(cpu: &'static Cpu, names: &[String]) -> Subjects {
 pub struct Options {
     /// The unwinders; empty: all.
     pub unwinders: Vec<String>,
+    /// Which variants and kinds of interruption are run; what else it leaves out runs, for the gates.
+    pub part: Part,
     /// How many runs at a time; `None`: as many as there are CPUs.
     pub threads: Option<usize>,
     /// Whether each run is recorded.
@@ -340,7 +328,7 @@ struct Planned {
 ///
 /// The first error, in the order of jobs, unless [`Options::keep_going`].
 pub fn run_all(root: &Path, scenarios: &[Scenario], options: &Options) -> Result<(Recording, Vec<Vec<u8>>), Error> {
-    let plan = Plan::of(scenarios, options.shard);
+    let plan = Plan::of(scenarios, options.shard, &options.part);
     let (root, unwinders, log) = (root.to_path_buf(), options.unwinders.clone(), options.log);
     let interrupt = options.interrupt.clone();
     let work = move |Planned { scenario, variant, kind }: &Planned| {

@@ -105,7 +105,7 @@ fn a_table_that_is_not_printed_to_a_terminal_has_no_colour() {
     {
         assert!(table.contains(part), "{part}: {table}");
     }
-    assert_eq!(table.lines().filter(|line| line.contains(" probe ")).count(), 6, "{table}");
+    assert_eq!(table.lines().filter(|line| line.contains(" probe: ")).count(), 6, "{table}");
 }
 
 #[test]
@@ -137,7 +137,10 @@ fn what_does_not_exist_is_an_error_that_names_it() {
     refused(&["explain", "arm64/leaf", "leaf+0x1"], &["leaf+0x1#1 is not the start of an instruction"]);
     refused(&["explain", "arm64/leaf", "leaf+0xffffffffffffffff"], &["is not the start of an instruction"]);
     refused(&["--arch", "arm64", "list"], &["no scenario matches \"list\""]);
-    refused(&["explain", "arm64/leaf", "leaf", "--interrupt", "irq"], &["has no such kind of interruption"]);
+    refused(
+        &["explain", "arm64/leaf", "leaf", "--interrupt", "irq"],
+        &["no such kind of interruption here; there are probe"],
+    );
     refused(&["explain", "arm64/leaf", "leaf#99"], &["arrives 2 times"]);
     refused(&["explain", "arm64/leaf", "leaf#0"], &["counts from 1"]);
     refused(&["explain", "arm64/leaf", "leaf", "--variant", "big"], &["no such variant"]);

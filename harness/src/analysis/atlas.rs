@@ -95,13 +95,13 @@ impl Interval {
         }
     }
 
-    /// The command that explains its first point in full.
+    /// The command that explains its first point in full to the unwinder of its row.
     #[must_use]
-    pub fn command(&self) -> String {
+    pub fn command(&self, unwinder: &str) -> String {
         let Self { scenario, function, first, visit, interrupt, .. } = self;
         let variant = self.variant.as_ref().map(|name| format!(" --variant {name}")).unwrap_or_default();
         format!(
-            "unwind-harness explain {scenario} {function}+{first:#x}#{visit} --interrupt {}{variant}",
+            "unwind-harness explain {scenario} {function}+{first:#x}#{visit} --interrupt {}{variant} --unwinder {unwinder}",
             interrupt.name()
         )
     }

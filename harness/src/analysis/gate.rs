@@ -3,12 +3,12 @@
 use super::novelty;
 use crate::cpu::ALL;
 use crate::recording::{Agreement, ColumnResult, Failure, Finding, ListedInstruction, Novelty, RECORDED, Section};
-use crate::scenario::{Floor, Interruption, Known, Level, Range, Scenario, Span, is_share};
+use crate::scenario::{Floor, Known, Level, Range, Scenario, Span, is_share};
 use crate::subject::is_name_or_label;
 use crate::verdict::Verdict;
 
-/// Fills in [`Section::failures`], and how each finding stands to the demands, for all sections of one scenario. `known_subjects` names the CPU's subjects; unless all of them
-/// ran (`run_all`), demands on those that did not are ignored.
+/// Fills in [`Section::failures`], and how each finding stands to the demands, for all sections of one scenario. `known_subjects`
+/// names the CPU's subjects; unless all of them ran (`run_all`), demands on those that did not are ignored.
 pub fn check(scenario: &Scenario, sections: &mut [Section], known_subjects: &[String], run_all: bool) {
     let mut used = vec![false; scenario.text.known.len()];
     let mut failures: Vec<Vec<Failure>> =
@@ -228,7 +228,8 @@ fn disagreements(scenario: &Scenario, section: &Section) -> Vec<Failure> {
         .map(|Agreement { own, model, points, differ, first }| {
             let first = first.as_ref().map_or(String::new(), |first| {
                 let (own, model) = (first.own.join(" < "), first.model.join(" < "));
-                let (point, command) = (&first.point, explain(scenario, section, &first.point));
+                let (point, command) =
+                    (&first.point, explain(scenario, section, &first.point, &[own.as_str(), model.as_str()]));
                 format!(", first at {point}\n    kernel: {own}\n    model:  {model}\n    {command}")
             });
             Failure::other(format!(
@@ -277,9 +278,10 @@ fn target(scenario: &Scenario) -> String {
 }
 
 /// The command that explains a point of a section.
-fn explain(scenario: &Scenario, section: &Section, point: &str) -> String {
+fn explain(scenario: &Scenario, section: &Section, point: &str, unwinders: &[&str]) -> String {
     let mut command = format!("unwind-harness explain {} {point}", target(scenario));
-    if section.interrupt != Interruption::Probe {
+    // Without one, `explain` takes the scenario's first.
+    if scenario.text.interrupt.first() != Some(&section.interrupt) {
         command += &format!(" --interrupt {}", section.interrupt.name());
     }
     match &section.variant {
@@ -287,13 +289,17 @@ fn explain(scenario: &Scenario, section: &Section, point: &str) -> String {
         Some(variant) if scenario.case.is_none() => command += &format!(" --variant {variant}"),
         _ => {}
     }
+    for label in unwinders {
+        command += &format!(" --unwinder {}", bare(label));
+    }
     command
 }
 
 /// A finding that a demand does not allow, with the command that shows it.
 fn failure(scenario: &Scenario, section: &Section, finding: &Finding, level: Level, offset: u64) -> Failure {
     let visit = first_visit(section, finding, offset);
-    let command = explain(scenario, section, &format!("{}+{offset:#x}#{visit}", finding.range.function));
+    let command =
+        explain(scenario, section, &format!("{}+{offset:#x}#{visit}", finding.range.function), &[&finding.subject]);
     let (label, level, verdict, range) = (finding.label(), name(level), finding.verdict, &finding.range);
     let state = finding.first.state.first().map_or(String::new(), |first| match finding.first.state.len() {
         1 => format!(" ({first})"),

@@ -2,8 +2,11 @@
 
 pub mod atlas;
 pub mod claims;
+pub mod diff;
 pub mod gate;
 pub mod headline;
 pub mod linux;
 pub mod merge;
 pub mod novelty;
+pub mod part;
+pub mod summary;

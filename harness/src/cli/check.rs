@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::documents::{Documents, write_as, write_documents};
+use super::narrow::{Narrow, Within, narrow};
 use super::output::{finish, status};
-use super::selection::{Selection, select};
+use super::selection::{Selection, select_part};
 use crate::error::printed;
 use crate::file::{Console, Output};
 use crate::report;
@@ -17,6 +18,8 @@ use crate::{Error, rows};
 pub(crate) struct Arguments {
     #[command(flatten)]
     selection: Selection,
+    #[command(flatten)]
+    within: Within,
     /// With --elf: also say which functions that did not run have rows, and whether they can be read
     #[arg(long, requires = "elf")]
     all_functions: bool,
@@ -28,7 +31,8 @@ pub(crate) struct Arguments {
 }
 
 pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
-    let (mut scenarios, skipped) = select(root, &arguments.selection)?;
+    let narrowed = Narrow { within: arguments.within.clone(), ..Narrow::default() };
+    let (mut scenarios, skipped, part) = select_part(root, &arguments.selection, &narrowed)?;
     for call in scenarios.iter_mut().filter_map(|scenario| scenario.text.elf.as_mut()) {
         call.all_functions |= arguments.all_functions;
     }
@@ -52,6 +56,8 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
         let reason = "nothing was judged: none of these guests has unwind data in tables (.sframe, CFI or ORC)";
         return Err(Error::Usage(reason.to_owned()));
     }
+    rows::retain_variants(&mut recording, &scenarios, &part);
+    narrow(&mut recording, &part)?;
     recording.skipped.splice(0..0, skipped);
     let [documents @ .., sarif] = &outputs;
     write_documents(documents, console, &recording)?;

@@ -5,29 +5,27 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::HOLDS;
+use super::names::{did_you_mean, known};
+use super::narrow::{Known, Narrow};
 use super::process::OfProcess;
-use super::selection::{Elf, ImageCall, of_case, of_elf, of_images, require_subjects, unwinders};
+use super::selection::{Elf, ImageCall, of_case, of_elf, of_images, unwinders};
+use super::words;
 use crate::Error;
 use crate::error::printed;
 use crate::explain::PointName;
 use crate::file::Console;
-use crate::scenario::{Scenario, load_all};
+use crate::scenario::{Interruption, Part, Scenario, Variant, load_all};
 use crate::suite::{Job, subjects};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The scenario, as in `arm64/leaf`; left out with --case and --elf
+    /// The scenario, as in `arm64/leaf`, or of every CPU that has it, as in `leaf`; also what reports print of a run, as in
+    /// `fgraph F0`. Left out with --case and --elf
     #[arg(value_name = "SCENARIO")]
     scenario: String,
     /// The point: `symbol+0x8#2` is the second arrival at that instruction
     #[arg(required_unless_present_any = ["case", "elf"], conflicts_with_all = ["case", "elf"])]
-    point: Option<PointName>,
-    /// The kind of interruption [default: the scenario's first]
-    #[arg(long, value_name = "KIND")]
-    interrupt: Option<String>,
-    /// The variant [default: the first]
-    #[arg(long, value_name = "NAME")]
-    variant: Option<String>,
+    point: Option<String>,
     /// The scenario is one of scenarios/linux, in this kernel: a Debian package, an Image, bzImage or vmlinux
     #[arg(long, value_name = "IMAGE")]
     linux: Option<PathBuf>,
@@ -40,60 +38,110 @@ pub(crate) struct Arguments {
     /// Explain a point of this frozen case (`run --freeze`)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["linux", "variant", "elf"])]
     case: Option<PathBuf>,
-    /// Only this unwinder (may be repeated)
-    #[arg(long, value_name = "NAME")]
-    unwinder: Vec<String>,
+    #[command(flatten)]
+    narrow: Narrow,
 }
 
 pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
-    require_subjects(&arguments.unwinder)?;
-    let (scenario, point) = wanted(root, arguments)?;
-    let variants = scenario.variants();
-    let variant = match &arguments.variant {
-        None => variants.first(),
-        Some(name) => variants.iter().find(|variant| variant.name == *name),
-    };
-    let variant = variant.ok_or_else(|| {
-        let names: Vec<_> = variants.iter().map(|variant| variant.name.as_str()).collect();
-        Error::Usage(format!("{} has no such variant; it has {names:?}", scenario.name))
-    })?;
-    let subjects = subjects(scenario.cpu, &unwinders(&arguments.unwinder, std::slice::from_ref(&scenario))?);
-    let kind = match &arguments.interrupt {
-        None => scenario.text.interrupt.first().copied(),
-        Some(name) => scenario.text.interrupt.iter().copied().find(|kind| kind.name() == name),
-    };
-    let kind = kind.ok_or_else(|| {
-        let names: Vec<_> = scenario.text.interrupt.iter().map(|kind| kind.name()).collect();
-        Error::Usage(format!("{} has no such kind of interruption; it has {names:?}", scenario.name))
-    })?;
-    let text = Job { root, scenario: &scenario, variant, kind }.explain(&subjects, &point)?;
-    printed(write!(console.out, "{text}"))?;
+    let (scenarios, mut part, text) = wanted(root, arguments)?;
+    let point: PointName = text.parse().map_err(Error::Usage)?;
+    words::add_point(&text, &Known::of(&scenarios), &mut part);
+    let (mut told, mut failed) = (0, Vec::new());
+    for scenario in &scenarios {
+        for (variant, kind) in runs(scenario, &part) {
+            let job = Job { root, scenario, variant: &variant, kind };
+            match explained(job, &part, &point) {
+                Ok(text) => {
+                    let gap = if told > 0 { "\n" } else { "" };
+                    printed(write!(console.out, "{gap}{text}"))?;
+                    told += 1;
+                }
+                Err(error) => failed.push((scenario.name.clone(), error)),
+            }
+        }
+    }
+    if told == 0 {
+        return Err(failed.into_iter().next().map_or_else(|| nothing(&part), |(_, error)| error));
+    }
+    for (scenario, error) in failed {
+        // There is nowhere to say that standard error is closed.
+        let _ = writeln!(console.err, "note: not in {scenario}: {error}");
+    }
     Ok(HOLDS)
 }
 
-/// The scenario and the point that are asked for.
-fn wanted(root: &Path, arguments: &Arguments) -> Result<(Scenario, PointName), Error> {
-    if let Some(case) = &arguments.case {
+fn nothing(part: &Part) -> Error {
+    let reason = format!("nothing here has all of this at once: {part:?}");
+    Error::Usage(reason)
+}
+
+/// The runs of a scenario that are explained: those that are named, else the first.
+fn runs(scenario: &Scenario, part: &Part) -> Vec<(Variant, Interruption)> {
+    let mut variants = scenario.variants();
+    if part.variants.is_empty() {
+        variants.truncate(1);
+    }
+    variants.retain(|variant| part.variants.is_empty() || part.has_variant(Some(&variant.name)));
+    let all = &scenario.text.interrupt;
+    let is_wanted = |kind: &&Interruption| part.kinds.is_empty() || part.kinds.contains(kind);
+    let most = if part.kinds.is_empty() { 1 } else { all.len() };
+    let kinds: Vec<Interruption> = all.iter().filter(is_wanted).take(most).copied().collect();
+    variants.into_iter().flat_map(|variant| kinds.iter().map(move |kind| (variant.clone(), *kind))).collect()
+}
+
+/// Explains the point; a function's name need not have the right case.
+fn explained(job: Job<'_>, part: &Part, point: &PointName) -> Result<String, Error> {
+    let Job { root, scenario, variant, .. } = job;
+    let subjects = subjects(scenario.cpu, &unwinders(&part.names(), std::slice::from_ref(scenario))?);
+    if subjects.is_empty() {
+        return Err(Error::Usage(format!("none of these unwinders is of {}", scenario.cpu.name)));
+    }
+    match job.explain(&subjects, point, part) {
+        Err(Error::MissingSymbol { path, symbol: name, hint }) if name == point.function => {
+            let program = scenario.program(root, variant)?;
+            let functions = || program.guest.symbols.functions().iter().map(|function| function.name.as_str());
+            if let Some(function) = known(&name, functions()) {
+                let point = PointName { function: function.to_owned(), ..point.clone() };
+                return job.explain(&subjects, &point, part);
+            }
+            let near = did_you_mean(&name, functions());
+            Err(Error::Usage(format!("{}{near}", Error::MissingSymbol { path, symbol: name, hint })))
+        }
+        explained => explained,
+    }
+}
+
+/// The scenarios, the part of them, and the point that are asked for.
+fn wanted(root: &Path, arguments: &Arguments) -> Result<(Vec<Scenario>, Part, String), Error> {
+    let Arguments { scenario: first, narrow, .. } = arguments;
+    let mut part = Part::default();
+    let single = if let Some(case) = &arguments.case {
+        Some(of_case(case)?)
+    } else if let Some(scenario) = arguments.process.scenario(arguments.elf.elf.as_deref())? {
+        Some(scenario)
+    } else if arguments.elf.elf.is_some() {
+        Some(of_elf(&arguments.elf, &arguments.call)?)
+    } else {
+        None
+    };
+    if let Some(scenario) = single {
         // The only scenario of a case needs no name, so the point comes first.
-        let point = arguments.scenario.parse().map_err(Error::Usage)?;
-        return Ok((of_case(case)?, point));
+        narrow.add_to(&mut part, &Known::of([&scenario]))?;
+        return Ok((vec![scenario], part, first.clone()));
     }
-    if let Some(scenario) = arguments.process.scenario(arguments.elf.elf.as_deref())? {
-        return Ok((scenario, arguments.scenario.parse().map_err(Error::Usage)?));
-    }
-    if arguments.elf.elf.is_some() {
-        let point = arguments.scenario.parse().map_err(Error::Usage)?;
-        return Ok((of_elf(&arguments.elf, &arguments.call)?, point));
-    }
-    let scenarios = match &arguments.linux {
+    let mut scenarios = match &arguments.linux {
         None => load_all(root)?,
         Some(image) => of_images(root, image, &arguments.call)?.0,
     };
-    let list = if arguments.linux.is_some() { "list --linux IMAGE" } else { "list" };
-    let name = &arguments.scenario;
-    let scenario = scenarios.into_iter().find(|scenario| scenario.name == *name);
-    let scenario =
-        scenario.ok_or_else(|| Error::Usage(format!("no scenario {name:?}; `unwind-harness {list}` shows them")))?;
+    let name = first.split_whitespace().next().unwrap_or_default();
+    if !scenarios.iter().any(|scenario| words::is_whole(scenario, name)) {
+        return Err(words::unknown(name, &scenarios));
+    }
+    words::select(&mut scenarios, std::slice::from_ref(first), &mut part)?;
+    narrow.add_to(&mut part, &Known::of(&scenarios))?;
+    scenarios.retain(|scenario| words::has_run(scenario, &part));
     let point = arguments.point.clone();
-    Ok((scenario.traced(root)?, point.ok_or_else(|| Error::Usage("explain needs a point".to_owned()))?))
+    let point = point.ok_or_else(|| Error::Usage("explain needs a point".to_owned()))?;
+    let scenarios = scenarios.into_iter().map(|scenario| scenario.traced(root)).collect::<Result<_, _>>()?;
+    Ok((scenarios, part, point))
 }

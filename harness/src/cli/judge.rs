@@ -2,28 +2,34 @@
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use clap::Args;
 
+use super::diff;
 use super::documents::{Documents, write_documents};
-use super::output::{finish, status};
-use super::selection::require_subjects;
-use crate::error::printed;
+use super::narrow::{Known, Narrow, narrow};
+use super::output::{finish, show, status};
 use crate::file::{Console, Output};
 use crate::recording::Partial;
-use crate::report::text;
+use crate::scenario::Part;
 use crate::suite::{Options, judge_all};
 use crate::trace::log::LogFile;
-use crate::{Error, file};
+use crate::{Error, analysis, file};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// A file that `run --log` wrote
     #[arg(value_name = "LOG")]
     log: PathBuf,
-    /// Only this unwinder (may be repeated)
-    #[arg(long, value_name = "NAME")]
-    unwinder: Vec<String>,
+    #[command(flatten)]
+    narrow: Narrow,
+    /// Print a line for each run and unwinder
+    #[arg(long)]
+    all: bool,
+    /// Print only what differs from this report of an earlier run (`--json`)
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
     /// How many runs at a time [default: the number of CPUs]
     #[arg(long, value_name = "N")]
     jobs: Option<std::num::NonZeroUsize>,
@@ -32,14 +38,16 @@ pub(crate) struct Arguments {
 }
 
 pub(super) fn execute(arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
-    require_subjects(&arguments.unwinder)?;
+    let baseline = arguments.baseline.as_deref().map(diff::read).transpose()?;
     let outputs = Output::prepare(arguments.documents.named())?;
     for output in outputs.iter().flatten() {
         output.require_other_than(&arguments.log)?;
     }
     let LogFile { logs, partial_of } = read(&arguments.log)?;
+    let mut part = Part::default();
+    arguments.narrow.add_to(&mut part, &Known::of_logs(&logs))?;
     let options = Options {
-        unwinders: arguments.unwinder.clone(),
+        unwinders: part.names(),
         threads: arguments.jobs.map(Into::into),
         keep_going: true,
         interrupt: console.interrupt.clone(),
@@ -47,6 +55,7 @@ pub(super) fn execute(arguments: &Arguments, console: &mut Console<'_>) -> Resul
     };
     console.interrupt.defer();
     let progress = console.show_progress();
+    let began = Instant::now();
     let mut recording = judge_all(logs, &options)?;
     drop(progress);
     if let Some(of) = partial_of {
@@ -54,9 +63,16 @@ pub(super) fn execute(arguments: &Arguments, console: &mut Console<'_>) -> Resul
         let because = if console.interrupt.is_asked() { "interrupted" } else { "the log is partial" };
         recording.partial = Some(Partial { because: because.to_owned(), whole, of });
     }
+    let took = began.elapsed();
+    narrow(&mut recording, &part)?;
     write_documents(&outputs, console, &recording)?;
     console.interrupt.no_longer_defer();
-    printed(text::write(&recording, console.text(&outputs)))?;
+    let changes = baseline.map(|mut baseline| {
+        // A function of the part may be new.
+        let _ = narrow(&mut baseline, &part);
+        analysis::diff::diff(&baseline, &recording)
+    });
+    show(&recording, changes.as_ref(), (arguments.all, took), console.text(&outputs))?;
     Ok(finish(&recording, status(&recording, false), console))
 }
 

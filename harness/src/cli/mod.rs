@@ -2,6 +2,7 @@
 
 mod atlas;
 mod check;
+mod diff;
 mod documents;
 mod explain;
 mod fidelity;
@@ -10,10 +11,13 @@ mod judge;
 mod linux;
 mod list;
 mod merge;
+mod names;
+mod narrow;
 mod output;
 mod process;
 mod run;
 mod selection;
+mod words;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -31,7 +35,7 @@ use crate::{Error, sframe};
 
 /// Interrupts small guests before every instruction and judges stack unwinders by a truth that uses no unwind data.
 ///
-/// Without a command: run everything and print one table.
+/// Without a command: run everything and print one screen.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXIT_STATUS, args_conflicts_with_subcommands = true)]
 pub struct Cli {
@@ -85,17 +89,26 @@ Exit status:
   3    a run is void: the witnesses of the truth contradict each other, or the guest calls without end
   130  interrupted (SIGINT, SIGTERM): what is known is in FILE.partial, and FILE is as it was; a second signal ends at once";
 
+const DIFF_STATUS: &str = "\
+Exit status:
+  0    no verdict differs, and neither report has a run that the other lacks
+  1    something differs
+  2    wrong usage or input";
+
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run scenarios and print one table
+    /// Run scenarios and print one screen: of a few scenarios a short table each, with their findings
     #[command(after_help = EXIT_STATUS)]
     Run(run::Arguments),
-    /// Judge the recorded runs of `run --log` again, without emulation, and print the same table
+    /// Judge the recorded runs of `run --log` again, without emulation, and print the same screen
     #[command(after_help = EXIT_STATUS)]
     Judge(judge::Arguments),
     /// Put the reports of shards (`run --shard`) together: the report of the whole run
     #[command(after_help = EXIT_STATUS)]
     Merge(merge::Arguments),
+    /// Compare two reports of --json: which instructions have other verdicts, for each unwinder
+    #[command(after_help = DIFF_STATUS)]
+    Diff(diff::Arguments),
     /// Compare the unwind rows of guests with the truth, function by function, without any walk
     #[command(after_help = CHECK_STATUS)]
     Check(check::Arguments),
@@ -185,6 +198,7 @@ impl Cli {
             Some(Command::Run(arguments)) => run::execute(&root, arguments, console),
             Some(Command::Judge(arguments)) => judge::execute(arguments, console),
             Some(Command::Merge(arguments)) => merge::execute(arguments, console),
+            Some(Command::Diff(arguments)) => diff::execute(arguments, console),
             Some(Command::Check(arguments)) => check::execute(&root, arguments, console),
             Some(Command::List(arguments)) => list::execute(&root, arguments, console),
             Some(Command::Atlas(arguments)) => atlas::execute(&root, arguments, console),

@@ -1,12 +1,42 @@
 //! What a recording means for the exit status, and what is printed and written of it.
 
 use std::io::Write;
+use std::time::Duration;
 
 use super::{BROKEN, HOLDS, USAGE, VOID};
 use crate::Error;
+use crate::analysis::diff::Diff;
+use crate::error::printed;
 use crate::file::{Console, Output};
 use crate::interrupt;
 use crate::recording::Recording;
+use crate::report::screen::{self, Screen};
+use crate::report::{self, text};
+
+/// How wide text for people may be: as the user says in COLUMNS, else as the terminal is, else as a page is.
+pub(super) fn width() -> usize {
+    let asked = std::env::var("COLUMNS").ok().and_then(|text| text.trim().parse().ok());
+    let terminal = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+    asked.filter(|width| *width > 0).or_else(terminal).map_or(screen::WIDTH, |width| width.max(NARROWEST))
+}
+
+/// Prints what a run has found, or how it differs from an earlier one; `all`: however much that is.
+pub(super) fn show(
+    recording: &Recording,
+    changes: Option<&Diff>,
+    (all, took): (bool, Duration),
+    out: &mut dyn Write,
+) -> Result<(), Error> {
+    let screen = Screen { width: width(), took: Some(took), changes };
+    printed(match changes {
+        None if all => text::write(recording, out),
+        Some(changes) if all => report::diff::write(changes, width(), out),
+        _ => screen::write(recording, screen, out),
+    })
+}
+
+/// In fewer columns than this no row fits.
+const NARROWEST: usize = 50;
 
 /// The exit status, by the gates of a recording. Nothing that was not judged is right.
 pub(super) fn status(recording: &Recording, allow_unsound: bool) -> u8 {

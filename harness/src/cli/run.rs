@@ -1,29 +1,31 @@
 //! `run`: walks, judged.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use clap::Args;
 
+use super::diff;
 use super::documents::{Documents, write_documents};
-use super::output::{finish, is_cut, status, write};
-use super::selection::{Selection, require_subjects, select, unwinders};
-use crate::Error;
+use super::narrow::{Narrow, narrow};
+use super::output::{finish, is_cut, show, status, write};
+use super::selection::{Selection, select_part, unwinders};
+use crate::analysis::diff::Diff;
 use crate::error::printed;
 use crate::file::{Console, Output};
 use crate::recording::{Recording, ShardOf};
-use crate::report::{certificate, page, text};
-use crate::rows;
-use crate::scenario::{Interruption, Scenario};
+use crate::report::{certificate, page};
+use crate::scenario::{Interruption, Part, Scenario};
 use crate::suite::{Freeze, Options, called, freeze, run_all};
 use crate::trace::log::{Log, LogFile};
+use crate::{Error, analysis, rows};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     selection: Selection,
-    /// Only this unwinder (may be repeated)
-    #[arg(long, value_name = "NAME")]
-    unwinder: Vec<String>,
+    #[command(flatten)]
+    narrow: Narrow,
     /// How many runs at a time [default: the number of CPUs]
     #[arg(long, value_name = "N")]
     jobs: Option<std::num::NonZeroUsize>,
@@ -35,9 +37,6 @@ pub(crate) struct Arguments {
     /// Freeze the run in this file, replacing it: `run --case` runs it without the guest. One scenario, and one variant of it
     #[arg(long, value_name = "FILE", conflicts_with_all = ["log", "case"])]
     freeze: Option<PathBuf>,
-    /// With --freeze: only this kind of interruption (may be repeated)
-    #[arg(long, value_name = "KIND", requires = "freeze")]
-    interrupt: Vec<String>,
     /// With --elf: write the call or the process as a scenario of this name, which must be new, below the root
     #[arg(long, value_name = "NAME", requires = "elf")]
     save_scenario: Option<String>,
@@ -47,27 +46,31 @@ pub(crate) struct Arguments {
     /// Print the annotated listings before the table
     #[arg(long)]
     listing: bool,
-    /// With --elf or --case: show every function, and each range of instructions where a row is wrong, with the row
+    /// Print a line for each run and unwinder; with --elf or --case every function, and each range in which a row is wrong
     #[arg(long)]
     all: bool,
+    /// Print only what differs from this report of an earlier run (`--json`)
+    #[arg(long, value_name = "FILE", conflicts_with = "case")]
+    baseline: Option<PathBuf>,
     /// Print unsound verdicts, but do not fail because of them
     #[arg(long)]
     allow_unsound: bool,
 }
 
 pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
-    require_subjects(&arguments.unwinder)?;
-    let (scenarios, skipped) = select(root, &arguments.selection)?;
+    let (scenarios, skipped, part) = select_part(root, &arguments.selection, &arguments.narrow)?;
     refuse_what_cannot_be_kept(arguments, &scenarios)?;
     if let (Some(name), [scenario]) = (&arguments.save_scenario, scenarios.as_slice()) {
         save(root, scenario, name)?;
     }
+    let baseline = arguments.baseline.as_deref().map(diff::read).transpose()?;
     let [json, junit, ktap, html] = arguments.documents.named();
     let others = [("--log", &arguments.log), ("--freeze", &arguments.freeze)];
     let [log, frozen] = others.map(|(option, path)| (option, path.as_ref()));
     let outputs = Output::prepare([json, junit, ktap, html, log, frozen])?;
     let options = Options {
-        unwinders: unwinders(&arguments.unwinder, &scenarios)?,
+        unwinders: unwinders(&part.names(), &scenarios)?,
+        part: part.clone(),
         threads: arguments.jobs.map(Into::into),
         log: arguments.log.is_some(),
         keep_going: true,
@@ -76,10 +79,11 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     };
     console.interrupt.defer();
     let progress = console.show_progress();
+    let began = Instant::now();
     let [documents @ .., log, frozen] = &outputs;
     let (mut recording, logs) = match frozen {
         None => run_all(root, &scenarios, &options)?,
-        Some(output) => (frozen_as(output, root, (&scenarios, &arguments.interrupt), &options, console)?, Vec::new()),
+        Some(output) => (frozen_as(output, root, &scenarios, &options, console)?, Vec::new()),
     };
     recording.skipped.splice(0..0, skipped);
     let are_calls = scenarios.iter().all(|scenario| scenario.text.is_of_others());
@@ -87,6 +91,8 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
         add_calls(root, &scenarios, &mut recording, console)?;
     }
     drop(progress);
+    let took = began.elapsed();
+    narrow(&mut recording, &part)?;
     let is_cut = is_cut(&recording, console);
     write(log.as_ref(), is_cut, console, &mut |out| out.write_all(&log_file(&recording, &logs)))?;
     write_documents(documents, console, &recording)?;
@@ -106,7 +112,12 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
             shard.shard
         ))?;
     }
-    printed(if are_calls { certificate::write(&recording, arguments.all, out) } else { text::write(&recording, out) })?;
+    let changes = baseline.map(|baseline| changes(baseline, &recording, &scenarios, &part)).transpose()?;
+    if are_calls && changes.is_none() {
+        printed(certificate::write(&recording, arguments.all, out))?;
+    } else {
+        show(&recording, changes.as_ref(), (arguments.all, took), out)?;
+    }
     Ok(finish(&recording, status(&recording, arguments.allow_unsound), console))
 }
 
@@ -123,6 +134,17 @@ fn refuse_what_cannot_be_kept(arguments: &Arguments, scenarios: &[Scenario]) -> 
         _ => return Ok(()),
     };
     Err(Error::Usage(reason.to_owned()))
+}
+
+/// How a run differs from an earlier one, of which only what was selected now is of interest.
+fn changes(mut baseline: Recording, recording: &Recording, scenarios: &[Scenario], part: &Part) -> Result<Diff, Error> {
+    baseline.sections.retain(|section| scenarios.iter().any(|scenario| scenario.name == section.scenario));
+    baseline.rows.clear(); // those of `check`
+    // A function of the part may be new.
+    match narrow(&mut baseline, part) {
+        Ok(()) | Err(Error::Usage(_)) => Ok(analysis::diff::diff(&baseline, recording)),
+        Err(error) => Err(error),
+    }
 }
 
 /// Adds what the functions of somebody's files did, and how right their rows are.
@@ -175,7 +197,7 @@ fn save(root: &Path, scenario: &Scenario, name: &str) -> Result<(), Error> {
 fn frozen_as(
     output: &Output,
     root: &Path,
-    (scenarios, kinds): (&[Scenario], &[String]),
+    scenarios: &[Scenario],
     options: &Options,
     console: &mut Console<'_>,
 ) -> Result<Recording, Error> {
@@ -183,18 +205,15 @@ fn frozen_as(
         let count = scenarios.len();
         return Err(Error::Usage(format!("--freeze takes one scenario, and {count} are selected; name one")));
     };
-    let variants = scenario.variants();
+    let mut variants = scenario.variants();
+    let part = &options.part;
+    variants.retain(|variant| part.variants.is_empty() || part.has_variant(Some(&variant.name)));
     let [variant] = variants.as_slice() else {
         let (name, count) = (&scenario.name, variants.len());
         return Err(Error::Usage(format!("--freeze takes one variant, and {name} has {count}")));
     };
-    let all = &scenario.text.interrupt;
-    if let Some(unknown) = kinds.iter().find(|name| !all.iter().any(|kind| kind.name() == *name)) {
-        let names: Vec<_> = all.iter().map(|kind| kind.name()).collect();
-        return Err(Error::Usage(format!("--interrupt {unknown}: {} has {names:?}", scenario.name)));
-    }
-    let is_wanted = |kind: &Interruption| kinds.is_empty() || kinds.iter().any(|name| name == kind.name());
-    let kinds: Vec<Interruption> = all.iter().copied().filter(is_wanted).collect();
+    let is_wanted = |kind: &Interruption| part.kinds.is_empty() || part.kinds.contains(kind);
+    let kinds: Vec<Interruption> = scenario.text.interrupt.iter().copied().filter(is_wanted).collect();
     let linux = scenario.image.as_ref().and_then(|image| image.path.file_name());
     let linux = linux.map_or(String::new(), |name| format!(" --linux {}", name.to_string_lossy()));
     let named = kinds.iter().map(|kind| format!(" --interrupt {}", kind.name()));

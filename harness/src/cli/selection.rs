@@ -5,19 +5,23 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use super::names::{known, one_of};
+use super::narrow::{self, Known, Narrow};
 use super::process::OfProcess;
+use super::words;
+use crate::Error;
 use crate::case::CaseFile;
-use crate::cpu::{self, ALL};
+use crate::cpu;
 use crate::linux::state::require_capabilities;
 use crate::linux::{self, KernelImage, Listing};
 use crate::recording::Skip;
-use crate::scenario::{Scenario, elf_call, image_call, image_entry, image_scenarios, load_all};
-use crate::{Error, subject};
+use crate::scenario::{Part, Scenario, elf_call, image_call, image_entry, image_scenarios, load_all};
 
 /// Which scenarios.
 #[derive(Debug, Args)]
 pub(super) struct Selection {
-    /// Only scenarios whose name contains one of these; a whole name (`arm64/leaf` or `leaf`) selects exactly that
+    /// Only scenarios whose name contains one of these; a whole name (`arm64/leaf` or `leaf`) selects exactly that. Also what
+    /// reports print of a run: `arm64/leaf probe`, `fgraph F0`, `arm64-sframe@regs`, `leaf+0x8#1`
     #[arg(value_name = "FILTER")]
     pub(super) filters: Vec<String>,
     /// Only this CPU: arm64, riscv64 or x86_64
@@ -81,26 +85,58 @@ impl Selection {
 }
 
 /// The selected scenarios, and what of a folder of images has none. An empty selection is an error, because it is a typing mistake.
-/// Processes have run once.
-pub(super) fn select(root: &Path, selection: &Selection) -> Result<(Vec<Scenario>, Vec<Skip>), Error> {
-    let (scenarios, skipped) = choose(root, selection)?;
+///
+/// # Errors
+///
+/// [`Error::Usage`] for names that nothing has, else whatever keeps a scenario from being read.
+pub(super) fn select_part(
+    root: &Path,
+    selection: &Selection,
+    narrow: &Narrow,
+) -> Result<(Vec<Scenario>, Vec<Skip>, Part), Error> {
+    let (scenarios, skipped, part) = choose_part(root, selection, narrow)?;
     let is_alone = scenarios.len() == 1;
-    // Of several, one that cannot run is not judged, and the others are.
+    // Processes have run once. Of several, one that cannot run is not judged, and the others are.
     let traced = scenarios.into_iter().map(|scenario| match scenario.clone().traced(root) {
         Err(error) if is_alone => Err(error),
         traced => Ok(traced.unwrap_or(scenario)),
     });
-    Ok((traced.collect::<Result<_, Error>>()?, skipped))
+    Ok((traced.collect::<Result<_, Error>>()?, skipped, part))
+}
+
+/// The same without a part.
+pub(super) fn select(root: &Path, selection: &Selection) -> Result<(Vec<Scenario>, Vec<Skip>), Error> {
+    let (scenarios, skipped, _) = select_part(root, selection, &Narrow::default())?;
+    Ok((scenarios, skipped))
 }
 
 /// The same; nothing runs.
 pub(super) fn choose(root: &Path, selection: &Selection) -> Result<(Vec<Scenario>, Vec<Skip>), Error> {
-    let Selection { filters, arch, linux, elf, process, call, case } = selection;
-    if let Some(arch) = arch
-        && cpu::by_name(arch).is_none()
-    {
-        return Err(Error::Usage(format!("--arch {arch}: no such CPU; there are {}", cpu::names())));
+    let (scenarios, skipped, _) = choose_part(root, selection, &Narrow::default())?;
+    Ok((scenarios, skipped))
+}
+
+fn choose_part(root: &Path, selection: &Selection, narrow: &Narrow) -> Result<(Vec<Scenario>, Vec<Skip>, Part), Error> {
+    let (mut scenarios, skipped) = all(root, selection)?;
+    let mut part = Part::default();
+    words::select(&mut scenarios, &selection.filters, &mut part)?;
+    narrow.add_to(&mut part, &Known::of(&scenarios))?;
+    if !part.variants.is_empty() || !part.kinds.is_empty() {
+        scenarios.retain(|scenario| words::has_run(scenario, &part));
     }
+    if scenarios.is_empty() {
+        return Err(Error::Usage("no scenario matches".to_owned()));
+    }
+    Ok((scenarios, skipped, part))
+}
+
+/// The scenarios before words select among them.
+fn all(root: &Path, selection: &Selection) -> Result<(Vec<Scenario>, Vec<Skip>), Error> {
+    let Selection { filters, arch, linux, elf, process, call, case } = selection;
+    let arch = match arch {
+        None => None,
+        Some(arch) => Some(cpu_named(arch)?),
+    };
     if call.function.is_some() && linux.is_none() && elf.elf.is_none() {
         return Err(Error::Usage("--call needs a file (--elf) or a kernel (--linux) that has the function".to_owned()));
     }
@@ -124,28 +160,14 @@ pub(super) fn choose(root: &Path, selection: &Selection) -> Result<(Vec<Scenario
         (None, Some(path)) => of_images(root, path, call)?,
         (None, None) => (load_all(root)?, Vec::new()),
     };
-    scenarios.retain(|scenario| arch.as_ref().is_none_or(|arch| scenario.cpu.name == arch));
-    let is_whole = |scenario: &Scenario, filter: &str| {
-        scenario.name == filter || scenario.name.rsplit_once('/').is_some_and(|(_, stem)| stem == filter)
-    };
-    for filter in filters {
-        if !scenarios.iter().any(|scenario| scenario.name.contains(filter.as_str())) {
-            return Err(Error::Usage(format!("no scenario matches {filter:?}; `unwind-harness list` shows them")));
-        }
-    }
-    let wanted = |scenario: &Scenario| {
-        filters.iter().any(|filter| {
-            is_whole(scenario, filter)
-                || (scenario.name.contains(filter.as_str()) && !scenarios.iter().any(|other| is_whole(other, filter)))
-        })
-    };
-    let keep: Vec<bool> = scenarios.iter().map(|scenario| filters.is_empty() || wanted(scenario)).collect();
-    let mut keep = keep.into_iter();
-    scenarios.retain(|_| keep.next().unwrap_or(false));
-    if scenarios.is_empty() {
-        return Err(Error::Usage("no scenario matches".to_owned()));
-    }
+    scenarios.retain(|scenario| arch.is_none_or(|arch| scenario.cpu.name == arch));
     Ok((scenarios, skipped))
+}
+
+/// The CPU of this name.
+fn cpu_named(text: &str) -> Result<&'static str, Error> {
+    let unknown = || Error::Usage(format!("--arch {text}: no such CPU; there are {}", cpu::names()));
+    known(text, cpu::ALL.iter().map(|cpu| cpu.name)).ok_or_else(unknown)
 }
 
 /// The scenario of a frozen case.
@@ -198,16 +220,8 @@ pub(super) fn of_images(root: &Path, path: &Path, call: &ImageCall) -> Result<(V
 
 /// Checks that every name belongs to a subject of some CPU.
 pub(super) fn require_subjects(names: &[String]) -> Result<(), Error> {
-    let subjects = ALL.iter().flat_map(|cpu| subject::all(cpu));
-    let mut known: Vec<String> = subjects.map(|subject| subject.about().name.clone()).collect();
-    match names.iter().find(|name| !known.contains(name)) {
-        None => Ok(()),
-        Some(unknown) => {
-            known.sort();
-            known.dedup();
-            Err(Error::Usage(format!("--unwinder {unknown}: no such unwinder; there are {}", known.join(", "))))
-        }
-    }
+    let known = narrow::unwinders();
+    names.iter().try_for_each(|name| one_of("--unwinder", name, "unwinder", &known).map(drop))
 }
 
 /// The unwinders that run: those that a case was frozen with, if it is one and none are named.

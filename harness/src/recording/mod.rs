@@ -5,6 +5,7 @@
 mod agreement;
 mod beside;
 mod call;
+mod command;
 mod counters;
 mod finding;
 mod novelty;
@@ -86,13 +87,7 @@ impl Recording {
     /// A recording of these sections.
     #[must_use]
     pub fn new(sections: Vec<Section>) -> Self {
-        let is_valid = |section: &&Section| section.void.is_none() && section.not_judged.is_none();
-        let totals = Totals {
-            points: sections.iter().filter(is_valid).map(|section| section.points).sum(),
-            void: sections.iter().filter(|section| section.void.is_some()).count() as u64,
-            not_judged: sections.iter().filter(|section| section.not_judged.is_some()).count() as u64,
-            subjects: by_subject(sections.iter().filter(is_valid).flat_map(|section| &section.columns)),
-        };
+        let totals = Totals::of(&sections);
         let tool = env!("CARGO_PKG_VERSION").to_owned();
         Self {
             schema: SCHEMA,
@@ -156,6 +151,20 @@ pub struct Totals {
     #[serde(with = "text::ordered")]
     #[schemars(with = "BTreeMap<String, Counters>")]
     pub subjects: Vec<(String, Counters)>,
+}
+
+impl Totals {
+    /// The sums over these sections.
+    #[must_use]
+    pub fn of(sections: &[Section]) -> Self {
+        let is_valid = |section: &&Section| section.void.is_none() && section.not_judged.is_none();
+        Self {
+            points: sections.iter().filter(is_valid).map(|section| section.points).sum(),
+            void: sections.iter().filter(|section| section.void.is_some()).count() as u64,
+            not_judged: sections.iter().filter(|section| section.not_judged.is_some()).count() as u64,
+            subjects: by_subject(sections.iter().filter(is_valid).flat_map(|section| &section.columns)),
+        }
+    }
 }
 
 /// One variant of one scenario, with one kind of interruption.

@@ -1,4 +1,4 @@
-//! The table for people: one line for each scenario and subject.
+//! The full table for people: one line for each run and unwinder from each of its starts.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -6,11 +6,13 @@ use std::io::Write;
 use anstyle::{AnsiColor, Style};
 
 use super::skipped;
+use crate::analysis::novelty::Sums;
 use crate::recording::{Counters, Failure, Recording, Section};
 use crate::subject::Claims;
 
 const BAD: Style = AnsiColor::Red.on_default().bold();
 const GOOD: Style = AnsiColor::Green.on_default();
+const NOTE: Style = AnsiColor::Yellow.on_default();
 const DIM: Style = Style::new().dimmed();
 
 /// Writes the table, the totals and the broken gates. Styles are ANSI codes; the caller strips them where they do not belong.
@@ -43,7 +45,8 @@ pub fn write(recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> 
         for result in &section.columns {
             write!(out, "{:<title$}  ", section.title())?;
             let note = if result.is_callable() { "" } else { "  hypothetical start" };
-            row(out, &result.label(), subject, &result.counters, result.claims, note)?;
+            let sums = Sums::of(section, result);
+            row(out, &result.label(), subject, (&result.counters, sums), result.claims, note)?;
         }
     }
     writeln!(out)?;
@@ -51,7 +54,7 @@ pub fn write(recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> 
         write!(out, "{:<title$}  ", "all")?;
         let mut results = recording.sections.iter().filter_map(|section| section.column(name));
         let claims = results.next().map_or(Claims::Never, |result| result.claims);
-        row(out, name, subject, counters, claims, "")?;
+        row(out, name, subject, (counters, totals(recording, name)), claims, "")?;
     }
     unread(recording, out)?;
     let failures: Vec<(&Section, &Failure)> = recording
@@ -102,21 +105,35 @@ fn unread(recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> {
     Ok(())
 }
 
+/// How the deviations of an unwinder stand to the demands, in all runs.
+fn totals(recording: &Recording, name: &str) -> Sums {
+    let sections = recording.sections.iter();
+    let own = sections.flat_map(|section| section.columns.iter().map(move |column| (section, column)));
+    let own = own.filter(|(_, column)| column.name == name);
+    own.fold(Sums::default(), |sums, (section, column)| sums.plus(Sums::of(section, column)))
+}
+
 /// The last columns of a line. `start` says of unsound walks that nobody in Linux asks for them.
 fn row(
     out: &mut dyn Write,
     name: &str,
     width: usize,
-    counters: &Counters,
+    (counters, sums): (&Counters, Sums),
     claims: Claims,
     start: &str,
 ) -> std::io::Result<()> {
+    // What is expected does not shout.
+    let loud = match sums {
+        Sums { new: 1.., .. } => BAD,
+        Sums { unheld: 1.., .. } => NOTE,
+        _ => Style::new(),
+    };
     let (style, soundness) = match counters.unsound {
         _ if counters.walks == 0 => (DIM, "no walk".to_owned()),
-        _ if counters.crashed > 0 => (BAD, format!("{} crashed", counters.crashed)),
+        _ if counters.crashed > 0 => (loud, format!("{} crashed", counters.crashed)),
         _ if claims == Claims::Never => (DIM, "n/a".to_owned()),
         0 => (GOOD, "sound".to_owned()),
-        unsound => (BAD, format!("{unsound} unsound")),
+        unsound => (loud, format!("{unsound} unsound")),
     };
     let masked = counters.unsound - counters.unsound_reachable;
     let note = if masked > 0 { format!("  {masked} of them masked") } else { String::new() };
@@ -125,7 +142,9 @@ fn row(
         0 => "-".to_owned(),
         walks => format!("{:.1}%", 100.0 * counters.exact as f64 / walks as f64),
     };
-    writeln!(out, "{name:<width$}  {:>7}  {style}{soundness:>12}{style:#}  {share:>8}{note}{start}", counters.walks)
+    let new = if sums.new > 0 { format!("  {BAD}NEW {}{BAD:#}", sums.new) } else { String::new() };
+    let walks = counters.walks;
+    writeln!(out, "{name:<width$}  {walks:>7}  {style}{soundness:>12}{style:#}  {share:>8}{note}{start}{new}")
 }
 
 #[cfg(test)]
@@ -135,7 +154,7 @@ mod tests {
     #[test]
     fn a_subject_without_walks_is_not_said_to_be_sound() {
         let mut out = Vec::new();
-        row(&mut out, "a", 1, &Counters::default(), Claims::Explicit, "").expect("memory takes it");
+        row(&mut out, "a", 1, (&Counters::default(), Sums::default()), Claims::Explicit, "").expect("memory takes it");
         let line = String::from_utf8(out).expect("text");
         assert!(line.contains("no walk") && !line.contains("sound") && !line.contains('%'), "{line}");
     }

@@ -23,7 +23,7 @@ use crate::oracle::Witnesses;
 use crate::pool::in_parallel;
 use crate::recording::rows::{Checked, GuestRows};
 use crate::recording::{Partial, Recording, SideBySide, Skip};
-use crate::scenario::{Scenario, Variant};
+use crate::scenario::{Part, Scenario, Variant};
 use crate::trace::{Run as _, Watched};
 
 /// The tables that are compared with the truth, in the order of reports.
@@ -45,6 +45,14 @@ fn name_of(scenario: &Scenario, variant: &Variant) -> String {
         return scenario.name.clone();
     }
     format!("{}/{}", scenario.cpu.name, variant.guest.as_ref().unwrap_or(&scenario.text.guest))
+}
+
+/// Leaves out the guests of variants that are not of this part.
+pub fn retain_variants(recording: &mut Recording, scenarios: &[Scenario], part: &Part) {
+    let runs = scenarios.iter().flat_map(|scenario| scenario.variants().into_iter().map(move |it| (scenario, it)));
+    let is_its = |(_, variant): &(&Scenario, Variant)| part.has_variant(Some(&variant.name));
+    let names: Vec<String> = runs.filter(is_its).map(|(scenario, variant)| name_of(scenario, &variant)).collect();
+    recording.rows.retain(|guest| part.variants.is_empty() || names.contains(&guest.name));
 }
 
 /// The guests of these scenarios, each once.

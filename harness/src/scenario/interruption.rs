@@ -34,6 +34,21 @@ pub enum Interruption {
 }
 
 impl Interruption {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Probe,
+        Self::Irq,
+        Self::Nmi,
+        Self::Fault,
+        Self::Serror,
+        Self::Sdei,
+        Self::Debug,
+        Self::Nested,
+        Self::Corrupt,
+        Self::Preempt,
+        Self::Voluntary,
+    ];
+
     /// The name in scenarios and reports.
     #[must_use]
     pub const fn name(self) -> &'static str {

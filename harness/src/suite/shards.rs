@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Planned;
 use crate::recording::{Shard, ShardOf};
-use crate::scenario::Scenario;
+use crate::scenario::{Part, Scenario};
 
 /// Runs, in order.
 pub(super) struct Plan {
@@ -17,14 +17,15 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Each variant of each scenario with each of its kinds; here only those of a shard, if there is one.
-    pub(super) fn of(scenarios: &[Scenario], shard: Option<ShardOf>) -> Self {
+    /// Each variant of each scenario with each of its kinds; those that are wanted; here only those of a shard, if there is one.
+    pub(super) fn of(scenarios: &[Scenario], shard: Option<ShardOf>, part: &Part) -> Self {
         let (mut all, mut here) = (Vec::new(), Vec::new());
         for (position, scenario) in scenarios.iter().enumerate() {
             let shared = Arc::new(scenario.clone());
             let before = all.len();
             for variant in scenario.variants() {
-                let kinds = scenario.text.interrupt.iter();
+                let name = (!variant.name.is_empty()).then_some(variant.name.as_str());
+                let kinds = scenario.text.interrupt.iter().filter(|kind| part.has_run(name, **kind));
                 all.extend(kinds.map(|kind| Planned {
                     scenario: Arc::clone(&shared),
                     variant: variant.clone(),

@@ -106,7 +106,7 @@ fn one_bad_guest_leaves_the_others_judged() {
     sparse.set_len(1 << 40).expect("a sparse file");
     root.scenario("x86_64", "sparse", "guest = \"sparse\"\n");
 
-    let output = root.run(&["run", "--json", "all.json"]);
+    let output = root.run(&["run", "--all", "--json", "all.json"]);
     let (table, error) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(2), "{table}{error}");
     let why = "scenarios/arm64/loop.toml: guest = \"bad\": guest bad: no end within the budget of 3000";

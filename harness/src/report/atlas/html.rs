@@ -106,7 +106,7 @@ fn write_intervals(row: &Row, index: usize, out: &mut dyn Write) -> std::io::Res
             interval.start.name(),
             interval.walks,
             escape(places),
-            escape(&interval.command())
+            escape(&interval.command(&row.unwinder))
         )?;
     }
     writeln!(out, "</table></details>")

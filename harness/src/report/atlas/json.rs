@@ -84,7 +84,7 @@ pub fn write(rows: &[Row], recording: &Recording, out: &mut dyn Write) -> std::i
         unsound_instructions: row.unsound_instructions().into_iter().map(name).collect(),
         unsound_callable_instructions: row.callable.unsound_instructions.iter().map(name).collect(),
         status: &row.status,
-        intervals: row.intervals.iter().map(line).collect(),
+        intervals: row.intervals.iter().map(|interval| line(row, interval)).collect(),
     });
     let not_judged = recording.not_judged().map(|(run, reason)| NotJudged { run, reason }).collect();
     let document = Document { schema: 2, partial: recording.partial.as_ref(), not_judged, rows: lines.collect() };
@@ -96,7 +96,7 @@ fn name((function, offset): &atlas::Instruction) -> String {
     format!("{function}+{offset:#x}")
 }
 
-fn line(interval: &atlas::Interval) -> Interval<'_> {
+fn line<'a>(row: &atlas::Row, interval: &'a atlas::Interval) -> Interval<'a> {
     Interval {
         scenario: &interval.scenario,
         variant: interval.variant.as_deref(),
@@ -109,6 +109,6 @@ fn line(interval: &atlas::Interval) -> Interval<'_> {
         reachable: interval.reachable,
         callable: interval.callable,
         walks: interval.walks,
-        explain: interval.command(),
+        explain: interval.command(&row.unwinder),
     }
 }

@@ -72,7 +72,7 @@ fn write_intervals(row: &Row, out: &mut dyn Write) -> std::io::Result<()> {
             interval.start.name(),
             interval.walks
         )?;
-        writeln!(out, "               {DIM}{}{DIM:#}", interval.command())?;
+        writeln!(out, "               {DIM}{}{DIM:#}", interval.command(&row.unwinder))?;
     }
     Ok(())
 }

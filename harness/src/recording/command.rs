@@ -1,0 +1,27 @@
+//! The command that shows more of what a recording holds.
+
+use super::Section;
+
+impl Section {
+    /// The command that explains a point to one unwinder. A shell takes it as it stands.
+    #[must_use]
+    pub fn explain_command(&self, point: &str, unwinder: &str) -> String {
+        let (target, variant) = match (&self.target, &self.variant) {
+            (Some(target), _) => (target.clone(), String::new()),
+            (None, Some(variant)) => (word(&self.scenario), format!(" --variant {}", word(variant))),
+            (None, None) => (word(&self.scenario), String::new()),
+        };
+        let (point, kind, unwinder) = (word(point), self.interrupt.name(), word(unwinder));
+        format!("unwind-harness explain {target} {point} --interrupt {kind}{variant} --unwinder {unwinder}")
+    }
+}
+
+/// A word of a command, quoted if a shell would not take it as it is.
+fn word(text: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "_./+#:@=,-".contains(letter);
+    if !text.starts_with('#') && !text.is_empty() && text.chars().all(is_plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
