@@ -33,6 +33,7 @@ mod museum;
 mod mutants;
 mod names;
 mod orc;
+mod others_truth;
 mod own_code;
 mod privilege;
 mod real_libc;

@@ -32,7 +32,7 @@ pub(crate) fn libcs(test: &str) -> impl Iterator<Item = (&'static str, PathBuf)>
     })
 }
 
-fn call(file: &Path, function: &str, arguments: &[&str]) -> Scenario {
+pub(crate) fn call(file: &Path, function: &str, arguments: &[&str]) -> Scenario {
     let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
     elf_call(file, function, &arguments, &[]).expect("it is a call")
 }
@@ -186,7 +186,7 @@ fn the_index_of_frames_is_held_against_them() {
 }
 
 /// Compiles a file for a CPU; `None`, said aloud, if there is no clang.
-fn object(folder: &Path, cpu: &str, name: &str, text: &str, options: &[&str]) -> Option<PathBuf> {
+pub(crate) fn object(folder: &Path, cpu: &str, name: &str, text: &str, options: &[&str]) -> Option<PathBuf> {
     let source = folder.join(name);
     std::fs::write(&source, text).expect("it is written");
     let target = match cpu {
