@@ -31,6 +31,7 @@ mod linux_x86_64;
 mod machine;
 mod museum;
 mod mutants;
+mod mutate;
 mod names;
 mod orc;
 mod own_code;

@@ -8,6 +8,7 @@ mod call;
 mod command;
 mod counters;
 mod finding;
+pub mod mutation;
 mod novelty;
 mod recorder;
 pub mod rows;

@@ -185,6 +185,13 @@ impl Text {
         self.elf.is_some() || self.process.is_some()
     }
 
+    /// Whether functions that did not run are left out of reports: of somebody's library, most do not.
+    #[must_use]
+    pub fn only_run(&self) -> bool {
+        self.elf.as_ref().is_some_and(|call| !call.all_functions)
+            || self.process.as_ref().is_some_and(|process| !process.all_functions)
+    }
+
     /// The level that a subject must achieve from one start; [`Level::Sound`] if the scenario does not say.
     #[must_use]
     pub fn level(&self, subject: &str, start: Start) -> Level {
