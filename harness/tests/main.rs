@@ -34,6 +34,7 @@ mod mutants;
 mod mutate;
 mod names;
 mod orc;
+mod others_truth;
 mod own_code;
 mod privilege;
 mod real_libc;

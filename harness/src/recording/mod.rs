@@ -30,7 +30,7 @@ use crate::verdict::Verdict;
 
 pub use agreement::{Agreement, Disagreement, RECORDED};
 pub use beside::{SideBySide, TableBytes};
-pub use call::{CallOutcome, Changed};
+pub use call::{CallOutcome, Changed, float};
 pub use counters::{Counters, by_subject};
 pub use finding::{Finding, FirstWalk, WordRead};
 pub use novelty::Novelty;

@@ -208,6 +208,8 @@ pub struct Process {
     stacks: Vec<Range<u64>>,
     /// How many system calls there were.
     calls: u64,
+    /// Whether no program has started: a function of a file is called alone.
+    is_call: bool,
 }
 
 impl Process {
@@ -218,10 +220,24 @@ impl Process {
     /// Why it cannot be loaded.
     pub fn start(launch: &Launch, hardware: &mut dyn Hardware) -> Result<Self, String> {
         let [program, ..] = launch.arenas()?;
-        let mut process = Self {
-            abi: abi::of(launch.cpu),
-            memory: MemoryMap::new(program.start),
-            files: Files::new(launch.sysroot.clone(), launch.name()),
+        let files = Files::new(launch.sysroot.clone(), launch.name());
+        let mut process = Self::with(launch.cpu, MemoryMap::new(program.start), files, false);
+        process.execute(hardware, launch)?;
+        Ok(process)
+    }
+
+    /// The kernel for a function that is called alone: it sees no file, and there is one thread, which no signal interrupts. `areas` are
+    /// those of its heap and of `mmap`.
+    #[must_use]
+    pub fn of_call(cpu: &Cpu, areas: [Range<u64>; 2]) -> Self {
+        Self::with(cpu, MemoryMap::of_call(areas), Files::new(None, String::new()), true)
+    }
+
+    fn with(cpu: &Cpu, memory: MemoryMap, files: Files, is_call: bool) -> Self {
+        Self {
+            abi: abi::of(cpu),
+            memory,
+            files,
             actions: [signals::Action::default(); signals::SIGNALS + 1],
             threads: Threads::new(),
             clock: Clock::new(),
@@ -231,9 +247,8 @@ impl Process {
             own_code: None,
             stacks: Vec::new(),
             calls: 0,
-        };
-        process.execute(hardware, launch)?;
-        Ok(process)
+            is_call,
+        }
     }
 
     /// The symbol in a vDSO of this CPU to which handlers return.
