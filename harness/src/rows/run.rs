@@ -149,7 +149,8 @@ impl<'p> Run<'p> {
         // An activation that waits on the kernel's stack has not called what runs in user mode.
         let is_caller = |caller: &&Activation| !at.is_user() || caller.stack == program.layout.stack_of(sp);
         let mut waiting = truth.activations();
-        let caller = waiting.find(|activation| !self.is_gone(activation, sp)).filter(is_caller);
+        let is_known = !program.conventions.is_process || !self.oracle.is_between_strands();
+        let caller = waiting.find(|activation| !self.is_gone(activation, sp)).filter(is_caller).filter(|_| is_known);
         let frame = FrameTruth {
             target: &target,
             regs,
@@ -167,7 +168,7 @@ impl<'p> Run<'p> {
             let entry = asked.entry().copied().zip(table);
             let judgement = entry.map(|(entry, table)| frame.judge(table, at.pc, &entry));
             let is_right = self.levels.note(index, &asked.data, judgement.as_ref());
-            if table.is_some() {
+            if table.is_some() && is_known {
                 self.levels.walk(index, (at.pc, regs), &target, &truth, is_right);
             }
             if let Some(judgement) = judgement {
