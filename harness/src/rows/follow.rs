@@ -71,6 +71,11 @@ impl<'p> Follow<'p> {
         Some(regs)
     }
 
+    /// Whether the running code's stack is known: not while a process changes over to another one itself.
+    pub(super) fn is_stack_known(&self) -> bool {
+        !self.program.conventions.is_process || !self.oracle.is_between_strands()
+    }
+
     /// What the witnesses say of the finished run.
     pub(super) fn testimony(self, never_resumes: &[String], ended: Ended) -> Testimony {
         self.oracle.testimony(never_resumes, ended)
@@ -126,6 +131,7 @@ impl<'p> Follow<'p> {
         let is_caller = |caller: &&Activation| !at.is_user() || caller.stack == program.layout.stack_of(sp);
         let mut waiting = truth.activations();
         let caller = waiting.find(|activation| !self.is_gone(activation, sp)).filter(is_caller);
+        let caller = caller.filter(|_| self.is_stack_known());
         let frame = FrameTruth {
             target: &target,
             regs,

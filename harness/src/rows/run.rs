@@ -92,7 +92,7 @@ impl Observer for Run<'_> {
     fn point(&mut self, at: &Point<'_>) -> Action {
         let Self { follow, sites, levels, .. } = self;
         let Some(regs) = follow.observe(at) else { return Action::Stop };
-        let program = follow.program;
+        let (program, is_known) = (follow.program, follow.is_stack_known());
         follow.running(at, &regs, |frame, target, truth| {
             let site = sites.entry(at.pc).or_insert_with(|| Site::new(program, at.pc));
             site.points += 1;
@@ -103,7 +103,7 @@ impl Observer for Run<'_> {
                 let entry = asked.entry().copied().zip(table);
                 let judgement = entry.map(|(entry, table)| frame.judge(table, at.pc, &entry));
                 let is_right = levels.note(index, &asked.data, judgement.as_ref());
-                if table.is_some() {
+                if table.is_some() && is_known {
                     levels.walk(index, (at.pc, &regs), target, truth, is_right);
                 }
                 if let Some(judgement) = judgement {
