@@ -17,6 +17,7 @@ mod fidelity;
 mod findings;
 mod first_screen;
 mod formats;
+mod gnu_sframe;
 mod html;
 mod kept;
 mod known;

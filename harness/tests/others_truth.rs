@@ -136,3 +136,19 @@ fn a_local_function_may_have_a_convention_of_its_own() {
         }
     }
 }
+
+/// Current arm64 libraries sign their return addresses. A program's addresses are low, unlike a kernel's.
+#[test]
+fn signed_return_addresses_of_programs_are_understood() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let body = "hint #25\n.cfi_negate_ra_state\nstp x29, x30, [sp, #-16]!\n.cfi_def_cfa_offset 16\n.cfi_offset x29, -16\n\
+                .cfi_offset x30, -8\nbl other\nldp x29, x30, [sp], #16\n.cfi_def_cfa_offset 0\n.cfi_restore x29\n\
+                .cfi_restore x30\nhint #29\n.cfi_negate_ra_state\nret";
+    let text = function("signs", ".globl signs", body) + &function("other", "", "nop\nret");
+    let Some(object) = object(folder.path(), "arm64", "signed.s", &text, &[]) else { return };
+    let report = rows::run_all("".as_ref(), &[call(&object, "signs", &[])], &[]).expect("it runs");
+    let table = dwarf(rows_of(&report, "signs"));
+    assert_eq!((table.ra.judged, table.ra.right, table.wrong.len()), (6, 6, 0), "{table:?}");
+    let level = &report.checked.as_ref().expect("it was checked").levels["dwarf"];
+    assert_eq!(level.exact, Some(report.rows[0].points), "{level:?}");
+}
