@@ -27,7 +27,6 @@ use std::sync::Arc;
 use crate::Error;
 use crate::cpu::{self, Cpu};
 use crate::file::{self, MAX_BINARY};
-use crate::trace::Memory;
 
 pub use files::{Files, Written};
 pub use hardware::{Floats, Hardware, Permission};
@@ -81,9 +80,9 @@ pub struct Contexts {
 /// The stack of the context at this address, which is to be made: `uc_stack` of `ucontext_t`, behind `uc_flags` and `uc_link` on every
 /// CPU (Linux include/uapi/asm-generic/ucontext.h).
 #[must_use]
-pub fn context_stack(memory: &dyn Memory, context: u64) -> Option<Range<u64>> {
-    let low = memory.read_u64(context.checked_add(16)?)?;
-    let size = memory.read_u64(context.checked_add(32)?)?;
+pub fn context_stack(read: impl Fn(u64) -> Option<u64>, context: u64) -> Option<Range<u64>> {
+    let low = read(context.checked_add(16)?)?;
+    let size = read(context.checked_add(32)?)?;
     let high = low.checked_add(size).filter(|high| *high > low)?;
     Some(low..high)
 }
