@@ -36,6 +36,7 @@ mod orc;
 mod own_code;
 mod privilege;
 mod real_libc;
+mod remote;
 mod sampling;
 mod scenarios;
 mod seams;

@@ -89,7 +89,8 @@ fn every_foreign_crate_has_one_owner() {
     only_in("harness/src", &["capstone"], &["harness/src/guest/listing.rs", "harness/src/cpu/"]);
     only_in("harness/src", &["signal_hook"], &["harness/src/interrupt.rs"]);
     only_in("harness/src", &["tempfile::"], &["harness/src/file.rs", "harness/src/file/"]);
-    only_in("harness/src", &["rustix"], &["harness/src/sframe/source.rs"]);
+    only_in("harness/src", &["rustix"], &["harness/src/sframe/source.rs", "harness/src/subject/remote/process.rs"]);
+    only_in("harness/src", &["shlex"], &["harness/src/subject/remote/"]);
     only_in("harness/src", &["unsafe"], &["harness/src/machine/"]);
 }
 

@@ -7,6 +7,7 @@ mod documents;
 mod explain;
 mod fidelity;
 mod findings;
+mod foreign;
 mod judge;
 mod linux;
 mod list;
