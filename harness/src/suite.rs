@@ -2,6 +2,7 @@
 //! any number of threads.
 
 mod called;
+mod exported;
 mod freeze;
 mod shards;
 mod skips;

@@ -21,7 +21,7 @@ fn root() -> &'static Path {
 }
 
 /// Enough for a process to start on a busy machine, ten times of it.
-const QUICK: Limits = Limits { time: Duration::from_millis(60), bytes: 1 << 17, failures: 100 };
+const QUICK: Limits = Limits { time: Duration::from_millis(200), bytes: 1 << 17, failures: 100 };
 
 /// A few points: the instructions of one function, once each.
 fn few(cpu: &str) -> Scenario {
@@ -84,10 +84,10 @@ fn a_shell_can_be_an_unwinder() {
 #[case::closed_output("exec >&-; sleep 20", "#", "it closed its output")]
 #[case::killed("kill -SEGV $$", "#", "signal: 11")]
 #[case::complaint("echo 'no such table' >&2; sleep 0.01; exit 1", "#", "it has written \"no such table\"")]
-#[case::hang("sleep 20", "%", "no answer in 600 ms")]
-#[case::deaf("exec <&-; sleep 20", "%", "no answer in 600 ms")]
-#[case::grandchild("sleep 20 & exit 0", "%", "no answer in 600 ms")]
-#[case::loud_hang("yes >&2", "%", "no answer in 600 ms")]
+#[case::hang("sleep 20", "%", "no answer in 2000 ms")]
+#[case::deaf("exec <&-; sleep 20", "%", "no answer in 2000 ms")]
+#[case::grandchild("sleep 20 & exit 0", "%", "no answer in 2000 ms")]
+#[case::loud_hang("yes >&2", "%", "no answer in 2000 ms")]
 #[case::other_id(r#"echo '{"t":"walk","id":99,"frames":[],"end":"stopped"}'"#, "#", "the walk is of point 99")]
 #[case::huge_id(r#"echo '{"t":"walk","id":1e999,"frames":[],"end":"stopped"}'"#, "#", "out of range")]
 #[case::huge_read(r#"echo '{"t":"read","a":"0x0","n":99999999999999999999}'"#, "#", "it sent")]
@@ -119,14 +119,14 @@ fn misbehaviour_is_a_verdict(#[case] at_a_point: &str, #[case] verdict: &str, #[
     assert_eq!(found, [verdict], "{why}");
     assert!(why.contains(reason), "{why}");
     assert!(section.failures.is_empty(), "{:?}", section.failures);
-    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
 }
 
 #[test]
 fn too_many_frames_are_a_full_trace_that_claims_nothing() {
     let many = r#"printf "{\"t\":\"walk\",\"id\":$id,\"frames\":["; yes '{"pc":"0x10"},' | head -n 2000 | tr -d '\n'
         echo '{"pc":"0x10"}],"end":"outermost"}'"#;
-    let section = run(&few("arm64"), &[], &shell(many), QUICK).expect("it runs");
+    let section = run(&few("arm64"), &[], &shell(many), Limits::default()).expect("it runs");
     assert_eq!(verdicts(&section).0, ["?substituted"]);
 }
 
@@ -158,7 +158,7 @@ fn an_unwinder_that_fails_too_often_is_not_judged() {
 #[rstest]
 #[case("/no/such/program", "cannot be started")]
 #[case("sh -c 'exit 7'", "exit status: 7")]
-#[case("sh -c 'sleep 20'", "no answer in 600 ms")]
+#[case("sh -c 'sleep 20'", "no answer in 2000 ms")]
 #[case("cat", "missing field `name`")]
 #[case(r#"sh -c 'echo "{\"t\":\"hello\",\"proto\":2,\"name\":\"a\"}"'"#, "version 2 of the protocol")]
 #[case(r#"sh -c 'echo "{\"t\":\"hello\",\"proto\":1,\"name\":\"a b\"}"'"#, "the name \"a b\"")]
@@ -286,4 +286,20 @@ fn a_kernel_is_none_of_its_guests() {
     let command = shell(&format!("echo \"{WALK}\""));
     let (_, out, _) = program(&["run", "arm64/irq_on_task", "--unwinder-cmd", &command]);
     assert!(out.contains("sh made no walk here"), "{out}");
+}
+
+/// framehop finds what the same CFI gives, where nothing is special about the end of the stack.
+#[cfg(feature = "framehop")]
+#[rstest]
+fn framehop_walks(#[values("arm64", "x86_64")] cpu: &str) {
+    let scenario = Scenario::load(&root().join("scenarios").join(cpu).join("call_chain.toml")).expect("a scenario");
+    let variants = scenario.variants();
+    let job = Job { root: root(), scenario: &scenario, variant: &variants[0], kind: Interruption::Probe };
+    let both = subjects(scenario.cpu, &["framehop".to_owned(), "dwarf".to_owned()]);
+    let section = job.run(&both).expect("it runs");
+    let [dwarf, framehop] = section.columns.as_slice() else { panic!("two columns: {:?}", section.columns) };
+    assert_eq!((dwarf.gate, framehop.gate), (Gate::Sound, Gate::Any));
+    let right = |column: &ColumnResult| column.counters.exact * 100 / column.counters.walks;
+    assert!(right(framehop) > 0, "{framehop:?}");
+    assert_eq!((framehop.counters.crashed, right(dwarf) > 50), (0, true));
 }

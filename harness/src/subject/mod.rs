@@ -1,6 +1,8 @@
 //! Subjects: whatever can be judged. A subject is asked for a trace at a point and streams its entries. Only `kunwind` knows
 //! how one kind of subject walks.
 
+#[cfg(feature = "framehop")]
+mod framehop;
 pub mod in_linux;
 mod kunwind;
 mod own;
@@ -296,7 +298,20 @@ pub fn is_name_or_label(text: &str, subject: &str, start: Start) -> bool {
 #[must_use]
 pub fn all(cpu: &'static Cpu) -> Vec<Box<dyn Subject + Send>> {
     let own = own::all(cpu).into_iter().map(|subject| Box::new(subject) as Box<dyn Subject + Send>);
-    own.chain(self::kunwind::all(cpu).into_iter().map(|subject| Box::new(subject) as Box<dyn Subject + Send>)).collect()
+    let ours = self::kunwind::all(cpu).into_iter().map(|subject| Box::new(subject) as Box<dyn Subject + Send>);
+    own.chain(ours).chain(of_crates(cpu)).collect()
+}
+
+/// The unwinders of other crates that were compiled in.
+#[cfg(feature = "framehop")]
+fn of_crates(cpu: &'static Cpu) -> Option<Box<dyn Subject + Send>> {
+    framehop::FramehopSubject::new(cpu).map(|subject| Box::new(subject) as Box<dyn Subject + Send>)
+}
+
+/// The unwinders of other crates that were compiled in: none.
+#[cfg(not(feature = "framehop"))]
+const fn of_crates(_: &'static Cpu) -> Option<Box<dyn Subject + Send>> {
+    None
 }
 
 /// The stacks that a walk is offered.

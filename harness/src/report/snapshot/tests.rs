@@ -48,7 +48,7 @@ fn cell(parts: Parts<'_>) -> Cell {
 fn every_verdict_has_a_symbol_of_its_own() {
     let cells: Vec<Cell> = all_verdicts().into_iter().map(|verdict| cell(&[(Some(verdict), 1)])).collect();
     let text = alphabet::write(&cells);
-    assert_eq!(text, "SsTtUuIiRrXxDd019(10)(12)(65535)#~=");
+    assert_eq!(text, "SsTtUuIiRrXxDd019(10)(12)(65535)#%~=");
     assert_eq!(alphabet::read(&text, cells.len(), 1), Ok(cells));
 }
 

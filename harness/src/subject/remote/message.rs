@@ -219,7 +219,7 @@ pub(super) fn hello(cpu: &Cpu) -> String {
 }
 
 /// What is loaded: a message for each file.
-pub(super) fn modules(program: &Program, needs: &[String]) -> Vec<String> {
+pub(crate) fn modules(program: &Program, needs: &[String]) -> Vec<String> {
     let guest = &program.guest;
     let unwind = &guest.unwind;
     let named = [(".eh_frame", &unwind.eh_frame), (".debug_frame", &unwind.debug_frame), (".sframe", &unwind.sframe)];
@@ -265,7 +265,8 @@ pub(super) fn data(bytes: &[u8]) -> String {
     format!("{{\"t\":\"data\",\"d\":\"{}\"}}", digits(bytes))
 }
 
-fn digits(bytes: &[u8]) -> String {
+/// Bytes in hexadecimal digits.
+pub(crate) fn digits(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text

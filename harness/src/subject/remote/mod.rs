@@ -22,6 +22,7 @@ use message::{Answer, Hello, WalkEnd, Walked, Where};
 use process::{Budget, Connection};
 
 pub use message::PROTOCOL;
+pub(crate) use message::{digits, modules};
 
 /// The most bytes that one request for memory is answered with. A longer one gets a short answer.
 const MOST_READ: u64 = 1 << 16;
