@@ -8,6 +8,7 @@ mod call;
 mod command;
 mod counters;
 mod finding;
+pub mod mutation;
 mod novelty;
 mod recorder;
 pub mod rows;
@@ -29,7 +30,7 @@ use crate::verdict::Verdict;
 
 pub use agreement::{Agreement, Disagreement, RECORDED};
 pub use beside::{SideBySide, TableBytes};
-pub use call::{CallOutcome, Changed};
+pub use call::{CallOutcome, Changed, float};
 pub use counters::{Counters, by_subject};
 pub use finding::{Finding, FirstWalk, WordRead};
 pub use novelty::Novelty;
