@@ -5,8 +5,10 @@ mod check;
 mod diff;
 mod documents;
 mod explain;
+mod export;
 mod fidelity;
 mod findings;
+mod foreign;
 mod judge;
 mod linux;
 mod list;
@@ -134,6 +136,8 @@ enum Command {
     Fidelity(fidelity::Arguments),
     /// Explain one point in full: registers, code, truth, and each walk with the words that it read
     Explain(explain::Arguments),
+    /// Write points as data: registers, stack, modules and the true trace, for other programs (docs/export.md)
+    Export(export::Arguments),
     /// Dump, validate or encode the SFrame section of a file
     Sframe(sframe::Arguments),
     /// Print what completes this program's arguments in a shell: for bash, `source <(unwind-harness completions bash)`
@@ -218,6 +222,7 @@ impl Cli {
             Some(Command::Findings(arguments)) => findings::execute(&root, arguments, console),
             Some(Command::Fidelity(arguments)) => fidelity::execute(&root, arguments, console),
             Some(Command::Explain(arguments)) => explain::execute(&root, arguments, console),
+            Some(Command::Export(arguments)) => export::execute(&root, arguments, console),
             Some(Command::Sframe(arguments)) => sframe::execute(arguments, console),
             Some(Command::Completions { shell }) => completions(*shell, console.document()),
             Some(Command::Man { command }) => man(command.as_deref(), console.document()),
