@@ -235,6 +235,7 @@ impl<'g> Oracle<'g> {
             Some(Event::Again { since }) => self.returned_again(at, since, transfer.sp),
             None => {
                 self.note_arrival(at, transfer.sp);
+                self.landed(at, transfer.sp);
                 self.arrive_redirected(at, transfer.sp);
             }
         }
@@ -371,6 +372,7 @@ impl<'g> Oracle<'g> {
     }
 
     fn resumed(&mut self, at: &Point<'_>, (resume, cfa): (u64, u64), since: u64, sp: u64) {
+        let may_pass = self.resumes_fiber();
         while let Some(activation) = self.truth.youngest.take() {
             self.truth.youngest.clone_from(&activation.parent);
             let is_it = (activation.resume, activation.cfa) == (resume, cfa);
@@ -378,7 +380,7 @@ impl<'g> Oracle<'g> {
                 // Entry code has saved the registers in pt_regs and now uses them.
             } else if is_it {
                 self.compare_saved(at, &activation, Some(since), sp);
-            } else {
+            } else if !may_pass {
                 *self.abandoned.entry(activation.place()).or_default() += 1;
             }
             self.forget(&activation);

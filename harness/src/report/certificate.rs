@@ -104,7 +104,7 @@ fn write_walks(section: &Section, out: &mut dyn Write) -> io::Result<()> {
         let counters = &column.counters;
         let share = 100.0 * counters.exact as f64 / counters.walks.max(1) as f64;
         let style = if counters.exact == counters.walks { GOOD } else { BAD };
-        let wrong = counters.unsound + counters.overstated + counters.wrong_flagged + counters.crashed;
+        let wrong = counters.unsound + counters.overstated + counters.wrong_flagged + counters.lost();
         let short = counters.incomplete + counters.cautious;
         write!(out, "  walk {:<width$}  {style}{share:>5.1}% exact{style:#}", column.label())?;
         writeln!(out, "  {wrong} wrong, {short} short or unsure")?;

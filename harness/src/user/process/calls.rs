@@ -1,6 +1,6 @@
 //! System calls: by number, to name, to what Linux would do.
 
-use super::answer::{Answer, EBADF, EFAULT, EINVAL, ENOSYS, ENOTTY};
+use super::answer::{Answer, EAFNOSUPPORT, EBADF, EFAULT, EINVAL, ENOSYS, ENOTTY};
 use super::bytes::Bytes;
 use super::hardware::Hardware;
 use super::io::IO_SIZE;
@@ -139,6 +139,8 @@ impl Process {
             "getdents64" => self.getdents(hardware, first, second, third),
             "ioctl" => Answer::error(if self.files.get(first).is_some() { ENOTTY } else { EBADF }),
             "fadvise64" | "fsync" | "fdatasync" => Answer::value(0),
+            // A process alone in the world: no network, and nobody to talk to.
+            "socket" | "socketpair" => Answer::error(EAFNOSUPPORT),
             "poll" | "ppoll" => Answer::value(second), // everything is ready
             "fork" | "vfork" | "execve" => {
                 Answer::Stop("it makes another process, which cannot be followed".to_owned())

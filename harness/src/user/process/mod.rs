@@ -64,6 +64,27 @@ pub struct Launch {
     pub budget: u64,
     /// The signals that arrive from outside.
     pub signals: Vec<Arrival>,
+    /// The contexts that it makes, if it makes any: known from an earlier run.
+    pub contexts: Contexts,
+}
+
+/// What `makecontext` makes: fibers, each with a stack of its own, which lies anywhere in the memory of the process.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Contexts {
+    /// The address of `makecontext`.
+    pub maker: Option<u64>,
+    /// Their stacks, in the order in which they were made.
+    pub stacks: Vec<Range<u64>>,
+}
+
+/// The stack of the context at this address, which is to be made: `uc_stack` of `ucontext_t`, behind `uc_flags` and `uc_link` on every
+/// CPU (Linux include/uapi/asm-generic/ucontext.h).
+#[must_use]
+pub fn context_stack(read: impl Fn(u64) -> Option<u64>, context: u64) -> Option<Range<u64>> {
+    let low = read(context.checked_add(16)?)?;
+    let size = read(context.checked_add(32)?)?;
+    let high = low.checked_add(size).filter(|high| *high > low)?;
+    Some(low..high)
 }
 
 /// A signal that arrives from outside: before an instruction of this range, when control comes there for the `visit`th time, or each
@@ -114,6 +135,7 @@ impl Launch {
             trampoline: None,
             budget: DEFAULT_BUDGET,
             signals: Vec::new(),
+            contexts: Contexts::default(),
         })
     }
 
