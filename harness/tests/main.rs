@@ -11,6 +11,7 @@ mod delivery;
 mod detects;
 mod diff;
 mod direction;
+mod documents;
 mod edges;
 mod elf_file;
 mod export;

@@ -130,7 +130,7 @@ enum Command {
     List(list::Arguments),
     /// Run the scenarios with return hooks, and print where the original addresses are and what unwinders make of it
     Atlas(atlas::Arguments),
-    /// Run everything and print which open claims (docs/claims.toml) it confirms, as Markdown
+    /// Run everything and print what it says about the threads and the open claims (docs/findings.md), as Markdown
     Findings(findings::Arguments),
     /// Compare the guests' entry, switch and tracer code with that of Linux images: what an unwinder could notice, side by side
     Fidelity(fidelity::Arguments),
