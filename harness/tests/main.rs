@@ -13,6 +13,7 @@ mod diff;
 mod direction;
 mod edges;
 mod elf_file;
+mod exhibits;
 mod fidelity;
 mod findings;
 mod first_screen;

@@ -11,6 +11,7 @@ mod judge;
 mod linux;
 mod list;
 mod merge;
+mod museum;
 mod names;
 mod narrow;
 mod output;
@@ -95,6 +96,13 @@ Exit status:
   1    something differs
   2    wrong usage or input";
 
+const MUSEUM_STATUS: &str = "\
+Exit status:
+  0    every bug is caught before its fix, as its exhibit says, and none is reported after it
+  1    one is missed or still reported, or something was seen that no exhibit accounts for
+  2    wrong usage, input or output: also a guest that fails or a run that is void, while the others are judged
+  130  interrupted (SIGINT, SIGTERM)";
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run scenarios and print one screen: of a few scenarios a short table each, with their findings
@@ -120,6 +128,9 @@ enum Command {
     Findings(findings::Arguments),
     /// Compare the guests' entry, switch and tracer code with that of Linux images: what an unwinder could notice, side by side
     Fidelity(fidelity::Arguments),
+    /// Run the museum: historical bugs, each of which must be caught before its fix and not be reported after it
+    #[command(after_help = MUSEUM_STATUS)]
+    Museum(museum::Arguments),
     /// Explain one point in full: registers, code, truth, and each walk with the words that it read
     Explain(explain::Arguments),
     /// Dump, validate or encode the SFrame section of a file
@@ -204,6 +215,7 @@ impl Cli {
             Some(Command::Atlas(arguments)) => atlas::execute(&root, arguments, console),
             Some(Command::Findings(arguments)) => findings::execute(&root, arguments, console),
             Some(Command::Fidelity(arguments)) => fidelity::execute(&root, arguments, console),
+            Some(Command::Museum(arguments)) => museum::execute(&root, arguments, console),
             Some(Command::Explain(arguments)) => explain::execute(&root, arguments, console),
             Some(Command::Sframe(arguments)) => sframe::execute(arguments, console),
             Some(Command::Completions { shell }) => completions(*shell, console.document()),
