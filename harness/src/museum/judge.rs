@@ -268,7 +268,7 @@ fn unaccounted(root: &Path, all: &[Group], runs: &BTreeMap<RunName, Outcome>) ->
         let remains: Vec<&Catch> = exhibits.iter().flat_map(|it| &it.remains).map(|remains| &remains.seen).collect();
         for deviation in seen.deviations.iter().filter(|deviation| deviation.breaks_demand) {
             let is_explained = |catch: &&Catch| catch.by().is_ok_and(|by| deviation.is(&by)) && deviation.is_at(catch);
-            if !functions.contains(&*deviation.function) && !remains.iter().any(|catch| is_explained(&catch)) {
+            if !functions.contains(&*deviation.function) && !remains.iter().any(is_explained) {
                 problems.push(format!("{name}: {deviation}: no exhibit says so"));
             }
         }
