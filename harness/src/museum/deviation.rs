@@ -122,15 +122,15 @@ impl Seen {
         }
     }
 
-    /// Adds the rows.
-    pub fn add_rows(&mut self, guest: &GuestRows) {
+    /// Adds the rows. Where a return hook replaces return addresses, rows that cannot be judged for that are no one's bug.
+    pub fn add_rows(&mut self, scenario: &Scenario, guest: &GuestRows) {
         if let Some(reason) = &guest.void {
             self.deviations.insert(Deviation::of_run(reason.clone()));
             return;
         }
         for function in guest.functions.iter().filter(|function| function.ran > 0) {
             for table in &function.tables {
-                self.add_table(&function.name, table);
+                self.add_table(scenario, &function.name, table);
             }
         }
         for unread in &guest.unread {
@@ -138,7 +138,7 @@ impl Seen {
         }
     }
 
-    fn add_table(&mut self, function: &str, table: &TableResult) {
+    fn add_table(&mut self, scenario: &Scenario, function: &str, table: &TableResult) {
         let format = &*table.format;
         for wrong in &table.wrong {
             self.deviations.insert(Deviation::of_rows(format, function, wrong.offset, wrong.part.name()));
@@ -146,7 +146,9 @@ impl Seen {
         for unjudged in &table.unjudged {
             // Both ends, whatever lies between.
             for offset in [unjudged.first, unjudged.last] {
-                self.deviations.insert(Deviation::of_rows(format, function, offset, UNJUDGED));
+                let deviation = Deviation::of_rows(format, function, offset, UNJUDGED);
+                let breaks_demand = scenario.text.return_hook.is_none();
+                self.deviations.insert(Deviation { breaks_demand, ..deviation });
             }
         }
         if table.has_no_data() {

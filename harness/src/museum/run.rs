@@ -73,7 +73,7 @@ fn add_rows(
     let program = scenario.program(root, variant)?;
     if FORMATS.iter().any(|format| program.tables.has(*format)) || !program.tables.unread().is_empty() {
         let rows = check(&program, scenario, &scenario.name).map_err(|error| scenario.blame(variant, error))?;
-        seen.add_rows(&rows);
+        seen.add_rows(scenario, &rows);
     }
     Ok(())
 }

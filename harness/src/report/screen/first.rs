@@ -10,7 +10,8 @@ use crate::report::line::{clipped, count, listed};
 const LEVELS: [Grouped; 4] = [Grouped::None, Grouped::Quiet, Grouped::Expected, Grouped::All];
 
 /// What the columns are.
-const LEGEND: &str = "  at: distinct instructions; complete: right to the end; worst, best: of its runs; --all: each run";
+const LEGEND: &str =
+    "  at: distinct instructions; complete: right to the end; worst, best: of its runs; --all: each run";
 
 /// Which unwinders of a CPU share a line.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
