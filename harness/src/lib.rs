@@ -18,6 +18,7 @@ pub mod guest;
 pub mod interrupt;
 pub mod linux;
 pub mod machine;
+pub mod museum;
 pub mod oracle;
 pub mod pool;
 pub mod progress;

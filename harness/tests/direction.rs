@@ -23,6 +23,7 @@ const ORDER: &[&[&str]] = &[
     &["analysis"],
     &["report"],
     &["suite"],
+    &["museum"],
     &["cli"],
     &["lib", "main"],
 ];

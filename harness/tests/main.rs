@@ -14,6 +14,7 @@ mod direction;
 mod documents;
 mod edges;
 mod elf_file;
+mod exhibits;
 mod export;
 mod fidelity;
 mod findings;

@@ -13,6 +13,7 @@ mod judge;
 mod linux;
 mod list;
 mod merge;
+mod museum;
 mod mutate;
 mod names;
 mod narrow;
@@ -106,6 +107,13 @@ Exit status:
   1    something differs
   2    wrong usage or input";
 
+const MUSEUM_STATUS: &str = "\
+Exit status:
+  0    every bug is caught before its fix, as its exhibit says, and none is reported after it
+  1    one is missed or still reported, or something was seen that no exhibit accounts for
+  2    wrong usage, input or output: also a guest that fails or a run that is void, while the others are judged
+  130  interrupted (SIGINT, SIGTERM)";
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run scenarios and print one screen: of a few scenarios a short table each, with their findings
@@ -134,6 +142,9 @@ enum Command {
     Findings(findings::Arguments),
     /// Compare the guests' entry, switch and tracer code with that of Linux images: what an unwinder could notice, side by side
     Fidelity(fidelity::Arguments),
+    /// Run the museum: historical bugs, each of which must be caught before its fix and not be reported after it
+    #[command(after_help = MUSEUM_STATUS)]
+    Museum(museum::Arguments),
     /// Explain one point in full: registers, code, truth, and each walk with the words that it read
     Explain(explain::Arguments),
     /// Write points as data: registers, stack, modules and the true trace, for other programs (docs/export.md)
@@ -221,6 +232,7 @@ impl Cli {
             Some(Command::Atlas(arguments)) => atlas::execute(&root, arguments, console),
             Some(Command::Findings(arguments)) => findings::execute(&root, arguments, console),
             Some(Command::Fidelity(arguments)) => fidelity::execute(&root, arguments, console),
+            Some(Command::Museum(arguments)) => museum::execute(&root, arguments, console),
             Some(Command::Explain(arguments)) => explain::execute(&root, arguments, console),
             Some(Command::Export(arguments)) => export::execute(&root, arguments, console),
             Some(Command::Sframe(arguments)) => sframe::execute(arguments, console),
