@@ -4,7 +4,6 @@ use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use anstream::AutoStream;
-use clap::Parser as _;
 use unwind_harness::Error;
 use unwind_harness::cli::{Cli, USAGE};
 use unwind_harness::error::printed;
@@ -12,7 +11,7 @@ use unwind_harness::file::{Console, UntilClosed};
 use unwind_harness::interrupt::{self, Interrupt};
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::of(std::env::args_os()) {
         Ok(cli) => cli,
         // Help and version are printed as errors are.
         Err(asked) => {

@@ -136,7 +136,7 @@ fn what_does_not_exist_is_an_error_that_names_it() {
     refused(&["explain", "arm64/leaf", "no_such"], &["no symbol `no_such`"]);
     refused(&["explain", "arm64/leaf", "leaf+0x1"], &["leaf+0x1#1 is not the start of an instruction"]);
     refused(&["explain", "arm64/leaf", "leaf+0xffffffffffffffff"], &["is not the start of an instruction"]);
-    refused(&["--arch", "arm64", "list"], &["no scenario matches \"list\""]);
+    refused(&["--arch", "arm64", "list"], &["stands before the command `list`"]);
     refused(
         &["explain", "arm64/leaf", "leaf", "--interrupt", "irq"],
         &["no such kind of interruption here; there are probe"],
@@ -414,4 +414,27 @@ fn completions_and_manual_pages_name_the_commands_and_options() {
     assert!(page.contains("\\-\\-junit") && page.contains("\\-\\-color"), "{page}");
     refused(&["man", "fly"], &["man fly: there is no such command"]);
     refused(&["completions", "cmd"], &["cmd", "bash"]);
+}
+
+/// What every command takes may stand before it; what only a run takes may not, because it would be passed over.
+#[test]
+fn options_stand_before_a_command_or_are_refused() {
+    let run = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_unwind-harness"));
+        let output = command.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("it starts");
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr),
+        )
+    };
+    for before in [&["-q"][..], &["--root", "."], &["--color", "never"]] {
+        let (status, text) = run(&[before, &["list", "arm64/leaf"]].concat());
+        assert_eq!((status, text.starts_with("arm64/leaf ")), (Some(0), true), "{before:?}: {text}");
+    }
+    for before in [&["--arch", "arm64"][..], &["leaf"], &["--json", "-"]] {
+        let (status, text) = run(&[before, &["list", "arm64/leaf"]].concat());
+        assert_eq!(status, Some(2), "{before:?}: {text}");
+        assert!(text.contains("stands before the command `list`"), "{before:?}: {text}");
+    }
+    assert_eq!(run(&["arm64/leaf", "--all"]).0, Some(0));
 }

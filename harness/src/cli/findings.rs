@@ -13,7 +13,7 @@ use crate::error::printed;
 use crate::file::{self, Console, Output};
 use crate::recording::Recording;
 use crate::report;
-use crate::report::findings::{Page, Sources, names, pages};
+use crate::report::findings::{Page, Sources, is_prose, names, pages};
 use crate::scenario::load_all;
 use crate::suite::{Options, run_all};
 
@@ -39,12 +39,14 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
         return Err(Error::Usage(format!("{:?}: no such page; there are {}", arguments.page, known.join(", "))));
     }
     let claims = Claims::load(root)?;
-    let sources = Sources::load(root)?;
     let options = Options { keep_going: true, interrupt: console.interrupt.clone(), ..Options::default() };
     let scenarios = load_all(root)?;
     for scenario in &scenarios {
         claims.require(&scenario.text.claims).map_err(|error| scenario.blame_key("claims", error))?;
     }
+    // A folder of one's own has no sentences.
+    let needs_sources = arguments.write || is_prose(&arguments.page);
+    let sources = if needs_sources { Sources::load(root)? } else { Sources::default() };
     console.interrupt.defer();
     let progress = console.show_progress();
     let (recording, _) = run_all(root, &scenarios, &options)?;

@@ -23,11 +23,14 @@ mod run;
 mod selection;
 mod words;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anstream::ColorChoice;
-use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::error::printed;
@@ -41,7 +44,7 @@ use crate::{Error, sframe};
 ///
 /// Without a command: run everything and print one screen.
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXIT_STATUS, args_conflicts_with_subcommands = true)]
+#[command(version, after_help = EXIT_STATUS, subcommand_precedence_over_arg = true)]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -184,6 +187,28 @@ impl Cli {
             Color::Always => ColorChoice::Always,
             Color::Never => ColorChoice::Never,
         }
+    }
+
+    /// Reads a command line, with the program's name first. What stands before a command is for every command, or it is refused: it
+    /// would be passed over.
+    ///
+    /// # Errors
+    ///
+    /// Wrong usage, and what asks for help or the version.
+    pub fn of(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let mut command = Self::command();
+        let matches = command.try_get_matches_from_mut(arguments)?;
+        if let Some((name, _)) = matches.subcommand() {
+            let is_given = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+            let own = command.get_arguments().filter(|argument| !argument.is_global_set());
+            let mut own = own.filter(|argument| is_given(argument.get_id().as_str())).map(ToString::to_string);
+            if let Some(misplaced) = own.next() {
+                drop(own);
+                let reason = format!("`{misplaced}` stands before the command `{name}`: write it behind");
+                return Err(command.error(ErrorKind::ArgumentConflict, reason));
+            }
+        }
+        Self::from_arg_matches(&matches)
     }
 
     /// How progress is shown.

@@ -99,7 +99,7 @@ fn every_long_command_stops_soon() {
             &["a.html.partial", "a.ktap.partial", "a.xml.partial"],
         ),
         (&["atlas", "--json", "atlas.json", "--html", "atlas.html"], &["atlas.html.partial", "atlas.json.partial"]),
-        (&["findings"], &[]),
+        (&["findings", "hooked"], &[]),
         (&["explain", "arm64/bad", "leaf+0x0#7"], &[]),
         (&["run", "--json", "-"], &[]),
     ] {

@@ -65,8 +65,14 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     PROSE.iter().map(|(_, path)| stem(path)).chain(DATA.iter().map(|(path, ..)| stem(path)))
 }
 
+/// Whether the page of this name has sentences, which people wrote.
+#[must_use]
+pub fn is_prose(name: &str) -> bool {
+    PROSE.iter().any(|(_, path)| stem(path) == name)
+}
+
 /// What people wrote: the sources of the pages, and the page on Linux that they quote.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Sources {
     pages: Vec<String>,
     linux: String,
