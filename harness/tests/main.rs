@@ -34,6 +34,7 @@ mod mutants;
 mod names;
 mod orc;
 mod own_code;
+mod own_root;
 mod privilege;
 mod real_libc;
 mod sampling;

@@ -90,22 +90,31 @@ struct Request {
     check: bool,
     /// `leaf` or `arm64/leaf`; none means all.
     names: Vec<String>,
+    /// Whose guests, if not this repository's: the folder that holds `guests`. What they include still comes from here.
+    root: Option<PathBuf>,
 }
 
 impl Request {
     fn parse(arguments: &[String]) -> Result<Self, String> {
-        let (flags, names): (Vec<_>, Vec<_>) =
-            arguments.iter().cloned().partition(|argument| argument.starts_with('-'));
-        match flags.iter().find(|flag| *flag != "--check") {
-            None => Ok(Self { check: !flags.is_empty(), names }),
-            Some(flag) => Err(format!("guests takes names and --check, not {flag:?}")),
+        let mut request = Self { check: false, names: Vec::new(), root: None };
+        let mut rest = arguments.iter();
+        while let Some(argument) = rest.next() {
+            match argument.as_str() {
+                "--check" => request.check = true,
+                "--root" => request.root = Some(rest.next().ok_or("--root needs a folder")?.into()),
+                flag if flag.starts_with('-') => {
+                    return Err(format!("guests takes names, --check and --root, not {flag:?}"));
+                }
+                name => request.names.push(name.to_owned()),
+            }
         }
+        Ok(request)
     }
 }
 
 pub(crate) fn run(arguments: &[String]) -> Outcome {
-    let Request { check, names } = Request::parse(arguments)?;
-    let guests = root().join("guests");
+    let Request { check, names, root: own } = Request::parse(arguments)?;
+    let guests = own.as_deref().unwrap_or(&root()).join("guests");
     let mut builds = Vec::new();
     for cpu in CPUS {
         builds.extend(builds_of(&guests, cpu)?);
@@ -113,7 +122,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     let candidates: Vec<_> = builds.iter().map(Build::candidate).collect();
     let selected = select(&names, &candidates)?;
     require_toolchain()?;
-    let scratch = root().join("target").join("guests");
+    let scratch = root().join("target").join(if own.is_some() { "own-guests" } else { "guests" });
     let mut problems = Vec::new();
     let count = selected.iter().filter(|selected| **selected).count();
     for (build, _) in builds.iter().zip(selected).filter(|(_, selected)| *selected) {
@@ -158,7 +167,7 @@ fn write_or_check_manifest(guests: &Path, builds: &[Build<'_>], check: bool) -> 
 }
 
 /// Refuses any LLVM but the pinned one, with the command that installs it.
-fn require_toolchain() -> Outcome {
+pub(crate) fn require_toolchain() -> Outcome {
     for (program, argument) in [(CLANG, "--version"), (LLD, "--version")] {
         let output = Command::new(program)
             .arg(argument)
@@ -199,8 +208,11 @@ fn builds_of<'a>(guests: &Path, cpu: &'a Cpu) -> Result<Vec<Build<'a>>, String> 
     Ok(builds)
 }
 
-/// The files of a folder with this extension, in order.
+/// The files of a folder with this extension, in order; a folder of one's own need not have each.
 fn files(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, String> {
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
     let entries = std::fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let mut found: Vec<_> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
@@ -214,7 +226,8 @@ fn files(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, String> {
 fn make(guests: &Path, scratch: &Path, build: &Build<'_>) -> Result<PathBuf, String> {
     let folder = scratch.join(build.cpu.name);
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let include = guests.join(build.cpu.name).join("include");
+    let shared = root().join("guests");
+    let include = shared.join(build.cpu.name).join("include");
     let mut objects = Vec::new();
     let start = build.start.then(|| ("start", include.join("start.S")));
     for (part, source) in start.into_iter().chain([("guest", build.source.clone())]) {
@@ -224,6 +237,8 @@ fn make(guests: &Path, scratch: &Path, build: &Build<'_>) -> Result<PathBuf, Str
         clang
             .arg("-I")
             .arg(guests)
+            .arg("-I")
+            .arg(&shared)
             .arg("-I")
             .arg(&include)
             .args(&build.flags)
@@ -236,7 +251,7 @@ fn make(guests: &Path, scratch: &Path, build: &Build<'_>) -> Result<PathBuf, Str
     }
     let linked = folder.join(format!("{}.elf", build.name));
     let mut lld = Command::new(LLD);
-    lld.arg("-T").arg(guests.join("guest.ld")).args([
+    lld.arg("-T").arg(shared.join("guest.ld")).args([
         "-z",
         "max-page-size=4096",
         "--build-id=none",
@@ -334,10 +349,13 @@ mod tests {
     #[test]
     fn names_and_the_flag_come_in_any_order() {
         let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
-        assert_eq!(request(&[]), Ok(Request { check: false, names: names(&[]) }));
+        assert_eq!(request(&[]), Ok(Request { check: false, names: names(&[]), root: None }));
         assert_eq!(request(&["leaf", "--check", "arm64/fgraph"]), {
-            Ok(Request { check: true, names: names(&["leaf", "arm64/fgraph"]) })
+            Ok(Request { check: true, names: names(&["leaf", "arm64/fgraph"]), root: None })
         });
-        assert_eq!(request(&["--chek"]), Err("guests takes names and --check, not \"--chek\"".to_owned()));
+        let own = Request { check: false, names: names(&["leaf"]), root: Some("there".into()) };
+        assert_eq!(request(&["--root", "there", "leaf"]), Ok(own));
+        assert!(request(&["--root"]).is_err());
+        assert_eq!(request(&["--chek"]), Err("guests takes names, --check and --root, not \"--chek\"".to_owned()));
     }
 }

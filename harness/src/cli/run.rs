@@ -5,18 +5,18 @@ use std::time::Instant;
 
 use clap::Args;
 
-use super::diff;
 use super::documents::{Documents, write_documents};
 use super::narrow::{Narrow, narrow};
 use super::output::{finish, is_cut, show, status, write};
 use super::selection::{Selection, select_part, unwinders};
+use super::{BROKEN, HOLDS, revision, snapshots};
 use crate::analysis::diff::Diff;
 use crate::error::printed;
 use crate::file::{Console, Output};
 use crate::recording::{Recording, ShardOf};
 use crate::report::{certificate, page};
 use crate::scenario::{Interruption, Part, Scenario};
-use crate::suite::{Freeze, Options, called, freeze, run_all};
+use crate::suite::{Freeze, Options, called, freeze, is_split, run_all};
 use crate::trace::log::{Log, LogFile};
 use crate::{Error, analysis, rows};
 
@@ -40,7 +40,8 @@ pub(crate) struct Arguments {
     /// With --elf: write the call or the process as a scenario of this name, which must be new, below the root
     #[arg(long, value_name = "NAME", requires = "elf")]
     save_scenario: Option<String>,
-    /// Run only this part of the selected scenarios, `2/3`: the second of three. `merge` puts the JSON reports of all together
+    /// Run only this part, `2/3`: the second of three; of the scenarios, or, of fewer scenarios than shards, of each run's points.
+    /// `merge` puts the JSON reports of all together
     #[arg(long, value_name = "I/N", conflicts_with_all = ["log", "freeze", "elf"])]
     shard: Option<ShardOf>,
     /// Print the annotated listings before the table
@@ -52,6 +53,9 @@ pub(crate) struct Arguments {
     /// Print only what differs from this report of an earlier run (`--json`)
     #[arg(long, value_name = "FILE", conflicts_with = "case")]
     baseline: Option<PathBuf>,
+    /// Keep every verdict of each scenario in ROOT/snapshots, or compare with what is kept (docs/snapshot.md)
+    #[arg(long, value_name = "WHAT", conflicts_with_all = ["shard", "freeze", "case", "elf", "linux"])]
+    snapshots: Option<snapshots::What>,
     /// Print unsound verdicts, but do not fail because of them
     #[arg(long)]
     allow_unsound: bool,
@@ -60,10 +64,14 @@ pub(crate) struct Arguments {
 pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
     let (scenarios, skipped, part) = select_part(root, &arguments.selection, &arguments.narrow)?;
     refuse_what_cannot_be_kept(arguments, &scenarios)?;
+    refuse_forms_of_points(arguments, &scenarios)?;
+    if arguments.snapshots.is_some() {
+        snapshots::require_whole(&part)?;
+    }
     if let (Some(name), [scenario]) = (&arguments.save_scenario, scenarios.as_slice()) {
         save(root, scenario, name)?;
     }
-    let baseline = arguments.baseline.as_deref().map(diff::read).transpose()?;
+    let baseline = arguments.baseline.as_deref().map(revision::report).transpose()?;
     let [json, junit, ktap, html] = arguments.documents.named();
     let others = [("--log", &arguments.log), ("--freeze", &arguments.freeze)];
     let [log, frozen] = others.map(|(option, path)| (option, path.as_ref()));
@@ -116,9 +124,28 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     if are_calls && changes.is_none() {
         printed(certificate::write(&recording, arguments.all, out))?;
     } else {
-        show(&recording, changes.as_ref(), (arguments.all, took), out)?;
+        show(&recording, changes.as_ref(), (arguments.all, Some(took)), out)?;
     }
-    Ok(finish(&recording, status(&recording, arguments.allow_unsound), console))
+    // Gates come first: what broke one is in the snapshots too.
+    let held = arguments.snapshots.map(|what| snapshots::hold(root, what, &recording, console.text(&outputs)));
+    let status = match (status(&recording, arguments.allow_unsound), held.transpose()?) {
+        (HOLDS, Some(false)) => BROKEN,
+        (status, _) => status,
+    };
+    Ok(finish(&recording, status, console))
+}
+
+/// A shard that has parts of runs holds no gates, so that only `merge` can say in other forms what came of them.
+fn refuse_forms_of_points(arguments: &Arguments, scenarios: &[Scenario]) -> Result<(), Error> {
+    let [_, others @ ..] = arguments.documents.named();
+    let is_split = arguments.shard.is_some_and(|shard| is_split(scenarios, shard));
+    match others.iter().find(|(_, path)| is_split && path.is_some()) {
+        None => Ok(()),
+        Some((option, _)) => Err(Error::Usage(format!(
+            "{option}: there are more shards than scenarios, so that a shard has a part of each run's points and no gate is held; \
+             write --json, and {option} of `merge`"
+        ))),
+    }
 }
 
 /// Neither a log nor a case holds everything that somebody's program is made of.

@@ -42,6 +42,8 @@ struct Evidence {
     older: usize,
     /// The walk's entries, the start included.
     entries: Vec<CodeAddress>,
+    /// How each of them was found.
+    rules: Vec<String>,
     /// What is wrong with its state.
     state: Vec<Difference>,
     /// Words that it read: how many entries it had shown before, the address, the value.
@@ -100,7 +102,7 @@ impl<'p> Recorder<'p> {
         let reads = Reads::default();
         let target = question.target.with_reads(&reads);
         let again = Question { target: &target, ..*question };
-        let mut entries: Vec<CodeAddress> = Vec::new();
+        let (mut entries, mut rules): (Vec<CodeAddress>, Vec<String>) = (Vec::new(), Vec::new());
         let mut words: Vec<(u64, u64, Option<u64>)> = Vec::new();
         let mut drain = |entries: usize| {
             words.extend(reads.borrow_mut().drain(..).map(|(address, value)| (entries as u64, address, value)));
@@ -108,6 +110,7 @@ impl<'p> Recorder<'p> {
         let (verdict, walk) = self.judge.walk(column.subject, &again, truth, &mut |entry| {
             drain(entries.len());
             entries.push(entry.pc);
+            rules.push(format!("{:#}", entry.source));
         });
         let is_state =
             matches!(verdict, Verdict::Overstated(Deviation::State) | Verdict::WrongFlagged(Deviation::State));
@@ -119,12 +122,12 @@ impl<'p> Recorder<'p> {
         let expected = truth.activations().take(MAX_ENTRIES).map(|activation| activation.place()).collect();
         let older = truth.activations().skip(MAX_ENTRIES).count();
         let within = within.map(str::to_owned);
-        Evidence { pc: at.pc, visit: at.visit, within, expected, older, entries, state, words }
+        Evidence { pc: at.pc, visit: at.visit, within, expected, older, entries, rules, state, words }
     }
 
     /// The evidence in words.
     fn first_walk(&self, evidence: &Evidence) -> FirstWalk {
-        let Evidence { pc, visit, within, expected, older, entries, state, words } = evidence;
+        let Evidence { pc, visit, within, expected, older, entries, rules, state, words } = evidence;
         let symbols = &self.program.guest.symbols;
         let outer = within.as_ref().map(|outer| format!("{outer}/")).unwrap_or_default();
         let older = (*older > 0).then(|| format!("and {older} older activations"));
@@ -138,6 +141,7 @@ impl<'p> Recorder<'p> {
             visit: *visit,
             expected: expected.iter().map(|place| place.name(symbols)).chain(older).collect(),
             got: entries.iter().skip(1).map(|pc| symbols.name_of(*pc)).collect(),
+            rules: rules.iter().skip(1).cloned().collect(),
             state: state.iter().map(ToString::to_string).collect(),
             words: words.collect(),
         }

@@ -1,6 +1,7 @@
 //! Subjects: whatever can be judged. A subject is asked for a trace at a point and streams its entries. Only `kunwind` knows
 //! how one kind of subject walks.
 
+mod how;
 pub mod in_linux;
 mod kunwind;
 mod own;
@@ -154,7 +155,7 @@ pub struct Entry<'e> {
     /// The registers as they will be when the function resumes, as far as the subject knows them; SP is the CFA of the entry
     /// before.
     pub regs: &'e Regs,
-    /// How the entry was found.
+    /// How the entry was found; as `{:#}` the rule without its result.
     pub source: &'e dyn fmt::Display,
 }
 
