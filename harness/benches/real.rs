@@ -1,9 +1,9 @@
 //! A shipped program, from the first instruction of its dynamic loader to `exit_group`, with a walk by its DWARF CFI before every
 //! instruction, as points for each second and thread, and as a ratio to a hook that does nothing.
 //!
-//! `cargo bench --bench real` takes `/bin/true` of this machine; `PROGRAM=FILE cargo bench --bench real` another program whose loader
-//! and libraries this machine has. Times are without setting up engines, the fastest sample of each, because on a shared machine
-//! all noise is slowness. Compare ratios, not points.
+//! `cargo bench --bench real` takes `/bin/true` of this machine; `PROGRAM=FILE SYSROOT=FOLDER cargo bench --bench real` another program,
+//! with the folder in which its loader and libraries are (`/` without it). Times are without setting up engines, the fastest sample of
+//! each, because on a shared machine all noise is slowness. Compare ratios, not points.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -43,10 +43,15 @@ impl std::fmt::Display for Watch {
 /// The fastest sample of each, in nanoseconds for each instruction that ran.
 static FASTEST: Mutex<BTreeMap<Watch, f64>> = Mutex::new(BTreeMap::new());
 
+/// A path that the environment gives.
+fn given(variable: &str, otherwise: &str) -> PathBuf {
+    std::env::var_os(variable).map_or_else(|| PathBuf::from(otherwise), PathBuf::from)
+}
+
 /// The program. It runs once here, without an observer.
 fn scenario(watch: Watch) -> Scenario {
-    let file = std::env::var_os("PROGRAM").map_or_else(|| PathBuf::from("/bin/true"), PathBuf::from);
-    let launch = Launch::open(&file, Some(PathBuf::from("/"))).expect("it is a program for one of the CPUs");
+    let (file, sysroot) = (given("PROGRAM", "/bin/true"), given("SYSROOT", "/"));
+    let launch = Launch::open(&file, Some(sysroot)).expect("it is a program for one of the CPUs");
     let max_visits = if watch == Watch::EveryPoint { Some(u64::MAX >> 1) } else { None };
     process(launch, &Asked { max_visits, ..Asked::default() }).expect("it runs to its end")
 }
@@ -69,6 +74,7 @@ fn real(bencher: Bencher<'_, '_>, watch: Watch) {
         } else {
             let (section, time) = job.timed(&dwarf).expect("it runs to its end");
             assert_eq!(section.void, None);
+            assert!(watch != Watch::EveryPoint || section.points == executed, "every instruction is a point");
             time
         };
         let each = time.as_nanos() as f64 / executed as f64;

@@ -11,6 +11,7 @@ pub mod cpu;
 pub mod error;
 pub mod experiment;
 pub mod explain;
+pub mod export;
 pub mod fidelity;
 pub mod file;
 pub mod guest;

@@ -19,7 +19,7 @@ const ORDER: &[&[&str]] = &[
     &["verdict"],
     &["scenario"],
     &["experiment"],
-    &["recording", "explain", "rows"],
+    &["recording", "explain", "rows", "export"],
     &["analysis"],
     &["report"],
     &["suite"],

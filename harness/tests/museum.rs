@@ -7,6 +7,7 @@ use std::path::Path;
 use unwind_harness::recording::{Section, rows::GuestRows};
 use unwind_harness::rows;
 use unwind_harness::scenario::{Range, Scenario, load_all};
+use unwind_harness::subject::Gate;
 use unwind_harness::suite::{Options, run_all};
 
 /// The first build; every other than [`FIXED`] is defective, too.
@@ -133,7 +134,7 @@ fn deviations(scenario: &Scenario, section: &Section) -> Vec<Bite> {
     assert!(section.points > 0, "{}", section.title());
     let mut bites = Vec::new();
     for finding in &section.findings {
-        if scenario.text.level(&finding.subject, finding.start).allows(finding.verdict) {
+        if scenario.text.level(&finding.subject, finding.start, Gate::Sound).allows(finding.verdict) {
             continue;
         }
         bites.extend(section.offsets(finding).map(|offset| Bite {

@@ -3,9 +3,9 @@
 
 use crate::error::Error;
 
-/// How many stacks one walk can be offered. Linux on arm64 offers at most six (task, IRQ, overflow, two for SDEI, EFI);
-/// x86-64 has eight (task, IRQ, entry, and one for each of #DF, NMI, #DB, #MC and #VC; the last counted once).
-pub const MAX_STACKS: usize = 8;
+/// How many stacks one walk can be offered: a bit for each says whether it was entered. Linux on arm64 offers at most six (task, IRQ,
+/// overflow, two for SDEI, EFI), x86-64 eight; a process has one for each thread.
+pub const MAX_STACKS: usize = u64::BITS as usize;
 
 /// One stack: addresses `low..high`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,45 +38,49 @@ impl StackBounds {
 #[derive(Clone, Copy, Debug)]
 pub struct StackWindows {
     current: Option<StackBounds>,
-    unused: [Option<StackBounds>; MAX_STACKS],
+    /// A bit for each stack that has not been entered, by its index among those of the target.
+    unused: u64,
 }
 
 impl StackWindows {
     /// Nothing has been consumed. Stacks beyond [`MAX_STACKS`] are not offered.
     #[must_use]
-    pub fn new(stacks: &[StackBounds]) -> Self {
-        let mut unused = [None; MAX_STACKS];
-        for (slot, stack) in unused.iter_mut().zip(stacks) {
-            *slot = Some(*stack);
-        }
+    pub const fn new(stacks: &[StackBounds]) -> Self {
+        let unused = if stacks.len() < MAX_STACKS { (1 << stacks.len()) - 1 } else { u64::MAX };
         Self { current: None, unused }
     }
 
-    /// Whether [`StackWindows::consume`] would take these bytes.
+    /// Whether [`StackWindows::consume`] would take these bytes. `stacks` are those of [`StackWindows::new`].
     #[must_use]
-    pub fn can_consume(&self, address: u64, size: u64) -> bool {
-        self.current.iter().chain(self.unused.iter().flatten()).any(|stack| stack.contains(address, size))
+    pub fn can_consume(&self, stacks: &[StackBounds], address: u64, size: u64) -> bool {
+        self.current.is_some_and(|current| current.contains(address, size))
+            || self.entered(stacks, address, size).is_some()
     }
 
-    /// Takes `size` bytes at `address`: from now on everything below their end is out of reach.
+    /// Takes `size` bytes at `address`: from now on everything below their end is out of reach. `stacks` are those of
+    /// [`StackWindows::new`].
     ///
     /// # Errors
     ///
     /// [`Error::OutsideStacks`] when the bytes are not wholly inside the rest of the current stack or inside a stack
     /// that has not been entered. Nothing is consumed then.
-    pub fn consume(&mut self, address: u64, size: u64) -> Result<(), Error> {
-        let entered = match self.current {
-            Some(current) if current.contains(address, size) => current,
-            _ => self.enter(address, size).ok_or(Error::OutsideStacks(address))?,
+    pub fn consume(&mut self, stacks: &[StackBounds], address: u64, size: u64) -> Result<(), Error> {
+        let high = match self.current {
+            Some(current) if current.contains(address, size) => current.high,
+            _ => {
+                let (index, stack) = self.entered(stacks, address, size).ok_or(Error::OutsideStacks(address))?;
+                self.unused &= !(1 << index);
+                stack.high
+            }
         };
-        self.current = Some(StackBounds { low: address + size, high: entered.high });
+        self.current = Some(StackBounds { low: address + size, high });
         Ok(())
     }
 
-    /// Takes the unused stack that holds these bytes.
-    fn enter(&mut self, address: u64, size: u64) -> Option<StackBounds> {
-        let slot = self.unused.iter_mut().find(|slot| slot.is_some_and(|stack| stack.contains(address, size)))?;
-        slot.take()
+    /// The stack that holds these bytes, if it has not been entered, and its index.
+    fn entered(&self, stacks: &[StackBounds], address: u64, size: u64) -> Option<(usize, StackBounds)> {
+        let mut offered = stacks.iter().copied().take(MAX_STACKS).enumerate();
+        offered.find(|(index, stack)| self.unused >> index & 1 == 1 && stack.contains(address, size))
     }
 }
 
@@ -154,27 +158,42 @@ mod tests {
     #[test]
     fn a_stack_is_consumed_upwards() {
         let mut windows = StackWindows::new(&[TASK]);
-        assert_eq!(windows.consume(0x1100, 16), Ok(()));
-        assert_eq!(windows.consume(0x1100, 16), Err(Error::OutsideStacks(0x1100)), "the same record twice");
-        assert_eq!(windows.consume(0x1108, 16), Err(Error::OutsideStacks(0x1108)), "overlaps the last record");
-        assert_eq!(windows.consume(0x1110, 16), Ok(()), "the next one may follow at once");
+        let stacks = &[TASK];
+        assert_eq!(windows.consume(stacks, 0x1100, 16), Ok(()));
+        assert_eq!(windows.consume(stacks, 0x1100, 16), Err(Error::OutsideStacks(0x1100)), "the same record twice");
+        assert_eq!(windows.consume(stacks, 0x1108, 16), Err(Error::OutsideStacks(0x1108)), "overlaps the last record");
+        assert_eq!(windows.consume(stacks, 0x1110, 16), Ok(()), "the next one may follow at once");
     }
 
     #[test]
     fn a_stack_that_was_left_is_gone() {
         let mut windows = StackWindows::new(&[TASK, IRQ]);
-        assert_eq!(windows.consume(0x4800, 16), Ok(()));
-        assert_eq!(windows.consume(0x1800, 16), Ok(()), "the order of the addresses does not matter");
-        assert_eq!(windows.consume(0x4900, 16), Err(Error::OutsideStacks(0x4900)));
+        let stacks = &[TASK, IRQ];
+        assert_eq!(windows.consume(stacks, 0x4800, 16), Ok(()));
+        assert_eq!(windows.consume(stacks, 0x1800, 16), Ok(()), "the order of the addresses does not matter");
+        assert_eq!(windows.consume(stacks, 0x4900, 16), Err(Error::OutsideStacks(0x4900)));
     }
 
     #[test]
     fn an_object_must_lie_wholly_inside() {
         let mut windows = StackWindows::new(&[TASK]);
-        assert_eq!(windows.consume(0x1ff8, 16), Err(Error::OutsideStacks(0x1ff8)));
-        assert_eq!(windows.consume(0x0ff8, 16), Err(Error::OutsideStacks(0x0ff8)));
-        assert_eq!(windows.consume(u64::MAX - 7, 16), Err(Error::OutsideStacks(u64::MAX - 7)));
-        assert_eq!(windows.consume(0x1ff0, 16), Ok(()));
-        assert_eq!(windows.consume(0x2000, 16), Err(Error::OutsideStacks(0x2000)));
+        let stacks = &[TASK];
+        assert_eq!(windows.consume(stacks, 0x1ff8, 16), Err(Error::OutsideStacks(0x1ff8)));
+        assert_eq!(windows.consume(stacks, 0x0ff8, 16), Err(Error::OutsideStacks(0x0ff8)));
+        assert_eq!(windows.consume(stacks, u64::MAX - 7, 16), Err(Error::OutsideStacks(u64::MAX - 7)));
+        assert_eq!(windows.consume(stacks, 0x1ff0, 16), Ok(()));
+        assert_eq!(windows.consume(stacks, 0x2000, 16), Err(Error::OutsideStacks(0x2000)));
+    }
+    #[test]
+    fn no_stack_is_lost_among_many() {
+        let stacks: [StackBounds; 70] = core::array::from_fn(|index| {
+            let low = 0x1_0000 * (index as u64 + 1);
+            StackBounds { low, high: low + 0x1000 }
+        });
+        let mut windows = StackWindows::new(&stacks);
+        assert_eq!(windows.consume(&stacks, stacks[63].low, 16), Ok(()));
+        assert_eq!(windows.consume(&stacks, stacks[8].low, 16), Ok(()));
+        assert_eq!(windows.consume(&stacks, stacks[63].low + 16, 16), Err(Error::OutsideStacks(stacks[63].low + 16)));
+        assert!(!windows.can_consume(&stacks, stacks[64].low, 16), "more are not offered");
     }
 }

@@ -50,10 +50,9 @@ impl Window {
         if first == last { format!("{function}+{first:#x}") } else { format!("{function}+{first:#x}..+{last:#x}") }
     }
 
-    /// What two unwinders have in common that fare alike.
-    fn fare(&self) -> (&str, u64, u64, State, bool, bool, &BTreeMap<Start, BTreeSet<Interruption>>) {
-        let Self { function, first, last, state, lost, is_real, askers, .. } = self;
-        (function, *first, *last, *state, *lost, *is_real, askers)
+    /// Whether another unwinder's is the same.
+    fn is_like(&self, other: &Self) -> bool {
+        Self { command: String::new(), ..self.clone() } == Self { command: String::new(), ..other.clone() }
     }
 }
 
@@ -69,7 +68,8 @@ pub fn fold<'r>(recording: &Recording, rows: &'r [Row]) -> Vec<Folded<'r>> {
         let windows = windows(row, &by_run);
         let is_twin = |other: &&mut Folded<'_>| {
             row.names()[..3] == other.row.names()[..3]
-                && other.windows.iter().map(Window::fare).eq(windows.iter().map(Window::fare))
+                && other.windows.len() == windows.len()
+                && other.windows.iter().zip(&windows).all(|(one, other)| one.is_like(other))
         };
         match folded.iter_mut().find(is_twin) {
             Some(twin) => twin.unwinders.push(&row.unwinder),
@@ -110,9 +110,12 @@ const fn rank(interval: &Interval) -> (u8, bool, bool) {
     (badness(interval.state), interval.lost, interval.reachable && interval.callable)
 }
 
+/// Who fares how at an instruction: by state, and whether the address is lost.
+type Fares<'r> = BTreeMap<(State, bool), Vec<(Start, Interruption, &'r Interval)>>;
+
 fn of_function(row: &Row, strips: &BTreeMap<(Start, Interruption), Strip<'_>>) -> Vec<Window> {
     // At each instruction the askers, by how they fare.
-    let mut at: BTreeMap<u64, BTreeMap<(State, bool), Vec<(Start, Interruption, &Interval)>>> = BTreeMap::new();
+    let mut at: BTreeMap<u64, Fares<'_>> = BTreeMap::new();
     for ((start, kind), strip) in strips {
         for (offset, interval) in strip {
             let fares = at.entry(*offset).or_default();

@@ -174,6 +174,7 @@ impl Means {
     pub(super) fn new(conventions: &Conventions, cpu: &Cpu) -> Self {
         let Conventions {
             is_process: _, // no process is frozen
+            makes_context: _,
             sentinel: _,
             stacks: _,
             arena,
@@ -251,6 +252,7 @@ impl Means {
         nesting.sort_unstable();
         Ok(Conventions {
             is_process: false,
+            makes_context: None,
             sentinel: Some(stop),
             stacks: Vec::new(),
             arena: self.arena.clone().map(|span| span.0),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::HOLDS;
+use super::foreign::Foreign;
 use super::names::{did_you_mean, known};
 use super::narrow::{Known, Narrow};
 use super::process::OfProcess;
@@ -15,7 +16,8 @@ use crate::error::printed;
 use crate::explain::{PointName, two_points};
 use crate::file::Console;
 use crate::scenario::{Interruption, Part, Scenario, Variant, load_all};
-use crate::suite::{Job, subjects};
+use crate::subject::remote::Remote;
+use crate::suite::{Job, chosen};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -40,6 +42,8 @@ pub(crate) struct Arguments {
     case: Option<PathBuf>,
     #[command(flatten)]
     narrow: Narrow,
+    #[command(flatten)]
+    foreign: Foreign,
 }
 
 pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
@@ -49,11 +53,13 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
         None => (text.parse().map_err(Error::Usage)?, None),
     };
     words::add_point(&text, &Known::of(&scenarios), &mut part);
+    let names = part.names();
+    let remote = arguments.foreign.meet(scenarios.iter().map(|scenario| scenario.cpu), &mut part)?.remote;
     let (mut told, mut failed) = (0, Vec::new());
     for scenario in &scenarios {
         for (variant, kind) in runs(scenario, &part) {
             let job = Job { root, scenario, variant: &variant, kind };
-            match explained(job, &part, &points) {
+            match explained(job, &part, (&names, &remote), &points) {
                 Ok(text) => {
                     let gap = if told > 0 { "\n" } else { "" };
                     printed(write!(console.out, "{gap}{text}"))?;
@@ -96,9 +102,16 @@ fn runs(scenario: &Scenario, part: &Part) -> Vec<(Variant, Interruption)> {
 type Points = (PointName, Option<PointName>);
 
 /// Explains the points; a function's name need not have the right case.
-fn explained(job: Job<'_>, part: &Part, points: &Points) -> Result<String, Error> {
+fn explained(
+    job: Job<'_>,
+    part: &Part,
+    (names, remote): (&[String], &[Remote]),
+    points: &Points,
+) -> Result<String, Error> {
     let Job { root, scenario, variant, .. } = job;
-    let subjects = subjects(scenario.cpu, &unwinders(&part.names(), std::slice::from_ref(scenario))?);
+    let are_alone = names.is_empty() && !remote.is_empty();
+    let names = if are_alone { Vec::new() } else { unwinders(names, std::slice::from_ref(scenario))? };
+    let subjects = chosen(scenario.cpu, &names, remote)?;
     if subjects.is_empty() {
         return Err(Error::Usage(format!("none of these unwinders is of {}", scenario.cpu.name)));
     }

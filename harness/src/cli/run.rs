@@ -1,11 +1,13 @@
 //! `run`: walks, judged.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
 use super::documents::{Documents, write_documents};
+use super::foreign::Foreign;
 use super::narrow::{Narrow, narrow};
 use super::output::{finish, is_cut, show, status, write};
 use super::selection::{Selection, select_part, unwinders};
@@ -14,6 +16,7 @@ use crate::analysis::diff::Diff;
 use crate::error::printed;
 use crate::file::{Console, Output};
 use crate::recording::{Recording, ShardOf};
+use crate::report::screen::is_on_trial;
 use crate::report::{certificate, page};
 use crate::scenario::{Interruption, Part, Scenario};
 use crate::suite::{Freeze, Options, called, freeze, is_split, run_all};
@@ -26,6 +29,8 @@ pub(crate) struct Arguments {
     selection: Selection,
     #[command(flatten)]
     narrow: Narrow,
+    #[command(flatten)]
+    foreign: Foreign,
     /// How many runs at a time [default: the number of CPUs]
     #[arg(long, value_name = "N")]
     jobs: Option<std::num::NonZeroUsize>,
@@ -35,7 +40,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
     /// Freeze the run in this file, replacing it: `run --case` runs it without the guest. One scenario, and one variant of it
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["log", "case"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["log", "case", "unwinder_cmd"])]
     freeze: Option<PathBuf>,
     /// With --elf: write the call or the process as a scenario of this name, which must be new, below the root
     #[arg(long, value_name = "NAME", requires = "elf")]
@@ -54,7 +59,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE", conflicts_with = "case")]
     baseline: Option<PathBuf>,
     /// Keep every verdict of each scenario in ROOT/snapshots, or compare with what is kept (docs/snapshot.md)
-    #[arg(long, value_name = "WHAT", conflicts_with_all = ["shard", "freeze", "case", "elf", "linux"])]
+    #[arg(long, value_name = "WHAT", conflicts_with_all = ["shard", "freeze", "case", "elf", "linux", "unwinder_cmd"])]
     snapshots: Option<snapshots::What>,
     /// Print unsound verdicts, but do not fail because of them
     #[arg(long)]
@@ -62,12 +67,8 @@ pub(crate) struct Arguments {
 }
 
 pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
-    let (scenarios, skipped, part) = select_part(root, &arguments.selection, &arguments.narrow)?;
-    refuse_what_cannot_be_kept(arguments, &scenarios)?;
-    refuse_forms_of_points(arguments, &scenarios)?;
-    if arguments.snapshots.is_some() {
-        snapshots::require_whole(&part)?;
-    }
+    let (scenarios, skipped, mut part) = select_part(root, &arguments.selection, &arguments.narrow)?;
+    refuse(arguments, &scenarios, &part)?;
     if let (Some(name), [scenario]) = (&arguments.save_scenario, scenarios.as_slice()) {
         save(root, scenario, name)?;
     }
@@ -76,8 +77,16 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     let others = [("--log", &arguments.log), ("--freeze", &arguments.freeze)];
     let [log, frozen] = others.map(|(option, path)| (option, path.as_ref()));
     let outputs = Output::prepare([json, junit, ktap, html, log, frozen])?;
+    let names = part.names();
+    let met = {
+        let cpus = scenarios.iter().map(|scenario| scenario.cpu);
+        arguments.foreign.meet(cpus, &mut part)?
+    };
+    // A case names its own, unless only others are wanted.
+    let are_alone = names.is_empty() && !met.remote.is_empty();
     let options = Options {
-        unwinders: unwinders(&part.names(), &scenarios)?,
+        unwinders: if are_alone { names } else { unwinders(&names, &scenarios)? },
+        remote: met.remote.clone(),
         part: part.clone(),
         threads: arguments.jobs.map(Into::into),
         log: arguments.log.is_some(),
@@ -93,7 +102,8 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
         None => run_all(root, &scenarios, &options)?,
         Some(output) => (frozen_as(output, root, &scenarios, &options, console)?, Vec::new()),
     };
-    recording.skipped.splice(0..0, skipped);
+    let absent = met.absent(&recording);
+    recording.skipped.splice(0..0, skipped.into_iter().chain(absent));
     let are_calls = scenarios.iter().all(|scenario| scenario.text.is_of_others());
     if are_calls && recording.partial.is_none() {
         add_calls(root, &scenarios, &mut recording, console)?;
@@ -105,8 +115,27 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     write(log.as_ref(), is_cut, console, &mut |out| out.write_all(&log_file(&recording, &logs)))?;
     write_documents(documents, console, &recording)?;
     console.interrupt.no_longer_defer();
-    let out = console.text(&outputs);
-    printed(super::process::write(&scenarios, out))?;
+    let changes = baseline.map(|baseline| changes(baseline, &recording, &scenarios, &part)).transpose()?;
+    say(arguments, &scenarios, &recording, changes.as_ref(), took, console.text(&outputs))?;
+    // Gates come first: what broke one is in the snapshots too.
+    let held = arguments.snapshots.map(|what| snapshots::hold(root, what, &recording, console.text(&outputs)));
+    let status = match (status(&recording, arguments.allow_unsound), held.transpose()?) {
+        (HOLDS, Some(false)) => BROKEN,
+        (status, _) => status,
+    };
+    Ok(finish(&recording, status, console))
+}
+
+/// Prints what was found.
+fn say(
+    arguments: &Arguments,
+    scenarios: &[Scenario],
+    recording: &Recording,
+    changes: Option<&Diff>,
+    took: Duration,
+    out: &mut dyn Write,
+) -> Result<(), Error> {
+    printed(super::process::write(scenarios, out))?;
     if arguments.listing {
         for section in &recording.sections {
             printed(page::write(section, out).and_then(|()| writeln!(out)))?;
@@ -120,25 +149,33 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
             shard.shard
         ))?;
     }
-    let changes = baseline.map(|baseline| changes(baseline, &recording, &scenarios, &part)).transpose()?;
-    if are_calls && changes.is_none() {
-        printed(certificate::write(&recording, arguments.all, out))?;
-    } else {
-        show(&recording, changes.as_ref(), (arguments.all, Some(took)), out)?;
+    let are_calls = scenarios.iter().all(|scenario| scenario.text.is_of_others());
+    if are_calls && changes.is_none() && (arguments.all || !is_on_trial(recording)) {
+        return printed(certificate::write(recording, arguments.all, out));
     }
-    // Gates come first: what broke one is in the snapshots too.
-    let held = arguments.snapshots.map(|what| snapshots::hold(root, what, &recording, console.text(&outputs)));
-    let status = match (status(&recording, arguments.allow_unsound), held.transpose()?) {
-        (HOLDS, Some(false)) => BROKEN,
-        (status, _) => status,
-    };
-    Ok(finish(&recording, status, console))
+    show(recording, changes, (arguments.all, Some(took)), out)
+}
+
+/// Refuses what cannot be kept, or means nothing together.
+fn refuse(arguments: &Arguments, scenarios: &[Scenario], part: &Part) -> Result<(), Error> {
+    refuse_what_cannot_be_kept(arguments, scenarios)?;
+    refuse_forms_of_points(arguments, scenarios, part)?;
+    if arguments.snapshots.is_some() {
+        snapshots::require_whole(part)?;
+    }
+    Ok(())
 }
 
 /// A shard that has parts of runs holds no gates, so that only `merge` can say in other forms what came of them.
-fn refuse_forms_of_points(arguments: &Arguments, scenarios: &[Scenario]) -> Result<(), Error> {
+fn refuse_forms_of_points(arguments: &Arguments, scenarios: &[Scenario], part: &Part) -> Result<(), Error> {
     let [_, others @ ..] = arguments.documents.named();
     let is_split = arguments.shard.is_some_and(|shard| is_split(scenarios, shard));
+    let has_starts = !part.starts.is_empty() || part.unwinders.iter().any(|(_, start)| start.is_some());
+    if is_split && (part.is_of_places() || has_starts) {
+        let reason = "--shard: there are more shards than scenarios, and the gates of points that are put together need all starts and \
+                      functions: name none";
+        return Err(Error::Usage(reason.to_owned()));
+    }
     match others.iter().find(|(_, path)| is_split && path.is_some()) {
         None => Ok(()),
         Some((option, _)) => Err(Error::Usage(format!(

@@ -14,6 +14,8 @@
 //!   main resumes
 //! ```
 //!
+//! In a process, threads are strands, and so are the fibers that `makecontext` has made, whichever thread runs them.
+//!
 //! Between the switch and the first instruction of a fiber that has not begun, nobody can say who will resume: the function that
 //! switches runs already on the fiber's stack, and will not return to its caller. Such points are not judged.
 
@@ -44,6 +46,21 @@ pub(super) struct Strands {
     fiber: u64,
     /// The function that has switched to a fiber which has not begun: its addresses.
     starts: Option<std::ops::Range<u64>>,
+    /// In a process: the running thread, where it has fibers.
+    thread: u64,
+    /// In a process: what the function that has just switched to another fiber will do.
+    after: After,
+}
+
+/// What is expected of a function of a process that has switched to another fiber.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum After {
+    /// It has left, or none has switched.
+    Nothing,
+    /// It enters the fiber's first function.
+    Begins,
+    /// It goes to where the fiber has switched away. What switched there waits no more.
+    Resumes,
 }
 
 impl Strands {
@@ -59,6 +76,8 @@ impl Strands {
             sp: has_fibers.then(|| RegisterSet::new(cpu, [cpu.sp])),
             fiber: 0,
             starts: None,
+            thread: 0,
+            after: After::Nothing,
         }
     }
 }
@@ -84,13 +103,13 @@ impl Oracle<'_> {
 
     /// What runs, of tasks or of fibers; 0 in a guest that has neither.
     pub(super) const fn strand(&self) -> u64 {
-        if self.strands.sp.is_some() { self.strands.fiber } else { self.strands.task }
+        if self.strands.sp.is_some() && !self.conventions.is_process { self.strands.fiber } else { self.strands.task }
     }
 
     /// Switches to the list of activations of what runs now.
     pub(super) fn switch_strand(&mut self, at: &Point<'_>) {
         if at.thread != 0 {
-            self.switch_task(at.thread);
+            self.switch_in_process(at);
             return;
         }
         if self.strands.sp.is_some() {
@@ -109,6 +128,49 @@ impl Oracle<'_> {
         if let Some(task) = running {
             self.switch_task(task);
         }
+    }
+
+    fn switch_in_process(&mut self, at: &Point<'_>) {
+        let Some(set) = &self.strands.sp else { return self.switch_task(at.thread) };
+        let mut sp = [0];
+        at.read_values(set, &mut sp);
+        let stack = self.layout.stack_of(sp[0]).map(|index| &self.layout.stacks[index]);
+        let strand = match stack {
+            Some(stack) if stack.role == StackRole::Fiber => stack.bounds.low,
+            Some(_) => at.thread,
+            None if self.strands.task == 0 => at.thread,
+            None => self.strands.task,
+        };
+        let is_turn = std::mem::replace(&mut self.strands.thread, at.thread) != at.thread;
+        if strand != self.strands.task {
+            // Threads take turns anywhere; a fiber is left by a function, which runs on for some instructions.
+            let switches = self.guest.symbols.function_at(at.pc).filter(|_| !is_turn);
+            self.strands.starts = switches.map(|function| function.address..function.address + function.size);
+            let is_new = strand != at.thread && !self.others.contains_key(&strand);
+            self.strands.after = match (is_turn, is_new) {
+                (true, _) => After::Nothing,
+                (false, true) => After::Begins,
+                (false, false) => After::Resumes,
+            };
+            self.switch_task(strand);
+        }
+        if self.conventions.makes_context == Some(at.pc) {
+            self.make_context(at);
+        }
+        if self.strands.starts.as_ref().is_some_and(|function| !function.contains(&at.pc)) {
+            self.strands.starts = None;
+            if self.strands.after == After::Begins {
+                self.strands.after = After::Nothing;
+                self.begin_fiber(at);
+            }
+        }
+    }
+
+    /// Whether what is passed over by a return may be so: the function that has switched away from here does not run on.
+    pub(super) fn resumes_fiber(&mut self) -> bool {
+        let resumes = self.strands.after == After::Resumes;
+        self.strands.after = After::Nothing;
+        resumes
     }
 
     fn switch_task(&mut self, task: u64) {

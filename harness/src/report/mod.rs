@@ -12,6 +12,7 @@ pub mod known;
 pub mod ktap;
 mod line;
 pub mod linux;
+pub mod mutation;
 pub mod page;
 pub mod rows;
 pub mod sarif;

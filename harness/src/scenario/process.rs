@@ -1,6 +1,7 @@
 //! Scenarios of processes: the program is the user's, and what it will do is learned from a first run.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,8 +12,8 @@ use crate::Error;
 use crate::guest::Program;
 use crate::machine::{Machine, ProcessMachine, Shown};
 use crate::scenario::parse_place;
-use crate::trace::{Action, Observer, Point, Run};
-use crate::user::process::{self, Arrival, Launch, Mapped};
+use crate::trace::{Action, Observer, Point, RegisterSet, Run};
+use crate::user::process::{self, Arrival, Contexts, Launch, Mapped};
 
 /// The signal that arrives everywhere: programs use it for themselves (Linux include/uapi/asm-generic/signal.h).
 const SIGUSR1: u32 = 10;
@@ -34,16 +35,41 @@ pub struct Traced {
 
 impl Traced {
     fn of(launch: Launch) -> Result<Self, Error> {
+        let (traced, stacks) = Self::once(launch)?;
+        let maker = traced.launch.contexts.maker;
+        let (traced, stacks, maker) = match maker {
+            Some(_) => (traced, stacks, maker),
+            None => {
+                let program = traced.program()?;
+                let maker = program.guest.symbols.function_named("makecontext").map(|maker| maker.address);
+                let maker = maker.filter(|maker| traced.instructions.contains_key(maker));
+                if maker.is_none() {
+                    return Ok(traced);
+                }
+                // Once more, now that it is known where contexts are made.
+                let contexts = Contexts { maker, stacks: Vec::new() };
+                let (traced, stacks) = Self::once(Launch { contexts, ..traced.launch })?;
+                (traced, stacks, maker)
+            }
+        };
+        let contexts = Contexts { maker, stacks };
+        Ok(Self { launch: Launch { contexts, ..traced.launch }, ..traced })
+    }
+
+    /// Runs it, and tells on which stacks it has made contexts, if it is known where.
+    fn once(launch: Launch) -> Result<(Self, Vec<Range<u64>>), Error> {
         let mut machine = ProcessMachine::new(&launch, None)?;
-        let mut seen = Executed::default();
+        let argument = RegisterSet::new(launch.cpu, launch.cpu.arguments.first().copied());
+        let mut seen =
+            Executed { sizes: FxHashMap::default(), maker: launch.contexts.maker, argument, stacks: Vec::new() };
         let ended = machine.drive(&mut seen);
         let shown = machine.shown().cloned();
         let executed = ended.map_err(|error| with_output(error, shown.as_ref()))?.executed;
         let shown = shown.ok_or_else(|| Error::Internal(format!("{}: it has shown nothing", launch.name())))?;
         drop(machine);
-        let instructions: BTreeMap<u64, u32> = seen.0.into_iter().collect();
+        let instructions: BTreeMap<u64, u32> = seen.sizes.into_iter().collect();
         let (_, files) = process::program(&launch, &shown.kernel, &instructions)?;
-        Ok(Self { launch, shown, executed, instructions, files })
+        Ok((Self { launch, shown, executed, instructions, files }, seen.stacks))
     }
 
     /// The program that the process was.
@@ -56,13 +82,23 @@ impl Traced {
     }
 }
 
-/// Notes which instructions are executed.
-#[derive(Debug, Default)]
-struct Executed(FxHashMap<u64, u32>);
+/// Notes which instructions are executed, and on which stacks contexts are made.
+#[derive(Debug)]
+struct Executed {
+    sizes: FxHashMap<u64, u32>,
+    maker: Option<u64>,
+    argument: RegisterSet,
+    stacks: Vec<Range<u64>>,
+}
 
 impl Observer for Executed {
     fn point(&mut self, at: &Point<'_>) -> Action {
-        self.0.insert(at.pc, at.size);
+        self.sizes.insert(at.pc, at.size);
+        if self.maker == Some(at.pc) {
+            let mut context = [0];
+            at.read_values(&self.argument, &mut context);
+            self.stacks.extend(process::context_stack(|address| at.memory.read_u64(address), context[0]));
+        }
         Action::Continue
     }
 }

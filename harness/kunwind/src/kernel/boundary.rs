@@ -226,12 +226,12 @@ impl Policy {
     ) -> Result<Caller, Error> {
         self.check_registers(abi, row, pc, regs)?;
         check_rules(row, pc)?;
-        let windows = &mut state.windows;
+        let (windows, stacks) = (&mut state.windows, target.stacks());
         let read = &mut |slot: Slot| {
             let at = slot.address();
             match slot {
-                Slot::Ra(_) => windows.consume(at, 8)?,
-                _ if windows.can_consume(at, 8) => {}
+                Slot::Ra(_) => windows.consume(stacks, at, 8)?,
+                _ if windows.can_consume(stacks, at, 8) => {}
                 _ => return Err(Error::OutsideStacks(at)),
             }
             target.read_u64(at).ok_or(Error::Unreadable(at))

@@ -95,7 +95,7 @@ impl Records {
     ) -> Result<Step, Error> {
         let abi = self.layout.abi;
         let record = self.record(frame)?;
-        if !state.windows.can_consume(record, RECORD_SIZE) {
+        if !state.windows.can_consume(target.stacks(), record, RECORD_SIZE) {
             return Err(Error::OutsideStacks(record));
         }
         let caller_fp = target.read_u64(record).ok_or(Error::Unreadable(record))?;
@@ -103,7 +103,7 @@ impl Records {
         if caller_fp == 0 && return_address == 0 {
             return self.metadata(record, frame, state, target);
         }
-        state.windows.consume(record, RECORD_SIZE)?;
+        state.windows.consume(target.stacks(), record, RECORD_SIZE)?;
         state.kunwind.sp = Some(record);
         frame.become_frame(CodeAddress::Return(abi.strip(return_address)), Source::FrameRecord { at: record });
         frame.regs.set(abi.fp, caller_fp);
@@ -160,7 +160,7 @@ impl Records {
         state: &mut WalkState,
         target: &dyn Target,
     ) -> Result<Step, Error> {
-        if !state.windows.can_consume(record, META_SIZE) {
+        if !state.windows.can_consume(target.stacks(), record, META_SIZE) {
             return Err(Error::OutsideStacks(record));
         }
         let at = record + RECORD_SIZE;
@@ -179,7 +179,7 @@ impl Records {
 
     fn pt_regs(&self, at: u64, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<Step, Error> {
         let abi = self.layout.abi;
-        state.windows.consume(at, self.layout.pt_regs_size)?;
+        state.windows.consume(target.stacks(), at, self.layout.pt_regs_size)?;
         let read = |offset: u64| target.read_u64(at + offset).ok_or(Error::Unreadable(at + offset));
         let pc = read(abi.pt_regs.pc)?;
         if self.crossing == Crossing::Refuse {
@@ -205,7 +205,7 @@ impl Records {
         state: &mut WalkState,
         target: &dyn Target,
     ) -> Result<Step, Error> {
-        state.windows.consume(record, PENDING_SIZE)?;
+        state.windows.consume(target.stacks(), record, PENDING_SIZE)?;
         let read = |at: u64| target.read_u64(at).ok_or(Error::Unreadable(at));
         let (fp, pc) = (read(record + META_SIZE)?, read(record + META_SIZE + 8)?);
         // After a tail call from one traced function to another, the original is the trampoline's address again.

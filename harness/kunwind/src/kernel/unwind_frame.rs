@@ -87,7 +87,7 @@ fn consume(at: u64, size: u64, state: &mut WalkState, target: &dyn Target) -> Re
     if !state.visits.follow(target.stacks(), |stack| target.entered_from(stack), at, size) {
         return Err(Error::OutsideStacks(at));
     }
-    state.windows.consume(at, size)
+    state.windows.consume(target.stacks(), at, size)
 }
 
 /// From a pc strictly inside `return_to_handler`.

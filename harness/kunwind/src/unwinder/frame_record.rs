@@ -61,7 +61,7 @@ impl Unwinder for FrameRecordUnwinder {
             return Err(Error::Misaligned(fp));
         }
         let at = fp.wrapping_add_signed(offset_from_fp);
-        state.windows.consume(at, RECORD_SIZE)?;
+        state.windows.consume(target.stacks(), at, RECORD_SIZE)?;
         let caller_fp = target.read_u64(at).ok_or(Error::Unreadable(at))?;
         let return_address = target.read_u64(at + 8).ok_or(Error::Unreadable(at + 8))?;
         if return_address == 0 {

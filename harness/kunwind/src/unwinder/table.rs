@@ -35,13 +35,13 @@ impl TableUnwinder {
         state: &mut WalkState,
         (table, target): (&dyn Table, &dyn Target),
     ) -> Result<(), Error> {
-        let windows = &mut state.windows;
+        let (windows, stacks) = (&mut state.windows, target.stacks());
         let read = |slot: Slot| {
             let at = slot.address();
             match slot {
                 // One way only: what lies below the return address is out of reach from now on.
-                Slot::Ra(_) => windows.consume(at, 8)?,
-                _ if windows.can_consume(at, 8) => {}
+                Slot::Ra(_) => windows.consume(stacks, at, 8)?,
+                _ if windows.can_consume(stacks, at, 8) => {}
                 _ => return Err(Error::OutsideStacks(at)),
             }
             target.read_u64(at).ok_or(Error::Unreadable(at))

@@ -159,6 +159,7 @@ pub fn mimic(guest: &Guest) -> Conventions {
     let redirect_words = symbols.address("__redirect_from").zip(symbols.address("__redirect_to"));
     Conventions {
         is_process: false,
+        makes_context: None,
         sentinel: symbols.address(SENTINEL),
         stacks: declared_stacks(guest),
         arena: range("__stack_arena_low", "__stack_arena_high"),

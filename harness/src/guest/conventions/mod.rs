@@ -59,6 +59,9 @@ pub struct Conventions {
     pub other_markers: Vec<u64>,
     /// Whether it is a process under an emulated kernel: it ends in the middle of what it does, and a call may return twice (`setjmp`).
     pub is_process: bool,
+    /// Where a process makes contexts (`makecontext`): the first argument of this function has the stack of a fiber, whatever waited
+    /// there waits no more, and the fiber's first function is entered as if it were called from the address that it returns to.
+    pub makes_context: Option<u64>,
     /// Functions that are not called as the ABI says.
     pub calls: CallConventions,
     /// Calls that live patching redirects.

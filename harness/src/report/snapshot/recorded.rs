@@ -4,7 +4,7 @@ use super::Page;
 use crate::Error;
 use crate::recording::{ColumnResult, Displaced, ListedFunction, ListedInstruction, Section, by_subject};
 use crate::scenario::Interruption;
-use crate::subject::{Claims, Status};
+use crate::subject::{Claims, Gate, Status};
 
 /// The disassembly that a page leaves out: of a variant's function (the variant's name may be empty), the instruction at an offset.
 pub type Code<'c> = dyn Fn(&str, &str, u64) -> String + 'c;
@@ -46,6 +46,8 @@ fn column(subject: &super::Subject) -> ColumnResult {
         claims: Claims::Never,
         fix: crate::guest::return_hook::Fix::None,
         status: Status::Generic,
+        gate: Gate::default(),
+        command: None,
         caller: None,
         counters: subject.counters,
         reads_outside_stacks: subject.reads_outside_stacks,

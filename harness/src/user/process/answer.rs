@@ -19,6 +19,7 @@ pub(super) const EROFS: u64 = 30;
 pub(super) const ERANGE: u64 = 34;
 pub(super) const ENOSYS: u64 = 38;
 pub(super) const ELOOP: u64 = 40;
+pub(super) const EAFNOSUPPORT: u64 = 97;
 pub(super) const ETIMEDOUT: u64 = 110;
 
 /// What a system call comes to.

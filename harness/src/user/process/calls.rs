@@ -1,6 +1,6 @@
 //! System calls: by number, to name, to what Linux would do.
 
-use super::answer::{Answer, EBADF, EFAULT, EINVAL, ENOSYS, ENOTTY};
+use super::answer::{Answer, EAFNOSUPPORT, EBADF, EFAULT, EINVAL, ENOSYS, ENOTTY};
 use super::bytes::Bytes;
 use super::hardware::Hardware;
 use super::io::IO_SIZE;
@@ -45,6 +45,11 @@ impl Process {
     fn answer(&mut self, hardware: &mut dyn Hardware, name: &str, arguments: [u64; 6]) -> Answer {
         let [first, second, third, fourth, fifth, ..] = arguments;
         match name {
+            "exit" | "exit_group" if self.is_call => Answer::Stop(format!("it ends the program, with status {first}")),
+            "clone" | "clone3" | "kill" | "tkill" | "tgkill" if self.is_call => {
+                let what = if name.starts_with("clone") { "makes a thread or a process" } else { "sends a signal" };
+                Answer::Stop(format!("it {what}, which a function that is called alone cannot: use --process"))
+            }
             "exit_group" => Answer::Exit(first),
             "exit" => self.exit_thread(hardware, first),
             "brk" => self.brk(hardware, arguments),
@@ -134,6 +139,8 @@ impl Process {
             "getdents64" => self.getdents(hardware, first, second, third),
             "ioctl" => Answer::error(if self.files.get(first).is_some() { ENOTTY } else { EBADF }),
             "fadvise64" | "fsync" | "fdatasync" => Answer::value(0),
+            // A process alone in the world: no network, and nobody to talk to.
+            "socket" | "socketpair" => Answer::error(EAFNOSUPPORT),
             "poll" | "ppoll" => Answer::value(second), // everything is ready
             "fork" | "vfork" | "execve" => {
                 Answer::Stop("it makes another process, which cannot be followed".to_owned())

@@ -57,8 +57,8 @@ pub fn program(
     let guest = crate::user::guest(&modules, launch.name().trim_start_matches('/').to_owned()).ok_or_else(missing)?;
     let guest = with_own_code(guest, process);
     let guest = with_names(guest, executed, &files, &modules);
-    let conventions = Conventions { is_process: true, ..Conventions::default() };
-    let program = Program::with_layout(guest, conventions, layout(process))?;
+    let conventions = Conventions { is_process: true, makes_context: launch.contexts.maker, ..Conventions::default() };
+    let program = Program::with_layout(guest, conventions, layout(launch, process))?;
     Ok((Program { poison: Poison::default(), ..program }, files))
 }
 
@@ -120,20 +120,19 @@ fn with_names(mut guest: Guest, executed: &BTreeMap<u64, u32>, files: &[Mapped],
     guest
 }
 
-/// The stacks: the first thread's, and those that it has given to threads and handlers.
-fn layout(process: &Process) -> Layout {
+/// The stacks: the first thread's, and those that it has given to threads, handlers and fibers.
+fn layout(launch: &Launch, process: &Process) -> Layout {
     let mut stacks: BTreeMap<u64, Stack> = BTreeMap::new();
-    for range in process.stacks() {
+    let others = process.stacks().iter().map(|range| (range, StackRole::User));
+    let fibers = launch.contexts.stacks.iter().map(|range| (range, StackRole::Fiber));
+    for (range, role) in others.chain(fibers) {
         let overlaps = |stack: &Stack| stack.bounds.low < range.end && range.start < stack.bounds.high;
         if stacks.values().any(overlaps) {
             continue; // used again, or part of another stack
         }
         let is_first = stacks.is_empty();
-        let (role, name) = if is_first {
-            (StackRole::First, "main".to_owned())
-        } else {
-            (StackRole::User, format!("stack {}", stacks.len()))
-        };
+        let (role, name) =
+            if is_first { (StackRole::First, "main".to_owned()) } else { (role, format!("stack {}", stacks.len())) };
         let bounds = StackBounds { low: range.start, high: range.end };
         stacks.insert(range.start, Stack { name, bounds, role });
     }
