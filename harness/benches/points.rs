@@ -12,7 +12,7 @@ use std::time::Duration;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use unwind_harness::cpu::{self, ALL, Cpu};
-use unwind_harness::experiment::{Experiment, columns};
+use unwind_harness::experiment::{EVERYWHERE, Experiment, columns};
 use unwind_harness::guest::Guest;
 use unwind_harness::guest::Program;
 use unwind_harness::machine::Machine;
@@ -124,7 +124,15 @@ fn run(program: &Program, subject: Option<&dyn Subject>, watch: Watch) -> (Durat
             let columns = columns(&subjects, Interruption::Probe);
             let max_visits = if watch == Watch::Sampled { 4 } else { u64::MAX };
             let kind = Interruption::Probe;
-            let experiment = Experiment { program, text: &text, kind, columns: &columns, max_visits, wanted: None };
+            let experiment = Experiment {
+                program,
+                text: &text,
+                kind,
+                columns: &columns,
+                max_visits,
+                wanted: &[],
+                addresses: EVERYWHERE,
+            };
             let mut recorder = Recorder::new(program, &columns, &[]);
             let found = experiment.drive(&mut machine, &[], Witnesses::default(), &mut recorder);
             let found = found.expect("the guest ends");

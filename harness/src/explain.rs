@@ -1,5 +1,6 @@
 //! Explains one point in full: registers, code, truth, and each walk with the memory words that gave each of its entries.
 
+mod between;
 mod stack;
 
 use std::cell::RefCell;
@@ -15,6 +16,8 @@ use crate::subject::{End, GuestTarget, MAX_ENTRIES, Question, Reads};
 use crate::trace::{Point, RegisterSet};
 use crate::verdict::{Deviation, Judge, Verdict, WalkEntry, differences};
 use stack::Drawing;
+
+pub use between::{Between, two_points};
 
 /// How many instructions are shown on each side of the point.
 const CONTEXT: usize = 5;
@@ -53,6 +56,16 @@ impl std::fmt::Display for PointName {
     }
 }
 
+/// Where a point is.
+fn address_of(program: &Program, point: &PointName) -> Result<u64, Error> {
+    let function = program.guest.function(&point.function)?;
+    let address = function.address.saturating_add(point.offset);
+    if point.offset >= function.size || program.listing.line(address).is_none() {
+        return Err(Error::Usage(format!("{point} is not the start of an instruction of {}", function.name)));
+    }
+    Ok(address)
+}
+
 /// Waits for one point of an experiment and describes it in full.
 #[derive(Debug)]
 pub struct Explainer<'p> {
@@ -81,11 +94,7 @@ impl<'p> Explainer<'p> {
         part: &'p Part,
         omissible: &'p [String],
     ) -> Result<Self, Error> {
-        let function = program.guest.function(&point.function)?;
-        let address = function.address.saturating_add(point.offset);
-        if point.offset >= function.size || program.listing.line(address).is_none() {
-            return Err(Error::Usage(format!("{point} is not the start of an instruction of {}", function.name)));
-        }
+        let address = address_of(program, point)?;
         let judge = Judge::of_program(program, omissible);
         let (visit, truth, text) = (point.visit, String::new(), String::new());
         let drawing = Drawing::default();

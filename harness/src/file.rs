@@ -5,6 +5,8 @@
 //! temporary file in the same folder, which is renamed when it is complete: a full disk, a signal or a crash leaves the old file,
 //! or none.
 
+mod revision;
+
 use std::fs::{File, FileType, Metadata};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
@@ -15,6 +17,8 @@ use tempfile::NamedTempFile;
 use crate::Error;
 use crate::interrupt::Interrupt;
 use crate::progress::{Form, Shown};
+
+pub use revision::{CheckedOut, check_out};
 
 /// The largest file that is read as a guest or for its unwind data, in bytes: twice that of a kernel image with its debugging
 /// data. A sparse file may claim any size.
@@ -91,6 +95,22 @@ pub fn read(path: &Path, most: u64) -> Result<Vec<u8>, Error> {
 /// [`Error::File`].
 pub fn read_text(path: &Path) -> Result<String, Error> {
     String::from_utf8(read(path, MAX_TEXT)?).map_err(|error| refused(path, format!("it is not text: {error}")))
+}
+
+/// What a folder holds, by name; nothing if there is no such folder.
+///
+/// # Errors
+///
+/// [`Error::File`].
+pub fn names_in(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(failed(folder))?,
+    };
+    let paths: io::Result<Vec<PathBuf>> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
+    let mut paths = paths.map_err(failed(folder))?;
+    paths.sort();
+    Ok(paths)
 }
 
 /// Makes the folder in which a file is to be written, and those above it.

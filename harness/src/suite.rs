@@ -15,9 +15,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::analysis::gate;
-use crate::experiment::{Experiment, Found, LastResult, Visit, columns, lasting_words};
-use crate::explain::{Explainer, PointName};
+use crate::analysis::gate::hold_gates;
+use crate::experiment::{EVERYWHERE, Experiment, Found, LastResult, Visit, columns, lasting_words};
 use crate::guest::{Guest, Program};
 use crate::interrupt::Interrupt;
 use crate::machine::Machine;
@@ -25,8 +24,8 @@ use crate::oracle::Witnesses;
 use crate::pool::in_parallel;
 use crate::recording::{Partial, Recorder, Recording, Section, ShardOf, WalkLog};
 use crate::scenario::{Interruption, Model, Part, Scenario, Text, Variant};
+use crate::subject::Subject;
 use crate::subject::remote::Remote;
-use crate::subject::{self, Subject};
 use crate::trace::log::{Head, Log, LogWriter, Logged, Replay};
 use crate::trace::{Observer, Run, Unobserved, Watched};
 use crate::{Error, file};
@@ -34,8 +33,10 @@ use crate::{Error, file};
 pub use called::called;
 pub use freeze::{Freeze, freeze};
 use shards::Plan;
+pub use shards::is_split;
 pub use subjects::{Subjects, chosen, subjects};
 use visits::All;
+use wanted::Told;
 pub use wanted::{Done, Wanted};
 
 /// One run: a scenario, one of its variants, and a kind of interruption.
@@ -90,38 +91,6 @@ impl Job<'_> {
     pub fn timed_undisturbed(self) -> Result<Duration, Error> {
         let program = self.scenario.program(self.root, self.variant)?;
         machine(&program, &self.scenario.text)?.drive(&mut Unobserved).map(|ended| ended.ran_for)
-    }
-
-    /// Runs, and explains one point in full.
-    ///
-    /// # Errors
-    ///
-    /// As [`Job::run`], and [`Error::Usage`] when the guest never arrives at the point.
-    pub fn explain(
-        self,
-        subjects: &[Box<dyn Subject + Send>],
-        point: &PointName,
-        part: &Part,
-    ) -> Result<String, Error> {
-        let Done { section, explained, .. } =
-            self.execute(subjects, Witnesses::default(), Some(Wanted::Point(point, part)), &Interrupt::default())?;
-        let Some(body) = explained else {
-            let instructions = section.functions.iter().filter(|function| function.name == point.function);
-            let there = instructions.flat_map(|function| &function.instructions).find(|one| one.offset == point.offset);
-            let arrivals = there.map_or(0, |instruction| instruction.visits);
-            let scenario = &self.scenario.name;
-            if (1..=arrivals).contains(&point.visit) {
-                let reason =
-                    "nobody can say who will resume there (docs/scenario.md, fibers), or its interrupt is not taken";
-                return Err(Error::Usage(format!("{scenario}: {point} is no point: {reason}")));
-            }
-            return Err(Error::Usage(format!("{scenario}: the guest arrives {arrivals} times at {point}")));
-        };
-        let verdict = match &section.void {
-            Some(reason) => format!("the run is void: {reason}"),
-            None => "the run is not void: the witnesses of the truth agree to its end".to_owned(),
-        };
-        Ok(format!("{} {point}\n{verdict}\n{body}", section.title()))
     }
 
     /// Runs, judges, and records the run: [`judge_log`] makes the same section from the log.
@@ -234,10 +203,7 @@ impl Job<'_> {
         wanted: Option<Wanted<'_>>,
     ) -> Result<Done, Error> {
         let Self { scenario, variant, kind, .. } = self;
-        let point = match wanted {
-            Some(Wanted::Point(point, part)) => Some((point, part)),
-            Some(Wanted::Walks) | None => None,
-        };
+        let points = wanted.as_ref().map_or(Vec::new(), Wanted::points);
         let text = &scenario.text;
         let hook = scenario.return_hook(variant);
         let fitting: Vec<&dyn Subject> = subjects
@@ -246,21 +212,25 @@ impl Job<'_> {
             .filter(|subject| subject.about().fits(program, hook.as_ref(), kind.walks_user()))
             .collect();
         let columns = columns(&fitting, kind);
-        // The point may be a later arrival than the scenario judges; nested points are all judged anyway.
-        let one_more = point.filter(|_| kind != Interruption::Nested).and_then(|(point, _)| {
+        // A point may be a later arrival than the scenario judges; nested points are all judged anyway.
+        let more = points.iter().filter(|_| kind != Interruption::Nested).filter_map(|point| {
             let function = program.guest.symbols.function_named(&point.function)?;
             Some((function.address.wrapping_add(point.offset), point.visit))
         });
+        let more: Vec<(u64, u64)> = more.collect();
+        let addresses = match wanted {
+            Some(Wanted::Part(shard)) => shards::addresses(program, shard),
+            _ => EVERYWHERE,
+        };
         let max_visits = text.max_visits;
-        let experiment = Experiment { program, text, kind, columns: &columns, max_visits, wanted: one_more };
+        let experiment = Experiment { program, text, kind, columns: &columns, max_visits, wanted: &more, addresses };
         let mut recorder = Recorder::new(program, &columns, &text.omissible);
-        let explainer = point.map(|(point, part)| Explainer::new(program, point, part, &text.omissible));
-        let mut explainer = explainer.transpose()?;
+        let mut told = Told::of(wanted, program, &text.omissible)?;
         // A run that explains may have one point more.
-        let writes = matches!(wanted, Some(Wanted::Walks)) || scenario.case.is_some() && point.is_none();
+        let writes = matches!(wanted, Some(Wanted::Walks)) || scenario.case.is_some() && points.is_empty();
         let mut walks = writes.then(|| WalkLog::new(&program.guest.symbols, &columns));
         let mut all = All(vec![&mut recorder]);
-        all.0.extend(explainer.as_mut().map(|explainer| explainer as &mut dyn Visit));
+        all.0.extend(told.visit());
         all.0.extend(walks.as_mut().map(|walks| walks as &mut dyn Visit));
         let found = experiment.drive(run, undisturbed, witnesses, &mut all);
         let found = found.map_err(|error| scenario.blame(variant, error))?;
@@ -275,7 +245,7 @@ impl Job<'_> {
         if let (Some(case), Some(walks)) = (&scenario.case, &walks) {
             section.agreements.extend(freeze::held_against(case, walks, kind, subjects)?);
         }
-        Ok(Done { section, explained: explainer.and_then(Explainer::finish), walks, ran_for })
+        Ok(Done { section, explained: told.finish(), walks, ran_for })
     }
 }
 
@@ -319,6 +289,8 @@ struct Planned {
     scenario: Arc<Scenario>,
     variant: Variant,
     kind: Interruption,
+    /// The part of its points that is judged here; `None`: all.
+    part: Option<ShardOf>,
 }
 
 /// Runs scenarios on several threads.
@@ -330,14 +302,15 @@ pub fn run_all(root: &Path, scenarios: &[Scenario], options: &Options) -> Result
     let plan = Plan::of(scenarios, options.shard, &options.part);
     let (root, unwinders, log) = (root.to_path_buf(), options.unwinders.clone(), options.log);
     let (interrupt, remote) = (options.interrupt.clone(), options.remote.clone());
-    let work = move |Planned { scenario, variant, kind }: &Planned| {
+    let work = move |Planned { scenario, variant, kind, part }: &Planned| {
         let subjects = chosen(scenario.cpu, &unwinders, &remote)?;
         let job = Job { root: &root, scenario, variant, kind: *kind };
         if log {
             let (section, log) = job.log_until(&subjects, &interrupt)?;
             return Ok((section, Some(log)));
         }
-        let Done { section, ran_for, .. } = job.execute(&subjects, Witnesses::default(), None, &interrupt)?;
+        let Done { section, ran_for, .. } =
+            job.execute(&subjects, Witnesses::default(), part.map(Wanted::Part), &interrupt)?;
         let seconds = ran_for.as_secs_f64();
         interrupt.progress().note(|| format!("{}: {} points, {seconds:.1} s", section.title(), section.points));
         Ok((section, None))
@@ -363,7 +336,7 @@ pub fn judge_all(logs: Vec<Log>, options: &Options) -> Result<Recording, Error> 
             scenarios.push(Arc::clone(&scenario));
         }
         let (variant, kind) = run_of(log, &scenario)?;
-        planned.push(Planned { scenario, variant, kind });
+        planned.push(Planned { scenario, variant, kind, part: None });
     }
     let Options { unwinders, interrupt, remote, .. } = options.clone();
     let work = move |log: &Log| Ok((judge_until(log, (&unwinders, &remote), &interrupt)?, None));
@@ -394,7 +367,7 @@ fn finish<'s>(
     let (mut sections, mut logs, mut places) = (Vec::new(), Vec::new(), Vec::new());
     let mut failed = 0;
     for (place, result) in plan.here.iter().zip(results) {
-        let Planned { scenario, variant, kind } = &plan.all[*place];
+        let Planned { scenario, variant, kind, .. } = &plan.all[*place];
         match result {
             None | Some(Err(Error::Interrupted)) => continue,
             Some(Ok((section, log))) => {
@@ -409,9 +382,12 @@ fn finish<'s>(
         }
         places.push(*place);
     }
-    hold_gates(scenarios, &mut sections, options.unwinders.is_empty() && options.remote.is_empty());
+    let all_unwinders = options.unwinders.is_empty() && options.remote.is_empty();
+    if !plan.is_split {
+        hold_gates(scenarios, &mut sections, all_unwinders);
+    }
     let skipped = skips::of(&plan.all, &sections, &options.unwinders);
-    let shard = options.shard.map(|shard| plan.shard(shard, &places));
+    let shard = options.shard.map(|shard| plan.shard(shard, &places, all_unwinders));
     let mut recording = Recording { skipped, shard, ..Recording::new(sections) };
     let cut = recording.sections.iter().filter(|section| section.interrupted).count();
     if recording.sections.len() < plan.here.len() || cut > 0 {
@@ -464,14 +440,4 @@ fn run_of(log: &Log, scenario: &Scenario) -> Result<(Variant, Interruption), Err
 /// The scenario that a log holds.
 fn scenario_of(log: &Log) -> Result<Scenario, Error> {
     Scenario::parse(&Path::new("scenarios").join(format!("{}.toml", log.head.scenario)), &log.head.source)
-}
-
-/// Checks the sections of each scenario against its demands. Unless `run_all`, demands on subjects that did not run are ignored.
-fn hold_gates<'s>(scenarios: impl IntoIterator<Item = &'s Scenario>, sections: &mut [Section], run_all: bool) {
-    for scenario in scenarios {
-        let all: Vec<String> = subject::all(scenario.cpu).iter().map(|subject| subject.about().name.clone()).collect();
-        let Some(first) = sections.iter().position(|section| section.scenario == scenario.name) else { continue };
-        let count = sections[first..].iter().take_while(|section| section.scenario == scenario.name).count();
-        gate::check(scenario, &mut sections[first..first + count], &all, run_all);
-    }
 }

@@ -193,3 +193,68 @@ fn a_baseline_leaves_what_is_new_or_gone() {
     assert!(text.contains("intervals 1 closed") && text.contains("dwarf !skipped -> = at late+0x8"), "{text}");
     assert!(text.trim_end().ends_with("all gates hold"), "{text}");
 }
+
+/// The snapshots of two revisions, in a repository of its own: an instruction that fares otherwise is named, with its command.
+#[test]
+fn two_revisions_are_compared_by_their_snapshots() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let git = |arguments: &[&str]| {
+        let identity = ["-c", "user.name=T", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"];
+        let output = std::process::Command::new("git")
+            .args(identity)
+            .args(arguments)
+            .current_dir(folder.path())
+            .output()
+            .expect("git starts");
+        assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    let diff = |old: &str, new: &str| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_unwind-harness"))
+            .args(["diff", old, new])
+            .current_dir(folder.path())
+            .output()
+            .expect("it starts");
+        (output.status.code(), stdout(&output) + &String::from_utf8_lossy(&output.stderr))
+    };
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let files = [
+        "scenarios/arm64/leaf.toml",
+        "guests/arm64/leaf.elf",
+        "snapshots/arm64/leaf.snap",
+        "snapshots/arm64/loop.snap",
+    ];
+    for file in files {
+        let to = folder.path().join(file);
+        std::fs::create_dir_all(to.parent().expect("a folder")).expect("made");
+        std::fs::copy(here.join(file), to).expect(file);
+    }
+    git(&["init", "-q", "-b", "main"]);
+    git(&["add", "."]);
+    git(&["commit", "-q", "-m", "first"]);
+    assert_eq!(diff("HEAD", "."), (Some(0), "compared 2 runs: no verdict changed\n".to_owned()));
+    // As after a change of caller's epilogue: its last instruction fares otherwise, and another scenario is gone.
+    let snapshot = folder.path().join("snapshots/arm64/leaf.snap");
+    let text = std::fs::read_to_string(&snapshot).expect("a snapshot");
+    let head = "a frame-record                   33     14        1       -       -          -      18        18";
+    let now = "a frame-record                   33     15        1       -       -          -      17        17";
+    let line = "  +0x28            ret                          | S===s  probe 1";
+    assert!(text.contains(head) && text.contains(line), "the snapshot is another now");
+    let changed =
+        text.replace(head, now).replace(line, "  +0x28            ret                          | ====s  probe 1");
+    std::fs::write(&snapshot, changed).expect("written");
+    git(&["rm", "-q", "--", "snapshots/arm64/loop.snap"]);
+    git(&["commit", "-q", "-a", "-m", "second"]);
+    let (status, said) = diff("main~1", "main");
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("closed  frame-record !skipped -> = at caller+0x28"), "{said}");
+    assert!(said.contains("1 run only in the old one") && said.contains("arm64/loop probe"), "{said}");
+    assert_eq!(diff("main", ".").0, Some(0));
+    assert!(diff(".", "main~1").1.contains("opened  frame-record = -> !skipped at caller+0x28"));
+    // Nothing was left behind, and nothing in the repository has changed.
+    git(&["diff", "--exit-code", "HEAD"]);
+    let (status, said) = diff("no-such-thing", "HEAD");
+    assert!(status == Some(2) && said.contains("no revision of git"), "{said}");
+    std::fs::write(&snapshot, text.replace("+0x28 ", "+0x29 ")).expect("written");
+    let (status, said) = diff("HEAD", ".");
+    assert!(status == Some(2) && said.contains("snapshots/arm64/leaf.snap: line "), "{said}");
+}

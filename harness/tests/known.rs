@@ -5,6 +5,7 @@ use std::path::Path;
 
 use unwind_harness::analysis::gate;
 use unwind_harness::recording::Section;
+use unwind_harness::report::known;
 use unwind_harness::scenario::{Scenario, load_all};
 use unwind_harness::subject;
 
@@ -24,11 +25,16 @@ fn edited(name: &str, text: &str, other: &str) -> Scenario {
 
 /// The broken gates of the recorded sections of a scenario.
 fn failures(scenario: &Scenario) -> Vec<String> {
+    held(scenario).into_iter().flat_map(|section| section.failures).map(|failure| failure.message).collect()
+}
+
+/// The recorded sections of a scenario, with the gates held against them.
+fn held(scenario: &Scenario) -> Vec<Section> {
     let names: Vec<String> = subject::all(scenario.cpu).iter().map(|it| it.about().name.clone()).collect();
     let all = whole_run::report().sections.iter().filter(|section| section.scenario == scenario.name);
     let mut sections: Vec<Section> = all.cloned().collect();
     gate::check(scenario, &mut sections, &names, true);
-    sections.into_iter().flat_map(|section| section.failures).map(|failure| failure.message).collect()
+    sections
 }
 
 #[test]
@@ -49,6 +55,26 @@ fn a_label_stands_for_its_instructions() {
     // Nothing is left of it, or too little.
     let found = same(r#"{ from = "nest_record_el1h_64_irq", before = "nest_record_el1h_64_irq+0x4" }"#);
     assert!(found.iter().any(|it| it.contains("must be sound")), "{found:#?}");
+}
+
+/// What a broken gate prints to be pasted is accepted as it stands, and then the gate holds.
+#[test]
+fn what_is_printed_to_be_pasted_is_read_back() {
+    for name in ["arm64/leaf", "arm64/irq_on_task", "arm64/fgraph", "x86_64/late_frame_record"] {
+        let path = root().join("scenarios").join(format!("{name}.toml"));
+        let source = std::fs::read_to_string(&path).expect("the scenario is there");
+        let mut table: toml::Table = source.parse().expect("TOML");
+        table.remove("known").expect("it lists deviations");
+        let bare = toml::to_string(&table).expect("TOML");
+        let scenario = Scenario::parse(&path, &bare).expect("it can be read");
+        let sections = held(&scenario);
+        let broken = |sections: &[Section]| sections.iter().map(|section| section.failures.len()).sum::<usize>();
+        assert!(broken(&sections) > 0, "{name}: nothing is demanded");
+        let blocks = known::blocks(&sections.iter().collect::<Vec<_>>());
+        let pasted = format!("{bare}\n{blocks}");
+        let scenario = Scenario::parse(&path, &pasted).unwrap_or_else(|error| panic!("{error}\n{blocks}"));
+        assert_eq!(failures(&scenario), Vec::<String>::new(), "{blocks}");
+    }
 }
 
 #[test]
@@ -105,8 +131,17 @@ fn an_extent_that_means_nothing_is_refused() {
 /// A reason that points at another entry, or at luck, gives no cause.
 #[test]
 fn every_reason_gives_a_cause() {
-    let idle =
-        ["by chance", "the same as", "as the others", "as above", "as before", "as in f", "as at the", "does too"];
+    let idle = [
+        "by chance",
+        "the same as",
+        "as the others",
+        "as above",
+        "as before",
+        "as in f",
+        "as at the",
+        "does too",
+        "write here why",
+    ];
     for scenario in load_all(root()).expect("the scenarios load") {
         for known in &scenario.text.known {
             let because = known.because.to_lowercase();

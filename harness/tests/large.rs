@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use unwind_harness::cpu;
-use unwind_harness::experiment::{Experiment, columns};
+use unwind_harness::experiment::{EVERYWHERE, Experiment, columns};
 use unwind_harness::guest::{Guest, Program};
 use unwind_harness::machine::Machine;
 use unwind_harness::oracle::Witnesses;
@@ -110,8 +110,15 @@ fn a_large_image_is_not_disassembled_before_somebody_looks() {
     let subjects: [&dyn Subject; 1] = [&subject];
     let columns = columns(&subjects, Interruption::Probe);
     let kind = Interruption::Probe;
-    let experiment =
-        Experiment { program: &program, text: &text, kind, columns: &columns, max_visits: 4, wanted: None };
+    let experiment = Experiment {
+        program: &program,
+        text: &text,
+        kind,
+        columns: &columns,
+        max_visits: 4,
+        wanted: &[],
+        addresses: EVERYWHERE,
+    };
     let mut machine = Machine::new(&program, "_start", 1000).expect("a machine");
     let mut recorder = Recorder::new(&program, &columns, &[]);
     let found = experiment.drive(&mut machine, &[], Witnesses::default(), &mut recorder).expect("it runs to its end");

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use unwind_harness::cpu::{self, Register};
-use unwind_harness::experiment::{Arrival, Column, Experiment, Visit, columns, lasting_words};
+use unwind_harness::experiment::{Arrival, Column, EVERYWHERE, Experiment, Visit, columns, lasting_words};
 use unwind_harness::guest::Program;
 use unwind_harness::linux::KernelImage;
 use unwind_harness::oracle::{Truth, Witnesses};
@@ -97,8 +97,15 @@ fn attempt(image: &Arc<KernelImage>, name: &str, change: impl Fn(&mut Program)) 
     let mut undisturbed = machine(&program, text).expect("a machine");
     undisturbed.drive(&mut Unobserved).expect("it runs to its end");
     let undisturbed = lasting_words(&program, undisturbed.memory());
-    let experiment =
-        Experiment { program: &program, text, kind, columns: &columns, max_visits: text.max_visits, wanted: None };
+    let experiment = Experiment {
+        program: &program,
+        text,
+        kind,
+        columns: &columns,
+        max_visits: text.max_visits,
+        wanted: &[],
+        addresses: EVERYWHERE,
+    };
     let mut machine = machine(&program, text).expect("a machine");
     let mut walks = Walks { program: &program, points: Vec::new() };
     let found =

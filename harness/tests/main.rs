@@ -40,6 +40,7 @@ mod names;
 mod orc;
 mod others_truth;
 mod own_code;
+mod own_root;
 mod privilege;
 mod real_libc;
 mod remote;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rstest::rstest;
 use unwind_harness::recording::{Run, Section};
-use unwind_harness::report::snapshot;
+use unwind_harness::report::{known, snapshot};
 use unwind_harness::scenario::Scenario;
 use unwind_harness::subject::label;
 use unwind_harness::suite::{Options, run_all};
@@ -45,6 +45,11 @@ fn scenario(
         }
         problems.extend(section.failures.iter().map(|failure| format!("{}: {}", section.title(), failure.message)));
     }
+    // Gates come before the difference to the snapshot, which may be long.
+    let problems = told(&problems, &sections);
+    if !problems.is_empty() {
+        eprintln!("{problems}");
+    }
     let page = page(&sections);
 
     let (cpu, name) = scenario.name.split_once('/').expect("a scenario's name is <cpu>/<name>");
@@ -53,12 +58,22 @@ fn scenario(
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
     settings.bind(|| insta::assert_snapshot!(name, page));
-    assert!(problems.is_empty(), "\n{}", problems.join("\n"));
+    assert!(problems.is_empty(), "\n{problems}");
 
     let read = snapshot::parse(&page).unwrap_or_else(|error| panic!("{}: {error}", scenario.name));
     assert_eq!(read.scenario, scenario.name);
     assert_same(&said_by_run(&sections), &said_by_page(&read));
     assert_a_changed_verdict_is_a_changed_line(&sections, &page);
+}
+
+/// Broken gates, with what would list them as expected.
+fn told(problems: &[String], sections: &[Section]) -> String {
+    let mut text = problems.join("\n");
+    let blocks = known::blocks(&sections.iter().collect::<Vec<_>>());
+    if !blocks.is_empty() {
+        let _ = write!(text, "\nIf it must be so, say it in the scenario, with the reason:\n{blocks}");
+    }
+    text
 }
 
 /// Fails with the first line that differs: the whole is too long to be read.

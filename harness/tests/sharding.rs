@@ -70,6 +70,52 @@ fn merged_shards_are_the_report_of_the_whole_byte_by_byte() {
     }
 }
 
+/// Of fewer scenarios than shards, each run is split by its points: kinds, nested exceptions, damaged stacks, user walks, variants
+/// and a void run.
+#[test]
+fn merged_points_are_the_report_of_the_whole_byte_by_byte() {
+    let few = [
+        "arm64/fgraph",
+        "riscv64/deep_loop",
+        "arm64/corrupt_stack",
+        "arm64/serror",
+        "x86_64/clobbered_callee_saved",
+        "arm64/user_entry",
+    ];
+    for (name, of) in few.into_iter().zip([5, 2, 3, 4, 2, 7]) {
+        let folder = folder(&format!("points-{of}"));
+        let made = |arguments: &[&str]| {
+            let output = program(&folder, &[&["run", name][..], arguments].concat());
+            assert_eq!(output.status.code(), Some(0), "{name}: {}{}", text(&output.stdout), text(&output.stderr));
+            text(&output.stdout).to_owned()
+        };
+        made(&["--json", "whole.json", "--ktap", "whole.ktap"]);
+        let names: Vec<String> = (1..=of).map(|index| format!("{index}.json")).collect();
+        for (index, json) in (1..).zip(&names) {
+            let said = made(&["--shard", &format!("{index}/{of}"), "--json", json]);
+            assert!(said.contains("gates are not held") && !said.contains("all gates hold"), "{said}");
+        }
+        let points = |name: &str| json(&folder.join(name))["totals"]["points"].as_u64().expect("a number");
+        let parts: Vec<u64> = names.iter().map(|name| points(name)).collect();
+        assert!(parts.iter().filter(|points| **points > 0).count() > 1, "{name}: {parts:?}");
+        assert_eq!(parts.iter().sum::<u64>(), points("whole.json"), "{name}");
+        let reports: Vec<&str> = names.iter().rev().map(String::as_str).collect();
+        let merged = [&["merge"][..], &reports, &["--json", "merged.json", "--ktap", "merged.ktap"]].concat();
+        let output = program(&folder, &merged);
+        assert_eq!(output.status.code(), Some(0), "{name}: {}{}", text(&output.stdout), text(&output.stderr));
+        for format in ["json", "ktap"] {
+            let read = |of: &str| std::fs::read_to_string(folder.join(format!("{of}.{format}"))).expect("the file");
+            let (whole, merged) = (read("whole"), read("merged"));
+            let differs = whole.lines().zip(merged.lines()).find(|(whole, merged)| whole != merged);
+            assert!(whole == merged, "{name}, {format}: {differs:?}");
+        }
+        // Without one of them there is no gate to hold.
+        let output = program(&folder, &[&["merge"][..], &reports[1..]].concat());
+        assert_eq!(output.status.code(), Some(1), "{name}: {}", text(&output.stdout));
+        assert!(!text(&output.stdout).contains("all gates hold"), "{}", text(&output.stdout));
+    }
+}
+
 #[test]
 fn a_missing_shard_is_not_judged() {
     let folder = folder("missing");

@@ -95,35 +95,47 @@ struct Request {
     check: bool,
     /// `leaf` or `arm64/leaf`; none means all.
     names: Vec<String>,
+    /// Whose guests, if not this repository's: the folder that holds `guests`. What they include still comes from here.
+    root: Option<PathBuf>,
 }
 
 impl Request {
     fn parse(arguments: &[String]) -> Result<Self, String> {
-        let (flags, names): (Vec<_>, Vec<_>) =
-            arguments.iter().cloned().partition(|argument| argument.starts_with('-'));
-        match flags.iter().find(|flag| *flag != "--check") {
-            None => Ok(Self { check: !flags.is_empty(), names }),
-            Some(flag) => Err(format!("guests takes names and --check, not {flag:?}")),
+        let mut request = Self { check: false, names: Vec::new(), root: None };
+        let mut rest = arguments.iter();
+        while let Some(argument) = rest.next() {
+            match argument.as_str() {
+                "--check" => request.check = true,
+                "--root" => request.root = Some(rest.next().ok_or("--root needs a folder")?.into()),
+                flag if flag.starts_with('-') => {
+                    return Err(format!("guests takes names, --check and --root, not {flag:?}"));
+                }
+                name => request.names.push(name.to_owned()),
+            }
         }
+        Ok(request)
     }
 }
 
 pub(crate) fn run(arguments: &[String]) -> Outcome {
-    let Request { check, names } = Request::parse(arguments)?;
-    let guests = root().join("guests");
+    let Request { check, names, root: own } = Request::parse(arguments)?;
+    // A folder of one's own has no museum.
+    let trees = if own.is_some() { &TREES[..1] } else { &TREES[..] };
+    let base = own.clone().unwrap_or_else(root);
+    let each = || trees.iter().flat_map(|tree| CPUS.iter().map(move |cpu| (*tree, cpu)));
     let mut builds = Vec::new();
-    for (tree, cpu) in TREES.into_iter().flat_map(|tree| CPUS.iter().map(move |cpu| (tree, cpu))) {
-        builds.extend(builds_of(tree, cpu)?);
+    for (tree, cpu) in each() {
+        builds.extend(builds_of(&base, tree, cpu)?);
     }
     let candidates: Vec<_> = builds.iter().map(Build::candidate).collect();
     let selected = select(&names, &candidates)?;
     require_toolchain()?;
-    let scratch = root().join("target").join("guests");
+    let scratch = root().join("target").join(if own.is_some() { "own-guests" } else { "guests" });
     let mut problems = Vec::new();
     let count = selected.iter().filter(|selected| **selected).count();
     for (build, _) in builds.iter().zip(selected).filter(|(_, selected)| *selected) {
-        let made = make(&guests, &scratch, build)?;
-        let checked_in = root().join(build.tree).join(build.label());
+        let made = make(&base, &scratch, build)?;
+        let checked_in = base.join(build.tree).join(build.label());
         if check {
             problems.extend(compare(&format!("{}/{}", build.tree, build.label()), &made, &checked_in));
         } else {
@@ -131,12 +143,12 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
         }
     }
     if names.is_empty() {
-        for (tree, cpu) in TREES.into_iter().flat_map(|tree| CPUS.iter().map(move |cpu| (tree, cpu))) {
-            problems.extend(orphans(tree, cpu, &builds)?);
+        for (tree, cpu) in each() {
+            problems.extend(orphans(&base, tree, cpu, &builds)?);
         }
     }
-    for tree in TREES {
-        problems.extend(write_or_check_manifest(tree, &builds, check)?);
+    for tree in trees {
+        problems.extend(write_or_check_manifest(&base, tree, &builds, check)?);
     }
     if problems.is_empty() {
         eprintln!("guests: {count} of {} ELFs {}", builds.len(), if check { "match their sources" } else { "written" });
@@ -146,8 +158,13 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
 }
 
 /// Lists the checked-in ELFs of all builds with their hashes in MANIFEST.toml; or says what is wrong with the list that is there.
-fn write_or_check_manifest(tree: &str, builds: &[Build<'_>], check: bool) -> Result<Option<String>, String> {
-    let guests = root().join(tree);
+fn write_or_check_manifest(
+    base: &Path,
+    tree: &str,
+    builds: &[Build<'_>],
+    check: bool,
+) -> Result<Option<String>, String> {
+    let guests = base.join(tree);
     let mut hashes = BTreeMap::new();
     for label in builds.iter().filter(|build| build.tree == tree).map(Build::label) {
         // A new guest that was not among the names has no ELF yet, and no place in the list.
@@ -166,7 +183,7 @@ fn write_or_check_manifest(tree: &str, builds: &[Build<'_>], check: bool) -> Res
 }
 
 /// Refuses any LLVM but the pinned one, with the command that installs it.
-fn require_toolchain() -> Outcome {
+pub(crate) fn require_toolchain() -> Outcome {
     for (program, argument) in [(CLANG, "--version"), (LLD, "--version")] {
         let output = Command::new(program)
             .arg(argument)
@@ -182,8 +199,8 @@ fn require_toolchain() -> Outcome {
 }
 
 /// The builds of one CPU, by name: its own assembly, and the C that is compiled for every CPU.
-fn builds_of<'a>(tree: &'static str, cpu: &'a Cpu) -> Result<Vec<Build<'a>>, String> {
-    let guests = root().join(tree);
+fn builds_of<'a>(base: &Path, tree: &'static str, cpu: &'a Cpu) -> Result<Vec<Build<'a>>, String> {
+    let guests = base.join(tree);
     let mut builds = Vec::new();
     for (folder, extension) in [(guests.join(cpu.name), "S"), (guests.join("any"), "c")] {
         if !folder.is_dir() {
@@ -211,8 +228,11 @@ fn builds_of<'a>(tree: &'static str, cpu: &'a Cpu) -> Result<Vec<Build<'a>>, Str
     Ok(builds)
 }
 
-/// The files of a folder with this extension, in order.
+/// The files of a folder with this extension, in order; a folder of one's own need not have each.
 fn files(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, String> {
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
     let entries = std::fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let mut found: Vec<_> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
@@ -223,10 +243,11 @@ fn files(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, String> {
 }
 
 /// Compiles and links one guest into the scratch folder.
-fn make(guests: &Path, scratch: &Path, build: &Build<'_>) -> Result<PathBuf, String> {
+fn make(base: &Path, scratch: &Path, build: &Build<'_>) -> Result<PathBuf, String> {
     let folder = scratch.join(build.tree).join(build.cpu.name);
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let include = guests.join(build.cpu.name).join("include");
+    let shared = root().join("guests");
+    let include = shared.join(build.cpu.name).join("include");
     let mut objects = Vec::new();
     let start = build.start.then(|| ("start", include.join("start.S")));
     for (part, source) in start.into_iter().chain([("guest", build.source.clone())]) {
@@ -235,9 +256,9 @@ fn make(guests: &Path, scratch: &Path, build: &Build<'_>) -> Result<PathBuf, Str
         clang.arg(format!("--target={}", build.cpu.target)).args(FLAGS).args(build.cpu.flags);
         clang
             .arg("-I")
-            .arg(guests)
+            .arg(base.join(build.tree))
             .arg("-I")
-            .arg(root().join(build.tree))
+            .arg(&shared)
             .arg("-I")
             .arg(&include)
             .args(&build.flags)
@@ -250,7 +271,7 @@ fn make(guests: &Path, scratch: &Path, build: &Build<'_>) -> Result<PathBuf, Str
     }
     let linked = folder.join(format!("{}.elf", build.name));
     let mut lld = Command::new(LLD);
-    lld.arg("-T").arg(guests.join("guest.ld")).args([
+    lld.arg("-T").arg(shared.join("guest.ld")).args([
         "-z",
         "max-page-size=4096",
         "--build-id=none",
@@ -309,10 +330,10 @@ fn compare(label: &str, made: &Path, checked_in: &Path) -> Option<String> {
 }
 
 /// ELFs that no source makes.
-fn orphans(tree: &str, cpu: &Cpu, builds: &[Build<'_>]) -> Result<Vec<String>, String> {
+fn orphans(base: &Path, tree: &str, cpu: &Cpu, builds: &[Build<'_>]) -> Result<Vec<String>, String> {
     let builds: Vec<_> = builds.iter().filter(|build| build.tree == tree && build.cpu.name == cpu.name).collect();
     let is_made = |path: &PathBuf| builds.iter().any(|build| path.file_stem().is_some_and(|stem| *stem == *build.name));
-    Ok(files(&root().join(tree).join(cpu.name), "elf")?
+    Ok(files(&base.join(tree).join(cpu.name), "elf")?
         .into_iter()
         .filter(|path| !is_made(path))
         .map(|path| format!("{}: no source makes it; remove it", path.display()))
@@ -348,10 +369,13 @@ mod tests {
     #[test]
     fn names_and_the_flag_come_in_any_order() {
         let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
-        assert_eq!(request(&[]), Ok(Request { check: false, names: names(&[]) }));
+        assert_eq!(request(&[]), Ok(Request { check: false, names: names(&[]), root: None }));
         assert_eq!(request(&["leaf", "--check", "arm64/fgraph"]), {
-            Ok(Request { check: true, names: names(&["leaf", "arm64/fgraph"]) })
+            Ok(Request { check: true, names: names(&["leaf", "arm64/fgraph"]), root: None })
         });
-        assert_eq!(request(&["--chek"]), Err("guests takes names and --check, not \"--chek\"".to_owned()));
+        let own = Request { check: false, names: names(&["leaf"]), root: Some("there".into()) };
+        assert_eq!(request(&["--root", "there", "leaf"]), Ok(own));
+        assert!(request(&["--root"]).is_err());
+        assert_eq!(request(&["--chek"]), Err("guests takes names, --check and --root, not \"--chek\"".to_owned()));
     }
 }

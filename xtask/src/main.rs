@@ -5,6 +5,7 @@
 mod ci;
 mod fuzz;
 mod guests;
+mod new_guest;
 mod readme;
 mod selection;
 mod skips;
@@ -26,9 +27,15 @@ struct Task {
 const TASKS: &[Task] = &[
     Task {
         name: "guests",
-        arguments: "[--check] [NAME...]",
-        help: "compile and link guests, all or those named (leaf, arm64/leaf); --check compares with the checked-in ELFs",
+        arguments: "[--check] [--root FOLDER] [NAME...]",
+        help: "compile and link guests, all or those named (arm64/leaf); --check compares with what is there",
         run: guests::run,
+    },
+    Task {
+        name: "new-guest",
+        arguments: "NAME [--cpu CPU] [--root FOLDER]",
+        help: "write and build a guest and its scenario to begin with, here or in a folder of your own",
+        run: new_guest::run,
     },
     Task { name: "ci", arguments: "", help: "everything that CI checks, with the seconds of each step", run: ci::run },
     Task {
@@ -43,7 +50,7 @@ const TASKS: &[Task] = &[
 fn usage() -> String {
     let lines = TASKS.iter().map(|task| {
         let call = format!("{} {}", task.name, task.arguments);
-        format!("  {:<27} {}\n", call.trim_end(), task.help)
+        format!("  {:<41} {}\n", call.trim_end(), task.help)
     });
     "usage: cargo xtask TASK\n".to_owned() + &lines.collect::<String>()
 }

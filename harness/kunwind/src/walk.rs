@@ -8,6 +8,7 @@ use crate::address::CodeAddress;
 use crate::error::Error;
 use crate::regs::Regs;
 use crate::return_hook::Fix;
+use crate::row::{CfaRule, Rule};
 use crate::state::WalkState;
 use crate::target::{Format, Target};
 
@@ -35,6 +36,10 @@ pub enum Source {
     Row {
         /// The CFA that the row gave.
         cfa: u64,
+        /// How the row says that the CFA is found.
+        rule: CfaRule,
+        /// Where the row says that the return address is.
+        ra: Rule,
     },
     /// The link register of the interrupted frame, because an unwind row says that it still holds the return address.
     LinkRegister,
@@ -47,7 +52,7 @@ impl fmt::Display for Source {
             Self::FrameRecord { at } => write!(formatter, "frame record at {at:#x}"),
             Self::PtRegs { at } => write!(formatter, "pt_regs at {at:#x}"),
             Self::ReturnHook { trampoline } => write!(formatter, "return hook of {trampoline:#x}"),
-            Self::Row { cfa } => write!(formatter, "unwind row, CFA {cfa:#x}"),
+            Self::Row { cfa, .. } => write!(formatter, "unwind row, CFA {cfa:#x}"),
             Self::LinkRegister => formatter.write_str("link register"),
         }
     }

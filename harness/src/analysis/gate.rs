@@ -4,8 +4,18 @@ use super::novelty;
 use crate::cpu::ALL;
 use crate::recording::{Agreement, ColumnResult, Failure, Finding, ListedInstruction, Novelty, RECORDED, Section};
 use crate::scenario::{Floor, Known, Level, Range, Scenario, Span, is_share};
-use crate::subject::is_name_or_label;
+use crate::subject::{self, is_name_or_label};
 use crate::verdict::Verdict;
+
+/// Checks the sections of each scenario against its demands. Unless `run_all`, demands on subjects that did not run are ignored.
+pub fn hold_gates<'s>(scenarios: impl IntoIterator<Item = &'s Scenario>, sections: &mut [Section], run_all: bool) {
+    for scenario in scenarios {
+        let all: Vec<String> = subject::all(scenario.cpu).iter().map(|subject| subject.about().name.clone()).collect();
+        let Some(first) = sections.iter().position(|section| section.scenario == scenario.name) else { continue };
+        let count = sections[first..].iter().take_while(|section| section.scenario == scenario.name).count();
+        check(scenario, &mut sections[first..first + count], &all, run_all);
+    }
+}
 
 /// Fills in [`Section::failures`], and how each finding stands to the demands, for all sections of one scenario. `known_subjects`
 /// names the CPU's subjects; unless all of them ran (`run_all`), demands on those that did not are ignored.

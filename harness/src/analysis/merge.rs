@@ -1,8 +1,12 @@
 //! The shards of a run, put together to the recording of the whole.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use crate::recording::{Partial, Recording, SCHEMA, Section, Shard, Skip};
+use super::gate::hold_gates;
+use super::join::join;
+use crate::recording::{Partial, Recording, SCHEMA, Section, Shard, Skip, SplitScenario};
+use crate::scenario::{Interruption, Scenario};
 
 /// Puts shards together, in any order; a single recording that is no shard is what it is. If shards are missing, or hold less than
 /// they should, the result is partial. Names are those of the files, for messages.
@@ -18,16 +22,16 @@ pub fn merge(mut parts: Vec<(String, Recording)>) -> Result<Recording, String> {
         return Ok(parts.remove(0).1);
     }
     let first = require_one_run(&parts)?;
-    let mut by_position: BTreeMap<u64, Section> = BTreeMap::new();
+    let mut by_position: BTreeMap<u64, Vec<(u32, Section)>> = BTreeMap::new();
     let mut skipped: Vec<Skip> = Vec::new();
-    let mut whole = 0;
     let mut reasons: Vec<String> = Vec::new();
     let count = parts.len() as u64;
     for (_, part) in parts {
-        whole += part.sections.iter().filter(|section| section.not_judged.is_none() && !section.interrupted).count();
         reasons.extend(part.partial.map(|partial| partial.because));
-        let positions = part.shard.map(|shard| shard.positions).unwrap_or_default();
-        by_position.extend(positions.into_iter().zip(part.sections));
+        let Some(Shard { shard, positions, .. }) = part.shard else { continue };
+        for (position, section) in positions.into_iter().zip(part.sections) {
+            by_position.entry(position).or_default().push((shard.index, section));
+        }
         skipped.extend(part.skipped);
     }
     let missing = u64::from(first.shard.of) - count;
@@ -35,11 +39,39 @@ pub fn merge(mut parts: Vec<(String, Recording)>) -> Result<Recording, String> {
         reasons.insert(0, format!("{missing} of {} shards are missing", first.shard.of));
     }
     reasons.dedup();
-    let merged = Recording::new(by_position.into_values().collect());
+    let sections = if first.split.is_empty() { whole_runs(by_position) } else { split_runs(by_position, &first)? };
+    let whole = sections.iter().filter(|section| section.not_judged.is_none() && !section.interrupted).count();
+    let merged = Recording::new(sections);
     let skipped = in_order(skipped, &merged.sections);
     let partial =
         (!reasons.is_empty()).then(|| Partial { because: reasons.join(", "), whole: whole as u64, of: first.runs });
     Ok(Recording { partial, skipped, ..merged })
+}
+
+/// The sections of shards that have whole runs.
+fn whole_runs(by_position: BTreeMap<u64, Vec<(u32, Section)>>) -> Vec<Section> {
+    by_position.into_values().flatten().map(|(_, section)| section).collect()
+}
+
+/// Those of shards that have parts of runs, with the gates held against them. A run of which a part is missing is one that was cut
+/// short.
+fn split_runs(by_position: BTreeMap<u64, Vec<(u32, Section)>>, first: &Shard) -> Result<Vec<Section>, String> {
+    let mut sections = Vec::new();
+    for mut parts in by_position.into_values() {
+        parts.sort_by_key(|(index, _)| *index);
+        let count = parts.len();
+        let mut section = join(parts.into_iter().map(|(_, section)| section).collect())?;
+        let expected = if section.interrupt == Interruption::Nested { 1 } else { first.shard.of as usize };
+        section.interrupted |= count < expected;
+        sections.push(section);
+    }
+    let scenario = |SplitScenario { name, source }: &SplitScenario| {
+        let path = Path::new("scenarios").join(format!("{name}.toml"));
+        Scenario::parse(&path, source).map_err(|error| error.to_string())
+    };
+    let scenarios: Vec<Scenario> = first.split.iter().map(scenario).collect::<Result<_, _>>()?;
+    hold_gates(&scenarios, &mut sections, first.all_unwinders);
+    Ok(sections)
 }
 
 /// Requires that these are different shards of the same run, and gives the first one's place in it.

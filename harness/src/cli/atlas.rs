@@ -1,18 +1,22 @@
 //! `atlas`: hooked return addresses.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::output::{finish, is_cut, status, write};
+use super::output::{finish, is_cut, status, width, write};
 use super::selection::{Selection, require_subjects, select};
 use super::{BROKEN, HOLDS};
 use crate::Error;
-use crate::analysis::atlas::rows;
+use crate::analysis::atlas::{Row, rows};
+use crate::analysis::intervals::fold;
 use crate::error::printed;
 use crate::file::{Console, Output};
 use crate::guest::return_hook::{BUILDS, HOOKS, UNWINDERS_ALONE};
-use crate::report::atlas::{html, json, text};
+use crate::recording::Recording;
+use crate::report::atlas::{json, screen, text};
+use crate::report::html;
 use crate::suite::{Options, run_all};
 
 #[derive(Debug, Args)]
@@ -28,13 +32,16 @@ pub(crate) struct Arguments {
     /// Only rows of this unwinder
     #[arg(long, value_name = "NAME")]
     unwinder: Option<String>,
-    /// Below each row, print where its walks are not right or no rule can find the address
+    /// Print where walks are not right, or no rule can find the address: starts, kinds and unwinders that fare alike together
     #[arg(long)]
     intervals: bool,
+    /// Print a line for each CPU, return hook, fix and unwinder, with counters
+    #[arg(long, conflicts_with = "intervals")]
+    all: bool,
     /// Write the rows as JSON to this file, replacing it; `-`: to standard output, and the table to standard error
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Write a page with rows, intervals and listings to this file, replacing it; `-`: to standard output
+    /// Write the report of these runs as one HTML page, with the windows drawn, to this file, replacing it; `-`: to standard output
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 }
@@ -69,14 +76,25 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     }
     let [json, html] = &outputs;
     write(json.as_ref(), is_cut, console, &mut |out| json::write(&rows, &recording, out))?;
-    write(html.as_ref(), is_cut, console, &mut |out| html::write(&rows, &recording, out))?;
+    write(html.as_ref(), is_cut, console, &mut |out| html::write(&recording, out))?;
     console.interrupt.no_longer_defer();
-    printed(text::write(&rows, &recording, arguments.intervals, console.text(&outputs)))?;
+    printed(show(arguments, &rows, &recording, console.text(&outputs)))?;
     let status = match status(&recording, true) {
         BROKEN if recording.partial.is_none() => HOLDS, // the atlas holds no gates
         status => status,
     };
     Ok(finish(&recording, status, console))
+}
+
+/// Prints the screens, or what is asked for instead.
+fn show(arguments: &Arguments, rows: &[Row], recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> {
+    if arguments.all {
+        text::write(rows, recording, out)
+    } else if arguments.intervals {
+        text::write_intervals(&fold(recording, rows), recording, width(), out)
+    } else {
+        screen::write(rows, recording, arguments.return_hook.is_some(), width(), out)
+    }
 }
 
 /// Refuses names that no row can have, before anything runs.

@@ -6,29 +6,29 @@ use clap::Args;
 
 use super::narrow::{Known, Narrow, narrow};
 use super::output::width;
+use super::revision::{recordings, side};
 use super::{BROKEN, HOLDS};
 use crate::Error;
 use crate::analysis::diff::diff;
 use crate::error::printed;
-use crate::file::{self, Console};
-use crate::recording::{Recording, SCHEMA};
+use crate::file::Console;
 use crate::report;
 use crate::scenario::Part;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// What `--json` wrote before
+    /// What `--json` wrote before; or a git revision (`main~1`), whose snapshots are compared; or a folder with snapshots (`.`)
     #[arg(value_name = "OLD")]
     old: PathBuf,
-    /// What it wrote now
+    /// What it wrote now; or a revision or folder
     #[arg(value_name = "NEW")]
     new: PathBuf,
     #[command(flatten)]
     narrow: Narrow,
 }
 
-pub(super) fn execute(arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
-    let (mut old, mut new) = (read(&arguments.old)?, read(&arguments.new)?);
+pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
+    let (mut old, mut new) = recordings(side(root, &arguments.old)?, side(root, &arguments.new)?)?;
     let mut part = Part::default();
     arguments.narrow.add_to(&mut part, &Known::of_recordings([&old, &new]))?;
     // A function may be in one of them only.
@@ -43,17 +43,4 @@ pub(super) fn execute(arguments: &Arguments, console: &mut Console<'_>) -> Resul
     let found = diff(&old, &new);
     printed(report::diff::write(&found, width(), console.out))?;
     Ok(if found.is_empty() { HOLDS } else { BROKEN })
-}
-
-/// Reads a report.
-pub(super) fn read(path: &Path) -> Result<Recording, Error> {
-    let bytes = file::read(path, file::MAX_BINARY)?;
-    let no_report = |error: &dyn std::fmt::Display| {
-        Error::Usage(format!("{}: it is no report of `--json`: {error}", path.display()))
-    };
-    let recording: Recording = serde_json::from_slice(&bytes).map_err(|error| no_report(&error))?;
-    if recording.schema != SCHEMA {
-        return Err(no_report(&format_args!("its schema is {}, and this program reads {SCHEMA}", recording.schema)));
-    }
-    Ok(recording)
 }

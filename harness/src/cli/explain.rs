@@ -13,7 +13,7 @@ use super::selection::{Elf, ImageCall, of_case, of_elf, of_images, unwinders};
 use super::words;
 use crate::Error;
 use crate::error::printed;
-use crate::explain::PointName;
+use crate::explain::{PointName, two_points};
 use crate::file::Console;
 use crate::scenario::{Interruption, Part, Scenario, Variant, load_all};
 use crate::subject::remote::Remote;
@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
     /// `fgraph F0`. Left out with --case and --elf
     #[arg(value_name = "SCENARIO")]
     scenario: String,
-    /// The point: `symbol+0x8#2` is the second arrival at that instruction
+    /// The point: `symbol+0x8#2` is the second arrival at that instruction; `leaf+0x0..leaf+0x8`: what changes between two
     #[arg(required_unless_present_any = ["case", "elf"], conflicts_with_all = ["case", "elf"])]
     point: Option<String>,
     /// The scenario is one of scenarios/linux, in this kernel: a Debian package, an Image, bzImage or vmlinux
@@ -48,7 +48,10 @@ pub(crate) struct Arguments {
 
 pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
     let (scenarios, mut part, text) = wanted(root, arguments)?;
-    let point: PointName = text.parse().map_err(Error::Usage)?;
+    let points = match two_points(&text).map_err(Error::Usage)? {
+        Some((first, second)) => (first, Some(second)),
+        None => (text.parse().map_err(Error::Usage)?, None),
+    };
     words::add_point(&text, &Known::of(&scenarios), &mut part);
     let names = part.names();
     let remote = arguments.foreign.meet(scenarios.iter().map(|scenario| scenario.cpu), &mut part)?.remote;
@@ -56,7 +59,7 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     for scenario in &scenarios {
         for (variant, kind) in runs(scenario, &part) {
             let job = Job { root, scenario, variant: &variant, kind };
-            match explained(job, &part, (&names, &remote), &point) {
+            match explained(job, &part, (&names, &remote), &points) {
                 Ok(text) => {
                     let gap = if told > 0 { "\n" } else { "" };
                     printed(write!(console.out, "{gap}{text}"))?;
@@ -95,12 +98,15 @@ fn runs(scenario: &Scenario, part: &Part) -> Vec<(Variant, Interruption)> {
     variants.into_iter().flat_map(|variant| kinds.iter().map(move |kind| (variant.clone(), *kind))).collect()
 }
 
-/// Explains the point; a function's name need not have the right case.
+/// One point, or two.
+type Points = (PointName, Option<PointName>);
+
+/// Explains the points; a function's name need not have the right case.
 fn explained(
     job: Job<'_>,
     part: &Part,
     (names, remote): (&[String], &[Remote]),
-    point: &PointName,
+    points: &Points,
 ) -> Result<String, Error> {
     let Job { root, scenario, variant, .. } = job;
     let are_alone = names.is_empty() && !remote.is_empty();
@@ -109,16 +115,25 @@ fn explained(
     if subjects.is_empty() {
         return Err(Error::Usage(format!("none of these unwinders is of {}", scenario.cpu.name)));
     }
-    match job.explain(&subjects, point, part) {
-        Err(Error::MissingSymbol { path, symbol: name, hint }) if name == point.function => {
+    let tell = |(first, second): &Points| match second {
+        None => job.explain(&subjects, first, part),
+        Some(second) => job.explain_between(&subjects, (first, second), part),
+    };
+    let (first, second) = points;
+    match tell(points) {
+        Err(Error::MissingSymbol { .. }) => {
             let program = scenario.program(root, variant)?;
-            let functions = || program.guest.symbols.functions().iter().map(|function| function.name.as_str());
-            if let Some(function) = known(&name, functions()) {
-                let point = PointName { function: function.to_owned(), ..point.clone() };
-                return job.explain(&subjects, &point, part);
-            }
-            let near = did_you_mean(&name, functions());
-            Err(Error::Usage(format!("{}{near}", Error::MissingSymbol { path, symbol: name, hint })))
+            let right = |point: &PointName| -> Result<PointName, Error> {
+                let functions = || program.guest.symbols.functions().iter().map(|function| function.name.as_str());
+                if let Some(function) = known(&point.function, functions()) {
+                    return Ok(PointName { function: function.to_owned(), ..point.clone() });
+                }
+                let near = did_you_mean(&point.function, functions());
+                let missing = program.guest.function(&point.function).err();
+                let missing = missing.map_or_else(String::new, |error| error.to_string());
+                Err(Error::Usage(format!("{missing}{near}")))
+            };
+            tell(&(right(first)?, second.as_ref().map(right).transpose()?))
         }
         explained => explained,
     }

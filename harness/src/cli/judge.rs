@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use clap::Args;
 
-use super::diff;
 use super::documents::{Documents, write_documents};
 use super::foreign::Foreign;
 use super::narrow::{Known, Narrow, narrow};
 use super::output::{finish, show, status};
+use super::revision;
 use crate::file::{Console, Output};
 use crate::recording::Partial;
 use crate::scenario::Part;
@@ -41,7 +41,7 @@ pub(crate) struct Arguments {
 }
 
 pub(super) fn execute(arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
-    let baseline = arguments.baseline.as_deref().map(diff::read).transpose()?;
+    let baseline = arguments.baseline.as_deref().map(revision::report).transpose()?;
     let outputs = Output::prepare(arguments.documents.named())?;
     for output in outputs.iter().flatten() {
         output.require_other_than(&arguments.log)?;
@@ -81,7 +81,7 @@ pub(super) fn execute(arguments: &Arguments, console: &mut Console<'_>) -> Resul
         let _ = narrow(&mut baseline, &part);
         analysis::diff::diff(&baseline, &recording)
     });
-    show(&recording, changes.as_ref(), (arguments.all, took), console.text(&outputs))?;
+    show(&recording, changes.as_ref(), (arguments.all, Some(took)), console.text(&outputs))?;
     Ok(finish(&recording, status(&recording, false), console))
 }
 

@@ -5,19 +5,20 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::documents::{Documents, write_documents};
-use super::output::{finish, status};
+use super::output::{finish, show, status};
 use crate::Error;
 use crate::analysis::merge::merge;
-use crate::error::printed;
 use crate::file::{self, Console, Output};
 use crate::recording::Recording;
-use crate::report::text;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// Reports of `run --shard I/N --json FILE`, in any order; or one report, to write it in another form
     #[arg(value_name = "REPORT", required = true)]
     reports: Vec<PathBuf>,
+    /// Print a line for each run and unwinder
+    #[arg(long)]
+    all: bool,
     #[command(flatten)]
     documents: Documents,
 }
@@ -36,7 +37,7 @@ pub(super) fn execute(arguments: &Arguments, console: &mut Console<'_>) -> Resul
         .collect::<Result<_, Error>>()?;
     let recording = merge(parts).map_err(Error::Usage)?;
     write_documents(&outputs, console, &recording)?;
-    printed(text::write(&recording, console.text(&outputs)))?;
+    show(&recording, None, (arguments.all, None), console.text(&outputs))?;
     Ok(finish(&recording, status(&recording, false), console))
 }
 

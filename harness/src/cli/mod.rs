@@ -19,8 +19,10 @@ mod names;
 mod narrow;
 mod output;
 mod process;
+mod revision;
 mod run;
 mod selection;
+mod snapshots;
 mod words;
 
 use std::ffi::OsString;
@@ -128,7 +130,7 @@ enum Command {
     /// Put the reports of shards (`run --shard`) together: the report of the whole run
     #[command(after_help = EXIT_STATUS)]
     Merge(merge::Arguments),
-    /// Compare two reports of --json: which instructions have other verdicts, for each unwinder
+    /// Compare two reports of --json, or the snapshots of two git revisions: which instructions have other verdicts
     #[command(after_help = DIFF_STATUS)]
     Diff(diff::Arguments),
     /// Compare the unwind rows of guests with the truth, function by function, without any walk
@@ -250,7 +252,7 @@ impl Cli {
             Some(Command::Run(arguments)) => run::execute(&root, arguments, console),
             Some(Command::Judge(arguments)) => judge::execute(arguments, console),
             Some(Command::Merge(arguments)) => merge::execute(arguments, console),
-            Some(Command::Diff(arguments)) => diff::execute(arguments, console),
+            Some(Command::Diff(arguments)) => diff::execute(&root, arguments, console),
             Some(Command::Check(arguments)) => check::execute(&root, arguments, console),
             Some(Command::Mutate(arguments)) => mutate::execute(&root, arguments, console),
             Some(Command::List(arguments)) => list::execute(&root, arguments, console),

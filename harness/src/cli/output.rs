@@ -20,14 +20,14 @@ pub(super) fn width() -> usize {
     asked.filter(|width| *width > 0).or_else(terminal).map_or(screen::WIDTH, |width| width.max(NARROWEST))
 }
 
-/// Prints what a run has found, or how it differs from an earlier one; `all`: however much that is.
+/// Prints what a run has found, or how it differs from an earlier one; `all`: however much that is. `took`: if it has just run.
 pub(super) fn show(
     recording: &Recording,
     changes: Option<&Diff>,
-    (all, took): (bool, Duration),
+    (all, took): (bool, Option<Duration>),
     out: &mut dyn Write,
 ) -> Result<(), Error> {
-    let screen = Screen { width: width(), took: Some(took), changes };
+    let screen = Screen { width: width(), took, changes };
     printed(match changes {
         None if all => text::write(recording, out),
         Some(changes) if all => report::diff::write(changes, width(), out),

@@ -1,16 +1,17 @@
 //! `run`: walks, judged.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::diff;
 use super::documents::{Documents, write_documents};
 use super::foreign::Foreign;
 use super::narrow::{Narrow, narrow};
 use super::output::{finish, is_cut, show, status, write};
 use super::selection::{Selection, select_part, unwinders};
+use super::{BROKEN, HOLDS, revision, snapshots};
 use crate::analysis::diff::Diff;
 use crate::error::printed;
 use crate::file::{Console, Output};
@@ -18,7 +19,7 @@ use crate::recording::{Recording, ShardOf};
 use crate::report::screen::is_on_trial;
 use crate::report::{certificate, page};
 use crate::scenario::{Interruption, Part, Scenario};
-use crate::suite::{Freeze, Options, called, freeze, run_all};
+use crate::suite::{Freeze, Options, called, freeze, is_split, run_all};
 use crate::trace::log::{Log, LogFile};
 use crate::{Error, analysis, rows};
 
@@ -44,7 +45,8 @@ pub(crate) struct Arguments {
     /// With --elf: write the call or the process as a scenario of this name, which must be new, below the root
     #[arg(long, value_name = "NAME", requires = "elf")]
     save_scenario: Option<String>,
-    /// Run only this part of the selected scenarios, `2/3`: the second of three. `merge` puts the JSON reports of all together
+    /// Run only this part, `2/3`: the second of three; of the scenarios, or, of fewer scenarios than shards, of each run's points.
+    /// `merge` puts the JSON reports of all together
     #[arg(long, value_name = "I/N", conflicts_with_all = ["log", "freeze", "elf"])]
     shard: Option<ShardOf>,
     /// Print the annotated listings before the table
@@ -56,6 +58,9 @@ pub(crate) struct Arguments {
     /// Print only what differs from this report of an earlier run (`--json`)
     #[arg(long, value_name = "FILE", conflicts_with = "case")]
     baseline: Option<PathBuf>,
+    /// Keep every verdict of each scenario in ROOT/snapshots, or compare with what is kept (docs/snapshot.md)
+    #[arg(long, value_name = "WHAT", conflicts_with_all = ["shard", "freeze", "case", "elf", "linux", "unwinder_cmd"])]
+    snapshots: Option<snapshots::What>,
     /// Print unsound verdicts, but do not fail because of them
     #[arg(long)]
     allow_unsound: bool,
@@ -63,11 +68,11 @@ pub(crate) struct Arguments {
 
 pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
     let (scenarios, skipped, mut part) = select_part(root, &arguments.selection, &arguments.narrow)?;
-    refuse_what_cannot_be_kept(arguments, &scenarios)?;
+    refuse(arguments, &scenarios, &part)?;
     if let (Some(name), [scenario]) = (&arguments.save_scenario, scenarios.as_slice()) {
         save(root, scenario, name)?;
     }
-    let baseline = arguments.baseline.as_deref().map(diff::read).transpose()?;
+    let baseline = arguments.baseline.as_deref().map(revision::report).transpose()?;
     let [json, junit, ktap, html] = arguments.documents.named();
     let others = [("--log", &arguments.log), ("--freeze", &arguments.freeze)];
     let [log, frozen] = others.map(|(option, path)| (option, path.as_ref()));
@@ -110,8 +115,27 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     write(log.as_ref(), is_cut, console, &mut |out| out.write_all(&log_file(&recording, &logs)))?;
     write_documents(documents, console, &recording)?;
     console.interrupt.no_longer_defer();
-    let out = console.text(&outputs);
-    printed(super::process::write(&scenarios, out))?;
+    let changes = baseline.map(|baseline| changes(baseline, &recording, &scenarios, &part)).transpose()?;
+    say(arguments, &scenarios, &recording, changes.as_ref(), took, console.text(&outputs))?;
+    // Gates come first: what broke one is in the snapshots too.
+    let held = arguments.snapshots.map(|what| snapshots::hold(root, what, &recording, console.text(&outputs)));
+    let status = match (status(&recording, arguments.allow_unsound), held.transpose()?) {
+        (HOLDS, Some(false)) => BROKEN,
+        (status, _) => status,
+    };
+    Ok(finish(&recording, status, console))
+}
+
+/// Prints what was found.
+fn say(
+    arguments: &Arguments,
+    scenarios: &[Scenario],
+    recording: &Recording,
+    changes: Option<&Diff>,
+    took: Duration,
+    out: &mut dyn Write,
+) -> Result<(), Error> {
+    printed(super::process::write(scenarios, out))?;
     if arguments.listing {
         for section in &recording.sections {
             printed(page::write(section, out).and_then(|()| writeln!(out)))?;
@@ -125,13 +149,40 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
             shard.shard
         ))?;
     }
-    let changes = baseline.map(|baseline| changes(baseline, &recording, &scenarios, &part)).transpose()?;
-    if are_calls && changes.is_none() && (arguments.all || !is_on_trial(&recording)) {
-        printed(certificate::write(&recording, arguments.all, out))?;
-    } else {
-        show(&recording, changes.as_ref(), (arguments.all, took), out)?;
+    let are_calls = scenarios.iter().all(|scenario| scenario.text.is_of_others());
+    if are_calls && changes.is_none() && (arguments.all || !is_on_trial(recording)) {
+        return printed(certificate::write(recording, arguments.all, out));
     }
-    Ok(finish(&recording, status(&recording, arguments.allow_unsound), console))
+    show(recording, changes, (arguments.all, Some(took)), out)
+}
+
+/// Refuses what cannot be kept, or means nothing together.
+fn refuse(arguments: &Arguments, scenarios: &[Scenario], part: &Part) -> Result<(), Error> {
+    refuse_what_cannot_be_kept(arguments, scenarios)?;
+    refuse_forms_of_points(arguments, scenarios, part)?;
+    if arguments.snapshots.is_some() {
+        snapshots::require_whole(part)?;
+    }
+    Ok(())
+}
+
+/// A shard that has parts of runs holds no gates, so that only `merge` can say in other forms what came of them.
+fn refuse_forms_of_points(arguments: &Arguments, scenarios: &[Scenario], part: &Part) -> Result<(), Error> {
+    let [_, others @ ..] = arguments.documents.named();
+    let is_split = arguments.shard.is_some_and(|shard| is_split(scenarios, shard));
+    let has_starts = !part.starts.is_empty() || part.unwinders.iter().any(|(_, start)| start.is_some());
+    if is_split && (part.is_of_places() || has_starts) {
+        let reason = "--shard: there are more shards than scenarios, and the gates of points that are put together need all starts and \
+                      functions: name none";
+        return Err(Error::Usage(reason.to_owned()));
+    }
+    match others.iter().find(|(_, path)| is_split && path.is_some()) {
+        None => Ok(()),
+        Some((option, _)) => Err(Error::Usage(format!(
+            "{option}: there are more shards than scenarios, so that a shard has a part of each run's points and no gate is held; \
+             write --json, and {option} of `merge`"
+        ))),
+    }
 }
 
 /// Neither a log nor a case holds everything that somebody's program is made of.

@@ -16,8 +16,10 @@ pub struct PointFilter<'a> {
     pub outer: &'a [String],
     /// How many arrivals at each instruction are points in any case.
     pub max_visits: u64,
-    /// One arrival more: the address of its instruction, and its number from 1.
-    pub wanted: Option<(u64, u64)>,
+    /// Arrivals that are points too: the addresses of their instructions, and their numbers from 1.
+    pub wanted: &'a [(u64, u64)],
+    /// The first and the last address of instructions that can be points.
+    pub addresses: (u64, u64),
 }
 
 /// An instruction that ran and can be a point.
@@ -104,7 +106,9 @@ impl<'p> Sites<'p> {
         if *place == Place::Unseen {
             let within = self.filter.within;
             let function = self.guest.symbols.function_at(pc);
-            let is_within = function.is_some_and(|it| within.is_empty() || within.contains(&it.name));
+            let (first, last) = self.filter.addresses;
+            let is_within = (first..=last).contains(&pc)
+                && function.is_some_and(|it| within.is_empty() || within.contains(&it.name));
             *place = if is_within { Place::At(self.sites.len()) } else { Place::Outside };
             if is_within {
                 self.sites.push((pc, Tally::default(), 0));
@@ -118,7 +122,8 @@ impl<'p> Sites<'p> {
     pub(super) fn arrive(&mut self, pc: u64, state: impl FnOnce(Option<ReturnPlace>) -> State) -> Option<Arrival> {
         let site = self.site(pc)?;
         let (_, tally, visits) = &mut self.sites[site];
-        let wanted = self.filter.wanted.filter(|(of, _)| *of == pc && !self.numbers_copies).map(|(_, number)| number);
+        let next = tally.arrivals() + 1;
+        let wanted = (!self.numbers_copies && self.filter.wanted.contains(&(pc, next))).then_some(next);
         if !tally.takes(self.filter.max_visits, wanted, state) {
             return None;
         }

@@ -143,9 +143,14 @@ pub struct Experiment<'p> {
     pub columns: &'p [Column<'p>],
     /// How many arrivals at each instruction are judged, besides later ones in a new state.
     pub max_visits: u64,
-    /// One arrival more: the address of its instruction, and its number from 1.
-    pub wanted: Option<(u64, u64)>,
+    /// Arrivals that are judged too: the addresses of their instructions, and their numbers from 1.
+    pub wanted: &'p [(u64, u64)],
+    /// The first and the last address at which an instruction is judged.
+    pub addresses: (u64, u64),
 }
+
+/// Every address.
+pub const EVERYWHERE: (u64, u64) = (0, u64::MAX);
 
 /// What an experiment found besides the walks.
 #[derive(Debug)]
@@ -199,8 +204,8 @@ impl Experiment<'_> {
         witnesses: Witnesses,
         visit: &mut dyn Visit,
     ) -> Result<Found, Error> {
-        let Self { program, text, kind, columns, max_visits, wanted } = *self;
-        let filter = PointFilter { within: &text.within, outer: &text.outer, max_visits, wanted };
+        let Self { program, text, kind, columns, max_visits, wanted, addresses } = *self;
+        let filter = PointFilter { within: &text.within, outer: &text.outer, max_visits, wanted, addresses };
         if kind == Interruption::Probe {
             let mut probe = Probe::new(program, text, columns, filter, witnesses, visit);
             let ended = run.drive(&mut probe)?;

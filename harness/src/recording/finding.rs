@@ -47,6 +47,9 @@ pub struct FirstWalk {
     pub expected: Vec<String>,
     /// The walk's trace, without its start.
     pub got: Vec<String>,
+    /// How each entry of the walk was found: by which rule.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<String>,
     /// What is wrong with the state of entries whose pc is right: which value, and by how much.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub state: Vec<String>,

@@ -35,7 +35,7 @@ pub use counters::{Counters, by_subject};
 pub use finding::{Finding, FirstWalk, WordRead};
 pub use novelty::Novelty;
 pub use recorder::Recorder;
-pub use shard::{Shard, ShardOf};
+pub use shard::{Shard, ShardOf, SplitScenario};
 pub use skip::Skip;
 pub use walks::{WalkLog, Written, compare};
 
@@ -254,8 +254,21 @@ impl Section {
     #[must_use]
     pub fn without_verdicts(scenario: &Scenario, variant: &Variant, kind: Interruption, reason: String) -> Self {
         Self {
-            scenario: scenario.name.clone(),
             variant: (!variant.name.is_empty()).then(|| variant.name.clone()),
+            not_judged: Some(reason),
+            claims: scenario.text.claims.clone(),
+            return_hook: scenario.return_hook(variant),
+            condition: variant.condition.clone(),
+            ..Self::empty(scenario.name.clone(), kind)
+        }
+    }
+
+    /// A section without anything in it.
+    #[must_use]
+    pub fn empty(scenario: String, kind: Interruption) -> Self {
+        Self {
+            scenario,
+            variant: None,
             interrupt: kind,
             guest: GuestRef::default(),
             points: 0,
@@ -265,11 +278,11 @@ impl Section {
             unwitnessed: Vec::new(),
             void: None,
             void_is_meant: false,
-            not_judged: Some(reason),
+            not_judged: None,
             interrupted: false,
-            claims: scenario.text.claims.clone(),
-            return_hook: scenario.return_hook(variant),
-            condition: variant.condition.clone(),
+            claims: Vec::new(),
+            return_hook: None,
+            condition: None,
             unread: Vec::new(),
             subjects: Vec::new(),
             columns: Vec::new(),

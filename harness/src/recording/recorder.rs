@@ -42,6 +42,8 @@ struct Evidence {
     older: usize,
     /// The walk's entries, the start included.
     entries: Vec<CodeAddress>,
+    /// How each of them was found.
+    rules: Vec<String>,
     /// What is wrong with its state.
     state: Vec<Difference>,
     /// Why there is none, if it did not come back.
@@ -103,7 +105,7 @@ impl<'p> Recorder<'p> {
         let target = question.target.with_reads(&reads);
         let why = std::cell::RefCell::default();
         let again = Question { target: &target, why: Some(&why), ..*question };
-        let mut entries: Vec<CodeAddress> = Vec::new();
+        let (mut entries, mut rules): (Vec<CodeAddress>, Vec<String>) = (Vec::new(), Vec::new());
         let mut words: Vec<(u64, u64, Option<u64>)> = Vec::new();
         let mut drain = |entries: usize| {
             words.extend(reads.borrow_mut().drain(..).map(|(address, value)| (entries as u64, address, value)));
@@ -111,6 +113,7 @@ impl<'p> Recorder<'p> {
         let (verdict, walk) = self.judge.walk(column.subject, &again, truth, &mut |entry| {
             drain(entries.len());
             entries.push(entry.pc);
+            rules.push(format!("{:#}", entry.source));
         });
         let is_state =
             matches!(verdict, Verdict::Overstated(Deviation::State) | Verdict::WrongFlagged(Deviation::State));
@@ -124,12 +127,12 @@ impl<'p> Recorder<'p> {
         let within = within.map(str::to_owned);
         let is_lost = matches!(verdict, Verdict::Crashed | Verdict::TimedOut);
         let why = Some(why.into_inner()).filter(|why| is_lost && !why.is_empty());
-        Evidence { pc: at.pc, visit: at.visit, within, expected, older, entries, state, why, words }
+        Evidence { pc: at.pc, visit: at.visit, within, expected, older, entries, rules, state, why, words }
     }
 
     /// The evidence in words.
     fn first_walk(&self, evidence: &Evidence) -> FirstWalk {
-        let Evidence { pc, visit, within, expected, older, entries, state, why, words } = evidence;
+        let Evidence { pc, visit, within, expected, older, entries, rules, state, why, words } = evidence;
         let symbols = &self.program.guest.symbols;
         let outer = within.as_ref().map(|outer| format!("{outer}/")).unwrap_or_default();
         let older = (*older > 0).then(|| format!("and {older} older activations"));
@@ -143,6 +146,7 @@ impl<'p> Recorder<'p> {
             visit: *visit,
             expected: expected.iter().map(|place| place.name(symbols)).chain(older).collect(),
             got: entries.iter().skip(1).map(|pc| symbols.name_of(*pc)).collect(),
+            rules: rules.iter().skip(1).cloned().collect(),
             state: state.iter().map(ToString::to_string).collect(),
             why: why.clone(),
             words: words.collect(),

@@ -17,8 +17,7 @@ pub struct ShardOf {
 }
 
 impl ShardOf {
-    /// Whether the scenario at this position of all that are selected belongs to it. A scenario is never split, because its gates
-    /// hold over all its runs.
+    /// Whether what stands at this position of all that are selected belongs to it.
     #[must_use]
     pub const fn has(self, position: usize) -> bool {
         position % self.of as usize == self.index as usize - 1
@@ -68,6 +67,34 @@ pub struct Shard {
     pub runs: u64,
     /// Where each section of this shard is among them, from 0.
     pub positions: Vec<u64>,
+    /// Where there are fewer scenarios than shards, so that runs are split by points: the scenarios, with which `merge` holds their
+    /// gates. Otherwise nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub split: Vec<SplitScenario>,
+    /// Whether all unwinders ran, as gates ask.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub all_unwinders: bool,
+}
+
+impl Shard {
+    /// What a report says instead of an answer: of parts of runs no gate holds, and none is broken.
+    pub const HOLDS_NO_GATES: &str =
+        "gates are not held in this shard, which has a part of each run's points: `merge` holds them";
+
+    /// Whether it has parts of runs.
+    #[must_use]
+    pub const fn has_parts(&self) -> bool {
+        !self.split.is_empty()
+    }
+}
+
+/// A scenario whose runs are split.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SplitScenario {
+    /// Its name.
+    pub name: String,
+    /// Its file's text.
+    pub source: String,
 }
 
 #[cfg(test)]

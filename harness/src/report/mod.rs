@@ -8,6 +8,7 @@ pub mod findings;
 pub mod html;
 pub mod json;
 pub mod junit;
+pub mod known;
 pub mod ktap;
 mod line;
 pub mod linux;

@@ -7,7 +7,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::skipped;
 use crate::analysis::novelty::Sums;
-use crate::recording::{Counters, Failure, Recording, Section};
+use crate::recording::{Counters, Failure, Recording, Section, Shard};
 use crate::subject::Claims;
 
 const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -85,6 +85,8 @@ fn write_end(recording: &Recording, holds: bool, out: &mut dyn Write) -> std::io
     let void = recording.sections.iter().filter(|section| section.void.is_some() && !section.void_is_meant).count();
     if void > 0 {
         writeln!(out, "{BAD}{void} void{BAD:#}: nothing was judged there, so no gate holds there either")?;
+    } else if recording.shard.as_ref().is_some_and(Shard::has_parts) {
+        writeln!(out, "{}", Shard::HOLDS_NO_GATES)?;
     } else if holds && unread == 0 {
         writeln!(out, "{GOOD}all gates hold{GOOD:#}")?;
     }

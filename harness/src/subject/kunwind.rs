@@ -6,6 +6,7 @@ use kunwind::kernel::KernelUnwinder;
 use kunwind::sframe::SFrameAbi;
 use kunwind::{Format, Frame, FrameRecordUnwinder, Source, TableUnwinder, UnwindUser, Unwinder, WalkState};
 
+use super::how::How;
 use super::in_linux::{self, Status};
 use super::{About, Claim, Claims, Compares, End, Entry, Gate, MAX_ENTRIES, Outcome, Question, Scope, Subject};
 use crate::cpu::{CodeAddress, Cpu, Register};
@@ -38,7 +39,8 @@ impl Subject for KunwindSubject {
         let mut last = question.pc;
         let show = |frame: &Frame| {
             last = frame.pc;
-            each(&Entry { pc: frame.pc, regs: &frame.regs, source: &frame.source })
+            let how = How { source: &frame.source, abi: question.target.program.guest.cpu.abi };
+            each(&Entry { pc: frame.pc, regs: &frame.regs, source: &how })
         };
         let (end, claim) = kunwind::walk_each(&*self.unwinder, start, question.target, &mut state, show);
         if let Some(why) = question.why {

@@ -3,6 +3,7 @@
 
 #[cfg(feature = "framehop")]
 mod framehop;
+mod how;
 pub mod in_linux;
 mod kunwind;
 mod own;
@@ -185,7 +186,7 @@ pub struct Entry<'e> {
     /// The registers as they will be when the function resumes, as far as the subject knows them; SP is the CFA of the entry
     /// before.
     pub regs: &'e Regs,
-    /// How the entry was found.
+    /// How the entry was found; as `{:#}` the rule without its result.
     pub source: &'e dyn fmt::Display,
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Job, columns};
 use crate::Error;
-use crate::experiment::Experiment;
+use crate::experiment::{EVERYWHERE, Experiment};
 use crate::export::{Collector, Later, Origin, Take};
 use crate::guest::Program;
 use crate::interrupt::Interrupt;
@@ -42,7 +42,8 @@ impl Job<'_> {
         let all: [&dyn Subject; 1] = [&later];
         let columns = columns(&all, kind);
         let (text, max_visits) = (&scenario.text, scenario.text.max_visits);
-        let experiment = Experiment { program, text, kind, columns: &columns, max_visits, wanted: None };
+        let experiment =
+            Experiment { program, text, kind, columns: &columns, max_visits, wanted: &[], addresses: EVERYWHERE };
         let mut collector = Collector::new(program, part, stack, take);
         let mut watched = Watched::new(&mut *run, interrupt);
         let found = experiment.drive(&mut watched, &undisturbed, Witnesses::default(), &mut collector);

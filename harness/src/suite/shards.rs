@@ -5,8 +5,10 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 
 use super::Planned;
-use crate::recording::{Shard, ShardOf};
-use crate::scenario::{Part, Scenario};
+use crate::experiment::EVERYWHERE;
+use crate::guest::Program;
+use crate::recording::{Shard, ShardOf, SplitScenario};
+use crate::scenario::{Interruption, Part, Scenario};
 
 /// Runs, in order.
 pub(super) struct Plan {
@@ -14,35 +16,41 @@ pub(super) struct Plan {
     pub(super) all: Vec<Planned>,
     /// The places among them of those that are made here.
     pub(super) here: Vec<usize>,
+    /// Whether runs are split, so that no shard has a whole one, and `merge` holds the gates.
+    pub(super) is_split: bool,
 }
 
 impl Plan {
     /// Each variant of each scenario with each of its kinds; those that are wanted; here only those of a shard, if there is one.
+    ///
+    /// Whole scenarios are dealt out, because then each shard can hold their gates, and no guest runs twice. Where there are fewer
+    /// scenarios than shards, each run is split by its points.
     pub(super) fn of(scenarios: &[Scenario], shard: Option<ShardOf>, part: &Part) -> Self {
+        let is_split = shard.is_some_and(|shard| is_split(scenarios, shard));
         let (mut all, mut here) = (Vec::new(), Vec::new());
         for (position, scenario) in scenarios.iter().enumerate() {
             let shared = Arc::new(scenario.clone());
-            let before = all.len();
             for variant in scenario.variants() {
                 let name = (!variant.name.is_empty()).then_some(variant.name.as_str());
-                let kinds = scenario.text.interrupt.iter().filter(|kind| part.has_run(name, **kind));
-                all.extend(kinds.map(|kind| Planned {
-                    scenario: Arc::clone(&shared),
-                    variant: variant.clone(),
-                    kind: *kind,
-                }));
-            }
-            if shard.is_none_or(|shard| shard.has(position)) {
-                here.extend(before..all.len());
+                for kind in scenario.text.interrupt.iter().filter(|kind| part.has_run(name, **kind)) {
+                    // What was left out of nested exceptions is counted over the whole run.
+                    let by_points = shard.filter(|_| is_split && *kind != Interruption::Nested);
+                    let dealt = if is_split { all.len() } else { position };
+                    if by_points.is_some() || shard.is_none_or(|shard| shard.has(dealt)) {
+                        here.push(all.len());
+                    }
+                    let (scenario, variant) = (Arc::clone(&shared), variant.clone());
+                    all.push(Planned { scenario, variant, kind: *kind, part: by_points });
+                }
             }
         }
-        Self { all, here }
+        Self { all, here, is_split }
     }
 
     /// Runs that are all made here.
     pub(super) fn whole(all: Vec<Planned>) -> Self {
         let here = (0..all.len()).collect();
-        Self { all, here }
+        Self { all, here, is_split: false }
     }
 
     /// The runs that are made here.
@@ -51,13 +59,53 @@ impl Plan {
     }
 
     /// What is recorded of a shard whose sections stand at these places.
-    pub(super) fn shard(&self, shard: ShardOf, places: &[usize]) -> Shard {
+    pub(super) fn shard(&self, shard: ShardOf, places: &[usize], all_unwinders: bool) -> Shard {
         let mut hash = Sha256::new();
-        for Planned { scenario, variant, kind } in &self.all {
+        let mut split: Vec<SplitScenario> = Vec::new();
+        for Planned { scenario, variant, kind, .. } in &self.all {
             hash.update(format!("{} [{}] {}\n", scenario.name, variant.name, kind.name()));
+            if self.is_split && split.last().is_none_or(|last| last.name != scenario.name) {
+                hash.update(&scenario.source);
+                split.push(SplitScenario { name: scenario.name.clone(), source: scenario.source.clone() });
+            }
         }
         let plan = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         let positions = places.iter().map(|place| *place as u64).collect();
-        Shard { shard, plan, runs: self.all.len() as u64, positions }
+        Shard {
+            shard,
+            plan,
+            runs: self.all.len() as u64,
+            positions,
+            all_unwinders: self.is_split && all_unwinders,
+            split,
+        }
     }
+}
+
+/// Whether the shards of these scenarios are parts of runs, because there are more shards than scenarios.
+#[must_use]
+pub fn is_split(scenarios: &[Scenario], shard: ShardOf) -> bool {
+    scenarios.len() < shard.of as usize && scenarios.iter().all(can_split)
+}
+
+/// Whether the gates of a scenario can be held without what it runs.
+fn can_split(scenario: &Scenario) -> bool {
+    scenario.image.is_none()
+        && scenario.case.is_none()
+        && scenario.state.is_none()
+        && scenario.process.is_none()
+        && !scenario.text.is_of_others()
+}
+
+/// The first and the last address of the instructions of a program that are judged in a shard.
+pub(super) fn addresses(program: &Program, shard: ShardOf) -> (u64, u64) {
+    let lines: Vec<u64> = program.listing.lines().map(|line| line.address).collect();
+    let start = |part: u32| {
+        let index = lines.len() * part as usize / shard.of as usize;
+        lines.get(index).copied()
+    };
+    let first = if shard.index == 1 { EVERYWHERE.0 } else { start(shard.index - 1).unwrap_or(u64::MAX) };
+    let last =
+        if shard.index == shard.of { EVERYWHERE.1 } else { start(shard.index).map_or(u64::MAX, |next| next - 1) };
+    (first, last)
 }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use unwind_harness::experiment::{Arrival, Column, Experiment, Visit, columns, lasting_words};
+use unwind_harness::experiment::{Arrival, Column, EVERYWHERE, Experiment, Visit, columns, lasting_words};
 use unwind_harness::guest::Program;
 use unwind_harness::linux::KernelImage;
 use unwind_harness::oracle::{Truth, Witnesses};
@@ -68,7 +68,8 @@ impl Walks {
             kind,
             columns: &columns,
             max_visits: scenario.text.max_visits,
-            wanted: None,
+            wanted: &[],
+            addresses: EVERYWHERE,
         };
         let void = {
             let mut machine = machine(&program, &scenario.text).expect("a machine");

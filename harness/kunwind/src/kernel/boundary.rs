@@ -244,7 +244,7 @@ impl Policy {
         let ra = row.ra.return_address(cfa, regs, abi, read)?;
         let source = match ra.place {
             Place::Register(_) => Source::LinkRegister,
-            Place::Computed(_) | Place::Memory(_) => Source::Row { cfa },
+            Place::Computed(_) | Place::Memory(_) => Source::Row { cfa, rule: row.cfa, ra: row.ra },
         };
         Ok(Caller { fp: fp.value, pc: ra.value, cfa, source })
     }

@@ -272,7 +272,7 @@ impl Stepper<'_> {
         }
         let orc = &mut self.state.orc;
         (orc.regs, orc.prev_regs) = (None, None);
-        Ok(Caller { pc, sp: cfa, source: Source::Row { cfa } })
+        Ok(Caller { pc, sp: cfa, source: Source::Row { cfa, rule: row.cfa, ra: row.ra } })
     }
 
     /// For [`Fix::RetStack`]: an address that is back in its slot uses up its entry, if that is still on the ret_stack.

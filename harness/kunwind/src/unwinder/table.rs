@@ -58,7 +58,7 @@ impl TableUnwinder {
         if let Some(fp) = fp {
             regs.set(self.abi.fp, fp.value);
         }
-        frame.become_frame(pc, Source::Row { cfa });
+        frame.become_frame(pc, Source::Row { cfa, rule: row.cfa, ra: row.ra });
         frame.regs = regs;
         Ok(())
     }

@@ -82,7 +82,7 @@ impl UnwindUser {
         let ra = row.ra.return_address(cfa, regs, self.abi, read)?;
         check_rule(row.fp, pc, is_topmost)?;
         let fp = row.fp.frame_pointer(cfa, regs, self.abi, read)?;
-        frame.become_frame(CodeAddress::Return(ra.value), Source::Row { cfa });
+        frame.become_frame(CodeAddress::Return(ra.value), Source::Row { cfa, rule: row.cfa, ra: row.ra });
         frame.regs.set(self.abi.sp, cfa);
         if let Some(fp) = fp {
             frame.regs.set(self.abi.fp, fp.value);

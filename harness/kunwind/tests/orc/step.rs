@@ -2,7 +2,7 @@
 
 use kunwind::kernel::Form;
 use kunwind::orc::{OrcBase, OrcEntry, OrcType};
-use kunwind::{Claim, End, Error, Frame, Register, ReturnHook, Source};
+use kunwind::{Claim, End, Error, Frame, Register, ReturnHook, Rule, Source};
 
 use super::memory::{DATA, IRQ, Kernel, RBP, RSP, TASK, TEXT, interrupted, running};
 
@@ -51,7 +51,8 @@ fn a_call_by_sp_and_by_the_frame_pointer() {
         let entry = OrcEntry { bp: OrcBase::PrevSp, bp_offset: -16, ..OrcEntry::call(base, offset) };
         let frame = caller(&one(entry, &words), running(HERE, SP, bp));
         assert_eq!((frame.regs.get(RSP), frame.regs.get(RBP)), (Some(SP + 0x20), Some(0xb9)));
-        assert_eq!(frame.source, Source::Row { cfa: SP + 0x20 });
+        let Source::Row { cfa, ra, .. } = frame.source else { panic!("{}", frame.source) };
+        assert_eq!((cfa, ra), (SP + 0x20, Rule::CfaOffsetDeref(-8)));
     }
     // A base is UNDEFINED: rbp is what it was. It is BP: the word there.
     let frame = caller(&one(OrcEntry::call(OrcBase::Sp, 0x20), &words), running(HERE, SP, 7));

@@ -1,5 +1,5 @@
-//! The printed forms of the atlas.
+//! The printed forms of the atlas; the HTML report draws it too.
 
-pub mod html;
 pub mod json;
+pub mod screen;
 pub mod text;

@@ -1,23 +1,24 @@
-//! The atlas for people: one line for each row, optionally with its intervals below.
+//! The atlas for people: one line for each row, or where the walks of the rows are not right.
 
 use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
 
 use crate::analysis::atlas::{Row, State};
+use crate::analysis::intervals::{Folded, Window};
 use crate::recording::Recording;
+use crate::report::line::{command, count};
 
-const BAD: Style = AnsiColor::Red.on_default().bold();
-const GOOD: Style = AnsiColor::Green.on_default();
-const DIM: Style = Style::new().dimmed();
+pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
+pub(super) const GOOD: Style = AnsiColor::Green.on_default();
+pub(super) const DIM: Style = Style::new().dimmed();
 
-/// Writes the table. With `intervals`, every row is followed by the intervals in which the walks are not right, or no rule can
-/// find the address.
+/// Writes the table of all rows.
 ///
 /// # Errors
 ///
 /// Those of `out`.
-pub fn write(rows: &[Row], recording: &Recording, intervals: bool, out: &mut dyn Write) -> std::io::Result<()> {
+pub fn write(rows: &[Row], recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> {
     let width =
         |index: usize, head: &str| rows.iter().map(|row| row.names()[index].len()).max().unwrap_or(0).max(head.len());
     let widths: Vec<usize> = Row::NAMES.iter().enumerate().map(|(index, head)| width(index, head)).collect();
@@ -43,10 +44,51 @@ pub fn write(rows: &[Row], recording: &Recording, intervals: bool, out: &mut dyn
             }
         }
         writeln!(out)?;
-        if intervals {
-            write_intervals(row, out)?;
+    }
+    write_end(recording, out)
+}
+
+/// Writes where walks are not right, or no rule can find the address, with the command that explains the worst of each place.
+///
+/// # Errors
+///
+/// Those of `out`.
+pub fn write_intervals(
+    folded: &[Folded<'_>],
+    recording: &Recording,
+    width: usize,
+    out: &mut dyn Write,
+) -> std::io::Result<()> {
+    for Folded { row, unwinders, windows } in folded {
+        let [cpu, hook, fix, _] = row.names();
+        let all = if windows.is_empty() { ": right and claimed everywhere" } else { "" };
+        writeln!(out, "{cpu} {hook} {fix}: {}{all}", unwinders.join(", "))?;
+        for window in windows {
+            let style = if window.state == State::Unsound && window.is_real { BAD } else { Style::new() };
+            writeln!(out, "  {style}{:<11}{style:#} {}", window.state.name(), told(window))?;
+            if window.state == State::Unsound {
+                for line in command(&window.command, width) {
+                    writeln!(out, "{DIM}{line}{DIM:#}")?;
+                }
+            }
         }
     }
+    write_end(recording, out)
+}
+
+fn told(window: &Window) -> String {
+    let askers = window.askers.iter().map(|(start, kinds)| {
+        let kinds: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+        format!("{}@{}", kinds.join("/"), start.name())
+    });
+    let lost = if window.lost { ", unrecoverable" } else { "" };
+    let asked = if window.is_real { "" } else { ", masked or hypothetical" };
+    let askers = askers.collect::<Vec<_>>().join(" ");
+    format!("{} ({}), {askers}{lost}{asked}", window.range(), count(window.instructions as u64, "instruction"))
+}
+
+/// What is missing.
+pub(super) fn write_end(recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> {
     for (run, reason) in recording.not_judged() {
         writeln!(out, "{BAD}not judged{BAD:#}: {run}: {reason}")?;
     }
@@ -54,25 +96,4 @@ pub fn write(rows: &[Row], recording: &Recording, intervals: bool, out: &mut dyn
         Some(partial) => writeln!(out, "{BAD}{partial}{BAD:#}"),
         None => Ok(()),
     }
-}
-
-fn write_intervals(row: &Row, out: &mut dyn Write) -> std::io::Result<()> {
-    let shown = row.intervals.iter().filter(|interval| interval.state != State::Recovered || interval.lost);
-    for interval in shown {
-        let lost = if interval.lost { ", unrecoverable" } else { "" };
-        let masked = if interval.reachable { "" } else { ", masked" };
-        let asked = if interval.callable { "" } else { ", hypothetical" };
-        let places = if interval.places.is_empty() { "in its place" } else { &interval.places };
-        writeln!(
-            out,
-            "    {:<11}  {}  {}@{}  {} walks{lost}{masked}{asked}  address: {places}",
-            interval.state.name(),
-            interval.range(),
-            interval.interrupt.name(),
-            interval.start.name(),
-            interval.walks
-        )?;
-        writeln!(out, "               {DIM}{}{DIM:#}", interval.command(&row.unwinder))?;
-    }
-    Ok(())
 }

@@ -94,13 +94,17 @@ fn evidence(section: &Section, finding: &Finding) -> Markup {
 /// The two traces, aligned by their common entries.
 fn side_by_side(finding: &Finding) -> Markup {
     let (truth, walk) = (&finding.first.expected, &finding.first.got);
+    let rules = &finding.first.rules;
+    let has_rules = !rules.is_empty();
+    let mut rules = rules.iter();
     html! {
         table.traces {
-            thead { tr { th { "truth" } th { "walk" } } }
+            thead { tr { th { "truth" } th { "walk" } @if has_rules { th { "found by" } } } }
             tbody {
                 @for (truth, walk) in align(truth, walk) {
                     tr.differs[truth != walk] {
                         td { (truth.unwrap_or("—")) } td { (walk.unwrap_or("—")) }
+                        @if has_rules { td.rule { (walk.and_then(|_| rules.next()).map_or("", String::as_str)) } }
                     }
                 }
                 @if truth.is_empty() && walk.is_empty() { tr { td { "no caller" } td { "no caller" } } }

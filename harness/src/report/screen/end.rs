@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use anstyle::Style;
 
-use super::{BAD, GOOD};
-use crate::recording::{Recording, Section};
+use super::{BAD, DIM, GOOD};
+use crate::recording::{Recording, Section, Shard};
 use crate::report::line::{clipped, command, count};
-use crate::report::skipped;
+use crate::report::{known, skipped};
 
 /// How many of a kind are told before the rest is counted, where there is little room.
 const TOLD: usize = 4;
@@ -27,6 +27,9 @@ pub(super) fn lines(recording: &Recording, width: usize, most: usize) -> Vec<Str
     skips(recording, told, width, &mut lines);
     let used = lines.len();
     broken(recording, most.saturating_sub(used), width, &mut lines);
+    if told == usize::MAX {
+        pasted(recording, &mut lines);
+    }
     lines.extend(answer(recording));
     lines
 }
@@ -107,6 +110,23 @@ fn whole(message: &str) -> Vec<String> {
     format!("{BAD}gate broken{BAD:#}: {message}").lines().map(str::to_owned).collect()
 }
 
+/// What would make the broken gates of a few scenarios hold, to be pasted, if it is as it must be.
+fn pasted(recording: &Recording, lines: &mut Vec<String>) {
+    let mut done: Vec<&str> = Vec::new();
+    for section in recording.sections.iter().filter(|section| section.target.is_none()) {
+        if done.contains(&section.scenario.as_str()) {
+            continue;
+        }
+        done.push(&section.scenario);
+        let own: Vec<&Section> = recording.sections.iter().filter(|other| other.scenario == section.scenario).collect();
+        let blocks = known::blocks(&own);
+        if !blocks.is_empty() {
+            lines.push(format!("If it must be so, say it in scenarios/{}.toml, with the reason:", section.scenario));
+            lines.extend(blocks.lines().map(|line| format!("{DIM}{line}{DIM:#}")));
+        }
+    }
+}
+
 /// What is wrong in one line, and the command.
 fn two_lines(message: &str, width: usize) -> Vec<String> {
     let is_command = |line: &&str| line.trim_start().starts_with("unwind-harness ");
@@ -146,7 +166,9 @@ fn answer(recording: &Recording) -> Vec<String> {
         let are = if gates == 1 { "is" } else { "are" };
         lines.push(format!("{BAD}{} {are} broken{BAD:#}, in {failed} of {runs} runs", count(gates, "gate")));
     }
-    if lines.is_empty() && recording.row_failures.is_empty() {
+    if recording.shard.as_ref().is_some_and(Shard::has_parts) {
+        lines.push(Shard::HOLDS_NO_GATES.to_owned());
+    } else if lines.is_empty() && recording.row_failures.is_empty() {
         lines.push(format!("{GOOD}all gates hold{GOOD:#}"));
     }
     lines

@@ -10,12 +10,14 @@ mod head;
 mod line;
 mod parse;
 mod range;
+mod recorded;
 #[cfg(test)]
 mod tests;
 mod track;
 mod write;
 
 pub use parse::parse;
+pub use recorded::{Code, recorded};
 pub use write::write;
 
 use crate::experiment::LeftOut;
@@ -113,6 +115,13 @@ pub struct Displaced {
 /// Whether places are of an address that no unwinder can find.
 fn is_lost(places: &str) -> bool {
     places == "lost" || places.starts_with("lost:")
+}
+
+/// The page in a snapshot's file, without the lines between `---` that stand above it.
+#[must_use]
+pub fn page(text: &str) -> &str {
+    let rest = text.strip_prefix("---\n").and_then(|rest| rest.split_once("\n---\n"));
+    rest.map_or(text, |(_, page)| page)
 }
 
 /// The start of this name.
