@@ -129,6 +129,14 @@ impl<'p> Run<'p> {
             && waits.is_some_and(|waits| self.gone.iter().any(|function| function.address == waits.address))
     }
 
+    /// Whether the unwinder of an exception has put the address of a landing pad where the return address of a call was: what was called
+    /// will not return any more.
+    fn is_overwritten(&self, memory: &dyn Memory, caller: &Activation) -> bool {
+        let pushed = self.program.guest.cpu.linkage.pushed();
+        let is_pushed = self.program.conventions.is_process && pushed > 0 && caller.cause == Cause::Call;
+        is_pushed && memory.read_u64(caller.cfa.wrapping_sub(pushed)) != Some(caller.resume)
+    }
+
     /// The call before a return address.
     fn call_before(&mut self, resume: u64) -> Option<u64> {
         let program = self.program;
@@ -192,6 +200,9 @@ impl<'p> Run<'p> {
             // What waits on the kernel's stack has not called a function in user mode.
             let is_user = program.conventions.user_text.iter().any(|text| text.contains(&activation.resume));
             let caller = waiting.peek().copied().filter(|caller| !is_user || caller.stack == activation.stack);
+            if caller.is_some_and(|caller| self.is_overwritten(at.memory, caller)) {
+                continue;
+            }
             let (pc, call) = match activation.cause {
                 Cause::Call => (activation.resume.wrapping_sub(1), self.call_before(activation.resume)),
                 Cause::Exception | Cause::UserException => (activation.resume, Some(activation.resume)),
