@@ -2,6 +2,7 @@
 //! function that waits for a call to return.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use rustc_hash::FxHashMap;
 
@@ -44,11 +45,22 @@ pub(super) struct Run<'p> {
     gone: Vec<&'p Symbol>,
     /// Whether functions that did not run are left out: of somebody's library, most do not.
     only_run: bool,
+    /// Of a process: the only functions of interest, by address; none: all.
+    within: Vec<Range<u64>>,
     /// The instructions that ran, by address.
     sites: BTreeMap<u64, Site>,
     levels: Levels,
     /// The call instruction before each return address.
     calls: FxHashMap<u64, Option<u64>>,
+}
+
+/// The functions of a process that are judged, by address.
+fn within(program: &Program, text: &Text) -> Vec<Range<u64>> {
+    let names = if program.conventions.is_process { text.within.as_slice() } else { &[] };
+    let found = names.iter().filter_map(|name| program.guest.symbols.function_named(name));
+    let mut ranges: Vec<Range<u64>> = found.map(|it| it.address..it.address + it.size.max(1)).collect();
+    ranges.sort_by_key(|range| range.start);
+    ranges
 }
 
 /// What a finished run has found.
@@ -81,6 +93,7 @@ impl<'p> Run<'p> {
             gone: program.guest.symbols.functions().iter().filter(is_gone).collect(),
             only_run: text.elf.as_ref().is_some_and(|call| !call.all_functions)
                 || text.process.as_ref().is_some_and(|process| !process.all_functions),
+            within: within(program, text),
             sites: BTreeMap::new(),
             levels: Levels::new(program),
             calls: FxHashMap::default(),
@@ -146,6 +159,11 @@ impl<'p> Run<'p> {
             let after = lines.partition_point(|line| line.address < resume);
             lines[..after].last().map(|line| line.address)
         })
+    }
+
+    fn is_of_interest(&self, pc: u64) -> bool {
+        let after = self.within.partition_point(|range| range.start <= pc);
+        self.within.is_empty() || after > 0 && self.within[after - 1].contains(&pc)
     }
 
     /// Judges what the tables say of the running function.
@@ -253,7 +271,9 @@ impl Observer for Run<'_> {
         let mut regs = Regs::none();
         at.read(&self.registers, &mut regs);
         self.frames.follow(guest.cpu, guest, at, &regs, &self.oracle);
-        self.judge_running(at, &regs);
+        if self.is_of_interest(at.pc) {
+            self.judge_running(at, &regs);
+        }
         self.judge_waiting(at);
         Action::Continue
     }

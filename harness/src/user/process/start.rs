@@ -140,7 +140,8 @@ impl Process {
             (false, _) => extent.start,
             (true, true) => PROGRAM,
             (true, false) => {
-                let at = self.memory.place(data + extent.end - extent.start).ok_or("there is no room for it in memory")?;
+                let at =
+                    self.memory.place(data + extent.end - extent.start).ok_or("there is no room for it in memory")?;
                 at + data
             }
         };
