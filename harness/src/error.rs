@@ -96,6 +96,14 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// An unwinder that runs as a process of its own cannot be asked.
+    #[error("unwinder {name}: {reason}")]
+    Unwinder {
+        /// Its name, or the command that starts it.
+        name: String,
+        /// Why.
+        reason: String,
+    },
     /// What a scenario asks for cannot be had from its guest.
     #[error("{path}: {key}: {source}")]
     OfScenario {

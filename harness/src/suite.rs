@@ -2,9 +2,11 @@
 //! any number of threads.
 
 mod called;
+mod exported;
 mod freeze;
 mod shards;
 mod skips;
+mod subjects;
 mod visits;
 mod wanted;
 
@@ -14,7 +16,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::analysis::gate;
-use crate::cpu::Cpu;
 use crate::experiment::{Experiment, Found, LastResult, Visit, columns, lasting_words};
 use crate::explain::{Explainer, PointName};
 use crate::guest::{Guest, Program};
@@ -24,6 +25,7 @@ use crate::oracle::Witnesses;
 use crate::pool::in_parallel;
 use crate::recording::{Partial, Recorder, Recording, Section, ShardOf, WalkLog};
 use crate::scenario::{Interruption, Model, Part, Scenario, Text, Variant};
+use crate::subject::remote::Remote;
 use crate::subject::{self, Subject};
 use crate::trace::log::{Head, Log, LogWriter, Logged, Replay};
 use crate::trace::{Observer, Run, Unobserved, Watched};
@@ -32,6 +34,7 @@ use crate::{Error, file};
 pub use called::called;
 pub use freeze::{Freeze, freeze};
 use shards::Plan;
+pub use subjects::{Subjects, chosen, subjects};
 use visits::All;
 pub use wanted::{Done, Wanted};
 
@@ -47,9 +50,6 @@ pub struct Job<'a> {
     /// The kind of interruption.
     pub kind: Interruption,
 }
-
-/// The selected subjects of a CPU.
-pub type Subjects = Vec<Box<dyn Subject + Send>>;
 
 impl Job<'_> {
     /// Runs, and judges the subjects at every point.
@@ -264,6 +264,11 @@ impl Job<'_> {
         all.0.extend(walks.as_mut().map(|walks| walks as &mut dyn Visit));
         let found = experiment.drive(run, undisturbed, witnesses, &mut all);
         let found = found.map_err(|error| scenario.blame(variant, error))?;
+        for column in &columns {
+            if let Some(reason) = column.subject.gave_up() {
+                return Err(Error::Unwinder { name: column.subject.about().name.clone(), reason });
+            }
+        }
         let Found { ran_for, .. } = found;
         let mut section = recorder.finish(scenario, variant, kind, &found);
         let walks = walks.map(WalkLog::finish);
@@ -287,19 +292,13 @@ pub fn machine<'p>(program: &'p Program, text: &Text) -> Result<Machine<'p>, Err
     Ok(machine)
 }
 
-/// The subjects of a CPU with these names; all of them if there are no names.
-#[must_use]
-pub fn subjects(cpu: &'static Cpu, names: &[String]) -> Subjects {
-    let mut subjects = subject::all(cpu);
-    subjects.retain(|subject| names.is_empty() || names.contains(&subject.about().name));
-    subjects
-}
-
 /// How a suite is run.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// The unwinders; empty: all.
     pub unwinders: Vec<String>,
+    /// Unwinders that are processes of their own.
+    pub remote: Vec<Remote>,
     /// Which variants and kinds of interruption are run; what else it leaves out runs, for the gates.
     pub part: Part,
     /// How many runs at a time; `None`: as many as there are CPUs.
@@ -330,9 +329,9 @@ struct Planned {
 pub fn run_all(root: &Path, scenarios: &[Scenario], options: &Options) -> Result<(Recording, Vec<Vec<u8>>), Error> {
     let plan = Plan::of(scenarios, options.shard, &options.part);
     let (root, unwinders, log) = (root.to_path_buf(), options.unwinders.clone(), options.log);
-    let interrupt = options.interrupt.clone();
+    let (interrupt, remote) = (options.interrupt.clone(), options.remote.clone());
     let work = move |Planned { scenario, variant, kind }: &Planned| {
-        let subjects = subjects(scenario.cpu, &unwinders);
+        let subjects = chosen(scenario.cpu, &unwinders, &remote)?;
         let job = Job { root: &root, scenario, variant, kind: *kind };
         if log {
             let (section, log) = job.log_until(&subjects, &interrupt)?;
@@ -366,8 +365,8 @@ pub fn judge_all(logs: Vec<Log>, options: &Options) -> Result<Recording, Error> 
         let (variant, kind) = run_of(log, &scenario)?;
         planned.push(Planned { scenario, variant, kind });
     }
-    let (unwinders, interrupt) = (options.unwinders.clone(), options.interrupt.clone());
-    let work = move |log: &Log| Ok((judge_until(log, &unwinders, &interrupt)?, None));
+    let Options { unwinders, interrupt, remote, .. } = options.clone();
+    let work = move |log: &Log| Ok((judge_until(log, (&unwinders, &remote), &interrupt)?, None));
     let scenarios = scenarios.iter().map(|scenario| &**scenario);
     finish(scenarios, &Plan::whole(planned), perform(logs, options, work), options).map(|(recording, _)| recording)
 }
@@ -410,7 +409,7 @@ fn finish<'s>(
         }
         places.push(*place);
     }
-    hold_gates(scenarios, &mut sections, options.unwinders.is_empty());
+    hold_gates(scenarios, &mut sections, options.unwinders.is_empty() && options.remote.is_empty());
     let skipped = skips::of(&plan.all, &sections, &options.unwinders);
     let shard = options.shard.map(|shard| plan.shard(shard, &places));
     let mut recording = Recording { skipped, shard, ..Recording::new(sections) };
@@ -428,10 +427,14 @@ fn finish<'s>(
 ///
 /// [`Error::Log`] when the log does not match its scenario, else whatever prevents its guest from being loaded.
 pub fn judge_log(log: &Log, unwinders: &[String]) -> Result<Section, Error> {
-    judge_until(log, unwinders, &Interrupt::default())
+    judge_until(log, (unwinders, &[]), &Interrupt::default())
 }
 
-fn judge_until(log: &Log, unwinders: &[String], interrupt: &Interrupt) -> Result<Section, Error> {
+fn judge_until(
+    log: &Log,
+    (unwinders, remote): (&[String], &[Remote]),
+    interrupt: &Interrupt,
+) -> Result<Section, Error> {
     let scenario = scenario_of(log)?;
     let (variant, kind) = run_of(log, &scenario)?;
     let path = scenario.guest_path(Path::new(""), &variant);
@@ -443,7 +446,7 @@ fn judge_until(log: &Log, unwinders: &[String], interrupt: &Interrupt) -> Result
     let program = scenario.declare(program)?;
     let mut replay = Replay::new(log, &program.guest)?;
     let mut watched = Watched::new(&mut replay, interrupt);
-    let subjects = subjects(scenario.cpu, unwinders);
+    let subjects = chosen(scenario.cpu, unwinders, remote)?;
     let job = Job { root: Path::new(""), scenario: &scenario, variant: &variant, kind };
     let done = job.over(&program, &mut watched, &log.undisturbed, &subjects, Witnesses::default(), None)?;
     Ok(done.section)

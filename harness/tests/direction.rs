@@ -19,10 +19,11 @@ const ORDER: &[&[&str]] = &[
     &["verdict"],
     &["scenario"],
     &["experiment"],
-    &["recording", "explain", "rows"],
+    &["recording", "explain", "rows", "export"],
     &["analysis"],
     &["report"],
     &["suite"],
+    &["museum"],
     &["cli"],
     &["lib", "main"],
 ];

@@ -1,11 +1,13 @@
-//! Every open claim is decided by a scenario, or has a reason why not; and docs/findings.md is up to date.
+//! Every open claim is decided by a scenario, or has a reason why not; and the pages of findings say what the run says.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use unwind_harness::analysis::claims::{Claim, Claims, Outcome};
-use unwind_harness::report::findings;
+use unwind_harness::analysis::select::{Class, Selection};
+use unwind_harness::report::findings::{self, Page, Sources};
 use unwind_harness::scenario::load_all;
+use unwind_harness::verdict::{Deviation, Verdict};
 
 use crate::whole_run;
 
@@ -42,35 +44,139 @@ fn every_claim_is_decided_by_the_scenario_that_names_it_or_has_a_reason() {
     assert_eq!(named, decided, "scenarios name claims that they do not decide");
 }
 
+/// All pages of the whole run.
+fn pages() -> Vec<Page> {
+    let claims = Claims::load(root()).expect("the claims load");
+    let sources = Sources::load(root()).expect("the sources are there");
+    findings::pages(whole_run::report(), &claims, &sources).expect("the run says what the pages say")
+}
+
+fn page(name: &str) -> String {
+    pages().into_iter().find(|page| page.name() == name).expect("there is such a page").text
+}
+
 #[test]
-fn the_page_is_up_to_date() {
-    let report = whole_run::report();
+fn the_pages_are_up_to_date() {
     let claims = Claims::load(root()).expect("the claims load");
     for claim in claims.claim.iter().filter(|claim| claim.by.is_some()) {
-        let outcome = claim.outcome(report);
+        let outcome = claim.outcome(whole_run::report());
         assert!(!matches!(outcome, Outcome::Undecided(_)), "{}: {outcome:?}", claim.id);
     }
-    let mut page = Vec::new();
-    findings::write(report, &claims, &mut page).expect("a vector takes everything");
-    let page = String::from_utf8(page).expect("text");
-    let checked_in = std::fs::read_to_string(root().join("docs/findings.md")).expect("the page is checked in");
-    assert!(page == checked_in, "docs/findings.md is stale: cargo run -- findings > docs/findings.md");
-    // 16 hexadecimal digits would be an address.
-    assert!(!page.split("0x").skip(1).any(|rest| rest.chars().take_while(char::is_ascii_hexdigit).count() > 8));
+    for page in pages() {
+        let checked_in = std::fs::read_to_string(root().join(page.path)).expect("the page is checked in");
+        assert!(page.text == checked_in, "{} is stale: cargo run -- findings --write", page.path);
+        // 16 hexadecimal digits would be an address.
+        let mut numbers = page.text.split("0x").skip(1);
+        assert!(!numbers.any(|rest| rest.chars().take_while(char::is_ascii_hexdigit).count() > 8), "{}", page.path);
+    }
+    for folder in ["docs/findings", "docs/data"] {
+        for entry in std::fs::read_dir(root().join(folder)).expect("the folder is there") {
+            let path = entry.expect("an entry").path();
+            let is_made = pages().iter().any(|page| root().join(page.path) == path);
+            assert!(is_made || path.is_dir(), "{}: nothing makes this page", path.display());
+        }
+    }
+}
+
+/// A page is read in a minute: few lines in its one table, two sentences for the answer, and commands.
+#[test]
+fn the_pages_of_threads_are_short() {
+    for name in ["s0", "s1", "s2", "s3", "s4"] {
+        let page = page(name);
+        assert!(page.lines().count() <= 110, "{name}: {} lines", page.lines().count());
+        let lines = page.lines().filter(|line| line.starts_with("| ")).count() - 1;
+        assert!((2..=12).contains(&lines), "{name}: a table of {lines} lines");
+        for part in [
+            "**Question.**",
+            "**Answer.**",
+            "**Worst case.**",
+            "**Scope.**",
+            "*Can happen*",
+            "*Cannot*",
+            "## Where",
+            "```sh",
+        ] {
+            assert_eq!(page.matches(part).count(), 1, "{name}: {part}");
+        }
+        let answer = page.split("**Answer.**").nth(1).and_then(|rest| rest.split("\n\n").next()).expect("a paragraph");
+        let sentences = answer.replace('\n', " ").matches(". ").count() + 1;
+        assert_eq!(sentences, 2, "{name}: {answer}");
+    }
+}
+
+/// Every command of the pages runs, and what it is there to show is in what it prints.
+#[test]
+fn the_commands_of_the_pages_run() {
+    for name in ["s0", "s1", "s2", "s3", "s4"] {
+        let page = page(name);
+        let block = page.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).expect("commands");
+        for line in block.lines().filter(|line| !line.starts_with("unwind-harness findings")) {
+            let line = line.split("  #").next().unwrap_or_default().trim();
+            let words: Vec<String> = line.split_whitespace().skip(1).map(|word| word.replace('\'', "")).collect();
+            let output = std::process::Command::new(env!("CARGO_BIN_EXE_unwind-harness"))
+                .args(["--root", env!("CARGO_MANIFEST_DIR")])
+                .args(&words)
+                .output()
+                .expect("the program starts");
+            let printed = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+            if words[0] == "explain" {
+                let unwinder = words.last().expect("words");
+                let shown = printed.lines().find(|line| line.starts_with(&format!("{unwinder}: ")));
+                let is_bad =
+                    shown.is_some_and(|line| line.contains(": !") || line.contains(": ?") || line.contains(": +"));
+                assert!(is_bad, "{line}: {shown:?}");
+            }
+        }
+    }
+}
+
+/// One rule counts on all pages: the atlas, which has a counter of its own, comes to the same.
+#[test]
+fn the_pages_count_as_the_atlas_does() {
+    let report = whole_run::report();
+    for row in unwind_harness::analysis::atlas::rows(report) {
+        let selection = format!(
+            "cpu = {:?}\nunwinder = {:?}\nstarts = \"callable\"\nhook = {:?}\nfix = {:?}",
+            row.cpu, row.unwinder, row.return_hook, row.fix
+        );
+        let selection: Selection = toml::from_str(&selection).expect("a selection");
+        let counts = selection.count(report);
+        // What is a kernel under a condition alone has rows in the atlas, and none on the pages.
+        if !row.return_hook.contains(", if ") {
+            assert_eq!(counts.walks_of(Class::Unsound), row.callable.unsound_reachable, "{:?}", row.names());
+            assert_eq!(counts.of(Class::Unsound).count(), row.callable.unsound_instructions.len(), "{:?}", row.names());
+        } else {
+            assert_eq!(counts.all_walks(), 0, "{:?}", row.names());
+        }
+    }
+}
+
+/// A page that the run contradicts cannot be made: its sentences have to be written anew.
+#[test]
+fn a_sentence_that_the_run_contradicts_is_an_error() {
+    let mut recording = whole_run::report().clone();
+    let sections = recording.sections.iter_mut().filter(|section| section.scenario == "arm64/leaf_annotated");
+    for run in sections.flat_map(|section| &mut section.functions).flat_map(|function| &mut function.instructions) {
+        for run in run.runs.iter_mut().flatten() {
+            run.verdict = Verdict::Unsound(Deviation::Skipped);
+        }
+    }
+    let claims = Claims::load(root()).expect("the claims load");
+    let sources = Sources::load(root()).expect("the sources are there");
+    let error = findings::pages(&recording, &claims, &sources).expect_err("S0 says that none is unsound");
+    assert!(error.to_string().contains("write it anew"), "{error}");
 }
 
 /// The first screen: what can happen, then every case once, special ones too.
 #[test]
-fn the_page_begins_with_what_can_happen() {
+fn the_page_of_hooks_begins_with_what_can_happen() {
     let report = whole_run::report();
-    let claims = Claims::load(root()).expect("the claims load");
-    let mut page = Vec::new();
-    findings::write(report, &claims, &mut page).expect("a vector takes everything");
-    let page = String::from_utf8(page).expect("text");
+    let page = page("hooked");
     let (first, rest) = page.split_once("Hypothetical starts").expect("a second table");
     assert!(first.lines().count() < 60, "{}", first.lines().count());
     let rows = unwind_harness::analysis::atlas::rows(report);
-    let (other, _) = rest.split_once("### All rows").expect("a third one");
+    let (other, _) = rest.split_once("## All rows").expect("a third one");
     for row in &rows {
         let line = format!("| {} | {} | ", row.cpu, row.return_hook);
         for summary in [first, other] {

@@ -209,7 +209,7 @@ fn what_is_skipped_is_listed_at_the_end() {
     for says in ["cut.deb", "notes.txt: not a kernel image", "linux in ", "the image has no arch_stack_walk_reliable"] {
         assert!(list.contains(says), "{says:?} in {list}");
     }
-    assert!(out.ends_with("1 images could not be read\n"), "{out}");
+    assert!(out.ends_with("1 image could not be read\n"), "{out}");
     let skipped = document["skipped"].as_array().expect("a list");
     let failed: Vec<_> = skipped.iter().filter(|skip| skip["failed"] == true).collect();
     assert_eq!(failed.len(), 1, "{skipped:?}");

@@ -36,6 +36,7 @@ const STEPS: &[(&str, &str)] = &[
     // For the tests. When nothing can be reached (3), it leaves a mark, and they are skipped; a package that is missing
     // fails, and so does a skip without that mark.
     ("images", ".ci/linux || [ $? = 3 ]"),
+    ("binutils", ".ci/binutils || [ $? = 3 ]"),
 ];
 
 /// All steps; the README's own commands come last, and its tests last of all.

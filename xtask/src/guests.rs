@@ -62,8 +62,13 @@ const FLAGS: &[&str] = &[
     "-Werror",
 ];
 
+/// The folders of guests. Those of the museum are built as all others are, and run by nothing but `unwind-harness museum`.
+const TREES: [&str; 2] = ["guests", "harness/museum/guests"];
+
 /// One ELF to be made.
 struct Build<'a> {
+    /// One of [`TREES`].
+    tree: &'static str,
     cpu: &'a Cpu,
     name: String,
     source: PathBuf,
@@ -73,7 +78,7 @@ struct Build<'a> {
 }
 
 impl Build<'_> {
-    /// The ELF's path below `guests/`.
+    /// The ELF's path below its tree.
     fn label(&self) -> String {
         format!("{}/{}.elf", self.cpu.name, self.name)
     }
@@ -107,8 +112,8 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     let Request { check, names } = Request::parse(arguments)?;
     let guests = root().join("guests");
     let mut builds = Vec::new();
-    for cpu in CPUS {
-        builds.extend(builds_of(&guests, cpu)?);
+    for (tree, cpu) in TREES.into_iter().flat_map(|tree| CPUS.iter().map(move |cpu| (tree, cpu))) {
+        builds.extend(builds_of(tree, cpu)?);
     }
     let candidates: Vec<_> = builds.iter().map(Build::candidate).collect();
     let selected = select(&names, &candidates)?;
@@ -118,19 +123,21 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     let count = selected.iter().filter(|selected| **selected).count();
     for (build, _) in builds.iter().zip(selected).filter(|(_, selected)| *selected) {
         let made = make(&guests, &scratch, build)?;
-        let checked_in = guests.join(build.label());
+        let checked_in = root().join(build.tree).join(build.label());
         if check {
-            problems.extend(compare(&build.label(), &made, &checked_in));
+            problems.extend(compare(&format!("{}/{}", build.tree, build.label()), &made, &checked_in));
         } else {
             std::fs::copy(&made, &checked_in).map_err(|error| format!("{}: {error}", checked_in.display()))?;
         }
     }
     if names.is_empty() {
-        for cpu in CPUS {
-            problems.extend(orphans(&guests.join(cpu.name), cpu, &builds)?);
+        for (tree, cpu) in TREES.into_iter().flat_map(|tree| CPUS.iter().map(move |cpu| (tree, cpu))) {
+            problems.extend(orphans(tree, cpu, &builds)?);
         }
     }
-    problems.extend(write_or_check_manifest(&guests, &builds, check)?);
+    for tree in TREES {
+        problems.extend(write_or_check_manifest(tree, &builds, check)?);
+    }
     if problems.is_empty() {
         eprintln!("guests: {count} of {} ELFs {}", builds.len(), if check { "match their sources" } else { "written" });
         return Ok(());
@@ -139,9 +146,10 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
 }
 
 /// Lists the checked-in ELFs of all builds with their hashes in MANIFEST.toml; or says what is wrong with the list that is there.
-fn write_or_check_manifest(guests: &Path, builds: &[Build<'_>], check: bool) -> Result<Option<String>, String> {
+fn write_or_check_manifest(tree: &str, builds: &[Build<'_>], check: bool) -> Result<Option<String>, String> {
+    let guests = root().join(tree);
     let mut hashes = BTreeMap::new();
-    for label in builds.iter().map(Build::label) {
+    for label in builds.iter().filter(|build| build.tree == tree).map(Build::label) {
         // A new guest that was not among the names has no ELF yet, and no place in the list.
         if let Ok(bytes) = std::fs::read(guests.join(&label)) {
             hashes.insert(label, format!("{:x}", HexDigest(&Sha256::digest(bytes))));
@@ -151,7 +159,7 @@ fn write_or_check_manifest(guests: &Path, builds: &[Build<'_>], check: bool) -> 
     let path = guests.join("MANIFEST.toml");
     if check {
         let is_right = std::fs::read_to_string(&path).is_ok_and(|text| text == manifest);
-        return Ok((!is_right).then(|| "MANIFEST.toml does not list these ELFs with these hashes".to_owned()));
+        return Ok((!is_right).then(|| format!("{tree}/MANIFEST.toml does not list these ELFs with these hashes")));
     }
     std::fs::write(&path, manifest).map_err(|error| format!("{}: {error}", path.display()))?;
     Ok(None)
@@ -174,9 +182,13 @@ fn require_toolchain() -> Outcome {
 }
 
 /// The builds of one CPU, by name: its own assembly, and the C that is compiled for every CPU.
-fn builds_of<'a>(guests: &Path, cpu: &'a Cpu) -> Result<Vec<Build<'a>>, String> {
+fn builds_of<'a>(tree: &'static str, cpu: &'a Cpu) -> Result<Vec<Build<'a>>, String> {
+    let guests = root().join(tree);
     let mut builds = Vec::new();
     for (folder, extension) in [(guests.join(cpu.name), "S"), (guests.join("any"), "c")] {
+        if !folder.is_dir() {
+            continue; // the museum has no C
+        }
         for source in files(&folder, extension)? {
             let text = std::fs::read_to_string(&source).map_err(|error| format!("{}: {error}", source.display()))?;
             let stem = source.file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -191,7 +203,7 @@ fn builds_of<'a>(guests: &Path, cpu: &'a Cpu) -> Result<Vec<Build<'a>>, String> 
                 if extension == "c" && !flags.iter().any(|flag| flag.starts_with("-O")) {
                     flags.insert(0, "-O2".to_owned());
                 }
-                builds.push(Build { cpu, name: name.trim().to_owned(), source: source.clone(), flags, start });
+                builds.push(Build { tree, cpu, name: name.trim().to_owned(), source: source.clone(), flags, start });
             }
         }
     }
@@ -212,7 +224,7 @@ fn files(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, String> {
 
 /// Compiles and links one guest into the scratch folder.
 fn make(guests: &Path, scratch: &Path, build: &Build<'_>) -> Result<PathBuf, String> {
-    let folder = scratch.join(build.cpu.name);
+    let folder = scratch.join(build.tree).join(build.cpu.name);
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let include = guests.join(build.cpu.name).join("include");
     let mut objects = Vec::new();
@@ -224,6 +236,8 @@ fn make(guests: &Path, scratch: &Path, build: &Build<'_>) -> Result<PathBuf, Str
         clang
             .arg("-I")
             .arg(guests)
+            .arg("-I")
+            .arg(root().join(build.tree))
             .arg("-I")
             .arg(&include)
             .args(&build.flags)
@@ -295,10 +309,10 @@ fn compare(label: &str, made: &Path, checked_in: &Path) -> Option<String> {
 }
 
 /// ELFs that no source makes.
-fn orphans(folder: &Path, cpu: &Cpu, builds: &[Build<'_>]) -> Result<Vec<String>, String> {
-    let builds: Vec<_> = builds.iter().filter(|build| build.cpu.name == cpu.name).collect();
+fn orphans(tree: &str, cpu: &Cpu, builds: &[Build<'_>]) -> Result<Vec<String>, String> {
+    let builds: Vec<_> = builds.iter().filter(|build| build.tree == tree && build.cpu.name == cpu.name).collect();
     let is_made = |path: &PathBuf| builds.iter().any(|build| path.file_stem().is_some_and(|stem| *stem == *build.name));
-    Ok(files(folder, "elf")?
+    Ok(files(&root().join(tree).join(cpu.name), "elf")?
         .into_iter()
         .filter(|path| !is_made(path))
         .map(|path| format!("{}: no source makes it; remove it", path.display()))

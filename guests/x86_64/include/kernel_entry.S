@@ -43,7 +43,9 @@
 	PUSH	%rsi				// IRET=rsp+24 RA=[rsp+8]
 	movq	8(%rsp), %rsi			// RA=rsi, and still [rsp+8]
 	movq	%rdi, 8(%rsp)			// RA=rsi
+#ifndef BUG_SAVE_RET				// the museum: a function's hint, though the return address is gone
 	ORC_IRET 24
+#endif
 	PUSH	%rdx
 	PUSH_REST %rax				// REGS=rsp
 	ORC_REGS
@@ -51,19 +53,30 @@
 	CLEAR_REGS
 .endm
 
+#ifdef BUG_CLEAR_EARLY				// the museum: each register is cleared before the hint says where it is
+.macro PUSH_CLEAR register, low
+	PUSH	\register
+	xorl	\low, \low
+.endm
+#else
+.macro PUSH_CLEAR register, low
+	PUSH	\register
+.endm
+#endif
+
 .macro PUSH_REST rax
 	PUSH	%rcx
 	PUSH	\rax
-	PUSH	%r8
-	PUSH	%r9
-	PUSH	%r10
-	PUSH	%r11
-	PUSH	%rbx
-	PUSH	%rbp
-	PUSH	%r12
-	PUSH	%r13
-	PUSH	%r14
-	PUSH	%r15
+	PUSH_CLEAR %r8, %r8d
+	PUSH_CLEAR %r9, %r9d
+	PUSH_CLEAR %r10, %r10d
+	PUSH_CLEAR %r11, %r11d
+	PUSH_CLEAR %rbx, %ebx
+	PUSH_CLEAR %rbp, %ebp
+	PUSH_CLEAR %r12, %r12d
+	PUSH_CLEAR %r13, %r13d
+	PUSH_CLEAR %r14, %r14d
+	PUSH_CLEAR %r15, %r15d
 .endm
 
 // Nothing of the interrupted code stays in registers for speculation to use; rbp is 0 for some instructions.

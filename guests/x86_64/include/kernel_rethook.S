@@ -51,7 +51,11 @@ END rethook_hook
 // At its first instruction ORC has the row of every function's first instruction: the return address is at rsp.
 CODE arch_rethook_trampoline
 	ORC_FUNC
+#ifdef BUG_NO_FAKE_ADDRESS			// the museum: a place for pt_regs, and no address
+	pushq	%rsp
+#else
 	pushq	$arch_rethook_trampoline	// the slot again
+#endif
 	ORC_FUNC
 	PUSH	$0x18				// ss, which will hold the flags for popfq
 	PUSH	%rsp				// two words too low
@@ -67,7 +71,11 @@ CODE arch_rethook_trampoline
 	.irp	register, r12, r13, r14, r15
 	PUSH	%\register
 	.endr
+#ifdef BUG_PLAIN_FRAME_POINTER			// the museum: rbp leads into pt_regs as if a record began there
+	movq	%rsp, %rbp
+#else
 	ENCODE_FRAME_POINTER
+#endif
 	movq	%rsp, %rdi
 	call	arch_rethook_trampoline_callback
 	.irp	register, r15, r14, r13, r12

@@ -93,6 +93,9 @@ END context_switch
 // No frame record: what it pushes is the inactive_task_frame.
 FUNC __switch_to_asm
 						// CFA=rsp+8 RA=[cfa-8]
+#ifdef BUG_SWITCH_HINT				// the museum: one hint for all of it
+	ORC_FUNC
+#endif
 	pushq	%rbp				// CFA=rsp+16
 	.cfi_def_cfa_offset 16; .cfi_offset %rbp, -16
 	pushq	%rbx				// CFA=rsp+24

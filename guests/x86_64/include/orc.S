@@ -68,14 +68,20 @@
 	ORC_HINT ORC_TYPE_CALL, ORC_REG_BP, 16, -16
 .endm
 
+#ifdef BUG_NO_SIGNAL				// the museum: the hint's bit did not reach the entry
+#define ORC_SIGNAL	0
+#else
+#define ORC_SIGNAL	1
+#endif
+
 // A whole pt_regs at base + offset.
 .macro ORC_REGS offset=0, base=ORC_REG_SP
-	ORC_HINT ORC_TYPE_REGS, \base, \offset, 0, 1
+	ORC_HINT ORC_TYPE_REGS, \base, \offset, 0, ORC_SIGNAL
 .endm
 
 // The five words for iretq at base + offset, and no other registers.
 .macro ORC_IRET offset=0, base=ORC_REG_SP
-	ORC_HINT ORC_TYPE_REGS_PARTIAL, \base, \offset, 0, 1
+	ORC_HINT ORC_TYPE_REGS_PARTIAL, \base, \offset, 0, ORC_SIGNAL
 .endm
 
 // rsp is on the IRQ stack and points at a saved rsp; what was called has its return address at that + offset - 8.

@@ -5,6 +5,78 @@
 //! bounds of the stacks that exist, and [`Table`]s of unwind rows. What differs between CPUs is data, in [`abi`]; which
 //! unwinders kernels have is data too, in [`kernel::CATALOGUE`].
 //!
+//! # A stack, and its walk
+//!
+//! Three arm64 functions, `start` calls `middle` calls `leaf`; the first two have pushed a frame record, two words {caller's x29,
+//! return address}, and x29 points to the younger one. The whole world of the walk is a [`Target`]:
+//!
+//! ```
+//! use kunwind::{
+//!     Claim, CodeAddress, End, Format, Frame, FrameRecordUnwinder, Regs, Source, StackBounds, Table, Target, Task, Trampoline,
+//!     WalkState, abi, walk,
+//! };
+//!
+//! const LOW: u64 = 0xffff_8000_1000_0000;
+//! const WORDS: [u64; 6] = [
+//!     0x77,                // LOW + 0x00  SP: a local variable of middle
+//!     0x99,                // LOW + 0x08  another one
+//!     LOW + 0x20, 0x1014,  // LOW + 0x10  middle's record: start's record, and where start resumes
+//!     0,          0,       // LOW + 0x20  start's record: zeros, so nobody called start
+//! ];
+//!
+//! struct Drawn {
+//!     stacks: [StackBounds; 1],
+//! }
+//!
+//! impl Target for Drawn {
+//!     fn read_u64(&self, address: u64) -> Option<u64> {
+//!         let index = usize::try_from(address.checked_sub(LOW)? / 8).ok()?;
+//!         WORDS.get(index).copied() // a failed read is an answer
+//!     }
+//!     fn stacks(&self) -> &[StackBounds] {
+//!         &self.stacks
+//!     }
+//!     fn is_text(&self, address: u64) -> bool {
+//!         (0x1000..0x4000).contains(&address)
+//!     }
+//!     // There are no interrupts, tasks, unwind data or tracers here.
+//!     fn entered_from(&self, _: &StackBounds) -> Option<u64> {
+//!         None
+//!     }
+//!     fn is_exception_entry(&self, _: u64) -> bool {
+//!         false
+//!     }
+//!     fn task(&self) -> Option<Task> {
+//!         None
+//!     }
+//!     fn table(&self, _: Format) -> Option<&dyn Table> {
+//!         None
+//!     }
+//!     fn trampoline(&self, _: u64) -> Option<Trampoline> {
+//!         None
+//!     }
+//! }
+//!
+//! let target = Drawn { stacks: [StackBounds { low: LOW, high: LOW + 8 * WORDS.len() as u64 }] };
+//! let trace = |pc: u64| {
+//!     let mut regs = Regs::none();
+//!     regs.set(abi::ARM64.fp, LOW + 0x10);
+//!     let start = Frame { pc: CodeAddress::Interrupted(pc), regs, source: Source::Start };
+//!     let mut frames = [start; 8];
+//!     let mut state = WalkState::new(target.stacks());
+//!     let walk = walk(&FrameRecordUnwinder::new(&abi::ARM64), start, &target, &mut state, &mut frames);
+//!     let pcs: Vec<u64> = walk.frames.iter().map(|frame| frame.pc.value()).collect();
+//!     (pcs, walk.end, walk.claim)
+//! };
+//!
+//! // Interrupted in middle, at 0x2010: its caller is found, and the walk says that the trace is whole.
+//! assert_eq!(trace(0x2010), (vec![0x2010, 0x1014], End::Outermost, Claim::Reliable));
+//!
+//! // Interrupted in leaf, which pushes no record: x29 is still middle's. The walk says the same of this trace, and middle is
+//! // missing from it. To find such places is what the program unwind-harness is for.
+//! assert_eq!(trace(0x3000), (vec![0x3000, 0x1014], End::Outermost, Claim::Reliable));
+//! ```
+//!
 //! # What this crate does not know
 //!
 //! It runs no code, reads no ELF file and holds no truth: whether a walk was right is for its caller to say. A walk

@@ -66,7 +66,7 @@ pub struct Frame {
 
 impl Frame {
     /// Becomes another frame, of whose registers nothing is known yet.
-    pub(crate) const fn become_frame(&mut self, pc: CodeAddress, source: Source) {
+    pub const fn become_frame(&mut self, pc: CodeAddress, source: Source) {
         self.pc = pc;
         self.source = source;
         self.regs.clear();

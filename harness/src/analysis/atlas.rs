@@ -306,7 +306,7 @@ pub fn rows(recording: &Recording) -> Vec<Row> {
 
 /// The return hook for which a point counts: that of the trampoline that runs or waits, with the scenario's special case, which
 /// follows a comma.
-fn hook_of(trampoline_of: Option<&str>, of_scenario: &str) -> String {
+pub(super) fn hook_of(trampoline_of: Option<&str>, of_scenario: &str) -> String {
     let Some(name) = trampoline_of else { return of_scenario.to_owned() };
     let special_case = of_scenario.split_once(',').map_or("", |(_, special_case)| special_case);
     if special_case.is_empty() { name.to_owned() } else { format!("{name},{special_case}") }
@@ -392,16 +392,16 @@ impl Here<'_> {
 }
 
 /// Consecutive arrivals at which the address is in the same places; `places` is empty where no address is displaced.
-struct Piece<'i> {
-    first: u64,
-    walks: u64,
-    places: &'i str,
+pub(super) struct Piece<'i> {
+    pub(super) first: u64,
+    pub(super) walks: u64,
+    pub(super) places: &'i str,
     lost: bool,
-    trampoline_of: Option<&'i str>,
+    pub(super) trampoline_of: Option<&'i str>,
 }
 
 /// Splits a run of verdicts where the address moves.
-fn pieces<'i>(instruction: &'i ListedInstruction, run: &Run) -> Vec<Piece<'i>> {
+pub(super) fn pieces<'i>(instruction: &'i ListedInstruction, run: &Run) -> Vec<Piece<'i>> {
     let mut pieces = Vec::new();
     let mut first = run.first;
     while first <= run.last {

@@ -98,6 +98,18 @@ pub enum Outcome {
     Undecided(String),
 }
 
+impl Outcome {
+    /// In one word.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Confirmed(_) => "confirmed",
+            Self::Refuted => "refuted",
+            Self::Undecided(_) => "undecided",
+        }
+    }
+}
+
 impl Claims {
     /// Reads `docs/claims.toml` below `root`.
     ///

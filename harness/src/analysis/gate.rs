@@ -106,7 +106,7 @@ fn of_section(scenario: &Scenario, section: &mut Section, used: &mut [bool]) -> 
         if let Some((_, _, more)) = failures.iter_mut().find(|(key, _, _)| *key == (finding.label(), finding.verdict)) {
             *more += 1;
         } else {
-            let level = scenario.text.level(&finding.subject, finding.start);
+            let level = scenario.text.level(&finding.subject, finding.start, section.gate(&finding.subject));
             let failure = failure(scenario, section, finding, level, offset);
             failures.push(((finding.label(), finding.verdict), failure, 0));
         }
@@ -129,7 +129,7 @@ fn stand(scenario: &Scenario, section: &mut Section, used: &mut [bool]) -> Vec<O
     let mut reasons: Vec<String> = Vec::new();
     let standings: Vec<Standing> = { section.findings.iter() }
         .map(|finding| {
-            let level = scenario.text.level(&finding.subject, finding.start);
+            let level = scenario.text.level(&finding.subject, finding.start, section.gate(&finding.subject));
             let mut standing = Standing::default();
             // A finding spans neighbours and [[known]] may cover only some of them, so each instruction is checked.
             for offset in section.offsets(finding) {
@@ -243,7 +243,7 @@ fn disagreements(scenario: &Scenario, section: &Section) -> Vec<Failure> {
 /// Subjects that read more than they were offered.
 fn reads_outside(scenario: &Scenario, section: &Section) -> Vec<Failure> {
     let strays = section.columns.iter().filter(|column| column.reads_outside_stacks > 0);
-    let strays = strays.filter(|column| scenario.text.level(&column.name, column.start) != Level::Any);
+    let strays = strays.filter(|column| scenario.text.level(&column.name, column.start, column.gate) != Level::Any);
     strays
         .map(|column| {
             let (label, count) = (column.label(), column.reads_outside_stacks);

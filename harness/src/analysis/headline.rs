@@ -13,7 +13,8 @@ use crate::subject::Status;
 use crate::verdict::{Deviation, Verdict};
 
 /// The starts that a headline is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Starts {
     /// Those from which Linux asks for a trace.
     Callable,
@@ -265,7 +266,7 @@ fn function(place: &str) -> &str {
 }
 
 /// The command that explains the first point of a finding.
-fn command(section: &Section, finding: &Finding) -> String {
+pub(super) fn command(section: &Section, finding: &Finding) -> String {
     let variant = section.variant.as_ref().map(|name| format!(" --variant {name}")).unwrap_or_default();
     let (scenario, point, subject) = (&section.scenario, &finding.first.point, &finding.subject);
     let kind = section.interrupt.name();

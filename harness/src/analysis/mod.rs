@@ -9,4 +9,5 @@ pub mod linux;
 pub mod merge;
 pub mod novelty;
 pub mod part;
+pub mod select;
 pub mod summary;

@@ -54,7 +54,7 @@ impl Sums {
         for finding in section.findings.iter().filter(|finding| is_of(finding, column)) {
             sums.new += finding.new;
             let rest = finding.count.saturating_sub(finding.new);
-            if !matches!(finding.verdict, Verdict::Unsound(_) | Verdict::Crashed) {
+            if !finding.verdict.is_unsound() {
                 continue;
             }
             match finding.novelty {

@@ -48,7 +48,7 @@ impl Case {
     ///
     /// [`Error::Usage`] when they use more pages than a case may hold.
     pub fn freeze(program: &Program, frozen: Frozen<'_>) -> Result<Self, Error> {
-        let Program { guest, conventions, layout, start, offsets, .. } = program;
+        let Program { guest, conventions, layout, start, offsets, float_arguments, .. } = program;
         let cpu = guest.cpu;
         let Frozen { scenario, variant, text, unwinders, functions, named, pages, memory, walks, provenance } = frozen;
         let count = pages.len();
@@ -90,6 +90,7 @@ impl Case {
             guards: layout.has_guards,
             text,
             offsets: offsets.clone(),
+            float_arguments: float_arguments.iter().copied().map(Hex).collect(),
             provenance,
             start: start.as_ref().map(|StartState { pc, registers, constant, task, thread }| Start {
                 thread: thread.map(Hex),

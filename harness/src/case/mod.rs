@@ -75,6 +75,9 @@ pub struct Case {
     guards: bool,
     /// The scenario's TOML.
     pub text: String,
+    /// What the registers for floating-point arguments hold, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    float_arguments: Vec<Hex>,
     /// Offsets and sizes in bytes by their names in the kernel, on which start and conventions rest. For readers.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     offsets: BTreeMap<String, u64>,
@@ -261,9 +264,10 @@ impl Case {
         };
         let start = self.start.as_ref().map(|start| self.start_state(cpu, start)).transpose()?;
         let offsets = self.offsets.clone();
+        let float_arguments = self.float_arguments.iter().map(|bits| bits.0).collect();
         let program = Program::frozen(guest, conventions, layout, held);
         let program = program.map_err(|error| self.reject(format!("section: {error}")))?;
-        Ok(Program { start, offsets, ..program })
+        Ok(Program { start, offsets, float_arguments, ..program })
     }
 
     fn stacks(&self, segments: &[crate::guest::Segment]) -> Result<Vec<Stack>, Error> {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::HOLDS;
+use super::foreign::Foreign;
 use super::names::{did_you_mean, known};
 use super::narrow::{Known, Narrow};
 use super::process::OfProcess;
@@ -15,7 +16,8 @@ use crate::error::printed;
 use crate::explain::PointName;
 use crate::file::Console;
 use crate::scenario::{Interruption, Part, Scenario, Variant, load_all};
-use crate::suite::{Job, subjects};
+use crate::subject::remote::Remote;
+use crate::suite::{Job, chosen};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -40,17 +42,21 @@ pub(crate) struct Arguments {
     case: Option<PathBuf>,
     #[command(flatten)]
     narrow: Narrow,
+    #[command(flatten)]
+    foreign: Foreign,
 }
 
 pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
     let (scenarios, mut part, text) = wanted(root, arguments)?;
     let point: PointName = text.parse().map_err(Error::Usage)?;
     words::add_point(&text, &Known::of(&scenarios), &mut part);
+    let names = part.names();
+    let remote = arguments.foreign.meet(scenarios.iter().map(|scenario| scenario.cpu), &mut part)?.remote;
     let (mut told, mut failed) = (0, Vec::new());
     for scenario in &scenarios {
         for (variant, kind) in runs(scenario, &part) {
             let job = Job { root, scenario, variant: &variant, kind };
-            match explained(job, &part, &point) {
+            match explained(job, &part, (&names, &remote), &point) {
                 Ok(text) => {
                     let gap = if told > 0 { "\n" } else { "" };
                     printed(write!(console.out, "{gap}{text}"))?;
@@ -90,9 +96,16 @@ fn runs(scenario: &Scenario, part: &Part) -> Vec<(Variant, Interruption)> {
 }
 
 /// Explains the point; a function's name need not have the right case.
-fn explained(job: Job<'_>, part: &Part, point: &PointName) -> Result<String, Error> {
+fn explained(
+    job: Job<'_>,
+    part: &Part,
+    (names, remote): (&[String], &[Remote]),
+    point: &PointName,
+) -> Result<String, Error> {
     let Job { root, scenario, variant, .. } = job;
-    let subjects = subjects(scenario.cpu, &unwinders(&part.names(), std::slice::from_ref(scenario))?);
+    let are_alone = names.is_empty() && !remote.is_empty();
+    let names = if are_alone { Vec::new() } else { unwinders(names, std::slice::from_ref(scenario))? };
+    let subjects = chosen(scenario.cpu, &names, remote)?;
     if subjects.is_empty() {
         return Err(Error::Usage(format!("none of these unwinders is of {}", scenario.cpu.name)));
     }

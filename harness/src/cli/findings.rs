@@ -1,4 +1,4 @@
-//! `findings`: which open claims a run confirms.
+//! `findings`: what a run says about the threads and the open claims.
 
 use std::path::{Path, PathBuf};
 
@@ -10,13 +10,21 @@ use super::{BROKEN, HOLDS};
 use crate::Error;
 use crate::analysis::claims::Claims;
 use crate::error::printed;
-use crate::file::Console;
+use crate::file::{self, Console, Output};
+use crate::recording::Recording;
 use crate::report;
+use crate::report::findings::{Page, Sources, names, pages};
 use crate::scenario::load_all;
 use crate::suite::{Options, run_all};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
+    /// The page to print: findings, s0 to s4 (a thread each), hooked, claims, stacks or refusals
+    #[arg(value_name = "PAGE", default_value = "findings")]
+    page: String,
+    /// Write all pages into docs/ of the root instead
+    #[arg(long, conflicts_with_all = ["page", "linux"])]
+    write: bool,
     /// Run the scenarios of scenarios/linux in this kernel, or in each of a folder, and print which known defects they have
     #[arg(long, value_name = "IMAGE")]
     linux: Option<PathBuf>,
@@ -26,7 +34,12 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     if let Some(path) = &arguments.linux {
         return of_linux(root, path, console);
     }
+    if !names().any(|name| name == arguments.page) {
+        let known: Vec<&str> = names().collect();
+        return Err(Error::Usage(format!("{:?}: no such page; there are {}", arguments.page, known.join(", "))));
+    }
     let claims = Claims::load(root)?;
+    let sources = Sources::load(root)?;
     let options = Options { keep_going: true, interrupt: console.interrupt.clone(), ..Options::default() };
     let scenarios = load_all(root)?;
     for scenario in &scenarios {
@@ -37,13 +50,34 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     let (recording, _) = run_all(root, &scenarios, &options)?;
     drop(progress);
     console.interrupt.no_longer_defer();
-    printed(report::findings::write(&recording, &claims, console.out))?;
+    let pages = pages(&recording, &claims, &sources)?;
+    if arguments.write {
+        write(root, &recording, &pages, console)?;
+    } else if let Some(page) = pages.iter().find(|page| page.name() == arguments.page) {
+        printed(console.out.write_all(page.text.as_bytes()))?;
+    }
     // The page says what was found; only what is not in it is a reason to fail.
     let status = match status(&recording, true) {
         BROKEN if recording.partial.is_none() => HOLDS,
         status => status,
     };
     Ok(finish(&recording, status, console))
+}
+
+/// Replaces the pages, if nothing is missing from the run.
+fn write(root: &Path, recording: &Recording, pages: &[Page], console: &mut Console<'_>) -> Result<(), Error> {
+    if recording.partial.is_some() || recording.not_judged().next().is_some() {
+        return Err(Error::Usage("--write: the run is not whole, so no page was written".to_owned()));
+    }
+    for page in pages {
+        let path = root.join(page.path);
+        file::make_folder_of(&path)?;
+        let [output] = Output::prepare([("--write", Some(&path))])?;
+        if let Some(output) = output {
+            output.write(console.out, &mut |out| out.write_all(page.text.as_bytes()))?;
+        }
+    }
+    Ok(())
 }
 
 fn of_linux(root: &Path, path: &Path, console: &mut Console<'_>) -> Result<u8, Error> {

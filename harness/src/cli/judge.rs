@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::diff;
 use super::documents::{Documents, write_documents};
+use super::foreign::Foreign;
 use super::narrow::{Known, Narrow, narrow};
 use super::output::{finish, show, status};
 use crate::file::{Console, Output};
@@ -15,7 +16,7 @@ use crate::recording::Partial;
 use crate::scenario::Part;
 use crate::suite::{Options, judge_all};
 use crate::trace::log::LogFile;
-use crate::{Error, analysis, file};
+use crate::{Error, analysis, cpu, file};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -24,6 +25,8 @@ pub(crate) struct Arguments {
     log: PathBuf,
     #[command(flatten)]
     narrow: Narrow,
+    #[command(flatten)]
+    foreign: Foreign,
     /// Print a line for each run and unwinder
     #[arg(long)]
     all: bool,
@@ -46,8 +49,12 @@ pub(super) fn execute(arguments: &Arguments, console: &mut Console<'_>) -> Resul
     let LogFile { logs, partial_of } = read(&arguments.log)?;
     let mut part = Part::default();
     arguments.narrow.add_to(&mut part, &Known::of_logs(&logs))?;
+    let names = part.names();
+    let cpus = logs.iter().filter_map(|log| cpu::by_name(log.head.scenario.split('/').next()?));
+    let met = arguments.foreign.meet(cpus, &mut part)?;
     let options = Options {
-        unwinders: part.names(),
+        unwinders: names,
+        remote: met.remote.clone(),
         threads: arguments.jobs.map(Into::into),
         keep_going: true,
         interrupt: console.interrupt.clone(),
@@ -58,6 +65,8 @@ pub(super) fn execute(arguments: &Arguments, console: &mut Console<'_>) -> Resul
     let began = Instant::now();
     let mut recording = judge_all(logs, &options)?;
     drop(progress);
+    let absent = met.absent(&recording);
+    recording.skipped.splice(0..0, absent);
     if let Some(of) = partial_of {
         let whole = recording.sections.iter().filter(|section| !section.interrupted).count() as u64;
         let because = if console.interrupt.is_asked() { "interrupted" } else { "the log is partial" };

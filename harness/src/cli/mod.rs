@@ -5,12 +5,16 @@ mod check;
 mod diff;
 mod documents;
 mod explain;
+mod export;
 mod fidelity;
 mod findings;
+mod foreign;
 mod judge;
 mod linux;
 mod list;
 mod merge;
+mod museum;
+mod mutate;
 mod names;
 mod narrow;
 mod output;
@@ -89,11 +93,26 @@ Exit status:
   3    a run is void: the witnesses of the truth contradict each other, or the guest calls without end
   130  interrupted (SIGINT, SIGTERM): what is known is in FILE.partial, and FILE is as it was; a second signal ends at once";
 
+const MUTATE_STATUS: &str = "\
+Exit status:
+  0    of each table, at least --least percent of the mutants that could be told apart were caught
+  1    fewer were
+  2    wrong usage, input or output: also a guest that fails, while the others are judged
+  3    a run is void
+  130  interrupted (SIGINT, SIGTERM): what is known is in FILE.partial, and FILE is as it was";
+
 const DIFF_STATUS: &str = "\
 Exit status:
   0    no verdict differs, and neither report has a run that the other lacks
   1    something differs
   2    wrong usage or input";
+
+const MUSEUM_STATUS: &str = "\
+Exit status:
+  0    every bug is caught before its fix, as its exhibit says, and none is reported after it
+  1    one is missed or still reported, or something was seen that no exhibit accounts for
+  2    wrong usage, input or output: also a guest that fails or a run that is void, while the others are judged
+  130  interrupted (SIGINT, SIGTERM)";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -112,16 +131,24 @@ enum Command {
     /// Compare the unwind rows of guests with the truth, function by function, without any walk
     #[command(after_help = CHECK_STATUS)]
     Check(check::Arguments),
+    /// Plant mistakes in the unwind rows of guests, one at a time, and count those that `check` would miss
+    #[command(after_help = MUTATE_STATUS)]
+    Mutate(mutate::Arguments),
     /// List the scenarios, their variants and their unwinders; or say what is in Linux images
     List(list::Arguments),
     /// Run the scenarios with return hooks, and print where the original addresses are and what unwinders make of it
     Atlas(atlas::Arguments),
-    /// Run everything and print which open claims (docs/claims.toml) it confirms, as Markdown
+    /// Run everything and print what it says about the threads and the open claims (docs/findings.md), as Markdown
     Findings(findings::Arguments),
     /// Compare the guests' entry, switch and tracer code with that of Linux images: what an unwinder could notice, side by side
     Fidelity(fidelity::Arguments),
+    /// Run the museum: historical bugs, each of which must be caught before its fix and not be reported after it
+    #[command(after_help = MUSEUM_STATUS)]
+    Museum(museum::Arguments),
     /// Explain one point in full: registers, code, truth, and each walk with the words that it read
     Explain(explain::Arguments),
+    /// Write points as data: registers, stack, modules and the true trace, for other programs (docs/export.md)
+    Export(export::Arguments),
     /// Dump, validate or encode the SFrame section of a file
     Sframe(sframe::Arguments),
     /// Print what completes this program's arguments in a shell: for bash, `source <(unwind-harness completions bash)`
@@ -200,11 +227,14 @@ impl Cli {
             Some(Command::Merge(arguments)) => merge::execute(arguments, console),
             Some(Command::Diff(arguments)) => diff::execute(arguments, console),
             Some(Command::Check(arguments)) => check::execute(&root, arguments, console),
+            Some(Command::Mutate(arguments)) => mutate::execute(&root, arguments, console),
             Some(Command::List(arguments)) => list::execute(&root, arguments, console),
             Some(Command::Atlas(arguments)) => atlas::execute(&root, arguments, console),
             Some(Command::Findings(arguments)) => findings::execute(&root, arguments, console),
             Some(Command::Fidelity(arguments)) => fidelity::execute(&root, arguments, console),
+            Some(Command::Museum(arguments)) => museum::execute(&root, arguments, console),
             Some(Command::Explain(arguments)) => explain::execute(&root, arguments, console),
+            Some(Command::Export(arguments)) => export::execute(&root, arguments, console),
             Some(Command::Sframe(arguments)) => sframe::execute(arguments, console),
             Some(Command::Completions { shell }) => completions(*shell, console.document()),
             Some(Command::Man { command }) => man(command.as_deref(), console.document()),

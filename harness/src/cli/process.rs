@@ -10,7 +10,7 @@ use crate::scenario::{Asked, ProcessText, Scenario, process};
 use crate::user::process::{DEFAULT_BUDGET, Written};
 
 /// A program, and what it sees.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Default, Clone, Args)]
 pub(super) struct OfProcess {
     /// Run the program of --elf as a process, from its first instruction to its exit; its arguments come last, behind `--`
     #[arg(long, requires = "elf", conflicts_with = "function")]

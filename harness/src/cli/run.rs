@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::diff;
 use super::documents::{Documents, write_documents};
+use super::foreign::Foreign;
 use super::narrow::{Narrow, narrow};
 use super::output::{finish, is_cut, show, status, write};
 use super::selection::{Selection, select_part, unwinders};
@@ -14,6 +15,7 @@ use crate::analysis::diff::Diff;
 use crate::error::printed;
 use crate::file::{Console, Output};
 use crate::recording::{Recording, ShardOf};
+use crate::report::screen::is_on_trial;
 use crate::report::{certificate, page};
 use crate::scenario::{Interruption, Part, Scenario};
 use crate::suite::{Freeze, Options, called, freeze, run_all};
@@ -26,6 +28,8 @@ pub(crate) struct Arguments {
     selection: Selection,
     #[command(flatten)]
     narrow: Narrow,
+    #[command(flatten)]
+    foreign: Foreign,
     /// How many runs at a time [default: the number of CPUs]
     #[arg(long, value_name = "N")]
     jobs: Option<std::num::NonZeroUsize>,
@@ -35,7 +39,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
     /// Freeze the run in this file, replacing it: `run --case` runs it without the guest. One scenario, and one variant of it
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["log", "case"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["log", "case", "unwinder_cmd"])]
     freeze: Option<PathBuf>,
     /// With --elf: write the call or the process as a scenario of this name, which must be new, below the root
     #[arg(long, value_name = "NAME", requires = "elf")]
@@ -58,7 +62,7 @@ pub(crate) struct Arguments {
 }
 
 pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
-    let (scenarios, skipped, part) = select_part(root, &arguments.selection, &arguments.narrow)?;
+    let (scenarios, skipped, mut part) = select_part(root, &arguments.selection, &arguments.narrow)?;
     refuse_what_cannot_be_kept(arguments, &scenarios)?;
     if let (Some(name), [scenario]) = (&arguments.save_scenario, scenarios.as_slice()) {
         save(root, scenario, name)?;
@@ -68,8 +72,16 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     let others = [("--log", &arguments.log), ("--freeze", &arguments.freeze)];
     let [log, frozen] = others.map(|(option, path)| (option, path.as_ref()));
     let outputs = Output::prepare([json, junit, ktap, html, log, frozen])?;
+    let names = part.names();
+    let met = {
+        let cpus = scenarios.iter().map(|scenario| scenario.cpu);
+        arguments.foreign.meet(cpus, &mut part)?
+    };
+    // A case names its own, unless only others are wanted.
+    let are_alone = names.is_empty() && !met.remote.is_empty();
     let options = Options {
-        unwinders: unwinders(&part.names(), &scenarios)?,
+        unwinders: if are_alone { names } else { unwinders(&names, &scenarios)? },
+        remote: met.remote.clone(),
         part: part.clone(),
         threads: arguments.jobs.map(Into::into),
         log: arguments.log.is_some(),
@@ -85,7 +97,8 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
         None => run_all(root, &scenarios, &options)?,
         Some(output) => (frozen_as(output, root, &scenarios, &options, console)?, Vec::new()),
     };
-    recording.skipped.splice(0..0, skipped);
+    let absent = met.absent(&recording);
+    recording.skipped.splice(0..0, skipped.into_iter().chain(absent));
     let are_calls = scenarios.iter().all(|scenario| scenario.text.is_of_others());
     if are_calls && recording.partial.is_none() {
         add_calls(root, &scenarios, &mut recording, console)?;
@@ -113,7 +126,7 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
         ))?;
     }
     let changes = baseline.map(|baseline| changes(baseline, &recording, &scenarios, &part)).transpose()?;
-    if are_calls && changes.is_none() {
+    if are_calls && changes.is_none() && (arguments.all || !is_on_trial(&recording)) {
         printed(certificate::write(&recording, arguments.all, out))?;
     } else {
         show(&recording, changes.as_ref(), (arguments.all, took), out)?;

@@ -18,7 +18,7 @@ use crate::recording::Skip;
 use crate::scenario::{Part, Scenario, elf_call, image_call, image_entry, image_scenarios, load_all};
 
 /// Which scenarios.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct Selection {
     /// Only scenarios whose name contains one of these; a whole name (`arm64/leaf` or `leaf`) selects exactly that. Also what
     /// reports print of a run: `arm64/leaf probe`, `fgraph F0`, `arm64-sframe@regs`, `leaf+0x8#1`
@@ -42,7 +42,7 @@ pub(super) struct Selection {
 }
 
 /// Somebody's file, without a scenario.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Default, Clone, Args)]
 pub(super) struct Elf {
     /// Call a function of this shared object, executable or object file (--call), or run this program (--process)
     #[arg(long = "elf", value_name = "FILE", conflicts_with = "linux")]
@@ -53,7 +53,7 @@ pub(super) struct Elf {
 }
 
 /// A function that no scenario names.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Default, Clone, Args)]
 pub(super) struct ImageCall {
     /// Instead of the scenarios: call this function of the file (--elf) or kernel (--linux)
     #[arg(long = "call", value_name = "FUNCTION")]

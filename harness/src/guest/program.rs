@@ -34,6 +34,10 @@ pub struct Program {
     pub indirect: Indirect,
     /// Functions without arguments that have run once before any run begins: what a kernel prepares while it boots.
     pub booted_by: Vec<u64>,
+    /// Functions that prepare a program before anything else runs.
+    pub constructors: Constructors,
+    /// What the registers for floating-point arguments hold when a run begins, in order.
+    pub float_arguments: Vec<u64>,
     /// The offsets and sizes in bytes on which start and conventions rest, by the kernel's own names: `task_struct.stack`.
     pub offsets: BTreeMap<String, u64>,
     /// What else a run begins with that starts in the middle of a program.
@@ -49,6 +53,28 @@ pub struct Indirect {
     pub arguments: Vec<u64>,
     /// Their addresses, each with that of the word that will hold the result; in the order in which they run.
     pub words: Vec<(u64, u64)>,
+}
+
+/// The constructors of a program's files (`.init_array`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Constructors {
+    /// They, in the order in which they run.
+    pub all: Vec<Constructor>,
+    /// The address of a word that is 0: their arguments are no arguments, and no environment.
+    pub argument: u64,
+    /// How many have run.
+    pub ran: usize,
+    /// Those that could not run, and why.
+    pub failed: Vec<String>,
+}
+
+/// A constructor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Constructor {
+    /// Its file.
+    pub file: String,
+    /// Its address.
+    pub address: u64,
 }
 
 /// The state of a CPU in which a run begins: that of a kernel which has long been booted, or of a program.
@@ -161,6 +187,8 @@ impl Program {
             midway: None,
             indirect: Indirect::default(),
             booted_by: Vec::new(),
+            constructors: Constructors::default(),
+            float_arguments: Vec::new(),
             offsets: BTreeMap::new(),
             held: None,
         })

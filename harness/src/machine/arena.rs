@@ -46,6 +46,24 @@ impl GuestMemory {
         true
     }
 
+    /// Makes pages zeros that are mapped all the time. False if they are not.
+    pub(super) fn clear(&self, range: &Range<u64>) -> bool {
+        let size = (range.end - range.start) as usize;
+        let found = self.regions.iter().find_map(|region| Some((region, region.offset(range.start, size)?)));
+        let Some((region, offset)) = found.filter(|(region, _)| region.permission & Prot::WRITE != Prot::NONE) else {
+            return false;
+        };
+        for page in (offset..offset + size).step_by(PAGE as usize) {
+            // SAFETY: the page is inside the allocation, which Rust code reaches only through raw pointers, and the guest is stopped.
+            let bytes = unsafe { region.bytes.add(page).cast::<[u8; PAGE as usize]>().read() };
+            if bytes.iter().any(|byte| *byte != 0) {
+                // SAFETY: as above.
+                unsafe { region.bytes.add(page).write_bytes(0, PAGE as usize) };
+            }
+        }
+        true
+    }
+
     /// Writes bytes while the guest is stopped, where all their pages may be written; or, for a loader, wherever they are mapped.
     pub(super) fn write_bytes(&self, address: u64, bytes: &[u8], is_loader: bool) -> bool {
         if bytes.is_empty() {

@@ -77,6 +77,36 @@ pub(super) fn new_engine<'a>(context: Context<'a>, max_cpu: bool) -> Result<Unic
     Ok(engine)
 }
 
+/// Sets the registers for floating-point arguments, as many as there are values.
+pub(super) fn set_float_arguments(
+    engine: &mut Unicorn<'_, Context<'_>>,
+    core: &dyn Core,
+    values: &[u64],
+) -> Result<(), Error> {
+    let user = core.user_registers();
+    let (ids, size) = user.floats;
+    for (id, value) in ids[user.first_argument..].iter().zip(values) {
+        let set = match size {
+            8 => engine.reg_write(*id, *value),
+            _ => engine.reg_write_long(*id, &u128::from(*value).to_le_bytes()),
+        };
+        set.map_err(|error| refused("set a register", error))?;
+    }
+    Ok(())
+}
+
+/// The register of floating-point results, or its lower 64 bits.
+pub(super) fn float_result(engine: &Unicorn<'_, Context<'_>>, core: &dyn Core) -> u64 {
+    let user = core.user_registers();
+    let (ids, size) = user.floats;
+    let id = ids[user.first_argument];
+    if size == 8 {
+        return engine.reg_read(id).unwrap_or_default();
+    }
+    let bytes = engine.reg_read_long(id).unwrap_or_default();
+    bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
 /// Tells the observer of every store.
 pub(super) fn watch_stores(engine: &mut Unicorn<'_, Context<'_>>) -> Result<(), Error> {
     let added = engine.add_mem_hook(HookType::MEM_WRITE, 1, 0, |engine, _, address, size, _| {

@@ -21,6 +21,7 @@ mod registers;
 mod second;
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
@@ -31,9 +32,10 @@ use crate::cpu::{Cpu, Exception, Register};
 use crate::guest::conventions::Vectors;
 use crate::guest::{Answer, Guest, PAGE, Program, layout};
 use crate::trace::{Action, Ended, Memory, Observer, Point, Previous, Run, Unobserved};
+use crate::user::process::Written;
 
 use self::core::Core;
-use self::engine::{context, enter, enter_kernel, new_engine, watch_stores};
+use self::engine::{context, enter, enter_kernel, float_result, new_engine, set_float_arguments, watch_stores};
 use self::pages::Watch;
 use self::process::Running;
 use self::registers::EngineRegisters;
@@ -94,6 +96,8 @@ enum Stop {
     },
     /// A page that the frozen case does not hold.
     Missing(u64),
+    /// A system call that cannot be answered.
+    Refused(String),
     /// A process makes a system call, and goes on there.
     SystemCall {
         resume: u64,
@@ -102,6 +106,15 @@ enum Stop {
     Turn,
     /// A signal arrives.
     Signal(u32),
+}
+
+/// What a function that was called alone has left, besides its result.
+#[derive(Debug, Clone, Default)]
+pub struct Left {
+    /// What it has written to standard output, and to standard error.
+    pub output: [Written; 2],
+    /// The register of floating-point results, or its lower 64 bits.
+    pub float: u64,
 }
 
 /// A guest in memory, ready for one run.
@@ -117,6 +130,8 @@ pub struct Machine<'g> {
     vectors: Vectors,
     budget: u64,
     max_cpu: bool,
+    /// What a function that is called alone has left when it has returned.
+    left: RefCell<Left>,
 }
 
 impl<'g> Machine<'g> {
@@ -147,6 +162,7 @@ impl<'g> Machine<'g> {
             vectors: conventions.vectors,
             budget,
             max_cpu: false,
+            left: RefCell::default(),
         })
     }
 
@@ -176,7 +192,15 @@ impl<'g> Machine<'g> {
     fn context<'a>(&'a self, observer: &'a mut dyn Observer, budget: u64) -> Context<'a> {
         let context = context(observer, (self.guest.cpu, self.core), &self.memory, &self.vectors, budget);
         let answers = self.program.midway.as_ref().map(|midway| midway.answers.iter());
-        Context { answers, ..context }
+        let is_call = self.is_program() && answers.is_none();
+        let process = is_call.then(|| Box::new(Running::of_call(self.guest.cpu)));
+        Context { answers, process, ..context }
+    }
+
+    /// What a function that is called alone has left when it has returned.
+    #[must_use]
+    pub fn left(&self) -> Left {
+        self.left.borrow().clone()
     }
 
     /// A new engine with the guest's memory, hooks and registers.
@@ -193,6 +217,7 @@ impl<'g> Machine<'g> {
                 engine.reg_write(id, *value).map_err(|error| refused("set a register", error))?;
             }
         }
+        set_float_arguments(&mut engine, self.core, &self.program.float_arguments)?;
         for (name, value) in self.program.midway.iter().flat_map(|midway| &midway.registers) {
             let is_known = self.core.set_named(&mut engine, name, *value);
             if !is_known.map_err(|error| refused("set a register", error))? {
@@ -240,7 +265,10 @@ impl Run for Machine<'_> {
         }
         let start = std::time::Instant::now();
         let mut outcome = engine.emu_start(self.entry, self.sentinel, 0, 0);
-        while let Some(pc) = fault_on_guard(&mut engine).or_else(|| answers::answer(&mut engine)) {
+        while let Some(pc) = fault_on_guard(&mut engine)
+            .or_else(|| answers::answer(&mut engine))
+            .or_else(|| process::answer_call(&mut engine))
+        {
             outcome = engine.emu_start(pc, self.sentinel, 0, 0);
         }
         let ran_for = start.elapsed();
@@ -249,6 +277,10 @@ impl Run for Machine<'_> {
             resume_unwind(panic);
         }
         let context = engine.get_data();
+        if let Some(process) = &context.process {
+            let float = float_result(&engine, self.core);
+            self.left.replace(Left { output: process.output().clone(), float });
+        }
         let missing = self.memory.watched().and_then(Watch::missing).map(Stop::Missing);
         let stop = match (missing.as_ref().or(context.stop.as_ref()), outcome) {
             (Some(stop), _) => Some(stop.clone()),
@@ -277,7 +309,8 @@ impl Run for Machine<'_> {
     fn again(&self) -> Option<Box<dyn Run + '_>> {
         let Self { program, guest, core, entry, sentinel, sp, vectors, budget, max_cpu, .. } = *self;
         let memory = loaded(program).share();
-        Some(Box::new(Self { program, guest, core, memory, entry, sentinel, sp, vectors, budget, max_cpu }))
+        let left = RefCell::default();
+        Some(Box::new(Self { program, guest, core, memory, entry, sentinel, sp, vectors, budget, max_cpu, left }))
     }
 }
 

@@ -35,12 +35,25 @@ pub(super) struct Running {
     arrivals: Vec<(Arrival, FxHashMap<u64, u64>)>,
     /// How many of them were delivered.
     delivered: u64,
+    /// Whether a function is called alone, so that there are no threads.
+    is_call: bool,
 }
 
 impl Running {
     fn new(kernel: Process, launch: &Launch) -> Self {
         let arrivals = launch.signals.iter().map(|arrival| (arrival.clone(), FxHashMap::default()));
-        Self { kernel, left: QUANTUM, takes_turns: false, arrivals: arrivals.collect(), delivered: 0 }
+        Self { kernel, left: QUANTUM, takes_turns: false, arrivals: arrivals.collect(), delivered: 0, is_call: false }
+    }
+
+    /// The kernel of a function that is called alone.
+    pub(super) fn of_call(cpu: &Cpu) -> Self {
+        let kernel = Process::of_call(cpu, crate::user::areas());
+        Self { kernel, left: QUANTUM, takes_turns: false, arrivals: Vec::new(), delivered: 0, is_call: true }
+    }
+
+    /// What it has written to standard output, and to standard error.
+    pub(super) fn output(&self) -> &[process::Written; 2] {
+        self.kernel.output()
     }
 
     /// Whether another thread has its turn before the next instruction. Counts the instruction otherwise.
@@ -52,9 +65,9 @@ impl Running {
         false
     }
 
-    /// The running thread.
+    /// The running thread; 0 where there are none.
     pub(super) const fn thread(&self) -> u64 {
-        self.kernel.thread()
+        if self.is_call { 0 } else { self.kernel.thread() }
     }
 
     /// The signal that arrives before this instruction, if one does.
@@ -132,8 +145,13 @@ impl<'l> ProcessMachine<'l> {
             engine.reg_write(*id, value).map_err(|error| refused("set a register", error))?;
         }
         let mut threads = FxHashMap::default();
-        let mut hardware =
-            Hands { engine: &mut engine, core: *core, threads: &mut threads, is_stale: Cell::new(false) };
+        let mut hardware = Hands {
+            engine: &mut engine,
+            core: *core,
+            threads: &mut threads,
+            is_stale: Cell::new(false),
+            is_call: false,
+        };
         let started = Process::start(launch, &mut hardware);
         let kernel = started.map_err(|reason| Error::Elf { path: launch.file.clone(), reason })?;
         engine.get_data_mut().process = Some(Box::new(Running::new(kernel, launch)));
@@ -204,7 +222,8 @@ fn serve(engine: &mut Unicorn<'_, Context<'_>>, core: &'static dyn Core, threads
     {
         return After::Failed(format!("{error:?}"));
     }
-    let mut hands = Hands { engine, core, threads, is_stale: Cell::new(false) };
+    let is_call = running.is_call;
+    let mut hands = Hands { engine, core, threads, is_stale: Cell::new(false), is_call };
     let next = match stop {
         Stop::SystemCall { .. } => running.kernel.system_call(&mut hands),
         Stop::Turn => running.kernel.switch(&mut hands).map(|()| Next::Continue),
@@ -248,6 +267,19 @@ fn serve(engine: &mut Unicorn<'_, Context<'_>>, core: &'static dyn Core, threads
         Ok(Next::Ended(ended)) => After::Ended(ended.status),
         Err(reason) => After::Failed(reason),
     }
+}
+
+/// Answers a system call of a function that is called alone, and returns the pc at which to continue.
+pub(super) fn answer_call(engine: &mut Unicorn<'_, Context<'_>>) -> Option<u64> {
+    let context = engine.get_data();
+    let stop = context.stop.clone().filter(|stop| matches!(stop, Stop::SystemCall { .. }))?;
+    let core = context.process.as_ref().filter(|process| process.is_call).map(|_| context.core)?;
+    match serve(engine, core, &mut Threads::default(), &stop) {
+        After::Start(pc) => return Some(pc),
+        After::Failed(reason) => engine.get_data_mut().stop = Some(Stop::Refused(reason)),
+        After::Ended(_) | After::Stopped => engine.get_data_mut().stop = Some(stop),
+    }
+    None
 }
 
 impl Run for ProcessMachine<'_> {
@@ -332,6 +364,8 @@ struct Hands<'h, 'e, 'a> {
     threads: &'h mut Threads,
     /// Whether the emulator knows pages or code that are there no more.
     is_stale: Cell<bool>,
+    /// Whether the memory of a call is meant, all of whose pages are there from the start.
+    is_call: bool,
 }
 
 impl Hands<'_, '_, '_> {
@@ -436,12 +470,15 @@ impl Hardware for Hands<'_, '_, '_> {
 
     fn map(&mut self, pages: &Range<u64>, permission: Permission) -> bool {
         self.is_stale.set(true);
+        if self.is_call {
+            return !permission.execute && self.memory().clear(pages);
+        }
         self.memory().set_pages(pages, permission, true)
     }
 
     fn protect(&mut self, pages: &Range<u64>, permission: Permission) -> bool {
         self.is_stale.set(true);
-        self.memory().set_pages(pages, permission, false)
+        self.is_call || self.memory().set_pages(pages, permission, false)
     }
 
     fn park(&mut self, thread: u64) -> Result<(), String> {

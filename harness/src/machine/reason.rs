@@ -18,15 +18,11 @@ impl Machine<'_> {
             Stop::Undeliverable { exception, reason } => {
                 format!("{} cannot be delivered: {reason}", exception.name())
             }
-            Stop::Firmware(reason) => reason,
+            Stop::Firmware(reason) | Stop::Refused(reason) => reason,
             Stop::Missing(page) => format!("not in this case: page {page:#x}"),
             Stop::Halted => "it waits forever for an interrupt".to_owned(),
             Stop::SystemCall { .. } => answers::lacks(engine),
             stop @ (Stop::Turn | Stop::Signal(_)) => format!("{stop:?}"), // a process has them
-            Stop::Exception(number) if self.is_program() && self.core.is_system_call(number) => {
-                let call = engine.reg_read(self.core.system_call_id()).unwrap_or_default();
-                format!("it makes system call {call}, and a function that is called alone has no kernel")
-            }
             Stop::Exception(number) => {
                 format!("unhandled exception {number} ({})", self.core.exception_name(number))
             }
@@ -34,7 +30,7 @@ impl Machine<'_> {
     }
 
     /// Whether it is a program without a kernel of its own.
-    fn is_program(&self) -> bool {
+    pub(super) fn is_program(&self) -> bool {
         self.program.start.as_ref().is_some_and(|start| start.thread.is_some())
     }
 

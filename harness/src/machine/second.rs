@@ -14,7 +14,7 @@ use super::memory::GuestMemory;
 use super::{Context, Stop, context, enter, enter_kernel, loaded, new_engine, refused};
 use crate::Error;
 use crate::cpu::Linkage;
-use crate::guest::{Program, layout};
+use crate::guest::{Constructor, Constructors, Program, layout};
 use crate::trace::{Memory, Unobserved};
 
 /// A call of a guest function, by the CPU's procedure call standard.
@@ -164,9 +164,14 @@ impl<'p> Second<'p> {
         called
     }
 
-    /// Calls a guest function whose writes stay. Returns its result, and the words that it has written outside of the stacks.
+    /// Calls a guest function whose writes stay, if it returns. Returns its result, and the words that it has written outside of the stacks.
     fn keep(&mut self, call: Call<'_>) -> Result<Result<Kept, Crash>, Error> {
         let ended = self.execute(call)?;
+        if ended.is_err() {
+            for (address, bytes) in self.journal.borrow_mut().drain(..).rev() {
+                self.memory.restore(address, &bytes);
+            }
+        }
         let mut written = BTreeSet::new();
         for (address, bytes) in self.journal.borrow_mut().drain(..) {
             written.extend((address & !7..address + bytes.len() as u64).step_by(8));
@@ -233,10 +238,12 @@ impl<'p> Second<'p> {
 pub fn boot(program: &mut Program) -> Result<(), Error> {
     /// How many bytes of instructions all of a function's may have: a fill of Linux's table for ORC needs a tenth of it.
     const BUDGET: u64 = 1 << 30;
-    if program.indirect.words.is_empty() && program.booted_by.is_empty() {
+    const FAILED: &str = ", which has to run first, failed: ";
+    if program.indirect.words.is_empty() && program.booted_by.is_empty() && program.constructors.all.is_empty() {
         return Ok(());
     }
     let mut words = Vec::new();
+    let Constructors { all, argument, mut ran, mut failed } = std::mem::take(&mut program.constructors);
     {
         let memory = loaded(program).share();
         let mut second = Second::new(program, &*memory)?;
@@ -245,7 +252,7 @@ pub fn boot(program: &mut Program) -> Result<(), Error> {
             let call = Call { function, arguments, sp, words: &[], instead: None, has_cursor: false, budget };
             second.keep(call)?.map_err(|Crash { reason, at }| {
                 let name = program.guest.symbols.name(function);
-                let reason = format!("{name}, which has to run first, failed: {reason}");
+                let reason = format!("{name}{FAILED}{reason}");
                 Error::Run { guest: program.guest.name.clone(), reason, at, executed: 0 }
             })
         };
@@ -266,8 +273,25 @@ pub fn boot(program: &mut Program) -> Result<(), Error> {
         for function in &program.booted_by {
             words.extend(run(&mut second, *function, &[])?.1);
         }
+        for Constructor { file, address } in all {
+            // Without an argument, and without an environment.
+            match run(&mut second, address, &[0, argument, argument]) {
+                Ok((_, written)) => {
+                    words.extend(written);
+                    ran += 1;
+                }
+                Err(Error::Run { reason, at, .. }) => {
+                    let reason = reason.rsplit(FAILED).next().unwrap_or_default();
+                    let symbols = &program.guest.symbols;
+                    let name = symbols.function_at(address).map_or_else(|| symbols.name(address), |it| it.name.clone());
+                    failed.push(format!("{name} of {file}: {reason} at {at}"));
+                }
+                Err(error) => return Err(error),
+            }
+        }
         memory.take_writes();
     }
+    program.constructors = Constructors { ran, failed, ..Constructors::default() };
     program.indirect.words.clear();
     program.booted_by.clear();
     program.layout.words.extend(words);

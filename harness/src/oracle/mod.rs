@@ -12,6 +12,7 @@
 mod activation;
 mod location;
 mod midway;
+mod private;
 mod process;
 mod redirect;
 mod returns;
@@ -36,6 +37,7 @@ use strand::Strands;
 
 pub use activation::{Activation, Activations, Cause, MAX_DEPTH, MAX_LINKS, Place, Truth};
 pub use location::{AddressPlaces, LiveWords, MachineView, displaced};
+pub use private::private_conventions;
 pub use state::{ReturnPlace, State, States};
 pub use stores::Clobbered;
 pub use witness::{Event, Future, Ledger, Transfer, Witness};
@@ -48,6 +50,9 @@ pub struct Witnesses {
     pub future: Box<dyn Witness>,
     /// In a run that is made again: a callee-saved register that came back changed. The witness of stores looks for the store.
     pub clobbered: Option<Clobbered>,
+    /// In a run that is made to see which functions have conventions of their own ([`private_conventions`]): a callee-saved register
+    /// that came back changed is noted, where that can be a convention.
+    pub notes_private: bool,
 }
 
 impl std::fmt::Debug for Witnesses {
@@ -58,7 +63,12 @@ impl std::fmt::Debug for Witnesses {
 
 impl Default for Witnesses {
     fn default() -> Self {
-        Self { ledger: Box::<Ledger>::default(), future: Box::<Future>::default(), clobbered: None }
+        Self {
+            ledger: Box::<Ledger>::default(),
+            future: Box::<Future>::default(),
+            clobbered: None,
+            notes_private: false,
+        }
     }
 }
 
@@ -105,6 +115,8 @@ pub struct Oracle<'g> {
     clobbered: Option<Clobbered>,
     /// In a run that is made again.
     stores: Option<StoreWitness>,
+    /// In a run that is made to see conventions.
+    private: Option<private::Seen>,
 }
 
 impl std::fmt::Debug for Oracle<'_> {
@@ -123,6 +135,7 @@ impl<'g> Oracle<'g> {
             let register = cpu.callee_saved.get(clobbered.index).copied();
             StoreWitness::new(clobbered, RegisterSet::new(cpu, register))
         });
+        let private = witnesses.notes_private.then(private::Seen::new);
         let oracle = Self {
             guest,
             conventions,
@@ -145,6 +158,7 @@ impl<'g> Oracle<'g> {
             contradiction: None,
             clobbered: None,
             stores,
+            private,
         };
         match &program.midway {
             Some(midway) => oracle.begin_midway(&midway.waiting),

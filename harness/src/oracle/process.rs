@@ -199,7 +199,8 @@ impl Oracle<'_> {
         let mut context = [0];
         let argument = self.guest.cpu.arguments.first().copied();
         at.read_values(&RegisterSet::new(self.guest.cpu, argument), &mut context);
-        let Some(stack) = crate::user::process::context_stack(at.memory, context[0]) else { return };
+        let read = |address| at.memory.read_u64(address);
+        let Some(stack) = crate::user::process::context_stack(read, context[0]) else { return };
         let is_known = { self.layout.stacks.iter() }
             .any(|it| it.role == StackRole::Fiber && (it.bounds.low..it.bounds.high) == stack);
         if !is_known {

@@ -42,8 +42,11 @@ impl Oracle<'_> {
     /// `call` is the number of the call from which the activation resumes, where that is known.
     pub(super) fn compare_saved(&mut self, at: &Point<'_>, activation: &Activation, call: Option<u64>, sp: u64) {
         let now = self.callee_saved(at);
-        let changed = (0..self.guest.cpu.callee_saved.len())
-            .find(|index| now[*index] != activation.saved[*index] && !self.may_change(activation, *index, &now, sp));
+        let count = self.guest.cpu.callee_saved.len();
+        let changed: Vec<usize> = (0..count)
+            .filter(|index| now[*index] != activation.saved[*index] && !self.may_change(activation, *index, &now, sp))
+            .collect();
+        let changed = changed.into_iter().find(|index| !self.may_be_private(activation, *index));
         if let Some(index) = changed {
             let (then, now) = (activation.saved[index], now[index]);
             let name = self.guest.cpu.abi.register_name(self.guest.cpu.callee_saved[index]);

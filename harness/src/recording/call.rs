@@ -16,11 +16,36 @@ pub struct CallOutcome {
     pub result: u64,
     /// The arguments that point to memory which is now different.
     pub changed: Vec<Changed>,
+    /// The register of floating-point results, as a number of 64 bits or, where only its lower half is used, of 32; where the call has
+    /// changed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub float_result: Option<String>,
+    /// How many constructors of the files have run before it.
+    #[serde(default)]
+    pub constructors: usize,
+    /// Those that could not run without a program around them, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub constructors_not_run: Vec<String>,
+    /// What it has written to standard output.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub output: String,
+    /// What it has written to standard error.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub error_output: String,
     /// The files that were loaded, by their names; the first one has the function.
     pub files: Vec<String>,
     /// The files that these need, and that were not found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub absent: Vec<String>,
+}
+
+/// A register for floating point, as the number that it holds.
+#[must_use]
+pub fn float(bits: u64) -> String {
+    match (bits >> 32, bits as u32) {
+        (0 | 0xffff_ffff, low) if low != 0 => format!("{:?}f", f32::from_bits(low)),
+        _ => format!("{:?}", f64::from_bits(bits)),
+    }
 }
 
 /// What an argument points to, when the call has changed it.

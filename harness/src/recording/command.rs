@@ -11,8 +11,13 @@ impl Section {
             (None, Some(variant)) => (word(&self.scenario), format!(" --variant {}", word(variant))),
             (None, None) => (word(&self.scenario), String::new()),
         };
-        let (point, kind, unwinder) = (word(point), self.interrupt.name(), word(unwinder));
-        format!("unwind-harness explain {target} {point} --interrupt {kind}{variant} --unwinder {unwinder}")
+        let command = self.column(unwinder).and_then(|column| column.command.as_ref());
+        let unwinder = match command {
+            Some(command) => format!("--unwinder-cmd {}", word(command)),
+            None => format!("--unwinder {}", word(unwinder)),
+        };
+        let (point, kind) = (word(point), self.interrupt.name());
+        format!("unwind-harness explain {target} {point} --interrupt {kind}{variant} {unwinder}")
     }
 }
 

@@ -39,6 +39,9 @@ pub struct Counters {
     /// `#`: the walk did not come back.
     #[serde(default, skip_serializing_if = "super::is_zero")]
     pub crashed: u64,
+    /// `%`: the walk did not come back in time.
+    #[serde(default, skip_serializing_if = "super::is_zero")]
+    pub timed_out: u64,
     /// The unsound walks from points where the interruption can really arrive. A probe stands for an ideal NMI, which can arrive
     /// anywhere.
     pub unsound_reachable: u64,
@@ -58,11 +61,18 @@ impl Counters {
             Verdict::WrongFlagged(_) => self.wrong_flagged += walks,
             Verdict::Overstated(_) => self.overstated += walks,
             Verdict::Crashed => self.crashed += walks,
+            Verdict::TimedOut => self.timed_out += walks,
             Verdict::Unsound(_) => {
                 self.unsound += walks;
                 self.unsound_reachable += if reachable { walks } else { 0 };
             }
         }
+    }
+
+    /// Walks that did not come back, for whatever reason.
+    #[must_use]
+    pub const fn lost(&self) -> u64 {
+        self.crashed + self.timed_out
     }
 
     /// Adds another count to this one.
@@ -74,6 +84,7 @@ impl Counters {
         self.wrong_flagged += other.wrong_flagged;
         self.overstated += other.overstated;
         self.crashed += other.crashed;
+        self.timed_out += other.timed_out;
         self.unsound += other.unsound;
         self.unsound_reachable += other.unsound_reachable;
         self.masked += other.masked;

@@ -50,6 +50,9 @@ pub struct FirstWalk {
     /// What is wrong with the state of entries whose pc is right: which value, and by how much.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub state: Vec<String>,
+    /// Why there is no walk, of one that did not come back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
     /// The words that the walk read, in order.
     pub words: Vec<WordRead>,
 }

@@ -8,6 +8,7 @@ mod call;
 mod command;
 mod counters;
 mod finding;
+pub mod mutation;
 mod novelty;
 mod recorder;
 pub mod rows;
@@ -24,12 +25,12 @@ use serde::{Deserialize, Serialize};
 use crate::experiment::LeftOut;
 use crate::guest::return_hook::{Fix, ReturnHook};
 use crate::scenario::{Interruption, Range, Scenario, Variant};
-use crate::subject::{Claims, Start, Status, label};
+use crate::subject::{Claims, Gate, Start, Status, label};
 use crate::verdict::Verdict;
 
 pub use agreement::{Agreement, Disagreement, RECORDED};
 pub use beside::{SideBySide, TableBytes};
-pub use call::{CallOutcome, Changed};
+pub use call::{CallOutcome, Changed, float};
 pub use counters::{Counters, by_subject};
 pub use finding::{Finding, FirstWalk, WordRead};
 pub use novelty::Novelty;
@@ -293,6 +294,12 @@ impl Section {
         self.columns.iter().find(|column| column.name == subject)
     }
 
+    /// What is demanded of a subject where the scenario says nothing.
+    #[must_use]
+    pub fn gate(&self, subject: &str) -> Gate {
+        self.column(subject).map_or(Gate::Sound, |column| column.gate)
+    }
+
     /// The offsets of a finding's instructions.
     pub fn offsets<'a>(&'a self, finding: &'a Finding) -> impl Iterator<Item = u64> + 'a {
         let Range { function, first, last } = &finding.range;
@@ -355,6 +362,12 @@ pub struct ColumnResult {
     pub fix: Fix,
     /// Where the subject comes from.
     pub status: Status,
+    /// What is demanded of it where the scenario says nothing.
+    #[serde(default, skip_serializing_if = "Gate::is_sound")]
+    pub gate: Gate,
+    /// The command that starts it, if it is a process of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
     /// Who asks in Linux for a trace from this start; `None`: nobody, so that its walks are questions about the algorithm.
     pub caller: Option<String>,
     /// Its verdicts, counted.

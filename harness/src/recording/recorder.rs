@@ -44,6 +44,8 @@ struct Evidence {
     entries: Vec<CodeAddress>,
     /// What is wrong with its state.
     state: Vec<Difference>,
+    /// Why there is none, if it did not come back.
+    why: Option<String>,
     /// Words that it read: how many entries it had shown before, the address, the value.
     words: Vec<(u64, u64, Option<u64>)>,
 }
@@ -99,7 +101,8 @@ impl<'p> Recorder<'p> {
     ) -> Evidence {
         let reads = Reads::default();
         let target = question.target.with_reads(&reads);
-        let again = Question { target: &target, ..*question };
+        let why = std::cell::RefCell::default();
+        let again = Question { target: &target, why: Some(&why), ..*question };
         let mut entries: Vec<CodeAddress> = Vec::new();
         let mut words: Vec<(u64, u64, Option<u64>)> = Vec::new();
         let mut drain = |entries: usize| {
@@ -119,12 +122,14 @@ impl<'p> Recorder<'p> {
         let expected = truth.activations().take(MAX_ENTRIES).map(|activation| activation.place()).collect();
         let older = truth.activations().skip(MAX_ENTRIES).count();
         let within = within.map(str::to_owned);
-        Evidence { pc: at.pc, visit: at.visit, within, expected, older, entries, state, words }
+        let is_lost = matches!(verdict, Verdict::Crashed | Verdict::TimedOut);
+        let why = Some(why.into_inner()).filter(|why| is_lost && !why.is_empty());
+        Evidence { pc: at.pc, visit: at.visit, within, expected, older, entries, state, why, words }
     }
 
     /// The evidence in words.
     fn first_walk(&self, evidence: &Evidence) -> FirstWalk {
-        let Evidence { pc, visit, within, expected, older, entries, state, words } = evidence;
+        let Evidence { pc, visit, within, expected, older, entries, state, why, words } = evidence;
         let symbols = &self.program.guest.symbols;
         let outer = within.as_ref().map(|outer| format!("{outer}/")).unwrap_or_default();
         let older = (*older > 0).then(|| format!("and {older} older activations"));
@@ -139,6 +144,7 @@ impl<'p> Recorder<'p> {
             expected: expected.iter().map(|place| place.name(symbols)).chain(older).collect(),
             got: entries.iter().skip(1).map(|pc| symbols.name_of(*pc)).collect(),
             state: state.iter().map(ToString::to_string).collect(),
+            why: why.clone(),
             words: words.collect(),
         }
     }
@@ -204,6 +210,8 @@ impl<'p> Recorder<'p> {
             claims: about.claims,
             fix: about.fix,
             status: about.status.clone(),
+            gate: about.gate,
+            command: about.command.clone(),
             caller: self.caller(&about.name, column.start),
             counters,
             reads_outside_stacks: self.reads_outside_stacks[column.index],

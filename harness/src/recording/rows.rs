@@ -201,6 +201,10 @@ pub struct FunctionRows {
     /// Whether the file gives it no size, so that it was taken to reach to the next function.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_size_inferred: bool,
+    /// The callee-saved registers that it was seen to return changed, by a convention of its own: nobody can ask for them while it
+    /// runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<String>,
     /// How many instructions it has.
     pub instructions: usize,
     /// How many of them ran.

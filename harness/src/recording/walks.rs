@@ -79,6 +79,7 @@ impl<'p> WalkLog<'p> {
             End::Stopped => "stopped".to_owned(),
             End::Full => "full".to_owned(),
             End::Crashed => "crashed".to_owned(),
+            End::TimedOut => "timed out".to_owned(),
         };
         let name = |pc: &CodeAddress| if pc.value() == here { HERE.to_owned() } else { self.symbols.name_of(*pc) };
         let names: Vec<String> = entries.iter().skip(1).map(name).collect();

@@ -57,7 +57,11 @@ pub fn write(recording: &Recording, all: bool, out: &mut dyn Write) -> io::Resul
 
 fn write_call(call: &CallOutcome, out: &mut dyn Write) -> io::Result<()> {
     let cpu = call.scenario.split('/').next().unwrap_or_default();
-    writeln!(out, "{cpu}: {}({}) returned {:#x}", call.function, call.arguments.join(", "), call.result)?;
+    write!(out, "{cpu}: {}({}) returned {:#x}", call.function, call.arguments.join(", "), call.result)?;
+    match &call.float_result {
+        Some(float) => writeln!(out, "; the register of floating-point results holds {float}")?,
+        None => writeln!(out)?,
+    }
     let more = call.changed.len().saturating_sub(OF_CALL);
     for changed in call.changed.iter().take(OF_CALL) {
         let text = changed.text().map_or(String::new(), |text| format!("  {text:?}"));
@@ -68,6 +72,11 @@ fn write_call(call: &CallOutcome, out: &mut dyn Write) -> io::Result<()> {
     if more > 0 {
         writeln!(out, "  and {more} more arguments have changed (--json)")?;
     }
+    for (name, text) in [("standard output", &call.output), ("standard error", &call.error_output)] {
+        if !text.is_empty() {
+            writeln!(out, "{}", shortened(&format!("  it wrote to {name}: {text:?}")))?;
+        }
+    }
     if call.files.is_empty() {
         return Ok(());
     }
@@ -75,7 +84,14 @@ fn write_call(call: &CallOutcome, out: &mut dyn Write) -> io::Result<()> {
     if !call.absent.is_empty() {
         write!(out, "; not found: {}", call.absent.join(", "))?;
     }
-    writeln!(out, "{DIM:#}")
+    writeln!(out, "{DIM:#}")?;
+    if let Some(first) = call.constructors_not_run.first() {
+        let count = call.constructors_not_run.len();
+        let of = count + call.constructors;
+        let line = format!("  {count} of {of} constructors have not run, as they need a whole program: {first}");
+        writeln!(out, "{BAD}{}{BAD:#}", shortened(&line))?;
+    }
+    Ok(())
 }
 
 fn write_walks(section: &Section, out: &mut dyn Write) -> io::Result<()> {
@@ -88,7 +104,7 @@ fn write_walks(section: &Section, out: &mut dyn Write) -> io::Result<()> {
         let counters = &column.counters;
         let share = 100.0 * counters.exact as f64 / counters.walks.max(1) as f64;
         let style = if counters.exact == counters.walks { GOOD } else { BAD };
-        let wrong = counters.unsound + counters.overstated + counters.wrong_flagged + counters.crashed;
+        let wrong = counters.unsound + counters.overstated + counters.wrong_flagged + counters.lost();
         let short = counters.incomplete + counters.cautious;
         write!(out, "  walk {:<width$}  {style}{share:>5.1}% exact{style:#}", column.label())?;
         writeln!(out, "  {wrong} wrong, {short} short or unsure")?;

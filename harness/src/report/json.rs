@@ -5,6 +5,7 @@ use std::io::Write;
 use schemars::generate::SchemaSettings;
 
 use crate::recording::Recording;
+use crate::recording::mutation::Mutation;
 
 /// Writes the recording, with a newline at its end.
 ///
@@ -13,6 +14,16 @@ use crate::recording::Recording;
 /// Those of `out`.
 pub fn write(recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> {
     serde_json::to_writer(&mut *out, recording)?;
+    writeln!(out)
+}
+
+/// Writes what became of mutants, with a newline at its end.
+///
+/// # Errors
+///
+/// Those of `out`.
+pub fn write_mutation(mutation: &Mutation, out: &mut dyn Write) -> std::io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, mutation)?;
     writeln!(out)
 }
 

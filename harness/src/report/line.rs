@@ -17,7 +17,7 @@ pub(super) fn clipped(text: &str, width: usize) -> String {
 /// A command, over several lines of this width if it must be, so that a shell still takes it as it stands.
 pub(super) fn command(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::from("   ")];
-    for word in text.split_whitespace() {
+    for word in words(text) {
         let last = lines.last().map_or(0, |line| line.chars().count());
         let is_fresh = lines.last().is_none_or(|line| line.trim().is_empty());
         if !is_fresh && last + 1 + word.chars().count() + 2 > width {
@@ -28,10 +28,33 @@ pub(super) fn command(text: &str, width: usize) -> Vec<String> {
         }
         if let Some(line) = lines.last_mut() {
             line.push(' ');
-            line.push_str(word);
+            line.push_str(&word);
         }
     }
     lines
+}
+
+/// The words of a command, those in single quotes whole.
+fn words(text: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    for letter in text.chars() {
+        match letter {
+            _ if is_escaped => is_escaped = false,
+            '\\' if !is_quoted => is_escaped = true,
+            '\'' => is_quoted = !is_quoted,
+            ' ' if !is_quoted => {
+                words.push(String::new());
+                continue;
+            }
+            _ => {}
+        }
+        if let Some(word) = words.last_mut() {
+            word.push(letter);
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
 }
 
 /// As many of these names as fit, and how many more there are.
@@ -65,6 +88,16 @@ mod tests {
         assert!(lines.len() > 1 && lines.iter().all(|line| line.chars().count() <= 60), "{lines:?}");
         let joined = lines.join("\n").replace("\\\n", "");
         assert_eq!(joined.split_whitespace().collect::<Vec<_>>(), text.split_whitespace().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_is_quoted_stays_whole() {
+        let lines =
+            command("explain leaf --unwinder-cmd 'python3 a/long/path/to/some/unwinder.py --quiet' --quiet", 30);
+        assert!(
+            lines.iter().any(|line| line.contains("'python3 a/long/path/to/some/unwinder.py --quiet'")),
+            "{lines:?}"
+        );
     }
 
     #[test]

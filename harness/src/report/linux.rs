@@ -179,7 +179,7 @@ fn write_column(workload: &str, kind: &str, column: &ColumnResult, out: &mut dyn
         counters.exact,
         counters.incomplete + counters.cautious,
         counters.wrong_flagged,
-        counters.crashed
+        counters.lost()
     )
 }
 

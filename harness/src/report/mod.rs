@@ -11,6 +11,7 @@ pub mod junit;
 pub mod ktap;
 mod line;
 pub mod linux;
+pub mod mutation;
 pub mod page;
 pub mod rows;
 pub mod sarif;

@@ -103,6 +103,16 @@ fn write_guest(guest: &GuestRows, width: usize, out: &mut dyn Write) -> std::io:
     writeln!(out)
 }
 
+/// What a function does that does not keep to the ABI.
+pub(super) fn own_convention(function: &FunctionRows) -> String {
+    let FunctionRows { name, changes, .. } = function;
+    format!(
+        "{name} returns with {} changed: either it has a convention of its own, as only its own file can call it, or this is \
+         wrong; its callers' values of these registers are not judged while it runs",
+        changes.join(", ")
+    )
+}
+
 /// What was not judged, functions that never ran included where their data cannot be read.
 fn write_unjudged(guest: &GuestRows, out: &mut dyn Write) -> std::io::Result<()> {
     for unread in &guest.unread {
@@ -114,6 +124,9 @@ fn write_unjudged(guest: &GuestRows, out: &mut dyn Write) -> std::io::Result<()>
             out,
             "  {BAD}not judged{BAD:#}  {count} instructions that ran lie in no function: give them a symbol"
         )?;
+    }
+    for function in guest.functions.iter().filter(|function| !function.changes.is_empty()) {
+        writeln!(out, "  {BAD}not judged{BAD:#}  {}", own_convention(function))?;
     }
     for function in &guest.functions {
         for table in &function.tables {

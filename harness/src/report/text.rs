@@ -131,6 +131,7 @@ fn row(
     let (style, soundness) = match counters.unsound {
         _ if counters.walks == 0 => (DIM, "no walk".to_owned()),
         _ if counters.crashed > 0 => (loud, format!("{} crashed", counters.crashed)),
+        _ if counters.timed_out > 0 => (loud, format!("{} timeout", counters.timed_out)),
         _ if claims == Claims::Never => (DIM, "n/a".to_owned()),
         0 => (GOOD, "sound".to_owned()),
         unsound => (loud, format!("{unsound} unsound")),

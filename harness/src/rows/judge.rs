@@ -13,6 +13,9 @@ use crate::subject::GuestTarget;
 /// For each part: `None` if there is nothing to compare it with, else whether it is right, or what is wrong with it.
 pub(super) type Judgement = [Option<Result<(), String>>; Part::ALL.len()];
 
+/// What an entry gives in a frame, by part; nothing where it gives nothing.
+pub(super) type Values = [Vec<Option<u64>>; Part::ALL.len()];
+
 /// A frame whose entry is judged: the running function's, or that of a function that waits for a call to return.
 pub(super) struct FrameTruth<'a> {
     pub(super) target: &'a GuestTarget<'a>,
@@ -49,6 +52,44 @@ impl FrameTruth<'_> {
         let truth = self.cpu().fp_index().and_then(|index| caller.kept(index));
         let (Some(found), Some(ra)) = (word(record), word(record.wrapping_add(8))) else { return Some(false) };
         Some([ra, abi.strip(ra)].contains(&caller.resume) && truth.is_none_or(|truth| truth == found))
+    }
+
+    /// What an entry of a table gives, right or wrong.
+    pub(super) fn values(&self, table: &dyn Table, pc: u64, entry: Option<&Entry>) -> Values {
+        let (cpu, memory) = (self.cpu(), self.target.memory);
+        let mut read = |slot: Slot| memory.read_u64(slot.address()).ok_or(Error::Unreadable(slot.address()));
+        let mut ask = AskTable { table, read: &mut read };
+        match entry {
+            None | Some(Entry::NoRow { .. }) => Values::default(),
+            // Nothing else gives a CFA that is none.
+            Some(Entry::Outermost) => [vec![None], Vec::new(), Vec::new(), Vec::new()],
+            Some(Entry::PtRegs(row)) => {
+                let at = row.at.value(self.regs, &mut ask).ok();
+                let at = at.map(|at| if row.is_whole { at } else { at.wrapping_sub(cpu.abi.pt_regs.pc) });
+                let word = |offset| at.and_then(|at: u64| memory.read_u64(at.wrapping_add(offset)));
+                let of = |register| cpu.abi.pt_regs.registers.iter().find(|(named, _)| *named == register);
+                let saved = |register| of(register).and_then(|(_, offset)| word(*offset));
+                let fp = saved(cpu.abi.fp).filter(|_| row.is_whole);
+                [vec![at, saved(cpu.sp)], vec![word(cpu.abi.pt_regs.pc)], vec![fp], Vec::new()]
+            }
+            Some(Entry::Row(row)) => {
+                let Ok(cfa) = row.cfa.value(self.regs, &mut ask) else { return Values::default() };
+                let ra = row.ra.return_address(cfa, self.regs, cpu.abi, &mut ask).map(|found| found.value);
+                let ra = ra.map(|ra| if row.mangled_ra { cpu.abi.strip(ra) } else { ra });
+                let fp = row.fp.frame_pointer(cfa, self.regs, cpu.abi, &mut ask).ok().flatten();
+                let rules = table.saved(pc).unwrap_or_default();
+                let of = |register: &kunwind::Register| {
+                    rules.iter().find(|(named, _)| named == register).map_or(Rule::Retain, |(_, rule)| *rule)
+                };
+                let others = [&cpu.sp].into_iter().chain(cpu.callee_saved).filter(|register| **register != cpu.abi.fp);
+                let saved = others.map(|register| {
+                    let found = of(register).saved(*register, cfa, self.regs, &mut ask).ok().flatten();
+                    found.map(|found| found.value)
+                });
+                let saved = if table.saved(pc).is_some() { saved.collect() } else { Vec::new() };
+                [vec![Some(cfa)], vec![ra.ok()], vec![fp.map(|found| found.value)], saved]
+            }
+        }
     }
 
     /// Judges what a table has for the pc by which it was asked.
@@ -90,7 +131,7 @@ impl FrameTruth<'_> {
             Some(sp.and_then(|sp| same_cfa(sp, caller.cfa))),
             self.same_ra((table, pc), row, cfa, &mut reader, caller),
             self.same_fp(row, cfa, &mut reader, caller),
-            table.saved(pc).map(|rules| self.same_saved(rules, cfa, &mut reader, caller)),
+            table.saved(pc).and_then(|rules| self.same_saved(rules, cfa, &mut reader, caller)),
         ]
     }
 
@@ -192,10 +233,12 @@ impl FrameTruth<'_> {
     ) -> Option<Result<(), String>> {
         let abi = self.cpu().abi;
         let truth = caller.kept(self.cpu().fp_index()?)?;
+        // What is said to be lost is no claim that could be right or wrong.
+        if row.fp == Rule::Undefined {
+            return None;
+        }
         let found = reader.evaluate(|ask| row.fp.frame_pointer(cfa, self.regs, abi, ask));
         Some(found.and_then(|found| match found {
-            // CFI that says "undefined" claims nothing that could be false.
-            None if row.fp == Rule::Undefined => Ok(()),
             None => Err("is in no register".to_owned()),
             Some(found) if found.value == truth => Ok(()),
             Some(found) if self.regs.get(abi.fp) == Some(found.value) => {
@@ -205,15 +248,17 @@ impl FrameTruth<'_> {
         }))
     }
 
-    /// The callee-saved registers other than the frame pointer: each by its rule, and those without one unchanged.
+    /// The callee-saved registers other than the frame pointer: each by its rule, and those without one unchanged. Nothing if one
+    /// is said to be lost, and none is wrong: that is no claim that could be right or wrong.
     fn same_saved(
         &self,
         rules: &[(kunwind::Register, Rule)],
         cfa: u64,
         reader: &mut Reader<'_>,
         caller: &Activation,
-    ) -> Result<(), String> {
+    ) -> Option<Result<(), String>> {
         let cpu = self.cpu();
+        let mut is_lost = false;
         for (index, register) in cpu.callee_saved.iter().enumerate() {
             // What the call need not preserve is nobody's to recover.
             let Some(truth) = caller.kept(index).filter(|_| *register != cpu.abi.fp) else { continue };
@@ -222,20 +267,24 @@ impl FrameTruth<'_> {
             let found: Result<Option<Found>, String> = reader
                 .evaluate(|ask| rule.saved(*register, cfa, self.regs, ask))
                 .map_err(|error| format!("{name} {error}"));
-            match found? {
-                None => {} // said to be lost: no claim
+            let found = match found {
+                Ok(found) => found,
+                Err(error) => return Some(Err(error)),
+            };
+            match found {
+                None => is_lost = true,
                 Some(found) if found.value == truth => {}
                 Some(Found { place: Place::Memory(at), .. }) => {
                     let off = signed_hex(at.wrapping_sub(cfa).cast_signed());
-                    return Err(format!("{name} is not in the word at CFA{off}"));
+                    return Some(Err(format!("{name} is not in the word at CFA{off}")));
                 }
                 Some(_) if rule == Rule::Retain => {
-                    return Err(format!("{name} is the function's own, not its caller's"));
+                    return Some(Err(format!("{name} is the function's own, not its caller's")));
                 }
-                Some(_) => return Err(format!("{name} is not its caller's")),
+                Some(_) => return Some(Err(format!("{name} is not its caller's"))),
             }
         }
-        Ok(())
+        (!is_lost).then_some(Ok(()))
     }
 
     /// Whether a word lies on the frame's stack, below what an interrupt leaves alone.

@@ -2,14 +2,19 @@
 //! to get from the running function to its caller. No walk is made, so a right row cannot make up for a wrong one.
 
 mod asked;
+mod follow;
 mod frames;
 mod gate;
 mod judge;
 mod leaf;
 mod levels;
+mod mutate;
 mod run;
 mod says;
 mod site;
+mod within;
+
+pub use mutate::mutate_all;
 
 use std::collections::BTreeMap;
 use std::path::Path;

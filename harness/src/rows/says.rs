@@ -10,12 +10,17 @@ use crate::recording::{SideBySide, TableBytes};
 
 /// The row that a table has for an instruction, in words.
 pub(super) fn row(program: &Program, format: Format, pc: u64, asked: &Asked) -> String {
+    asked.entry().map_or_else(String::new, |found| entry(program, format, pc, found))
+}
+
+/// An entry that a table has for an instruction, in words.
+pub(super) fn entry(program: &Program, format: Format, pc: u64, entry: &Entry) -> String {
     let cpu = program.guest.cpu;
-    let row = match asked.entry() {
-        Some(Entry::Row(row)) => row,
-        Some(Entry::Outermost) => return "no caller".to_owned(),
-        Some(Entry::PtRegs(_)) => return "saved by an exception".to_owned(),
-        Some(Entry::NoRow { .. }) | None => return String::new(),
+    let row = match entry {
+        Entry::Row(row) => row,
+        Entry::Outermost => return "no caller".to_owned(),
+        Entry::PtRegs(_) => return "saved by an exception".to_owned(),
+        Entry::NoRow { .. } => return String::new(),
     };
     let name = |register: Register| cpu.abi.register_name(register);
     let cfa = match row.cfa {

@@ -50,6 +50,7 @@ fn of_function(program: &Program, function: &Symbol, all: &BTreeMap<u64, Site>) 
         name: function.name.clone(),
         points: sites.iter().map(|(_, site)| site.points).sum(),
         is_size_inferred: function.is_size_inferred,
+        changes: changes(program, function),
         instructions: sites.len(),
         ran: sites.iter().filter(|(_, site)| site.points > 0).count(),
         tables: tables.map(|(index, _)| of_table(program, function, &sites, index)).collect(),
@@ -60,6 +61,15 @@ fn of_function(program: &Program, function: &Symbol, all: &BTreeMap<u64, Site>) 
         },
         side_by_side: says::side_by_side(&sites),
     }
+}
+
+/// The callee-saved registers that a function was seen to change.
+fn changes(program: &Program, function: &Symbol) -> Vec<String> {
+    let convention = program.conventions.calls.of(function.address).map(|(_, convention)| convention);
+    let Some(convention) = convention.filter(|convention| convention.is_supposed) else { return Vec::new() };
+    let cpu = program.guest.cpu;
+    let changed = cpu.callee_saved.iter().enumerate().filter(|(index, _)| !convention.preserves.holds(*index));
+    changed.map(|(_, register)| cpu.abi.register_name(*register).to_owned()).collect()
 }
 
 /// The results for the table of this index and one function.

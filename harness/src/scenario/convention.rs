@@ -9,6 +9,7 @@ use crate::Error;
 use crate::cpu::{Cpu, FlowKind, Register};
 use crate::guest::conventions::{CallConvention, Preserved, SpAtReturn, StackRole};
 use crate::guest::{Guest, Poison, Program, Symbol};
+use crate::oracle::private_conventions;
 
 /// How calls of some functions differ from the ABI's, and why.
 #[derive(Debug, Clone, Deserialize)]
@@ -67,7 +68,7 @@ impl Convention {
             (Some(_), Some(_)) => return Err(wrong("preserves and clobbers exclude each other".to_owned())),
         };
         let link = self.link.as_ref().map(|name| register("link", name, cpu)).transpose().map_err(wrong)?;
-        let convention = CallConvention { link, returns, preserves };
+        let convention = CallConvention { link, returns, preserves, is_supposed: false };
         if convention == CallConvention::default() {
             return Err(wrong("it declares nothing: give pops, link, preserves, clobbers or outlined".to_owned()));
         }
@@ -147,6 +148,18 @@ impl Scenario {
         // Where such a call returns is behind a jump.
         if program.held.is_none() && self.text.convention.iter().any(|declared| declared.link.is_some()) {
             program.poison = Poison::new(&program.listing, &program.layout.stacks, FlowKind::Jump);
+        }
+        Ok(program)
+    }
+
+    /// Adds the conventions that somebody's code was seen to have ([`private_conventions`]). A run that fails here fails again, where
+    /// that is reported.
+    pub(super) fn with_private_conventions(&self, mut program: Program) -> Result<Program, Error> {
+        let seen = private_conventions(&program, &mut *self.live(&program)?);
+        for (function, convention) in seen.unwrap_or_default() {
+            let start = function.start;
+            let twice = |_| Error::Internal(format!("{start:#x} has two conventions"));
+            program.conventions.calls.add(convention, vec![function]).map_err(twice)?;
         }
         Ok(program)
     }

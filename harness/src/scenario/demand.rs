@@ -15,7 +15,7 @@ use crate::verdict::Verdict;
 pub enum Level {
     /// Every verdict is `=`.
     Exact,
-    /// No verdict is `!`. The default for subjects that a scenario does not name.
+    /// No verdict is `!`, `#` or `%`. The default for subjects that a scenario does not name, but for those that are new.
     Sound,
     /// No demand.
     Any,
@@ -29,7 +29,7 @@ impl Level {
     pub const fn allows(self, verdict: Verdict) -> bool {
         match self {
             Self::Exact => matches!(verdict, Verdict::Exact),
-            Self::Sound => !matches!(verdict, Verdict::Crashed | Verdict::Unsound(_)),
+            Self::Sound => !verdict.is_unsound(),
             Self::Any | Self::Absent => true,
         }
     }

@@ -27,7 +27,7 @@ use crate::case::{Case, State};
 use crate::cpu::{self, Cpu, Exception};
 use crate::guest::Program;
 use crate::linux::KernelImage;
-use crate::subject::{Start, label};
+use crate::subject::{Gate, Start, label};
 use crate::user::ElfCall;
 use crate::{Error, file};
 
@@ -185,11 +185,18 @@ impl Text {
         self.elf.is_some() || self.process.is_some()
     }
 
-    /// The level that a subject must achieve from one start; [`Level::Sound`] if the scenario does not say.
+    /// Whether functions that did not run are left out of reports: of somebody's library, most do not.
     #[must_use]
-    pub fn level(&self, subject: &str, start: Start) -> Level {
+    pub fn only_run(&self) -> bool {
+        self.elf.as_ref().is_some_and(|call| !call.all_functions)
+            || self.process.as_ref().is_some_and(|process| !process.all_functions)
+    }
+
+    /// The level that a subject must achieve from one start; that of its own gate if the scenario does not say.
+    #[must_use]
+    pub fn level(&self, subject: &str, start: Start, gate: Gate) -> Level {
         // Nobody can demand anything of what others have released: what is wrong there is reported.
-        let is_free = self.linux.is_some() || self.is_of_others();
+        let is_free = self.linux.is_some() || self.is_of_others() || gate == Gate::Any;
         let default = if is_free { Level::Any } else { Level::Sound };
         self.demand(subject, start).map_or(default, |demand| demand.level)
     }
@@ -337,20 +344,22 @@ impl Scenario {
     /// and as [`Program::load`] and [`Scenario::declare`].
     pub fn program(&self, root: &Path, variant: &Variant) -> Result<Program, Error> {
         if let Some(case) = &self.case {
-            return self.declare(case.program()?);
+            let program = self.declare(case.program()?)?;
+            return if self.text.is_of_others() { self.with_private_conventions(program) } else { Ok(program) };
         }
         if let Some(state) = &self.state {
-            return self.declare(state.program()?);
+            return self.with_private_conventions(self.declare(state.program()?)?);
         }
         if self.text.process.is_some() {
-            let Self { process, .. } = self.clone().traced(root)?;
-            return process.ok_or_else(|| self.untraced())?.program();
+            let traced = self.clone().traced(root)?;
+            let program = traced.process.as_ref().ok_or_else(|| self.untraced())?.program()?;
+            return traced.with_private_conventions(program);
         }
         if let (Some(image), Some(call)) = (&self.image, &self.text.linux) {
             return self.declare(self.image_program(image, call)?);
         }
         if let Some(call) = &self.text.elf {
-            return self.declare(self.elf_program(root, call)?);
+            return self.with_private_conventions(self.declare(self.elf_program(root, call)?)?);
         }
         let path = self.guest_path(root, variant);
         let program = file::require_inside(root, &path)

@@ -97,7 +97,7 @@ impl Observer for Executed {
         if self.maker == Some(at.pc) {
             let mut context = [0];
             at.read_values(&self.argument, &mut context);
-            self.stacks.extend(process::context_stack(at.memory, context[0]));
+            self.stacks.extend(process::context_stack(|address| at.memory.read_u64(address), context[0]));
         }
         Action::Continue
     }

@@ -7,7 +7,7 @@ use kunwind::sframe::SFrameAbi;
 use kunwind::{Format, Frame, FrameRecordUnwinder, Source, TableUnwinder, UnwindUser, Unwinder, WalkState};
 
 use super::in_linux::{self, Status};
-use super::{About, Claim, Claims, Compares, End, Entry, MAX_ENTRIES, Outcome, Question, Scope, Subject};
+use super::{About, Claim, Claims, Compares, End, Entry, Gate, MAX_ENTRIES, Outcome, Question, Scope, Subject};
 use crate::cpu::{CodeAddress, Cpu, Register};
 use crate::guest::return_hook::Fix;
 
@@ -79,6 +79,7 @@ impl KunwindSubject {
     #[must_use]
     pub fn frame_record(cpu: &'static Cpu) -> Self {
         Self::new(Box::new(FrameRecordUnwinder::new(cpu.abi)), |about| {
+            about.gate = Gate::Sound;
             about.registers = vec![cpu.abi.fp];
             about.frame_pointers = Some(true);
         })
@@ -87,6 +88,7 @@ impl KunwindSubject {
     /// A walk by tables of this format, in every frame.
     fn table(cpu: &'static Cpu, format: Format) -> Self {
         Self::new(Box::new(TableUnwinder::new(cpu.abi, format)), |about| {
+            about.gate = Gate::Sound;
             about.registers = all_registers(cpu);
             about.scope = Scope::Program;
             about.needs = Some(format);
@@ -98,6 +100,7 @@ impl KunwindSubject {
     /// A kernel's walk of a user stack. It reports pcs alone; its CFAs and frame pointers are not judged.
     fn user(cpu: &'static Cpu, unwinder: UnwindUser) -> Self {
         Self::new(Box::new(unwinder), |about| {
+            about.gate = Gate::Sound;
             about.registers = all_registers(cpu);
             about.compares = Compares { cfa: false, fp: false, callee_saved: false };
             about.scope = Scope::User;
@@ -109,6 +112,7 @@ impl KunwindSubject {
     /// A kernel's walk of its own stacks.
     fn kernel(cpu: &'static Cpu, unwinder: Box<dyn Unwinder + Send + Sync>) -> Self {
         Self::new(unwinder, |about| {
+            about.gate = Gate::Sound;
             // Kernels report pcs; their SP is not part of the trace.
             about.compares = Compares { cfa: false, fp: true, callee_saved: false };
             about.registers = [cpu.abi.fp, cpu.abi.sp].into_iter().chain(cpu.abi.ra).collect();
@@ -120,7 +124,8 @@ impl KunwindSubject {
         })
     }
 
-    /// An unwinder; `differs` changes what differs from the walk along frame records.
+    /// An unwinder; `differs` changes what differs from the walk along frame records, and from one that is new: of that nothing is
+    /// demanded.
     #[must_use]
     pub fn new(unwinder: Box<dyn Unwinder + Send + Sync>, differs: impl FnOnce(&mut About)) -> Self {
         let mut about = About {
@@ -141,6 +146,8 @@ impl KunwindSubject {
             may_read_all: false,
             // The tests require that the table knows every subject; another's walker is a design.
             status: in_linux::status("", unwinder.name()).unwrap_or(Status::Design),
+            gate: Gate::Any,
+            command: None,
         };
         differs(&mut about);
         Self { about, unwinder }

@@ -1,9 +1,12 @@
 //! Subjects: whatever can be judged. A subject is asked for a trace at a point and streams its entries. Only `kunwind` knows
 //! how one kind of subject walks.
 
+#[cfg(feature = "framehop")]
+mod framehop;
 pub mod in_linux;
 mod kunwind;
 mod own;
+pub mod remote;
 mod target;
 
 use std::cell::RefCell;
@@ -52,6 +55,29 @@ pub struct About {
     pub may_read_all: bool,
     /// Where it comes from.
     pub status: Status,
+    /// What is demanded of it where a scenario says nothing.
+    pub gate: Gate,
+    /// The command that starts it, if it is a process of its own.
+    pub command: Option<String>,
+}
+
+/// What is demanded of a subject where a scenario says nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Gate {
+    /// That no walk is unsound.
+    #[default]
+    Sound,
+    /// Nothing: it is new. It runs where it is named, and its score is printed.
+    Any,
+}
+
+impl Gate {
+    /// Whether it is that of a subject which is not new.
+    #[must_use]
+    pub const fn is_sound(&self) -> bool {
+        matches!(self, Self::Sound)
+    }
 }
 
 impl About {
@@ -129,6 +155,11 @@ pub trait Subject: Sync {
 
     /// Answers a question: passes each entry of its trace, the start included, to `each`, until the trace ends or `each` breaks.
     fn walk(&self, question: &Question<'_>, each: &mut dyn FnMut(&Entry<'_>) -> ControlFlow<()>) -> Outcome;
+
+    /// Why it is no longer asked, if it is not: then a run has not judged it.
+    fn gave_up(&self) -> Option<String> {
+        None
+    }
 }
 
 /// What a subject is asked: the trace from here.
@@ -182,8 +213,10 @@ pub enum End {
     Stopped,
     /// The receiver of the entries took no more.
     Full,
-    /// It did not come back: it faulted, panicked, or went on without end.
+    /// It did not come back: it faulted, panicked, went on without end, or gave something that is no walk.
     Crashed,
+    /// As a process of its own, it did not come back within its limit of time or bytes.
+    TimedOut,
 }
 
 /// A subject's own claim about a trace as a whole.
@@ -265,7 +298,20 @@ pub fn is_name_or_label(text: &str, subject: &str, start: Start) -> bool {
 #[must_use]
 pub fn all(cpu: &'static Cpu) -> Vec<Box<dyn Subject + Send>> {
     let own = own::all(cpu).into_iter().map(|subject| Box::new(subject) as Box<dyn Subject + Send>);
-    own.chain(self::kunwind::all(cpu).into_iter().map(|subject| Box::new(subject) as Box<dyn Subject + Send>)).collect()
+    let ours = self::kunwind::all(cpu).into_iter().map(|subject| Box::new(subject) as Box<dyn Subject + Send>);
+    own.chain(ours).chain(of_crates(cpu)).collect()
+}
+
+/// The unwinders of other crates that were compiled in.
+#[cfg(feature = "framehop")]
+fn of_crates(cpu: &'static Cpu) -> Option<Box<dyn Subject + Send>> {
+    framehop::FramehopSubject::new(cpu).map(|subject| Box::new(subject) as Box<dyn Subject + Send>)
+}
+
+/// The unwinders of other crates that were compiled in: none.
+#[cfg(not(feature = "framehop"))]
+const fn of_crates(_: &'static Cpu) -> Option<Box<dyn Subject + Send>> {
+    None
 }
 
 /// The stacks that a walk is offered.

@@ -5,7 +5,8 @@ use std::cell::RefCell;
 use std::ops::ControlFlow;
 
 use super::{
-    About, Claim, Claims, Compares, End, Entry, GuestTarget, MAX_ENTRIES, Outcome, Question, Scope, Status, Subject,
+    About, Claim, Claims, Compares, End, Entry, Gate, GuestTarget, MAX_ENTRIES, Outcome, Question, Scope, Status,
+    Subject,
 };
 use crate::Error;
 use crate::cpu::{CodeAddress, Cpu, Regs};
@@ -189,6 +190,8 @@ impl OwnSubject {
             frame_pointers: None,
             may_read_all: true,
             status: Status::Mainline,
+            gate: Gate::Sound,
+            command: None,
         };
         let model = model_of(&about, cpu).and_then(|name| super::kunwind::named(cpu, name));
         Self { about, form, model: model.map(|model| Box::new(model) as Box<dyn Subject + Send>) }

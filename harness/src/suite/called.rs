@@ -5,7 +5,7 @@ use std::path::Path;
 use super::machine;
 use crate::experiment::LastResult;
 use crate::interrupt::Interrupt;
-use crate::recording::{CallOutcome, Changed};
+use crate::recording::{CallOutcome, Changed, float};
 use crate::scenario::Scenario;
 use crate::trace::{Run as _, Watched};
 use crate::{Error, machine as emulator, user};
@@ -38,12 +38,20 @@ pub fn called(root: &Path, scenario: &Scenario, interrupt: &Interrupt) -> Result
         machine.memory().read(buffer.address, &mut after);
         Changed::of(buffer.argument, &buffer.before, &after)
     });
+    let left = machine.left();
+    let [output, error_output] = left.output.map(|written| String::from_utf8_lossy(&written.bytes).into_owned());
+    let before = program.float_arguments.first().copied().unwrap_or_default();
     Ok(Some(CallOutcome {
         scenario: scenario.name.clone(),
         function: call.call.clone(),
         arguments: call.arguments.iter().map(ToString::to_string).collect(),
         result: result.value,
         changed: changed.collect(),
+        float_result: (left.float != before).then(|| float(left.float)),
+        constructors: program.constructors.ran,
+        constructors_not_run: program.constructors.failed.clone(),
+        output,
+        error_output,
         files: modules,
         absent,
     }))

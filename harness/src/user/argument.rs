@@ -21,6 +21,8 @@ const MAX_BUFFER: u64 = 1 << 24;
 pub enum Argument {
     /// A number: `42`, `-1`, `0x2a`.
     Number(u64),
+    /// A floating-point number, as its register holds it: `f64:1.5`, `f32:1.5`.
+    Float(u64),
     /// The address of a text, which ends with a NUL: `str:TEXT`.
     Text(String),
     /// The address of so many zeroed bytes: `buf:N`.
@@ -37,6 +39,13 @@ pub enum Argument {
     Symbol(String),
 }
 
+/// The upper half of a register that holds a number of 32 bits (RISC-V unprivileged ISA, NaN boxing). The other CPUs ignore it.
+const BOX: u64 = 0xffff_ffff;
+
+fn boxed(value: f32) -> u64 {
+    BOX << 32 | u64::from(value.to_bits())
+}
+
 impl FromStr for Argument {
     type Err = String;
 
@@ -46,6 +55,8 @@ impl FromStr for Argument {
         };
         let malformed = || format!("argument {text:?} is malformed");
         match kind {
+            "f64" => rest.parse().map(|value: f64| Self::Float(value.to_bits())).map_err(|_| malformed()),
+            "f32" => rest.parse().map(|value: f32| Self::Float(boxed(value))).map_err(|_| malformed()),
             "str" => Ok(Self::Text(rest.to_owned())),
             "buf" => number(rest).filter(|size| *size <= MAX_BUFFER).map(Self::Buffer).ok_or_else(malformed),
             "hex" => literal::bytes(rest).map(Self::Bytes).ok_or_else(malformed),
@@ -62,7 +73,7 @@ impl FromStr for Argument {
             "fn" => Ok(Self::Function(rest.to_owned())),
             "sym" => Ok(Self::Symbol(rest.to_owned())),
             _ => Err(format!(
-                "argument {text:?}: there are numbers, str:TEXT, buf:N, hex:BYTES, u32:A,B,.., file:PATH, fn:NAME and sym:NAME"
+                "argument {text:?}: there are numbers, f64:NUMBER, f32:NUMBER, str:TEXT, buf:N, hex:BYTES, u32:A,B,.., file:PATH, fn:NAME and sym:NAME"
             )),
         }
     }
@@ -73,6 +84,8 @@ impl fmt::Display for Argument {
         match self {
             Self::Number(value) if *value > u64::MAX / 2 => write!(formatter, "{}", value.cast_signed()),
             Self::Number(value) => write!(formatter, "{value}"),
+            Self::Float(bits) if bits >> 32 == BOX => write!(formatter, "f32:{}", f32::from_bits(*bits as u32)),
+            Self::Float(bits) => write!(formatter, "f64:{}", f64::from_bits(*bits)),
             Self::Text(text) => write!(formatter, "str:{text}"),
             Self::Buffer(size) => write!(formatter, "buf:{size}"),
             Self::Bytes(bytes) => {
@@ -111,9 +124,17 @@ pub struct Buffer {
 
 /// The arguments in memory.
 pub(super) struct Placed {
+    /// Those that are passed as integers are, in order.
     pub(super) values: Vec<u64>,
+    /// Those that are passed in registers for floating point, in order.
+    pub(super) floats: Vec<u64>,
     pub(super) buffers: Vec<Buffer>,
+    /// IFUNCs that are passed by stubs of ours: their names, and their addresses.
+    pub(super) stubs: Vec<(String, u64)>,
 }
+
+/// How many registers there are for floating-point arguments: x86-64 psABI 3.2.3, AAPCS64 6.4.2, RISC-V calling convention.
+const FLOAT_ARGUMENTS: usize = 8;
 
 /// How many bytes before the arguments are ours: the word that is called, and room for what resolvers are given.
 const HEAD: u64 = PAGE;
@@ -122,7 +143,7 @@ const GAP: u64 = 64;
 
 /// Places what the arguments point to.
 pub(super) fn place(arguments: &[Argument], base: &Path, modules: &[Module]) -> Result<(Placed, Segment), Error> {
-    let mut placed = Placed { values: Vec::new(), buffers: Vec::new() };
+    let mut placed = Placed { values: Vec::new(), floats: Vec::new(), buffers: Vec::new(), stubs: Vec::new() };
     let mut data = vec![0; HEAD as usize];
     for (index, argument) in arguments.iter().enumerate() {
         let refuse = |reason: String| Error::Usage(format!("argument {}: {reason}", index + 1));
@@ -139,10 +160,17 @@ pub(super) fn place(arguments: &[Argument], base: &Path, modules: &[Module]) -> 
             Argument::Symbol(name) => {
                 let found = link::find(modules, name);
                 let (address, is_indirect) = found.ok_or_else(|| refuse(format!("no file defines {name}")))?;
-                if is_indirect {
-                    return Err(refuse(format!("{name} is an IFUNC, whose address is known only when it has run")));
+                // What an IFUNC stands for is known only when it has run.
+                let (stub, _) = ours::stub(placed.stubs.len());
+                if is_indirect && placed.stubs.len() == ours::MAX_STUBS {
+                    return Err(refuse(format!("more than {} of them are IFUNCs", ours::MAX_STUBS)));
                 }
-                placed.values.push(address);
+                placed.values.push(if is_indirect { stub } else { address });
+                placed.stubs.extend(is_indirect.then(|| (name.clone(), address)));
+                continue;
+            }
+            Argument::Float(bits) => {
+                placed.floats.push(*bits);
                 continue;
             }
             Argument::Text(text) => [text.as_bytes(), b"\0"].concat(),
@@ -156,6 +184,9 @@ pub(super) fn place(arguments: &[Argument], base: &Path, modules: &[Module]) -> 
         data.resize((data.len() as u64 + GAP).next_multiple_of(GAP) as usize, 0);
         placed.values.push(address);
         placed.buffers.push(Buffer { argument: index + 1, address, before: bytes });
+    }
+    if placed.floats.len() > FLOAT_ARGUMENTS {
+        return Err(Error::Usage(format!("there are registers for {FLOAT_ARGUMENTS} floating-point arguments only")));
     }
     data.resize((data.len() as u64).next_multiple_of(PAGE) as usize, 0);
     Ok((placed, Segment { address: ours::DATA, data, executable: false, writable: true }))
@@ -171,6 +202,9 @@ mod tests {
             ("42", Argument::Number(42)),
             ("-1", Argument::Number(u64::MAX)),
             ("0x10", Argument::Number(16)),
+            ("f64:1.5", Argument::Float(0x3ff8_0000_0000_0000)),
+            ("f64:-inf", Argument::Float(0xfff0_0000_0000_0000)),
+            ("f32:1.5", Argument::Float(0xffff_ffff_3fc0_0000)),
             ("str:a:b", Argument::Text("a:b".to_owned())),
             ("buf:8", Argument::Buffer(8)),
             ("hex:00ff", Argument::Bytes(vec![0, 255])),
@@ -182,7 +216,19 @@ mod tests {
             assert_eq!(text.parse(), Ok(argument.clone()), "{text}");
             assert_eq!(argument.to_string().parse(), Ok(argument), "{text}");
         }
-        for text in ["", "x", "buf:-1", "buf:16777217", "hex:f", "hex:é", "u32:1,,2", "u32:4294967296", "what:1"] {
+        for text in [
+            "",
+            "x",
+            "f64:",
+            "f32:x",
+            "buf:-1",
+            "buf:16777217",
+            "hex:f",
+            "hex:é",
+            "u32:1,,2",
+            "u32:4294967296",
+            "what:1",
+        ] {
             assert!(text.parse::<Argument>().is_err(), "{text}");
         }
     }

@@ -1,5 +1,6 @@
 //! A function of a file, called: the files are loaded and linked, and a function of ours calls it.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -14,7 +15,7 @@ use crate::Error;
 use crate::cpu::Register;
 use crate::guest::conventions::{Conventions, StackRole};
 use crate::guest::layout::Stack;
-use crate::guest::{Guest, Indirect, Layout, PAGE, Program, Segment, StartState, Symbols};
+use crate::guest::{Constructor, Constructors, Guest, Indirect, Layout, PAGE, Program, Segment, StartState, Symbols};
 
 /// Where modules are loaded that can be anywhere: all below 2 GiB, so that an object without position-independent code reaches all.
 const MODULES: u64 = 0x1000_0000;
@@ -26,6 +27,16 @@ const MODULE_GAP: u64 = 0x1_0000;
 const STACK: u64 = 0x6200_0000;
 /// Its size in bytes.
 const STACK_SIZE: u64 = 0x4_0000;
+
+/// The memory that a call can ask its kernel for: the heap (`brk`), and what `mmap` finds. Nobody is behind it.
+const HEAP: Range<u64> = 0x7900_0000..0x7980_0000;
+const MAPPINGS: Range<u64> = 0x7980_0000..0x7d80_0000;
+
+/// The areas of memory that a call can ask for.
+#[must_use]
+pub const fn areas() -> [Range<u64>; 2] {
+    [HEAP, MAPPINGS]
+}
 
 /// The table `[elf]` of a scenario: a function that is called.
 #[derive(Debug, Clone, Deserialize)]
@@ -130,11 +141,12 @@ pub fn prepare(base: &Path, call: &ElfCall) -> Result<Prepared, Error> {
     let (mut modules, absent) = load(&file, &libraries)?;
     let of_cpu = of_cpu::of(modules[0].cpu);
     let thread = ThreadLayout::new(&modules, of_cpu);
-    let linked = link::link(&mut modules, of_cpu, &thread.offsets, ours::TLS_DESCRIPTOR)?;
+    let linked = link::link(&mut modules, of_cpu, &thread.offsets, ours::TLS)?;
     set_canary(&mut modules);
     let (placed, data) = argument::place(&call.arguments, base, &modules)?;
     let thread_segment = thread.segment(&modules, of_cpu);
-    let (code, our_symbols, our_frames) = ours::code(of_cpu);
+    let stubs: Vec<String> = placed.stubs.iter().map(|(name, _)| name.clone()).collect();
+    let (code, our_symbols, our_frames) = ours::code(of_cpu, &stubs);
     let (function, is_indirect) = link::find(&modules, &call.call).ok_or_else(|| no_function(&modules, &call.call))?;
     let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let guest = read::guest(&modules, stem).ok_or_else(|| refused(&file, "it has nothing to load"))?;
@@ -143,12 +155,10 @@ pub fn prepare(base: &Path, call: &ElfCall) -> Result<Prepared, Error> {
     guest.unwind.eh_frame.push(our_frames);
     guest.segments.extend([code, data, thread_segment]);
     let stack = kunwind::StackBounds { low: STACK, high: STACK + STACK_SIZE };
-    guest.segments.push(Segment {
-        address: STACK,
-        data: vec![0; STACK_SIZE as usize],
-        executable: false,
-        writable: true,
-    });
+    for Range { start: address, end } in [stack.low..stack.high, HEAP, MAPPINGS] {
+        let data = vec![0; (end - address) as usize];
+        guest.segments.push(Segment { address, data, executable: false, writable: true });
+    }
     guest.segments.sort_by_key(|segment| segment.address);
     let conventions = Conventions {
         sentinel: Some(ours::sentinel(of_cpu.code())),
@@ -161,6 +171,8 @@ pub fn prepare(base: &Path, call: &ElfCall) -> Result<Prepared, Error> {
         true => indirect.push((function, ours::DATA)),
         false => words.push((ours::DATA, function)),
     }
+    let resolvers = placed.stubs.iter().enumerate();
+    indirect.extend(resolvers.map(|(number, (_, resolver))| (*resolver, ours::stub(number).1)));
     let room = ours::DATA + 64;
     words.extend((room..).step_by(8).zip(of_cpu.capabilities()));
     let stacks = vec![Stack { name: "task".to_owned(), bounds: stack, role: StackRole::First }];
@@ -169,11 +181,28 @@ pub fn prepare(base: &Path, call: &ElfCall) -> Result<Prepared, Error> {
     let program = Program {
         start: Some(start),
         booted_by: prepares.into_iter().collect(),
+        constructors: Constructors {
+            all: constructors(&modules),
+            argument: ours::DATA + 0x80,
+            ..Constructors::default()
+        },
+        float_arguments: placed.floats,
         indirect: Indirect { arguments: of_cpu.resolver_arguments(room), words: indirect },
         ..Program::with_layout(guest, conventions, layout)?
     };
     let modules = modules.iter().map(|module| module.name.clone()).collect();
     Ok(Prepared { program, buffers: placed.buffers, modules, absent })
+}
+
+/// The constructors of all modules: those that others need come first.
+fn constructors(modules: &[Module]) -> Vec<Constructor> {
+    let of_module = |module: &Module| -> Vec<Constructor> {
+        let words = module.dynamic.constructors.clone().step_by(8).filter_map(|place| module.word(place));
+        // 0 and -1 stand for none (gABI chapter 5).
+        let functions = words.filter(|address| !matches!(*address, 0 | u64::MAX));
+        functions.map(|address| Constructor { file: module.name.clone(), address }).collect()
+    };
+    modules.iter().rev().flat_map(of_module).collect()
 }
 
 /// glibc's function that prepares the tables behind `isspace` and the like for a thread: start-up code calls it.
@@ -212,10 +241,11 @@ fn start(
     let sp = (top - 0x100 - 8 * rest.len() as u64) & !15;
     let words = (sp..).step_by(8).zip(rest.iter().copied()).collect();
     let mut registers: Vec<(Register, u64)> = cpu.arguments.iter().copied().zip(first.iter().copied()).collect();
-    // Nobody has called us: no frame record. And no floating-point argument, which functions with variable arguments ask.
+    // Nobody has called us: no frame record. And how many floating-point arguments there are, which functions
+    // with variable arguments ask.
     registers.push((cpu.abi.fp, 0));
     if !cpu.arguments.contains(&cpu.result) {
-        registers.push((cpu.result, 0));
+        registers.push((cpu.result, placed.floats.len() as u64));
     }
     let mut constant: Vec<(Register, u64)> =
         of_cpu.thread_register().map(|tp| (tp, thread.pointer)).into_iter().collect();

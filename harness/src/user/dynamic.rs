@@ -1,6 +1,8 @@
 //! The dynamic section (gABI chapter 5): what a module defines, what it needs, and its relocations. It is read from memory, as a
 //! dynamic linker reads it, so that a file without section headers is no different.
 
+use std::ops::Range;
+
 use super::memory::bytes_at;
 use crate::guest::Segment;
 
@@ -17,6 +19,8 @@ mod tag {
     pub(super) const SONAME: u64 = 14;
     pub(super) const REL: u64 = 17;
     pub(super) const JMPREL: u64 = 23;
+    pub(super) const INIT_ARRAY: u64 = 25;
+    pub(super) const INIT_ARRAYSZ: u64 = 27;
     pub(super) const RELRSZ: u64 = 35;
     pub(super) const RELR: u64 = 36;
     pub(super) const GNU_HASH: u64 = 0x6fff_fef5;
@@ -108,6 +112,8 @@ pub struct Dynamic {
     pub of_plt: usize,
     /// Words to which only the load bias is added (`DT_RELR`).
     pub relative: Vec<u64>,
+    /// Where the addresses of its constructors are (`DT_INIT_ARRAY`).
+    pub constructors: Range<u64>,
 }
 
 impl Dynamic {
@@ -115,6 +121,10 @@ impl Dynamic {
     pub(super) fn shift(&mut self, by: u64) {
         for address in self.address.iter_mut().chain(&mut self.relative) {
             *address = address.wrapping_add(by);
+        }
+        let Range { start, end } = self.constructors;
+        if start != end {
+            self.constructors = start.wrapping_add(by)..end.wrapping_add(by);
         }
         for relocation in &mut self.relocations {
             relocation.place = relocation.place.wrapping_add(by);
@@ -223,7 +233,13 @@ pub(super) fn read(segments: &[Segment], address: u64) -> Result<Dynamic, String
         }
         _ => Vec::new(),
     };
+    let constructors = match entries.get(tag::INIT_ARRAY).zip(entries.get(tag::INIT_ARRAYSZ)) {
+        Some((table, size)) if image.bytes(table, size).is_some() => table..table + size,
+        Some(_) => return Err(lost("a table of constructors")),
+        None => 0..0,
+    };
     Ok(Dynamic {
+        constructors,
         address: Some(address),
         soname: entries.get(tag::SONAME).map(string).transpose()?,
         needed: entries.all(tag::NEEDED).map(string).collect::<Result<_, _>>()?,

@@ -31,6 +31,8 @@ pub(super) struct Code {
     pub(super) call: &'static [u8],
     /// What a TLS descriptor of a static block calls.
     pub(super) tls_descriptor: &'static [u8],
+    /// `__tls_get_addr`, for static blocks.
+    pub(super) tls_get_addr: &'static [u8],
     /// An instruction that does nothing.
     pub(super) nop: &'static [u8],
     /// Makes a frame.
@@ -127,21 +129,30 @@ pub(super) struct Linked {
     pub(super) missing: Vec<String>,
 }
 
+/// Where functions of ours are that find thread-local variables.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TlsFunctions {
+    /// What TLS descriptors call.
+    pub(super) descriptor: u64,
+    /// `__tls_get_addr`.
+    pub(super) get_addr: u64,
+}
+
 /// The linker at work.
 pub(super) struct Link<'m> {
     modules: &'m mut [Module],
     of_cpu: &'static dyn OfCpu,
     /// The offset of each module's thread-local variables from the thread pointer.
     blocks: &'m [Option<u64>],
-    /// The function of ours that TLS descriptors call.
-    descriptor: u64,
+    /// Functions of ours: what TLS descriptors call, and `__tls_get_addr` where no module has it.
+    tls_functions: TlsFunctions,
     /// Where the symbols of each name are defined: the module, and the index of the symbol.
     exports: HashMap<String, Vec<(usize, usize)>>,
     linked: Linked,
 }
 
 /// Relocates modules, which find each other in this order. `blocks` are the offsets of their thread-local variables from the thread
-/// pointer, and TLS descriptors call `descriptor`.
+/// pointer.
 ///
 /// # Errors
 ///
@@ -150,7 +161,7 @@ pub(super) fn link(
     modules: &mut [Module],
     of_cpu: &'static dyn OfCpu,
     blocks: &[Option<u64>],
-    descriptor: u64,
+    tls_functions: TlsFunctions,
 ) -> Result<Linked, Error> {
     let mut exports: HashMap<String, Vec<(usize, usize)>> = HashMap::new();
     for (index, module) in modules.iter().enumerate() {
@@ -160,7 +171,7 @@ pub(super) fn link(
             }
         }
     }
-    let mut link = Link { modules, of_cpu, blocks, descriptor, exports, linked: Linked::default() };
+    let mut link = Link { modules, of_cpu, blocks, tls_functions, exports, linked: Linked::default() };
     // The modules that others need come last in the list, and first here: their IFUNCs run first.
     for module in (0..link.modules.len()).rev() {
         link.relocate(module)?;
@@ -251,6 +262,9 @@ impl Link<'_> {
         }
         if symbol.is_defined {
             return Ok(self.own(module, symbol));
+        }
+        if symbol.name == "__tls_get_addr" {
+            return Ok(Target::Address(self.tls_functions.get_addr)); // the dynamic loader has it, if one is loaded
         }
         if symbol.is_weak {
             return Ok(Target::Address(0));
@@ -430,7 +444,7 @@ impl Link<'_> {
     /// Writes a TLS descriptor: a function of ours, and the offset from the thread pointer.
     pub(super) fn tls_descriptor(&mut self, site: Site) -> Result<(), String> {
         let offset = self.thread_offset(site)?;
-        self.write(site, &self.descriptor.to_le_bytes())?;
+        self.write(site, &self.tls_functions.descriptor.to_le_bytes())?;
         self.write_at(site.module, site.relocation.place + 8, &offset.to_le_bytes())
     }
 }

@@ -25,7 +25,7 @@ use std::path::Path;
 use crate::Error;
 
 pub use argument::{Argument, Buffer};
-pub use call::{ElfCall, Prepared, load, prepare};
+pub use call::{ElfCall, Prepared, areas, load, prepare};
 pub use dynamic::{Dynamic, DynamicSymbol, Relocation, SymbolKind};
 pub use link::MISSING;
 pub use module::{Kind, LinkTables, Module, STUB_SIZE, TlsTemplate};

@@ -80,9 +80,10 @@ pub(super) fn lay_out(module: &mut Module, header: &Header, data: &[u8]) -> Resu
     if let Some(wrong) = relocations.iter().find(|relocation| relocation.symbol >= symbols.len()) {
         return Err(format!("a relocation names symbol {}, which is not there", wrong.symbol));
     }
+    let constructors = constructors(&sections, &layout);
     module.tls = layout.tls;
     module.segments = merged(layout.segments)?;
-    module.dynamic = Dynamic { symbols, relocations, ..Dynamic::default() };
+    module.dynamic = Dynamic { symbols, relocations, constructors, ..Dynamic::default() };
     finish(module, names, &text);
     Ok(())
 }
@@ -168,6 +169,15 @@ fn relocations(
         }
     }
     Ok((relocations, text))
+}
+
+/// The addresses of an object's constructors: its `.init_array`. Further ones of its kind (`.init_array.00100`) lie elsewhere, and are
+/// left out.
+fn constructors(sections: &SectionTable<'_, Header>, layout: &Layout) -> std::ops::Range<u64> {
+    let endian = LittleEndian;
+    let mut all = sections.iter().enumerate().filter(|(_, section)| section.sh_type(endian) == elf::SHT_INIT_ARRAY);
+    let found = all.find_map(|(index, section)| Some((layout.addresses[index]?, section.sh_size(endian))));
+    found.map_or(0..0, |(address, size)| address..address.saturating_add(size))
 }
 
 /// Ranges of addresses: the first, and the one after the last.

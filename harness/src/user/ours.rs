@@ -1,7 +1,8 @@
 //! Functions of ours beside a program: the one that calls what is asked for, and those that can be passed to it. They have frames
 //! and CFI, so that walks get past them.
 
-use super::link::{Code, OfCpu};
+use super::link::{Code, OfCpu, TlsFunctions};
+use super::module::STUB_SIZE;
 use crate::guest::{LoadedSection, PAGE, Segment, Symbol};
 
 /// Where our code begins.
@@ -11,7 +12,23 @@ pub(super) const DATA: u64 = CODE + 0x1_0000;
 /// How far apart our functions are, in bytes.
 const SLOT: u64 = 0x80;
 /// What TLS descriptors call.
-pub(super) const TLS_DESCRIPTOR: u64 = CODE + SLOT;
+const TLS_DESCRIPTOR: u64 = CODE + SLOT;
+
+/// `__tls_get_addr`, where no file has it.
+const TLS_GET_ADDR: u64 = CODE + SLOT * (2 + CALLBACKS.len() as u64);
+/// Where stubs are that jump to IFUNCs whose addresses are passed; and the words through which they jump.
+const STUBS: u64 = TLS_GET_ADDR + SLOT;
+const STUB_WORDS: u64 = DATA + 0x100;
+/// How many of them there may be.
+pub(super) const MAX_STUBS: usize = 32;
+
+/// Where the functions are that find thread-local variables.
+pub(super) const TLS: TlsFunctions = TlsFunctions { descriptor: TLS_DESCRIPTOR, get_addr: TLS_GET_ADDR };
+
+/// The stub of this number, and the word through which it jumps.
+pub(super) const fn stub(number: usize) -> (u64, u64) {
+    (STUBS + STUB_SIZE * number as u64, STUB_WORDS + 8 * number as u64)
+}
 
 /// The names of the functions that can be passed as arguments.
 pub(super) const CALLBACKS: [&str; 5] = ["compare-int", "compare-long", "compare-byte", "compare-str", "zero"];
@@ -38,8 +55,8 @@ pub(super) fn callbacks() -> String {
     CALLBACKS.map(|name| format!("fn:{name}")).join(", ")
 }
 
-/// The code, its symbols and its CFI.
-pub(super) fn code(of_cpu: &dyn OfCpu) -> (Segment, Vec<Symbol>, LoadedSection) {
+/// The code, its symbols and its CFI; with a stub for each of these IFUNCs.
+pub(super) fn code(of_cpu: &dyn OfCpu, stubs: &[String]) -> (Segment, Vec<Symbol>, LoadedSection) {
     let code = of_cpu.code();
     let mut data = vec![0; PAGE as usize];
     let (mut symbols, mut frames) = (Vec::new(), Frames::new(code));
@@ -54,6 +71,11 @@ pub(super) fn code(of_cpu: &dyn OfCpu) -> (Segment, Vec<Symbol>, LoadedSection) 
     // DW_CFA_undefined: nobody has called it.
     put(CALLER, START, &[code.call, code.nop], &[0x07, code.ra]);
     put("harness_tls_descriptor", TLS_DESCRIPTOR, &[code.tls_descriptor], &[]);
+    put("harness_tls_get_addr", TLS_GET_ADDR, &[code.tls_get_addr], &[]);
+    for (number, name) in stubs.iter().enumerate() {
+        let (at, word) = stub(number);
+        put(&format!("harness_{name}@stub"), at, &[&of_cpu.stub(at, word)], &[]);
+    }
     for (index, (name, body)) in CALLBACKS.into_iter().zip(code.callbacks).enumerate() {
         let size = code.enter.len() + body.len() + code.leave.len();
         // DW_CFA_advance_loc1 to the instruction that returns.

@@ -72,6 +72,7 @@ fn verdict(findings: Findings, entries: usize, outcome: Outcome) -> Verdict {
     let stopped = end != End::Outermost;
     match findings {
         _ if end == End::Crashed => Verdict::Crashed,
+        _ if end == End::TimedOut => Verdict::TimedOut,
         Findings { omission: Some(kind), .. } if claimed => Verdict::Unsound(kind),
         Findings { omission: Some(Deviation::Truncated), falsehood: None } if stopped => {
             Verdict::Incomplete(u16::try_from(entries).unwrap_or(u16::MAX))

@@ -61,8 +61,10 @@ impl Deviation {
 /// The verdict on one walk. Ordered from worst to best.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Verdict {
-    /// The walk did not come back: it faulted, panicked, or went on without end.
+    /// The walk did not come back: it faulted, panicked, went on without end, or gave something that is no walk.
     Crashed,
+    /// As a process of its own, it did not come back within its limit of time or bytes.
+    TimedOut,
     /// Claimed reliable, but an activation is omitted or replaced.
     Unsound(Deviation),
     /// Claimed reliable and nothing is omitted, but something is false.
@@ -78,11 +80,17 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Whether nothing may rest on such a walk: it claims to be right and lacks an activation, or did not come back.
+    #[must_use]
+    pub const fn is_unsound(self) -> bool {
+        matches!(self, Self::Crashed | Self::TimedOut | Self::Unsound(_))
+    }
+
     /// The verdict on a walk that would have been another if memory below SP had been overwritten.
     #[must_use]
     pub const fn if_dead(self, is_claimed: bool) -> Self {
         match self {
-            Self::Crashed | Self::Unsound(_) | Self::Overstated(_) | Self::WrongFlagged(_) => self,
+            Self::Crashed | Self::TimedOut | Self::Unsound(_) | Self::Overstated(_) | Self::WrongFlagged(_) => self,
             Self::Incomplete(_) | Self::Cautious | Self::Exact if is_claimed => Self::Overstated(Deviation::Dead),
             Self::Incomplete(_) | Self::Cautious | Self::Exact => Self::WrongFlagged(Deviation::Dead),
         }
@@ -93,6 +101,7 @@ impl fmt::Display for Verdict {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Crashed => formatter.pad("#"),
+            Self::TimedOut => formatter.pad("%"),
             Self::Unsound(kind) => formatter.pad(&format!("!{}", kind.name())),
             Self::Overstated(kind) => formatter.pad(&format!("+{}", kind.name())),
             Self::WrongFlagged(kind) => formatter.pad(&format!("?{}", kind.name())),
@@ -126,7 +135,7 @@ impl schemars::JsonSchema for Verdict {
             names.join("|")
         };
         let (omissions, others) = (named(|kind| kind.is_omission()), named(|kind| !kind.is_omission()));
-        let pattern = format!("^([#~=]|!({omissions})|[+]({others})|[?]({omissions}|{others})|<[0-9]+)$");
+        let pattern = format!("^([#%~=]|!({omissions})|[+]({others})|[?]({omissions}|{others})|<[0-9]+)$");
         schemars::json_schema!({
             "description": "The mark of a verdict: the README says how to read it.", "type": "string", "pattern": pattern,
         })
@@ -138,7 +147,7 @@ impl FromStr for Verdict {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let unknown =
-            || format!("{text:?} is not a verdict; verdicts look like #, !skipped, +state, ?truncated, <2, ~ or =");
+            || format!("{text:?} is not a verdict; verdicts look like #, %, !skipped, +state, ?truncated, <2, ~ or =");
         let kind = |name: &str| Deviation::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(unknown);
         let first = text.chars().next().ok_or_else(unknown)?;
         let rest = &text[first.len_utf8()..];
@@ -148,6 +157,7 @@ impl FromStr for Verdict {
             '?' => kind(rest).map(Self::WrongFlagged),
             '<' => rest.parse().map(Self::Incomplete).map_err(|_| unknown()),
             '#' if rest.is_empty() => Ok(Self::Crashed),
+            '%' if rest.is_empty() => Ok(Self::TimedOut),
             '~' if rest.is_empty() => Ok(Self::Cautious),
             '=' if rest.is_empty() => Ok(Self::Exact),
             _ => Err(unknown()),

@@ -241,6 +241,8 @@ fn the_youngest_omission_gives_the_kind() {
 #[test]
 fn verdicts_are_ordered_from_worst_to_best() {
     let order = [
+        Verdict::Crashed,
+        Verdict::TimedOut,
         Verdict::Unsound(Deviation::Skipped),
         Verdict::Overstated(Deviation::State),
         Verdict::WrongFlagged(Deviation::Skipped),
@@ -254,6 +256,8 @@ fn verdicts_are_ordered_from_worst_to_best() {
 #[test]
 fn verdicts_parse_as_they_print() {
     for text in [
+        "#",
+        "%",
         "!skipped",
         "!truncated",
         "!substituted",
@@ -268,7 +272,7 @@ fn verdicts_parse_as_they_print() {
     ] {
         assert_eq!(text.parse::<Verdict>().map(|verdict| verdict.to_string()), Ok(text.to_owned()));
     }
-    for text in ["", "!", "!state", "+skipped", "?", "<", "<x", "==", "skipped", "é"] {
+    for text in ["", "!", "!state", "+skipped", "?", "<", "<x", "%x", "==", "skipped", "é"] {
         assert!(text.parse::<Verdict>().is_err(), "{text:?}");
     }
 }

@@ -54,10 +54,14 @@ pub struct PtRegs {
 }
 
 impl Abi {
-    /// A return address without its authentication code, as the CPU will use it.
+    /// A return address without its authentication code, as the CPU will use it. A kernel's address has bit 55 set, and the code
+    /// leaves that alone (Arm ARM D8.10); the bits that are ones there are zeros in a program's.
     #[must_use]
     pub const fn strip(&self, address: u64) -> u64 {
-        address | self.kernel_bits
+        match address >> 55 & 1 {
+            0 => address & !self.kernel_bits,
+            _ => address | self.kernel_bits,
+        }
     }
 
     /// An error with this CPU's names of registers.

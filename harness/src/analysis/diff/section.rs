@@ -167,7 +167,7 @@ fn first_visit(instruction: &ListedInstruction, column: usize) -> Option<u64> {
 }
 
 fn change(step: &Step, function: &ListedFunction, column: &ColumnResult, section: &Section) -> Change {
-    let is_bad = |(verdict, _): &(Verdict, bool)| matches!(verdict, Verdict::Unsound(_) | Verdict::Crashed);
+    let is_bad = |(verdict, _): &(Verdict, bool)| verdict.is_unsound();
     let (old, new) = &step.verdicts;
     let is_worse = step.what != What::Moved && new.iter().any(is_bad) && !old.iter().any(is_bad);
     let has_walk = step.new.filter(|_| !new.is_empty());

@@ -14,6 +14,8 @@ pub struct CallConvention {
     pub returns: SpAtReturn,
     /// What it preserves.
     pub preserves: Preserved,
+    /// Whether nobody has declared it: it is what a run was seen to do.
+    pub is_supposed: bool,
 }
 
 impl CallConvention {
@@ -77,6 +79,12 @@ impl Preserved {
     #[must_use]
     pub const fn without(self, index: usize) -> Self {
         Self(if index < MAX_CALLEE_SAVED { self.0 & !(1 << index) } else { self.0 })
+    }
+
+    /// Those that both sets hold.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
     }
 
     /// Whether it holds the register of this index.

@@ -114,6 +114,8 @@ pub(super) struct UserRegisters {
     pub(super) flags: (i32, u64),
     /// The registers for floating point and vectors, in order, and how many bytes each has.
     pub(super) floats: (&'static [i32], usize),
+    /// Which of them is the first for arguments, and for results.
+    pub(super) first_argument: usize,
     /// The registers that control them.
     pub(super) float_control: &'static [i32],
 }

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use anstyle::Style;
 
+use super::super::rows::own_convention;
 use super::{BAD, DIM, GOOD, ROOM, shortened, write_not_run};
 use crate::recording::rows::{FunctionRows, GuestRows, Leaf, Part, PartResult, TableResult, Wrong};
 use crate::recording::{Section, SideBySide};
@@ -64,8 +65,23 @@ pub(super) fn write(guest: &GuestRows, section: &Section, all: bool, out: &mut d
             "{BAD}not judged{BAD:#}: {count} instructions that ran lie in no function and have no unwind data"
         )?;
     }
+    write_own_conventions(guest, all, out)?;
     write_unread(guest, all, out)?;
     write_not_run(guest, out)
+}
+
+/// Functions that return with callee-saved registers changed.
+fn write_own_conventions(guest: &GuestRows, all: bool, out: &mut dyn Write) -> io::Result<()> {
+    let mut changing = guest.functions.iter().filter(|function| !function.changes.is_empty());
+    if all {
+        return changing.try_for_each(|function| writeln!(out, "{BAD}not judged{BAD:#}: {}", own_convention(function)));
+    }
+    let each: Vec<String> = changing.map(|it| format!("{} ({})", it.name, it.changes.join(", "))).collect();
+    if each.is_empty() {
+        return Ok(());
+    }
+    let text = format!("not judged: registers that these change, by conventions of their own: {}", each.join("; "));
+    writeln!(out, "{BAD}{}{BAD:#}", shortened(&text))
 }
 
 fn write_unread(guest: &GuestRows, all: bool, out: &mut dyn Write) -> io::Result<()> {

@@ -10,7 +10,6 @@ use crate::recording::Recording;
 
 /// While `return_to_handler` runs, where is the original return address, and which unwinders notice? (Thread S2.)
 pub(super) fn write(recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> {
-    writeln!(out, "## Hooked return addresses\n")?;
     let rows = atlas::rows(recording);
     writeln!(
         out,
@@ -25,19 +24,19 @@ pub(super) fn write(recording: &Recording, out: &mut dyn Write) -> std::io::Resu
     writeln!(
         out,
         "\nCallable, of all instructions at which a return address is hooked; unsound instructions of the worst and the best \
-         unwinder of each fix (mainline and `F0`: Linux's trampoline; [fixes](atlas.md#fixes)), then the worst one's walks, and how \
+         unwinder of each fix (mainline and `F0`: Linux's trampoline; [fixes](../atlas.md#fixes)), then the worst one's walks, and how \
          many percent of the best one's walks are right and claimed:\n"
     )?;
     write_cases(&cases, Starts::Callable, out)?;
     writeln!(out, "Hypothetical starts, where the interruption is not masked, in the same form:\n")?;
     write_cases(&cases, Starts::Hypothetical, out)?;
-    writeln!(out, "### All rows\n")?;
+    writeln!(out, "## All rows\n")?;
     writeln!(
         out,
         "Thread S2 asks why other architectures do not suffer from the transient windows, the instructions at which the address \
          that a tracer took off the stack is nowhere. They have them too; what differs is which unwinders notice. Counted are \
          unsound instructions of all, and unsound walks of all; `right` is the share of walks whose whole trace is right and \
-         claimed. Walks are unrecoverable where no rule can find the address. docs/atlas.md explains the columns and the fixes; \
+         claimed. Walks are unrecoverable where no rule can find the address. [atlas.md](../atlas.md) explains the columns and the fixes; \
          the command shows each row's places.\n"
     )?;
     write_rows(&rows, out)

@@ -86,7 +86,7 @@ fn run(model: &Model<'_>, section: &crate::recording::Section) -> Run {
             counters.incomplete,
             counters.wrong_flagged,
             counters.overstated,
-            counters.unsound + counters.crashed,
+            counters.unsound + counters.lost(),
             sums.new,
             sums.known,
             sums.exempt + sums.unheld,

@@ -6,7 +6,6 @@ use maud::{Markup, html};
 
 use super::model::{Scenario, anchor, column_of, command, count};
 use crate::recording::{Finding, Novelty, Section, WordRead};
-use crate::verdict::Verdict;
 
 /// How many new findings of a scenario are told in full; of an unwinder that is always wrong there are thousands.
 const FULL: usize = 20;
@@ -206,10 +205,7 @@ fn runs(found: &[Found<'_>]) -> String {
 fn exempt(scenario: &Scenario<'_>) -> Markup {
     let mut by_unwinder: Vec<(&str, u64, Found<'_>)> = Vec::new();
     for section in &scenario.sections {
-        let is_exempt = |finding: &&Finding| {
-            finding.novelty == Some(Novelty::Exempt)
-                && matches!(finding.verdict, Verdict::Unsound(_) | Verdict::Crashed)
-        };
+        let is_exempt = |finding: &&Finding| finding.novelty == Some(Novelty::Exempt) && finding.verdict.is_unsound();
         for finding in section.findings.iter().filter(is_exempt) {
             match by_unwinder.iter_mut().find(|(name, ..)| *name == finding.subject) {
                 Some((_, walks, _)) => *walks += finding.count,

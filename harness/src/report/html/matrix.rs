@@ -187,7 +187,7 @@ fn cell(number: usize, cell: Option<Cell>, scenario: Option<&Scenario<'_>>) -> M
     let body = html! {
         span.badges { (soundness(&cell)) }
         span.complete { (complete) "%" }
-        (bar(worst(&cell), counters.exact, counters.unsound + counters.crashed, counters.walks))
+        (bar(worst(&cell), counters.exact, counters.unsound + counters.lost(), counters.walks))
     };
     // A run's own anchor may be narrower, but a cell is of them all.
     let link = scenario.map(|scenario| match scenario.sections.as_slice() {

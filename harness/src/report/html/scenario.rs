@@ -48,6 +48,7 @@ fn alphabet() -> Markup {
             div { dt { code { "I R X D" } } dd { "overstated: one is invented, one is repeated, a register is wrong, it depends on dead memory" } }
             div { dt { code { "s t u i r x d" } } dd { "the same, but flagged, or of a walk that claims nothing" } }
             div { dt { code { "#" } } dd { "crashed: the walk did not come back" } }
+            div { dt { code { "%" } } dd { "timeout: it did not come back in time" } }
             div { dt { code { "." } } dd { "no walk" } }
             div { dt { code { "[=*9s]" } } dd { "by arrival: nine are exact, then one is s" } }
             div { dt { code { "\"" } } dd { "by arrival, and as the column before" } }

@@ -143,7 +143,7 @@ form.addEventListener('reset', () => setTimeout(apply));
 // ---- Listings: strips with a row for each instruction --------------------------------------------------------------------------
 
 const KINDS = { s: 'skipped', t: 'truncated', u: 'substituted', i: 'invented', r: 'repeated', x: 'state', d: 'dead' };
-const WORST = ['crashed', 'unsound', 'overstated', 'wrong', 'incomplete', 'cautious', 'exact', 'none'];
+const WORST = ['crashed', 'timeout', 'unsound', 'overstated', 'wrong', 'incomplete', 'cautious', 'exact', 'none'];
 const STANDINGS = { n: 'new', k: 'known', e: 'exempt' };
 const MARKS = { new: '▲', known: '◆', exempt: '◇' };
 
@@ -152,6 +152,7 @@ function meaning(symbol) {
 	if (symbol === '=') return ['exact', 'exact, and claimed'];
 	if (symbol === '~') return ['cautious', 'right, but flagged unreliable'];
 	if (symbol === '#') return ['crashed', 'crashed'];
+	if (symbol === '%') return ['timeout', 'timeout: it did not come back in time'];
 	if (symbol === '.') return ['none', 'no walk'];
 	const frames = symbol.match(/\d+/);
 	if (frames) return ['incomplete', `stopped after ${frames[0]} right ${frames[0] === '1' ? 'frame' : 'frames'}, and said so`];

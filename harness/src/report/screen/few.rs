@@ -92,7 +92,7 @@ fn write_findings(own: &[&Section], width: usize, out: &mut dyn Write) -> io::Re
     let is_new = |kind: &Kind<'_>| kind.first.novelty == Some(Novelty::New);
     // Whatever is right as far as it goes is in the column of what is complete.
     let is_told = |kind: &Kind<'_>| {
-        is_new(kind) || matches!(kind.first.verdict, Verdict::Unsound(_) | Verdict::Overstated(_) | Verdict::Crashed)
+        is_new(kind) || kind.first.verdict.is_unsound() || matches!(kind.first.verdict, Verdict::Overstated(_))
     };
     kinds.retain(is_told);
     kinds.sort_by_key(|kind| (!is_new(kind), kind.first.verdict));

@@ -4,6 +4,7 @@
 mod end;
 mod few;
 mod first;
+mod score;
 mod table;
 
 use std::io::{self, Write};
@@ -52,6 +53,9 @@ impl Default for Screen<'_> {
 /// Those of `out`.
 pub fn write(recording: &Recording, screen: Screen<'_>, out: &mut dyn Write) -> io::Result<()> {
     let sections: Vec<_> = recording.sections.iter().collect();
+    if screen.changes.is_none() && is_on_trial(recording) {
+        return score::write(recording, screen, out);
+    }
     let is_few = distinct(&sections, |section| &section.scenario).len() <= FEW;
     let head = head(recording, screen.took);
     writeln!(out, "{}", clipped(&head, screen.width))?;
@@ -68,6 +72,13 @@ pub fn write(recording: &Recording, screen: Screen<'_>, out: &mut dyn Write) -> 
     let end = end::lines(recording, screen.width, LINES / 2);
     let table = first::lines(recording, screen.width, LINES.saturating_sub(1 + end.len()));
     table.iter().chain(&end).try_for_each(|line| writeln!(out, "{line}"))
+}
+
+/// Whether it is a run of new unwinders alone, of which nothing is demanded.
+#[must_use]
+pub fn is_on_trial(recording: &Recording) -> bool {
+    let mut columns = recording.sections.iter().flat_map(|section| &section.columns).peekable();
+    columns.peek().is_some() && columns.all(|column| !column.gate.is_sound())
 }
 
 /// What ran.

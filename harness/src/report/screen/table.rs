@@ -33,9 +33,11 @@ const SHORTEST: usize = 12;
 const STANDING: usize = 12;
 
 fn unsound(row: &Row) -> String {
-    match row.counters.crashed {
-        0 => claimed(row, row.counters.unsound),
-        crashed => format!("{crashed} #"),
+    match (row.counters.crashed, row.counters.timed_out) {
+        (0, 0) => claimed(row, row.counters.unsound),
+        (0, timed_out) => format!("{timed_out} %"),
+        (crashed, 0) => format!("{crashed} #"),
+        (crashed, timed_out) => format!("{} #%", crashed + timed_out),
     }
 }
 

@@ -78,6 +78,7 @@ fn symbol(verdict: Option<Verdict>) -> String {
         Some(Verdict::Exact) => "=".to_owned(),
         Some(Verdict::Cautious) => "~".to_owned(),
         Some(Verdict::Crashed) => "#".to_owned(),
+        Some(Verdict::TimedOut) => "%".to_owned(),
         Some(Verdict::Incomplete(right)) if right < 10 => right.to_string(),
         Some(Verdict::Incomplete(right)) => format!("({right})"),
         Some(Verdict::WrongFlagged(kind)) => letter(kind).to_string(),
@@ -94,6 +95,7 @@ fn take(text: &mut &str) -> Result<Option<Verdict>, String> {
         '=' => Some(Verdict::Exact),
         '~' => Some(Verdict::Cautious),
         '#' => Some(Verdict::Crashed),
+        '%' => Some(Verdict::TimedOut),
         '0'..='9' => Some(Verdict::Incomplete(first as u16 - '0' as u16)),
         '(' => {
             let (number, after) = rest.split_once(')').ok_or("a bracket is open")?;

@@ -49,7 +49,8 @@ impl Count {
         let mut line = Self::table(&format!("{} {}", self.letter, self.subject), counts);
         let starts: Vec<_> = self.starts.iter().map(|start| start.name()).collect();
         let _ = write!(line, "  {}@{}", self.kinds.join(","), starts.join(","));
-        for (count, what) in [(self.reads_outside_stacks, "outside"), (self.counters.crashed, "crashed")] {
+        let Counters { crashed, timed_out, .. } = self.counters;
+        for (count, what) in [(self.reads_outside_stacks, "outside"), (crashed, "crashed"), (timed_out, "timeout")] {
             if count > 0 {
                 let _ = write!(line, " {count} {what}");
             }
@@ -87,20 +88,20 @@ impl Count {
             unsound: number(unsound)?,
             unsound_reachable: number(reachable)?,
             crashed: 0, // below
+            timed_out: 0,
         };
-        let (reads_outside_stacks, crashed) = match extra {
-            [] => (0, 0),
-            [count, "outside"] => (number(count)?, 0),
-            [count, "crashed"] => (0, number(count)?),
-            [outside, "outside", crashed, "crashed"] => (number(outside)?, number(crashed)?),
-            _ => return Err(wrong()),
-        };
+        let mut more = [("outside", 0), ("crashed", 0), ("timeout", 0)];
+        for pair in extra.chunks(2) {
+            let [count, what] = pair else { return Err(wrong()) };
+            more.iter_mut().find(|(name, _)| name == what).ok_or_else(wrong)?.1 = number(count)?;
+        }
+        let [(_, reads_outside_stacks), (_, crashed), (_, timed_out)] = more;
         Ok(Self {
             letter: letter.chars().next().ok_or_else(wrong)?,
             subject: (*subject).to_owned(),
             kinds: kinds.split(',').map(str::to_owned).collect(),
             starts: starts.ok_or_else(wrong)?,
-            counters: Counters { crashed, ..counters },
+            counters: Counters { crashed, timed_out, ..counters },
             reads_outside_stacks,
         })
     }

@@ -12,7 +12,7 @@ use crate::experiment::LeftOut;
 use crate::guest::return_hook::Fix;
 use crate::recording::{self, ColumnResult, Counters, GuestRef, Run};
 use crate::scenario::Interruption;
-use crate::subject::{Claims, Status};
+use crate::subject::{Claims, Gate, Status};
 use crate::verdict::{Deviation, Verdict};
 
 /// The same cases in every run.
@@ -31,7 +31,7 @@ fn all_verdicts() -> Vec<Verdict> {
     let mut all: Vec<Verdict> =
         Deviation::ALL.into_iter().flat_map(|kind| [claimed(kind), Verdict::WrongFlagged(kind)]).collect();
     all.extend([0, 1, 9, 10, 12, u16::MAX].map(Verdict::Incomplete));
-    all.extend([Verdict::Crashed, Verdict::Cautious, Verdict::Exact]);
+    all.extend([Verdict::Crashed, Verdict::TimedOut, Verdict::Cautious, Verdict::Exact]);
     all
 }
 
@@ -48,7 +48,7 @@ fn cell(parts: Parts<'_>) -> Cell {
 fn every_verdict_has_a_symbol_of_its_own() {
     let cells: Vec<Cell> = all_verdicts().into_iter().map(|verdict| cell(&[(Some(verdict), 1)])).collect();
     let text = alphabet::write(&cells);
-    assert_eq!(text, "SsTtUuIiRrXxDd019(10)(12)(65535)#~=");
+    assert_eq!(text, "SsTtUuIiRrXxDd019(10)(12)(65535)#%~=");
     assert_eq!(alphabet::read(&text, cells.len(), 1), Ok(cells));
 }
 
@@ -121,7 +121,18 @@ fn subject(name: &str, start: Start) -> ColumnResult {
     let counters = Counters::default();
     let (claims, fix) = (Claims::ByEnd, Fix::None);
     let (status, caller) = (Status::Design, None);
-    ColumnResult { name: name.to_owned(), claims, fix, status, caller, start, counters, reads_outside_stacks: 0 }
+    ColumnResult {
+        name: name.to_owned(),
+        claims,
+        fix,
+        status,
+        gate: Gate::Sound,
+        command: None,
+        caller,
+        start,
+        counters,
+        reads_outside_stacks: 0,
+    }
 }
 
 /// Runs from stretches; None is an arrival without a walk.

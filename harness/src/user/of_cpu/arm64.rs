@@ -186,6 +186,7 @@ const fn low(word: u32, value: u64, scale: u32) -> u32 {
 static CODE: Code = Code {
     call: CALL,
     tls_descriptor: TLS_DESCRIPTOR,
+    tls_get_addr: TLS_GET_ADDR,
     nop: &[0x1f, 0x20, 0x03, 0xd5],
     enter: ENTER,
     leave: LEAVE,
@@ -209,6 +210,18 @@ const CALL: &[u8] = &[
 #[rustfmt::skip]
 const TLS_DESCRIPTOR: &[u8] = &[
     0x00, 0x04, 0x40, 0xf9, // ldr x0, [x0, #8]
+    0xc0, 0x03, 0x5f, 0xd6, // ret
+];
+
+/// `__tls_get_addr`: x0 points to the number of a module, and an offset.
+#[rustfmt::skip]
+const TLS_GET_ADDR: &[u8] = &[
+    0x41, 0xd0, 0x3b, 0xd5, // mrs x1, TPIDR_EL0
+    0x21, 0x00, 0x40, 0xf9, // ldr x1, [x1]
+    0x02, 0x0c, 0x40, 0xa9, // ldp x2, x3, [x0]
+    0x21, 0x10, 0x02, 0x8b, // add x1, x1, x2, lsl #4
+    0x20, 0x00, 0x40, 0xf9, // ldr x0, [x1]
+    0x00, 0x00, 0x03, 0x8b, // add x0, x0, x3
     0xc0, 0x03, 0x5f, 0xd6, // ret
 ];
 

@@ -101,6 +101,7 @@ impl OfCpu for X86_64 {
 static CODE: Code = Code {
     call: CALL,
     tls_descriptor: TLS_DESCRIPTOR,
+    tls_get_addr: TLS_GET_ADDR,
     nop: &[0x90],
     enter: ENTER,
     leave: LEAVE,
@@ -123,6 +124,17 @@ const CALL: &[u8] = &[
 #[rustfmt::skip]
 const TLS_DESCRIPTOR: &[u8] = &[
     0x48, 0x8b, 0x40, 0x08, // movq 8(%rax), %rax
+    0xc3, // retq
+];
+
+/// `__tls_get_addr`: rdi points to the number of a module, and an offset.
+#[rustfmt::skip]
+const TLS_GET_ADDR: &[u8] = &[
+    0x64, 0x48, 0x8b, 0x04, 0x25, 0x08, 0x00, 0x00, 0x00, // movq %fs:8, %rax
+    0x48, 0x8b, 0x0f, // movq (%rdi), %rcx
+    0x48, 0xc1, 0xe1, 0x04, // shlq $4, %rcx
+    0x48, 0x8b, 0x04, 0x08, // movq (%rax,%rcx), %rax
+    0x48, 0x03, 0x47, 0x08, // addq 8(%rdi), %rax
     0xc3, // retq
 ];
 

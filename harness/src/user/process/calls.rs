@@ -45,6 +45,11 @@ impl Process {
     fn answer(&mut self, hardware: &mut dyn Hardware, name: &str, arguments: [u64; 6]) -> Answer {
         let [first, second, third, fourth, fifth, ..] = arguments;
         match name {
+            "exit" | "exit_group" if self.is_call => Answer::Stop(format!("it ends the program, with status {first}")),
+            "clone" | "clone3" | "kill" | "tkill" | "tgkill" if self.is_call => {
+                let what = if name.starts_with("clone") { "makes a thread or a process" } else { "sends a signal" };
+                Answer::Stop(format!("it {what}, which a function that is called alone cannot: use --process"))
+            }
             "exit_group" => Answer::Exit(first),
             "exit" => self.exit_thread(hardware, first),
             "brk" => self.brk(hardware, arguments),

@@ -53,12 +53,20 @@ pub(super) struct MemoryMap {
     heap: Range<u64>,
     /// The area that holds the program and its heap.
     program: Range<u64>,
+    /// Where `mmap` finds free pages.
+    mappings: Range<u64>,
 }
 
 impl MemoryMap {
     pub(super) fn new(program: u64) -> Self {
         let [program, ..] = arenas(program);
-        Self { areas: BTreeMap::new(), code: Vec::new(), heap: program.start..program.start, program }
+        let heap = program.start..program.start;
+        Self { areas: BTreeMap::new(), code: Vec::new(), heap, program, mappings: MAPPINGS }
+    }
+
+    /// The memory of a function that is called alone, besides what is loaded: for its heap, and for `mmap`.
+    pub(super) const fn of_call([heap, mappings]: [Range<u64>; 2]) -> Self {
+        Self { areas: BTreeMap::new(), code: Vec::new(), heap: heap.start..heap.start, program: heap, mappings }
     }
 
     /// The heap begins here.
@@ -115,8 +123,8 @@ impl MemoryMap {
 
     /// The lowest free pages for so many bytes.
     pub(super) fn place(&self, size: u64) -> Option<u64> {
-        let mut at = MAPPINGS.start;
-        while at.checked_add(size)? <= MAPPINGS.end {
+        let mut at = self.mappings.start;
+        while at.checked_add(size)? <= self.mappings.end {
             let range = at..at + size;
             let area = self.areas.range(..range.end).next_back().map(|(_, (end, _))| *end);
             let code = self.code.iter().filter(|code| code.start < range.end && range.start < code.end);

@@ -27,7 +27,6 @@ use std::sync::Arc;
 use crate::Error;
 use crate::cpu::{self, Cpu};
 use crate::file::{self, MAX_BINARY};
-use crate::trace::Memory;
 
 pub use files::{Files, Written};
 pub use hardware::{Floats, Hardware, Permission};
@@ -81,9 +80,9 @@ pub struct Contexts {
 /// The stack of the context at this address, which is to be made: `uc_stack` of `ucontext_t`, behind `uc_flags` and `uc_link` on every
 /// CPU (Linux include/uapi/asm-generic/ucontext.h).
 #[must_use]
-pub fn context_stack(memory: &dyn Memory, context: u64) -> Option<Range<u64>> {
-    let low = memory.read_u64(context.checked_add(16)?)?;
-    let size = memory.read_u64(context.checked_add(32)?)?;
+pub fn context_stack(read: impl Fn(u64) -> Option<u64>, context: u64) -> Option<Range<u64>> {
+    let low = read(context.checked_add(16)?)?;
+    let size = read(context.checked_add(32)?)?;
     let high = low.checked_add(size).filter(|high| *high > low)?;
     Some(low..high)
 }
@@ -231,6 +230,8 @@ pub struct Process {
     stacks: Vec<Range<u64>>,
     /// How many system calls there were.
     calls: u64,
+    /// Whether no program has started: a function of a file is called alone.
+    is_call: bool,
 }
 
 impl Process {
@@ -241,10 +242,24 @@ impl Process {
     /// Why it cannot be loaded.
     pub fn start(launch: &Launch, hardware: &mut dyn Hardware) -> Result<Self, String> {
         let [program, ..] = launch.arenas()?;
-        let mut process = Self {
-            abi: abi::of(launch.cpu),
-            memory: MemoryMap::new(program.start),
-            files: Files::new(launch.sysroot.clone(), launch.name()),
+        let files = Files::new(launch.sysroot.clone(), launch.name());
+        let mut process = Self::with(launch.cpu, MemoryMap::new(program.start), files, false);
+        process.execute(hardware, launch)?;
+        Ok(process)
+    }
+
+    /// The kernel for a function that is called alone: it sees no file, and there is one thread, which no signal interrupts. `areas` are
+    /// those of its heap and of `mmap`.
+    #[must_use]
+    pub fn of_call(cpu: &Cpu, areas: [Range<u64>; 2]) -> Self {
+        Self::with(cpu, MemoryMap::of_call(areas), Files::new(None, String::new()), true)
+    }
+
+    fn with(cpu: &Cpu, memory: MemoryMap, files: Files, is_call: bool) -> Self {
+        Self {
+            abi: abi::of(cpu),
+            memory,
+            files,
             actions: [signals::Action::default(); signals::SIGNALS + 1],
             threads: Threads::new(),
             clock: Clock::new(),
@@ -254,9 +269,8 @@ impl Process {
             own_code: None,
             stacks: Vec::new(),
             calls: 0,
-        };
-        process.execute(hardware, launch)?;
-        Ok(process)
+            is_call,
+        }
     }
 
     /// The symbol in a vDSO of this CPU to which handlers return.

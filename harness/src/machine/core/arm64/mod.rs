@@ -43,6 +43,7 @@ static USER: UserRegisters = UserRegisters {
     thread_pointer: R::TPIDR_EL0 as i32,
     flags: (R::PSTATE as i32, 0xf000_0000), // PSTATE.{N, Z, C, V}
     floats: (&consecutive::<32>(R::Q0 as i32), 16),
+    first_argument: 0,
     float_control: &[R::FPSR as i32, R::FPCR as i32],
 };
 

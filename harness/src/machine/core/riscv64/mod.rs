@@ -27,6 +27,7 @@ static USER: UserRegisters = UserRegisters {
     thread_pointer: R::X4 as i32,
     flags: (0, 0),
     floats: (&consecutive::<32>(R::F0 as i32), 8),
+    first_argument: 10,
     float_control: &[R::FCSR as i32],
 };
 

@@ -25,6 +25,7 @@ static USER: UserRegisters = UserRegisters {
     thread_pointer: R::FS_BASE as i32,
     flags: (R::RFLAGS as i32, 0x4_0cd5), // CF, PF, AF, ZF, SF, DF, OF, AC
     floats: (&consecutive::<16>(R::XMM0 as i32), 16),
+    first_argument: 0,
     float_control: &[R::FPCW as i32, R::MXCSR as i32],
 };
 
