@@ -58,4 +58,5 @@ mod truth;
 mod unjudged;
 mod user_call;
 mod user_process;
+mod user_strands;
 mod whole_run;

@@ -71,13 +71,13 @@ pub(crate) fn judge(scenario: &Scenario) -> Section {
 }
 
 /// The verdicts of all points in a function.
-fn verdicts(section: &Section, function: &str) -> Vec<Verdict> {
+pub(crate) fn verdicts(section: &Section, function: &str) -> Vec<Verdict> {
     let of = section.functions.iter().filter(|listed| listed.name == function);
     let runs = of.flat_map(|listed| &listed.instructions).flat_map(|instruction| instruction.runs.iter().flatten());
     runs.map(|run| run.verdict).collect()
 }
 
-fn printed(scenario: &Scenario) -> String {
+pub(crate) fn printed(scenario: &Scenario) -> String {
     let process = scenario.process.as_ref().expect("it is a process");
     String::from_utf8_lossy(&process.shown.kernel.output()[0].bytes).into_owned()
 }

@@ -380,7 +380,7 @@ impl<'g> Oracle<'g> {
                 // Entry code has saved the registers in pt_regs and now uses them.
             } else if is_it {
                 self.compare_saved(at, &activation, Some(since), sp);
-            } else if !may_pass {
+            } else if !may_pass && !self.is_unwound(&activation, sp) {
                 *self.abandoned.entry(activation.place()).or_default() += 1;
             }
             self.forget(&activation);

@@ -140,6 +140,13 @@ impl Oracle<'_> {
         }
     }
 
+    /// Whether an activation that a return passes over was ended by it: an unwinder has gone to a landing pad right behind the call where
+    /// an older one waited. Nothing of it is left on the stack.
+    pub(super) fn is_unwound(&self, activation: &Activation, sp: u64) -> bool {
+        let is_gone = activation.cfa <= sp && activation.stack == self.layout.stack_of(sp);
+        is_gone && activation.cause == Cause::Call && self.conventions.is_process
+    }
+
     /// Control arrives by neither a call nor a return, with SP above all that a younger activation left on this stack, at that of an
     /// older one, and its callee-saved registers are as that one left them: an unwinder (of a C++ exception) has gone to a landing pad of
     /// the function that waited there. It waits no more, and neither does what it had called.

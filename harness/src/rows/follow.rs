@@ -105,6 +105,14 @@ impl<'p> Follow<'p> {
             && waits.is_some_and(|waits| self.gone.iter().any(|function| function.address == waits.address))
     }
 
+    /// Whether the unwinder of an exception has put the address of a landing pad where the return address of a call was: what was called
+    /// will not return any more.
+    fn is_overwritten(&self, memory: &dyn Memory, caller: &Activation) -> bool {
+        let pushed = self.program.guest.cpu.linkage.pushed();
+        let is_pushed = self.program.conventions.is_process && pushed > 0 && caller.cause == Cause::Call;
+        is_pushed && memory.read_u64(caller.cfa.wrapping_sub(pushed)) != Some(caller.resume)
+    }
+
     /// The call before a return address.
     fn call_before(&mut self, resume: u64) -> Option<u64> {
         let program = self.program;
@@ -162,7 +170,9 @@ impl<'p> Follow<'p> {
                 Cause::Call => (activation.resume.wrapping_sub(1), self.call_before(activation.resume)),
                 Cause::Exception | Cause::UserException => (activation.resume, Some(activation.resume)),
             };
-            let Some(call) = call else { continue };
+            let Some(call) = call.filter(|_| !caller.is_some_and(|it| self.is_overwritten(at.memory, it))) else {
+                continue;
+            };
             // Functions that have waited since before the first call of their task have no registers.
             let Some(Waiting { regs, signed, is_signing_known }) = self.frames.waiting(activation).copied() else {
                 continue;

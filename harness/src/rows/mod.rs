@@ -12,6 +12,7 @@ mod mutate;
 mod run;
 mod says;
 mod site;
+mod within;
 
 pub use mutate::mutate_all;
 

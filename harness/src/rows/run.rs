@@ -8,6 +8,7 @@ use super::asked::Site;
 use super::follow::Follow;
 use super::levels::Levels;
 use super::site;
+use super::within::Within;
 use crate::guest::Program;
 use crate::oracle::{Clobbered, Testimony, Witnesses};
 use crate::recording::rows::{FunctionRows, Level, UnreadData};
@@ -25,6 +26,7 @@ pub(super) struct Run<'p> {
     follow: Follow<'p>,
     /// Whether functions that did not run are left out: of somebody's library, most do not.
     only_run: bool,
+    within: Within,
     /// The instructions that ran, by address.
     sites: BTreeMap<u64, Site>,
     levels: Levels,
@@ -51,6 +53,7 @@ impl<'p> Run<'p> {
         Self {
             follow: Follow::new(program, text, witnesses),
             only_run: text.only_run(),
+            within: Within::new(program, text),
             sites: BTreeMap::new(),
             levels: Levels::new(program),
         }
@@ -58,7 +61,7 @@ impl<'p> Run<'p> {
 
     /// What was found.
     pub(super) fn finish(self, never_resumes: &[String], ended: Ended) -> Found {
-        let Self { follow, sites, levels, only_run } = self;
+        let Self { follow, sites, levels, only_run, within: _ } = self;
         let program = follow.program;
         let Testimony { contradiction: void, clobbered, .. } = follow.testimony(never_resumes, ended);
         let (unread, outside_functions) = site::strays(program, &sites);
@@ -90,8 +93,11 @@ impl Observer for Run<'_> {
     }
 
     fn point(&mut self, at: &Point<'_>) -> Action {
-        let Self { follow, sites, levels, .. } = self;
+        let Self { follow, sites, levels, within, .. } = self;
         let Some(regs) = follow.observe(at) else { return Action::Stop };
+        if !within.holds(at.pc) {
+            return Action::Continue;
+        }
         let (program, is_known) = (follow.program, follow.is_stack_known());
         follow.running(at, &regs, |frame, target, truth| {
             let site = sites.entry(at.pc).or_insert_with(|| Site::new(program, at.pc));

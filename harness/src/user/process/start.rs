@@ -14,7 +14,6 @@ use super::hardware::{Hardware, Permission};
 use super::image::{Image, Load};
 use super::memory::{self, PROGRAM};
 use super::{Launch, Process, signals};
-use crate::cpu::Cpu;
 use crate::guest::PAGE;
 
 // Linux include/uapi/linux/auxvec.h.
@@ -37,6 +36,10 @@ const AT_RANDOM: u64 = 25;
 const AT_EXECFN: u64 = 31;
 const AT_SYSINFO_EHDR: u64 = 33;
 
+/// The pages with a vDSO's data right below it, of which Linux has up to 8 (include/vdso/datapage.h). They are zeros here: no clock can be
+/// read, and every function of the vDSO makes its system call.
+const VDSO_DATA: u64 = 16 * PAGE;
+
 /// A file that is loaded, where it is.
 struct Loaded {
     image: Image,
@@ -51,7 +54,7 @@ pub(super) fn program_address(image: &Image) -> u64 {
 impl Process {
     /// Loads the program and its dynamic loader, and sets the registers to their first instruction.
     pub(super) fn execute(&mut self, hardware: &mut dyn Hardware, launch: &Launch) -> Result<(), String> {
-        let program = self.place(hardware, &launch.name(), &launch.bytes, None)?;
+        let program = self.place(hardware, &launch.name(), &launch.bytes, 0)?;
         let mut heap = program.image.extent().end.wrapping_add(program.bias);
         heap = heap.next_multiple_of(PAGE);
         self.memory.set_heap(heap);
@@ -98,46 +101,54 @@ impl Process {
         })?;
         let (path, bytes) = self.files.content(fd).ok_or_else(|| format!("its dynamic loader {path} is no file"))?;
         self.files.close(fd);
-        self.place(hardware, &path, &bytes, None).map_err(|reason| format!("its dynamic loader {path}: {reason}"))
+        self.place(hardware, &path, &bytes, 0).map_err(|reason| format!("its dynamic loader {path}: {reason}"))
     }
 
-    /// Loads the vDSO if one is given; else maps a trampoline for signals, where the C library has none of its own.
+    /// Loads the vDSO if one is given, and returns its address. Maps a trampoline for signals, where neither it nor the C library has one.
     fn load_vdso(&mut self, hardware: &mut dyn Hardware, launch: &Launch) -> Result<Option<u64>, String> {
+        let mut vdso = None;
         if let Some((name, bytes)) = &launch.vdso {
-            let loaded =
-                self.place(hardware, name, bytes, None).map_err(|reason| format!("--vdso {name}: {reason}"))?;
+            let wrong = |reason: String| format!("--vdso {name}: {reason}");
+            let loaded = self.place(hardware, name, bytes, VDSO_DATA).map_err(wrong)?;
             let base = loaded.image.extent().start.wrapping_add(loaded.bias);
             self.trampoline = launch.trampoline.map(|address| address.wrapping_add(loaded.bias));
-            return Ok(Some(base));
+            vdso = Some(base);
         }
         let code = signals::trampoline(self.abi);
-        if !code.is_empty() {
+        if !code.is_empty() && self.trampoline.is_none() {
             let at = self.memory.place(PAGE).ok_or("there is no room for the trampoline of signals")?;
             self.map(hardware, &(at..at + PAGE), Permission::CODE);
             hardware.load(at, &code);
             self.trampoline = Some(at + 4);
             self.own_code = Some((at, code));
         }
-        Ok(None)
+        Ok(vdso)
     }
 
-    /// Maps the segments of a file.
+    /// Maps the segments of a file, and below it, if it is one that may be moved, so many bytes of zeros.
     fn place(
         &mut self,
         hardware: &mut dyn Hardware,
         path: &str,
         bytes: &Arc<Vec<u8>>,
-        cpu: Option<&Cpu>,
+        data: u64,
     ) -> Result<Loaded, String> {
-        let image = Image::parse(bytes, cpu.unwrap_or_else(|| hardware.cpu()))?;
+        let image = Image::parse(bytes, hardware.cpu())?;
         let extent = image.extent();
         let is_first = self.mappings.is_empty();
         let at = match (image.is_relocatable, is_first) {
             (false, _) => extent.start,
             (true, true) => PROGRAM,
-            (true, false) => self.memory.place(extent.end - extent.start).ok_or("there is no room for it in memory")?,
+            (true, false) => {
+                let at =
+                    self.memory.place(data + extent.end - extent.start).ok_or("there is no room for it in memory")?;
+                at + data
+            }
         };
         let bias = at.wrapping_sub(extent.start);
+        if data > 0 && image.is_relocatable {
+            self.map(hardware, &(at - data..at), Permission { read: true, write: false, execute: false });
+        }
         for load in &image.loads {
             self.place_segment(hardware, (path, bytes), load, bias)
                 .ok_or_else(|| format!("its segment at {:#x} cannot be mapped there", load.memory.start))?;
