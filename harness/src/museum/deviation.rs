@@ -100,7 +100,8 @@ impl Seen {
             return;
         }
         for finding in &section.findings {
-            let is_allowed = scenario.text.level(&finding.subject, finding.start).allows(finding.verdict);
+            let level = scenario.text.level(&finding.subject, finding.start, section.gate(&finding.subject));
+            let is_allowed = level.allows(finding.verdict);
             self.deviations.extend(section.offsets(finding).map(|offset| Deviation {
                 function: finding.range.function.clone(),
                 offset,
