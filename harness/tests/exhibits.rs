@@ -149,7 +149,11 @@ fn the_page_has_the_tables_of_the_exhibits() {
 }
 
 fn run(arguments: &[&str]) -> (String, Result<u8, String>) {
-    let root = root().to_string_lossy();
+    run_in(root(), arguments)
+}
+
+fn run_in(root: &Path, arguments: &[&str]) -> (String, Result<u8, String>) {
+    let root = root.to_string_lossy();
     let all = ["unwind-harness", "museum", "--root", &root].into_iter().chain(arguments.iter().copied());
     let mut out = Vec::new();
     let status = Cli::try_parse_from(all).expect("it parses").execute(&mut out).map_err(|error| error.to_string());
@@ -182,4 +186,66 @@ fn names_that_do_not_exist_are_errors() {
         let error = status.expect_err("it fails");
         assert!(error.contains(expected), "{error}");
     }
+}
+
+/// A root that has one group of exhibits, from this text, and the scenarios and guests that they name.
+fn root_with(name: &str, exhibits: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("exhibits").join(name);
+    let _ = std::fs::remove_dir_all(&folder);
+    for (part, stem) in [("harness/museum/", "pac"), ("", "museum_clobbered_slot")] {
+        let scenario = format!("{part}scenarios/arm64/{stem}.toml");
+        let guest = |build: &str| format!("{part}guests/arm64/{stem}-{build}.elf");
+        for file in [scenario, guest("defective"), guest("fixed")] {
+            std::fs::create_dir_all(folder.join(&file).parent().expect("a folder")).expect("a new folder");
+            std::fs::copy(root().join(&file), folder.join(&file)).expect("a new file");
+        }
+    }
+    std::fs::create_dir_all(folder.join("harness/museum/exhibits")).expect("a new folder");
+    std::fs::write(folder.join("harness/museum/exhibits/12-pac.toml"), exhibits).expect("a new file");
+    folder
+}
+
+fn pac() -> String {
+    std::fs::read_to_string(root().join("harness/museum/exhibits/12-pac.toml")).expect("the group is there")
+}
+
+/// The command fails for an exhibit whose defective half is the fixed one, and says what it missed.
+#[test]
+fn the_command_fails_if_a_bug_is_missed() {
+    let (text, status) = run_in(&root_with("whole", &pac()), &[]);
+    assert_eq!(status, Ok(0), "{text}");
+    let swapped =
+        pac().replacen("caught-by", "defective = { variant = \"fixed\" }\nfixed = { walk = \"sframe\" }\ncaught-by", 1);
+    let (text, status) = run_in(&root_with("swapped", &swapped), &[]);
+    assert_eq!(status, Ok(1), "{text}");
+    assert!(text.contains("pac-row-early: missed before the fix: dwarf rows ra at early+0x4"), "{text}");
+    let broken = pac().replacen("arm64/pac", "arm64/museum_clobbered_slot", 1);
+    let (text, status) = run_in(&root_with("void", &broken), &[]);
+    assert_eq!(status, Ok(2), "{text}");
+    assert!(text.contains("pac-row-early: arm64/museum_clobbered_slot [defective]: void:"), "{text}");
+}
+
+#[test]
+fn a_malformed_exhibit_is_an_error_that_names_it() {
+    for (from, to, expected) in [
+        ("scenario = \"arm64/pac\"", "scenario = \"arm64/pack\"", "scenarios/arm64/pack.toml"),
+        ("wrong = \"ra\"", "wrong = \"rax\"", "pac-row-early: wrong = \"rax\" must be one of cfa, ra, fp, saved"),
+        ("rows = \"dwarf\"", "rows = \"stabs\"", "pac-row-early: rows = \"stabs\": no such table"),
+        ("walk = \"dwarf\"", "walk = \"dwarff\"", "pac-no-epilogue: walk = \"dwarff\": arm64 has no such unwinder"),
+        ("verdict = \"!skipped\"", "verdict = \"!wrong\"", "pac-no-epilogue: \"!wrong\" is not a verdict"),
+        ("verdict = \"!skipped\"", "verdict = \"=\"", "pac-no-epilogue: verdict = \"=\" is no deviation"),
+        ("year = 2025", "year = \"2025\"", "12-pac.toml: TOML parse error at line"),
+        ("at = [\"early+0x4\"]", "at = []", "pac-row-early: dwarf rows ra: `at` names no instruction"),
+        ("pac-no-epilogue", "pac-row-early", "pac-row-early: another exhibit has this name"),
+        ("caught-by", "fixed = { variant = \"defective\" }\ncaught-by", "pac-row-early: both halves are the same run"),
+        ("caught-by", "fixed = { variant = \"mended\" }\ncaught-by", "no variant \"mended\"; it has defective, fixed"),
+    ] {
+        let text = pac();
+        assert!(text.contains(from), "{from}");
+        let (_, status) = run_in(&root_with("malformed", &text.replacen(from, to, 1)), &[]);
+        let error = status.expect_err(expected);
+        assert!(error.contains(expected), "{error}");
+    }
+    let (_, status) = run_in(Path::new("/nowhere"), &[]);
+    assert!(status.expect_err("no such root").contains("no folder `harness/museum/exhibits`"));
 }

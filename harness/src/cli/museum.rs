@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::names::did_you_mean;
-use super::output::write;
+use super::output::{width, write};
 use super::{BROKEN, HOLDS, USAGE};
 use crate::error::printed;
 use crate::file::{Console, Output};
@@ -50,7 +50,7 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     })?;
     let out = console.text(&outputs);
     let is_long = arguments.all || !arguments.filters.is_empty();
-    printed(if is_long { write_all(&judged, out) } else { write_summary(&judged, out) })?;
+    printed(if is_long { write_all(&judged, width(), out) } else { write_summary(&judged, out) })?;
     Ok(status(&judged))
 }
 

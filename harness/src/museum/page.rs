@@ -10,30 +10,31 @@ fn count(results: &[&Result], is_it: fn(Status) -> bool) -> usize {
     results.iter().filter(|result| is_it(result.status)).count()
 }
 
-/// Writes one line for each group, and what does not hold.
+/// Writes one line for each group (how many bugs are caught before their fix, and how many halves are clean after it), and what does
+/// not hold.
 ///
 /// # Errors
 ///
 /// Those of `out`.
 pub fn write_summary(judged: &Judged, out: &mut dyn Write) -> io::Result<()> {
     let width = judged.groups.iter().map(|title| title.chars().count()).max().unwrap_or(0);
-    writeln!(out, "{:<width$}  pairs  caught before  clean after", "")?;
+    writeln!(out, "{:<width$}  pairs  caught  clean", "")?;
     for (title, results) in judged.by_group() {
         let caught = count(&results, |status| matches!(status, Status::Holds | Status::Reported));
         let clean = count(&results, |status| matches!(status, Status::Holds | Status::Missed));
-        writeln!(out, "{title:<width$}  {:>5}  {caught:>13}  {clean:>11}", results.len())?;
+        writeln!(out, "{title:<width$}  {:>5}  {caught:>6}  {clean:>5}", results.len())?;
     }
     let totals = judged.totals;
-    writeln!(out, "{:<width$}  {:>5}  {:>13}  {:>11}", "all", totals.pairs, totals.caught, totals.clean)?;
+    writeln!(out, "{:<width$}  {:>5}  {:>6}  {:>5}", "all", totals.pairs, totals.caught, totals.clean)?;
     write_problems(judged, out)
 }
 
-/// Writes every exhibit: what was wrong, what catches it and where; and what does not hold.
+/// Writes every exhibit: what was wrong, what catches it and where; and what does not hold. `width`: how many columns there are.
 ///
 /// # Errors
 ///
 /// Those of `out`.
-pub fn write_all(judged: &Judged, out: &mut dyn Write) -> io::Result<()> {
+pub fn write_all(judged: &Judged, width: usize, out: &mut dyn Write) -> io::Result<()> {
     for (title, results) in judged.by_group() {
         writeln!(out, "{title}")?;
         for result in results {
@@ -46,15 +47,31 @@ pub fn write_all(judged: &Judged, out: &mut dyn Write) -> io::Result<()> {
                 Status::NotJudged => "NOT JUDGED",
             };
             writeln!(out, "\n  {name}  {cpu}  {status}")?;
-            writeln!(out, "    {reference} ({year}): {cause}")?;
-            writeln!(out, "    {} / {}", result.defective, result.fixed)?;
-            for catch in &result.caught_by {
-                writeln!(out, "    {catch}")?;
+            let runs = format!("before: {}; after: {}", result.defective, result.fixed);
+            let lines = [format!("{reference} ({year}): {cause}"), runs];
+            for line in lines.iter().chain(&result.caught_by) {
+                write_wrapped(line, width, out)?;
             }
         }
         writeln!(out)?;
     }
     write_problems(judged, out)
+}
+
+/// Writes words in lines of at most `width` columns, unless a word has more.
+fn write_wrapped(text: &str, width: usize, out: &mut dyn Write) -> io::Result<()> {
+    const INDENT: &str = "    ";
+    let mut line = String::new();
+    for word in text.split(' ') {
+        if !line.is_empty() && INDENT.len() + line.chars().count() + 1 + word.chars().count() > width {
+            writeln!(out, "{INDENT}{line}")?;
+            line = "  ".to_owned();
+        } else if !line.is_empty() {
+            line.push(' ');
+        }
+        line += word;
+    }
+    writeln!(out, "{INDENT}{line}")
 }
 
 fn write_problems(judged: &Judged, out: &mut dyn Write) -> io::Result<()> {
