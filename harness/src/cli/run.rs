@@ -73,10 +73,7 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     let [log, frozen] = others.map(|(option, path)| (option, path.as_ref()));
     let outputs = Output::prepare([json, junit, ktap, html, log, frozen])?;
     let names = part.names();
-    let met = {
-        let cpus = scenarios.iter().map(|scenario| scenario.cpu);
-        arguments.foreign.meet(cpus, &mut part)?
-    };
+    let met = arguments.foreign.meet(scenarios.iter().map(|scenario| scenario.cpu), &mut part)?;
     // A case names its own, unless only others are wanted.
     let are_alone = names.is_empty() && !met.remote.is_empty();
     let options = Options {
@@ -117,14 +114,7 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
             printed(page::write(section, out).and_then(|()| writeln!(out)))?;
         }
     }
-    if let Some(shard) = &recording.shard {
-        let (here, all) = (shard.positions.len(), shard.runs);
-        printed(writeln!(
-            out,
-            "shard {}: {here} of {all} runs; `unwind-harness merge` puts shards together",
-            shard.shard
-        ))?;
-    }
+    write_shard(&recording, out)?;
     let changes = baseline.map(|baseline| changes(baseline, &recording, &scenarios, &part)).transpose()?;
     if are_calls && changes.is_none() && (arguments.all || !is_on_trial(&recording)) {
         printed(certificate::write(&recording, arguments.all, out))?;
@@ -132,6 +122,13 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
         show(&recording, changes.as_ref(), (arguments.all, took), out)?;
     }
     Ok(finish(&recording, status(&recording, arguments.allow_unsound), console))
+}
+
+/// Says which part of a run this was, if it was one.
+fn write_shard(recording: &Recording, out: &mut dyn std::io::Write) -> Result<(), Error> {
+    let Some(shard) = &recording.shard else { return Ok(()) };
+    let (here, all) = (shard.positions.len(), shard.runs);
+    printed(writeln!(out, "shard {}: {here} of {all} runs; `unwind-harness merge` puts shards together", shard.shard))
 }
 
 /// Neither a log nor a case holds everything that somebody's program is made of.
