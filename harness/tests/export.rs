@@ -54,7 +54,7 @@ fn a_line_says_everything_of_a_point(#[values("arm64", "riscv64", "x86_64")] cpu
     assert_eq!((&point["name"], &point["start"]), (&"leaf+0x0#1".into(), &"live".into()));
     assert!(point["regs"].as_object().is_some_and(|regs| regs.len() >= 16), "{point}");
     let memory = point["memory"][0]["data"].as_str().expect("digits");
-    assert!(memory.len() > 16 && memory.len() % 16 == 0, "{memory}");
+    assert!(memory.len() > 16 && memory.len().is_multiple_of(16), "{memory}");
 }
 
 #[test]

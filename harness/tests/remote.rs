@@ -223,6 +223,21 @@ fn the_example_in_rust_walks(#[values("arm64", "riscv64", "x86_64")] cpu: &str) 
     assert_eq!((example.gate, example.counters.exact), (Gate::Any, ours.counters.exact));
 }
 
+/// gdb, where there is one, finds the true chain at every point of a guest whose CFI is right.
+#[test]
+fn the_adapter_of_gdb_walks() {
+    if !Command::new("gdb").arg("--version").output().is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED the_adapter_of_gdb_walks: no gdb");
+        return;
+    }
+    let scenario = Scenario::load(&root().join("scenarios/x86_64/leaf.toml")).expect("a scenario");
+    let command = format!("gdb -nx -q -batch -x {}/harness/adapters/gdb_walk.py", root().display());
+    let limits = Limits { time: Duration::from_secs(10), ..Limits::default() };
+    let section = run(&scenario, &[], &command, limits).expect("it runs");
+    let column = &section.columns[0];
+    assert_eq!((column.name.as_str(), column.counters.exact), ("gdb", column.counters.walks), "{:?}", section.findings);
+}
+
 /// The same wrong walks break the gate of a subject of ours, and none of a new one.
 #[test]
 fn nothing_is_demanded_of_a_new_unwinder() {

@@ -3,6 +3,7 @@
 //! Light on purpose: it does not depend on the harness, so `cargo xtask guests` never waits for Unicorn to compile.
 
 mod ci;
+mod conformance;
 mod fuzz;
 mod guests;
 mod new_guest;
@@ -38,6 +39,12 @@ const TASKS: &[Task] = &[
         run: new_guest::run,
     },
     Task { name: "ci", arguments: "", help: "everything that CI checks, with the seconds of each step", run: ci::run },
+    Task {
+        name: "conformance",
+        arguments: "[--install] [NAME...]",
+        help: "judge unwinders of others, or only those named, and write docs/conformance.md; --install: by apt-get",
+        run: conformance::run,
+    },
     Task {
         name: "fuzz",
         arguments: "TARGET|all [SECONDS]",

@@ -78,10 +78,7 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     let [log, frozen] = others.map(|(option, path)| (option, path.as_ref()));
     let outputs = Output::prepare([json, junit, ktap, html, log, frozen])?;
     let names = part.names();
-    let met = {
-        let cpus = scenarios.iter().map(|scenario| scenario.cpu);
-        arguments.foreign.meet(cpus, &mut part)?
-    };
+    let met = arguments.foreign.meet(scenarios.iter().map(|scenario| scenario.cpu), &mut part)?;
     // A case names its own, unless only others are wanted.
     let are_alone = names.is_empty() && !met.remote.is_empty();
     let options = Options {

@@ -1,0 +1,89 @@
+"""The harness's protocol (docs/unwinder-protocol.md) for adapters in Python, and ELF cores of its points for debuggers."""
+import json
+import os
+import struct
+import sys
+
+MACHINE = {"arm64": 183, "riscv64": 243, "x86_64": 62}
+
+
+class Harness:
+    """The other side. Whatever a debugger prints goes to standard error instead."""
+
+    def __init__(self):
+        self.out = os.fdopen(os.dup(1), "w")
+        os.dup2(2, 1)
+        self.hello = self.receive()
+        self.cpu = self.hello["cpu"]
+
+    def receive(self):
+        line = sys.stdin.readline()
+        if not line:
+            os._exit(0)
+        return json.loads(line)
+
+    def send(self, **message):
+        self.out.write(json.dumps(message) + "\n")
+        self.out.flush()
+
+    def read(self, address, size):
+        data = b""
+        while len(data) < size:
+            self.send(t="read", a=hex(address + len(data)), n=size - len(data))
+            more = bytes.fromhex(self.receive()["d"])
+            if not more:
+                break
+            data += more
+        return data
+
+    def serve(self, name, version, load, walk, cpus=tuple(MACHINE)):
+        """Answers questions. `load` takes the path of the guest's file; `walk` a core's bytes, and returns frames (pc, SP or None),
+        the interrupted function first, and why the walk ended, or None at the outermost frame."""
+        if self.cpu not in cpus:
+            return self.send(t="hello", proto=1, name=name, version=version, refuse=f"it does not know {self.cpu}")
+        self.send(t="hello", proto=1, name=name, version=version, claims="by-end")
+        while True:
+            message = self.receive()
+            if message["t"] == "bye":
+                return
+            if message["t"] == "module":
+                if not message["path"]:
+                    raise SystemExit("the guest is not one file, which this adapter needs")
+                load(os.path.abspath(message["path"]))
+            if message["t"] == "point":
+                frames, why = walk(self.core(message))
+                told = [self.frame(pc, sp) for pc, sp in frames[1:]]
+                self.send(t="walk", id=message["id"], frames=told, end="stopped" if why else "outermost", why=why or "")
+
+    def frame(self, pc, sp):
+        return {"pc": hex(pc), "regs": {} if sp is None else {self.hello["sp"]: hex(sp)}}
+
+    def core(self, point):
+        """An ELF core with the registers and the stack from SP up, with the red zone of x86-64 below it."""
+        regs = {name: int(value, 16) for name, value in point["regs"].items()}
+        pc, sp = int(point["pc"], 16), regs[self.hello["sp"]]
+        low = sp - 128 if self.cpu == "x86_64" else sp  # what is below may be overwritten
+        high = max((int(high, 16) for low_, high in point["stacks"] if int(low_, 16) <= sp <= int(high, 16)), default=sp)
+        stack = self.read(low, high - low)
+        order = self.hello["registers"]
+        if self.cpu == "arm64":
+            general = [regs.get(name, 0) for name in order[:32]] + [pc, 0]
+        elif self.cpu == "riscv64":
+            general = [pc] + [regs.get(name, 0) for name in order[1:32]]
+        else:
+            names = "r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi".split()
+            general = [regs[name] for name in names] + [2**64 - 1, pc, 0x33, 0x202, sp, 0x2B] + [0] * 6
+        status = struct.pack("<iiihxxQQiiii", 5, 0, 0, 5, 0, 0, 4242, 1, 4242, 4242) + bytes(64)
+        status += struct.pack(f"<{len(general)}Q", *general) + bytes(8)
+        info = struct.pack("<cccB4xQIIiiii16s80s", b"\0", b"R", b"\0", 0, 0, 0, 0, 4242, 1, 4242, 4242, b"guest", b"guest")
+        notes = b"".join(
+            struct.pack("<III", 5, len(data), kind) + b"CORE\0\0\0\0" + data + bytes(-len(data) % 4)
+            for kind, data in [(1, status), (3, info)]
+        )
+        at = 64 + 2 * 56
+        flags = 5 if self.cpu == "riscv64" else 0
+        header = b"\x7fELF\2\1\1" + bytes(9)
+        header += struct.pack("<HHIQQQIHHHHHH", 4, MACHINE[self.cpu], 1, 0, 64, 0, flags, 64, 56, 2, 0, 0, 0)
+        header += struct.pack("<IIQQQQQQ", 4, 4, at, 0, 0, len(notes), len(notes), 4)
+        header += struct.pack("<IIQQQQQQ", 1, 6, at + len(notes), low, 0, len(stack), len(stack), 1)
+        return header + notes + stack

@@ -1,0 +1,191 @@
+//! What a report says of an unwinder, point by point beside the evaluator of CFI.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::class;
+
+/// Walks, counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    /// All.
+    pub(super) points: u64,
+    /// Those at which the data give the whole chain.
+    pub(super) data: u64,
+    /// Of those: the whole chain is right.
+    pub(super) right: u64,
+    /// The whole chain is right, though the data do not give it.
+    pub(super) better: u64,
+    /// The caller is right, whatever follows.
+    pub(super) caller: u64,
+    /// Claimed and wrong, where the data give the whole chain.
+    pub(super) claimed: u64,
+    /// Claimed and wrong, where they do not.
+    pub(super) misled: u64,
+    /// Crashed or timed out.
+    pub(super) lost: u64,
+}
+
+impl Counts {
+    fn add(&mut self, verdict: &str, data: &str, has_caller: bool) {
+        let is_claimed = verdict.starts_with(['!', '+']) && !is_right(verdict);
+        self.points += 1;
+        self.data += u64::from(is_right(data));
+        self.right += u64::from(is_right(verdict) && is_right(data));
+        self.better += u64::from(is_right(verdict) && !is_right(data));
+        self.caller += u64::from(has_caller);
+        self.claimed += u64::from(is_claimed && is_right(data));
+        self.misled += u64::from(is_claimed && !is_right(data));
+        self.lost += u64::from(matches!(verdict, "#" | "%"));
+    }
+}
+
+/// Whether the pcs of a whole chain are right. Registers are left out: not every unwinder gives them.
+fn is_right(verdict: &str) -> bool {
+    matches!(verdict, "=" | "~" | "+state" | "?state")
+}
+
+/// Of one unwinder on one CPU.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) all: Counts,
+    pub(super) classes: BTreeMap<&'static str, Counts>,
+    /// The first places at which it claims what is wrong though the data are right: point, truth, what was said.
+    pub(super) defects: Vec<(String, String, String)>,
+}
+
+impl Found {
+    pub(super) const fn points(&self) -> u64 {
+        self.all.points
+    }
+}
+
+/// How many defects are kept.
+const DEFECTS: usize = 5;
+
+/// Adds a JSON report. `name` is the unwinder's column.
+pub(super) fn add_report(text: &str, name: &str, found: &mut Found) -> Result<(), String> {
+    let report: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    for section in list(&report["scenarios"]) {
+        let scenario = section["name"].as_str().unwrap_or_default();
+        if let Some(reason) = section["not_judged"].as_str() {
+            return Err(format!("{scenario} was not judged: {reason}"));
+        }
+        let column = |name: &str| list(&section["columns"]).iter().position(|column| column["name"] == name);
+        // A void run has no verdicts.
+        let (Some(own), Some(data), true) = (column(name), column("dwarf"), section["void"].is_null()) else {
+            continue;
+        };
+        for function in list(&section["functions"]) {
+            add_function(section, scenario, function, (own, data, name), found);
+        }
+    }
+    Ok(())
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn add_function(section: &Value, scenario: &str, function: &Value, of: (usize, usize, &str), found: &mut Found) {
+    let (own, data, name) = of;
+    let instructions = list(&function["instructions"]);
+    let texts: Vec<&str> = instructions.iter().map(|one| one["text"].as_str().unwrap_or_default()).collect();
+    let classes = class::of(scenario, &texts);
+    for (instruction, class) in instructions.iter().zip(classes) {
+        let verdicts = |column: usize| arrivals(instruction["runs"][column].as_str().unwrap_or_default());
+        let of_data = verdicts(data);
+        for (arrival, verdict) in verdicts(own) {
+            let Some(of_data) = of_data.get(&arrival) else { continue };
+            let place = (function["name"].as_str().unwrap_or_default(), instruction["offset"].as_u64().unwrap_or(0));
+            let evidence = evidence(section, name, &verdict, place);
+            let first = |key: &str| evidence.and_then(|finding| list(&finding["first"][key]).first().cloned());
+            let stopped = verdict.strip_prefix('<').and_then(|count| count.parse::<u64>().ok());
+            let has_caller = is_right(&verdict)
+                || stopped.is_some_and(|count| count > 0)
+                || (stopped.is_none() && first("got").is_some() && first("got") == first("expected"));
+            for counts in [&mut found.all, found.classes.entry(class).or_default()] {
+                counts.add(&verdict, of_data, has_caller);
+            }
+            let is_fault = verdict.starts_with(['!', '+']) && !is_right(&verdict) && is_right(of_data);
+            if is_fault && found.defects.len() < DEFECTS {
+                note(section, evidence, &mut found.defects);
+            }
+        }
+    }
+}
+
+/// The finding that stands for a verdict at an instruction.
+fn evidence<'r>(section: &'r Value, name: &str, verdict: &str, place: (&str, u64)) -> Option<&'r Value> {
+    let (function, offset) = place;
+    list(&section["findings"]).iter().find(|finding| {
+        let range = finding["range"].as_str().unwrap_or_default();
+        let (first, last) = range.split_once("..").unwrap_or((range, range));
+        let offset_of = |text: &str| {
+            let (name, offset) = text.rsplit_once('+')?;
+            (name == function).then_some(u64::from_str_radix(offset.trim_start_matches("0x"), 16).ok()?)
+        };
+        let is_here =
+            offset_of(first).zip(offset_of(last)).is_some_and(|(first, last)| (first..=last).contains(&offset));
+        is_here && finding["subject"] == name && finding["verdict"] == verdict
+    })
+}
+
+fn note(section: &Value, evidence: Option<&Value>, defects: &mut Vec<(String, String, String)>) {
+    let Some(finding) = evidence else { return };
+    let chain = |key: &str| {
+        let names: Vec<&str> = list(&finding["first"][key]).iter().filter_map(Value::as_str).collect();
+        if names.is_empty() { "nothing".to_owned() } else { names.join(" < ") }
+    };
+    let variant = section["variant"].as_str().map_or(String::new(), |variant| format!(" [{variant}]"));
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let point = format!(
+        "{}{variant} `{}`, {}",
+        text(&section["name"]),
+        text(&finding["first"]["point"]),
+        text(&finding["verdict"])
+    );
+    if defects.iter().all(|(other, ..)| *other != point) {
+        defects.push((point, chain("expected"), chain("got")));
+    }
+}
+
+/// The verdict on each arrival, of `=@1-4 !skipped@5m`.
+fn arrivals(text: &str) -> BTreeMap<u64, String> {
+    let mut found = BTreeMap::new();
+    for run in text.split_whitespace() {
+        let Some((verdict, range)) = run.split_once('@') else { continue };
+        let range = range.trim_end_matches('m');
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (Ok(first), Ok(last)) = (first.parse::<u64>(), last.parse::<u64>()) else { continue };
+        found.extend((first..=last).map(|arrival| (arrival, verdict.to_owned())));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Found, add_report, arrivals};
+
+    #[test]
+    fn runs_are_arrivals() {
+        let found = arrivals("=@1-2 !skipped@3m");
+        assert_eq!(
+            found.into_iter().map(|(at, verdict)| format!("{at}{verdict}")).collect::<Vec<_>>(),
+            ["1=", "2=", "3!skipped"]
+        );
+    }
+
+    #[test]
+    fn wrong_data_and_a_wrong_unwinder_are_told_apart() {
+        let report = r#"{"scenarios":[{"name":"arm64/leaf","void":null,"columns":[{"name":"dwarf"},{"name":"x"}],
+            "findings":[{"subject":"x","verdict":"!skipped","range":"f+0x0..f+0x4","first":{"point":"f+0x0#1","expected":["a"],"got":["b"]}}],
+            "functions":[{"name":"f","instructions":[{"offset":0,"text":"bl g","runs":["=@1 !skipped@2","!skipped@1-2"]}]}]}]}"#;
+        let mut found = Found::default();
+        add_report(report, "x", &mut found).expect("a report");
+        let all = found.all;
+        assert_eq!((all.points, all.data, all.right, all.claimed, all.misled), (2, 1, 0, 1, 1));
+        assert_eq!(found.defects.len(), 1);
+    }
+}
