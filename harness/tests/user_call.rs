@@ -166,7 +166,7 @@ fn what_a_call_cannot_do_is_said() {
         let error = outcome(&call(&path, "abort", &[])).expect_err("it sends a signal").to_string();
         assert!(error.contains("tgkill") && error.contains("signal"), "{cpu}: {error}");
         let error = outcome(&call(&path, "qsortt", &[])).expect_err("there is none").to_string();
-        assert!(error.contains("no function `qsortt`"), "{cpu}: {error}");
+        assert!(error.contains("no function `qsortt`") && error.contains("; it has "), "{cpu}: {error}");
         let error = outcome(&call(&path, "qsort", &["fn:nothing"])).expect_err("there is none").to_string();
         assert!(error.contains("fn:compare-int"), "{cpu}: {error}");
     }
@@ -354,5 +354,22 @@ fn numbers_are_passed_and_constructors_run() {
         let too_many = vec!["f64:1"; 9];
         let error = outcome(&call(&object, "half", &too_many)).expect_err("there is no room").to_string();
         assert!(error.contains("8 floating-point arguments"), "{cpu}: {error}");
+    }
+}
+
+/// Without a call nothing of the file runs, and every function is listed with what is known of its rows.
+#[test]
+fn a_file_can_be_looked_at_without_a_call() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for cpu in cpu::ALL.map(|cpu| cpu.name) {
+        let options = ["-O1", "-fasynchronous-unwind-tables"];
+        let Some(object) = object(folder.path(), cpu, "idle.c", SOURCE, &options) else { return };
+        let program = env!("CARGO_BIN_EXE_unwind-harness");
+        let done = Command::new(program).args(["check", "--all-functions", "--elf"]).arg(&object).output();
+        let done = done.expect("it runs");
+        let text = String::from_utf8_lossy(&done.stdout).into_owned();
+        assert_eq!(done.status.code(), Some(0), "{cpu}: {text}{}", String::from_utf8_lossy(&done.stderr));
+        let said = "dwarf: 4 functions did not run, and their rows were not judged: 0 have no data, 0 have rows that cannot be read";
+        assert!(text.contains(said), "{cpu}: {text}");
     }
 }

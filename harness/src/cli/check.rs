@@ -12,6 +12,7 @@ use crate::error::printed;
 use crate::file::{Console, Output};
 use crate::report;
 use crate::scenario::load_all;
+use crate::user::CALLBACK;
 use crate::{Error, rows};
 
 #[derive(Debug, Args)]
@@ -20,7 +21,7 @@ pub(crate) struct Arguments {
     selection: Selection,
     #[command(flatten)]
     within: Within,
-    /// With --elf: also say which functions that did not run have rows, and whether they can be read
+    /// With --elf: also say which functions that did not run have rows, and whether they can be read; without --call, of all
     #[arg(long, requires = "elf")]
     all_functions: bool,
     #[command(flatten)]
@@ -32,7 +33,12 @@ pub(crate) struct Arguments {
 
 pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
     let narrowed = Narrow { within: arguments.within.clone(), ..Narrow::default() };
-    let (mut scenarios, skipped, part) = select_part(root, &arguments.selection, &narrowed)?;
+    let mut selection = arguments.selection.clone();
+    if arguments.all_functions && selection.call.function.is_none() && !selection.process.process {
+        // Nothing of the file runs: a function of ours is called.
+        selection.call.function = Some(format!("{CALLBACK}zero"));
+    }
+    let (mut scenarios, skipped, part) = select_part(root, &selection, &narrowed)?;
     for call in scenarios.iter_mut().filter_map(|scenario| scenario.text.elf.as_mut()) {
         call.all_functions |= arguments.all_functions;
     }
@@ -66,5 +72,8 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     let out = console.text(&outputs);
     printed(super::process::write(&scenarios, out))?;
     printed(report::rows::write(&recording, out))?;
+    for guest in recording.rows.iter().filter(|_| arguments.all_functions) {
+        printed(report::certificate::write_not_run(guest, out))?;
+    }
     Ok(finish(&recording, status(&recording, false), console))
 }

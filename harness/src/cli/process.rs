@@ -14,7 +14,7 @@ use crate::user::process::{DEFAULT_BUDGET, Written};
 pub(super) struct OfProcess {
     /// Run the program of --elf as a process, from its first instruction to its exit; its arguments come last, behind `--`
     #[arg(long, requires = "elf", conflicts_with = "function")]
-    process: bool,
+    pub(super) process: bool,
     /// With --process: the folder that it sees as `/`, with its dynamic loader and libraries; `/` for those of this machine
     #[arg(long, value_name = "DIR", requires = "process")]
     sysroot: Option<PathBuf>,

@@ -58,7 +58,7 @@ pub(super) struct ImageCall {
     /// Instead of the scenarios: call this function of the file (--elf) or kernel (--linux)
     #[arg(long = "call", value_name = "FUNCTION")]
     pub(super) function: Option<String>,
-    /// An argument of it, in order: a number, str:TEXT, buf:N, hex:BYTES, u32:A,B,.., sym:NAME; of a file also file:PATH and
+    /// An argument of it, in order: a number, str:TEXT, buf:N, hex:BYTES, u32:A,B,.., sym:NAME; of a file also f64:1.5, file:PATH and
     /// fn:compare-int|long|byte|str, of a kernel param:NAME and fn:compare-u32
     #[arg(long = "arg", value_name = "ARGUMENT", requires = "function", allow_hyphen_values = true)]
     pub(super) arguments: Vec<String>,

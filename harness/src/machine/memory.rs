@@ -28,6 +28,9 @@ pub struct GuestMemory {
     watch: OnceCell<Watch>,
 }
 
+/// A page that nobody has written.
+const ZEROS: [u8; PAGE as usize] = [0; PAGE as usize];
+
 /// A mapped range of guest memory.
 #[derive(Debug)]
 pub(super) struct Region {
@@ -85,7 +88,7 @@ impl Region {
         let region = Self::zeroed(segment.address, segment.data.len(), permission);
         for (number, data) in segment.data.chunks_exact(PAGE as usize).enumerate() {
             // A page of zeros that nobody touches needs no memory of the host: a guest may have a .bss of a gigabyte.
-            if data.iter().any(|byte| *byte != 0) {
+            if data != ZEROS {
                 // SAFETY: the page is inside the allocation, and no engine knows it yet.
                 unsafe {
                     region

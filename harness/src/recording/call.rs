@@ -48,6 +48,17 @@ pub fn float(bits: u64) -> String {
     }
 }
 
+impl CallOutcome {
+    /// Whether the register of floating-point results holds what may be one: functions use it for other things too.
+    #[must_use]
+    pub fn is_plausible_float(&self) -> bool {
+        let number: Option<f64> = self.float_result.as_ref().and_then(|text| text.trim_end_matches('f').parse().ok());
+        let is_asked =
+            self.arguments.iter().any(|argument| argument.starts_with("f64:") || argument.starts_with("f32:"));
+        is_asked || number.is_some_and(|number| (1e-30..1e30).contains(&number.abs()))
+    }
+}
+
 /// What an argument points to, when the call has changed it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Changed {

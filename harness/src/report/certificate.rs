@@ -58,7 +58,7 @@ pub fn write(recording: &Recording, all: bool, out: &mut dyn Write) -> io::Resul
 fn write_call(call: &CallOutcome, out: &mut dyn Write) -> io::Result<()> {
     let cpu = call.scenario.split('/').next().unwrap_or_default();
     write!(out, "{cpu}: {}({}) returned {:#x}", call.function, call.arguments.join(", "), call.result)?;
-    match &call.float_result {
+    match call.float_result.as_ref().filter(|_| call.is_plausible_float()) {
         Some(float) => writeln!(out, "; the register of floating-point results holds {float}")?,
         None => writeln!(out)?,
     }
@@ -121,8 +121,13 @@ fn shortened(line: &str) -> String {
 }
 
 /// What can be said of functions that did not run, where they were asked for: whether there are rows.
-pub(super) fn write_not_run(guest: &GuestRows, out: &mut dyn Write) -> io::Result<()> {
-    let idle: Vec<&FunctionRows> = guest.functions.iter().filter(|function| function.ran == 0).collect();
+///
+/// # Errors
+///
+/// Those of `out`.
+pub fn write_not_run(guest: &GuestRows, out: &mut dyn Write) -> io::Result<()> {
+    let idle: Vec<&FunctionRows> =
+        guest.functions.iter().filter(|function| function.ran == 0 && !function.is_ours()).collect();
     let Some(first) = idle.first() else { return Ok(()) };
     for format in first.tables.iter().map(|table| &table.format) {
         let of = |function: &&&FunctionRows| function.tables.iter().find(|table| table.format == *format).cloned();

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Scenario, Text};
 use crate::guest::Program;
-use crate::user::{self, Argument, ElfCall, Module};
+use crate::user::{self, Argument, CALLBACK, ElfCall, Module};
 use crate::{Error, machine};
 
 /// How many instructions such a call may run.
@@ -31,7 +31,10 @@ pub fn elf_call(file: &Path, function: &str, arguments: &[String], libraries: &[
     }
     let reject = |reason: String| Error::Scenario { path: file.to_path_buf(), reason };
     let text: Text = toml::from_str(&source).map_err(|error| reject(error.to_string().trim_end().to_owned()))?;
-    let name = format!("{}/call-{function}", cpu.name);
+    let name = match function.strip_prefix(CALLBACK) {
+        Some(_) => format!("{}/all-functions", cpu.name), // nothing of the file is called
+        None => format!("{}/call-{function}", cpu.name),
+    };
     Ok(Scenario {
         name,
         path: file.to_path_buf(),

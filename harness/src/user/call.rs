@@ -29,8 +29,8 @@ const STACK: u64 = 0x6200_0000;
 const STACK_SIZE: u64 = 0x4_0000;
 
 /// The memory that a call can ask its kernel for: the heap (`brk`), and what `mmap` finds. Nobody is behind it.
-const HEAP: Range<u64> = 0x7900_0000..0x7980_0000;
-const MAPPINGS: Range<u64> = 0x7980_0000..0x7d80_0000;
+const HEAP: Range<u64> = 0x7900_0000..0x7940_0000;
+const MAPPINGS: Range<u64> = 0x7980_0000..0x7a80_0000;
 
 /// The areas of memory that a call can ask for.
 #[must_use]
@@ -147,7 +147,9 @@ pub fn prepare(base: &Path, call: &ElfCall) -> Result<Prepared, Error> {
     let thread_segment = thread.segment(&modules, of_cpu);
     let stubs: Vec<String> = placed.stubs.iter().map(|(name, _)| name.clone()).collect();
     let (code, our_symbols, our_frames) = ours::code(of_cpu, &stubs);
-    let (function, is_indirect) = link::find(&modules, &call.call).ok_or_else(|| no_function(&modules, &call.call))?;
+    let own = call.call.strip_prefix(ours::CALLBACK).and_then(ours::callback).map(|address| (address, false));
+    let found = own.or_else(|| link::find(&modules, &call.call));
+    let (function, is_indirect) = found.ok_or_else(|| no_function(&modules, &call.call))?;
     let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let guest = read::guest(&modules, stem).ok_or_else(|| refused(&file, "it has nothing to load"))?;
     let symbols = guest.symbols.all().iter().cloned().chain(our_symbols).collect();
@@ -217,12 +219,21 @@ fn set_canary(modules: &mut [Module]) {
 }
 
 fn no_function(modules: &[Module], name: &str) -> Error {
-    let all = modules[0].symbols.iter().filter(|symbol| symbol.is_function && !symbol.name.starts_with("sub_"));
+    let is_named = |symbol: &&crate::guest::Symbol| symbol.is_function && !symbol.name.starts_with("sub_");
+    let all = modules[0].symbols.iter().filter(is_named);
     let near: Vec<&str> = all.map(|symbol| &*symbol.name).filter(|known| known.contains(name)).take(8).collect();
-    let hint = if near.is_empty() {
-        "no symbol of it has such a name; is it stripped?".to_owned()
-    } else {
-        format!("there are {}", near.join(", "))
+    let some: Vec<&str> = modules[0].symbols.iter().filter(is_named).map(|symbol| &*symbol.name).take(8).collect();
+    let hint = match (near.is_empty(), some.is_empty()) {
+        (false, _) => format!("there are {}", near.join(", ")),
+        (true, false) => format!(
+            "no symbol of it has such a name; it has {}{}",
+            some.join(", "),
+            if some.len() < 8 { "" } else { " .." }
+        ),
+        (true, true) => {
+            "it has no names of functions: is it stripped? Code with unwind data is called sub_, and its address"
+                .to_owned()
+        }
     };
     refused(&modules[0].path, format!("no function `{name}`: {hint}"))
 }

@@ -29,7 +29,7 @@ pub use call::{ElfCall, Prepared, areas, load, prepare};
 pub use dynamic::{Dynamic, DynamicSymbol, Relocation, SymbolKind};
 pub use link::MISSING;
 pub use module::{Kind, LinkTables, Module, STUB_SIZE, TlsTemplate};
-pub use ours::CALLER;
+pub use ours::{CALLBACK, CALLER};
 pub use read::guest;
 
 /// The error for a file that cannot be loaded; the reason says what to do.

@@ -33,6 +33,9 @@ pub(super) const fn stub(number: usize) -> (u64, u64) {
 /// The names of the functions that can be passed as arguments.
 pub(super) const CALLBACKS: [&str; 5] = ["compare-int", "compare-long", "compare-byte", "compare-str", "zero"];
 
+/// What stands before the name of a function of ours, where it is asked for: `fn:zero`.
+pub const CALLBACK: &str = "fn:";
+
 /// The name of the function that calls.
 pub const CALLER: &str = "harness_caller";
 
