@@ -15,7 +15,7 @@ pub struct Deviation {
     pub function: String,
     /// The instruction, from the start of the function.
     pub offset: u64,
-    /// The unwinder, with `@start` if that is not `live`; or [`rows_of`] a table; or [`VOID`].
+    /// The unwinder, with `@start` if that is not `live`; or `rows_of` a table; or `VOID`.
     pub column: String,
     /// The unwinder, without the start.
     pub subject: String,
