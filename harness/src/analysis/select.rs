@@ -71,7 +71,7 @@ impl Class {
     fn of(verdict: Verdict, claims: Claims) -> Self {
         let is_silent = claims == Claims::Never;
         match verdict {
-            Verdict::Crashed | Verdict::Unsound(_) => Self::Unsound,
+            Verdict::Crashed | Verdict::TimedOut | Verdict::Unsound(_) => Self::Unsound,
             Verdict::WrongFlagged(Deviation::Skipped | Deviation::Truncated | Deviation::Substituted) if is_silent => {
                 Self::Missing
             }
