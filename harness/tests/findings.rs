@@ -55,6 +55,11 @@ fn page(name: &str) -> String {
     pages().into_iter().find(|page| page.name() == name).expect("there is such a page").text
 }
 
+/// The page of a thread as it is checked in; that it is up to date is another test.
+fn checked_in(name: &str) -> String {
+    std::fs::read_to_string(root().join(format!("docs/findings/{name}.md"))).expect("the page is checked in")
+}
+
 #[test]
 fn the_pages_are_up_to_date() {
     let claims = Claims::load(root()).expect("the claims load");
@@ -73,7 +78,9 @@ fn the_pages_are_up_to_date() {
         for entry in std::fs::read_dir(root().join(folder)).expect("the folder is there") {
             let path = entry.expect("an entry").path();
             let is_made = pages().iter().any(|page| root().join(page.path) == path);
-            assert!(is_made || path.is_dir(), "{}: nothing makes this page", path.display());
+            // Kernel images are not run by every test: docs/data/linux.md is made with docs/linux.md.
+            let is_of_images = path.ends_with("docs/data/linux.md");
+            assert!(is_made || is_of_images || path.is_dir(), "{}: nothing makes this page", path.display());
         }
     }
 }
@@ -82,7 +89,7 @@ fn the_pages_are_up_to_date() {
 #[test]
 fn the_pages_of_threads_are_short() {
     for name in ["s0", "s1", "s2", "s3", "s4"] {
-        let page = page(name);
+        let page = checked_in(name);
         assert!(page.lines().count() <= 110, "{name}: {} lines", page.lines().count());
         let lines = page.lines().filter(|line| line.starts_with("| ")).count() - 1;
         assert!((2..=12).contains(&lines), "{name}: a table of {lines} lines");
@@ -96,7 +103,7 @@ fn the_pages_of_threads_are_short() {
             "## Where",
             "```sh",
         ] {
-            assert_eq!(page.matches(part).count(), 1, "{name}: {part}");
+            assert_eq!(page.replace('\n', " ").matches(part).count(), 1, "{name}: {part}");
         }
         let answer = page.split("**Answer.**").nth(1).and_then(|rest| rest.split("\n\n").next()).expect("a paragraph");
         let sentences = answer.replace('\n', " ").matches(". ").count() + 1;
@@ -108,24 +115,28 @@ fn the_pages_of_threads_are_short() {
 #[test]
 fn the_commands_of_the_pages_run() {
     for name in ["s0", "s1", "s2", "s3", "s4"] {
-        let page = page(name);
+        let page = checked_in(name);
         let block = page.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).expect("commands");
         for line in block.lines().filter(|line| !line.starts_with("unwind-harness findings")) {
             let line = line.split("  #").next().unwrap_or_default().trim();
             let words: Vec<String> = line.split_whitespace().skip(1).map(|word| word.replace('\'', "")).collect();
             let output = std::process::Command::new(env!("CARGO_BIN_EXE_unwind-harness"))
-                .args(["--root", env!("CARGO_MANIFEST_DIR")])
                 .args(&words)
+                .current_dir(root())
                 .output()
                 .expect("the program starts");
             let printed = String::from_utf8_lossy(&output.stdout);
             assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
             if words[0] == "explain" {
                 let unwinder = words.last().expect("words");
-                let shown = printed.lines().find(|line| line.starts_with(&format!("{unwinder}: ")));
-                let is_bad =
-                    shown.is_some_and(|line| line.contains(": !") || line.contains(": ?") || line.contains(": +"));
-                assert!(is_bad, "{line}: {shown:?}");
+                // `arm64-sframe@task: !skipped (claimed reliable, ...)`, once for each start.
+                let of_it = |line: &&str| {
+                    let rest = line.strip_prefix(unwinder.as_str());
+                    rest.is_some_and(|rest| rest.starts_with(": ") || rest.starts_with('@'))
+                };
+                let mut walks = printed.lines().filter(of_it);
+                let is_bad = |line: &str| [": !", ": ?", ": +"].iter().any(|mark| line.contains(mark));
+                assert!(walks.any(is_bad), "{line}\n{printed}");
             }
         }
     }

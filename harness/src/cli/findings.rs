@@ -22,8 +22,8 @@ pub(crate) struct Arguments {
     /// The page to print: findings, s0 to s4 (a thread each), hooked, claims, stacks or refusals
     #[arg(value_name = "PAGE", default_value = "findings")]
     page: String,
-    /// Write all pages into docs/ of the root instead
-    #[arg(long, conflicts_with_all = ["page", "linux"])]
+    /// Write all pages into docs/ of the root instead; with --linux, docs/linux.md and docs/data/linux.md
+    #[arg(long, conflicts_with = "page")]
     write: bool,
     /// Run the scenarios of scenarios/linux in this kernel, or in each of a folder, and print which known defects they have
     #[arg(long, value_name = "IMAGE")]
@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
 
 pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
     if let Some(path) = &arguments.linux {
-        return of_linux(root, path, console);
+        return of_linux(root, path, arguments.write, console);
     }
     if !names().any(|name| name == arguments.page) {
         let known: Vec<&str> = names().collect();
@@ -71,6 +71,10 @@ fn write(root: &Path, recording: &Recording, pages: &[Page], console: &mut Conso
     if recording.partial.is_some() || recording.not_judged().next().is_some() {
         return Err(Error::Usage("--write: the run is not whole, so no page was written".to_owned()));
     }
+    replace(root, pages, console)
+}
+
+fn replace(root: &Path, pages: &[Page], console: &mut Console<'_>) -> Result<(), Error> {
     for page in pages {
         let path = root.join(page.path);
         file::make_folder_of(&path)?;
@@ -82,7 +86,7 @@ fn write(root: &Path, recording: &Recording, pages: &[Page], console: &mut Conso
     Ok(())
 }
 
-fn of_linux(root: &Path, path: &Path, console: &mut Console<'_>) -> Result<u8, Error> {
+fn of_linux(root: &Path, path: &Path, is_written: bool, console: &mut Console<'_>) -> Result<u8, Error> {
     let (scenarios, skipped) = of_images(root, path, &ImageCall::default())?;
     let options = Options { keep_going: true, interrupt: console.interrupt.clone(), ..Options::default() };
     console.interrupt.defer();
@@ -91,7 +95,16 @@ fn of_linux(root: &Path, path: &Path, console: &mut Console<'_>) -> Result<u8, E
     drop(progress);
     console.interrupt.no_longer_defer();
     recording.skipped.splice(0..0, skipped);
-    printed(report::linux::write(&scenarios, &recording, console.out))?;
+    if is_written {
+        let (mut page, mut numbers) = (Vec::new(), Vec::new());
+        printed(report::linux::write(&scenarios, &recording, &mut page))?;
+        printed(report::linux::write_numbers(&recording, &mut numbers))?;
+        let page_of = |path, text: Vec<u8>| Page { path, text: String::from_utf8_lossy(&text).into_owned() };
+        // An image that cannot be judged has a line that says so, so that these pages may have gaps.
+        replace(root, &[page_of("docs/linux.md", page), page_of("docs/data/linux.md", numbers)], console)?;
+    } else {
+        printed(report::linux::write(&scenarios, &recording, console.out))?;
+    }
     // The page is checked in; what is not in it is said beside it.
     printed(report::skipped::write(&recording.skipped, console.err))?;
     Ok(finish(&recording, status(&recording, true), console))

@@ -15,7 +15,7 @@ use crate::subject::Claims;
 /// Those of `out`.
 pub fn write(scenarios: &[Scenario], recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(out, "# Linux\n")?;
-    writeln!(out, "Generated: `unwind-harness findings --linux FOLDER > docs/linux.md`. Do not edit.\n")?;
+    writeln!(out, "Generated: `unwind-harness findings --linux FOLDER --write`. Do not edit.\n")?;
     writeln!(
         out,
         "Each kernel is a distribution's own image, and the judged unwinder is the kernel's own compiled code. Nothing boots: one of \
@@ -31,8 +31,25 @@ pub fn write(scenarios: &[Scenario], recording: &Recording, out: &mut dyn Write)
     let shown = shown(scenarios, recording);
     write_matrix(&shown, out)?;
     write_defects(&shown, out)?;
-    write_images(recording, out)?;
+    writeln!(
+        out,
+        "[data/linux.md](data/linux.md) has the newest image of each CPU in numbers, workload by workload.\n"
+    )?;
     write_agreements(recording, out)
+}
+
+/// Writes the page of numbers: docs/data/linux.md.
+///
+/// # Errors
+///
+/// Those of `out`.
+pub fn write_numbers(recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> {
+    writeln!(out, "# Linux in numbers\n")?;
+    writeln!(out, "Generated: `unwind-harness findings --linux FOLDER --write`. Do not edit.\n")?;
+    if let Some(partial) = &recording.partial {
+        writeln!(out, "**{partial}.**\n")?;
+    }
+    write_images(recording, out)
 }
 
 /// Release against defect.
@@ -111,23 +128,30 @@ fn write_status(its: &[&Shown<'_>], since: &str, last: &Shown<'_>, out: &mut dyn
         last.release(),
         last.defect.unwinder
     )?;
-    let others = its.iter().filter_map(|shown| match &shown.status {
-        Status::Closed(of) => Some(format!("closed in {} ({of} walks)", shown.release())),
-        Status::Absent(why) => Some(format!("absent in {} ({why})", shown.release())),
-        // The image's path is in front of the reason; its release says the same.
-        Status::NotJudged(why) => {
-            let why = why.rsplit_once(".deb: ").map_or(why.as_str(), |(_, reason)| reason);
-            Some(format!("not judged in {} ({why})", shown.release()))
+    // Releases that fare alike for the same reason are told together.
+    let mut others: Vec<(String, Vec<&str>, String)> = Vec::new();
+    for shown in its {
+        let (what, why) = match &shown.status {
+            Status::Closed(of) => ("closed", format!("{of} walks")),
+            Status::Absent(why) => ("absent", why.clone()),
+            // The image's path is in front of the reason; its release says the same.
+            Status::NotJudged(why) => {
+                ("not judged", why.rsplit_once(".deb: ").map_or(why.as_str(), |(_, reason)| reason).to_owned())
+            }
+            Status::Open { .. } => continue,
+        };
+        match others.iter_mut().find(|(its_what, _, its_why)| (its_what.as_str(), &*its_why) == (what, &why)) {
+            Some((_, releases, _)) => releases.push(shown.release()),
+            None => others.push((what.to_owned(), vec![shown.release()], why)),
         }
-        Status::Open { .. } => None,
-    });
+    }
+    let others = others.iter().map(|(what, releases, why)| format!("{what} in {} ({why})", releases.join(", ")));
     let others: Vec<String> = others.collect();
     if others.is_empty() { Ok(()) } else { writeln!(out, "* Elsewhere: {}.", others.join("; ")) }
 }
 
 /// For each image a table.
 fn write_images(recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> {
-    writeln!(out, "## In numbers\n")?;
     writeln!(
         out,
         "Right: the whole true trace, and claimed if the walk claims anything. Refused: it stopped early and said so. Missing: a \
@@ -143,7 +167,7 @@ fn write_images(recording: &Recording, out: &mut dyn Write) -> std::io::Result<(
         let sections: Vec<&Section> =
             recording.sections.iter().filter(|it| (cpu(it), release(it)) == (of_cpu, of_release)).collect();
         let hash = sections.iter().map(|section| section.guest.sha256.as_str()).find(|hash| !hash.is_empty());
-        writeln!(out, "### {of_cpu}: {of_release}\n")?;
+        writeln!(out, "## {of_cpu}: {of_release}\n")?;
         writeln!(out, "SHA-256 of the image: `{}`\n", hash.unwrap_or("unknown"))?;
         writeln!(
             out,
