@@ -55,7 +55,10 @@ impl StackWindows {
     /// Whether [`StackWindows::consume`] would take these bytes.
     #[must_use]
     pub fn can_consume(&self, address: u64, size: u64) -> bool {
-        self.current.iter().chain(self.unused.iter().flatten()).any(|stack| stack.contains(address, size))
+        self.current
+            .iter()
+            .chain(self.unused.iter().flatten())
+            .any(|stack| stack.contains(address, mutant!("object-partly-outside", size, 1)))
     }
 
     /// Takes `size` bytes at `address`: from now on everything below their end is out of reach.
@@ -67,16 +70,17 @@ impl StackWindows {
     pub fn consume(&mut self, address: u64, size: u64) -> Result<(), Error> {
         let entered = match self.current {
             Some(current) if current.contains(address, size) => current,
-            _ => self.enter(address, size).ok_or(Error::OutsideStacks(address))?,
+            _ => mutant!("one-stack-alone", self.enter(address, size), None).ok_or(Error::OutsideStacks(address))?,
         };
-        self.current = Some(StackBounds { low: address + size, high: entered.high });
+        self.current =
+            Some(StackBounds { low: mutant!("object-not-consumed", address + size, address), high: entered.high });
         Ok(())
     }
 
     /// Takes the unused stack that holds these bytes.
     fn enter(&mut self, address: u64, size: u64) -> Option<StackBounds> {
         let slot = self.unused.iter_mut().find(|slot| slot.is_some_and(|stack| stack.contains(address, size)))?;
-        slot.take()
+        mutant!("stack-entered-again", slot.take(), *slot)
     }
 }
 
@@ -99,7 +103,7 @@ impl StackVisits {
     /// Moves to the stack that holds this address. If there is none, or it was entered before, the walk is on no stack.
     pub(crate) fn enter(&mut self, stacks: &[StackBounds], address: u64) -> bool {
         let found = stacks.iter().take(u64::BITS as usize).position(|stack| stack.contains(address, 1));
-        self.current = found.filter(|index| self.visited >> index & 1 == 0);
+        self.current = found.filter(|index| mutant!("visited-stack-entered", self.visited >> index & 1 == 0, true));
         if let Some(index) = self.current {
             self.visited |= 1 << index;
         }
@@ -108,7 +112,11 @@ impl StackVisits {
 
     /// Whether these bytes lie wholly on the present stack, or on another, which is entered for them.
     pub(crate) fn access(&mut self, stacks: &[StackBounds], address: u64, size: u64) -> bool {
-        self.holds(stacks, address, size) || (self.enter(stacks, address) && self.holds(stacks, address, size))
+        mutant!(
+            "access-unchecked",
+            self.holds(stacks, address, size) || (self.enter(stacks, address) && self.holds(stacks, address, size)),
+            true
+        )
     }
 
     /// Whether the word at this address is on the present stack.
@@ -131,7 +139,9 @@ impl StackVisits {
         }
         while !self.holds(stacks, address, size) {
             let current = self.current.and_then(|index| stacks.get(index));
-            if !current.and_then(&entered_from).is_some_and(|sp| self.enter(stacks, sp)) {
+            if !mutant!("stack-entered-from-anywhere", current.and_then(&entered_from), Some(address))
+                .is_some_and(|sp| self.enter(stacks, sp))
+            {
                 return false;
             }
         }
