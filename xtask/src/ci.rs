@@ -23,7 +23,12 @@ const STEPS: &[(&str, &str)] = &[
     // Not advisories: their database is a Git repository elsewhere, and CI must give the same answer on the same commit.
     ("licences", "cargo deny --locked check licenses bans sources"),
     // Without the writers and their allocations, as a kernel would have it.
-    ("kunwind alone", "cargo clippy --package kunwind -- -D warnings"),
+    (
+        "kunwind alone",
+        // The mutants are not run here (`cargo xtask mutants`), but they must compile.
+        "cargo clippy --package kunwind -- -D warnings && \
+         cargo clippy --package kunwind --features mutants -- -D warnings",
+    ),
     ("lints", "cargo clippy --workspace --all-targets -- -D warnings"),
     // `--examples`, of which there are none, makes cargo build dependencies with the features that the other steps give them: else
     // the emulator is compiled a second time.

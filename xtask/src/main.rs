@@ -6,6 +6,7 @@ mod ci;
 mod conformance;
 mod fuzz;
 mod guests;
+mod mutants;
 mod new_guest;
 mod readme;
 mod selection;
@@ -50,6 +51,12 @@ const TASKS: &[Task] = &[
         arguments: "TARGET|all [SECONDS]",
         help: "run a fuzz target of kunwind for 60 or that many seconds, with the fixtures as seeds",
         run: fuzz::run,
+    },
+    Task {
+        name: "mutants",
+        arguments: "[--only NAME...]",
+        help: "plant mistakes in the unwinders, one at a time, and say what notices each (docs/mutants.md)",
+        run: mutants::run,
     },
 ];
 

@@ -96,6 +96,9 @@
 #[cfg(feature = "alloc")]
 extern crate alloc;
 
+#[macro_use]
+mod mutant;
+
 pub mod abi;
 pub mod dwarf;
 pub mod kernel;

@@ -77,18 +77,26 @@ impl ReturnHookCursor {
             let at = stack.words + index * 8;
             target.read_u64(at).ok_or(Error::Unreadable(at))
         };
-        let mut index = if self.index == 0 { stack.index } else { self.index }.min(RetStack::WORDS);
+        let mut index = if mutant!("ret-stack-from-top", self.index == 0, true) { stack.index } else { self.index }
+            .min(RetStack::WORDS);
         while index > 0 {
             let control = index - 1;
             // A distance of 0 would loop for ever.
             let entry =
                 control.checked_sub(read(control)? & CONTROL_OFFSET).filter(|entry| *entry < control).ok_or(lost)?;
-            let (ret, retp) = (read(entry)?, read(entry + stack.entry_words - 1)?);
+            let (ret, retp) = (
+                read(entry)?,
+                read(entry + mutant!("ret-stack-cookie-word", stack.entry_words - 1, stack.entry_words - 2))?,
+            );
             index = entry;
-            if must_be_complete && read(entry + stack.entry_words)? & CONTROL_TYPE != CONTROL_BITMAP {
+            if mutant!("ret-stack-incomplete-entry", must_be_complete, false)
+                && read(entry + stack.entry_words)? & CONTROL_TYPE != CONTROL_BITMAP
+            {
                 continue;
             }
-            if retp == cookie && ret != trampoline.start {
+            if mutant!("ret-stack-any-cookie", retp == cookie, true)
+                && mutant!("ret-stack-gives-trampoline", ret != trampoline.start, true)
+            {
                 self.index = index;
                 return Ok(ret);
             }
@@ -107,7 +115,7 @@ impl ReturnHookCursor {
         const MAX_NODES: usize = 64;
         let lost = Error::Unrecovered(trampoline.start);
         let read = |at: u64| target.read_u64(at).ok_or(Error::Unreadable(at));
-        let mut node = match self.node {
+        let mut node = match mutant!("rethook-from-first", self.node, None) {
             Some(node) => node,
             None => read(target.task().and_then(|task: Task| task.rethooks).ok_or(lost)?)?,
         };
@@ -117,7 +125,9 @@ impl ReturnHookCursor {
             }
             let (next, ret, of) = (read(node)?, read(node + 8)?, read(node + 16)?);
             node = next;
-            if of == frame && ret != trampoline.start {
+            if mutant!("rethook-any-frame", of == frame, true)
+                && mutant!("rethook-gives-trampoline", ret != trampoline.start, true)
+            {
                 self.node = Some(node);
                 return Ok(ret);
             }
@@ -136,7 +146,9 @@ impl ReturnHookCursor {
         // Without a ret_stack the tracer does not run, and the address is its own original.
         let is_traced = || target.task().is_some_and(|task| task.ret_stack.is_some());
         let pc = match Trampoline::starting_at(pc, target) {
-            Some(trampoline) if trampoline.hook == ReturnHook::Fgraph && is_traced() => {
+            Some(trampoline)
+                if trampoline.hook == ReturnHook::Fgraph && mutant!("tracer-always-asked", is_traced(), true) =>
+            {
                 self.fgraph(&trampoline, cookie, target)?
             }
             _ => pc,

@@ -54,9 +54,17 @@ impl CfaRule {
         let base = |register| regs.get(register).ok_or(Error::NoRegister(register));
         match self {
             Self::RegOffset(register, offset) => Ok(base(register)?.wrapping_add_signed(offset)),
-            Self::RegOffsetDeref(register, offset) => ask.word(Slot::Cfa(base(register)?.wrapping_add_signed(offset))),
-            Self::RegDerefOffset(register, offset) => {
+            Self::RegOffsetDeref(register, offset) => mutant!(
+                "cfa-offset-before-word",
+                ask.word(Slot::Cfa(base(register)?.wrapping_add_signed(offset))),
                 Ok(ask.word(Slot::Cfa(base(register)?))?.wrapping_add_signed(offset))
+            ),
+            Self::RegDerefOffset(register, offset) => {
+                mutant!(
+                    "cfa-offset-after-word",
+                    Ok(ask.word(Slot::Cfa(base(register)?))?.wrapping_add_signed(offset)),
+                    ask.word(Slot::Cfa(base(register)?.wrapping_add_signed(offset)))
+                )
             }
             Self::Expression(expression) => ask.expression(expression, None, regs),
         }
@@ -182,10 +190,22 @@ impl Rule {
         let known = |register| regs.get(register).ok_or(Error::NoRegister(register));
         Ok(match self {
             Self::Retain => Place::Register(own.ok_or(Error::NoLinkRegister)?),
-            Self::CfaOffset(offset) => Place::Computed(cfa.wrapping_add_signed(offset)),
+            Self::CfaOffset(offset) => mutant!(
+                "rule-val-offset-is-slot",
+                Place::Computed(cfa.wrapping_add_signed(offset)),
+                Place::Memory(cfa.wrapping_add_signed(offset))
+            ),
             Self::CfaOffsetDeref(offset) => Place::Memory(cfa.wrapping_add_signed(offset)),
-            Self::RegOffset(base, offset) => Place::Computed(known(base)?.wrapping_add_signed(offset)),
-            Self::RegOffsetDeref(base, offset) => Place::Memory(known(base)?.wrapping_add_signed(offset)),
+            Self::RegOffset(base, offset) => mutant!(
+                "rule-register-is-slot",
+                Place::Computed(known(base)?.wrapping_add_signed(offset)),
+                Place::Memory(known(base)?.wrapping_add_signed(offset))
+            ),
+            Self::RegOffsetDeref(base, offset) => mutant!(
+                "rule-register-slot-is-value",
+                Place::Memory(known(base)?.wrapping_add_signed(offset)),
+                Place::Computed(known(base)?.wrapping_add_signed(offset))
+            ),
             Self::Undefined => return Err(Error::Undefined),
             Self::Expression(_) | Self::ValExpression(_) => return Err(Error::NoExpression),
         })
@@ -201,8 +221,16 @@ impl Rule {
         slot: impl FnOnce(u64) -> Slot,
     ) -> Result<Found, Error> {
         let place = match self {
-            Self::Expression(expression) => Place::Memory(ask.expression(expression, Some(cfa), regs)?),
-            Self::ValExpression(expression) => Place::Computed(ask.expression(expression, Some(cfa), regs)?),
+            Self::Expression(expression) => Place::Memory(ask.expression(
+                expression,
+                mutant!("rule-expression-without-cfa", Some(cfa), None),
+                regs,
+            )?),
+            Self::ValExpression(expression) => mutant!(
+                "rule-val-expression-is-slot",
+                Place::Computed(ask.expression(expression, Some(cfa), regs)?),
+                Place::Memory(ask.expression(expression, Some(cfa), regs)?)
+            ),
             _ => self.place(own, cfa, regs)?,
         };
         let value = match place {
@@ -231,7 +259,9 @@ impl Rule {
     /// [`Error::NoRegister`] when the register that the rule names is not known, or the error of `ask`.
     #[inline]
     pub fn frame_pointer(self, cfa: u64, regs: &Regs, abi: &Abi, ask: &mut impl Ask) -> Result<Option<Found>, Error> {
-        if self == Self::Undefined || (self == Self::Retain && regs.get(abi.fp).is_none()) {
+        if self == Self::Undefined
+            || (self == Self::Retain && mutant!("rule-fp-retained-is-lost", regs.get(abi.fp).is_none(), true))
+        {
             return Ok(None);
         }
         self.found(Some(abi.fp), cfa, regs, ask, Slot::Fp).map(Some)

@@ -53,6 +53,7 @@ impl StackWindows {
     /// Whether [`StackWindows::consume`] would take these bytes. `stacks` are those of [`StackWindows::new`].
     #[must_use]
     pub fn can_consume(&self, stacks: &[StackBounds], address: u64, size: u64) -> bool {
+        let size = mutant!("object-partly-outside", size, 1);
         self.current.is_some_and(|current| current.contains(address, size))
             || self.entered(stacks, address, size).is_some()
     }
@@ -68,12 +69,13 @@ impl StackWindows {
         let high = match self.current {
             Some(current) if current.contains(address, size) => current.high,
             _ => {
-                let (index, stack) = self.entered(stacks, address, size).ok_or(Error::OutsideStacks(address))?;
-                self.unused &= !(1 << index);
+                let entered = mutant!("one-stack-alone", self.entered(stacks, address, size), None);
+                let (index, stack) = entered.ok_or(Error::OutsideStacks(address))?;
+                mutant!("stack-entered-again", self.unused &= !(1 << index), ());
                 stack.high
             }
         };
-        self.current = Some(StackBounds { low: address + size, high });
+        self.current = Some(StackBounds { low: mutant!("object-not-consumed", address + size, address), high });
         Ok(())
     }
 
@@ -103,7 +105,7 @@ impl StackVisits {
     /// Moves to the stack that holds this address. If there is none, or it was entered before, the walk is on no stack.
     pub(crate) fn enter(&mut self, stacks: &[StackBounds], address: u64) -> bool {
         let found = stacks.iter().take(u64::BITS as usize).position(|stack| stack.contains(address, 1));
-        self.current = found.filter(|index| self.visited >> index & 1 == 0);
+        self.current = found.filter(|index| mutant!("visited-stack-entered", self.visited >> index & 1 == 0, true));
         if let Some(index) = self.current {
             self.visited |= 1 << index;
         }
@@ -112,7 +114,11 @@ impl StackVisits {
 
     /// Whether these bytes lie wholly on the present stack, or on another, which is entered for them.
     pub(crate) fn access(&mut self, stacks: &[StackBounds], address: u64, size: u64) -> bool {
-        self.holds(stacks, address, size) || (self.enter(stacks, address) && self.holds(stacks, address, size))
+        mutant!(
+            "access-unchecked",
+            self.holds(stacks, address, size) || (self.enter(stacks, address) && self.holds(stacks, address, size)),
+            true
+        )
     }
 
     /// Whether the word at this address is on the present stack.
@@ -135,7 +141,9 @@ impl StackVisits {
         }
         while !self.holds(stacks, address, size) {
             let current = self.current.and_then(|index| stacks.get(index));
-            if !current.and_then(&entered_from).is_some_and(|sp| self.enter(stacks, sp)) {
+            if !mutant!("stack-entered-from-anywhere", current.and_then(&entered_from), Some(address))
+                .is_some_and(|sp| self.enter(stacks, sp))
+            {
                 return false;
             }
         }

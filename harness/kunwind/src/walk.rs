@@ -230,8 +230,13 @@ pub fn walk_each(
     };
     let claim = match unwinder.claims() {
         Claims::Never => Claim::None,
-        Claims::ByEnd | Claims::Explicit if end == End::Outermost && !state.is_unreliable() => Claim::Reliable,
-        Claims::ByFlag if !flag_was_seen => Claim::Reliable,
+        Claims::ByEnd | Claims::Explicit
+            if mutant!("claim-without-end", end == End::Outermost, true)
+                && !mutant!("claim-with-flag", state.is_unreliable(), false) =>
+        {
+            Claim::Reliable
+        }
+        Claims::ByFlag if !mutant!("claim-flag-of-last-step", flag_was_seen, state.is_unreliable()) => Claim::Reliable,
         Claims::ByEnd | Claims::Explicit | Claims::ByFlag => Claim::Unreliable,
     };
     (end, claim)

@@ -99,7 +99,11 @@ impl Scan {
                 // Without a state to restore, gimli says so.
                 CallFrameInstruction::RestoreState => self.states = (self.states >> 1).max(1),
                 CallFrameInstruction::AdvanceLoc { delta } => {
-                    let delta = u64::from(delta).checked_mul(cie.code_alignment_factor());
+                    let delta = u64::from(delta).checked_mul(mutant!(
+                        "dwarf-code-factor-ignored",
+                        cie.code_alignment_factor(),
+                        1
+                    ));
                     self.at = delta.and_then(|delta| self.at.checked_add(delta)).ok_or(Unsupported::Malformed)?;
                 }
                 CallFrameInstruction::SetLoc { address } => self.at = address,
@@ -335,8 +339,8 @@ impl<'a> Cfi<'a> {
             fde: fde.offset(),
             start,
             size,
-            signal: raw.has_letter(cie, b'S'),
-            b_key: raw.has_letter(cie, b'B'),
+            signal: mutant!("dwarf-signal-ignored", raw.has_letter(cie, b'S'), false),
+            b_key: mutant!("dwarf-key-a-always", raw.has_letter(cie, b'B'), false),
             ra,
             broken,
             cfa_from,
@@ -372,7 +376,8 @@ impl<'a> Cfi<'a> {
             let bases = self.bases();
             let broken = function.broken.map(|broken| broken.reason);
             let because = |error: gimli::Error| broken.unwrap_or(error.into());
-            let limit = function.broken.map_or(u64::MAX, |broken| broken.from);
+            let limit =
+                function.broken.map_or(u64::MAX, |broken| mutant!("dwarf-broken-program-used", broken.from, u64::MAX));
             let mut table = fde.rows(&section, &bases, &mut storage.0).map_err(because)?;
             while let Some(row) = table.next_row().map_err(because)? {
                 let (start, end) = (row.start_address(), row.end_address().min(limit));
@@ -380,10 +385,19 @@ impl<'a> Cfi<'a> {
                     return Err(reason);
                 }
                 let is_empty = start >= end && function.size != 0;
-                if is_empty || only.is_some_and(|pc| !(start..end).contains(&pc)) {
+                if is_empty
+                    || only.is_some_and(|pc| {
+                        !mutant!(
+                            "dwarf-row-of-byte-after",
+                            (start..end).contains(&pc),
+                            (start + 1..end + 1).contains(&pc)
+                        )
+                    })
+                {
                     continue;
                 }
-                let has_cfa = function.cfa_from.is_some_and(|from| from <= start);
+                let has_cfa =
+                    mutant!("dwarf-row-from-start-on", function.cfa_from.is_some_and(|from| from <= start), true);
                 // A function of size 0 keeps its last row, which covers nothing.
                 let covered = start.wrapping_sub(function.start)..end.max(start).wrapping_sub(function.start);
                 see(covered, &LoweredRow { lowering: &lowering, row, has_cfa });

@@ -43,7 +43,7 @@ pub fn evaluate(
     let mut evaluation = gimli::Evaluation::<_, Fixed>::new_in(EndianSlice::new(bytes, endian), encoding);
     evaluation.set_max_iterations(MAX_OPERATIONS);
     if let Some(cfa) = cfa {
-        evaluation.set_initial_value(cfa);
+        mutant!("expression-without-initial-cfa", evaluation.set_initial_value(cfa), ());
     }
     let mut state = evaluation.evaluate();
     loop {
@@ -51,7 +51,11 @@ pub fn evaluate(
             EvaluationResult::Complete => break,
             EvaluationResult::RequiresMemory { address, size, space: None, base_type } if base_type.0 == 0 => {
                 let word = read(Slot::Operand(address))?;
-                evaluation.resume_with_memory(Value::Generic(low_bytes(word, size, is_big_endian)))
+                evaluation.resume_with_memory(Value::Generic(mutant!(
+                    "expression-whole-words",
+                    low_bytes(word, size, is_big_endian),
+                    word
+                )))
             }
             EvaluationResult::RequiresRegister { register, base_type } if base_type.0 == 0 => {
                 let register = u8::try_from(register.0).map(Register).map_err(|_| Error::BadExpression)?;

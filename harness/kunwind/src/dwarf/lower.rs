@@ -45,9 +45,11 @@ impl<'a, S: UnwindSection<Slice<'a>>> Lowering<'_, S> {
         let register = |number: Register| row.register(gimli::Register(number.0.into()));
         let cfa = self.full_cfa(row.cfa())?;
         let ra = match self.full_rule(self.ra, register(self.ra))? {
-            Rule::Undefined => return Ok(Entry::Outermost),
+            Rule::Undefined if mutant!("dwarf-undefined-ra-is-no-end", true, false) => return Ok(Entry::Outermost),
             // The executor takes a retained address from the link register, and this is another.
-            Rule::Retain if self.ra != self.columns.ra => Rule::RegOffset(self.ra, 0),
+            Rule::Retain if mutant!("dwarf-return-column-ignored", self.ra != self.columns.ra, false) => {
+                Rule::RegOffset(self.ra, 0)
+            }
             ra => ra,
         };
         let fp = self.full_rule(self.columns.fp, register(self.columns.fp))?;
@@ -100,7 +102,11 @@ impl<'a, S: UnwindSection<Slice<'a>>> Lowering<'_, S> {
             GimliCfa::RegisterAndOffset { register, offset } => Ok(CfaRule::RegOffset(narrow(*register)?, *offset)),
             GimliCfa::Expression(expression) => match self.expression(expression) {
                 Some(Expression::RegOffset(register, offset)) => Ok(CfaRule::RegOffset(register, offset)),
-                Some(Expression::RegOffsetDeref(register, offset)) => Ok(CfaRule::RegOffsetDeref(register, offset)),
+                Some(Expression::RegOffsetDeref(register, offset)) => Ok(mutant!(
+                    "dwarf-cfa-word-is-address",
+                    CfaRule::RegOffsetDeref(register, offset),
+                    CfaRule::RegOffset(register, offset)
+                )),
                 None => Ok(CfaRule::Expression(place(expression)?)),
             },
         }
@@ -141,9 +147,13 @@ impl<'a, S: UnwindSection<Slice<'a>>> Lowering<'_, S> {
         match rule {
             None | Some(RegisterRule::SameValue) => Ok(Rule::Retain),
             Some(RegisterRule::Register(register)) if register.0 == u16::from(own.0) => Ok(Rule::Retain),
-            Some(RegisterRule::Register(register)) => Ok(Rule::RegOffset(narrow(register)?, 0)),
+            Some(RegisterRule::Register(register)) => {
+                Ok(mutant!("dwarf-register-is-same-value", Rule::RegOffset(narrow(register)?, 0), Rule::Retain))
+            }
             Some(RegisterRule::Offset(offset)) => Ok(Rule::CfaOffsetDeref(offset)),
-            Some(RegisterRule::ValOffset(offset)) => Ok(Rule::CfaOffset(offset)),
+            Some(RegisterRule::ValOffset(offset)) => {
+                Ok(mutant!("dwarf-offset-is-value", Rule::CfaOffset(offset), Rule::CfaOffsetDeref(offset)))
+            }
             Some(RegisterRule::Expression(expression)) => match self.expression(&expression) {
                 Some(Expression::RegOffset(register, offset)) => Ok(Rule::RegOffsetDeref(register, offset)),
                 _ => Ok(Rule::Expression(place(&expression)?)),
@@ -151,7 +161,11 @@ impl<'a, S: UnwindSection<Slice<'a>>> Lowering<'_, S> {
             Some(RegisterRule::ValExpression(expression)) => match self.expression(&expression) {
                 Some(Expression::RegOffset(register, offset)) => Ok(Rule::RegOffset(register, offset)),
                 Some(Expression::RegOffsetDeref(register, offset)) => Ok(Rule::RegOffsetDeref(register, offset)),
-                None => Ok(Rule::ValExpression(place(&expression)?)),
+                None => Ok(mutant!(
+                    "dwarf-val-expression-is-slot",
+                    Rule::ValExpression(place(&expression)?),
+                    Rule::Expression(place(&expression)?)
+                )),
             },
             Some(RegisterRule::Undefined) => Ok(Rule::Undefined),
             Some(_) => Err(Unsupported::Malformed),
@@ -164,7 +178,7 @@ impl<'a, S: UnwindSection<Slice<'a>>> Lowering<'_, S> {
         }
         match row.register(gimli::AArch64::RA_SIGN_STATE) {
             None => Ok(false),
-            Some(RegisterRule::Constant(value)) => Ok(value & 1 == 1),
+            Some(RegisterRule::Constant(value)) => Ok(mutant!("dwarf-sign-state-ignored", value & 1 == 1, false)),
             Some(_) => Err(Unsupported::SignState),
         }
     }
@@ -180,7 +194,7 @@ impl<'a, S: UnwindSection<Slice<'a>>> Lowering<'_, S> {
         let register = narrow(register).ok()?;
         let mut next = operations.next().ok()?;
         if let Some(Operation::PlusConstant { value }) = next {
-            offset = offset.checked_add_unsigned(value)?;
+            offset = mutant!("dwarf-plus-constant-ignored", offset.checked_add_unsigned(value)?, offset);
             next = operations.next().ok()?;
         }
         match next {

@@ -99,11 +99,12 @@ impl Policy {
         let step = match self.next_row(records, pc, frame, state, target) {
             Ok(step) => step,
             Err(_) => {
-                state.mark_unreliable();
+                mutant!("fallback-not-flagged", state.mark_unreliable(), ());
                 records.next_record(frame, state, target)?
             }
         };
-        state.kunwind.regs_are_lost = self.loses_regs && matches!(frame.pc, CodeAddress::Interrupted(_));
+        state.kunwind.regs_are_lost =
+            mutant!("row-regs-never-lost", self.loses_regs && matches!(frame.pc, CodeAddress::Interrupted(_)), false);
         records.recovered(step, frame, state, target)
     }
 
@@ -144,7 +145,9 @@ impl Policy {
                 self.by_row_of(&row, abi, pc, &regs, frame, state, target)?;
                 Ok(Step::Caller)
             }
-            (Ok(Found::Outermost), _) if self.outermost_is_end => Ok(Step::Outermost),
+            (Ok(Found::Outermost), _) if mutant!("row-outermost-is-end", self.outermost_is_end, true) => {
+                Ok(Step::Outermost)
+            }
             (Ok(Found::Outermost), _) => Err(Error::OutermostInKernel(pc)),
             (Err(_), UnknownPc::Metadata) => records.next_metadata(frame, state, target),
             (Err(error), UnknownPc::Fails) => Err(error),
@@ -179,12 +182,12 @@ impl Policy {
             }
         }
         let fp = regs.get(abi.fp).ok_or(Error::NoFramePointer)?;
-        if !fp.is_multiple_of(abi.frame_record.align) {
+        if !mutant!("row-fp-misaligned", fp.is_multiple_of(abi.frame_record.align), true) {
             return Err(Error::Misaligned(fp));
         }
         if self.sp == StackPointer::Tracked {
             let sp = state.kunwind.sp.ok_or(Error::NoRegister(abi.sp))?;
-            if !sp.is_multiple_of(abi.frame_record.align) {
+            if !mutant!("row-sp-misaligned", sp.is_multiple_of(abi.frame_record.align), true) {
                 return Err(Error::MisalignedSp(sp));
             }
             regs.set(abi.sp, sp);
@@ -205,10 +208,10 @@ impl Policy {
         target: &dyn Target,
     ) -> Result<u64, Error> {
         let caller = self.caller(row, abi, pc, regs, state, target)?;
-        let return_address = abi.strip(caller.pc);
-        state.kunwind.sp = Some(caller.cfa);
+        let return_address = mutant!("row-ra-not-stripped", abi.strip(caller.pc), caller.pc);
+        mutant!("row-cfa-is-not-next-sp", state.kunwind.sp = Some(caller.cfa), ());
         frame.become_frame(CodeAddress::Return(return_address), caller.source);
-        frame.regs.set(abi.fp, caller.fp);
+        frame.regs.set(abi.fp, mutant!("row-fp-of-callee", caller.fp, regs.get(abi.fp).unwrap_or(0)));
         Ok(return_address)
     }
 
@@ -225,19 +228,19 @@ impl Policy {
         target: &dyn Target,
     ) -> Result<Caller, Error> {
         self.check_registers(abi, row, pc, regs)?;
-        check_rules(row, pc)?;
+        mutant!("row-rules-unchecked", check_rules(row, pc)?, ());
         let (windows, stacks) = (&mut state.windows, target.stacks());
         let read = &mut |slot: Slot| {
             let at = slot.address();
             match slot {
-                Slot::Ra(_) => windows.consume(stacks, at, 8)?,
-                _ if windows.can_consume(stacks, at, 8) => {}
+                Slot::Ra(_) => windows.consume(stacks, mutant!("row-ra-consumed-low", at, at - 8), 8)?,
+                _ if mutant!("row-slot-unchecked", windows.can_consume(stacks, at, 8), true) => {}
                 _ => return Err(Error::OutsideStacks(at)),
             }
             target.read_u64(at).ok_or(Error::Unreadable(at))
         };
         let cfa = row.cfa.value(regs, read)?;
-        if cfa & self.cfa_mask != 0 {
+        if cfa & mutant!("row-cfa-misaligned", self.cfa_mask, 0) != 0 {
             return Err(Error::MisalignedCfa(cfa));
         }
         let fp = row.fp.frame_pointer(cfa, regs, abi, read)?.ok_or(Error::NoFramePointer)?;
@@ -258,7 +261,7 @@ impl Policy {
         }
         let fp = regs.get(abi.fp).ok_or(Error::NoFramePointer)?;
         let sp = regs.get(abi.sp).ok_or(Error::NoRegister(abi.sp))?;
-        if self.fp_must_be_above_sp && base == abi.fp && fp < sp {
+        if mutant!("row-fp-below-sp", self.fp_must_be_above_sp, false) && base == abi.fp && fp < sp {
             return Err(Error::FramePointerBelowSp(fp));
         }
         Ok(())
@@ -267,7 +270,7 @@ impl Policy {
 
 /// `sframe_find_kernel`: the pc is looked up as it is, because it was interrupted and is no return address (v5 and v6).
 fn find(pc: u64, target: &dyn Target) -> Result<Found, Error> {
-    match target.table(Format::SFrame).ok_or(Error::NoTable)?.entry(pc)? {
+    match target.table(Format::SFrame).ok_or(Error::NoTable)?.entry(mutant!("row-of-byte-before", pc, pc - 1))? {
         Some(Entry::Row(row)) => Ok(Found::Row(row)),
         Some(Entry::Outermost) => Ok(Found::Outermost),
         Some(Entry::PtRegs(_)) => Err(Error::UnusableRule(pc)),

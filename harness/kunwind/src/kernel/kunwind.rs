@@ -52,11 +52,17 @@ impl Kunwind {
             (Boundary::Rows(_), _) => Crossing::Registers,
         };
         // A walk that starts with interrupted registers has crossed a boundary before its first step.
-        if let (CodeAddress::Interrupted(pc), Crossing::Refuse) = (frame.pc, crossing) {
+        if let (CodeAddress::Interrupted(pc), Crossing::Refuse) =
+            (frame.pc, mutant!("start-in-exception-as-reliable", crossing, Crossing::FramePointer))
+        {
             return Err(Error::ExceptionBoundary(pc));
         }
         // What a start has for SP; later steps keep it.
-        state.kunwind.sp = state.kunwind.sp.or(frame.regs.get(self.layout.abi.sp));
+        state.kunwind.sp = mutant!(
+            "v5-sp-from-frame",
+            state.kunwind.sp.or(frame.regs.get(self.layout.abi.sp)),
+            frame.regs.get(self.layout.abi.sp).or(state.kunwind.sp)
+        );
         let rows = match self.boundary {
             Boundary::FramePointer => None,
             Boundary::Rows(policy) => Some(policy),

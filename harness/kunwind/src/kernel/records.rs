@@ -95,17 +95,25 @@ impl Records {
     ) -> Result<Step, Error> {
         let abi = self.layout.abi;
         let record = self.record(frame)?;
-        if !state.windows.can_consume(target.stacks(), record, RECORD_SIZE) {
+        if !mutant!("record-window-unchecked", state.windows.can_consume(target.stacks(), record, RECORD_SIZE), true) {
             return Err(Error::OutsideStacks(record));
         }
         let caller_fp = target.read_u64(record).ok_or(Error::Unreadable(record))?;
-        let return_address = target.read_u64(record + 8).ok_or(Error::Unreadable(record + 8))?;
-        if caller_fp == 0 && return_address == 0 {
+        let return_address =
+            target.read_u64(mutant!("record-ra-slot", record + 8, record)).ok_or(Error::Unreadable(record + 8))?;
+        if mutant!(
+            "meta-one-zero-suffices",
+            caller_fp == 0 && return_address == 0,
+            caller_fp == 0 || return_address == 0
+        ) {
             return self.metadata(record, frame, state, target);
         }
-        state.windows.consume(target.stacks(), record, RECORD_SIZE)?;
+        state.windows.consume(target.stacks(), record, mutant!("record-half-consumed", RECORD_SIZE, 8))?;
         state.kunwind.sp = Some(record);
-        frame.become_frame(CodeAddress::Return(abi.strip(return_address)), Source::FrameRecord { at: record });
+        frame.become_frame(
+            CodeAddress::Return(mutant!("record-ra-not-stripped", abi.strip(return_address), return_address)),
+            Source::FrameRecord { at: record },
+        );
         frame.regs.set(abi.fp, caller_fp);
         Ok(Step::Caller)
     }
@@ -134,7 +142,8 @@ impl Records {
             return Ok(step);
         }
         let fp = frame.regs.get(self.layout.abi.fp).ok_or(Error::NoFramePointer)?;
-        let original = state.return_hooks.recover(frame.pc.value(), fp, target)?;
+        let original =
+            mutant!("hooks-not-asked", state.return_hooks.recover(frame.pc.value(), fp, target)?, frame.pc.value());
         frame.pc = match frame.pc {
             CodeAddress::Interrupted(_) => CodeAddress::Interrupted(original),
             CodeAddress::Return(_) => CodeAddress::Return(original),
@@ -146,7 +155,7 @@ impl Records {
     fn record(&self, frame: &Frame) -> Result<u64, Error> {
         let abi = self.layout.abi;
         let fp = frame.regs.get(abi.fp).ok_or(Error::NoFramePointer)?;
-        if !fp.is_multiple_of(abi.frame_record.align) {
+        if !mutant!("record-misaligned", fp.is_multiple_of(abi.frame_record.align), true) {
             return Err(Error::Misaligned(fp));
         }
         Ok(fp.wrapping_add_signed(abi.frame_record.offset_from_fp))
@@ -160,35 +169,52 @@ impl Records {
         state: &mut WalkState,
         target: &dyn Target,
     ) -> Result<Step, Error> {
-        if !state.windows.can_consume(target.stacks(), record, META_SIZE) {
+        if !mutant!("meta-window-unchecked", state.windows.can_consume(target.stacks(), record, META_SIZE), true) {
             return Err(Error::OutsideStacks(record));
         }
-        let at = record + RECORD_SIZE;
+        let at = record + mutant!("meta-type-word", RECORD_SIZE, 8);
         match target.read_u64(at).ok_or(Error::Unreadable(at))? {
             TYPE_FINAL => {
                 let task = target.task().ok_or(Error::NoTask)?;
-                let last =
-                    task.stack.high.wrapping_sub(self.layout.pt_regs_on_stack).wrapping_add(self.layout.stackframe);
-                if record == last { Ok(Step::Outermost) } else { Err(Error::StrayFinal(record)) }
+                let last = task
+                    .stack
+                    .high
+                    .wrapping_sub(mutant!("final-end-of-stack", self.layout.pt_regs_on_stack, self.layout.pt_regs_size))
+                    .wrapping_add(self.layout.stackframe);
+                if mutant!("final-anywhere", record == last, true) {
+                    Ok(Step::Outermost)
+                } else {
+                    Err(Error::StrayFinal(record))
+                }
             }
-            TYPE_PT_REGS => self.pt_regs(record.wrapping_sub(self.layout.stackframe), frame, state, target),
-            TYPE_PENDING if self.knows_pending => self.pending(record, frame, state, target),
+            TYPE_PT_REGS => self.pt_regs(
+                mutant!("pt-regs-at-record", record.wrapping_sub(self.layout.stackframe), record),
+                frame,
+                state,
+                target,
+            ),
+            TYPE_PENDING if mutant!("pending-for-all", self.knows_pending, true) => {
+                self.pending(record, frame, state, target)
+            }
             _ => Err(Error::UnknownMetadata(record)),
         }
     }
 
     fn pt_regs(&self, at: u64, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<Step, Error> {
         let abi = self.layout.abi;
-        state.windows.consume(target.stacks(), at, self.layout.pt_regs_size)?;
+        mutant!("pt-regs-not-consumed", state.windows.consume(target.stacks(), at, self.layout.pt_regs_size)?, ());
         let read = |offset: u64| target.read_u64(at + offset).ok_or(Error::Unreadable(at + offset));
-        let pc = read(abi.pt_regs.pc)?;
-        if self.crossing == Crossing::Refuse {
+        let pc = read(mutant!("pt-regs-pc", abi.pt_regs.pc, abi.pt_regs.pc + 8))?;
+        if mutant!("pt-regs-crossed-as-reliable", self.crossing == Crossing::Refuse, false) {
             return Err(Error::ExceptionBoundary(pc));
         }
-        frame.become_frame(CodeAddress::Interrupted(pc), Source::PtRegs { at });
+        frame.become_frame(
+            mutant!("pt-regs-is-a-call", CodeAddress::Interrupted(pc), CodeAddress::Return(pc)),
+            Source::PtRegs { at },
+        );
         let is_used = |register| register == abi.fp || self.crossing == Crossing::Registers;
         for (register, offset) in abi.pt_regs.registers.iter().filter(|(register, _)| is_used(*register)) {
-            frame.regs.set(*register, read(*offset)?);
+            frame.regs.set(*register, read(mutant!("pt-regs-fp", *offset, *offset - 8))?);
         }
         Ok(Step::Caller)
     }
@@ -205,9 +231,10 @@ impl Records {
         state: &mut WalkState,
         target: &dyn Target,
     ) -> Result<Step, Error> {
-        state.windows.consume(target.stacks(), record, PENDING_SIZE)?;
+        mutant!("pending-not-consumed", state.windows.consume(target.stacks(), record, PENDING_SIZE)?, ());
         let read = |at: u64| target.read_u64(at).ok_or(Error::Unreadable(at));
-        let (fp, pc) = (read(record + META_SIZE)?, read(record + META_SIZE + 8)?);
+        let (fp, pc) =
+            (read(record + mutant!("pending-words-swapped", META_SIZE, META_SIZE + 8))?, read(record + META_SIZE + 8)?);
         // After a tail call from one traced function to another, the original is the trampoline's address again.
         frame.become_frame(CodeAddress::Return(self.layout.abi.strip(pc)), Source::FrameRecord { at: record });
         frame.regs.set(self.layout.abi.fp, fp);

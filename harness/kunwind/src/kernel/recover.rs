@@ -11,7 +11,7 @@ use crate::target::{ReturnHook, Target, Trampoline};
 pub(super) fn recover_fgraph(pc: u64, slot: u64, state: &mut WalkState, target: &dyn Target) -> u64 {
     match Trampoline::starting_at(pc, target) {
         Some(trampoline) if trampoline.hook == ReturnHook::Fgraph => {
-            state.return_hooks.fgraph(&trampoline, slot, target).unwrap_or(pc)
+            state.return_hooks.fgraph(&trampoline, mutant!("slot-cookie-high", slot, slot + 8), target).unwrap_or(pc)
         }
         _ => pc,
     }
@@ -21,7 +21,11 @@ pub(super) fn recover_fgraph(pc: u64, slot: u64, state: &mut WalkState, target: 
 pub(super) fn recover_rethook(pc: u64, slot: u64, state: &mut WalkState, target: &dyn Target) -> Result<u64, Error> {
     match Trampoline::starting_at(pc, target) {
         Some(trampoline) if trampoline.hook == ReturnHook::Rethook => {
-            state.return_hooks.rethook(&trampoline, slot, target)
+            mutant!(
+                "rethook-lost-goes-on",
+                state.return_hooks.rethook(&trampoline, slot, target),
+                state.return_hooks.rethook(&trampoline, slot, target).or(Ok(pc))
+            )
         }
         _ => Ok(pc),
     }
@@ -37,7 +41,7 @@ pub(super) fn recover(pc: u64, slot: u64, state: &mut WalkState, target: &dyn Ta
 /// trampoline of the other; a result that is still a trampoline ends the walk.
 pub(super) fn recover_or_refuse(pc: u64, slot: u64, state: &mut WalkState, target: &dyn Target) -> Result<u64, Error> {
     let mut pc = pc;
-    for _ in 0..2 {
+    for _ in 0..mutant!("hooks-asked-once", 2, 1) {
         pc = match Trampoline::starting_at(pc, target) {
             None => return Ok(pc),
             Some(trampoline) if trampoline.hook == ReturnHook::Fgraph => {
@@ -46,10 +50,16 @@ pub(super) fn recover_or_refuse(pc: u64, slot: u64, state: &mut WalkState, targe
             Some(trampoline) => state.return_hooks.rethook(&trampoline, slot, target)?,
         };
     }
-    if Trampoline::starting_at(pc, target).is_some() { Err(Error::Unrecovered(pc)) } else { Ok(pc) }
+    if mutant!("circle-of-hooks-accepted", Trampoline::starting_at(pc, target).is_some(), false) {
+        Err(Error::Unrecovered(pc))
+    } else {
+        Ok(pc)
+    }
 }
 
 /// `return_to_handler`, if this pc is strictly inside it.
 pub(super) fn inside_of_tracer(pc: u64, target: &dyn Target) -> Option<Trampoline> {
-    target.trampoline(pc).filter(|trampoline| trampoline.hook == ReturnHook::Fgraph && trampoline.start != pc)
+    target.trampoline(pc).filter(|trampoline| {
+        trampoline.hook == ReturnHook::Fgraph && mutant!("start-counts-as-inside", trampoline.start != pc, true)
+    })
 }

@@ -30,7 +30,9 @@ impl FromTrampoline {
         let pc = frame.pc.value();
         let Some(trampoline) = target.trampoline(pc) else { return Ok(None) };
         let fp = frame.regs.get(self.abi.fp).ok_or(Error::NoFramePointer)?;
-        if pc == trampoline.start && matches!(frame.pc, CodeAddress::Interrupted(_)) {
+        if mutant!("trampoline-start-is-code", pc == trampoline.start, false)
+            && matches!(frame.pc, CodeAddress::Interrupted(_))
+        {
             // Only a start is here: on the way, such a pc is recovered where it is found.
             let original = state.return_hooks.recover(pc, fp, target)?;
             if original == pc {
@@ -54,7 +56,7 @@ impl FromTrampoline {
         state: &mut WalkState,
         target: &dyn Target,
     ) -> Result<Option<Step>, Error> {
-        if self.fix == Fix::Refuse {
+        if mutant!("trampoline-not-refused", self.fix == Fix::Refuse, false) {
             return Err(Error::InsideTrampoline(frame.pc.value()));
         }
         let mut cursor = state.return_hooks;
@@ -64,18 +66,23 @@ impl FromTrampoline {
         {
             // The entry of an address that is back in its register may still be on the ret_stack: it is used up with
             // it.
-            if hooked == Ok(link) {
+            if mutant!("trampoline-entry-not-used-up", hooked == Ok(link), false) {
                 state.return_hooks = cursor;
             }
             // After a tail call from one traced function to another, the original is the trampoline's address again.
             let fp = frame.regs.get(self.abi.fp).ok_or(Error::NoFramePointer)?;
-            frame.pc = CodeAddress::Return(state.return_hooks.recover(link, fp, target)?);
+            frame.pc = CodeAddress::Return(mutant!(
+                "trampoline-link-asked-once",
+                state.return_hooks.recover(link, fp, target)?,
+                link
+            ));
             return Ok(Some(Step::Caller));
         }
         if let Ok(original) = hooked {
             state.return_hooks = cursor;
             // It may be a rethook's trampoline.
-            let original = state.return_hooks.recover(original, fp, target)?;
+            let original =
+                mutant!("trampoline-original-asked-once", state.return_hooks.recover(original, fp, target)?, original);
             frame.become_frame(CodeAddress::Return(original), Source::ReturnHook { trampoline: trampoline.start });
             frame.regs.set(self.abi.fp, fp);
             return Ok(Some(Step::Caller));
@@ -83,7 +90,7 @@ impl FromTrampoline {
         match (self.fix, frame.pc) {
             // The trampoline has linked a record of its own, which the frame pointer names now.
             (Fix::Record | Fix::Pending, CodeAddress::Return(_)) => Ok(None),
-            _ => Err(Error::InsideTrampoline(frame.pc.value())),
+            _ => mutant!("trampoline-lost-goes-on", Err(Error::InsideTrampoline(frame.pc.value())), Ok(None)),
         }
     }
 }

@@ -57,28 +57,28 @@ pub(super) fn step(
     // The return address of the last record has been reported: it is in the entry code.
     let task = target.task().ok_or(Error::NoTask)?;
     if let Source::FrameRecord { at } = frame.source
-        && is_last(at, task.stack.high, target)
+        && mutant!("x86-fp-not-last", is_last(at, task.stack.high, target), false)
     {
         return Ok(Step::Outermost);
     }
     let fp = frame.regs.get(X86_64.fp).ok_or(Error::NoFramePointer)?;
-    if fp & 1 == 1 {
-        return pt_regs(form, fp & !1, frame, state, target);
+    if mutant!("x86-fp-odd-is-a-record", fp & 1 == 1, false) {
+        return pt_regs(form, mutant!("x86-fp-pt-regs-odd", fp & !1, fp), frame, state, target);
     }
-    if !fp.is_multiple_of(X86_64.frame_record.align) {
+    if !mutant!("x86-fp-misaligned", fp.is_multiple_of(X86_64.frame_record.align), true) {
         return Err(Error::Misaligned(fp));
     }
-    consume(fp, RECORD_SIZE, state, target)?;
+    mutant!("x86-fp-not-consumed", consume(fp, RECORD_SIZE, state, target)?, ());
     let caller_fp = target.read_u64(fp).ok_or(Error::Unreadable(fp))?;
     let return_address = target.read_u64(fp + 8).ok_or(Error::Unreadable(fp + 8))?;
     let recover = if fix == Fix::RetStack { recover_or_refuse } else { recover };
-    let return_address = recover(return_address, fp + 8, state, target)?;
-    if !target.is_text(return_address) {
+    let return_address = recover(return_address, mutant!("x86-fp-cookie", fp + 8, fp), state, target)?;
+    if !mutant!("x86-fp-not-text", target.is_text(return_address), true) {
         return Err(Error::NotText(return_address));
     }
     frame.become_frame(CodeAddress::Return(return_address), Source::FrameRecord { at: fp });
     frame.regs.set(X86_64.fp, caller_fp);
-    frame.regs.set(X86_64.sp, fp + RECORD_SIZE);
+    frame.regs.set(X86_64.sp, fp + mutant!("x86-fp-sp", RECORD_SIZE, 8));
     Ok(Step::Caller)
 }
 
@@ -99,7 +99,11 @@ fn from_inside(
 ) -> Result<Step, Error> {
     let lost = Error::InsideTrampoline(frame.pc.value());
     let fp = frame.regs.get(X86_64.fp).ok_or(Error::NoFramePointer)?;
-    let slot = frame.regs.get(X86_64.sp).ok_or(lost)?.wrapping_add(RETURN_TO_HANDLER_SAVED);
+    let slot = frame.regs.get(X86_64.sp).ok_or(lost)?.wrapping_add(mutant!(
+        "x86-fp-trampoline-slot",
+        RETURN_TO_HANDLER_SAVED,
+        RETURN_TO_HANDLER_SAVED - 8
+    ));
     let original = state.return_hooks.fgraph_complete(trampoline, slot, target).map_err(|_| lost)?;
     // It is a rethook's trampoline if the same call was hooked before it was traced.
     let original = recover_or_refuse(original, slot, state, target)?;
@@ -114,20 +118,23 @@ fn pt_regs(form: Form, at: u64, frame: &mut Frame, state: &mut WalkState, target
     consume(at, PT_REGS_SIZE, state, target)?;
     let read = |offset: u64| target.read_u64(at + offset).ok_or(Error::Unreadable(at + offset));
     let is_user = read(PT_REGS_CS)? & 3 != 0;
-    if is_user || at == task_regs {
+    if mutant!("x86-fp-user-regs-crossed", is_user || at == task_regs, at == task_regs) {
         return Ok(Step::Outermost);
     }
     let pc = read(X86_64.pt_regs.pc)?;
-    if form == Form::Reliable {
+    if mutant!("x86-fp-crossed-as-reliable", form == Form::Reliable, false) {
         return Err(Error::ExceptionBoundary(pc));
     }
-    let bp = read(PT_REGS_BP)?;
+    let bp = read(mutant!("x86-fp-pt-regs-bp", PT_REGS_BP, PT_REGS_BP + 8))?;
     // The cookie is the address of the saved pc, which no return hook has: a trampoline's own start is never found.
     let pc = recover(pc, at + X86_64.pt_regs.pc, state, target)?;
     if !target.is_text(pc) {
         return Err(Error::NotText(pc));
     }
-    frame.become_frame(CodeAddress::Interrupted(pc), Source::PtRegs { at });
+    frame.become_frame(
+        mutant!("x86-fp-pt-regs-is-a-call", CodeAddress::Interrupted(pc), CodeAddress::Return(pc)),
+        Source::PtRegs { at },
+    );
     frame.regs.set(X86_64.fp, bp);
     Ok(Step::Caller)
 }
@@ -140,6 +147,6 @@ fn is_last(fp: u64, task_high: u64, target: &dyn Target) -> bool {
     let equal = |one: u64, other: u64| target.read_u64(one) == target.read_u64(other);
     let (realigned, ftrace) = (last - 8, last - 24);
     fp == last
-        || (fp == realigned && equal(realigned + 8, last + 8))
+        || (fp == realigned && mutant!("x86-fp-last-not-realigned", equal(realigned + 8, last + 8), false))
         || (fp == ftrace && equal(ftrace, ftrace + 16) && equal(ftrace + 8, ftrace + 32))
 }

@@ -63,7 +63,7 @@ pub(super) fn step(
     if !state.orc.has_started {
         start(form, frame, state, target)?;
     }
-    let pc = frame.pc.lookup();
+    let pc = mutant!("orc-lookup-at-return", frame.pc.lookup(), frame.pc.value());
     let entry = entry(form, pc, state, target)?;
     let stepper = Stepper { is_detecting: fix == Fix::RetStack, frame, state, target };
     let caller = match entry {
@@ -79,9 +79,9 @@ pub(super) fn step(
 
 /// What sets the error flag in the kernel: the reliable walk ends there, the other continues.
 fn doubt(form: Form, state: &mut WalkState, error: Error) -> Result<(), Error> {
-    state.mark_unreliable();
+    mutant!("orc-doubt-not-flagged", state.mark_unreliable(), ());
     match form {
-        Form::Reliable => Err(error),
+        Form::Reliable => mutant!("orc-doubt-as-reliable", Err(error), Ok(())),
         Form::BestEffort => Ok(()),
     }
 }
@@ -94,7 +94,10 @@ fn start(form: Form, frame: &mut Frame, state: &mut WalkState, target: &dyn Targ
         (Source::PtRegs { at }, _) => (orc.regs, orc.is_full) = (Some(SavedRegs::At(at)), true),
         (_, CodeAddress::Interrupted(_)) => (orc.regs, orc.is_full) = (Some(SavedRegs::InFrame), true),
         // A task that has never run will begin there: it was not called.
-        (_, CodeAddress::Return(pc)) if target.task().and_then(|task: Task| task.fork_entry) == Some(pc) => {
+        (_, CodeAddress::Return(pc))
+            if target.task().and_then(|task: Task| task.fork_entry)
+                == mutant!("orc-fork-was-called", Some(pc), None) =>
+        {
             frame.pc = CodeAddress::Interrupted(pc);
         }
         (_, CodeAddress::Return(_)) => {}
@@ -105,18 +108,19 @@ fn start(form: Form, frame: &mut Frame, state: &mut WalkState, target: &dyn Targ
     }
     // A stack may have overflowed into its guard page.
     let next_page = sp.checked_next_multiple_of(PAGE);
-    let is_on_stack = next_page.is_some_and(|page| state.visits.enter(target.stacks(), page));
+    let is_on_stack = next_page
+        .is_some_and(|page| mutant!("orc-guard-page-is-no-stack", state.visits.enter(target.stacks(), page), false));
     doubt(form, state, Error::OutsideStacks(sp))?;
     if is_on_stack { Ok(()) } else { Err(Error::OutsideStacks(sp)) }
 }
 
 /// `orc_find`, and what replaces an entry that it does not find.
 fn entry(form: Form, pc: u64, state: &mut WalkState, target: &dyn Target) -> Result<Entry, Error> {
-    if pc == 0 {
+    if mutant!("orc-null-unknown", pc == 0, false) {
         return Ok(NULL);
     }
     let table = target.table(Format::Orc).ok_or(Error::NoTable)?;
-    let entry = if target.is_text(pc) { table.entry(pc)? } else { None };
+    let entry = if mutant!("orc-any-text", target.is_text(pc), true) { table.entry(pc)? } else { None };
     match entry {
         Some(entry) => Ok(entry),
         None => doubt(form, state, Error::NoRow(pc)).map(|()| FRAME_POINTER),
@@ -172,7 +176,7 @@ impl Stepper<'_> {
     fn by_pt_regs(mut self, row: &PtRegsRow) -> Result<Option<Frame>, Error> {
         let before = self.before()?;
         let place = self.prev_sp(row.at)?;
-        let (at, size) = match row.is_whole {
+        let (at, size) = match mutant!("orc-partial-is-whole", row.is_whole, true) {
             true => (place, PT_REGS_SIZE),
             false => (place.wrapping_sub(IRET_FRAME), PT_REGS_SIZE - IRET_FRAME),
         };
@@ -180,7 +184,7 @@ impl Stepper<'_> {
         let caller = self.pt_regs(at, row.is_whole)?;
         let bp = self.bp(row.fp, place)?;
         self.check_rise(&before, &caller)?;
-        if self.read(at.wrapping_add(PT_REGS_CS))? & 3 != 0 {
+        if mutant!("orc-user-mode-crossed", self.read(at.wrapping_add(PT_REGS_CS))? & 3 != 0, false) {
             return Ok(None);
         }
         self.frame_of(&caller, bp, row.signal).map(Some)
@@ -209,7 +213,7 @@ impl Stepper<'_> {
     /// `get_reg`: the value of a register that was saved in this frame, or since the last call.
     fn saved(&self, register: Register) -> Result<Option<u64>, Error> {
         let OrcState { regs, is_full, prev_regs, .. } = self.state.orc;
-        match if is_full { regs } else { regs.and(prev_regs) } {
+        match if is_full { regs } else { mutant!("orc-saved-not-kept", regs.and(prev_regs), None) } {
             None => Ok(None),
             Some(SavedRegs::InFrame) => Ok(self.frame.regs.get(register)),
             Some(SavedRegs::At(at)) => {
@@ -251,7 +255,7 @@ impl Stepper<'_> {
     fn bp(&mut self, rule: Rule, cfa: u64) -> Result<Option<u64>, Error> {
         let frame = self.frame;
         let saved;
-        let regs = if rule == Rule::Retain {
+        let regs = if mutant!("orc-bp-of-callee", rule == Rule::Retain, false) {
             saved = self.regs_with_saved(RBP)?;
             &saved
         } else {
@@ -266,12 +270,12 @@ impl Stepper<'_> {
         let found = row.ra.return_address(cfa, &frame.regs, &X86_64, &mut |slot: Slot| self.word(slot.address()))?;
         let Place::Memory(slot) = found.place else { return Err(Error::UnusableRule(self.frame.pc.lookup())) };
         let recover = if self.is_detecting { recover_or_refuse } else { recover };
-        let pc = recover(found.value, slot, self.state, self.target)?;
+        let pc = mutant!("orc-hooks-not-asked", recover(found.value, slot, self.state, self.target)?, found.value);
         if self.is_detecting && found.value == pc {
-            self.use_up_restored(pc, slot);
+            mutant!("orc-entry-not-used-up", self.use_up_restored(pc, slot), ());
         }
         let orc = &mut self.state.orc;
-        (orc.regs, orc.prev_regs) = (None, None);
+        mutant!("orc-saved-not-dropped", (orc.regs, orc.prev_regs) = (None, None), ());
         Ok(Caller { pc, sp: cfa, source: Source::Row { cfa, rule: row.cfa, ra: row.ra } })
     }
 
@@ -290,7 +294,7 @@ impl Stepper<'_> {
         let pc = self.frame.pc.value();
         let is_stale = |rule: Rule| {
             let place = matches!(rule, Rule::CfaOffsetDeref(_)).then(|| rule.place(None, cfa, &self.frame.regs));
-            matches!(place, Some(Ok(Place::Memory(at))) if at < sp)
+            matches!(place, Some(Ok(Place::Memory(at))) if mutant!("orc-stale-words-believed", at < sp, false))
         };
         if inside_of_tracer(pc, self.target).is_some() && (is_stale(row.ra) || is_stale(row.fp)) {
             return Err(Error::InsideTrampoline(pc));
@@ -303,7 +307,8 @@ impl Stepper<'_> {
         let sp = self.read(at.wrapping_add(PT_REGS_SP))?;
         let pc = self.read(at.wrapping_add(IRET_FRAME))?;
         // The trampoline may have been interrupted at its first instruction: the return has moved SP over its slot.
-        let pc = recover_rethook(pc, sp.wrapping_sub(WORD), self.state, self.target)?;
+        let pc =
+            recover_rethook(pc, mutant!("orc-rethook-cookie", sp.wrapping_sub(WORD), sp), self.state, self.target)?;
         let orc = &mut self.state.orc;
         if is_full {
             orc.prev_regs = None;
@@ -318,15 +323,27 @@ impl Stepper<'_> {
     fn check_rise(&self, before: &Before, caller: &Caller) -> Result<(), Error> {
         let stacks = self.state.visits;
         let is_same = stacks.current() == before.stack && stacks.is_on_current(self.target.stacks(), caller.sp);
-        if is_same && caller.sp <= before.sp { Err(Error::CfaNotAbove(caller.sp)) } else { Ok(()) }
+        if mutant!("orc-sp-need-not-rise", is_same && caller.sp <= before.sp, false) {
+            Err(Error::CfaNotAbove(caller.sp))
+        } else {
+            Ok(())
+        }
     }
 
     fn frame_of(&self, caller: &Caller, bp: Option<u64>, signal: bool) -> Result<Frame, Error> {
-        if !self.target.is_text(caller.pc) {
+        if !mutant!("orc-caller-not-text", self.target.is_text(caller.pc), true) {
             return Err(Error::NotText(caller.pc));
         }
-        let pc = if signal { CodeAddress::Interrupted(caller.pc) } else { CodeAddress::Return(caller.pc) };
-        let mut regs = if self.state.orc.holds_start() { self.frame.regs } else { Regs::none() };
+        let pc = if mutant!("orc-signal-ignored", signal, false) {
+            CodeAddress::Interrupted(caller.pc)
+        } else {
+            CodeAddress::Return(caller.pc)
+        };
+        let mut regs = if mutant!("orc-registers-of-start-kept", self.state.orc.holds_start(), true) {
+            self.frame.regs
+        } else {
+            Regs::none()
+        };
         regs.set(RSP, caller.sp);
         match bp {
             Some(bp) => regs.set(RBP, bp),

@@ -203,11 +203,11 @@ impl OrcEntry {
         let [sp_low, sp_high, bp_low, bp_high, bases, flags] = bytes;
         Ok(Self {
             kind: OrcType::try_from(flags & 7)?,
-            sp: numbers.base(bases & 15)?,
+            sp: numbers.base(mutant!("orc-bases-swapped", bases & 15, bases >> 4))?,
             sp_offset: i16::from_le_bytes([sp_low, sp_high]),
             bp: numbers.base(bases >> 4)?,
             bp_offset: i16::from_le_bytes([bp_low, bp_high]),
-            signal: flags & 8 != 0,
+            signal: mutant!("orc-signal-unread", flags & 8 != 0, false),
         })
     }
 
@@ -232,8 +232,12 @@ impl OrcEntry {
     #[must_use]
     pub fn lower(&self) -> Option<Entry> {
         match self.kind {
-            OrcType::Undefined => return Some(Entry::NoRow { signal: self.signal }),
-            OrcType::EndOfStack => return Some(Entry::Outermost),
+            OrcType::Undefined => {
+                return Some(mutant!("orc-undefined-is-end", Entry::NoRow { signal: self.signal }, Entry::Outermost));
+            }
+            OrcType::EndOfStack => {
+                return Some(mutant!("orc-end-unknown", Entry::Outermost, Entry::NoRow { signal: false }));
+            }
             OrcType::Call | OrcType::Regs | OrcType::RegsPartial => {}
         }
         let (cfa, fp, signal) = (self.cfa()?, self.frame_pointer()?, self.signal);
@@ -249,24 +253,36 @@ impl OrcEntry {
         Some(match self.sp {
             OrcBase::Sp => CfaRule::RegOffset(X86_64.sp, offset),
             OrcBase::Bp => CfaRule::RegOffset(X86_64.fp, offset),
-            OrcBase::SpIndirect => CfaRule::RegDerefOffset(X86_64.sp, offset),
-            OrcBase::BpIndirect => CfaRule::RegOffsetDeref(X86_64.fp, offset),
+            OrcBase::SpIndirect => mutant!(
+                "orc-sp-indirect",
+                CfaRule::RegDerefOffset(X86_64.sp, offset),
+                CfaRule::RegOffsetDeref(X86_64.sp, offset)
+            ),
+            OrcBase::BpIndirect => mutant!(
+                "orc-bp-indirect",
+                CfaRule::RegOffsetDeref(X86_64.fp, offset),
+                CfaRule::RegDerefOffset(X86_64.fp, offset)
+            ),
             // For these the kernel takes the value itself and ignores the offset.
             OrcBase::Ax => CfaRule::RegOffset(Register(0), 0),
             OrcBase::Dx => CfaRule::RegOffset(Register(1), 0),
             OrcBase::Di => CfaRule::RegOffset(Register(5), 0),
-            OrcBase::R10 => CfaRule::RegOffset(Register(10), 0),
+            OrcBase::R10 => CfaRule::RegOffset(Register(10), mutant!("orc-value-plus-offset", 0, offset)),
             OrcBase::R13 => CfaRule::RegOffset(Register(13), 0),
             OrcBase::Undefined | OrcBase::PrevSp => return None,
         })
     }
 
     fn frame_pointer(&self) -> Option<Rule> {
-        let offset = i64::from(self.bp_offset);
+        let offset = mutant!("orc-offset-unsigned", i64::from(self.bp_offset), i64::from(self.bp_offset as u16));
         match self.bp {
             OrcBase::Undefined => Some(Rule::Retain),
             OrcBase::PrevSp => Some(Rule::CfaOffsetDeref(offset)),
-            OrcBase::Bp => Some(Rule::RegOffsetDeref(X86_64.fp, offset)),
+            OrcBase::Bp => Some(mutant!(
+                "orc-bp-slot-from-bp",
+                Rule::RegOffsetDeref(X86_64.fp, offset),
+                Rule::CfaOffsetDeref(offset)
+            )),
             _ => None,
         }
     }

@@ -79,7 +79,7 @@ impl<D: AsRef<[u8]>> OrcTable<D> {
     pub fn address_of(&self, index: usize) -> Option<u64> {
         let at = index.checked_mul(4)?;
         let bytes = self.offsets.as_ref().get(at..)?.first_chunk()?;
-        let place = self.address.wrapping_add(at as u64);
+        let place = mutant!("orc-address-from-table", self.address.wrapping_add(at as u64), self.address);
         Some(place.wrapping_add_signed(i64::from(i32::from_le_bytes(*bytes))))
     }
 
@@ -102,20 +102,25 @@ impl<D: AsRef<[u8]>> OrcTable<D> {
     pub fn lookup(&self, pc: u64) -> Result<Option<OrcEntry>, OrcError> {
         let Some(index) = self.index_at(pc) else { return Ok(None) };
         let is_generated = self.generated.is_some_and(|generated| generated <= pc);
-        Ok(self.entry_of(index)?.filter(|entry| !is_generated || *entry != OrcEntry::UNDEFINED))
+        Ok(self
+            .entry_of(index)?
+            .filter(|entry| mutant!("orc-generated-undefined", !is_generated, true) || *entry != OrcEntry::UNDEFINED))
     }
 
     fn index_at(&self, pc: u64) -> Option<usize> {
         let (mut low, mut high) = (0, self.len());
         while low < high {
             let middle = low + (high - low) / 2;
-            if self.address_of(middle).is_some_and(|address| address <= pc) {
+            if self
+                .address_of(middle)
+                .is_some_and(|address| mutant!("orc-search-excludes-start", address <= pc, address < pc))
+            {
                 low = middle + 1;
             } else {
                 high = middle;
             }
         }
-        low.checked_sub(1)
+        mutant!("orc-search-takes-next", low.checked_sub(1), Some(low))
     }
 
     /// Reads the whole table, which no lookup does.

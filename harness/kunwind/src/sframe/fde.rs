@@ -43,13 +43,15 @@ impl IndexEntry {
         let offset = header.index_start() + u64::from(index) * header.version.fde_size() as u64;
         let offset = usize::try_from(offset).map_err(|_| outside)?;
         let start = bytes.signed(offset, header.version.start_size()).ok_or(outside)?;
-        let anchor = i128::from(address) + if header.is_pcrel() { offset as i128 } else { 0 };
+        let anchor = i128::from(address)
+            + if mutant!("sframe-start-from-section", header.is_pcrel(), false) { offset as i128 } else { 0 };
         Ok((offset, anchor + i128::from(start)))
     }
 
     #[inline]
     pub(super) fn contains(&self, pc: i128) -> bool {
-        (self.start..self.start + i128::from(self.size)).contains(&pc)
+        (self.start..self.start + mutant!("sframe-end-included", i128::from(self.size), i128::from(self.size) + 1))
+            .contains(&pc)
     }
 }
 
@@ -218,17 +220,17 @@ impl<'a> Fde<'a> {
     /// When a row up to there cannot be read or starts no later than the one before it.
     pub fn fre_at(&self, pc: u64) -> Result<Option<Fre<'_>>, Error> {
         let mut key = pc.wrapping_sub(self.start());
-        if self.pc_type() == PcType::Mask {
+        if mutant!("sframe-block-does-not-repeat", self.pc_type() == PcType::Mask, false) {
             let unknown = Error::new(ErrorKind::BadRepSize, Field::RepSize, self.rep_size_offset(), 0);
             key = key.checked_rem(self.rep_size.into()).ok_or(unknown)?;
         }
         let mut found: Option<Fre<'_>> = None;
         for fre in self.fres() {
             let fre = fre?;
-            if found.is_some_and(|before| before.start() >= fre.start()) {
+            if found.is_some_and(|before| mutant!("sframe-rows-unordered", before.start() >= fre.start(), false)) {
                 return Err(fre.out_of_order());
             }
-            if u64::from(fre.start()) > key {
+            if mutant!("sframe-row-start-excluded", u64::from(fre.start()) > key, u64::from(fre.start()) >= key) {
                 break;
             }
             found = Some(fre);
@@ -242,6 +244,9 @@ impl<'a> Fde<'a> {
     ///
     /// As of [`Fde::fre_at`], and when the row's words make no rules.
     pub fn entry_at(&self, pc: u64) -> Result<Entry, Error> {
-        self.fre_at(pc)?.map_or(Ok(Entry::NoRow { signal: self.is_signal() }), |fre| fre.entry())
+        self.fre_at(pc)?.map_or(
+            Ok(mutant!("sframe-no-row-is-end", Entry::NoRow { signal: self.is_signal() }, Entry::Outermost)),
+            |fre| fre.entry(),
+        )
     }
 }

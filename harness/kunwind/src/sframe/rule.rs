@@ -26,7 +26,7 @@ impl Fre<'_> {
 /// What a row says. `note` gets what is wrong without changing that.
 pub(super) fn lower(fre: &Fre<'_>, note: &mut dyn FnMut(Error)) -> Result<Entry, Error> {
     if fre.word_count() == 0 {
-        return Ok(Entry::Outermost);
+        return Ok(mutant!("sframe-end-unknown", Entry::Outermost, Entry::NoRow { signal: fre.rows.info.is_signal() }));
     }
     let header = &fre.rows.header;
     if fre.info & 0x80 != 0 && !header.abi.has_pauth() {
@@ -39,10 +39,10 @@ pub(super) fn lower(fre: &Fre<'_>, note: &mut dyn FnMut(Error)) -> Result<Entry,
     };
     Ok(Entry::Row(UnwindRow {
         cfa,
-        ra: ra.unwrap_or(fixed_rule(header.fixed_ra_offset)),
+        ra: ra.unwrap_or(fixed_rule(mutant!("sframe-fixed-ra-ignored", header.fixed_ra_offset, 0))),
         fp: fp.unwrap_or(fixed_rule(header.fixed_fp_offset)),
-        mangled_ra: fre.is_mangled_ra(),
-        signal: fre.rows.info.is_signal(),
+        mangled_ra: mutant!("sframe-signed-ra-ignored", fre.is_mangled_ra(), false),
+        signal: mutant!("sframe-signal-ignored", fre.rows.info.is_signal(), false),
     }))
 }
 
@@ -72,7 +72,11 @@ fn default_rules(words: &mut Words<'_, '_>) -> Result<Rules, Error> {
     if fre.word_count() > 1 + usize::from(ra_in_rows) + usize::from(fp_in_rows) {
         return Err(info_error(fre, ErrorKind::TooManyDatawords));
     }
-    let base = if fre.is_sp_based() { header.abi.sp() } else { header.abi.fp() };
+    let base = if mutant!("sframe-base-bit", fre.is_sp_based(), !fre.is_sp_based()) {
+        header.abi.sp()
+    } else {
+        header.abi.fp()
+    };
     let (_, word) = words.offset()?;
     let cfa = CfaRule::RegOffset(base, header.abi.cfa_offset(word));
     let ra = if ra_in_rows && words.left() > 0 { Some(saved_ra(words, header)?) } else { None };
@@ -82,7 +86,7 @@ fn default_rules(words: &mut Words<'_, '_>) -> Result<Rules, Error> {
     } else {
         None
     };
-    Ok((cfa, ra, fp))
+    Ok(mutant!("sframe-fp-before-ra", (cfa, ra, fp), (cfa, fp, ra)))
 }
 
 fn saved_ra(words: &mut Words<'_, '_>, header: &Header) -> Result<Rule, Error> {
@@ -119,12 +123,16 @@ fn flexible_rules(words: &mut Words<'_, '_>) -> Result<Rules, Error> {
         return Err(control.error());
     };
     let offset = abi.cfa_offset(words.offset()?.1);
-    let cfa =
-        if control.deref { CfaRule::RegOffsetDeref(register, offset) } else { CfaRule::RegOffset(register, offset) };
+    let cfa = if mutant!("sframe-flexible-cfa-is-value", control.deref, false) {
+        CfaRule::RegOffsetDeref(register, offset)
+    } else {
+        CfaRule::RegOffset(register, offset)
+    };
     let ra = if words.left() > 0 { words.flexible_rule()? } else { None };
     // A control of 0 in the place of RA is padding before a rule for FP.
     let lacking = info_error(fre, ErrorKind::BadFlexWords);
-    let expects_fp = words.left() > 0 || (ra.is_none() && fre.word_count() > 2);
+    let expects_fp =
+        words.left() > 0 || (mutant!("sframe-flexible-padding", ra.is_none() && fre.word_count() > 2, false));
     let fp = if expects_fp { Some(words.flexible_rule()?.ok_or(lacking)?) } else { None };
     if words.left() > 0 {
         return Err(lacking);
@@ -179,7 +187,7 @@ impl Words<'_, '_> {
 
     fn offset(&mut self) -> Result<(usize, i64), Error> {
         let (offset, word) = self.word()?;
-        Ok((offset, sign_extended(word, self.fre.word_size())))
+        Ok((offset, mutant!("sframe-words-unsigned", sign_extended(word, self.fre.word_size()), word as i64)))
     }
 
     fn control(&mut self) -> Result<Control, Error> {
@@ -190,7 +198,7 @@ impl Words<'_, '_> {
         }
         if value & 1 != 0 {
             let bad = Error::new(ErrorKind::BadRegister, Field::ControlWord, offset, value);
-            let number = u8::try_from(value >> 3).map_err(|_| bad)?;
+            let number = u8::try_from(mutant!("sframe-flexible-register", value >> 3, value >> 2)).map_err(|_| bad)?;
             if number >= self.fre.rows.header.abi.registers() {
                 (self.note)(bad);
             }
@@ -212,7 +220,9 @@ impl Words<'_, '_> {
             (Some(register), false) => Rule::RegOffset(register, offset),
             (Some(register), true) => Rule::RegOffsetDeref(register, offset),
             (None, false) => Rule::CfaOffset(offset),
-            (None, true) => Rule::CfaOffsetDeref(offset),
+            (None, true) => {
+                mutant!("sframe-flexible-slot-is-value", Rule::CfaOffsetDeref(offset), Rule::CfaOffset(offset))
+            }
         }))
     }
 }

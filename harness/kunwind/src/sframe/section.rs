@@ -129,7 +129,11 @@ impl<'a> SFrameSection<'a> {
     /// When that function cannot be read.
     pub fn function_at(&self, pc: u64) -> Result<Option<Fde<'a>>, Error> {
         let pc = self.exact(pc);
-        let found = if self.header.is_sorted() { self.search(pc)? } else { self.scan(pc)? };
+        let found = if mutant!("sframe-unsorted-searched", self.header.is_sorted(), true) {
+            self.search(pc)?
+        } else {
+            self.scan(pc)?
+        };
         found.map(|entry| self.function(entry.index)).transpose()
     }
 
@@ -176,7 +180,7 @@ impl<'a> SFrameSection<'a> {
         while low < high {
             let middle = low + (high - low) / 2;
             let (_, start) = IndexEntry::start(self.bytes, &self.header, self.address(), middle)?;
-            if start <= pc {
+            if mutant!("sframe-search-excludes-start", start <= pc, start < pc) {
                 low = middle + 1;
             } else {
                 high = middle;
@@ -187,7 +191,7 @@ impl<'a> SFrameSection<'a> {
         let mut found = None;
         for index in (0..low).rev() {
             let entry = self.index_entry(index)?;
-            if entry.size == 0 {
+            if mutant!("sframe-empty-function-found", entry.size == 0, false) {
                 continue;
             }
             if last.is_some_and(|last| entry.start != last) {

@@ -54,23 +54,23 @@ impl Unwinder for FrameRecordUnwinder {
     fn step(&self, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<Step, Error> {
         let FrameRecord { offset_from_fp, align, cfa_from_fp } = self.abi.frame_record;
         let fp = frame.regs.get(self.abi.fp).ok_or(Error::NoFramePointer)?;
-        if fp == 0 {
+        if mutant!("chain-zero-fp-is-no-end", fp == 0, false) {
             return Ok(Step::Outermost);
         }
-        if !fp.is_multiple_of(align) {
+        if !mutant!("chain-misaligned", fp.is_multiple_of(align), true) {
             return Err(Error::Misaligned(fp));
         }
         let at = fp.wrapping_add_signed(offset_from_fp);
-        state.windows.consume(target.stacks(), at, RECORD_SIZE)?;
-        let caller_fp = target.read_u64(at).ok_or(Error::Unreadable(at))?;
+        mutant!("chain-not-consumed", state.windows.consume(target.stacks(), at, RECORD_SIZE)?, ());
+        let caller_fp = target.read_u64(mutant!("chain-fp-slot", at, at + 8)).ok_or(Error::Unreadable(at))?;
         let return_address = target.read_u64(at + 8).ok_or(Error::Unreadable(at + 8))?;
-        if return_address == 0 {
+        if mutant!("chain-zero-return-is-no-end", return_address == 0, false) {
             return Ok(Step::Outermost);
         }
         frame.become_frame(CodeAddress::Return(return_address), Source::FrameRecord { at });
         frame.regs.set(self.abi.fp, caller_fp);
         if let Some(offset) = cfa_from_fp {
-            frame.regs.set(self.abi.sp, fp.wrapping_add_signed(offset));
+            frame.regs.set(self.abi.sp, fp.wrapping_add_signed(mutant!("chain-sp", offset, offset + 8)));
         }
         Ok(Step::Caller)
     }

@@ -40,8 +40,8 @@ impl TableUnwinder {
             let at = slot.address();
             match slot {
                 // One way only: what lies below the return address is out of reach from now on.
-                Slot::Ra(_) => windows.consume(stacks, at, 8)?,
-                _ if windows.can_consume(stacks, at, 8) => {}
+                Slot::Ra(_) => windows.consume(stacks, mutant!("table-ra-consumed-low", at, at - 8), 8)?,
+                _ if mutant!("table-slot-unchecked", windows.can_consume(stacks, at, 8), true) => {}
                 _ => return Err(Error::OutsideStacks(at)),
             }
             target.read_u64(at).ok_or(Error::Unreadable(at))
@@ -52,11 +52,16 @@ impl TableUnwinder {
         // The others come before the return address, which closes the stack below it.
         let mut regs = self.saved(table.saved(asked), cfa, &frame.regs, &mut ask);
         let ra = row.ra.return_address(cfa, &frame.regs, self.abi, &mut ask)?;
-        let pc = if row.mangled_ra { self.abi.strip(ra.value) } else { ra.value };
-        let pc = if row.signal { CodeAddress::Interrupted(pc) } else { CodeAddress::Return(pc) };
+        let pc =
+            if mutant!("table-ra-not-stripped", row.mangled_ra, false) { self.abi.strip(ra.value) } else { ra.value };
+        let pc = if mutant!("table-signal-ignored", row.signal, false) {
+            CodeAddress::Interrupted(pc)
+        } else {
+            CodeAddress::Return(pc)
+        };
         regs.forget(self.abi.fp);
         if let Some(fp) = fp {
-            regs.set(self.abi.fp, fp.value);
+            regs.set(self.abi.fp, mutant!("table-fp-of-callee", fp.value, frame.regs.get(self.abi.fp).unwrap_or(0)));
         }
         frame.become_frame(pc, Source::Row { cfa, rule: row.cfa, ra: row.ra });
         frame.regs = regs;
@@ -69,7 +74,7 @@ impl TableUnwinder {
         let mut caller = Regs::none();
         if let Some(rules) = rules {
             for register in self.abi.callee_saved {
-                if let Some(value) = regs.get(*register) {
+                if let Some(value) = mutant!("table-callee-saved-lost", regs.get(*register), None) {
                     caller.set(*register, value);
                 }
             }
@@ -81,7 +86,7 @@ impl TableUnwinder {
             }
         }
         let has_rule = rules.is_some_and(|rules| rules.iter().any(|(register, _)| *register == self.abi.sp));
-        if !has_rule {
+        if !mutant!("table-sp-rule-ignored", has_rule, false) {
             caller.set(self.abi.sp, cfa);
         }
         caller
@@ -98,14 +103,16 @@ impl Unwinder for TableUnwinder {
     }
 
     fn step(&self, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<Step, Error> {
-        let pc = frame.pc.lookup();
+        let pc = mutant!("table-lookup-at-return", frame.pc.lookup(), frame.pc.value());
         let table = target.table(self.format).ok_or(Error::NoTable)?;
         match table.entry(pc)? {
             Some(Entry::Row(row)) => self.caller((&row, pc), frame, state, (table, target)).map(|()| Step::Caller),
             Some(Entry::Outermost) => Ok(Step::Outermost),
             // Where in saved registers the pc is, only kernels know.
             Some(Entry::PtRegs(_)) => Err(Error::UnusableRule(pc)),
-            Some(Entry::NoRow { .. }) | None => Err(Error::NoRow(pc)),
+            Some(Entry::NoRow { .. }) | None => {
+                mutant!("table-no-row-is-end", Err(Error::NoRow(pc)), Ok(Step::Outermost))
+            }
         }
     }
 }

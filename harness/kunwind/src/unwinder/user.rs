@@ -64,7 +64,7 @@ impl UnwindUser {
             return Ok(());
         }
         let fp = frame.regs.get(self.abi.fp).ok_or(Error::NoFramePointer)?;
-        if fp < sp { Err(Error::FramePointerBelowSp(fp)) } else { Ok(()) }
+        if mutant!("user-fp-below-sp", fp < sp, false) { Err(Error::FramePointerBelowSp(fp)) } else { Ok(()) }
     }
 
     fn caller(&self, row: &UnwindRow, frame: &mut Frame, target: &dyn Target) -> Result<Step, Error> {
@@ -74,13 +74,13 @@ impl UnwindUser {
         self.check_frame_pointer(row.cfa, frame, sp)?;
         // Registers other than SP and FP are known in the topmost frame alone.
         let cfa = row.cfa.value(regs, read)?;
-        check_cfa(cfa, sp, is_topmost)?;
-        check_rule(row.ra, pc, is_topmost)?;
-        if row.ra == Rule::Retain && !is_topmost {
+        check_cfa(cfa, sp, mutant!("user-cfa-rises-at-once", is_topmost, false))?;
+        mutant!("user-ra-rule-unchecked", check_rule(row.ra, pc, is_topmost)?, ());
+        if mutant!("user-link-in-any-frame", row.ra == Rule::Retain && !is_topmost, false) {
             return Err(Error::UnusableRule(pc));
         }
         let ra = row.ra.return_address(cfa, regs, self.abi, read)?;
-        check_rule(row.fp, pc, is_topmost)?;
+        mutant!("user-fp-rule-unchecked", check_rule(row.fp, pc, is_topmost)?, ());
         let fp = row.fp.frame_pointer(cfa, regs, self.abi, read)?;
         frame.become_frame(CodeAddress::Return(ra.value), Source::Row { cfa, rule: row.cfa, ra: row.ra });
         frame.regs.set(self.abi.sp, cfa);
@@ -132,15 +132,20 @@ impl Unwinder for UnwindUser {
     fn step(&self, frame: &mut Frame, _: &mut WalkState, target: &dyn Target) -> Result<Step, Error> {
         let pc = frame.pc.value();
         let table = if self.by_sframe { target.table(Format::SFrame) } else { None };
-        let entry = table.map(|table| table.entry(pc)).transpose()?.flatten();
+        let entry = table
+            .map(|table| table.entry(mutant!("user-lookup-byte-before", pc, frame.pc.lookup())))
+            .transpose()?
+            .flatten();
         match entry {
             Some(Entry::Row(row)) => self.caller(&row, frame, target),
             Some(Entry::Outermost) => Ok(Step::Outermost),
-            Some(Entry::NoRow { .. }) => Err(Error::NoRow(pc)),
+            Some(Entry::NoRow { .. }) => mutant!("user-no-row-is-end", Err(Error::NoRow(pc)), Ok(Step::Outermost)),
             // SFrame has none.
             Some(Entry::PtRegs(_)) => Err(Error::UnusableRule(pc)),
             // The end of a chain of frame records; the kernel ends there as at any frame pointer below SP.
-            None if frame.regs.get(self.abi.fp) == Some(0) => Ok(Step::Outermost),
+            None if mutant!("user-zero-fp-is-no-end", frame.regs.get(self.abi.fp) == Some(0), false) => {
+                Ok(Step::Outermost)
+            }
             None => self.caller(&self.frame_record_row(), frame, target),
         }
     }
