@@ -219,7 +219,7 @@ impl Job<'_> {
         });
         let more: Vec<(u64, u64)> = more.collect();
         let addresses = match wanted {
-            Some(Wanted::Part(shard)) => shards::addresses(program, shard),
+            Some(Wanted::Part(shard)) => shards::addresses(program, &text.within, shard),
             _ => EVERYWHERE,
         };
         let max_visits = text.max_visits;

@@ -230,6 +230,12 @@ impl FunctionRows {
     pub fn is_ours(&self) -> bool {
         self.name.starts_with(Self::OURS)
     }
+
+    /// Whether it is a jump that linking an object has made, as a linker would.
+    #[must_use]
+    pub fn is_stub(&self) -> bool {
+        self.name.ends_with("@stub")
+    }
 }
 
 impl FunctionRows {

@@ -126,8 +126,8 @@ fn shortened(line: &str) -> String {
 ///
 /// Those of `out`.
 pub fn write_not_run(guest: &GuestRows, out: &mut dyn Write) -> io::Result<()> {
-    let idle: Vec<&FunctionRows> =
-        guest.functions.iter().filter(|function| function.ran == 0 && !function.is_ours()).collect();
+    let is_idle = |function: &&FunctionRows| function.ran == 0 && !function.is_ours() && !function.is_stub();
+    let idle: Vec<&FunctionRows> = guest.functions.iter().filter(is_idle).collect();
     let Some(first) = idle.first() else { return Ok(()) };
     for format in first.tables.iter().map(|table| &table.format) {
         let of = |function: &&&FunctionRows| function.tables.iter().find(|table| table.format == *format).cloned();

@@ -98,8 +98,15 @@ fn can_split(scenario: &Scenario) -> bool {
 }
 
 /// The first and the last address of the instructions of a program that are judged in a shard.
-pub(super) fn addresses(program: &Program, shard: ShardOf) -> (u64, u64) {
-    let lines: Vec<u64> = program.listing.lines().map(|line| line.address).collect();
+///
+/// The ranges are equal in the number of instructions of the functions that are judged (`within`).
+pub(super) fn addresses(program: &Program, within: &[String], shard: ShardOf) -> (u64, u64) {
+    let is_judged = |address: u64| {
+        let function = program.guest.symbols.function_at(address);
+        within.is_empty() || function.is_some_and(|function| within.contains(&function.name))
+    };
+    let lines: Vec<u64> =
+        program.listing.lines().map(|line| line.address).filter(|address| is_judged(*address)).collect();
     let start = |part: u32| {
         let index = lines.len() * part as usize / shard.of as usize;
         lines.get(index).copied()
