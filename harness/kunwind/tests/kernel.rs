@@ -161,12 +161,14 @@ fn riscv_metadata_is_found_below_the_frame_pointer() {
 fn riscv_mainline_stops_where_a_frame_pointer_cannot_be_one_and_never_says_why() {
     let chain = [(LOW + 0x100, LOW + 0x210), (LOW + 0x108, TEXT + 1), (LOW + 0x200, 0), (LOW + 0x208, TEXT + 2)];
     let misaligned = [(LOW + 0x101, LOW + 0x210), (LOW + 0x109, TEXT + 3)];
-    let stack = Stack::new(&[chain.as_slice(), &misaligned].concat());
+    // Records that reach below SP.
+    let low = [(LOW + 0x70, 0), (LOW + 0x78, TEXT + 4), (LOW + 0x80, TEXT + 5)];
+    let stack = Stack::new(&[chain.as_slice(), &misaligned, &low].concat());
     let start = CodeAddress::Return(TEXT);
     let walked = traced(named("riscv-walk-stackframe"), &abi::RISCV64, &stack, start, LOW + 0x110, LOW + 0x80);
     assert_eq!(walked, (vec![TEXT + 1, TEXT + 2], End::Outermost, Claim::None));
     // Not above SP, misaligned (although there is a record), or beyond what would be the same stack.
-    for fp in [LOW + 0x80, LOW + 0x111, HIGH + 8] {
+    for fp in [LOW + 0x80, LOW + 0x88, LOW + 0x111, HIGH + 8] {
         let walked = traced(named("riscv-walk-stackframe"), &abi::RISCV64, &stack, start, fp, LOW + 0x80);
         assert_eq!(walked, (vec![], End::Outermost, Claim::None), "{fp:#x}");
     }
@@ -266,4 +268,12 @@ fn a_record_of_a_trampoline_is_consumed_like_any_other() {
         let (trace, end, claim) = from(named(name), abi, &Stack::new(&words(fp)), fp);
         assert_eq!((trace, claim), (vec![TEXT + 1], Claim::Unreliable), "{name}: {end}");
     }
+}
+
+#[test]
+fn the_next_record_must_not_overlap_the_last() {
+    let record = LOW + 0x100;
+    let stack = Stack::new(&[(record, record + 8), (record + 8, TEXT + 1), (record + 16, TEXT + 2)]);
+    let walked = from(named("arm64-kunwind"), &abi::ARM64, &stack, record);
+    assert_eq!(walked, (vec![TEXT + 1], End::Error(Error::OutsideStacks(record + 8)), Claim::Unreliable));
 }
