@@ -97,7 +97,9 @@ fn merged_points_are_the_report_of_the_whole_byte_by_byte() {
         }
         let points = |name: &str| json(&folder.join(name))["totals"]["points"].as_u64().expect("a number");
         let parts: Vec<u64> = names.iter().map(|name| points(name)).collect();
-        assert!(parts.iter().filter(|points| **points > 0).count() > 1, "{name}: {parts:?}");
+        // All that runs of fgraph outside of exceptions lies in one of five parts of its kernel.
+        let is_spread = parts.iter().filter(|points| **points > 0).count() > 1;
+        assert_eq!(is_spread, name != "arm64/fgraph", "{name}: {parts:?}");
         assert_eq!(parts.iter().sum::<u64>(), points("whole.json"), "{name}");
         let reports: Vec<&str> = names.iter().rev().map(String::as_str).collect();
         let merged = [&["merge"][..], &reports, &["--json", "merged.json", "--ktap", "merged.ktap"]].concat();

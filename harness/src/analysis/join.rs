@@ -33,6 +33,13 @@ fn add(joined: &mut Section, part: Section) {
         (joined.void, joined.void_is_meant) = (part.void, part.void_is_meant);
     }
     joined.not_judged = joined.not_judged.take().or(part.not_judged);
+    // Who still waits when the run ends, waits in each part that delivers anything.
+    for (place, count) in part.unwitnessed {
+        match joined.unwitnessed.iter_mut().find(|(known, _)| *known == place) {
+            Some((_, known)) => *known = count.max(*known),
+            None => joined.unwitnessed.push((place, count)),
+        }
+    }
     for (column, other) in joined.columns.iter_mut().zip(part.columns) {
         column.counters.merge(&other.counters);
         column.reads_outside_stacks += other.reads_outside_stacks;
