@@ -219,7 +219,7 @@ impl Job<'_> {
         });
         let more: Vec<(u64, u64)> = more.collect();
         let addresses = match wanted {
-            Some(Wanted::Part(shard)) => shards::addresses(program, &text.within, shard),
+            Some(Wanted::Part(first, last)) => (first, last),
             _ => EVERYWHERE,
         };
         let max_visits = text.max_visits;
@@ -309,8 +309,9 @@ pub fn run_all(root: &Path, scenarios: &[Scenario], options: &Options) -> Result
             let (section, log) = job.log_until(&subjects, &interrupt)?;
             return Ok((section, Some(log)));
         }
-        let Done { section, ran_for, .. } =
-            job.execute(&subjects, Witnesses::default(), part.map(Wanted::Part), &interrupt)?;
+        let addresses = part.map(|shard| job.addresses(shard, &interrupt)).transpose()?;
+        let wanted = addresses.map(|(first, last)| Wanted::Part(first, last));
+        let Done { section, ran_for, .. } = job.execute(&subjects, Witnesses::default(), wanted, &interrupt)?;
         let seconds = ran_for.as_secs_f64();
         interrupt.progress().note(|| format!("{}: {} points, {seconds:.1} s", section.title(), section.points));
         Ok((section, None))

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::gate::hold_gates;
 use super::join::join;
 use crate::recording::{Partial, Recording, SCHEMA, Section, Shard, Skip, SplitScenario};
-use crate::scenario::{Interruption, Scenario};
+use crate::scenario::Scenario;
 
 /// Puts shards together, in any order; a single recording that is no shard is what it is. If shards are missing, or hold less than
 /// they should, the result is partial. Names are those of the files, for messages.
@@ -61,7 +61,7 @@ fn split_runs(by_position: BTreeMap<u64, Vec<(u32, Section)>>, first: &Shard) ->
         parts.sort_by_key(|(index, _)| *index);
         let count = parts.len();
         let mut section = join(parts.into_iter().map(|(_, section)| section).collect())?;
-        let expected = if section.interrupt == Interruption::Nested { 1 } else { first.shard.of as usize };
+        let expected = if section.interrupt.is_split() { first.shard.of as usize } else { 1 };
         section.interrupted |= count < expected;
         sections.push(section);
     }

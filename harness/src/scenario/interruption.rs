@@ -49,6 +49,13 @@ impl Interruption {
         Self::Voluntary,
     ];
 
+    /// Whether parts of a run are the same as in the whole one. Not where an exception is delivered: it leaves words on the stack, which
+    /// later points of the same run see.
+    #[must_use]
+    pub const fn is_split(self) -> bool {
+        matches!(self, Self::Probe)
+    }
+
     /// The name in scenarios and reports.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -1,14 +1,17 @@
 //! The runs that are to be made: all of them, and those of a shard.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use super::Planned;
+use super::{Job, Planned};
+use crate::Error;
 use crate::experiment::EVERYWHERE;
-use crate::guest::Program;
+use crate::interrupt::Interrupt;
 use crate::recording::{Shard, ShardOf, SplitScenario};
-use crate::scenario::{Interruption, Part, Scenario};
+use crate::scenario::{Part, Scenario};
+use crate::trace::{Action, Observer, Point, Run as _, Watched};
 
 /// Runs, in order.
 pub(super) struct Plan {
@@ -24,7 +27,7 @@ impl Plan {
     /// Each variant of each scenario with each of its kinds; those that are wanted; here only those of a shard, if there is one.
     ///
     /// Whole scenarios are dealt out, because then each shard can hold their gates, and no guest runs twice. Where there are fewer
-    /// scenarios than shards, each run is split by its points.
+    /// scenarios than shards, probes are split by their points, and other runs are dealt out whole.
     pub(super) fn of(scenarios: &[Scenario], shard: Option<ShardOf>, part: &Part) -> Self {
         let is_split = shard.is_some_and(|shard| is_split(scenarios, shard));
         let (mut all, mut here) = (Vec::new(), Vec::new());
@@ -33,8 +36,7 @@ impl Plan {
             for variant in scenario.variants() {
                 let name = (!variant.name.is_empty()).then_some(variant.name.as_str());
                 for kind in scenario.text.interrupt.iter().filter(|kind| part.has_run(name, **kind)) {
-                    // What was left out of nested exceptions is counted over the whole run.
-                    let by_points = shard.filter(|_| is_split && *kind != Interruption::Nested);
+                    let by_points = shard.filter(|_| is_split && kind.is_split());
                     let dealt = if is_split { all.len() } else { position };
                     if by_points.is_some() || shard.is_none_or(|shard| shard.has(dealt)) {
                         here.push(all.len());
@@ -97,22 +99,36 @@ fn can_split(scenario: &Scenario) -> bool {
         && !scenario.text.is_of_others()
 }
 
-/// The first and the last address of the instructions of a program that are judged in a shard.
-///
-/// The ranges are equal in the number of instructions of the functions that are judged (`within`).
-pub(super) fn addresses(program: &Program, within: &[String], shard: ShardOf) -> (u64, u64) {
-    let is_judged = |address: u64| {
-        let function = program.guest.symbols.function_at(address);
-        within.is_empty() || function.is_some_and(|function| within.contains(&function.name))
-    };
-    let lines: Vec<u64> =
-        program.listing.lines().map(|line| line.address).filter(|address| is_judged(*address)).collect();
-    let start = |part: u32| {
-        let index = lines.len() * part as usize / shard.of as usize;
-        lines.get(index).copied()
-    };
-    let first = if shard.index == 1 { EVERYWHERE.0 } else { start(shard.index - 1).unwrap_or(u64::MAX) };
-    let last =
-        if shard.index == shard.of { EVERYWHERE.1 } else { start(shard.index).map_or(u64::MAX, |next| next - 1) };
-    (first, last)
+/// Notes which instructions run.
+#[derive(Debug, Default)]
+struct Executed(BTreeSet<u64>);
+
+impl Observer for Executed {
+    fn point(&mut self, at: &Point<'_>) -> Action {
+        self.0.insert(at.pc);
+        Action::Continue
+    }
+}
+
+impl Job<'_> {
+    /// The first and the last address of the instructions that are judged in a shard. Of those that run undisturbed and may be judged,
+    /// each shard has as many.
+    pub(super) fn addresses(self, shard: ShardOf, interrupt: &Interrupt) -> Result<(u64, u64), Error> {
+        let program = self.scenario.program(self.root, self.variant)?;
+        let mut executed = Executed::default();
+        let mut run = self.scenario.live(&program).map_err(|error| self.scenario.blame(self.variant, error))?;
+        let ended = Watched::new(&mut *run, interrupt).drive(&mut executed);
+        ended.map_err(|error| self.scenario.blame(self.variant, error))?;
+        let within = &self.scenario.text.within;
+        let is_judged = |address: &u64| {
+            let function = program.guest.symbols.function_at(*address);
+            within.is_empty() || function.is_some_and(|function| within.contains(&function.name))
+        };
+        let ran: Vec<u64> = executed.0.into_iter().filter(is_judged).collect();
+        let start = |part: u32| ran.get(ran.len() * part as usize / shard.of as usize).copied();
+        let first = if shard.index == 1 { EVERYWHERE.0 } else { start(shard.index - 1).unwrap_or(u64::MAX) };
+        let last =
+            if shard.index == shard.of { EVERYWHERE.1 } else { start(shard.index).map_or(u64::MAX, |next| next - 1) };
+        Ok((first, last))
+    }
 }

@@ -9,7 +9,7 @@ use crate::explain::{Between, Explainer, PointName};
 use crate::guest::Program;
 use crate::interrupt::Interrupt;
 use crate::oracle::Witnesses;
-use crate::recording::{Section, ShardOf, Written};
+use crate::recording::{Section, Written};
 use crate::scenario::Part;
 use crate::subject::Subject;
 
@@ -35,8 +35,8 @@ pub enum Wanted<'a> {
     Between(&'a PointName, &'a PointName, &'a Part),
     /// The walks in words.
     Walks,
-    /// Nothing, and only this part of the points.
-    Part(ShardOf),
+    /// Nothing, and only the points at instructions from the first address to the last.
+    Part(u64, u64),
 }
 
 impl<'a> Wanted<'a> {
@@ -45,7 +45,7 @@ impl<'a> Wanted<'a> {
         match *self {
             Self::Point(point, _) => vec![point],
             Self::Between(first, second, _) => vec![first, second],
-            Self::Walks | Self::Part(_) => Vec::new(),
+            Self::Walks | Self::Part(..) => Vec::new(),
         }
     }
 }
@@ -60,7 +60,7 @@ pub(super) enum Told<'p> {
 impl<'p> Told<'p> {
     pub(super) fn of(wanted: Option<Wanted<'p>>, program: &'p Program, omissible: &'p [String]) -> Result<Self, Error> {
         Ok(match wanted {
-            None | Some(Wanted::Walks | Wanted::Part(_)) => Self::Nothing,
+            None | Some(Wanted::Walks | Wanted::Part(..)) => Self::Nothing,
             Some(Wanted::Point(point, part)) => Self::Point(Box::new(Explainer::new(program, point, part, omissible)?)),
             Some(Wanted::Between(first, second, part)) => {
                 Self::Between(Box::new(Between::new(program, (first, second), part, omissible)?))
