@@ -97,9 +97,13 @@ fn merged_points_are_the_report_of_the_whole_byte_by_byte() {
         }
         let points = |name: &str| json(&folder.join(name))["totals"]["points"].as_u64().expect("a number");
         let parts: Vec<u64> = names.iter().map(|name| points(name)).collect();
-        // A void run has no points.
+        // A void run has no points, and a single run with exceptions is in one shard.
         let is_spread = parts.iter().filter(|points| **points > 0).count() > 1;
-        assert!(is_spread || points("whole.json") == 0, "{name}: {parts:?}");
+        assert_eq!(
+            is_spread,
+            !["x86_64/clobbered_callee_saved", "arm64/user_entry"].contains(&name),
+            "{name}: {parts:?}"
+        );
         assert_eq!(parts.iter().sum::<u64>(), points("whole.json"), "{name}");
         let reports: Vec<&str> = names.iter().rev().map(String::as_str).collect();
         let merged = [&["merge"][..], &reports, &["--json", "merged.json", "--ktap", "merged.ktap"]].concat();
