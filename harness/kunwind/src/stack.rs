@@ -53,9 +53,9 @@ impl StackWindows {
     /// Whether [`StackWindows::consume`] would take these bytes. `stacks` are those of [`StackWindows::new`].
     #[must_use]
     pub fn can_consume(&self, stacks: &[StackBounds], address: u64, size: u64) -> bool {
-        let size = mutant!("object-partly-outside", size, 1);
-        self.current.is_some_and(|current| current.contains(address, size))
-            || self.entered(stacks, address, size).is_some()
+        let bytes = mutant!("object-partly-outside", size, 1);
+        self.current.is_some_and(|current| current.contains(address, bytes))
+            || self.entered(stacks, address, bytes).is_some()
     }
 
     /// Takes `size` bytes at `address`: from now on everything below their end is out of reach. `stacks` are those of

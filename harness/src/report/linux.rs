@@ -140,7 +140,7 @@ fn write_status(its: &[&Shown<'_>], since: &str, last: &Shown<'_>, out: &mut dyn
             }
             Status::Open { .. } => continue,
         };
-        match others.iter_mut().find(|(its_what, _, its_why)| (its_what.as_str(), &*its_why) == (what, &why)) {
+        match others.iter_mut().find(|(its_what, _, its_why)| its_what == what && *its_why == why) {
             Some((_, releases, _)) => releases.push(shown.release()),
             None => others.push((what.to_owned(), vec![shown.release()], why)),
         }
