@@ -43,7 +43,7 @@ const TASKS: &[Task] = &[
     Task {
         name: "conformance",
         arguments: "[--install] [NAME...]",
-        help: "judge unwinders of others, or only those named, and write docs/conformance.md; --install: by apt-get",
+        help: "judge unwinders of others, write docs/conformance.md; --install: fetch them by apt-get",
         run: conformance::run,
     },
     Task {
