@@ -6,6 +6,7 @@ mod page;
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -177,13 +178,15 @@ impl Programs {
 
     /// What fails without a mutant.
     fn judge_none(&self, is_quick: bool) -> Result<Option<&'static str>, String> {
-        if self.by_tests(None)?.is_noticed() {
+        // What was interrupted has not passed either.
+        let passes = |answer: Answer| matches!(answer, Answer::Nothing | Answer::Unreached);
+        if !passes(self.by_tests(None)?) {
             return Ok(Some("kunwind's tests"));
         }
         // Few, where time counts: whoever breaks a gate learns of it elsewhere.
         let cpus = if is_quick { &CPUS[..1] } else { &CPUS[..] };
         let cpus: Vec<String> = cpus.iter().map(|&cpu| cpu.to_owned()).collect();
-        Ok(self.by_scenarios(None, &cpus)?.is_noticed().then_some("the scenarios"))
+        Ok((!passes(self.by_scenarios(None, &cpus)?)).then_some("the scenarios"))
     }
 
     /// The gates of each CPU, then `check`, until one fails. `check` asks no kernel's unwinder.
@@ -198,8 +201,10 @@ impl Programs {
                 for part in &self.parts[cpu] {
                     let mut process = Command::new(&self.harness);
                     process.args([command, "-q", "--jobs", "1"]).args(part).current_dir(root());
-                    if let Some(how) = fails(process, name, &mut reached)? {
-                        return Ok(Answer::Noticed(format!("{what} ({cpu}{how})")));
+                    match end_of(process, name, &mut reached)? {
+                        End::Passes => {}
+                        End::Fails(how) => return Ok(Answer::Noticed(format!("{what} ({cpu}{how})"))),
+                        End::Interrupted => return Ok(Answer::NotRun),
                     }
                 }
             }
@@ -213,16 +218,33 @@ impl Programs {
         for test in &self.tests {
             let mut process = Command::new(test);
             process.args(["--quiet", "--test-threads", "1"]).current_dir(root().join("harness/kunwind"));
-            if let Some(how) = fails(process, mutant, &mut reached)? {
-                return Ok(Answer::Noticed(format!("tests{how}")));
+            match end_of(process, mutant, &mut reached)? {
+                End::Passes => {}
+                End::Fails(how) => return Ok(Answer::Noticed(format!("tests{how}"))),
+                End::Interrupted => return Ok(Answer::NotRun),
             }
         }
         Ok(if reached { Answer::Nothing } else { Answer::Unreached })
     }
 }
 
-/// Runs a program with a mutant. If it fails: how, where that is unusual.
-fn fails(mut process: Command, mutant: Option<&str>, reached: &mut bool) -> Result<Option<&'static str>, String> {
+/// How a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Passes,
+    /// With how, where that is unusual.
+    Fails(&'static str),
+    /// Somebody stopped it, which says nothing of the mutant.
+    Interrupted,
+}
+
+/// What the harness's exit status is when it was asked to stop.
+const STOPPED: i32 = 130;
+/// SIGINT, SIGKILL, SIGTERM: a program does not send these to itself.
+const STOPS: [i32; 3] = [2, 9, 15];
+
+/// Runs a program with a mutant.
+fn end_of(mut process: Command, mutant: Option<&str>, reached: &mut bool) -> Result<End, String> {
     let folder = root().join("target/mutants");
     let trouble = |error: std::io::Error| format!("{}: {error}", folder.display());
     std::fs::create_dir_all(&folder).map_err(trouble)?;
@@ -250,10 +272,12 @@ fn fails(mut process: Command, mutant: Option<&str>, reached: &mut bool) -> Resu
     };
     *reached |= reaches(&words)?;
     Ok(match status {
-        Some(status) if status.success() => None,
-        Some(status) if status.code().is_none() => Some(", a signal ended it"),
-        Some(_) => Some(""),
-        None => Some(", the time limit"),
+        Some(status) if status.success() => End::Passes,
+        Some(status) if status.code() == Some(STOPPED) => End::Interrupted,
+        Some(status) if status.signal().is_some_and(|signal| STOPS.contains(&signal)) => End::Interrupted,
+        Some(status) if status.signal().is_some() => End::Fails(", a signal ended it"),
+        Some(_) => End::Fails(""),
+        None => End::Fails(", the time limit"),
     })
 }
 
@@ -291,11 +315,14 @@ mod tests {
         let run = |script: &str| {
             let (mut process, mut reached) = (Command::new("sh"), false);
             process.args(["-c", script]);
-            (fails(process, Some("test-of-xtask"), &mut reached).unwrap(), reached)
+            (end_of(process, Some("test-of-xtask"), &mut reached).unwrap(), reached)
         };
-        assert_eq!(run("exit 0"), (None, false));
-        assert_eq!(run("exit 1"), (Some(""), false));
-        assert_eq!(run("kill -9 $$"), (Some(", a signal ended it"), false));
-        assert_eq!(run("echo \"kunwind: reached the mutant $KUNWIND_MUTANT\" >&2"), (None, true));
+        assert_eq!(run("exit 0"), (End::Passes, false));
+        assert_eq!(run("exit 1"), (End::Fails(""), false));
+        assert_eq!(run("kill -6 $$"), (End::Fails(", a signal ended it"), false));
+        assert_eq!(run("echo \"kunwind: reached the mutant $KUNWIND_MUTANT\" >&2"), (End::Passes, true));
+        for stopped in ["exit 130", "kill -2 $$", "kill -9 $$", "kill -15 $$"] {
+            assert_eq!(run(stopped), (End::Interrupted, false), "{stopped}");
+        }
     }
 }
