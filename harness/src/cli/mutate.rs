@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use kunwind::Format;
 
-use super::HOLDS;
 use super::output::write;
 use super::selection::{Selection, select};
+use super::{BROKEN, HOLDS, USAGE, VOID};
 use crate::error::printed;
 use crate::file::{Console, Output};
 use crate::recording::mutation::State;
@@ -64,11 +64,11 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
         counts.score().is_some_and(|score| score < arguments.least * 100)
     };
     Ok(if has(|state| matches!(state, State::Failed(_) | State::NotReached(_))) {
-        2
+        USAGE
     } else if has(|state| matches!(state, State::Void(_))) {
-        3
+        VOID
     } else if report::mutation::totals(&mutation).values().any(is_low) {
-        1
+        BROKEN
     } else {
         HOLDS
     })

@@ -12,15 +12,12 @@ use std::ops::ControlFlow;
 use kunwind::Target as _;
 
 use crate::Error;
-use crate::cpu::{Cpu, Register, Regs};
+use crate::cpu::{Cpu, Regs};
 use crate::experiment::{Arrival, Column, Visit};
 use crate::guest::Program;
-use crate::guest::return_hook::Fix;
 use crate::oracle::Truth;
 use crate::scenario::Part;
-use crate::subject::{
-    About, Claim, Claims, Compares, End, Entry, Gate, MAX_ENTRIES, Outcome, Question, Scope, Start, Status, Subject,
-};
+use crate::subject::{About, Claim, End, Entry, MAX_ENTRIES, Outcome, Question, Start, Subject};
 
 pub use self::core::core;
 pub use jsonl::{header, point};
@@ -153,22 +150,7 @@ impl Later {
     /// On a CPU.
     #[must_use]
     pub fn new(cpu: &Cpu) -> Self {
-        let about = About {
-            name: "export".to_owned(),
-            claims: Claims::Never,
-            compares: Compares { cfa: false, fp: false, callee_saved: false },
-            registers: (0..cpu.registers).map(Register).collect(),
-            limit: MAX_ENTRIES,
-            scope: Scope::Any,
-            needs: None,
-            fix: Fix::None,
-            frame_pointers: None,
-            may_read_all: true,
-            status: Status::Generic,
-            gate: Gate::Any,
-            command: None,
-        };
-        Self { about }
+        Self { about: About::of_others("export".to_owned(), cpu) }
     }
 }
 

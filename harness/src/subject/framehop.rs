@@ -10,9 +10,8 @@ use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
 use framehop::{ExplicitModuleSectionInfo, FrameAddress, Module, Unwinder};
 use kunwind::Target as _;
 
-use super::{About, Claim, Claims, Compares, End, Entry, Gate, MAX_ENTRIES, Outcome, Question, Scope, Status, Subject};
+use super::{About, Claim, Claims, Compares, End, Entry, Outcome, Question, Scope, Subject};
 use crate::cpu::{CodeAddress, Cpu, Regs};
-use crate::guest::return_hook::Fix;
 use crate::guest::{Guest, LoadedSection};
 
 /// The unwinder of the crate for the CPU of a guest, with what it has learnt.
@@ -36,20 +35,12 @@ impl FramehopSubject {
             return None;
         }
         let about = About {
-            name: "framehop".to_owned(),
             // Its `Ok(None)` says that the stack has been walked to its end.
             claims: Claims::ByEnd,
             compares: Compares { cfa: true, fp: true, callee_saved: false },
             registers: [cpu.abi.fp, cpu.abi.sp].into_iter().chain(cpu.abi.ra).collect(),
-            limit: MAX_ENTRIES,
             scope: Scope::Program,
-            needs: None,
-            fix: Fix::None,
-            frame_pointers: None,
-            may_read_all: true,
-            status: Status::Generic,
-            gate: Gate::Any,
-            command: None,
+            ..About::of_others("framehop".to_owned(), cpu)
         };
         Some(Self { about, cpu, state: Mutex::new(None) })
     }
@@ -171,11 +162,6 @@ impl Subject for FramehopSubject {
     }
 
     fn walk(&self, question: &Question<'_>, each: &mut dyn FnMut(&Entry<'_>) -> ControlFlow<()>) -> Outcome {
-        let why = |text: String| {
-            if let Some(why) = question.why {
-                *why.borrow_mut() = text;
-            }
-        };
         let guest = &*question.target.program.guest;
         let address = std::ptr::from_ref(guest).addr();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -193,12 +179,12 @@ impl Subject for FramehopSubject {
             Ok(Ok(Ended::Outermost)) => (End::Outermost, Claim::Reliable),
             Ok(Ok(Ended::Full)) => (End::Full, Claim::Unreliable),
             Ok(Err(error)) => {
-                why(format!("error: {error}"));
+                question.say(format!("error: {error}"));
                 (End::Stopped, Claim::Unreliable)
             }
             Err(_) => {
                 *state = None;
-                why("it panicked".to_owned());
+                question.say("it panicked".to_owned());
                 (End::Crashed, Claim::Unreliable)
             }
         };

@@ -82,6 +82,26 @@ impl Gate {
 }
 
 impl About {
+    /// An unwinder of others, of which nothing is demanded: it starts with all registers, reads whatever it likes, and is judged by its
+    /// pcs alone.
+    pub(crate) fn of_others(name: String, cpu: &Cpu) -> Self {
+        Self {
+            name,
+            claims: Claims::Never,
+            compares: Compares { cfa: false, fp: false, callee_saved: false },
+            registers: (0..cpu.registers).map(Register).collect(),
+            limit: MAX_ENTRIES,
+            scope: Scope::Any,
+            needs: None,
+            fix: Fix::None,
+            frame_pointers: None,
+            may_read_all: true,
+            status: Status::Generic,
+            gate: Gate::Any,
+            command: None,
+        }
+    }
+
     /// Whether it walks in this program with this return hook. `walks_user` says whether walks of a user stack can be
     /// requested.
     #[must_use]
@@ -176,6 +196,15 @@ pub struct Question<'a> {
     pub target: &'a GuestTarget<'a>,
     /// Receives the reason why the trace ended, in words.
     pub why: Option<&'a RefCell<String>>,
+}
+
+impl Question<'_> {
+    /// Says why the trace ended, to whoever wants to know.
+    fn say(&self, text: impl Into<String>) {
+        if let Some(why) = self.why {
+            *why.borrow_mut() = text.into();
+        }
+    }
 }
 
 /// One entry of a trace, while it is shown.

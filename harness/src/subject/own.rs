@@ -260,16 +260,11 @@ impl Subject for OwnSubject {
     }
 
     fn walk(&self, question: &Question<'_>, each: &mut dyn FnMut(&Entry<'_>) -> ControlFlow<()>) -> Outcome {
-        let why = |text: String| {
-            if let Some(why) = question.why {
-                *why.borrow_mut() = text;
-            }
-        };
         self.note_dead(question);
         let (result, entries) = match self.ask(question) {
             Ok(walked) => walked,
             Err(crash) => {
-                why(format!("crash: {crash}"));
+                question.say(format!("crash: {crash}"));
                 return Outcome { end: End::Crashed, claim: Claim::Unreliable };
             }
         };
@@ -297,11 +292,11 @@ impl Subject for OwnSubject {
         match self.form {
             OwnForm::BestEffort => Outcome { end: End::Outermost, claim: Claim::None },
             OwnForm::Reliable | OwnForm::SaveReliable if result >= 0 => {
-                why(format!("returned {result}"));
+                question.say(format!("returned {result}"));
                 Outcome { end: End::Outermost, claim: Claim::Reliable }
             }
             OwnForm::Reliable | OwnForm::SaveReliable => {
-                why(format!("returned {result}"));
+                question.say(format!("returned {result}"));
                 Outcome { end: End::Stopped, claim: Claim::Unreliable }
             }
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 
-use super::model::{Scenario, anchor, column_of, command, count};
+use super::model::{Scenario, anchor, column_of, count};
 use crate::recording::{Finding, Novelty, Section, WordRead};
 
 /// How many new findings of a scenario are told in full; of an unwinder that is always wrong there are thousands.
@@ -86,7 +86,7 @@ fn evidence(section: &Section, finding: &Finding) -> Markup {
             (side_by_side(finding))
             @if !first.state.is_empty() { ul.state { @for wrong in &first.state { li { (wrong) } } } }
             (words(finding))
-            (copyable(&command(section, &first.point, &finding.subject)))
+            (copyable(&section.explain_command(&first.point, &finding.subject)))
         }
     }
 }
@@ -224,7 +224,7 @@ fn exempt(scenario: &Scenario<'_>) -> Markup {
                 summary { span.badge.exempt { "◇ exempt" } " Unsound, but the scenario demands nothing of these unwinders " span.where { (count(all, "walk", "walks")) } }
                 @for (name, walks, (section, finding)) in &by_unwinder {
                     p { code { (name) } ": " (count(*walks, "walk", "walks")) "; the first: " code { (finding.verdict) } " at " code { (finding.range.to_string()) } ", " (section.title()) }
-                    (copyable(&command(section, &finding.first.point, &finding.subject)))
+                    (copyable(&section.explain_command(&finding.first.point, &finding.subject)))
                 }
             }
         }

@@ -260,27 +260,6 @@ pub(super) fn column_of<'r>(section: &'r Section, finding: &Finding) -> Option<&
     section.columns.iter().find(|column| is_of(finding, column))
 }
 
-/// The command that explains a point of a run to one unwinder.
-pub(super) fn command(section: &Section, point: &str, unwinder: &str) -> String {
-    let (target, variant) = match (&section.target, &section.variant) {
-        (Some(target), _) => (target.clone(), String::new()),
-        (None, Some(variant)) => (word(&section.scenario), format!(" --variant {}", word(variant))),
-        (None, None) => (word(&section.scenario), String::new()),
-    };
-    let (point, kind, unwinder) = (word(point), section.interrupt.name(), word(unwinder));
-    format!("unwind-harness explain {target} {point} --interrupt {kind}{variant} --unwinder {unwinder}")
-}
-
-/// A word of a command, quoted if a shell would not take it as it is.
-fn word(text: &str) -> String {
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "_./+#:@=,-".contains(letter);
-    if !text.starts_with('#') && !text.is_empty() && text.chars().all(is_plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
-}
-
 /// Digits in groups of three.
 pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();

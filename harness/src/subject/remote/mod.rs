@@ -10,13 +10,9 @@ use std::time::Duration;
 
 use kunwind::Target as _;
 
-use super::{
-    About, Claim, Claims, Compares, End, Entry, Gate, GuestTarget, MAX_ENTRIES, Outcome, Question, Scope, Status,
-    Subject,
-};
+use super::{About, Claim, Claims, Compares, End, Entry, GuestTarget, Outcome, Question, Scope, Subject};
 use crate::Error;
-use crate::cpu::{CodeAddress, Cpu, Register, Regs};
-use crate::guest::return_hook::Fix;
+use crate::cpu::{CodeAddress, Cpu, Regs};
 
 use message::{Answer, Hello, WalkEnd, Walked, Where};
 use process::{Budget, Connection};
@@ -96,24 +92,16 @@ impl Remote {
             )));
         }
         let about = About {
-            name: hello.name,
             claims: hello.claims,
             // It is judged by the registers that it gives, and by no others.
             compares: Compares { cfa: true, fp: true, callee_saved: true },
-            registers: (0..cpu.registers).map(Register).collect(),
-            limit: MAX_ENTRIES,
             scope: match hello.scope {
                 Where::Any => Scope::Any,
                 Where::Kernel => Scope::Kernel,
                 Where::Program => Scope::Program,
             },
-            needs: None,
-            fix: Fix::None,
-            frame_pointers: None,
-            may_read_all: true,
-            status: Status::Generic,
-            gate: Gate::Any,
             command: Some(self.command.clone()),
+            ..About::of_others(hello.name, cpu)
         };
         let state = State { connection: Some(connection), ..State::default() };
         let needs = hello.needs;
@@ -263,22 +251,17 @@ impl Subject for RemoteSubject {
     }
 
     fn walk(&self, question: &Question<'_>, each: &mut dyn FnMut(&Entry<'_>) -> ControlFlow<()>) -> Outcome {
-        let why = |text: String| {
-            if let Some(why) = question.why {
-                *why.borrow_mut() = text;
-            }
-        };
         let began = Entry { pc: question.pc, regs: &question.regs, source: &"start" };
         let is_shown = each(&began).is_continue();
         let walked = match self.walked(question) {
             Ok(walked) => walked,
             Err(failure) => {
-                why(failure.to_string());
+                question.say(failure.to_string());
                 let end = if matches!(failure, Failure::Crash(_)) { End::Crashed } else { End::TimedOut };
                 return Outcome { end, claim: Claim::Unreliable };
             }
         };
-        why(match walked.end {
+        question.say(match walked.end {
             _ if !walked.why.is_empty() => walked.why,
             WalkEnd::Outermost => "outermost".to_owned(),
             WalkEnd::Stopped => "stopped".to_owned(),
