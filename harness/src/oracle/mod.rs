@@ -10,6 +10,7 @@
 //! transfer is a jump; so a function that left by a tail call never appears.
 
 mod activation;
+mod alone;
 mod location;
 mod midway;
 mod private;
@@ -36,6 +37,7 @@ use stores::StoreWitness;
 use strand::Strands;
 
 pub use activation::{Activation, Activations, Cause, MAX_DEPTH, MAX_LINKS, Place, Truth};
+pub use alone::with_store;
 pub use location::{AddressPlaces, LiveWords, MachineView, displaced};
 pub use private::private_conventions;
 pub use state::{ReturnPlace, State, States};

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use super::alone::Alone;
 use super::{Activation, Cause, Oracle, Witnesses};
 use crate::Error;
 use crate::guest::Program;
 use crate::guest::conventions::{CallConvention, Preserved};
-use crate::trace::{Action, Observer, Point, Run};
+use crate::trace::Run;
 
 /// What functions were seen to preserve, by where they are entered.
 pub(super) type Seen = BTreeMap<u64, Preserved>;
@@ -27,16 +28,6 @@ impl Oracle<'_> {
     }
 }
 
-/// Follows a run.
-struct Follow<'p>(Oracle<'p>);
-
-impl Observer for Follow<'_> {
-    fn point(&mut self, at: &Point<'_>) -> Action {
-        self.0.observe(at);
-        if self.0.is_void() { Action::Stop } else { Action::Continue }
-    }
-}
-
 /// Makes a run, and returns the conventions of the functions that only their own file can call and that changed what the ABI makes them
 /// preserve; each with the addresses of its function. What has a declared convention is left out.
 ///
@@ -48,9 +39,9 @@ pub fn private_conventions(
     run: &mut dyn Run,
 ) -> Result<Vec<(std::ops::Range<u64>, CallConvention)>, Error> {
     let witnesses = Witnesses { notes_private: true, ..Witnesses::default() };
-    let mut follow = Follow(Oracle::new(program, witnesses));
-    run.drive(&mut follow)?;
-    let seen = follow.0.private.take().unwrap_or_default();
+    let mut alone = Alone(Oracle::new(program, witnesses));
+    run.drive(&mut alone)?;
+    let seen = alone.0.private.take().unwrap_or_default();
     let undeclared = seen.into_iter().filter(|(entry, _)| program.conventions.calls.of(*entry).is_none());
     let mut found: BTreeMap<u64, (u64, Preserved)> = BTreeMap::new();
     for (entry, preserved) in undeclared {

@@ -5,13 +5,16 @@ use rustc_hash::FxHashMap;
 
 use super::frames::{Frames, Waiting};
 use super::judge::FrameTruth;
+use super::within::Within;
+use crate::Error;
 use crate::cpu::{Linkage, Regs};
 use crate::guest::conventions::TaskPlace;
 use crate::guest::{Program, Symbol};
-use crate::oracle::{Activation, Cause, Oracle, Testimony, Truth, Witnesses};
-use crate::scenario::Text;
+use crate::interrupt::Interrupt;
+use crate::oracle::{Activation, Cause, Oracle, Testimony, Truth, Witnesses, with_store};
+use crate::scenario::Scenario;
 use crate::subject::GuestTarget;
-use crate::trace::{Ended, Memory, Point, RegisterSet};
+use crate::trace::{Action, Ended, Memory, Observer, Point, RegisterSet, Run as _, Watched};
 
 /// How many of the functions that wait are judged at each point, youngest first. Each was the youngest when it made its call, and
 /// will be again before it resumes, so that a deep recursion need not be walked to its end every time.
@@ -26,10 +29,71 @@ pub(super) struct Where {
     pub(super) pc: u64,
 }
 
+/// Judges the frames of a run.
+pub(super) trait Judge {
+    /// The machine is at a point with these registers. Points outside of what the scenario asks for are left out.
+    fn point(&mut self, follow: &mut Follow<'_>, at: &Point<'_>, regs: &Regs);
+}
+
+/// Makes the undisturbed run of a guest, and has its frames judged. What the witnesses say of it comes with the store that changed a
+/// callee-saved register, if one came back changed.
+///
+/// # Errors
+///
+/// Whatever keeps it from running to its end.
+pub(super) fn judged<J: Judge>(
+    program: &Program,
+    scenario: &Scenario,
+    interrupt: &Interrupt,
+    judge: J,
+) -> Result<(J, Testimony, Ended), Error> {
+    let mut machine = scenario.live(program)?;
+    let mut judged = Judged { follow: Follow::new(program, scenario), judge };
+    let ended = Watched::new(&mut *machine, interrupt).drive(&mut judged)?;
+    let Judged { follow, judge } = judged;
+    let never_resumes = &scenario.text.never_resumes;
+    let mut testimony = follow.oracle.testimony(never_resumes, ended);
+    if testimony.clobbered.is_some()
+        && let Some(mut again) = machine.again()
+    {
+        testimony = with_store(program, &mut Watched::new(&mut *again, interrupt), never_resumes, testimony)?;
+    }
+    Ok((judge, testimony, ended))
+}
+
+/// A run whose frames are judged.
+struct Judged<'p, J> {
+    follow: Follow<'p>,
+    judge: J,
+}
+
+impl<J: Judge> Observer for Judged<'_, J> {
+    fn wants_stores(&self) -> bool {
+        self.follow.oracle.wants_stores()
+    }
+
+    fn stored(&mut self, address: u64, size: usize) {
+        self.follow.oracle.stored(address, size);
+    }
+
+    fn hardware_stored(&mut self, address: u64, size: usize) {
+        self.follow.oracle.stored(address, size);
+    }
+
+    fn point(&mut self, at: &Point<'_>) -> Action {
+        let Some(regs) = self.follow.observe(at) else { return Action::Stop };
+        if self.follow.within.holds(at.pc) {
+            self.judge.point(&mut self.follow, at, &regs);
+        }
+        Action::Continue
+    }
+}
+
 /// Follows a run.
 pub(super) struct Follow<'p> {
-    pub(super) program: &'p Program,
-    pub(super) oracle: Oracle<'p>,
+    program: &'p Program,
+    oracle: Oracle<'p>,
+    within: Within,
     frames: Frames,
     registers: RegisterSet,
     red_zone: u64,
@@ -43,12 +107,14 @@ pub(super) struct Follow<'p> {
 }
 
 impl<'p> Follow<'p> {
-    pub(super) fn new(program: &'p Program, text: &Text, witnesses: Witnesses) -> Self {
+    fn new(program: &'p Program, scenario: &Scenario) -> Self {
+        let text = &scenario.text;
         let is_gone =
             |function: &&Symbol| text.omissible.contains(&function.name) && text.never_resumes.contains(&function.name);
         Self {
             program,
-            oracle: Oracle::new(program, witnesses),
+            oracle: Oracle::new(program, Witnesses::default()),
+            within: Within::new(program, text),
             frames: Frames::new(program.midway.is_some()),
             registers: RegisterSet::all(program.guest.cpu),
             red_zone: text.red_zone(program),
@@ -59,7 +125,7 @@ impl<'p> Follow<'p> {
     }
 
     /// The machine is at this point. Its registers; nothing if the run is void.
-    pub(super) fn observe(&mut self, at: &Point<'_>) -> Option<Regs> {
+    fn observe(&mut self, at: &Point<'_>) -> Option<Regs> {
         self.oracle.observe(at);
         if self.oracle.is_void() {
             return None;
@@ -74,11 +140,6 @@ impl<'p> Follow<'p> {
     /// Whether the running code's stack is known: not while a process changes over to another one itself.
     pub(super) fn is_stack_known(&self) -> bool {
         !self.program.conventions.is_process || !self.oracle.is_between_strands()
-    }
-
-    /// What the witnesses say of the finished run.
-    pub(super) fn testimony(self, never_resumes: &[String], ended: Ended) -> Testimony {
-        self.oracle.testimony(never_resumes, ended)
     }
 
     /// The truth for code that runs with this SP. While a task switch is half done, SP is already on the stack of a task that is

@@ -21,15 +21,16 @@ use std::path::Path;
 
 use kunwind::Format;
 
+use follow::judged;
+
 use crate::Error;
 use crate::guest::Program;
 use crate::interrupt::Interrupt;
-use crate::oracle::Witnesses;
+use crate::oracle::Testimony;
 use crate::pool::in_parallel;
 use crate::recording::rows::{Checked, GuestRows};
 use crate::recording::{Partial, Recording, SideBySide, Skip};
 use crate::scenario::{Part, Scenario, Variant};
-use crate::trace::{Run as _, Watched};
 
 /// The tables that are compared with the truth, in the order of reports.
 pub const FORMATS: [Format; 3] = [Format::SFrame, Format::Dwarf, Format::Orc];
@@ -152,19 +153,10 @@ pub fn check(program: &Program, scenario: &Scenario, name: &str) -> Result<Guest
 
 fn check_until(program: &Program, scenario: &Scenario, name: &str, interrupt: &Interrupt) -> Result<GuestRows, Error> {
     let text = &scenario.text;
-    let mut run = run::Run::new(program, text, Witnesses::default());
-    let mut machine = scenario.live(program)?;
-    let ended = Watched::new(&mut *machine, interrupt).drive(&mut run)?;
-    let run::Found { mut void, clobbered, points, distinct_pcs, levels, functions, unread, outside_functions } =
-        run.finish(&text.never_resumes, ended);
-    if clobbered.is_some()
-        && let Some(mut again) = machine.again()
-    {
-        let mut run = run::Run::new(program, text, Witnesses { clobbered, ..Witnesses::default() });
-        let ended = again.drive(&mut run)?;
-        let seen = run.finish(&text.never_resumes, ended);
-        void = if seen.clobbered == clobbered { seen.void } else { void };
-    }
+    let (rows, Testimony { contradiction: void, .. }, ended) =
+        judged(program, scenario, interrupt, run::Rows::new(program))?;
+    let run::Found { points, distinct_pcs, levels, functions, unread, outside_functions } =
+        rows.finish(text.only_run());
     let functions = if void.is_some() { Vec::new() } else { functions };
     let theirs = functions.iter().filter(|function| text.elf.is_none() || !function.is_ours());
     Ok(GuestRows {

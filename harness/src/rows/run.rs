@@ -5,15 +5,13 @@ use std::collections::BTreeMap;
 
 use super::FORMATS;
 use super::asked::Site;
-use super::follow::Follow;
+use super::follow::{Follow, Judge};
 use super::levels::Levels;
 use super::site;
-use super::within::Within;
+use crate::cpu::Regs;
 use crate::guest::Program;
-use crate::oracle::{Clobbered, Testimony, Witnesses};
 use crate::recording::rows::{FunctionRows, Level, UnreadData};
-use crate::scenario::Text;
-use crate::trace::{Action, Ended, Observer, Point};
+use crate::trace::Point;
 
 /// Why a row was not judged.
 const NO_CALLER: &str = "no call led here: the function was entered by a jump, at the base of its stack";
@@ -21,12 +19,9 @@ const NO_CALLER: &str = "no call led here: the function was entered by a jump, a
 /// What is written before a deviation in a function that waits for a call to return.
 const WAITING: &str = "(while it waits for its call to return) ";
 
-/// Watches a run and judges rows.
-pub(super) struct Run<'p> {
-    follow: Follow<'p>,
-    /// Whether functions that did not run are left out: of somebody's library, most do not.
-    only_run: bool,
-    within: Within,
+/// Judges the rows of a run.
+pub(super) struct Rows<'p> {
+    program: &'p Program,
     /// The instructions that ran, by address.
     sites: BTreeMap<u64, Site>,
     levels: Levels,
@@ -34,10 +29,6 @@ pub(super) struct Run<'p> {
 
 /// What a finished run has found.
 pub(super) struct Found {
-    /// Why the run is void, if it is.
-    pub(super) void: Option<String>,
-    /// The callee-saved register that came back changed, if that is why.
-    pub(super) clobbered: Option<Clobbered>,
     /// How often an instruction was about to run.
     pub(super) points: u64,
     /// How many instructions ran.
@@ -48,27 +39,17 @@ pub(super) struct Found {
     pub(super) outside_functions: usize,
 }
 
-impl<'p> Run<'p> {
-    pub(super) fn new(program: &'p Program, text: &Text, witnesses: Witnesses) -> Self {
-        Self {
-            follow: Follow::new(program, text, witnesses),
-            only_run: text.only_run(),
-            within: Within::new(program, text),
-            sites: BTreeMap::new(),
-            levels: Levels::new(program),
-        }
+impl<'p> Rows<'p> {
+    pub(super) fn new(program: &'p Program) -> Self {
+        Self { program, sites: BTreeMap::new(), levels: Levels::new(program) }
     }
 
-    /// What was found.
-    pub(super) fn finish(self, never_resumes: &[String], ended: Ended) -> Found {
-        let Self { follow, sites, levels, only_run, within: _ } = self;
-        let program = follow.program;
-        let Testimony { contradiction: void, clobbered, .. } = follow.testimony(never_resumes, ended);
+    /// What was found. `only_run`: functions that did not run are left out: of somebody's library, most do not.
+    pub(super) fn finish(self, only_run: bool) -> Found {
+        let Self { program, sites, levels } = self;
         let (unread, outside_functions) = site::strays(program, &sites);
         let ran = || sites.values().map(|site| site.points).filter(|points| *points > 0);
         Found {
-            void,
-            clobbered,
             points: ran().sum(),
             distinct_pcs: ran().count(),
             levels: levels.finish(program),
@@ -79,27 +60,11 @@ impl<'p> Run<'p> {
     }
 }
 
-impl Observer for Run<'_> {
-    fn wants_stores(&self) -> bool {
-        self.follow.oracle.wants_stores()
-    }
-
-    fn stored(&mut self, address: u64, size: usize) {
-        self.follow.oracle.stored(address, size);
-    }
-
-    fn hardware_stored(&mut self, address: u64, size: usize) {
-        self.follow.oracle.stored(address, size);
-    }
-
-    fn point(&mut self, at: &Point<'_>) -> Action {
-        let Self { follow, sites, levels, within, .. } = self;
-        let Some(regs) = follow.observe(at) else { return Action::Stop };
-        if !within.holds(at.pc) {
-            return Action::Continue;
-        }
-        let (program, is_known) = (follow.program, follow.is_stack_known());
-        follow.running(at, &regs, |frame, target, truth| {
+impl Judge for Rows<'_> {
+    fn point(&mut self, follow: &mut Follow<'_>, at: &Point<'_>, regs: &Regs) {
+        let Self { program, sites, levels } = self;
+        let (program, is_known) = (*program, follow.is_stack_known());
+        follow.running(at, regs, |frame, target, truth| {
             let site = sites.entry(at.pc).or_insert_with(|| Site::new(program, at.pc));
             site.points += 1;
             site.frame_pointer =
@@ -110,7 +75,7 @@ impl Observer for Run<'_> {
                 let judgement = entry.map(|(entry, table)| frame.judge(table, at.pc, &entry));
                 let is_right = levels.note(index, &asked.data, judgement.as_ref());
                 if table.is_some() && is_known {
-                    levels.walk(index, (at.pc, &regs), target, truth, is_right);
+                    levels.walk(index, (at.pc, regs), target, truth, is_right);
                 }
                 if let Some(judgement) = judgement {
                     asked.note(judgement, "", NO_CALLER);
@@ -126,6 +91,5 @@ impl Observer for Run<'_> {
                 }
             }
         });
-        Action::Continue
     }
 }

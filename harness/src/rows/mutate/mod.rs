@@ -8,14 +8,13 @@ use std::path::Path;
 
 use kunwind::Format;
 
+use super::follow::judged;
 use super::{Job, jobs};
 use crate::Error;
 use crate::interrupt::Interrupt;
-use crate::oracle::Witnesses;
 use crate::pool::in_parallel;
 use crate::recording::mutation::{GuestMutants, Mutation, State};
 use crate::scenario::Scenario;
-use crate::trace::{Run as _, Watched};
 
 /// Plants mistakes in these tables of the guests of these scenarios, each guest once, until the user stops it. A guest that fails
 /// is one of which nothing is known.
@@ -42,32 +41,21 @@ fn guest(root: &Path, job: &Job, formats: &[Format], interrupt: &Interrupt) -> R
     if !formats.iter().any(|format| program.tables.has(*format)) {
         return Ok(None);
     }
-    let text = &scenario.text;
-    let mut run = run::Run::new(&program, text, formats, Witnesses::default());
-    let mut machine = scenario.live(&program)?;
-    let ended = Watched::new(&mut *machine, interrupt).drive(&mut run)?;
+    let mutants = run::Mutants::new(&program, formats);
+    let (mut mutants, testimony, ended) = judged(&program, scenario, interrupt, mutants)?;
     if ended.interrupted {
         let state = State::NotReached("interrupted".to_owned());
         return Ok(Some(GuestMutants::without(name.clone(), state)));
     }
-    if !text.only_run() {
-        run.meet_all();
+    if !scenario.text.only_run() {
+        mutants.meet_all();
     }
-    let found = match run.finish(&text.never_resumes, ended) {
-        // As `check`: with the register known that came back changed, the run is not void any more.
-        Err((void, clobbered @ Some(_))) => match machine.again() {
-            None => Err(void),
-            Some(mut again) => {
-                let mut run = run::Run::new(&program, text, formats, Witnesses { clobbered, ..Witnesses::default() });
-                let ended = Watched::new(&mut *again, interrupt).drive(&mut run)?;
-                run.finish(&text.never_resumes, ended).map_err(|(void, _)| void)
-            }
-        },
-        found => found.map_err(|(void, _)| void),
-    };
-    Ok(Some(match found {
-        Ok((tables, missed)) => GuestMutants { name: name.clone(), state: State::Judged, tables, missed },
-        Err(void) if scenario.means_void(None, &void) => GuestMutants::without(name.clone(), State::MeantVoid(void)),
-        Err(void) => GuestMutants::without(name.clone(), State::Void(void)),
+    Ok(Some(match testimony.contradiction {
+        None => {
+            let (tables, missed) = mutants.finish();
+            GuestMutants { name: name.clone(), state: State::Judged, tables, missed }
+        }
+        Some(void) if scenario.means_void(None, &void) => GuestMutants::without(name.clone(), State::MeantVoid(void)),
+        Some(void) => GuestMutants::without(name.clone(), State::Void(void)),
     }))
 }

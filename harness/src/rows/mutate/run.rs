@@ -8,14 +8,12 @@ use rustc_hash::FxHashMap;
 
 use super::kinds::{Mistake, Says, mistakes};
 use crate::guest::{Program, Symbol};
-use crate::oracle::{Clobbered, Witnesses};
 use crate::recording::mutation::{Family, FunctionMutants, Missed, MutantCounts, TableMutants, Why};
 use crate::recording::rows::Part;
-use crate::rows::follow::{Follow, Where};
+use crate::rows::follow::{Follow, Judge, Where};
 use crate::rows::judge::{FrameTruth, Judgement, Values};
 use crate::rows::says;
-use crate::scenario::Text;
-use crate::trace::{Action, Ended, Observer, Point};
+use crate::trace::Point;
 
 /// A table with another row.
 struct Mutated<'a> {
@@ -63,9 +61,9 @@ struct Mutant {
     was_caught: bool,
 }
 
-/// Watches a run and judges mutants.
-pub(super) struct Run<'p> {
-    follow: Follow<'p>,
+/// Judges the mutants of a run.
+pub(super) struct Mutants<'p> {
+    program: &'p Program,
     formats: &'p [Format],
     mutants: Vec<Mutant>,
     /// The mutants of each instruction that were not caught yet.
@@ -103,20 +101,14 @@ fn rows(table: &dyn Table, addresses: &[u64]) -> Vec<Row> {
     rows
 }
 
-impl<'p> Run<'p> {
-    pub(super) fn new(program: &'p Program, text: &Text, formats: &'p [Format], witnesses: Witnesses) -> Self {
-        Self {
-            follow: Follow::new(program, text, witnesses),
-            formats,
-            mutants: Vec::new(),
-            live: FxHashMap::default(),
-            seen: HashSet::new(),
-        }
+impl<'p> Mutants<'p> {
+    pub(super) fn new(program: &'p Program, formats: &'p [Format]) -> Self {
+        Self { program, formats, mutants: Vec::new(), live: FxHashMap::default(), seen: HashSet::new() }
     }
 
     /// Makes the mutants of the function at an address, once.
     fn meet(&mut self, address: u64) {
-        let program = self.follow.program;
+        let program = self.program;
         let Some(function) = program.guest.symbols.function_at(address) else { return };
         if !self.seen.insert(function.address) {
             return;
@@ -141,7 +133,7 @@ impl<'p> Run<'p> {
         if says.entry.is_none() {
             return;
         }
-        for mistake in mistakes(self.follow.program.guest.cpu, says) {
+        for mistake in mistakes(self.program.guest.cpu, says) {
             self.add(function, format, lines, mistake);
         }
         let nothing = Says { entry: None, saved: None, key: says.key };
@@ -187,19 +179,13 @@ impl<'p> Run<'p> {
 
     /// Makes the mutants of the functions that never ran, too.
     pub(super) fn meet_all(&mut self) {
-        let functions = self.follow.program.guest.symbols.functions();
+        let functions = self.program.guest.symbols.functions();
         functions.iter().for_each(|function| self.meet(function.address));
     }
 
-    /// What became of the mutants, by table and function; or why the run is void, with the register that came back changed if that
-    /// is why.
-    pub(super) fn finish(self, never_resumes: &[String], ended: Ended) -> Result<Found, (String, Option<Clobbered>)> {
-        let Self { follow, mutants, formats, .. } = self;
-        let program = follow.program;
-        let testimony = follow.testimony(never_resumes, ended);
-        if let Some(void) = testimony.contradiction {
-            return Err((void, testimony.clobbered));
-        }
+    /// What became of the mutants, by table and function.
+    pub(super) fn finish(self) -> Found {
+        let Self { program, mutants, formats, .. } = self;
         let mut tables: BTreeMap<usize, TableMutants> = BTreeMap::new();
         let mut missed = Vec::new();
         for mutant in &mutants {
@@ -217,7 +203,7 @@ impl<'p> Run<'p> {
                 missed.push(mutant.missed(program));
             }
         }
-        Ok((tables.into_values().collect(), missed))
+        (tables.into_values().collect(), missed)
     }
 }
 
@@ -309,27 +295,12 @@ fn judge(
     });
 }
 
-impl Observer for Run<'_> {
-    fn wants_stores(&self) -> bool {
-        self.follow.oracle.wants_stores()
-    }
-
-    fn stored(&mut self, address: u64, size: usize) {
-        self.follow.oracle.stored(address, size);
-    }
-
-    fn hardware_stored(&mut self, address: u64, size: usize) {
-        self.follow.oracle.stored(address, size);
-    }
-
-    fn point(&mut self, at: &Point<'_>) -> Action {
-        let Some(regs) = self.follow.observe(at) else { return Action::Stop };
+impl Judge for Mutants<'_> {
+    fn point(&mut self, follow: &mut Follow<'_>, at: &Point<'_>, regs: &Regs) {
         self.meet(at.pc);
-        let Self { follow, mutants, live, .. } = self;
-        let program = follow.program;
+        let Self { program, mutants, live, .. } = self;
         let place = Where { instruction: at.pc, pc: at.pc };
-        follow.running(at, &regs, |frame, _, _| judge((&mut *mutants, &mut *live), program, place, frame));
+        follow.running(at, regs, |frame, _, _| judge((&mut *mutants, &mut *live), program, place, frame));
         follow.each_waiting(at, |place, frame| judge((&mut *mutants, &mut *live), program, place, frame));
-        Action::Continue
     }
 }
