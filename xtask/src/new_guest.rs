@@ -8,15 +8,30 @@ use crate::{Outcome, guests, root};
 /// What a CPU's guest begins as, and what its unwind rows must achieve.
 struct Template {
     cpu: &'static str,
-    code: &'static str,
+    /// The guest `leaf`.
+    leaf: &'static str,
     must: &'static str,
 }
 
+/// What stands above the code of a new guest, in place of what `leaf` says of itself.
+const HEAD: &str = "\
+// Write here in a sentence what this guest pins: which instructions are hard for an unwinder, and why. What stands below is a
+// function with a frame that calls one without; change it.
+";
+
 const TEMPLATES: &[Template] = &[
-    Template { cpu: "arm64", code: include_str!("new_guest/arm64.S"), must: "sframe = \"exact\"\ndwarf = \"exact\"" },
+    Template {
+        cpu: "arm64",
+        leaf: include_str!("../../guests/arm64/leaf.S"),
+        must: "sframe = \"exact\"\ndwarf = \"exact\"",
+    },
     // SFrame has no riscv64.
-    Template { cpu: "riscv64", code: include_str!("new_guest/riscv64.S"), must: "dwarf = \"exact\"" },
-    Template { cpu: "x86_64", code: include_str!("new_guest/x86_64.S"), must: "sframe = \"exact\"\ndwarf = \"exact\"" },
+    Template { cpu: "riscv64", leaf: include_str!("../../guests/riscv64/leaf.S"), must: "dwarf = \"exact\"" },
+    Template {
+        cpu: "x86_64",
+        leaf: include_str!("../../guests/x86_64/leaf.S"),
+        must: "sframe = \"exact\"\ndwarf = \"exact\"",
+    },
 ];
 
 const SCENARIO: &str = include_str!("new_guest/scenario.toml");
@@ -86,10 +101,12 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
 
 /// The files of one CPU.
 fn files(top: &Path, name: &str, template: &Template) -> [(PathBuf, String); 2] {
-    let Template { cpu, code, must } = template;
+    let Template { cpu, leaf, must } = template;
+    let code = leaf.lines().skip_while(|line| line.starts_with("//"));
+    let code = code.fold(HEAD.to_owned(), |text, line| text + &line.replace("caller", "work") + "\n");
     let scenario = SCENARIO.replace("NAME", name).replace("MUST", must);
     [
-        (top.join("guests").join(cpu).join(format!("{name}.S")), (*code).to_owned()),
+        (top.join("guests").join(cpu).join(format!("{name}.S")), code),
         (top.join("scenarios").join(cpu).join(format!("{name}.toml")), scenario),
     ]
 }

@@ -4,14 +4,9 @@ mod functions;
 
 use std::io::{self, Write};
 
-use anstyle::{AnsiColor, Style};
-
 use crate::recording::rows::{FunctionRows, GuestRows, Leaf, TableResult};
 use crate::recording::{CallOutcome, Recording, Section};
-
-const BAD: Style = AnsiColor::Red.on_default().bold();
-const GOOD: Style = AnsiColor::Green.on_default();
-const DIM: Style = Style::new().dimmed();
+use crate::report::style::{BAD, DIM, GOOD};
 
 /// How many lines the functions may take, so that all fits on one screen of 40 lines.
 const ROOM: usize = 21;

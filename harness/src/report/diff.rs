@@ -2,14 +2,11 @@
 
 use std::io::{self, Write};
 
-use anstyle::{AnsiColor, Style};
+use anstyle::Style;
 
 use super::line::{clipped, command, count, listed};
 use crate::analysis::diff::{Change, Diff, What};
-
-const BAD: Style = AnsiColor::Red.on_default().bold();
-const GOOD: Style = AnsiColor::Green.on_default();
-const DIM: Style = Style::new().dimmed();
+use crate::report::style::{BAD, DIM, GOOD};
 
 /// Writes everything that differs. Styles are ANSI codes; the caller strips them where they do not belong.
 ///

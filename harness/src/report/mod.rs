@@ -19,4 +19,5 @@ pub mod sarif;
 pub mod screen;
 pub mod skipped;
 pub mod snapshot;
+mod style;
 pub mod text;

@@ -3,13 +3,9 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use anstyle::{AnsiColor, Style};
-
 use super::line::count;
 use crate::recording::mutation::{Family, GuestMutants, Missed, MutantCounts, Mutation, State};
-
-const BAD: Style = AnsiColor::Red.on_default().bold();
-const DIM: Style = Style::new().dimmed();
+use crate::report::style::{BAD, DIM};
 
 /// How many missed mutants are told, unless all are.
 const TOLD: usize = 12;

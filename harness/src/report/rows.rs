@@ -2,15 +2,12 @@
 
 use std::io::Write;
 
-use anstyle::{AnsiColor, Style};
+use anstyle::Style;
 
 use super::skipped;
 use crate::recording::rows::{Agreement, FunctionRows, GuestRows, Leaf, Level, Part, TableResult, Unjudged};
 use crate::recording::{Novelty, Recording};
-
-const BAD: Style = AnsiColor::Red.on_default().bold();
-const GOOD: Style = AnsiColor::Green.on_default();
-const DIM: Style = Style::new().dimmed();
+use crate::report::style::{BAD, DIM, GOOD};
 
 /// Writes the tables, the totals and the broken gates. Styles are ANSI codes; the caller strips them where they do not belong.
 ///

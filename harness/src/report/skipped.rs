@@ -2,12 +2,8 @@
 
 use std::io::Write;
 
-use anstyle::{AnsiColor, Style};
-
 use crate::recording::Skip;
-
-const BAD: Style = AnsiColor::Red.on_default().bold();
-const NOTE: Style = AnsiColor::Yellow.on_default();
+use crate::report::style::{BAD, NOTE};
 
 /// How many names stand before those that only count.
 const NAMES: usize = 4;

@@ -3,17 +3,13 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
-use anstyle::{AnsiColor, Style};
+use anstyle::Style;
 
 use super::skipped;
 use crate::analysis::novelty::Sums;
 use crate::recording::{Counters, Failure, Recording, Section, Shard};
+use crate::report::style::{BAD, DIM, GOOD, NOTE};
 use crate::subject::Claims;
-
-const BAD: Style = AnsiColor::Red.on_default().bold();
-const GOOD: Style = AnsiColor::Green.on_default();
-const NOTE: Style = AnsiColor::Yellow.on_default();
-const DIM: Style = Style::new().dimmed();
 
 /// Writes the table, the totals and the broken gates. Styles are ANSI codes; the caller strips them where they do not belong.
 ///

@@ -3,16 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
-use anstyle::{AnsiColor, Style};
+use anstyle::Style;
 
-use super::text::{BAD, DIM, GOOD, write_end};
+use super::text::write_end;
 use crate::analysis::atlas::{Interval, Row, State};
 use crate::analysis::windows::{Cell, FIXES, Strip, Trampoline, badness, trampolines, worst as worst_of};
 use crate::guest::return_hook::PLAIN;
 use crate::recording::Recording;
 use crate::report::line::{clipped, command, count, listed};
-
-const NOTE: Style = AnsiColor::Yellow.on_default();
+use crate::report::style::{BAD, DIM, GOOD, NOTE};
 
 /// More rows than these are folded: neighbours that fare alike in every column are one.
 const MOST_ROWS: usize = 32;

@@ -2,16 +2,13 @@
 
 use std::io::Write;
 
-use anstyle::{AnsiColor, Style};
+use anstyle::Style;
 
 use crate::analysis::atlas::{Row, State};
 use crate::analysis::intervals::{Folded, Window};
 use crate::recording::Recording;
 use crate::report::line::{command, count};
-
-pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
-pub(super) const GOOD: Style = AnsiColor::Green.on_default();
-pub(super) const DIM: Style = Style::new().dimmed();
+use crate::report::style::{BAD, DIM, GOOD};
 
 /// Writes the table of all rows.
 ///

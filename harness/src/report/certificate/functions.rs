@@ -5,9 +5,10 @@ use std::io::{self, Write};
 use anstyle::Style;
 
 use super::super::rows::own_convention;
-use super::{BAD, DIM, GOOD, ROOM, shortened, write_not_run};
+use super::{ROOM, shortened, write_not_run};
 use crate::recording::rows::{FunctionRows, GuestRows, Leaf, Part, PartResult, TableResult, Wrong};
 use crate::recording::{Section, SideBySide};
+use crate::report::style::{BAD, DIM, GOOD};
 
 /// How many columns the name of a function may take in the table.
 const NAME: usize = 24;

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use anstyle::Style;
 
-use super::{BAD, DIM, GOOD};
 use crate::recording::{Recording, Section, Shard};
 use crate::report::line::{clipped, command, count};
+use crate::report::style::{BAD, DIM, GOOD};
 use crate::report::{known, skipped};
 
 /// How many of a kind are told before the rest is counted, where there is little room.

@@ -3,10 +3,10 @@
 use std::io::{self, Write};
 
 use super::table::Shape;
-use super::{BAD, DIM};
 use crate::analysis::summary::{By, Row, distinct, rows};
 use crate::recording::{Finding, Novelty, Recording, Section};
 use crate::report::line::{clipped, command, count};
+use crate::report::style::{BAD, DIM};
 use crate::verdict::Verdict;
 
 /// How many kinds of findings that are not new are told of each scenario.

@@ -1,10 +1,10 @@
 //! Many scenarios: one line for each unwinder and CPU, if they fit; else those that need no attention share one.
 
 use super::table::Shape;
-use super::{BAD, DIM};
 use crate::analysis::summary::{By, Row, Standing, cpu_of, distinct, rows};
 use crate::recording::{Recording, Section};
 use crate::report::line::{clipped, count, listed};
+use crate::report::style::{BAD, DIM};
 
 /// How much is told of what needs no attention, from most to least.
 const LEVELS: [Grouped; 4] = [Grouped::None, Grouped::Quiet, Grouped::Expected, Grouped::All];

@@ -10,17 +10,10 @@ mod table;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use anstyle::{AnsiColor, Style};
-
 use crate::analysis::diff::Diff;
 use crate::analysis::summary::distinct;
 use crate::recording::Recording;
 use crate::report::line::{clipped, count};
-
-const BAD: Style = AnsiColor::Red.on_default().bold();
-const GOOD: Style = AnsiColor::Green.on_default();
-const NOTE: Style = AnsiColor::Yellow.on_default();
-const DIM: Style = Style::new().dimmed();
 
 /// How many lines the first screen may have.
 pub const LINES: usize = 40;

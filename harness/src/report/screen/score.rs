@@ -2,10 +2,11 @@
 
 use std::io::{self, Write};
 
-use super::{BAD, DIM, GOOD, Screen, end};
+use super::{Screen, end};
 use crate::analysis::summary::{By, Row, distinct, rows};
 use crate::recording::{Finding, Recording, Section};
 use crate::report::line::{clipped, command, count};
+use crate::report::style::{BAD, DIM, GOOD};
 use crate::subject::Claims;
 
 /// How many findings are shown of each unwinder.

@@ -2,9 +2,9 @@
 
 use anstyle::Style;
 
-use super::{BAD, DIM, GOOD, NOTE};
 use crate::analysis::summary::{Row, Share, Standing};
 use crate::report::line::clipped;
+use crate::report::style::{BAD, DIM, GOOD, NOTE};
 
 /// A column: its head, its width, and what a row has in it.
 struct Column {

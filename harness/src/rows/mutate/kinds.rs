@@ -99,6 +99,19 @@ const fn computed(rule: Rule) -> Option<Rule> {
     }
 }
 
+/// Other rules for a value, and what is wrong with them; `usual` is where the word usually is, from the CFA.
+fn other_rules(rule: Rule, usual: i64) -> Vec<(Family, String, Rule)> {
+    let slot = |by| shifted(rule, by).map(|rule| (Family::Slot, format!("slot {by:+}"), rule));
+    let other = match rule {
+        Rule::Retain => ("in memory", Rule::CfaOffsetDeref(usual)),
+        _ => ("in its register", Rule::Retain),
+    };
+    let kinds =
+        [Some(("lost", Rule::Undefined)), Some(other), computed(rule).map(|rule| ("is the slot's address", rule))];
+    let kinds = kinds.into_iter().flatten().map(|(what, rule)| (Family::Rule, what.to_owned(), rule));
+    [8, -8].into_iter().filter_map(slot).chain(kinds).collect()
+}
+
 impl Mistakes<'_> {
     fn add(&mut self, family: Family, name: String, says: Says) {
         if says != *self.says {
@@ -137,38 +150,14 @@ impl Mistakes<'_> {
     }
 
     fn return_address(&mut self, row: UnwindRow) {
-        for by in [8, -8] {
-            if let Some(ra) = shifted(row.ra, by) {
-                self.row(Family::Slot, format!("RA slot {by:+}"), UnwindRow { ra, ..row });
-            }
-        }
-        let mut rules = vec![("RA lost", Rule::Undefined)];
-        if row.ra == Rule::Retain {
-            rules.push(("RA in memory", Rule::CfaOffsetDeref(-8)));
-        } else {
-            rules.push(("RA in its register", Rule::Retain));
-        }
-        rules.extend(computed(row.ra).map(|rule| ("RA is the slot's address", rule)));
-        for (name, ra) in rules {
-            self.row(Family::Rule, name, UnwindRow { ra, ..row });
+        for (family, what, ra) in other_rules(row.ra, -8) {
+            self.row(family, format!("RA {what}"), UnwindRow { ra, ..row });
         }
     }
 
     fn frame_pointer(&mut self, row: UnwindRow) {
-        for by in [8, -8] {
-            if let Some(fp) = shifted(row.fp, by) {
-                self.row(Family::Slot, format!("FP slot {by:+}"), UnwindRow { fp, ..row });
-            }
-        }
-        let mut rules = vec![("FP lost", Rule::Undefined)];
-        if row.fp == Rule::Retain {
-            rules.push(("FP in memory", Rule::CfaOffsetDeref(-16)));
-        } else {
-            rules.push(("FP in its register", Rule::Retain));
-        }
-        rules.extend(computed(row.fp).map(|rule| ("FP is the slot's address", rule)));
-        for (name, fp) in rules {
-            self.row(Family::Rule, name, UnwindRow { fp, ..row });
+        for (family, what, fp) in other_rules(row.fp, -16) {
+            self.row(family, format!("FP {what}"), UnwindRow { fp, ..row });
         }
     }
 
