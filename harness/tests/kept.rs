@@ -85,6 +85,20 @@ fn a_call_is_kept_as_a_scenario_and_as_a_case() {
     assert_eq!(unnamed(&first.rows[0]), unnamed(&again.rows[0]));
     assert_eq!(first.sections[0].functions, again.sections[0].functions);
     assert_eq!(again.sections[0].scenario, "arm64/mine");
+    // Files below the root are named from there, so that the folder may move.
+    let path = folder.join("scenarios/arm64/mine.toml");
+    let text = std::fs::read_to_string(&path).expect("it was written");
+    assert!(text.contains("\nfile = \"total.o\"\n"), "{text}");
+    // A broken gate of such a scenario is told on its one screen, with the command that explains it.
+    std::fs::write(&path, text + "\n[must]\nframe-record = \"exact\"\n").expect("it is written");
+    let (status, screen) = tool(&folder, &["run", "mine", "--root", "."]);
+    assert_eq!(status, Some(1), "{screen}");
+    for says in
+        ["gate broken: arm64/mine probe: frame-record must be exact", "unwind-harness explain", "gates are broken"]
+    {
+        assert!(screen.contains(says), "{says}: {screen}");
+    }
+    assert!(screen.lines().count() <= 40, "{screen}");
     for (name, says) in [("mine", "exists"), ("a/b", "letters, digits"), ("", "letters, digits")] {
         let (status, text) = tool(&folder, &run(&call, &["--save-scenario", name, "--root", "."]));
         assert!(status == Some(2) && text.contains(says), "{name}: {status:?} {text}");
@@ -119,6 +133,8 @@ fn a_process_is_kept_as_a_scenario() {
     let cpu = first.sections[0].scenario.split('/').next().unwrap_or_default().to_owned();
     let again = found(&folder, &["run", "mine", "--root", "."]);
     assert!(first.sections[0].points > 10);
+    let text = std::fs::read_to_string(folder.join(format!("scenarios/{cpu}/mine.toml"))).expect("it was written");
+    assert!(text.contains("\nfile = \"hello\"\n") && text.contains("\nsysroot = \"/\"\n"), "{text}");
     assert_eq!(first.sections[0].functions, again.sections[0].functions);
     assert_eq!(unnamed(&first.rows[0]), unnamed(&again.rows[0]));
     assert_eq!(again.sections[0].scenario, format!("{cpu}/mine"));

@@ -10,6 +10,7 @@ use super::documents::{Documents, write_documents};
 use super::foreign::Foreign;
 use super::narrow::{Narrow, narrow};
 use super::output::{finish, is_cut, show, status, write};
+use super::save::save;
 use super::selection::{Selection, select_part, unwinders};
 use super::{BROKEN, HOLDS, revision, snapshots};
 use crate::analysis::diff::Diff;
@@ -230,28 +231,6 @@ fn add_calls(
     let checked = rows::check_all(root, &judged, &[], &console.interrupt, true)?;
     recording.rows = checked.rows;
     Ok(())
-}
-
-/// Writes the scenario of a call or of a process below the root.
-fn save(root: &Path, scenario: &Scenario, name: &str) -> Result<(), Error> {
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
-    if name.is_empty() || !name.chars().all(is_plain) {
-        return Err(Error::Usage(format!("--save-scenario {name:?}: a name consists of letters, digits, - and _")));
-    }
-    let path = root.join("scenarios").join(scenario.cpu.name).join(format!("{name}.toml"));
-    crate::file::make_folder_of(&path)?;
-    let [output] = Output::prepare([("--save-scenario", Some(&path))])?;
-    let Some(output) = output else { return Ok(()) };
-    output.require_new("--save-scenario")?;
-    let what = match (&scenario.text.elf, &scenario.text.process) {
-        (Some(call), _) => format!("{}, called once", call.call),
-        (None, Some(process)) => {
-            format!("{}, run as a process", process.file.file_name().unwrap_or_default().to_string_lossy())
-        }
-        (None, None) => return Err(Error::Internal("--save-scenario: neither a call nor a process".to_owned())),
-    };
-    let text = format!("# {what}, and interrupted at every instruction.\n\n{}", scenario.source);
-    output.write(&mut std::io::sink(), &mut |out| out.write_all(text.as_bytes()))
 }
 
 /// Runs the one selected scenario, and writes its case.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::Error;
 use crate::cpu::{Cpu, Exception, Register, Regs};
+use crate::progress::Progress;
 
 pub use watch::Watched;
 
@@ -244,6 +245,11 @@ pub trait Run {
 
     /// The same run from its start, to be observed once more; `None` if that cannot be had.
     fn again(&self) -> Option<Box<dyn Run + '_>> {
+        None
+    }
+
+    /// Where the points that are judged in this run are counted, if anyone wants to know.
+    fn progress(&self) -> Option<Progress> {
         None
     }
 }
