@@ -34,6 +34,7 @@ impl Scenario {
             case: Some(Arc::clone(case)),
             state: None,
             process: None,
+            private: Arc::default(),
         };
         scenario.check().map_err(|reason| reject("text", &reason))?;
         if scenario.frozen_variant().is_none() {
@@ -79,6 +80,7 @@ impl Scenario {
             case: None,
             state: Some(Arc::clone(state)),
             process: None,
+            private: Arc::default(),
         };
         scenario.check().map_err(|reason| state.reject(reason))?;
         Ok(scenario)

@@ -1,6 +1,7 @@
 //! Scenarios that call a function of somebody's file.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::{Scenario, Text};
 use crate::guest::Program;
@@ -45,6 +46,7 @@ pub fn elf_call(file: &Path, function: &str, arguments: &[String], libraries: &[
         case: None,
         state: None,
         process: None,
+        private: Arc::default(),
     })
 }
 

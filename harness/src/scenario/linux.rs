@@ -205,6 +205,7 @@ fn of_image(path: &Path, source: String, image: &Arc<KernelImage>) -> Result<Sce
         case: None,
         state: None,
         process: None,
+        private: Arc::default(),
     };
     scenario.check_image().map_err(reject)?;
     Ok(scenario)

@@ -67,6 +67,8 @@ pub struct Scenario {
     pub state: Option<Arc<State>>,
     /// The process that it runs.
     pub process: Option<Arc<Traced>>,
+    /// The conventions that its code was seen to have, once somebody has looked.
+    private: Arc<convention::PrivateConventions>,
 }
 
 impl std::fmt::Debug for Scenario {
@@ -331,6 +333,7 @@ impl Scenario {
             case: None,
             state: None,
             process: None,
+            private: Arc::default(),
         };
         scenario.check().map_err(reject)?;
         Ok(scenario)
