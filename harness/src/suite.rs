@@ -4,6 +4,7 @@
 mod called;
 mod exported;
 mod freeze;
+mod freeze_process;
 mod shards;
 mod skips;
 mod subjects;
@@ -32,6 +33,7 @@ use crate::{Error, file};
 
 pub use called::called;
 pub use freeze::{Freeze, freeze};
+pub use freeze_process::{FrozenCall, freeze_process};
 use shards::Plan;
 pub use shards::is_split;
 pub use subjects::{Subjects, chosen, subjects};

@@ -150,6 +150,37 @@ fn two_runs_are_the_same() {
     assert_eq!(judge(&runs[0]).functions.len(), 1);
 }
 
+/// The low bits of the clock, as an exit status.
+const CLOCK: &str = r#"
+int main(void) {
+    unsigned long time;
+#if defined(__x86_64__)
+    time = __builtin_ia32_rdtsc();
+#else
+    __asm__ volatile ("mrs %0, cntvct_el0" : "=r"(time));
+#endif
+    for (int n = 0; n < 8; n++) time ^= time >> 8;
+    return time & 0xff;
+}
+"#;
+
+#[test]
+fn the_clock_is_the_same_in_every_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // The emulator refuses `rdtime` of riscv64.
+    for (cpu, compiler, sysroot) in TOOLS.into_iter().filter(|(cpu, ..)| *cpu != "riscv64") {
+        let Some(file) = compile(folder.path(), compiler, cpu, CLOCK, &[]) else { continue };
+        let status = || {
+            let run = process(launch(&file, sysroot), &Asked::default()).expect("it runs");
+            run.process.as_ref().and_then(|process| process.shown.status)
+        };
+        let first = status();
+        for _ in 0..8 {
+            assert_eq!(status(), first, "{cpu}");
+        }
+    }
+}
+
 #[test]
 fn signals_arrive_where_they_are_wanted() {
     let folder = tempfile::tempdir().expect("a folder");

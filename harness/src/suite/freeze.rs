@@ -78,7 +78,7 @@ pub fn freeze(what: Freeze<'_>, options: &Options) -> Result<(Recording, Option<
 
 impl Job<'_> {
     /// Runs without and with interruptions, and adds the pages that both used.
-    fn run_noting(
+    pub(super) fn run_noting(
         self,
         program: &Program,
         subjects: &Subjects,
