@@ -126,6 +126,11 @@ fn a_process_is_kept_as_a_scenario() {
     assert_eq!(status, Some(0), "{text}");
     let (status, text) = tool(&folder, &run(&process, &["--log", "run.log"]));
     assert!(status == Some(2) && text.contains("--save-scenario") && text.contains("--freeze"), "{text}");
+    // `check` judges the rows of what --within names, and no others.
+    let rows = found(&folder, &["check", "--elf", "hello", "--process", "--sysroot", "/", "--within", "main"]).rows;
+    let names: Vec<&str> = rows[0].functions.iter().map(|function| &*function.name).collect();
+    assert_eq!(names, ["main"]);
+    assert!(rows[0].functions[0].ran > 5);
     let one = ["run", "--elf", "hello", "--process", "--sysroot", "/", "--within", "main", "--freeze", "case.toml"];
     let (status, text) = tool(&folder, &[&one[..], &["--", "world"]].concat());
     assert!(status == Some(0) && text.contains("/case probe"), "{status:?} {text}");
