@@ -229,7 +229,7 @@ impl Job<'_> {
         let mut recorder = Recorder::new(program, &columns, &text.omissible);
         let mut told = Told::of(wanted, program, &text.omissible)?;
         // A run that explains may have one point more.
-        let writes = matches!(wanted, Some(Wanted::Walks)) || scenario.case.is_some() && points.is_empty();
+        let writes = matches!(wanted, Some(Wanted::Walks)) || scenario.case().is_some() && points.is_empty();
         let mut walks = writes.then(|| WalkLog::new(&program.guest.symbols, &columns));
         let mut all = All(vec![&mut recorder]);
         all.0.extend(told.visit());
@@ -244,7 +244,7 @@ impl Job<'_> {
         let Found { ran_for, .. } = found;
         let mut section = recorder.finish(scenario, variant, kind, &found);
         let walks = walks.map(WalkLog::finish);
-        if let (Some(case), Some(walks)) = (&scenario.case, &walks) {
+        if let (Some(case), Some(walks)) = (scenario.case(), &walks) {
             section.agreements.extend(freeze::held_against(case, walks, kind, subjects)?);
         }
         Ok(Done { section, explained: told.finish(), walks, ran_for })

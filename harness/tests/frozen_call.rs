@@ -44,7 +44,7 @@ int main(void) { signals(); threads(); leaves(); }
 "#;
 
 fn frozen(scenario: &Scenario) -> Result<FrozenCall, String> {
-    let process = scenario.process.as_ref().expect("it is a process");
+    let process = scenario.process().expect("it is a process");
     let options = Options { unwinders: vec!["dwarf".to_owned()], ..Options::default() };
     freeze_process(scenario, process, Path::new("call.toml"), &options).map_err(|error| error.to_string())
 }

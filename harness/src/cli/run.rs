@@ -185,7 +185,7 @@ fn refuse_forms_of_points(arguments: &Arguments, scenarios: &[Scenario], part: &
 
 /// A log does not hold everything that somebody's program is made of.
 fn refuse_what_cannot_be_kept(arguments: &Arguments, scenarios: &[Scenario]) -> Result<(), Error> {
-    let is_process = scenarios.iter().any(|scenario| scenario.process.is_some());
+    let is_process = scenarios.iter().any(|scenario| scenario.process().is_some());
     let is_call = scenarios.iter().any(|scenario| scenario.text.elf.is_some());
     if arguments.log.is_none() {
         return Ok(());
@@ -227,7 +227,7 @@ fn add_calls(
     }
     let judged: Vec<Scenario> = { scenarios.iter() }
         .filter(|it| {
-            it.process.is_some() || it.case.is_some() || recording.calls.iter().any(|call| call.scenario == it.name)
+            it.process().is_some() || it.case().is_some() || recording.calls.iter().any(|call| call.scenario == it.name)
         })
         .cloned()
         .collect();
@@ -271,7 +271,7 @@ fn frozen_as(
         let count = scenarios.len();
         return Err(Error::Usage(format!("--freeze takes one scenario, and {count} are selected; name one")));
     };
-    if let Some(process) = &scenario.process {
+    if let Some(process) = scenario.process() {
         let FrozenCall { text, scenario, recording } = freeze_process(scenario, process, output.path(), options)?;
         output.write(console.document(), &mut |out| out.write_all(text.as_bytes()))?;
         *scenarios = vec![scenario];
@@ -286,7 +286,7 @@ fn frozen_as(
     };
     let is_wanted = |kind: &Interruption| part.kinds.is_empty() || part.kinds.contains(kind);
     let kinds: Vec<Interruption> = scenario.text.interrupt.iter().copied().filter(is_wanted).collect();
-    let linux = scenario.image.as_ref().and_then(|image| image.path.file_name());
+    let linux = scenario.image().and_then(|image| image.path.file_name());
     let linux = linux.map_or(String::new(), |name| format!(" --linux {}", name.to_string_lossy()));
     let named = kinds.iter().map(|kind| format!(" --interrupt {}", kind.name()));
     let named: String = named.chain(options.unwinders.iter().map(|name| format!(" --unwinder {name}"))).collect();

@@ -129,7 +129,7 @@ fn provenance(what: &Freeze<'_>, program: &Program) -> Provenance {
         licence: "GPL-2.0-only".to_owned(),
         ..Provenance::default()
     };
-    let Some(image) = &scenario.image else { return own };
+    let Some(image) = scenario.image() else { return own };
     // Debian's names of packages: NAME_VERSION_ARCHITECTURE.deb.
     let file = image.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let mut parts = file.splitn(3, '_').map(str::to_owned);
