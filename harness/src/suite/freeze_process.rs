@@ -44,7 +44,8 @@ pub fn freeze_process(
         let reason = "--freeze keeps one call that a process makes, until it returns: name the function with --within";
         return Err(Error::Usage(reason.to_owned()));
     }
-    let program = process.program()?;
+    let [variant] = &scenario.variants()[..] else { return Err(Error::Internal("a process has variants".to_owned())) };
+    let program = scenario.program(Path::new(""), variant)?;
     let (captured, trail) = capture(scenario, process, &program, options)?;
     let pages = used(Arc::new(captured.state(path, None)), options)?;
     let text = captured.state(path, Some(&pages)).to_text()?;
@@ -111,6 +112,10 @@ struct Begun {
 
 impl Capture<'_> {
     fn begin(&self, at: &Point<'_>) -> Result<Begun, String> {
+        if self.oracle.is_void() {
+            return Err("the witnesses of the truth contradict each other before it; `run` without --freeze says how"
+                .to_owned());
+        }
         let layout = &self.program.layout;
         let cpu = self.program.guest.cpu;
         let waiting = self.oracle.truth().activations().map(|activation| match activation.cause {
