@@ -58,7 +58,7 @@ static void hello(const char *name, const char *version, const char *refuse)
 }
 
 // A word of the guest's memory, read in blocks that last as long as the point.
-static int read_word(uint64_t address, uint64_t *value)
+static __attribute__((unused)) int read_word(uint64_t address, uint64_t *value)
 {
 	static uint64_t base, of_point = -1;
 	static unsigned char block[BLOCK];
