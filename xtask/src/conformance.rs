@@ -219,7 +219,7 @@ fn compiled(
 ) -> Result<String, String> {
     let program = folder.join(format!("{}-{compiler}", unwinder.name));
     let mut command = Command::new(compiler);
-    command.args(["-O1", "-o"]).arg(&program).arg(root().join("harness/adapters").join(source)).args(flags);
+    command.args(["-O1", "-fasynchronous-unwind-tables", "-o"]).arg(&program).arg(root().join("harness/adapters").join(source)).args(flags);
     let packages = unwinder.packages.join(" ");
     let output = command.output().map_err(|error| format!("{compiler}: {error} (Debian: {packages})"))?;
     if output.status.success() {

@@ -164,9 +164,16 @@ impl Step<'_> {
             }
             CfaRule::Expression(expression) => evaluate(expression, None)?,
         };
+        let return_address = fde.cie().return_address_register().0;
+        // Without a rule, a register is as the ABI has it (DWARF 5, 6.4.1): a function preserves some, and others are anybody's.
+        let is_kept = |number: u16| {
+            let is_it = |register: &Register| u16::from(register.0) == number;
+            number == return_address || self.cpu.callee_saved.iter().any(is_it)
+        };
         let value = |number: u16| match row.register(gimli::Register(number)) {
-            None | Some(RegisterRule::SameValue) => self.register(number).map(Some),
-            Some(RegisterRule::Undefined) => Ok(None),
+            Some(RegisterRule::SameValue) => self.register(number).map(Some),
+            None if is_kept(number) => self.register(number).map(Some),
+            None | Some(RegisterRule::Undefined) => Ok(None),
             Some(RegisterRule::Offset(offset)) => self.read(cfa.wrapping_add_signed(offset)).map(Some),
             Some(RegisterRule::ValOffset(offset)) => Ok(Some(cfa.wrapping_add_signed(offset))),
             Some(RegisterRule::Register(other)) => self.register(other.0).map(Some),
@@ -175,7 +182,7 @@ impl Step<'_> {
             Some(RegisterRule::Constant(constant)) => Ok(Some(constant)),
             Some(other) => Err(format!("register {number}: {other:?} is not understood")),
         };
-        let Some(mut pc) = value(fde.cie().return_address_register().0)? else { return Ok(None) };
+        let Some(mut pc) = value(return_address)? else { return Ok(None) };
         let is_signed = matches!(row.register(gimli::Register(SIGN_STATE)), Some(RegisterRule::Constant(1)));
         if self.cpu.name == "arm64" && is_signed {
             // The bits of the signature are those above the address, which bit 55 chooses the half of (Arm ARM, D8.10).

@@ -13,7 +13,7 @@ pub(super) fn of(scenario: &str, function: &str, instructions: &[&str]) -> Vec<&
         "signals" => Some("signal frame"),
         "call_on_irq_stack" | "cfa_not_rising" | "fibers" => Some("stack switch"),
         "tail_call" => Some("tail call"),
-        "pac_signed" => Some("PAC"),
+        "pac" => Some("PAC"),
         _ if function.ends_with("@plt") => Some("PLT"),
         _ => None,
     };

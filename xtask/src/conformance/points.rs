@@ -36,7 +36,6 @@ pub(super) const GUESTS: &[&str] = &[
     "loop",
     "misaligned_frames",
     "noreturn_last_insn",
-    "pac_signed",
     "plt_stub",
     "recursion",
     "return_address_in_gpr",
@@ -44,10 +43,29 @@ pub(super) const GUESTS: &[&str] = &[
     "tail_call",
 ];
 
-/// The program, and the scenarios of it: in both, each instruction is interrupted at its first arrival.
+/// The program.
 const PROGRAM: &str = include_str!("points/program.c");
-const SCENARIOS: [(&str, &str); 2] =
-    [("libc", include_str!("points/libc.toml")), ("signals", include_str!("points/signals.toml"))];
+
+/// A scenario of the program.
+struct Scenario {
+    name: &'static str,
+    text: &'static str,
+    /// What its build is compiled with.
+    flags: &'static [&'static str],
+    /// The CPU that it is for, if not for all.
+    only: Option<&'static str>,
+}
+
+const SCENARIOS: [Scenario; 3] = [
+    Scenario { name: "libc", text: include_str!("points/libc.toml"), flags: &[], only: None },
+    Scenario { name: "signals", text: include_str!("points/signals.toml"), flags: &[], only: None },
+    Scenario {
+        name: "pac",
+        text: include_str!("points/pac.toml"),
+        flags: &["-mbranch-protection=pac-ret"],
+        only: Some("arm64"),
+    },
+];
 
 /// Where the set is: a root of scenarios.
 pub(super) fn folder() -> PathBuf {
@@ -70,27 +88,28 @@ pub(super) fn build() -> Result<Vec<String>, String> {
                 std::fs::copy(&from, &to).map_err(|error| format!("{}: {error}", to.display()))?;
             }
         }
-        match program(cpu, &folder) {
-            Ok(()) => {
-                for (name, text) in SCENARIOS {
-                    write(&scenarios.join(format!("{name}.toml")), &text.replace("CPU", cpu.name))?;
+        for scenario in SCENARIOS.iter().filter(|it| it.only.is_none_or(|only| only == cpu.name)) {
+            match program(cpu, scenario, &folder) {
+                Ok(()) => {
+                    let path = scenarios.join(format!("{}.toml", scenario.name));
+                    write(&path, &scenario.text.replace("CPU", cpu.name))?;
                 }
+                Err(reason) => missing.push(format!("{} on {}: {reason}", scenario.name, cpu.name)),
             }
-            Err(reason) => missing.push(format!("libc and signals on {}: {reason}", cpu.name)),
         }
     }
     Ok(missing)
 }
 
-/// Compiles the program for a CPU.
-fn program(cpu: &Cpu, folder: &Path) -> Outcome {
+/// Compiles the program of a scenario for a CPU.
+fn program(cpu: &Cpu, scenario: &Scenario, folder: &Path) -> Outcome {
     let source = folder.join("program.c");
     write(&source, PROGRAM)?;
     let to = folder.join("programs").join(cpu.name);
     std::fs::create_dir_all(&to).map_err(|error| format!("{}: {error}", to.display()))?;
     let mut command = Command::new(cpu.compiler);
-    command.args(["-O2", "-static", "-no-pie", "-fno-pie", "-fasynchronous-unwind-tables", "-Wl,--build-id=none", "-o"]);
-    command.arg(to.join("program")).arg(&source);
+    command.args(["-O2", "-static", "-no-pie", "-fno-pie", "-fasynchronous-unwind-tables", "-Wl,--build-id=none,--eh-frame-hdr", "-o"]);
+    command.arg(to.join(scenario.name)).arg(&source).args(scenario.flags);
     let missing = |error: &dyn std::fmt::Display| format!("{}: {error} (Debian: {})", cpu.compiler, cpu.package);
     let output = command.output().map_err(|error| missing(&error))?;
     if output.status.success() { Ok(()) } else { Err(missing(&String::from_utf8_lossy(&output.stderr).trim())) }

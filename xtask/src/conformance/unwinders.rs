@@ -70,7 +70,9 @@ pub(super) const ALL: &[Unwinder] = &[
     Unwinder {
         name: "lldb",
         packages: &["lldb-19", "python3-lldb-19"],
-        how: How::Command("/usr/bin/python3 ADAPTERS/lldb_walk.py"),
+        how: How::Command(
+            "env PYTHONPATH=/usr/lib/llvm-19/lib/python3.11/site-packages /usr/bin/python3 ADAPTERS/lldb_walk.py",
+        ),
         version: "",
         licence: "Apache-2.0 WITH LLVM-exception",
         told: "a core for each point; it never says why a walk has ended, so each end is a claim",
@@ -97,7 +99,7 @@ pub(super) const ALL: &[Unwinder] = &[
         how: How::Compiled("signal_walk.c", &["-DNAME=\"llvm-libunwind\"", "-l:libunwind.so.1"]),
         version: "",
         licence: "Apache-2.0 WITH LLVM-exception",
-        told: "in a signal's handler, across its frame; complete where the last pc is 0",
+        told: "`_Unwind_Backtrace` in a signal's handler, across its frame; it never says why a walk has ended, and claims nothing",
     },
     Unwinder {
         name: "libgcc",
@@ -108,14 +110,6 @@ pub(super) const ALL: &[Unwinder] = &[
         told: "`_Unwind_Backtrace` in a signal's handler, across its frame, other CPUs by qemu-user; complete where the last pc is 0",
     },
     Unwinder {
-        name: "perf",
-        packages: &["linux-perf"],
-        how: How::Command("/usr/bin/python3 ADAPTERS/perf_walk.py"),
-        version: "",
-        licence: "GPL-2.0-only",
-        told: "a perf.data for each point; a profiler, which claims nothing",
-    },
-    Unwinder {
         name: "drgn",
         packages: &["python3-venv"],
         how: How::Command("VENV/bin/python3 ADAPTERS/drgn_walk.py"),
@@ -123,6 +117,11 @@ pub(super) const ALL: &[Unwinder] = &[
         licence: "LGPL-2.1-or-later",
         told: "a core of a process for each point; it never says why a walk has ended, so each end is a claim",
     },
+    not(
+        "perf",
+        "GPL-2.0-only",
+        "it unwinds a whole perf.data and nothing point by point: a process for each point takes hours; `export --format perf` writes its input",
+    ),
     not(
         "minidump-stackwalk",
         "MIT",
