@@ -115,10 +115,7 @@ static void fetch(uint64_t low, uint64_t high)
 		printf("{\"t\":\"read\",\"a\":\"0x%" PRIx64 "\",\"n\":%" PRIu64 "}\n", low, size);
 		fflush(stdout);
 		receive();
-		const char *digits = field("d") + 1;
-		uint64_t got = 0;
-		for (; got < size && sscanf(digits + 2 * got, "%2hhx", (unsigned char *)low + got) == 1; got++)
-			;
+		int got = bytes_of(field("d") + 1, (unsigned char *)low, size);
 		if (!got)
 			return;
 		low += got;
