@@ -327,7 +327,8 @@ fn a_plain_evaluator_agrees_with_the_table(
     #[values("arm64", "riscv64", "x86_64")] cpu: &str,
     #[values("call_chain", "fibers", "return_address_in_gpr")] name: &str,
 ) {
-    let scenario = Scenario::load(&root().join("scenarios").join(cpu).join(format!("{name}.toml"))).expect("a scenario");
+    let scenario =
+        Scenario::load(&root().join("scenarios").join(cpu).join(format!("{name}.toml"))).expect("a scenario");
     let variants = scenario.variants();
     let job = Job { root: root(), scenario: &scenario, variant: &variants[0], kind: Interruption::Probe };
     let both = subjects(scenario.cpu, &["gimli".to_owned(), "dwarf".to_owned()]);

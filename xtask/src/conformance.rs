@@ -76,7 +76,8 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
 fn write_page() -> Outcome {
     let (data, page) = (root().join("docs/data/conformance.json"), root().join("docs/conformance.md"));
     let read = |path: &Path| std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()));
-    let document: Value = serde_json::from_str(&read(&data)?).map_err(|error| format!("{}: {error}", data.display()))?;
+    let document: Value =
+        serde_json::from_str(&read(&data)?).map_err(|error| format!("{}: {error}", data.display()))?;
     write(&page, &page::replaced(&read(&page)?, &page::markdown(&document))?)
 }
 
@@ -219,7 +220,11 @@ fn compiled(
 ) -> Result<String, String> {
     let program = folder.join(format!("{}-{compiler}", unwinder.name));
     let mut command = Command::new(compiler);
-    command.args(["-O1", "-fasynchronous-unwind-tables", "-o"]).arg(&program).arg(root().join("harness/adapters").join(source)).args(flags);
+    command
+        .args(["-O1", "-fasynchronous-unwind-tables", "-o"])
+        .arg(&program)
+        .arg(root().join("harness/adapters").join(source))
+        .args(flags);
     let packages = unwinder.packages.join(" ");
     let output = command.output().map_err(|error| format!("{compiler}: {error} (Debian: {packages})"))?;
     if output.status.success() {

@@ -273,7 +273,10 @@ impl Placement {
 fn with_loaded_cfi(script: &str) -> Result<String, String> {
     let parts = [
         ("  data     PT_LOAD", "  index    PT_GNU_EH_FRAME FLAGS(4);\n"),
-        ("  .sframe :", "  .eh_frame_hdr : { *(.eh_frame_hdr) } :rodata :index\n  .eh_frame : { KEEP(*(.eh_frame)) } :rodata\n"),
+        (
+            "  .sframe :",
+            "  .eh_frame_hdr : { *(.eh_frame_hdr) } :rodata :index\n  .eh_frame : { KEEP(*(.eh_frame)) } :rodata\n",
+        ),
     ];
     parts.iter().try_fold(script.to_owned(), |text, (before, added)| match text.split_once(before) {
         Some((head, rest)) => Ok(format!("{head}{added}{before}{rest}")),

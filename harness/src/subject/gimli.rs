@@ -159,9 +159,7 @@ impl Step<'_> {
         evaluate: &Evaluate<'_>,
     ) -> Result<Option<Caller>, String> {
         let cfa = match row.cfa() {
-            CfaRule::RegisterAndOffset { register, offset } => {
-                self.register(register.0)?.wrapping_add_signed(*offset)
-            }
+            CfaRule::RegisterAndOffset { register, offset } => self.register(register.0)?.wrapping_add_signed(*offset),
             CfaRule::Expression(expression) => evaluate(expression, None)?,
         };
         let return_address = fde.cie().return_address_register().0;
@@ -202,11 +200,7 @@ impl Step<'_> {
         Ok(Some(Caller { pc, regs }))
     }
 
-    fn evaluate(
-        &self,
-        expression: gimli::Result<gimli::Expression<Bytes>>,
-        start: Option<u64>,
-    ) -> Result<u64, String> {
+    fn evaluate(&self, expression: gimli::Result<gimli::Expression<Bytes>>, start: Option<u64>) -> Result<u64, String> {
         let because = |error: gimli::Error| format!("expression: {error}");
         let mut evaluation: Evaluation<Bytes> = expression.map_err(because)?.evaluation(ENCODING);
         if let Some(start) = start {

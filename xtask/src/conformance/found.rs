@@ -34,9 +34,8 @@ pub(super) struct Counts {
 
 impl Counts {
     /// The names of the numbers in documents.
-    pub(super) const NAMES: [&str; 10] = [
-        "points", "data", "right", "caller", "claimed", "unclaimed", "stopped", "lost", "better", "misled",
-    ];
+    pub(super) const NAMES: [&str; 10] =
+        ["points", "data", "right", "caller", "claimed", "unclaimed", "stopped", "lost", "better", "misled"];
 
     /// In the order of the names.
     pub(super) fn numbers(&self) -> [u64; 10] {
@@ -142,7 +141,9 @@ fn add_function(section: &Value, scenario: &str, function: &Value, of: (usize, u
             for of in [class, set] {
                 found.classes.entry(of).or_default().add(&verdict, of_data, has_caller);
             }
-            let is_fault = verdict.starts_with(['!', '+', '?', '#', '%']) && !is_right(&verdict) && matches!(of_data.as_str(), "=" | "~");
+            let is_fault = verdict.starts_with(['!', '+', '?', '#', '%'])
+                && !is_right(&verdict)
+                && matches!(of_data.as_str(), "=" | "~");
             if is_fault && found.defects.len() < DEFECTS {
                 note(section, evidence, &mut found.defects);
             }

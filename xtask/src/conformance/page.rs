@@ -58,7 +58,15 @@ fn number(counts: &Value, name: &str) -> u64 {
 
 fn write_total(document: &Value, out: &mut String) {
     let heads = [
-        "points", "data", "whole chain", "caller", "claimed, wrong", "unclaimed, wrong", "stopped early", "lost", "better",
+        "points",
+        "data",
+        "whole chain",
+        "caller",
+        "claimed, wrong",
+        "unclaimed, wrong",
+        "stopped early",
+        "lost",
+        "better",
         "misled",
     ];
     let _ = writeln!(out, "\n## All points\n\n| unwinder | CPU | {} | worst class |", heads.join(" | "));
@@ -167,7 +175,10 @@ mod tests {
         let document: Value = serde_json::from_str(&read("docs/data/conformance.json")).expect("JSON");
         let page = read("docs/conformance.md");
         let expected = replaced(&page, &markdown(&document)).expect("the marks");
-        assert!(page == expected, "run `cargo xtask conformance --page`: docs/conformance.md is not what docs/data/conformance.json says");
+        assert!(
+            page == expected,
+            "run `cargo xtask conformance --page`: docs/conformance.md is not what docs/data/conformance.json says"
+        );
         assert!(rows(&document).iter().filter(|row| !row["all"].is_null()).count() >= 8);
     }
 

@@ -108,7 +108,15 @@ fn program(cpu: &Cpu, scenario: &Scenario, folder: &Path) -> Outcome {
     let to = folder.join("programs").join(cpu.name);
     std::fs::create_dir_all(&to).map_err(|error| format!("{}: {error}", to.display()))?;
     let mut command = Command::new(cpu.compiler);
-    command.args(["-O2", "-static", "-no-pie", "-fno-pie", "-fasynchronous-unwind-tables", "-Wl,--build-id=none,--eh-frame-hdr", "-o"]);
+    command.args([
+        "-O2",
+        "-static",
+        "-no-pie",
+        "-fno-pie",
+        "-fasynchronous-unwind-tables",
+        "-Wl,--build-id=none,--eh-frame-hdr",
+        "-o",
+    ]);
     command.arg(to.join(scenario.name)).arg(&source).args(scenario.flags);
     let missing = |error: &dyn std::fmt::Display| format!("{}: {error} (Debian: {})", cpu.compiler, cpu.package);
     let output = command.output().map_err(|error| missing(&error))?;
