@@ -124,10 +124,25 @@ fn a_process_is_kept_as_a_scenario() {
     assert_eq!(again.sections[0].scenario, format!("{cpu}/mine"));
     let (status, text) = tool(&folder, &["explain", &format!("{cpu}/mine"), "main+0x0", "--root", "."]);
     assert_eq!(status, Some(0), "{text}");
-    let (status, text) = tool(&folder, &run(&process, &["--freeze", "case.toml"]));
-    assert!(status == Some(2) && text.contains("no process") && text.contains("--save-scenario"), "{text}");
+    let (status, text) = tool(&folder, &run(&process, &["--log", "run.log"]));
+    assert!(status == Some(2) && text.contains("--save-scenario") && text.contains("--freeze"), "{text}");
+    // `check` judges the rows of what --within names, and no others.
+    let rows = found(&folder, &["check", "--elf", "hello", "--process", "--sysroot", "/", "--within", "main"]).rows;
+    let names: Vec<&str> = rows[0].functions.iter().map(|function| &*function.name).collect();
+    assert_eq!(names, ["main"]);
+    assert!(rows[0].functions[0].ran > 5);
+    let one = ["run", "--elf", "hello", "--process", "--sysroot", "/", "--within", "main", "--freeze", "case.toml"];
+    let (status, text) = tool(&folder, &[&one[..], &["--", "world"]].concat());
+    assert!(status == Some(0) && text.contains("/case probe"), "{status:?} {text}");
     // What is gone is said, with the file that names it, and is still listed.
     std::fs::remove_file(folder.join("hello")).expect("it was there");
+    for (command, more, says) in
+        [("run", None, "points"), ("check", None, "instructions"), ("explain", Some("main+0x0"), "truth, youngest")]
+    {
+        let words: Vec<&str> = [command, "--case", "case.toml"].into_iter().chain(more).collect();
+        let (status, text) = tool(&folder, &words);
+        assert!(matches!(status, Some(0 | 1)) && text.contains(says), "{command}: {status:?} {text}");
+    }
     let (status, text) = tool(&folder, &["run", "mine", "--root", "."]);
     assert!(status == Some(2) && text.contains("mine.toml") && text.contains("[process]"), "{status:?} {text}");
     assert!(tool(&folder, &["list", "--root", "."]).1.contains(&format!("{cpu}/mine")));

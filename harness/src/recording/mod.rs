@@ -115,8 +115,15 @@ impl Recording {
     /// Whether a run is void that was not meant to be.
     #[must_use]
     pub fn is_void(&self) -> bool {
-        self.sections.iter().any(|section| section.void.is_some() && !section.void_is_meant)
-            || self.rows.iter().any(|guest| guest.void.is_some() && !guest.void_is_meant)
+        self.void_runs() > 0
+    }
+
+    /// How many runs are void that were not meant to be.
+    #[must_use]
+    pub fn void_runs(&self) -> usize {
+        let sections = self.sections.iter().filter(|section| section.void.is_some() && !section.void_is_meant);
+        let guests = self.rows.iter().filter(|guest| guest.void.is_some() && !guest.void_is_meant);
+        sections.count() + guests.count()
     }
 }
 

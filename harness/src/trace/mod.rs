@@ -46,6 +46,12 @@ pub trait Registers {
 
     /// The status register, with interrupt mask and flags; 0 in user mode, where it may not be readable.
     fn status(&self) -> u64;
+
+    /// What a program has besides the general registers, by names of Unicorn's register enums: flags, the thread pointer, floating
+    /// point. None where that is not known.
+    fn of_program(&self) -> Vec<(&'static str, u128)> {
+        Vec::new()
+    }
 }
 
 /// Registers that are read together.

@@ -26,9 +26,7 @@ enum Overall {
 impl Overall {
     fn of(recording: &Recording) -> Self {
         let not_judged = recording.not_judged().count() + recording.skipped.iter().filter(|skip| skip.failed).count();
-        let is_void = |section: &&Section| RunState::of(section) == RunState::Void;
-        let void = recording.sections.iter().filter(is_void).count()
-            + recording.rows.iter().filter(|guest| guest.void.is_some() && !guest.void_is_meant).count();
+        let void = recording.void_runs();
         match (not_judged, void, broken(recording)) {
             (1.., _, _) => Self::NotJudged(not_judged),
             (0, 1.., _) => Self::Void(void),

@@ -25,6 +25,8 @@ pub struct Mapped {
     pub name: String,
     /// Its addresses.
     pub range: Range<u64>,
+    /// SHA-256 of it, in hexadecimal digits.
+    pub sha256: String,
 }
 
 /// The program that a process was, and its files. `executed` has the instructions that it has executed, with their sizes in bytes: code
@@ -50,7 +52,7 @@ pub fn program(
         module.shift(bias)?;
         let (low, high) = module.extent();
         let name = Path::new(&mapping.path).file_name().unwrap_or_default().to_string_lossy().into_owned();
-        files.push(Mapped { name, range: low..high });
+        files.push(Mapped { name, range: low..high, sha256: module.hash.clone() });
         modules.push(module);
     }
     let missing = || Error::Internal(format!("{}: it has no code", launch.name()));
