@@ -57,7 +57,9 @@ pub fn program(
     }
     let missing = || Error::Internal(format!("{}: it has no code", launch.name()));
     let guest = crate::user::guest(&modules, launch.name().trim_start_matches('/').to_owned()).ok_or_else(missing)?;
-    let guest = with_own_code(guest, process);
+    // A program without a dynamic loader is where it was found, for whoever reads its file, and not where it sees itself.
+    let path = if modules.len() == 1 { launch.file.clone() } else { guest.path.clone() };
+    let guest = with_own_code(Guest { path, ..guest }, process);
     let guest = with_names(guest, executed, &files, &modules);
     let conventions = Conventions { is_process: true, makes_context: launch.contexts.maker, ..Conventions::default() };
     let program = Program::with_layout(guest, conventions, layout(launch, process))?;
