@@ -93,6 +93,7 @@ fn row(unwinder: &Unwinder, cpu: &str, version: &str, state: &State) -> Value {
             let place = |(point, truth, said): &(String, String, String)| json!({ "point": point, "true": truth, "said": said });
             row["places"] = found.defects.iter().map(place).collect();
             row["void"] = json!(found.void);
+            row["not_applicable"] = json!(unwinder.not_applicable);
         }
     }
     row
@@ -149,7 +150,8 @@ fn judge(unwinder: &Unwinder, cpu: &Cpu, task: &Task) -> (Prepared, State) {
     let last = if is_kept { "no report of an earlier run".to_owned() } else { execute(cpu, task, &prepared, &report) };
     let Ok(text) = std::fs::read_to_string(&report) else { return (prepared, State::Not(last)) };
     let mut found = Found::default();
-    let state = match add_report(&text, unwinder.name, &mut found) {
+    let left_out: Vec<&str> = unwinder.not_applicable.iter().map(|(scenario, _)| *scenario).collect();
+    let state = match add_report(&text, unwinder.name, &left_out, &mut found) {
         Ok(()) if found.points() > 0 => State::Ran(found),
         Ok(()) if found.void.is_empty() => State::Not("it does not know this CPU".to_owned()),
         Ok(()) => State::Not(found.void.join("; ")),
