@@ -45,12 +45,12 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
         [] => {}
         ["--install"] => install(),
         ["--page"] => return write_page(),
-        _ => return Err("conformance takes --install or --page, and names of unwinders".to_owned()),
+        ["--points"] => return build_points().map(|_| ()),
+        _ => return Err("conformance takes --install, --points or --page, or names of unwinders".to_owned()),
     }
     let folder = root().join("target/conformance");
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let missing = points::build()?;
-    missing.iter().for_each(|reason| eprintln!("conformance: NOT in the set: {reason}"));
+    let missing = build_points()?;
     let task = Task { folder, harness: harness()?, names: names.into_iter().cloned().collect() };
     let mut rows = Vec::new();
     for unwinder in ALL {
@@ -70,6 +70,13 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     let text = serde_json::to_string_pretty(&document).map_err(|error| error.to_string())? + "\n";
     write(&root().join("docs/data/conformance.json"), &text)?;
     write_page()
+}
+
+/// Builds the set, and returns what of it could not be built.
+fn build_points() -> Result<Vec<String>, String> {
+    let missing = points::build()?;
+    missing.iter().for_each(|reason| eprintln!("conformance: NOT in the set: {reason}"));
+    Ok(missing)
 }
 
 /// Writes the generated part of the page anew.
