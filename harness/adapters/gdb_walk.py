@@ -39,7 +39,11 @@ def walk(data):
     frames, frame, why = [], gdb.newest_frame(), None
     while frame is not None and len(frames) < 300:
         frames.append((frame.pc(), sp_of(frame)))
-        last, frame = frame, frame.older()
+        try:
+            last, frame = frame, frame.older()
+        except gdb.error as error:  # "PC not saved": its backtrace, too, stops here and says so
+            why = str(error)
+            break
         if frame is None and last.unwind_stop_reason() not in COMPLETE:
             why = gdb.frame_stop_reason_string(last.unwind_stop_reason())
     gdb.execute("core-file", to_string=True)

@@ -325,7 +325,7 @@ fn framehop_walks(#[values("arm64", "x86_64")] cpu: &str) {
 #[rstest]
 fn a_plain_evaluator_agrees_with_the_table(
     #[values("arm64", "riscv64", "x86_64")] cpu: &str,
-    #[values("call_chain", "fibers", "return_address_in_gpr")] name: &str,
+    #[values("call_chain", "fibers", "shrink_wrap")] name: &str,
 ) {
     let scenario =
         Scenario::load(&root().join("scenarios").join(cpu).join(format!("{name}.toml"))).expect("a scenario");

@@ -91,6 +91,7 @@ fn every_foreign_crate_has_one_owner() {
     only_in("harness/src", &["tempfile::"], &["harness/src/file.rs", "harness/src/file/"]);
     only_in("harness/src", &["rustix"], &["harness/src/sframe/source.rs", "harness/src/subject/remote/process.rs"]);
     only_in("harness/src", &["framehop::"], &["harness/src/subject/framehop.rs", "harness/src/subject/mod.rs"]);
+    only_in("harness/src", &["gimli::"], &["harness/src/subject/gimli.rs", "harness/src/subject/mod.rs"]);
     only_in("harness/src", &["shlex"], &["harness/src/subject/remote/"]);
     only_in("harness/src", &["unsafe"], &["harness/src/machine/"]);
 }
@@ -116,8 +117,9 @@ fn a_cpu_is_named_only_in_its_folder() {
         "harness/src/user/of_cpu/",
         // Each format has the registers in an order of its own.
         "harness/src/export/of_cpu.rs",
-        // The crate names its unwinders after CPUs.
+        // The crates name what they know of CPUs after them.
         "harness/src/subject/framehop.rs",
+        "harness/src/subject/gimli.rs",
         // Its test has names of Debian's releases.
         "harness/src/analysis/linux.rs",
     ];

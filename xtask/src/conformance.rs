@@ -45,12 +45,12 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
         [] => {}
         ["--install"] => install(),
         ["--page"] => return write_page(),
-        _ => return Err("conformance takes --install or --page, and names of unwinders".to_owned()),
+        ["--points"] => return build_points().map(|_| ()),
+        _ => return Err("conformance takes --install, --points or --page, or names of unwinders".to_owned()),
     }
     let folder = root().join("target/conformance");
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let missing = points::build()?;
-    missing.iter().for_each(|reason| eprintln!("conformance: NOT in the set: {reason}"));
+    let missing = build_points()?;
     let task = Task { folder, harness: harness()?, names: names.into_iter().cloned().collect() };
     let mut rows = Vec::new();
     for unwinder in ALL {
@@ -70,6 +70,13 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     let text = serde_json::to_string_pretty(&document).map_err(|error| error.to_string())? + "\n";
     write(&root().join("docs/data/conformance.json"), &text)?;
     write_page()
+}
+
+/// Builds the set, and returns what of it could not be built.
+fn build_points() -> Result<Vec<String>, String> {
+    let missing = points::build()?;
+    missing.iter().for_each(|reason| eprintln!("conformance: NOT in the set: {reason}"));
+    Ok(missing)
 }
 
 /// Writes the generated part of the page anew.
@@ -93,6 +100,7 @@ fn row(unwinder: &Unwinder, cpu: &str, version: &str, state: &State) -> Value {
             let place = |(point, truth, said): &(String, String, String)| json!({ "point": point, "true": truth, "said": said });
             row["places"] = found.defects.iter().map(place).collect();
             row["void"] = json!(found.void);
+            row["not_applicable"] = json!(unwinder.not_applicable);
         }
     }
     row
@@ -149,7 +157,8 @@ fn judge(unwinder: &Unwinder, cpu: &Cpu, task: &Task) -> (Prepared, State) {
     let last = if is_kept { "no report of an earlier run".to_owned() } else { execute(cpu, task, &prepared, &report) };
     let Ok(text) = std::fs::read_to_string(&report) else { return (prepared, State::Not(last)) };
     let mut found = Found::default();
-    let state = match add_report(&text, unwinder.name, &mut found) {
+    let left_out: Vec<&str> = unwinder.not_applicable.iter().map(|(scenario, _)| *scenario).collect();
+    let state = match add_report(&text, unwinder.name, &left_out, &mut found) {
         Ok(()) if found.points() > 0 => State::Ran(found),
         Ok(()) if found.void.is_empty() => State::Not("it does not know this CPU".to_owned()),
         Ok(()) => State::Not(found.void.join("; ")),

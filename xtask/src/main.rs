@@ -42,8 +42,8 @@ const TASKS: &[Task] = &[
     Task { name: "ci", arguments: "", help: "everything that CI checks, with the seconds of each step", run: ci::run },
     Task {
         name: "conformance",
-        arguments: "[--install|--page] [NAME...]",
-        help: "judge unwinders of others, write docs/conformance.md; --install: get them first; --page: write it anew",
+        arguments: "[--install|--points|--page] [NAME...]",
+        help: "judge unwinders of others, write docs/conformance.md; --install them first, --points: their set alone",
         run: conformance::run,
     },
     Task {

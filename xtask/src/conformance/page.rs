@@ -85,6 +85,14 @@ fn write_total(document: &Value, out: &mut String) {
             writeln!(out, "| {name} | {cpu} | {} | {} |", cells.join(" | "), worst(row))
         };
     }
+    let mut last = "";
+    for row in rows(document).iter().filter(|row| !list(&row["not_applicable"]).is_empty()) {
+        let name = text(&row["unwinder"]);
+        for of in list(&row["not_applicable"]).iter().filter(|_| name != last) {
+            let _ = writeln!(out, "\n**Not applicable** to {name}: {}, because {}.", text(&of[0]), text(&of[1]));
+        }
+        last = name;
+    }
     for reason in list(&document["missing"]).iter().map(text) {
         let _ = writeln!(out, "\n**Not in the set**, because it could not be built: {reason}");
     }

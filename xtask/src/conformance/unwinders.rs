@@ -27,10 +27,12 @@ pub(super) struct Unwinder {
     pub(super) licence: &'static str,
     /// How it is driven, and when a walk of it counts as claimed to be complete.
     pub(super) told: &'static str,
+    /// Scenarios in which it cannot be judged as it is driven here, and why.
+    pub(super) not_applicable: &'static [(&'static str, &'static str)],
 }
 
 const fn not(name: &'static str, licence: &'static str, reason: &'static str) -> Unwinder {
-    Unwinder { name, packages: &[], how: How::Not(reason), version: "", licence, told: "" }
+    Unwinder { name, packages: &[], how: How::Not(reason), version: "", licence, told: "", not_applicable: &[] }
 }
 
 /// An evaluator of CFI comes first: the null test of all others.
@@ -42,6 +44,7 @@ pub(super) const ALL: &[Unwinder] = &[
         version: "0.33 (crates.io)",
         licence: "MIT OR Apache-2.0",
         told: "null test: its rows, applied to registers; complete where the return address is undefined",
+        not_applicable: &[],
     },
     Unwinder {
         name: "dwarf",
@@ -50,6 +53,7 @@ pub(super) const ALL: &[Unwinder] = &[
         version: "of this project",
         licence: "MIT OR Apache-2.0",
         told: "control: this project's own evaluator; complete where the return address is undefined",
+        not_applicable: &[],
     },
     Unwinder {
         name: "framehop",
@@ -58,6 +62,7 @@ pub(super) const ALL: &[Unwinder] = &[
         version: "0.16.0 (crates.io)",
         licence: "MIT OR Apache-2.0",
         told: "in process; complete where it returns `Ok(None)`",
+        not_applicable: &[],
     },
     Unwinder {
         name: "gdb",
@@ -66,6 +71,7 @@ pub(super) const ALL: &[Unwinder] = &[
         version: "",
         licence: "GPL-3.0-or-later",
         told: "a core for each point; complete where it gives no reason for the end, or the outermost frame",
+        not_applicable: &[],
     },
     Unwinder {
         name: "lldb",
@@ -76,6 +82,7 @@ pub(super) const ALL: &[Unwinder] = &[
         version: "",
         licence: "Apache-2.0 WITH LLVM-exception",
         told: "a core for each point; it never says why a walk has ended, so each end is a claim",
+        not_applicable: &[],
     },
     Unwinder {
         name: "libdwfl",
@@ -84,6 +91,7 @@ pub(super) const ALL: &[Unwinder] = &[
         version: "",
         licence: "LGPL-3.0-or-later OR GPL-2.0-or-later",
         told: "`dwfl_attach_state`; complete where it returns without an error",
+        not_applicable: &[],
     },
     Unwinder {
         name: "libunwind",
@@ -92,6 +100,7 @@ pub(super) const ALL: &[Unwinder] = &[
         version: "",
         licence: "MIT",
         told: "nongnu, remote accessors; complete where it ends without an error and has data for the last frame",
+        not_applicable: &[],
     },
     Unwinder {
         name: "llvm-libunwind",
@@ -100,6 +109,7 @@ pub(super) const ALL: &[Unwinder] = &[
         version: "",
         licence: "Apache-2.0 WITH LLVM-exception",
         told: "`_Unwind_Backtrace` in a signal's handler, across its frame; it never says why a walk has ended, and claims nothing",
+        not_applicable: &[],
     },
     Unwinder {
         name: "libgcc",
@@ -108,6 +118,10 @@ pub(super) const ALL: &[Unwinder] = &[
         version: "",
         licence: "GPL-3.0-or-later WITH GCC-exception-3.1",
         told: "`_Unwind_Backtrace` in a signal's handler, across its frame, other CPUs by qemu-user; complete where the last pc is 0",
+        not_applicable: &[(
+            "pac",
+            "it does not strip signatures but checks them, with the keys of its own process, which are not those of the point",
+        )],
     },
     Unwinder {
         name: "drgn",
@@ -116,6 +130,7 @@ pub(super) const ALL: &[Unwinder] = &[
         version: "0.3.0 (PyPI)",
         licence: "LGPL-2.1-or-later",
         told: "a core of a process for each point; it never says why a walk has ended, so each end is a claim",
+        not_applicable: &[],
     },
     not(
         "perf",
