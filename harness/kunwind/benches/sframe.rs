@@ -3,10 +3,12 @@
 //!
 //! `cargo bench -p kunwind --features alloc --bench sframe` prints divan's table, and then the fastest sample of each case with its
 //! ratio to ours. Compare ratios, not nanoseconds. The pcs are spread over all functions in an order that no cache knows
-//! beforehand; framehop keeps the rules of the pcs that it has seen, so it is also measured with a new cache for each walk.
+//! beforehand. framehop keeps the rules of the pcs that it has seen, so it is also measured with a new cache for each walk; and kunwind
+//! also with a cache of rows, as the harness has one.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::num::NonZeroU64;
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -18,8 +20,8 @@ use kunwind::abi::X86_64;
 use kunwind::sframe::write::{FunctionRows, Placement, write};
 use kunwind::sframe::{SFrameAbi, SFrameSection, SFrameTable};
 use kunwind::{
-    CfaRule, CodeAddress, Entry, Format, Frame, Regs, Rule, Source, StackBounds, Table, TableUnwinder, Target, Task,
-    Trampoline, UnwindRow, WalkState,
+    CfaRule, CodeAddress, Entry, Error, Format, Frame, PcCache, Regs, Rule, Source, StackBounds, Table, TableUnwinder,
+    Target, Task, Trampoline, UnwindRow, WalkState,
 };
 
 /// Where the functions are, and how large each is, in bytes.
@@ -115,10 +117,22 @@ struct Stack {
     words: Vec<u64>,
     pc: u64,
     sframe: SFrameTable<Vec<u8>>,
+    /// The rows that were asked for last, where a walk may keep them.
+    rows: Option<RowCache>,
+}
+
+type RowCache = PcCache<Result<Option<Entry>, Error>>;
+
+impl Table for Stack {
+    #[inline]
+    fn entry(&self, pc: u64) -> Result<Option<Entry>, Error> {
+        let find = || self.sframe.entry(pc);
+        self.rows.as_ref().map_or_else(find, |rows| rows.get(NonZeroU64::MIN, pc, find))
+    }
 }
 
 impl Stack {
-    fn new(functions: u64) -> Self {
+    fn new(functions: u64, keeps_rows: bool) -> Self {
         let mut words = vec![0; (DEPTH * FRAME / 8) as usize];
         let pcs: Vec<u64> = order(functions, DEPTH + 1).map(|index| TEXT + index * SIZE + AT).collect();
         for frame in 0..DEPTH - 1 {
@@ -127,7 +141,8 @@ impl Stack {
             words[record + 1] = pcs[frame as usize + 1];
         }
         let sframe = SFrameTable::parse(sframe(functions), SECTION).expect("our own section");
-        Self { words, pc: pcs[0], sframe }
+        let rows = keeps_rows.then(|| RowCache::new(Ok(None)));
+        Self { words, pc: pcs[0], sframe, rows }
     }
 
     fn read(&self, at: u64) -> Option<u64> {
@@ -163,7 +178,7 @@ impl Target for Stack {
     }
 
     fn table(&self, _: Format) -> Option<&dyn Table> {
-        Some(&self.sframe)
+        Some(self)
     }
 
     fn trampoline(&self, _: u64) -> Option<Trampoline> {
@@ -173,7 +188,7 @@ impl Target for Stack {
 
 const LOOKUPS: u64 = 20_000;
 
-#[divan::bench(args = COUNTS, sample_count = 15, sample_size = 1)]
+#[divan::bench(args = COUNTS, sample_count = 60, sample_size = 1)]
 fn lookup_kunwind(bencher: Bencher<'_, '_>, functions: u64) {
     let bytes = sframe(functions);
     let section = SFrameSection::parse(&bytes, SECTION).expect("our own section");
@@ -185,7 +200,7 @@ fn lookup_kunwind(bencher: Bencher<'_, '_>, functions: u64) {
     });
 }
 
-#[divan::bench(args = COUNTS, sample_count = 15, sample_size = 1)]
+#[divan::bench(args = COUNTS, sample_count = 60, sample_size = 1)]
 fn lookup_simple_frame_rs(bencher: Bencher<'_, '_>, functions: u64) {
     let bytes = sframe(functions);
     let section = simple_frame_rs::SFrameSection::from(&bytes, SECTION).expect("it reads version 3");
@@ -200,11 +215,10 @@ fn lookup_simple_frame_rs(bencher: Bencher<'_, '_>, functions: u64) {
 
 const WALKS: u64 = 200;
 
-#[divan::bench(args = COUNTS, sample_count = 15, sample_size = 1)]
-fn walk_kunwind(bencher: Bencher<'_, '_>, functions: u64) {
-    let stack = Stack::new(functions);
+fn walk_kunwind(bencher: Bencher<'_, '_>, functions: u64, who: &'static str, keeps_rows: bool) {
+    let stack = Stack::new(functions, keeps_rows);
     let unwinder = TableUnwinder::new(&X86_64, Format::SFrame);
-    measure(bencher, "walk, a frame", functions, "kunwind", WALKS * DEPTH, || {
+    measure(bencher, "walk, a frame", functions, who, WALKS * DEPTH, || {
         for _ in 0..WALKS {
             let mut regs = Regs::none();
             regs.set(X86_64.sp, STACK);
@@ -223,8 +237,18 @@ fn walk_kunwind(bencher: Bencher<'_, '_>, functions: u64) {
     });
 }
 
+#[divan::bench(args = COUNTS, sample_count = 60, sample_size = 1)]
+fn walk_kunwind_plain(bencher: Bencher<'_, '_>, functions: u64) {
+    walk_kunwind(bencher, functions, "kunwind", false);
+}
+
+#[divan::bench(args = COUNTS, sample_count = 60, sample_size = 1)]
+fn walk_kunwind_cached(bencher: Bencher<'_, '_>, functions: u64) {
+    walk_kunwind(bencher, functions, "kunwind, rows cached", true);
+}
+
 fn walk_framehop(bencher: Bencher<'_, '_>, functions: u64, who: &'static str, keeps_cache: bool) {
-    let stack = Stack::new(functions);
+    let stack = Stack::new(functions, false);
     let bytes = eh_frame(functions);
     let mut unwinder = UnwinderX86_64::new();
     let text = TEXT..TEXT + functions * SIZE;
@@ -255,17 +279,17 @@ fn walk_framehop(bencher: Bencher<'_, '_>, functions: u64, who: &'static str, ke
     });
 }
 
-#[divan::bench(args = COUNTS, sample_count = 15, sample_size = 1)]
+#[divan::bench(args = COUNTS, sample_count = 60, sample_size = 1)]
 fn walk_framehop_cached(bencher: Bencher<'_, '_>, functions: u64) {
     walk_framehop(bencher, functions, "framehop, rules cached", true);
 }
 
-#[divan::bench(args = COUNTS, sample_count = 15, sample_size = 1)]
+#[divan::bench(args = COUNTS, sample_count = 60, sample_size = 1)]
 fn walk_framehop_cold(bencher: Bencher<'_, '_>, functions: u64) {
     walk_framehop(bencher, functions, "framehop, new cache", false);
 }
 
-#[divan::bench(args = [100_000], sample_count = 15, sample_size = 1)]
+#[divan::bench(args = [100_000], sample_count = 60, sample_size = 1)]
 fn decode_kunwind(bencher: Bencher<'_, '_>, functions: u64) {
     let bytes = sframe(functions);
     measure(bencher, "decode, a row", functions, "kunwind", functions * ROWS.len() as u64, || {
@@ -281,7 +305,7 @@ fn decode_kunwind(bencher: Bencher<'_, '_>, functions: u64) {
     });
 }
 
-#[divan::bench(args = [100_000], sample_count = 15, sample_size = 1)]
+#[divan::bench(args = [100_000], sample_count = 60, sample_size = 1)]
 fn decode_simple_frame_rs(bencher: Bencher<'_, '_>, functions: u64) {
     use fallible_iterator::FallibleIterator as _;
     let bytes = sframe(functions);

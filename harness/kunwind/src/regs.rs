@@ -27,12 +27,14 @@ impl Regs {
 
     /// The value of a register, if it is known.
     #[must_use]
+    #[inline]
     pub fn get(&self, register: Register) -> Option<u64> {
         let index = usize::from(register.0);
         (index < Self::LEN && self.known >> index & 1 == 1).then(|| self.value[index])
     }
 
     /// Makes a register known. A register beyond [`Self::LEN`] is ignored: it stays absent.
+    #[inline]
     pub fn set(&mut self, register: Register, value: u64) {
         let index = usize::from(register.0);
         if index < Self::LEN {
@@ -42,11 +44,13 @@ impl Regs {
     }
 
     /// Forgets all registers.
+    #[inline]
     pub const fn clear(&mut self) {
         self.known = 0;
     }
 
     /// Forgets a register.
+    #[inline]
     pub fn forget(&mut self, register: Register) {
         if usize::from(register.0) < Self::LEN {
             self.known &= !(1 << register.0);
