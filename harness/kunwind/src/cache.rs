@@ -15,7 +15,19 @@ struct Slot<V> {
     /// The number of the table; 0 if there is nothing here.
     table: Cell<u64>,
     pc: Cell<u64>,
-    value: Cell<V>,
+    value: Cell<Option<V>>,
+}
+
+impl<V> Slot<V> {
+    const fn empty() -> Self {
+        Self { table: Cell::new(0), pc: Cell::new(0), value: Cell::new(None) }
+    }
+}
+
+impl<V: Copy, const N: usize> Default for PcCache<V, N> {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl<V, const N: usize> core::fmt::Debug for PcCache<V, N> {
@@ -25,12 +37,11 @@ impl<V, const N: usize> core::fmt::Debug for PcCache<V, N> {
 }
 
 impl<V: Copy, const N: usize> PcCache<V, N> {
-    /// An empty cache. `unused` is never found.
+    /// An empty cache.
     #[must_use]
-    pub fn new(unused: V) -> Self {
+    pub const fn new() -> Self {
         const { assert!(N.is_power_of_two() && N > 1) };
-        let slot = |_| Slot { table: Cell::new(0), pc: Cell::new(0), value: Cell::new(unused) };
-        Self { slots: core::array::from_fn(slot) }
+        Self { slots: [const { Slot::empty() }; N] }
     }
 
     /// What this table has for a pc: what was found before, or else what `find` finds now.
@@ -39,13 +50,16 @@ impl<V: Copy, const N: usize> PcCache<V, N> {
         // 2^64 divided by the golden ratio spreads pcs that differ in any bits (Knuth, The Art of Computer Programming 3, 6.4).
         let hash = pc.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - N.trailing_zeros());
         let slot = &self.slots[hash as usize];
-        if slot.table.get() == table.get() && slot.pc.get() == pc {
-            return slot.value.get();
+        if slot.table.get() == table.get()
+            && slot.pc.get() == pc
+            && let Some(value) = slot.value.get()
+        {
+            return value;
         }
         let value = find();
         slot.table.set(table.get());
         slot.pc.set(pc);
-        slot.value.set(value);
+        slot.value.set(Some(value));
         value
     }
 }
@@ -60,7 +74,7 @@ mod tests {
 
     #[test]
     fn what_was_found_is_found_again_and_nothing_else() {
-        let cache = PcCache::<u64, 4>::new(0);
+        let cache = PcCache::<u64, 4>::new();
         // More than there are slots, and 0, which is the pc of an empty slot.
         for round in 0..3 {
             for pc in 0..16 {

@@ -49,6 +49,13 @@ impl Regs {
         self.known = 0;
     }
 
+    /// Forgets all registers but these.
+    #[inline]
+    pub fn keep(&mut self, registers: &[Register]) {
+        let bit = |register: &Register| 1_u64.checked_shl(register.0.into()).unwrap_or(0);
+        self.known &= registers.iter().map(bit).fold(0, |kept, bit| kept | bit);
+    }
+
     /// Forgets a register.
     #[inline]
     pub fn forget(&mut self, register: Register) {
@@ -89,6 +96,15 @@ mod tests {
         assert_eq!(regs.get(Register(29)), Some(0));
         regs.forget(Register(29));
         assert_eq!(regs.get(Register(29)), None);
+    }
+
+    #[test]
+    fn what_is_not_kept_is_absent() {
+        let mut regs = Regs::none();
+        regs.set(Register(1), 5);
+        regs.set(Register(32), 6);
+        regs.keep(&[Register(32), Register(2), Register(200)]);
+        assert_eq!((regs.get(Register(1)), regs.get(Register(2)), regs.get(Register(32))), (None, None, Some(6)));
     }
 
     #[test]

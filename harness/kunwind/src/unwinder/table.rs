@@ -76,19 +76,16 @@ impl TableUnwinder {
     /// The caller's registers, apart from the frame pointer. One whose rule cannot be followed is absent: it may not be
     /// needed.
     fn saved(&self, rules: &[(Register, Rule)], cfa: u64, regs: &Regs, ask: &mut impl Ask) -> Regs {
-        let mut caller = Regs::none();
-        for register in self.abi.callee_saved {
-            if let Some(value) = mutant!("table-callee-saved-lost", regs.get(*register), None) {
-                caller.set(*register, value);
-            }
-        }
+        let mut caller = *regs;
+        caller.keep(mutant!("table-callee-saved-lost", self.abi.callee_saved, &[]));
+        let mut has_rule = false;
         for (register, rule) in rules {
+            has_rule |= *register == self.abi.sp;
             match rule.saved(*register, cfa, regs, ask) {
                 Ok(Some(found)) => caller.set(*register, found.value),
                 Ok(None) | Err(_) => caller.forget(*register),
             }
         }
-        let has_rule = rules.iter().any(|(register, _)| *register == self.abi.sp);
         if !mutant!("table-sp-rule-ignored", has_rule, false) {
             caller.set(self.abi.sp, cfa);
         }
