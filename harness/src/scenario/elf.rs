@@ -1,8 +1,9 @@
 //! Scenarios that call a function of somebody's file.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::{Scenario, Text};
+use super::{Origin, Scenario, Text};
 use crate::guest::Program;
 use crate::user::{self, Argument, CALLBACK, ElfCall, Module};
 use crate::{Error, machine};
@@ -35,17 +36,7 @@ pub fn elf_call(file: &Path, function: &str, arguments: &[String], libraries: &[
         Some(_) => format!("{}/all-functions", cpu.name), // nothing of the file is called
         None => format!("{}/call-{function}", cpu.name),
     };
-    Ok(Scenario {
-        name,
-        path: file.to_path_buf(),
-        cpu,
-        source,
-        text,
-        image: None,
-        case: None,
-        state: None,
-        process: None,
-    })
+    Ok(Scenario { name, path: file.to_path_buf(), cpu, source, text, origin: Origin::Text, private: Arc::default() })
 }
 
 impl Scenario {

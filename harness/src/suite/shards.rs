@@ -10,7 +10,7 @@ use crate::Error;
 use crate::experiment::EVERYWHERE;
 use crate::interrupt::Interrupt;
 use crate::recording::{Shard, ShardOf, SplitScenario};
-use crate::scenario::{Part, Scenario};
+use crate::scenario::{Origin, Part, Scenario};
 use crate::trace::{Action, Observer, Point, Run as _, Watched};
 
 /// Runs, in order.
@@ -92,11 +92,7 @@ pub fn is_split(scenarios: &[Scenario], shard: ShardOf) -> bool {
 
 /// Whether the gates of a scenario can be held without what it runs.
 fn can_split(scenario: &Scenario) -> bool {
-    scenario.image.is_none()
-        && scenario.case.is_none()
-        && scenario.state.is_none()
-        && scenario.process.is_none()
-        && !scenario.text.is_of_others()
+    matches!(scenario.origin, Origin::Text) && !scenario.text.is_of_others()
 }
 
 /// Notes which instructions run.
