@@ -19,7 +19,7 @@ use unwind_harness::machine::Machine;
 use unwind_harness::oracle::Witnesses;
 use unwind_harness::recording::Recorder;
 use unwind_harness::scenario::{Interruption, Scenario};
-use unwind_harness::subject::{KunwindSubject, Subject};
+use unwind_harness::subject::{self, KunwindSubject, Subject};
 
 /// How a run is watched.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -101,10 +101,16 @@ fn guest_of_rounds(cpu: &'static Cpu, depth: u64, rounds: u64) -> Program {
 
 /// `deep_loop` of this depth, running about this many instructions.
 fn guest(cpu: &'static Cpu, depth: u64, instructions: u64) -> Program {
+    let (in_a_round, apart) = instructions_of(cpu, depth);
+    guest_of_rounds(cpu, depth, instructions.saturating_sub(apart) / in_a_round)
+}
+
+/// How many instructions a round of the guest's loop has, and how many of a run of 100 rounds are not in it.
+fn instructions_of(cpu: &'static Cpu, depth: u64) -> (u64, u64) {
     let executed = |rounds| run(&guest_of_rounds(cpu, depth, rounds), None, Watch::Probe).1;
     let (few, more) = (executed(100), executed(200));
     let in_a_round = (more - few) / 100;
-    guest_of_rounds(cpu, depth, instructions.saturating_sub(few - 100 * in_a_round) / in_a_round)
+    (in_a_round, few - 100 * in_a_round)
 }
 
 /// One run; the time and the number of instructions.
@@ -155,7 +161,87 @@ fn points(bencher: Bencher<'_, '_>, case: &Case) {
     });
 }
 
+/// The most memory that the process has had, in KiB (`VmHWM` in proc_pid_status(5)).
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).expect("Linux says it")
+}
+
+/// The subject of this name, or the walk along frame records.
+fn subject_named(cpu: &'static Cpu, name: &str) -> Option<Box<dyn Subject + Send>> {
+    let name = if name == "judged" { "frame-record" } else { name };
+    subject::all(cpu).into_iter().find(|subject| subject.about().name == name)
+}
+
+/// For `cargo xtask speed`, which counts instructions: `--case CPU WATCH DEPTH ROUNDS` is one run, and says how many points that were.
+/// WATCH is `empty` for an empty hook, `bare` for a probe without a walk, or whose walk is judged.
+fn one_case(arguments: &[String]) -> Option<String> {
+    let [cpu, watch, depth, rounds] = arguments else { return None };
+    let (cpu, depth, rounds) = (cpu::by_name(cpu)?, depth.parse().ok()?, rounds.parse().ok()?);
+    let (in_a_round, apart) = instructions_of(cpu, depth);
+    let program = guest_of_rounds(cpu, depth, rounds);
+    match watch.as_str() {
+        "empty" => run(&program, None, Watch::EmptyHook),
+        "bare" => run(&program, None, Watch::Probe),
+        name => run(&program, Some(&*subject_named(cpu, name)?), Watch::Judged),
+    };
+    Some(format!("{} items", apart + rounds * in_a_round))
+}
+
+/// The time for which the process has had a CPU (`utime` and `stime` in proc_pid_stat(5), in hundredths of a second): others that are
+/// busy do not count.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = after_name.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok());
+    ticks.sum::<f64>() / 100.0
+}
+
+/// `--scale CPU POINTS`: runs of a hundredth, a tenth and all of so many judged points in this one process, with the time and the memory
+/// of each.
+///
+/// # Errors
+///
+/// The time of a point, or the memory of the process, has grown.
+fn scale(arguments: &[String]) -> Result<(), String> {
+    let usage = || "--scale CPU POINTS".to_owned();
+    let [cpu, points] = arguments else { return Err(usage()) };
+    let cpu = cpu::by_name(cpu).ok_or_else(usage)?;
+    let points: u64 = points.parse().map_err(|_| usage())?;
+    let subject = KunwindSubject::frame_record(cpu);
+    println!("{:>13} {:>11} {:>8} {:>9}", "points", "CPU seconds", "ns each", "peak KiB");
+    let mut before: Option<(f64, u64)> = None;
+    for length in [points / 100, points / 10, points] {
+        let program = guest(cpu, DEPTHS[0], length);
+        let start = cpu_seconds();
+        let (_, executed) = run(&program, Some(&subject), Watch::Judged);
+        let (seconds, peak) = (cpu_seconds() - start, peak());
+        let each = 1e9 * seconds / executed as f64;
+        println!("{executed:>13} {seconds:>11.2} {each:>8.1} {peak:>9}");
+        if let Some((each_before, peak_before)) = before {
+            // Caches that others use as well slow a point down. Memory that grew by a byte for each point would be far more than this.
+            if each > 1.5 * each_before || peak > peak_before + 1024 {
+                return Err(format!("{executed} points cost more, each, than a tenth of them"));
+            }
+        }
+        before = Some((each, peak));
+    }
+    Ok(())
+}
+
 fn main() {
+    let arguments: Vec<String> = std::env::args().filter(|argument| argument != "--bench").collect();
+    let after = |option: &str| arguments.iter().position(|argument| argument == option).map(|at| &arguments[at + 1..]);
+    if let Some(arguments) = after("--case") {
+        let line = one_case(arguments).expect("--case CPU WATCH DEPTH ROUNDS, of CPUs and subjects that there are");
+        println!("{line}");
+        return;
+    }
+    if let Some(arguments) = after("--scale") {
+        scale(arguments).unwrap_or_else(|reason| panic!("{reason}"));
+        return;
+    }
     divan::main();
     let fastest = FASTEST.lock().expect("no thread panics");
     if fastest.is_empty() {

@@ -48,6 +48,7 @@ const STEPS: &[(&str, &str)] = &[
     // fails, and so does a skip without that mark.
     ("images", ".ci/linux || [ $? = 3 ]"),
     ("binutils", ".ci/binutils || [ $? = 3 ]"),
+    ("speed", "cargo xtask speed"),
 ];
 
 /// All steps; the README's own commands come last, and its tests last of all.

@@ -11,6 +11,7 @@ mod new_guest;
 mod readme;
 mod selection;
 mod skips;
+mod speed;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -57,6 +58,12 @@ const TASKS: &[Task] = &[
         arguments: "[--only NAME...]",
         help: "plant mistakes in the unwinders, one at a time, and say what notices each (docs/mutants.md)",
         run: mutants::run,
+    },
+    Task {
+        name: "speed",
+        arguments: "[--write | NAME...]",
+        help: "count the benches' instructions, fail on 5 % more than the baseline; --write: this is the baseline",
+        run: speed::run,
     },
 ];
 

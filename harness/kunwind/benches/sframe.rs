@@ -3,10 +3,12 @@
 //!
 //! `cargo bench -p kunwind --features alloc --bench sframe` prints divan's table, and then the fastest sample of each case with its
 //! ratio to ours. Compare ratios, not nanoseconds. The pcs are spread over all functions in an order that no cache knows
-//! beforehand; framehop keeps the rules of the pcs that it has seen, so it is also measured with a new cache for each walk.
+//! beforehand. framehop keeps the rules of the pcs that it has seen, so it is also measured with a new cache for each walk; and kunwind
+//! also with a cache of rows, as the harness has one.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::num::NonZeroU64;
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -18,8 +20,8 @@ use kunwind::abi::X86_64;
 use kunwind::sframe::write::{FunctionRows, Placement, write};
 use kunwind::sframe::{SFrameAbi, SFrameSection, SFrameTable};
 use kunwind::{
-    CfaRule, CodeAddress, Entry, Format, Frame, Regs, Rule, Source, StackBounds, Table, TableUnwinder, Target, Task,
-    Trampoline, UnwindRow, WalkState,
+    CfaRule, CodeAddress, Entry, Error, Format, Frame, PcCache, Regs, Rule, Source, StackBounds, Table, TableUnwinder,
+    Target, Task, Trampoline, UnwindRow, WalkState,
 };
 
 /// Where the functions are, and how large each is, in bytes.
@@ -38,23 +40,63 @@ const AT: u64 = 40;
 
 const COUNTS: [u64; 3] = [1, 1_000, 100_000];
 
-static FASTEST: Mutex<BTreeMap<(&str, u64, &str), f64>> = Mutex::new(BTreeMap::new());
-
-/// Runs `work`, which does `items` things, and keeps its time if it is the fastest.
-fn measure(
-    bencher: Bencher<'_, '_>,
+/// What is measured: looking up a pc, walking a frame, reading a row; by whom; and what does it, with this many functions.
+struct Case {
     what: &'static str,
-    functions: u64,
     who: &'static str,
-    items: u64,
-    mut work: impl FnMut(),
-) {
+    /// How many things one call of the work does.
+    items: fn(u64) -> u64,
+    prepare: fn(u64) -> Box<dyn FnMut()>,
+}
+
+const CASES: [Case; 9] = [
+    Case { what: "lookup", who: "kunwind", items: |_| LOOKUPS, prepare: lookup_kunwind },
+    Case { what: "lookup", who: "simple-frame-rs", items: |_| LOOKUPS, prepare: lookup_simple_frame_rs },
+    Case { what: "walk, a frame", who: "kunwind", items: |_| FRAMES, prepare: |count| walk_kunwind(count, false) },
+    Case {
+        what: "walk, a frame",
+        who: "kunwind, rows cached",
+        items: |_| FRAMES,
+        prepare: |count| walk_kunwind(count, true),
+    },
+    Case {
+        what: "walk, a frame",
+        who: "framehop, new cache",
+        items: |_| FRAMES,
+        prepare: |count| walk_framehop(count, false),
+    },
+    Case {
+        what: "walk, a frame",
+        who: "framehop, rules cached",
+        items: |_| FRAMES,
+        prepare: |count| walk_framehop(count, true),
+    },
+    Case { what: "decode, a row", who: "kunwind", items: all_rows, prepare: decode_kunwind },
+    Case { what: "decode, a row", who: "simple-frame-rs", items: all_rows, prepare: decode_simple_frame_rs },
+    Case { what: "prepare, a section", who: "kunwind", items: |_| 1, prepare: prepare_kunwind },
+];
+
+const LOOKUPS: u64 = 20_000;
+const WALKS: u64 = 200;
+const FRAMES: u64 = WALKS * DEPTH;
+
+const fn all_rows(functions: u64) -> u64 {
+    functions * ROWS.len() as u64
+}
+
+/// The fastest sample of each case, by its place and the number of functions, in nanoseconds for each thing.
+static FASTEST: Mutex<BTreeMap<(usize, u64), f64>> = Mutex::new(BTreeMap::new());
+
+#[divan::bench(args = COUNTS, consts = [0, 1, 2, 3, 4, 5, 6, 7, 8], sample_count = 60, sample_size = 1)]
+fn sframe_section<const CASE: usize>(bencher: Bencher<'_, '_>, functions: u64) {
+    let case = &CASES[CASE];
+    let (items, mut work) = ((case.items)(functions), (case.prepare)(functions));
     bencher.counter(ItemsCount::new(items)).bench_local(|| {
         let start = Instant::now();
         work();
         let each = start.elapsed().as_nanos() as f64 / items as f64;
         let mut fastest = FASTEST.lock().expect("no holder panics");
-        fastest.entry((what, functions, who)).and_modify(|known| *known = known.min(each)).or_insert(each);
+        fastest.entry((CASE, functions)).and_modify(|known| *known = known.min(each)).or_insert(each);
     });
 }
 
@@ -115,10 +157,22 @@ struct Stack {
     words: Vec<u64>,
     pc: u64,
     sframe: SFrameTable<Vec<u8>>,
+    /// The rows that were asked for last, where a walk may keep them.
+    rows: Option<RowCache>,
+}
+
+type RowCache = PcCache<Result<Option<Entry>, Error>>;
+
+impl Table for Stack {
+    #[inline]
+    fn entry(&self, pc: u64) -> Result<Option<Entry>, Error> {
+        let find = || self.sframe.entry(pc);
+        self.rows.as_ref().map_or_else(find, |rows| rows.get(NonZeroU64::MIN, pc, find))
+    }
 }
 
 impl Stack {
-    fn new(functions: u64) -> Self {
+    fn new(functions: u64, keeps_rows: bool) -> Self {
         let mut words = vec![0; (DEPTH * FRAME / 8) as usize];
         let pcs: Vec<u64> = order(functions, DEPTH + 1).map(|index| TEXT + index * SIZE + AT).collect();
         for frame in 0..DEPTH - 1 {
@@ -127,7 +181,8 @@ impl Stack {
             words[record + 1] = pcs[frame as usize + 1];
         }
         let sframe = SFrameTable::parse(sframe(functions), SECTION).expect("our own section");
-        Self { words, pc: pcs[0], sframe }
+        let rows = keeps_rows.then(RowCache::new);
+        Self { words, pc: pcs[0], sframe, rows }
     }
 
     fn read(&self, at: u64) -> Option<u64> {
@@ -163,7 +218,7 @@ impl Target for Stack {
     }
 
     fn table(&self, _: Format) -> Option<&dyn Table> {
-        Some(&self.sframe)
+        Some(self)
     }
 
     fn trampoline(&self, _: u64) -> Option<Trampoline> {
@@ -171,40 +226,32 @@ impl Target for Stack {
     }
 }
 
-const LOOKUPS: u64 = 20_000;
-
-#[divan::bench(args = COUNTS, sample_count = 15, sample_size = 1)]
-fn lookup_kunwind(bencher: Bencher<'_, '_>, functions: u64) {
-    let bytes = sframe(functions);
-    let section = SFrameSection::parse(&bytes, SECTION).expect("our own section");
-    measure(bencher, "lookup", functions, "kunwind", LOOKUPS, || {
+fn lookup_kunwind(functions: u64) -> Box<dyn FnMut()> {
+    let section = SFrameSection::parse(sframe(functions).leak(), SECTION).expect("our own section");
+    Box::new(move || {
         for index in order(functions, LOOKUPS) {
             let found = section.lookup(black_box(TEXT + index * SIZE + AT));
             assert!(matches!(found, Ok(Some(Entry::Row(_)))));
         }
-    });
+    })
 }
 
-#[divan::bench(args = COUNTS, sample_count = 15, sample_size = 1)]
-fn lookup_simple_frame_rs(bencher: Bencher<'_, '_>, functions: u64) {
-    let bytes = sframe(functions);
-    let section = simple_frame_rs::SFrameSection::from(&bytes, SECTION).expect("it reads version 3");
-    measure(bencher, "lookup", functions, "simple-frame-rs", LOOKUPS, || {
+fn lookup_simple_frame_rs(functions: u64) -> Box<dyn FnMut()> {
+    let bytes: &[u8] = sframe(functions).leak();
+    let section = simple_frame_rs::SFrameSection::from(bytes, SECTION).expect("it reads version 3");
+    Box::new(move || {
         for index in order(functions, LOOKUPS) {
             let pc = black_box(TEXT + index * SIZE + AT);
             let function = section.find_fde(pc).expect("no error").expect("it is there");
             black_box(function.find_fre(&section, pc).expect("no error").expect("it is there"));
         }
-    });
+    })
 }
 
-const WALKS: u64 = 200;
-
-#[divan::bench(args = COUNTS, sample_count = 15, sample_size = 1)]
-fn walk_kunwind(bencher: Bencher<'_, '_>, functions: u64) {
-    let stack = Stack::new(functions);
+fn walk_kunwind(functions: u64, keeps_rows: bool) -> Box<dyn FnMut()> {
+    let stack = Stack::new(functions, keeps_rows);
     let unwinder = TableUnwinder::new(&X86_64, Format::SFrame);
-    measure(bencher, "walk, a frame", functions, "kunwind", WALKS * DEPTH, || {
+    Box::new(move || {
         for _ in 0..WALKS {
             let mut regs = Regs::none();
             regs.set(X86_64.sp, STACK);
@@ -220,11 +267,11 @@ fn walk_kunwind(bencher: Bencher<'_, '_>, functions: u64) {
             // The oldest return address is 0, which is in no function.
             assert_eq!(frames, DEPTH + 1);
         }
-    });
+    })
 }
 
-fn walk_framehop(bencher: Bencher<'_, '_>, functions: u64, who: &'static str, keeps_cache: bool) {
-    let stack = Stack::new(functions);
+fn walk_framehop(functions: u64, keeps_cache: bool) -> Box<dyn FnMut()> {
+    let stack = Stack::new(functions, false);
     let bytes = eh_frame(functions);
     let mut unwinder = UnwinderX86_64::new();
     let text = TEXT..TEXT + functions * SIZE;
@@ -237,8 +284,8 @@ fn walk_framehop(bencher: Bencher<'_, '_>, functions: u64, who: &'static str, ke
     };
     unwinder.add_module(Module::new("module".to_owned(), text, TEXT, sections));
     let mut cache = CacheX86_64::new();
-    let mut read = |at| stack.read(at).ok_or(());
-    measure(bencher, "walk, a frame", functions, who, WALKS * DEPTH, || {
+    Box::new(move || {
+        let mut read = |at| stack.read(at).ok_or(());
         for _ in 0..WALKS {
             if !keeps_cache {
                 cache = CacheX86_64::new();
@@ -252,23 +299,12 @@ fn walk_framehop(bencher: Bencher<'_, '_>, functions: u64, who: &'static str, ke
             }
             assert_eq!(count, DEPTH);
         }
-    });
+    })
 }
 
-#[divan::bench(args = COUNTS, sample_count = 15, sample_size = 1)]
-fn walk_framehop_cached(bencher: Bencher<'_, '_>, functions: u64) {
-    walk_framehop(bencher, functions, "framehop, rules cached", true);
-}
-
-#[divan::bench(args = COUNTS, sample_count = 15, sample_size = 1)]
-fn walk_framehop_cold(bencher: Bencher<'_, '_>, functions: u64) {
-    walk_framehop(bencher, functions, "framehop, new cache", false);
-}
-
-#[divan::bench(args = [100_000], sample_count = 15, sample_size = 1)]
-fn decode_kunwind(bencher: Bencher<'_, '_>, functions: u64) {
+fn decode_kunwind(functions: u64) -> Box<dyn FnMut()> {
     let bytes = sframe(functions);
-    measure(bencher, "decode, a row", functions, "kunwind", functions * ROWS.len() as u64, || {
+    Box::new(move || {
         let section = SFrameSection::parse(&bytes, SECTION).expect("our own section");
         let mut rows = 0;
         for function in section.functions() {
@@ -277,15 +313,14 @@ fn decode_kunwind(bencher: Bencher<'_, '_>, functions: u64) {
                 rows += 1;
             }
         }
-        assert_eq!(rows, functions * ROWS.len() as u64);
-    });
+        assert_eq!(rows, all_rows(functions));
+    })
 }
 
-#[divan::bench(args = [100_000], sample_count = 15, sample_size = 1)]
-fn decode_simple_frame_rs(bencher: Bencher<'_, '_>, functions: u64) {
+fn decode_simple_frame_rs(functions: u64) -> Box<dyn FnMut()> {
     use fallible_iterator::FallibleIterator as _;
     let bytes = sframe(functions);
-    measure(bencher, "decode, a row", functions, "simple-frame-rs", functions * ROWS.len() as u64, || {
+    Box::new(move || {
         let section = simple_frame_rs::v3::SFrameSection::from(&bytes, SECTION).expect("it reads version 3");
         let mut rows = 0;
         let mut all = section.iter_fde();
@@ -296,20 +331,47 @@ fn decode_simple_frame_rs(bencher: Bencher<'_, '_>, functions: u64) {
                 rows += 1;
             }
         }
-        assert_eq!(rows, functions * ROWS.len() as u64);
-    });
+        assert_eq!(rows, all_rows(functions));
+    })
+}
+
+fn prepare_kunwind(functions: u64) -> Box<dyn FnMut()> {
+    let bytes = sframe(functions);
+    Box::new(move || {
+        black_box(SFrameSection::parse(black_box(&bytes), SECTION).expect("our own section"));
+    })
+}
+
+/// For `cargo xtask speed`, which counts instructions: `--case WHAT WHO FUNCTIONS CALLS` does the work so often, and says how many
+/// things that were.
+fn one_case(arguments: &[String]) -> Option<String> {
+    let [what, who, functions, calls] = arguments else { return None };
+    let (functions, calls) = (functions.parse().ok()?, calls.parse().ok()?);
+    let case = CASES.iter().find(|case| case.what == what && case.who == who)?;
+    let mut work = (case.prepare)(functions);
+    (0..calls).for_each(|_: u64| work());
+    Some(format!("{} items", calls * (case.items)(functions)))
 }
 
 fn main() {
+    let arguments: Vec<String> = std::env::args().filter(|argument| argument != "--bench").collect();
+    if let Some(place) = arguments.iter().position(|argument| argument == "--case") {
+        let line =
+            one_case(&arguments[place + 1..]).expect("--case WHAT WHO FUNCTIONS CALLS, of those that the table names");
+        println!("{line}");
+        return;
+    }
     divan::main();
     let fastest = FASTEST.lock().expect("no holder panics");
     if fastest.is_empty() {
         return; // listing or testing
     }
-    println!("\n{:<16} {:>9}  {:<24} {:>9} {:>9}", "what", "functions", "by", "ns", "ours");
-    for ((what, functions, who), each) in fastest.iter() {
-        let ours = fastest.get(&(*what, *functions, "kunwind"));
+    println!("\n{:<18} {:>9}  {:<24} {:>9} {:>9}", "what", "functions", "by", "ns", "ours");
+    for ((place, functions), each) in fastest.iter() {
+        let Case { what, who, .. } = CASES[*place];
+        let ours = CASES.iter().position(|case| (case.what, case.who) == (what, "kunwind"));
+        let ours = ours.and_then(|ours| fastest.get(&(ours, *functions)));
         let ratio = ours.map(|ours| format!("{:.2}", each / ours)).unwrap_or_default();
-        println!("{what:<16} {functions:>9}  {who:<24} {each:>9.1} {ratio:>9}");
+        println!("{what:<18} {functions:>9}  {who:<24} {each:>9.1} {ratio:>9}");
     }
 }

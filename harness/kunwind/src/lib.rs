@@ -85,7 +85,7 @@
 //! # Modules
 //!
 //! No two modules import each other, not even by a detour (`tests/imports.rs` checks it). From the bottom up:
-//! `address`, `regs`, `error`, `stack`, [`abi`]; `row` (rows and their executor); `target`; `return_hook`, `state`;
+//! `address`, `cache`, `regs`, `error`, `stack`, [`abi`]; `row` (rows and their executor); `target`; `return_hook`, `state`;
 //! `walk`; and on top of them the formats ([`dwarf`], [`orc`], [`sframe`]) and the unwinders (`unwinder`, [`kernel`]):
 //! neither side knows the other.
 
@@ -106,6 +106,7 @@ pub mod orc;
 pub mod sframe;
 
 mod address;
+mod cache;
 mod error;
 mod regs;
 mod return_hook;
@@ -118,6 +119,7 @@ mod walk;
 
 pub use abi::{Abi, PtRegs};
 pub use address::CodeAddress;
+pub use cache::PcCache;
 pub use error::Error;
 pub use orc::OrcTable;
 pub use regs::{Register, Regs};

@@ -27,12 +27,14 @@ impl Regs {
 
     /// The value of a register, if it is known.
     #[must_use]
+    #[inline]
     pub fn get(&self, register: Register) -> Option<u64> {
         let index = usize::from(register.0);
         (index < Self::LEN && self.known >> index & 1 == 1).then(|| self.value[index])
     }
 
     /// Makes a register known. A register beyond [`Self::LEN`] is ignored: it stays absent.
+    #[inline]
     pub fn set(&mut self, register: Register, value: u64) {
         let index = usize::from(register.0);
         if index < Self::LEN {
@@ -42,11 +44,20 @@ impl Regs {
     }
 
     /// Forgets all registers.
+    #[inline]
     pub const fn clear(&mut self) {
         self.known = 0;
     }
 
+    /// Forgets all registers but these.
+    #[inline]
+    pub fn keep(&mut self, registers: &[Register]) {
+        let bit = |register: &Register| 1_u64.checked_shl(register.0.into()).unwrap_or(0);
+        self.known &= registers.iter().map(bit).fold(0, |kept, bit| kept | bit);
+    }
+
     /// Forgets a register.
+    #[inline]
     pub fn forget(&mut self, register: Register) {
         if usize::from(register.0) < Self::LEN {
             self.known &= !(1 << register.0);
@@ -85,6 +96,15 @@ mod tests {
         assert_eq!(regs.get(Register(29)), Some(0));
         regs.forget(Register(29));
         assert_eq!(regs.get(Register(29)), None);
+    }
+
+    #[test]
+    fn what_is_not_kept_is_absent() {
+        let mut regs = Regs::none();
+        regs.set(Register(1), 5);
+        regs.set(Register(32), 6);
+        regs.keep(&[Register(32), Register(2), Register(200)]);
+        assert_eq!((regs.get(Register(1)), regs.get(Register(2)), regs.get(Register(32))), (None, None, Some(6)));
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub struct StackBounds {
 impl StackBounds {
     /// Whether `size` bytes at `address` lie wholly inside.
     #[must_use]
+    #[inline]
     pub const fn contains(&self, address: u64, size: u64) -> bool {
         address >= self.low && address < self.high && size <= self.high - address
     }
@@ -52,6 +53,7 @@ impl StackWindows {
 
     /// Whether [`StackWindows::consume`] would take these bytes. `stacks` are those of [`StackWindows::new`].
     #[must_use]
+    #[inline]
     pub fn can_consume(&self, stacks: &[StackBounds], address: u64, size: u64) -> bool {
         let bytes = mutant!("object-partly-outside", size, 1);
         self.current.is_some_and(|current| current.contains(address, bytes))
@@ -65,6 +67,7 @@ impl StackWindows {
     ///
     /// [`Error::OutsideStacks`] when the bytes are not wholly inside the rest of the current stack or inside a stack
     /// that has not been entered. Nothing is consumed then.
+    #[inline]
     pub fn consume(&mut self, stacks: &[StackBounds], address: u64, size: u64) -> Result<(), Error> {
         let high = match self.current {
             Some(current) if current.contains(address, size) => current.high,

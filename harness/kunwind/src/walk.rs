@@ -71,6 +71,7 @@ pub struct Frame {
 
 impl Frame {
     /// Becomes another frame, of whose registers nothing is known yet.
+    #[inline]
     pub const fn become_frame(&mut self, pc: CodeAddress, source: Source) {
         self.pc = pc;
         self.source = source;
@@ -209,6 +210,7 @@ pub struct Walk<'b> {
 ///
 /// The consumer bounds the length of the walk. A walk along stack memory ends in any case, because
 /// [`StackWindows`](crate::StackWindows) are consumed one way.
+#[inline]
 pub fn walk_each(
     unwinder: &dyn Unwinder,
     mut frame: Frame,

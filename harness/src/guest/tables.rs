@@ -2,6 +2,7 @@
 //! made from CFI and hints, or the kernel's own.
 
 mod dwarf;
+mod kept;
 mod orc;
 mod sframe;
 
@@ -13,6 +14,7 @@ use kunwind::{Abi, Format, OrcTable, Table};
 use super::{Conventions, Guest, LoadedSection};
 use crate::Error;
 
+use kept::Kept;
 use sframe::SFrameTables;
 
 pub use dwarf::DwarfTable;
@@ -20,9 +22,9 @@ pub use dwarf::DwarfTable;
 /// The unwind data of one guest.
 #[derive(Debug, Default)]
 pub struct Tables {
-    sframe: Option<SFrameTables>,
+    sframe: Option<Kept<SFrameTables>>,
     dwarf: Option<DwarfTable>,
-    orc: Option<OrcTable<Vec<u8>>>,
+    orc: Option<Kept<OrcTable<Vec<u8>>>>,
     unread: Vec<Unread>,
     /// What CFI describes and a section made from it does not, by (address, size), with the reason.
     refused: Vec<((u64, u64), String)>,
@@ -73,6 +75,7 @@ impl Tables {
         let reject = |reason: String| Error::Elf { path: guest.path.clone(), reason };
         let abi = guest.cpu.abi;
         let mut tables = Self::default();
+        let mut made_sframe = None;
         for section in &guest.unwind.unread {
             let reason = section.reason.clone();
             tables.unread.push(Unread { format: section.format, range: None, reason });
@@ -94,17 +97,18 @@ impl Tables {
                 let refused = made.refusals.iter().filter_map(|it| Some((it.range?, it.reason.to_string())));
                 tables.refused = refused.collect();
                 tables.made_size = made.written.bytes.len();
-                tables.sframe = Some(SFrameTables::made(parsed(made.written.bytes, address).map_err(reject)?));
+                made_sframe = Some(parsed(made.written.bytes, address).map_err(reject)?);
             }
         }
-        tables.add_own_sframe(guest).map_err(reject)?;
+        tables.sframe =
+            tables.with_own_sframe(guest, made_sframe.map(SFrameTables::made)).map_err(reject)?.map(Kept::new);
         if let (Some(hints), Some(dwarf)) = (&guest.unwind.orc_hints, &tables.dwarf) {
             let orc = orc::table(guest, conventions, dwarf, hints);
-            tables.orc = Some(orc.map_err(|reason| reject(format!(".orc_hints: {reason}")))?);
+            tables.orc = Some(Kept::new(orc.map_err(|reason| reject(format!(".orc_hints: {reason}")))?));
         }
         if let Some(sections) = &guest.unwind.orc {
             match sections.table() {
-                Ok(table) => tables.orc = Some(table),
+                Ok(table) => tables.orc = Some(Kept::new(table)),
                 Err(reason) => {
                     let reason = format!(".orc_unwind: {reason}");
                     tables.unread.push(Unread { format: Format::Orc, range: None, reason });
@@ -114,8 +118,12 @@ impl Tables {
         Ok(tables)
     }
 
-    /// Adds the sections `.sframe` of the files. What was made from CFI is for files without one.
-    fn add_own_sframe(&mut self, guest: &Guest) -> Result<(), String> {
+    /// What was made from CFI, with the sections `.sframe` of the files: it is for files without one.
+    fn with_own_sframe(
+        &mut self,
+        guest: &Guest,
+        mut made: Option<SFrameTables>,
+    ) -> Result<Option<SFrameTables>, String> {
         let mut found: Vec<std::ops::Range<u64>> = Vec::new();
         for section in &guest.unwind.sframe {
             let of = guest.unwind.files.iter().find(|file| file.contains(&section.address)).cloned();
@@ -139,9 +147,9 @@ impl Tables {
                     None
                 }
             };
-            self.sframe.get_or_insert_default().add(of, table);
+            made.get_or_insert_default().add(of, table);
         }
-        Ok(())
+        Ok(made)
     }
 
     /// The size in bytes of the section that is made from all CFI; 0 where there is none.
@@ -162,7 +170,7 @@ impl Tables {
         match format {
             Format::Dwarf => self.dwarf.as_ref()?.reason(pc),
             Format::SFrame => {
-                if let Some(Err(error)) = self.sframe.as_ref()?.at(pc).map(|table| table.section().lookup(pc)) {
+                if let Some(Err(error)) = self.sframe.as_ref()?.table().at(pc).map(|table| table.section().lookup(pc)) {
                     return Some(error.to_string());
                 }
                 let covers = |(start, size): (u64, u64)| pc >= start && pc - start < size;
@@ -185,8 +193,8 @@ impl Tables {
 
     /// The ORC table, which only guests with hints have.
     #[must_use]
-    pub const fn orc(&self) -> Option<&OrcTable<Vec<u8>>> {
-        self.orc.as_ref()
+    pub fn orc(&self) -> Option<&OrcTable<Vec<u8>>> {
+        self.orc.as_ref().map(Kept::table)
     }
 
     /// Whether there is unwind data in a format.

@@ -26,8 +26,10 @@ mod fde;
 mod fre;
 mod header;
 mod rule;
+mod search;
 mod section;
 mod table;
+mod usual;
 mod validate;
 
 pub use crate::row::PauthKey;

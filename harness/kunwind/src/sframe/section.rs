@@ -7,6 +7,8 @@ use super::error::{Error, ErrorKind, Field};
 use super::fde::{Fde, IndexEntry};
 use super::format::MAGIC;
 use super::header::Header;
+use super::search::last_at_or_before;
+use super::usual::Usual;
 
 /// A section whose header makes sense. Functions and rows are read, and refused, when they are asked for.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +17,8 @@ pub struct SFrameSection<'a> {
     /// Its address. While that is unknown it is taken for 0, and addresses before it wrap around.
     pub(super) address: Option<u64>,
     pub(super) header: Header,
+    /// For a usual section: its lookup in one go.
+    usual: Option<Usual>,
 }
 
 impl<'a> SFrameSection<'a> {
@@ -45,12 +49,13 @@ impl<'a> SFrameSection<'a> {
         header.check(data.len(), &mut |error| {
             first.get_or_insert(error);
         });
-        first.map_or(Ok(Self::new(data, address, header)), Err)
+        let usual = address.and_then(|address| Usual::of(&header, address));
+        first.map_or(Ok(Self { usual, ..Self::new(data, address, header) }), Err)
     }
 
-    /// A section with a header that may break rules.
+    /// A section with a header that may break rules. Lookups take the general way.
     pub(super) const fn new(data: &'a [u8], address: Option<u64>, header: Header) -> Self {
-        Self { bytes: Bytes { data, is_big_endian: header.is_big_endian }, address, header }
+        Self { bytes: Bytes { data, is_big_endian: header.is_big_endian }, address, header, usual: None }
     }
 
     /// The header.
@@ -143,7 +148,20 @@ impl<'a> SFrameSection<'a> {
     /// # Errors
     ///
     /// When its function, or a row of it up to the one for this pc, breaks a rule without which it cannot be read.
+    #[inline]
     pub fn lookup(&self, pc: u64) -> Result<Option<Entry>, Error> {
+        match self.usual.and_then(|usual| usual.lookup(self.bytes.data, pc)) {
+            Some(found) => Ok(found),
+            None => self.lookup_any(pc),
+        }
+    }
+
+    /// As [`SFrameSection::lookup`], the same way for every section. It is slower, and says what is wrong.
+    ///
+    /// # Errors
+    ///
+    /// As [`SFrameSection::lookup`].
+    pub fn lookup_any(&self, pc: u64) -> Result<Option<Entry>, Error> {
         self.function_at(pc)?.map(|function| function.entry_at(pc)).transpose()
     }
 
@@ -176,20 +194,14 @@ impl<'a> SFrameSection<'a> {
 
     /// Searches a sorted index. An index that is not sorted gives some entry or none, after the same number of steps.
     fn search(&self, pc: i128) -> Result<Option<IndexEntry>, Error> {
-        let (mut low, mut high) = (0, self.header.num_fdes);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let (_, start) = IndexEntry::start(self.bytes, &self.header, self.address(), middle)?;
-            if mutant!("sframe-search-excludes-start", start <= pc, start < pc) {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
+        let last_start = last_at_or_before(self.header.num_fdes as usize, |index| {
+            let (_, start) = IndexEntry::start(self.bytes, &self.header, self.address(), index as u32)?;
+            Ok(mutant!("sframe-search-excludes-start", start <= pc, start < pc))
+        })?;
         // Functions without a size, and those that begin at the same address, stand side by side.
         let mut last = None;
         let mut found = None;
-        for index in (0..low).rev() {
+        for index in (0..self.header.num_fdes.min(last_start as u32 + 1)).rev() {
             let entry = self.index_entry(index)?;
             if mutant!("sframe-empty-function-found", entry.size == 0, false) {
                 continue;

@@ -3,6 +3,7 @@
 use super::error::Error;
 use super::header::Header;
 use super::section::SFrameSection;
+use super::usual::Usual;
 use crate::error::Error as WalkError;
 use crate::row::{Entry, PauthKey};
 use crate::target::Table;
@@ -14,6 +15,7 @@ pub struct SFrameTable<D> {
     data: D,
     address: u64,
     header: Header,
+    usual: Option<Usual>,
 }
 
 impl<D: AsRef<[u8]>> SFrameTable<D> {
@@ -24,7 +26,7 @@ impl<D: AsRef<[u8]>> SFrameTable<D> {
     /// As [`SFrameSection::parse`].
     pub fn parse(data: D, address: u64) -> Result<Self, Error> {
         let header = *SFrameSection::parse(data.as_ref(), address)?.header();
-        Ok(Self { data, address, header })
+        Ok(Self { data, address, header, usual: Usual::of(&header, address) })
     }
 
     /// The section. [`SFrameSection::lookup`] says in full what [`WalkError::BadTable`] says in short.
@@ -36,7 +38,11 @@ impl<D: AsRef<[u8]>> SFrameTable<D> {
 }
 
 impl<D: AsRef<[u8]>> Table for SFrameTable<D> {
+    #[inline]
     fn entry(&self, pc: u64) -> Result<Option<Entry>, WalkError> {
+        if let Some(found) = self.usual.and_then(|usual| usual.lookup(self.data.as_ref(), pc)) {
+            return Ok(found);
+        }
         self.section().lookup(pc).map_err(|error| WalkError::BadTable { pc, offset: error.offset })
     }
 

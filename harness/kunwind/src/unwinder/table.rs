@@ -28,6 +28,7 @@ impl TableUnwinder {
     }
 
     /// `asked` is the pc by which the row was found.
+    #[inline]
     fn caller(
         &self,
         (row, asked): (&UnwindRow, u64),
@@ -50,7 +51,7 @@ impl TableUnwinder {
         let cfa = row.cfa.value(&frame.regs, &mut ask)?;
         let fp = row.fp.frame_pointer(cfa, &frame.regs, self.abi, &mut ask)?;
         // The others come before the return address, which closes the stack below it.
-        let mut regs = self.saved(table.saved(asked), cfa, &frame.regs, &mut ask);
+        let saved = table.saved(asked).map(|rules| self.saved(rules, cfa, &frame.regs, &mut ask));
         let ra = row.ra.return_address(cfa, &frame.regs, self.abi, &mut ask)?;
         let pc =
             if mutant!("table-ra-not-stripped", row.mangled_ra, false) { self.abi.strip(ra.value) } else { ra.value };
@@ -59,33 +60,32 @@ impl TableUnwinder {
         } else {
             CodeAddress::Return(pc)
         };
-        regs.forget(self.abi.fp);
-        if let Some(fp) = fp {
-            regs.set(self.abi.fp, mutant!("table-fp-of-callee", fp.value, frame.regs.get(self.abi.fp).unwrap_or(0)));
-        }
+        let fp = fp.map(|fp| mutant!("table-fp-of-callee", fp.value, frame.regs.get(self.abi.fp).unwrap_or(0)));
         frame.become_frame(pc, Source::Row { cfa, rule: row.cfa, ra: row.ra });
-        frame.regs = regs;
+        match saved {
+            Some(saved) => frame.regs = saved,
+            None => frame.regs.set(self.abi.sp, cfa),
+        }
+        match fp {
+            Some(fp) => frame.regs.set(self.abi.fp, fp),
+            None => frame.regs.forget(self.abi.fp),
+        }
         Ok(())
     }
 
     /// The caller's registers, apart from the frame pointer. One whose rule cannot be followed is absent: it may not be
     /// needed.
-    fn saved(&self, rules: Option<&[(Register, Rule)]>, cfa: u64, regs: &Regs, ask: &mut impl Ask) -> Regs {
-        let mut caller = Regs::none();
-        if let Some(rules) = rules {
-            for register in self.abi.callee_saved {
-                if let Some(value) = mutant!("table-callee-saved-lost", regs.get(*register), None) {
-                    caller.set(*register, value);
-                }
-            }
-            for (register, rule) in rules {
-                match rule.saved(*register, cfa, regs, ask) {
-                    Ok(Some(found)) => caller.set(*register, found.value),
-                    Ok(None) | Err(_) => caller.forget(*register),
-                }
+    fn saved(&self, rules: &[(Register, Rule)], cfa: u64, regs: &Regs, ask: &mut impl Ask) -> Regs {
+        let mut caller = *regs;
+        caller.keep(mutant!("table-callee-saved-lost", self.abi.callee_saved, &[]));
+        let mut has_rule = false;
+        for (register, rule) in rules {
+            has_rule |= *register == self.abi.sp;
+            match rule.saved(*register, cfa, regs, ask) {
+                Ok(Some(found)) => caller.set(*register, found.value),
+                Ok(None) | Err(_) => caller.forget(*register),
             }
         }
-        let has_rule = rules.is_some_and(|rules| rules.iter().any(|(register, _)| *register == self.abi.sp));
         if !mutant!("table-sp-rule-ignored", has_rule, false) {
             caller.set(self.abi.sp, cfa);
         }
@@ -102,6 +102,8 @@ impl Unwinder for TableUnwinder {
         Claims::ByEnd
     }
 
+    // A caller that knows the target's type gets a loop without a call.
+    #[inline]
     fn step(&self, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<Step, Error> {
         let pc = mutant!("table-lookup-at-return", frame.pc.lookup(), frame.pc.value());
         let table = target.table(self.format).ok_or(Error::NoTable)?;

@@ -1,18 +1,30 @@
 //! CFI as a table: the rows of all functions in all sections, read once.
 
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::ops::Range;
 
 use kunwind::dwarf::{Cfi, CfiFunction, CfiRow, Storage, Unsupported, evaluate};
-use kunwind::{CfaRule, Entry, Error as WalkError, Expression, Format, PauthKey, Register, Regs, Rule, Slot, Table};
+use kunwind::{
+    CfaRule, Entry, Error as WalkError, Expression, Format, PauthKey, PcCache, Register, Regs, Rule, Slot, Table,
+};
 
-use super::Unread;
+use super::{Unread, kept};
+
+/// A function by its place, and how many of its rows begin at or before a pc.
+type Place = (u32, u32);
+
+thread_local! {
+    /// Where the pcs of the last walks are.
+    static PLACES: PcCache<Option<Place>> = const { PcCache::new() };
+}
 
 /// The rows of every function that CFI describes, by address.
 #[derive(Debug)]
 pub struct DwarfTable {
     functions: Vec<Rows>,
     expressions: Expressions,
+    number: NonZeroU64,
 }
 
 /// One function.
@@ -62,9 +74,8 @@ impl Rows {
         Self { start: function.start, size: function.size, key, section: name, rows }
     }
 
-    fn row_at(&self, pc: u64) -> Option<&Row> {
-        let after = self.rows.partition_point(|row| row.offset <= pc - self.start);
-        self.rows[..after].last()
+    fn rows_to(&self, pc: u64) -> usize {
+        self.rows.partition_point(|row| row.offset <= pc - self.start)
     }
 }
 
@@ -119,7 +130,7 @@ impl DwarfTable {
     /// Reads all sections, each with its name. `unread` takes what could not be read.
     pub(super) fn new(sections: &[(&'static str, Cfi<'_>)], unread: &mut Vec<Unread>) -> Self {
         let mut storage = Storage::new();
-        let mut table = Self { functions: Vec::new(), expressions: Expressions::default() };
+        let mut table = Self { functions: Vec::new(), expressions: Expressions::default(), number: kept::number() };
         for (name, cfi) in sections {
             for function in cfi.functions() {
                 match function {
@@ -171,16 +182,26 @@ impl DwarfTable {
         &self.functions
     }
 
-    fn function_at(&self, pc: u64) -> Option<&Rows> {
-        let after = self.functions.partition_point(|function| function.start <= pc);
-        self.functions[..after].last().filter(|function| pc - function.start < function.size)
+    /// The function that holds a pc, and its row there.
+    fn at(&self, pc: u64) -> Option<(&Rows, Option<&Row>)> {
+        let place = PLACES.with(|places| places.get(self.number, pc, || self.place(pc)));
+        let (function, rows) = place?;
+        let function = &self.functions[function as usize];
+        Some((function, function.rows[..rows as usize].last()))
+    }
+
+    fn place(&self, pc: u64) -> Option<Place> {
+        let last = self.functions.partition_point(|function| function.start <= pc).checked_sub(1)?;
+        let function = &self.functions[last];
+        // No section has 2^32 entries, and no program 2^32 rows.
+        (pc - function.start < function.size).then(|| (last as u32, function.rows_to(pc) as u32))
     }
 
     /// Why there is no row for a pc in a function, if there is none.
     #[must_use]
     pub fn reason(&self, pc: u64) -> Option<String> {
-        let function = self.function_at(pc)?;
-        match function.row_at(pc) {
+        let (function, row) = self.at(pc)?;
+        match row {
             Some(row) => row.entry.err().map(|reason| format!("{}: {reason}", function.section)),
             None => Some(format!("{}: there is no row yet", function.section)),
         }
@@ -189,20 +210,20 @@ impl DwarfTable {
 
 impl Table for DwarfTable {
     fn entry(&self, pc: u64) -> Result<Option<Entry>, WalkError> {
-        let Some(function) = self.function_at(pc) else { return Ok(None) };
-        match function.row_at(pc) {
+        let Some((_, row)) = self.at(pc) else { return Ok(None) };
+        match row {
             Some(row) => row.entry.map(Some).map_err(|_| WalkError::Unrepresentable(pc)),
             None => Ok(Some(Entry::NoRow { signal: false })),
         }
     }
 
     fn saved(&self, pc: u64) -> Option<&[(Register, Rule)]> {
-        let row = self.function_at(pc).and_then(|function| function.row_at(pc));
+        let row = self.at(pc).and_then(|(_, row)| row);
         Some(row.map_or(&[], |row| &row.saved))
     }
 
     fn pauth_key(&self, pc: u64) -> PauthKey {
-        self.function_at(pc).map_or(PauthKey::A, |function| function.key)
+        self.at(pc).map_or(PauthKey::A, |(function, _)| function.key)
     }
 
     fn expression(

@@ -1,0 +1,44 @@
+//! Tables that are asked for the same few rows at every point: what they said last is kept, by each thread for itself.
+
+use std::num::NonZeroU64;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use kunwind::{Entry, Error, PauthKey, PcCache, Table};
+
+thread_local! {
+    static ROWS: PcCache<Result<Option<Entry>, Error>> = const { PcCache::new() };
+}
+
+/// A number that no other table has, or has had.
+pub(super) fn number() -> NonZeroU64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    NonZeroU64::MIN.saturating_add(LAST.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A table with rows alone, whose last answers are kept. It is whole: nothing is added to it any more.
+#[derive(Debug)]
+pub(super) struct Kept<T> {
+    table: T,
+    number: NonZeroU64,
+}
+
+impl<T> Kept<T> {
+    pub(super) fn new(table: T) -> Self {
+        Self { table, number: number() }
+    }
+
+    /// The table itself.
+    pub(super) const fn table(&self) -> &T {
+        &self.table
+    }
+}
+
+impl<T: Table> Table for Kept<T> {
+    fn entry(&self, pc: u64) -> Result<Option<Entry>, Error> {
+        ROWS.with(|rows| rows.get(self.number, pc, || self.table.entry(pc)))
+    }
+
+    fn pauth_key(&self, pc: u64) -> PauthKey {
+        self.table.pauth_key(pc)
+    }
+}
