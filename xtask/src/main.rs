@@ -44,7 +44,7 @@ const TASKS: &[Task] = &[
     Task {
         name: "conformance",
         arguments: "[--install|--points|--page] [NAME...]",
-        help: "judge unwinders of others, write docs/conformance.md; --install them first, --points: their set alone",
+        help: "judge unwinders of others (docs/conformance.md); --install fetches, --points only builds",
         run: conformance::run,
     },
     Task {

@@ -93,7 +93,7 @@ impl GimliSubject {
 impl Data {
     fn new(guest: &Guest) -> Self {
         let bytes = |data: &[u8]| Bytes::new(Arc::from(data), LittleEndian);
-        let vendor = if guest.cpu.name == "arm64" { gimli::Vendor::AArch64 } else { gimli::Vendor::Default };
+        let vendor = if guest.cpu.can_sign() { gimli::Vendor::AArch64 } else { gimli::Vendor::Default };
         let text = guest.segments.iter().find(|segment| segment.executable).map_or(0, |segment| segment.address);
         let eh_frame = guest.unwind.eh_frame.iter().map(|section| {
             let mut data = EhFrame::from(bytes(&section.data));
@@ -182,7 +182,7 @@ impl Step<'_> {
         };
         let Some(mut pc) = value(return_address)? else { return Ok(None) };
         let is_signed = matches!(row.register(gimli::Register(SIGN_STATE)), Some(RegisterRule::Constant(1)));
-        if self.cpu.name == "arm64" && is_signed {
+        if self.cpu.can_sign() && is_signed {
             // The bits of the signature are those above the address, which bit 55 chooses the half of (Arm ARM, D8.10).
             pc = if pc & 1 << 55 == 0 { pc & (u64::MAX >> 16) } else { pc | !(u64::MAX >> 16) };
         }
