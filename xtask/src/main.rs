@@ -62,7 +62,7 @@ const TASKS: &[Task] = &[
     Task {
         name: "speed",
         arguments: "[--write | NAME...]",
-        help: "count the benches' instructions, fail on 5 % more than the baseline; --write: this is the baseline",
+        help: "count instructions of the benches, fail on 5 % more than the baseline; --write: set it",
         run: speed::run,
     },
 ];
