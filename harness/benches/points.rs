@@ -155,7 +155,22 @@ fn points(bencher: Bencher<'_, '_>, case: &Case) {
     });
 }
 
+/// `points --once CPU DEPTH ROUNDS WATCH`, with the number of a [`WATCHES`]: one run, to be counted by `valgrind --tool=callgrind`. The
+/// difference of two numbers of rounds is free of all set-up; each run says how many instructions the guest has executed.
+fn once(words: &[String]) -> Option<()> {
+    let [flag, cpu, depth, rounds, watch] = words else { return None };
+    let watch = *WATCHES.get(watch.parse::<usize>().ok()?)?;
+    let cpu = cpu::by_name(cpu).filter(|_| flag == "--once")?;
+    let program = guest_of_rounds(cpu, depth.parse().ok()?, rounds.parse().ok()?);
+    println!("{} instructions", run(&program, Some(&KunwindSubject::frame_record(cpu)), watch).1);
+    Some(())
+}
+
 fn main() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if once(&words).is_some() {
+        return;
+    }
     divan::main();
     let fastest = FASTEST.lock().expect("no thread panics");
     if fastest.is_empty() {

@@ -212,7 +212,7 @@ fn walk_kunwind(bencher: Bencher<'_, '_>, functions: u64) {
             let start = Frame { pc: CodeAddress::Interrupted(stack.pc), regs, source: Source::Start };
             let mut frames = 0;
             let mut state = WalkState::new(&BOUNDS);
-            kunwind::walk_each(&unwinder, start, &stack, &mut state, |frame| {
+            kunwind::walk_each(&unwinder, start, &stack, &mut state, |frame, _| {
                 black_box(frame);
                 frames += 1;
                 std::ops::ControlFlow::Continue(())

@@ -27,12 +27,14 @@ impl Regs {
 
     /// The value of a register, if it is known.
     #[must_use]
+    #[inline]
     pub fn get(&self, register: Register) -> Option<u64> {
         let index = usize::from(register.0);
         (index < Self::LEN && self.known >> index & 1 == 1).then(|| self.value[index])
     }
 
     /// Makes a register known. A register beyond [`Self::LEN`] is ignored: it stays absent.
+    #[inline]
     pub fn set(&mut self, register: Register, value: u64) {
         let index = usize::from(register.0);
         if index < Self::LEN {
@@ -55,7 +57,12 @@ impl Regs {
 
     /// The known registers with their values, in order of number.
     pub fn iter(&self) -> impl Iterator<Item = (Register, u64)> + '_ {
-        (0..Self::LEN as u8).filter_map(|number| Some((Register(number), self.get(Register(number))?)))
+        let mut rest = self.known;
+        core::iter::from_fn(move || {
+            let number = (rest != 0).then(|| rest.trailing_zeros() as u8)?;
+            rest &= rest - 1;
+            Some((Register(number), self.value[usize::from(number)]))
+        })
     }
 }
 

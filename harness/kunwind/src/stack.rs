@@ -19,6 +19,7 @@ pub struct StackBounds {
 impl StackBounds {
     /// Whether `size` bytes at `address` lie wholly inside.
     #[must_use]
+    #[inline]
     pub const fn contains(&self, address: u64, size: u64) -> bool {
         address >= self.low && address < self.high && size <= self.high - address
     }
@@ -35,7 +36,7 @@ impl StackBounds {
 ///  | consumed: out of reach | object | acceptable |
 ///                                    ^ `low` of what is left, once the object is consumed
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StackWindows {
     current: Option<StackBounds>,
     /// A bit for each stack that has not been entered, by its index among those of the target.
@@ -65,6 +66,7 @@ impl StackWindows {
     ///
     /// [`Error::OutsideStacks`] when the bytes are not wholly inside the rest of the current stack or inside a stack
     /// that has not been entered. Nothing is consumed then.
+    #[inline]
     pub fn consume(&mut self, stacks: &[StackBounds], address: u64, size: u64) -> Result<(), Error> {
         let high = match self.current {
             Some(current) if current.contains(address, size) => current.high,
@@ -89,7 +91,7 @@ impl StackWindows {
 /// The stack that a walk is on, and those that it has entered. Linux on x86-64 has this (`get_stack_info` and its
 /// `visit_mask`, `arch/x86/kernel/dumpstack_64.c`). A walk by ORC has it in place of [`StackWindows`]: all of the present
 /// stack may be read, in any order, and a stack that was left cannot be entered again.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct StackVisits {
     current: Option<usize>,
     /// A bit for each stack, by its index among those of the target.

@@ -16,7 +16,7 @@ use crate::oracle::{AddressPlaces, Place, Truth};
 use crate::scenario::{Interruption, Range, Scenario, Variant};
 use crate::subject::in_linux::in_linux;
 use crate::subject::{InLinux, MAX_ENTRIES, Question, Reads, Start};
-use crate::verdict::{Deviation, Difference, Judge, Verdict, differences};
+use crate::verdict::{Deviation, Difference, Judge, Memo, Verdict, differences};
 
 /// What is recorded at one instruction.
 #[derive(Debug, Clone, Default)]
@@ -61,6 +61,8 @@ pub struct Recorder<'p> {
     program: &'p Program,
     columns: &'p [Column<'p>],
     judge: Judge<'p>,
+    /// For each column.
+    memos: Option<Vec<Memo>>,
     /// By the index of the instruction among the experiment's sites.
     records: Vec<Record>,
     firsts: BTreeMap<FindingKey, Evidence>,
@@ -77,11 +79,24 @@ impl<'p> Recorder<'p> {
             program,
             columns,
             judge: Judge::of_program(program, omissible),
+            memos: Some(columns.iter().map(|_| Memo::default()).collect()),
             records: Vec::new(),
             firsts: BTreeMap::new(),
             reads_outside_stacks: vec![0; columns.len()],
             comparison: Comparison::new(columns, program.guest.cpu),
         }
+    }
+
+    /// The same, which lets every walk be made to its end, even where its rest is known.
+    #[must_use]
+    pub fn without_memo(self) -> Self {
+        Self { memos: None, ..self }
+    }
+
+    /// How many walks were not made to their end, because their rest was known.
+    #[must_use]
+    pub fn reused(&self) -> u64 {
+        self.memos.iter().flatten().map(Memo::reused).sum()
     }
 
     fn record(&mut self, site: usize) -> &mut Record {
@@ -324,7 +339,8 @@ impl Visit for Recorder<'_> {
         self.comparison.walk(at, within, column, question, &self.program.guest.symbols);
         let outside = &question.target.read_outside_stacks;
         outside.set(false);
-        let verdict = self.judge.verdict(column.subject, question, truth);
+        let memo = self.memos.as_mut().and_then(|memos| memos.get_mut(column.index));
+        let verdict = self.judge.verdict(column.subject, question, truth, memo);
         if outside.get() && !column.subject.about().may_read_all {
             self.reads_outside_stacks[column.index] += 1;
         }

@@ -285,7 +285,7 @@ impl Subject for OwnSubject {
         };
         let older = entries.iter().skip(usize::from(given)).map(address);
         for pc in start.chain(older) {
-            if each(&Entry { pc, regs: &unknown, source: &self.form.name() }).is_break() {
+            if each(&Entry { pc, regs: &unknown, source: &self.form.name(), progress: None }).is_break() {
                 return Outcome { end: End::Full, claim: Claim::Unreliable };
             }
         }
