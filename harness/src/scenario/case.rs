@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Scenario, Text, Variant};
 use crate::Error;
 use crate::case::{Case, State};
+use crate::guest::Listings;
 use crate::subject;
 
 /// How many instructions a written state may run: as many as a second of emulation with walks holds.
@@ -34,6 +35,7 @@ impl Scenario {
             case: Some(Arc::clone(case)),
             state: None,
             process: None,
+            listings: Listings::default(),
         };
         scenario.check().map_err(|reason| reject("text", &reason))?;
         if scenario.frozen_variant().is_none() {
@@ -79,6 +81,7 @@ impl Scenario {
             case: None,
             state: Some(Arc::clone(state)),
             process: None,
+            listings: Listings::default(),
         };
         scenario.check().map_err(|reason| state.reject(reason))?;
         Ok(scenario)

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Scenario, Text};
-use crate::guest::Program;
+use crate::guest::{Listings, Program};
 use crate::user::{self, Argument, CALLBACK, ElfCall, Module};
 use crate::{Error, machine};
 
@@ -45,6 +45,7 @@ pub fn elf_call(file: &Path, function: &str, arguments: &[String], libraries: &[
         case: None,
         state: None,
         process: None,
+        listings: Listings::default(),
     })
 }
 

@@ -25,7 +25,7 @@ use serde::Deserialize;
 
 use crate::case::{Case, State};
 use crate::cpu::{self, Cpu, Exception};
-use crate::guest::Program;
+use crate::guest::{Listings, Program};
 use crate::linux::KernelImage;
 use crate::subject::{Gate, Start, label};
 use crate::user::ElfCall;
@@ -67,6 +67,8 @@ pub struct Scenario {
     pub state: Option<Arc<State>>,
     /// The process that it runs.
     pub process: Option<Arc<Traced>>,
+    /// The disassembly of its guests.
+    pub listings: Listings,
 }
 
 impl std::fmt::Debug for Scenario {
@@ -331,6 +333,7 @@ impl Scenario {
             case: None,
             state: None,
             process: None,
+            listings: Listings::default(),
         };
         scenario.check().map_err(reject)?;
         Ok(scenario)
@@ -363,7 +366,7 @@ impl Scenario {
         }
         let path = self.guest_path(root, variant);
         let program = file::require_inside(root, &path)
-            .and_then(|()| Program::load(&path, self.cpu, &variant.stacks, variant.cfa_mod32))
+            .and_then(|()| Program::load(&path, self.cpu, &variant.stacks, variant.cfa_mod32, &self.listings))
             .map_err(|error| self.blame(variant, error))?;
         self.require_known(&program, variant)?;
         self.declare(program)
