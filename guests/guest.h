@@ -1,7 +1,12 @@
 // Macros for guests in assembly, for every CPU. See guests/README.md for the conventions.
 
-// Unwind data is not loaded: the harness reads it from the file, and the guest's layout does not depend on it.
+// Unwind data is not loaded: the harness reads it from the file, and the guest's layout does not depend on it. Built as a program of
+// user space (`cargo xtask conformance`), it is loaded, too.
+#ifdef LOADED_CFI
+	.cfi_sections .eh_frame, .debug_frame
+#else
 	.cfi_sections .debug_frame
+#endif
 
 // CODE name ... END_CODE name: global code with a sized symbol, but without unwind data: assembly that enters and leaves
 // exceptions, starts tasks and switches stacks.

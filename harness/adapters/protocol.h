@@ -57,8 +57,28 @@ static void hello(const char *name, const char *version, const char *refuse)
 	fflush(stdout);
 }
 
+// The bytes of hexadecimal digits, and how many. (sscanf would look for the end of the line each time.)
+static int bytes_of(const char *digits, unsigned char *bytes, int most)
+{
+	int count = 0;
+	for (; count < most; count++, digits += 2) {
+		int value = 0;
+		for (int i = 0; i < 2; i++) {
+			int letter = digits[i];
+			if (letter >= '0' && letter <= '9')
+				value = value << 4 | (letter - '0');
+			else if (letter >= 'a' && letter <= 'f')
+				value = value << 4 | (letter - 'a' + 10);
+			else
+				return count;
+		}
+		bytes[count] = value;
+	}
+	return count;
+}
+
 // A word of the guest's memory, read in blocks that last as long as the point.
-static int read_word(uint64_t address, uint64_t *value)
+static __attribute__((unused)) int read_word(uint64_t address, uint64_t *value)
 {
 	static uint64_t base, of_point = -1;
 	static unsigned char block[BLOCK];
@@ -67,9 +87,7 @@ static int read_word(uint64_t address, uint64_t *value)
 		printf("{\"t\":\"read\",\"a\":\"0x%" PRIx64 "\",\"n\":%d}\n", address, BLOCK);
 		fflush(stdout);
 		receive();
-		const char *data = field("d") + 1;
-		for (size = 0; size < BLOCK && sscanf(data + 2 * size, "%2hhx", &block[size]) == 1; size++)
-			;
+		size = bytes_of(field("d") + 1, block, BLOCK);
 		base = address;
 		of_point = point.id;
 	}

@@ -3,8 +3,27 @@ import json
 import os
 import struct
 import sys
+import tempfile
 
 MACHINE = {"arm64": 183, "riscv64": 243, "x86_64": 62}
+
+
+def without_bss(path):
+    """A copy of an ELF file without memory of zeros: the stacks are a part of it in guests, and debuggers would read them there."""
+    data = bytearray(open(path, "rb").read())
+    parts, sections = struct.unpack_from("<QQ", data, 32)
+    part_size, part_count, section_size, section_count = struct.unpack_from("<HHHH", data, 54)
+    for at in range(parts, parts + part_size * part_count, part_size):
+        kind, _, _, _, _, in_file = struct.unpack_from("<IIQQQQ", data, at)
+        if kind == 1:
+            struct.pack_into("<Q", data, at + 40, in_file)
+    for at in range(sections, sections + section_size * section_count, section_size):
+        if struct.unpack_from("<I", data, at + 4)[0] == 8:  # SHT_NOBITS
+            struct.pack_into("<Q", data, at + 32, 0)
+    copy = tempfile.NamedTemporaryFile(prefix="guest", suffix=".elf")
+    copy.write(data)
+    copy.flush()
+    return copy
 
 
 class Harness:
@@ -36,12 +55,12 @@ class Harness:
             data += more
         return data
 
-    def serve(self, name, version, load, walk, cpus=tuple(MACHINE)):
-        """Answers questions. `load` takes the path of the guest's file; `walk` a core's bytes, and returns frames (pc, SP or None),
-        the interrupted function first, and why the walk ended, or None at the outermost frame."""
+    def serve(self, name, version, load, walk, cpus=tuple(MACHINE), claims="by-end", as_core=True):
+        """Answers questions. `load` takes the path of the guest's file; `walk` a core's bytes, or the question itself, and returns
+        frames (pc, SP or None), the interrupted function first, and why the walk ended, or None at the outermost frame."""
         if self.cpu not in cpus:
             return self.send(t="hello", proto=1, name=name, version=version, refuse=f"it does not know {self.cpu}")
-        self.send(t="hello", proto=1, name=name, version=version, claims="by-end")
+        self.send(t="hello", proto=1, name=name, version=version, claims=claims)
         while True:
             message = self.receive()
             if message["t"] == "bye":
@@ -49,9 +68,10 @@ class Harness:
             if message["t"] == "module":
                 if not message["path"]:
                     raise SystemExit("the guest is not one file, which this adapter needs")
-                load(os.path.abspath(message["path"]))
+                file = without_bss(message["path"])
+                load(file.name)
             if message["t"] == "point":
-                frames, why = walk(self.core(message))
+                frames, why = walk(self.core(message) if as_core else message)
                 told = [self.frame(pc, sp) for pc, sp in frames[1:]]
                 self.send(t="walk", id=message["id"], frames=told, end="stopped" if why else "outermost", why=why or "")
 
@@ -76,13 +96,18 @@ class Harness:
         status = struct.pack("<iiihxxQQiiii", 5, 0, 0, 5, 0, 0, 4242, 1, 4242, 4242) + bytes(64)
         status += struct.pack(f"<{len(general)}Q", *general) + bytes(8)
         info = struct.pack("<cccB4xQIIiiii16s80s", b"\0", b"R", b"\0", 0, 0, 0, 0, 4242, 1, 4242, 4242, b"guest", b"guest")
+        described = [(b"CORE", 1, status), (b"CORE", 3, info)]
+        if self.cpu == "arm64":
+            # NT_ARM_PAC_MASK: the bits of a signature in addresses of 48 bits, of data and of code.
+            described.append((b"LINUX", 0x406, struct.pack("<QQ", 0x7F << 48, 0x7F << 48)))
         notes = b"".join(
-            struct.pack("<III", 5, len(data), kind) + b"CORE\0\0\0\0" + data + bytes(-len(data) % 4)
-            for kind, data in [(1, status), (3, info)]
+            struct.pack("<III", len(owner) + 1, len(data), kind) + owner.ljust(8, b"\0") + data + bytes(-len(data) % 4)
+            for owner, kind, data in described
         )
         at = 64 + 2 * 56
         flags = 5 if self.cpu == "riscv64" else 0
-        header = b"\x7fELF\2\1\1" + bytes(9)
+        # LLDB takes a core of another system than Linux (OSABI 3) for none.
+        header = b"\x7fELF\2\1\1\3" + bytes(8)
         header += struct.pack("<HHIQQQIHHHHHH", 4, MACHINE[self.cpu], 1, 0, 64, 0, flags, 64, 56, 2, 0, 0, 0)
         header += struct.pack("<IIQQQQQQ", 4, 4, at, 0, 0, len(notes), len(notes), 4)
         header += struct.pack("<IIQQQQQQ", 1, 6, at + len(notes), low, 0, len(stack), len(stack), 1)

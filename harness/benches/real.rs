@@ -59,7 +59,7 @@ fn scenario(watch: Watch) -> Scenario {
 #[divan::bench(args = [Watch::EmptyHook, Watch::Probe, Watch::Default, Watch::EveryPoint], sample_count = 8, sample_size = 1)]
 fn real(bencher: Bencher<'_, '_>, watch: Watch) {
     let scenario = scenario(watch);
-    let executed = scenario.process.as_ref().expect("it is a process").executed;
+    let executed = scenario.process().expect("it is a process").executed;
     let dwarf = match watch {
         Watch::EmptyHook | Watch::Probe => Vec::new(),
         Watch::Default | Watch::EveryPoint => subjects(scenario.cpu, &["dwarf".to_owned()]),

@@ -16,8 +16,8 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
-    /// The file is not an ELF that can be run as a guest.
-    #[error("{path}: not a guest: {reason}")]
+    /// The file is not an ELF file that can be run, or not as it is asked for.
+    #[error("{path}: cannot be used: {reason}")]
     Elf {
         /// The file.
         path: PathBuf,

@@ -151,6 +151,12 @@ pub struct Output {
 }
 
 impl Output {
+    /// Where it goes, as the user wrote it.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Checks that a document can be written to each of these paths, as far as that can be known before.
     ///
     /// # Errors

@@ -25,7 +25,7 @@ pub struct Progress {
 
 #[derive(Debug, Default)]
 struct Counts {
-    /// Points that runs have passed, judged or not.
+    /// Points that were judged. Most instructions that a run passes are none, or none any more.
     points: AtomicU64,
     /// Runs that have ended.
     done: AtomicU64,
@@ -48,9 +48,20 @@ impl Progress {
         self.counts.done.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A run has passed a point.
+    /// A point was judged.
     pub fn point(&self) {
         self.counts.points.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What was counted as a point was none after all.
+    pub fn no_point(&self) {
+        self.counts.points.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// How many points were judged.
+    #[must_use]
+    pub fn points(&self) -> u64 {
+        self.counts.points.load(Ordering::Relaxed)
     }
 
     /// Something about a run that has ended, for those who want to know each of them.
@@ -64,20 +75,25 @@ impl Progress {
         std::mem::take(&mut *self.counts.notes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// How far the work is after this time, in words.
-    fn text(&self, after: Duration) -> String {
+    /// How far the work is after this time, in words; `latest`: when the latest run ended, and how many had then.
+    fn text(&self, after: Duration, latest: &mut (u64, Duration)) -> String {
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        in_words(count(&self.counts.done), count(&self.counts.of), count(&self.counts.points), after)
+        let done = count(&self.counts.done);
+        if done != latest.0 {
+            *latest = (done, after);
+        }
+        in_words((done, latest.1), count(&self.counts.of), count(&self.counts.points), after)
     }
 }
 
-/// How far the work is: runs that are done, all runs, points, and the time that this took. The time that is left supposes that all
-/// runs take as long as those that are done.
-fn in_words(done: u64, of: u64, points: u64, after: Duration) -> String {
+/// How far the work is: runs that are done and when the latest of them ended, all runs, points, and the time that this took. The time
+/// that is left supposes that all runs take as long as those that are done; when that is over, nobody knows.
+fn in_words((done, latest): (u64, Duration), of: u64, points: u64, after: Duration) -> String {
     let seconds = after.as_secs().max(1);
     let mut text = format!("{done} of {of} runs, {points} points, {} points/s", points / seconds);
-    if (1..of).contains(&done) {
-        let _ = write!(text, ", about {} s left", after.as_secs() * (of - done) / done);
+    let all = latest.as_secs() * of / done.max(1);
+    if (1..of).contains(&done) && all > after.as_secs() {
+        let _ = write!(text, ", about {} s left", all - after.as_secs());
     }
     text
 }
@@ -139,6 +155,8 @@ struct View {
     start: Instant,
     /// When the next line is due.
     due: Instant,
+    /// How many runs had ended when the latest one did, and when that was.
+    latest: (u64, Duration),
 }
 
 impl View {
@@ -151,12 +169,12 @@ impl View {
             bar
         });
         let start = Instant::now();
-        Self { bar, err, start, due: start + LINE }
+        Self { bar, err, start, due: start + LINE, latest: (0, Duration::ZERO) }
     }
 
     /// Nobody can be told that standard error is closed.
     fn show(&mut self, progress: &Progress) {
-        let text = progress.text(self.start.elapsed());
+        let text = progress.text(self.start.elapsed(), &mut self.latest);
         for note in progress.notes() {
             match &self.bar {
                 Some(bar) => bar.println(note),
@@ -209,9 +227,14 @@ mod tests {
     #[test]
     fn the_rate_and_the_time_left_follow_from_what_is_done() {
         let after = Duration::from_secs(20);
-        assert_eq!(in_words(2, 10, 5000, after), "2 of 10 runs, 5000 points, 250 points/s, about 80 s left");
-        assert_eq!(in_words(0, 10, 0, Duration::ZERO), "0 of 10 runs, 0 points, 0 points/s");
-        assert_eq!(in_words(10, 10, 40, after), "10 of 10 runs, 40 points, 2 points/s");
+        assert_eq!(in_words((2, after), 10, 5000, after), "2 of 10 runs, 5000 points, 250 points/s, about 80 s left");
+        assert_eq!(in_words((0, Duration::ZERO), 10, 0, Duration::ZERO), "0 of 10 runs, 0 points, 0 points/s");
+        assert_eq!(in_words((10, after), 10, 40, after), "10 of 10 runs, 40 points, 2 points/s");
+        // While a long run goes on, the time that is left becomes less, and not more.
+        for (now, left) in [(30, ", about 10 s left"), (40, ""), (50, "")] {
+            let now = Duration::from_secs(now);
+            assert!(in_words((1, after), 2, 0, now).ends_with(&format!(" points/s{left}")), "{now:?}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod called;
 mod exported;
 mod freeze;
+mod freeze_process;
 mod shards;
 mod skips;
 mod subjects;
@@ -32,6 +33,7 @@ use crate::{Error, file};
 
 pub use called::called;
 pub use freeze::{Freeze, freeze};
+pub use freeze_process::{FrozenCall, freeze_process};
 use shards::Plan;
 pub use shards::is_split;
 pub use subjects::{Subjects, chosen, subjects};
@@ -252,7 +254,7 @@ impl Job<'_> {
         let mut recorder = Recorder::new(program, &columns, &text.omissible);
         let mut told = Told::of(wanted, program, &text.omissible)?;
         // A run that explains may have one point more.
-        let writes = matches!(wanted, Some(Wanted::Walks)) || scenario.case.is_some() && points.is_empty();
+        let writes = matches!(wanted, Some(Wanted::Walks)) || scenario.case().is_some() && points.is_empty();
         let mut walks = writes.then(|| WalkLog::new(&program.guest.symbols, &columns));
         let mut all = All(vec![&mut recorder]);
         all.0.extend(told.visit());
@@ -267,7 +269,7 @@ impl Job<'_> {
         let Found { ran_for, .. } = found;
         let mut section = recorder.finish(scenario, variant, kind, &found);
         let walks = walks.map(WalkLog::finish);
-        if let (Some(case), Some(walks)) = (&scenario.case, &walks) {
+        if let (Some(case), Some(walks)) = (scenario.case(), &walks) {
             section.agreements.extend(freeze::held_against(case, walks, kind, subjects)?);
         }
         Ok(Done { section, explained: told.finish(), walks, ran_for })

@@ -111,6 +111,17 @@ fn the_pages_of_threads_are_short() {
     }
 }
 
+/// Long tables are data.
+#[test]
+fn no_table_of_a_page_of_findings_has_more_than_twelve_lines() {
+    for path in ["findings.md", "findings-real.md", "linux.md"] {
+        let page = std::fs::read_to_string(root().join("docs").join(path)).expect("the page is there");
+        let lines: Vec<&str> = page.lines().collect();
+        let longest = { lines.split(|line| !line.starts_with('|')) }.map(|table| table.len().saturating_sub(2)).max();
+        assert!(longest.is_some_and(|longest| (1..=12).contains(&longest)), "{path}: a table of {longest:?} lines");
+    }
+}
+
 /// Every command of the pages runs, and what it is there to show is in what it prints.
 #[test]
 fn the_commands_of_the_pages_run() {

@@ -145,6 +145,15 @@ fn what_the_gnu_assembler_and_linker_make_is_right() {
             assert!(rows.bytes.sframe < merged.bytes.sframe, "{cpu}: what was removed costs nothing");
             assert!(rows.side_by_side.instructions > 80 && rows.side_by_side.differ == 0, "{cpu}");
         }
+        if cpu == "x86_64" {
+            // `call *leaf@GOTPCREL(%rip)` has become `addr32 call leaf` (x86-64 psABI, B.2).
+            let relaxed = |name: &str| {
+                let bytes = std::fs::read(folder.path().join(name)).expect("it was linked");
+                bytes.windows(2).filter(|bytes| *bytes == [0x67, 0xe8]).count()
+            };
+            assert_eq!(relaxed("merged.o"), 0);
+            assert!(["libwork.so", "work"].into_iter().all(|name| relaxed(name) >= 3), "calls are relaxed");
+        }
         // In a shared object, others may take the place of its functions: it calls them through a table, by code that the linker
         // writes. Of that, it makes SFrame on x86-64 alone (and not with --gc-sections: docs/findings-real.md).
         let open = checked(&linked("libopen.so", &["-shared", "-z", "lazy"]), cpu);

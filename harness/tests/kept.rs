@@ -85,6 +85,20 @@ fn a_call_is_kept_as_a_scenario_and_as_a_case() {
     assert_eq!(unnamed(&first.rows[0]), unnamed(&again.rows[0]));
     assert_eq!(first.sections[0].functions, again.sections[0].functions);
     assert_eq!(again.sections[0].scenario, "arm64/mine");
+    // Files below the root are named from there, so that the folder may move.
+    let path = folder.join("scenarios/arm64/mine.toml");
+    let text = std::fs::read_to_string(&path).expect("it was written");
+    assert!(text.contains("\nfile = \"total.o\"\n"), "{text}");
+    // A broken gate of such a scenario is told on its one screen, with the command that explains it.
+    std::fs::write(&path, text + "\n[must]\nframe-record = \"exact\"\n").expect("it is written");
+    let (status, screen) = tool(&folder, &["run", "mine", "--root", "."]);
+    assert_eq!(status, Some(1), "{screen}");
+    for says in
+        ["gate broken: arm64/mine probe: frame-record must be exact", "unwind-harness explain", "gates are broken"]
+    {
+        assert!(screen.contains(says), "{says}: {screen}");
+    }
+    assert!(screen.lines().count() <= 40, "{screen}");
     for (name, says) in [("mine", "exists"), ("a/b", "letters, digits"), ("", "letters, digits")] {
         let (status, text) = tool(&folder, &run(&call, &["--save-scenario", name, "--root", "."]));
         assert!(status == Some(2) && text.contains(says), "{name}: {status:?} {text}");
@@ -119,15 +133,32 @@ fn a_process_is_kept_as_a_scenario() {
     let cpu = first.sections[0].scenario.split('/').next().unwrap_or_default().to_owned();
     let again = found(&folder, &["run", "mine", "--root", "."]);
     assert!(first.sections[0].points > 10);
+    let text = std::fs::read_to_string(folder.join(format!("scenarios/{cpu}/mine.toml"))).expect("it was written");
+    assert!(text.contains("\nfile = \"hello\"\n") && text.contains("\nsysroot = \"/\"\n"), "{text}");
     assert_eq!(first.sections[0].functions, again.sections[0].functions);
     assert_eq!(unnamed(&first.rows[0]), unnamed(&again.rows[0]));
     assert_eq!(again.sections[0].scenario, format!("{cpu}/mine"));
     let (status, text) = tool(&folder, &["explain", &format!("{cpu}/mine"), "main+0x0", "--root", "."]);
     assert_eq!(status, Some(0), "{text}");
-    let (status, text) = tool(&folder, &run(&process, &["--freeze", "case.toml"]));
-    assert!(status == Some(2) && text.contains("no process") && text.contains("--save-scenario"), "{text}");
+    let (status, text) = tool(&folder, &run(&process, &["--log", "run.log"]));
+    assert!(status == Some(2) && text.contains("--save-scenario") && text.contains("--freeze"), "{text}");
+    // `check` judges the rows of what --within names, and no others.
+    let rows = found(&folder, &["check", "--elf", "hello", "--process", "--sysroot", "/", "--within", "main"]).rows;
+    let names: Vec<&str> = rows[0].functions.iter().map(|function| &*function.name).collect();
+    assert_eq!(names, ["main"]);
+    assert!(rows[0].functions[0].ran > 5);
+    let one = ["run", "--elf", "hello", "--process", "--sysroot", "/", "--within", "main", "--freeze", "case.toml"];
+    let (status, text) = tool(&folder, &[&one[..], &["--", "world"]].concat());
+    assert!(status == Some(0) && text.contains("/case probe"), "{status:?} {text}");
     // What is gone is said, with the file that names it, and is still listed.
     std::fs::remove_file(folder.join("hello")).expect("it was there");
+    for (command, more, says) in
+        [("run", None, "points"), ("check", None, "instructions"), ("explain", Some("main+0x0"), "truth, youngest")]
+    {
+        let words: Vec<&str> = [command, "--case", "case.toml"].into_iter().chain(more).collect();
+        let (status, text) = tool(&folder, &words);
+        assert!(matches!(status, Some(0 | 1)) && text.contains(says), "{command}: {status:?} {text}");
+    }
     let (status, text) = tool(&folder, &["run", "mine", "--root", "."]);
     assert!(status == Some(2) && text.contains("mine.toml") && text.contains("[process]"), "{status:?} {text}");
     assert!(tool(&folder, &["list", "--root", "."]).1.contains(&format!("{cpu}/mine")));

@@ -118,7 +118,7 @@ fn a_missing_symbol_is_named(#[case] from: &str, #[case] to: &str) {
 #[test]
 fn a_guest_for_another_cpu_is_refused() {
     let error = Guest::load(&path("arm64"), cpu("riscv64")).expect_err("the wrong CPU").to_string();
-    assert!(error.ends_with("leaf.elf: not a guest: it is for arm64, not for riscv64"), "{error}");
+    assert!(error.ends_with("leaf.elf: cannot be used: it is for arm64, not for riscv64"), "{error}");
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod fidelity;
 mod findings;
 mod first_screen;
 mod formats;
+mod frozen_call;
 mod gnu_sframe;
 mod html;
 mod kept;

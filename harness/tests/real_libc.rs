@@ -220,7 +220,7 @@ fn a_shipped_program_of_this_machine_is_walked_from_its_first_instruction_to_its
         return skip("a_shipped_program_of_this_machine", "/bin/true is not there, or for another CPU");
     };
     let scenario = process(launch, &Asked { max_visits: Some(1), ..Asked::default() }).expect("it runs");
-    assert_eq!(scenario.process.as_ref().and_then(|process| process.shown.status), Some(0));
+    assert_eq!(scenario.process().and_then(|process| process.shown.status), Some(0));
     let section = judge(&scenario);
     assert_eq!(section.void, None);
     let dwarf = section.column("dwarf").expect("it has CFI").counters;

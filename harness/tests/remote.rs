@@ -83,6 +83,7 @@ fn a_shell_can_be_an_unwinder() {
 #[case::end_in_a_line("printf '{\"t\":\"wa'; exit 0", "#", "in the middle of a line")]
 #[case::closed_output("exec >&-; sleep 20", "#", "it closed its output")]
 #[case::killed("kill -SEGV $$", "#", "signal: 11")]
+#[case::limited("echo data $(ulimit -d) core $(ulimit -c) >&2; sleep 0.01; exit 1", "#", "data 8388608 core 0")]
 #[case::complaint("echo 'no such table' >&2; sleep 0.01; exit 1", "#", "it has written \"no such table\"")]
 #[case::hang("sleep 20", "%", "no answer in 2000 ms")]
 #[case::deaf("exec <&-; sleep 20", "%", "no answer in 2000 ms")]
@@ -317,4 +318,22 @@ fn framehop_walks(#[values("arm64", "x86_64")] cpu: &str) {
     let right = |column: &ColumnResult| column.counters.exact * 100 / column.counters.walks;
     assert!(right(framehop) > 0, "{framehop:?}");
     assert_eq!((framehop.counters.crashed, right(dwarf) > 50), (0, true));
+}
+
+/// The plain evaluator, which shares no code with the tables of kunwind, finds the same chains.
+#[cfg(feature = "gimli")]
+#[rstest]
+fn a_plain_evaluator_agrees_with_the_table(
+    #[values("arm64", "riscv64", "x86_64")] cpu: &str,
+    #[values("call_chain", "fibers", "return_address_in_gpr")] name: &str,
+) {
+    let scenario =
+        Scenario::load(&root().join("scenarios").join(cpu).join(format!("{name}.toml"))).expect("a scenario");
+    let variants = scenario.variants();
+    let job = Job { root: root(), scenario: &scenario, variant: &variants[0], kind: Interruption::Probe };
+    let both = subjects(scenario.cpu, &["gimli".to_owned(), "dwarf".to_owned()]);
+    let section = job.run(&both).expect("it runs");
+    let [dwarf, gimli] = section.columns.as_slice() else { panic!("two columns: {:?}", section.columns) };
+    assert_eq!(dwarf.counters, gimli.counters);
+    assert!(gimli.counters.exact > 0, "{gimli:?}");
 }

@@ -3,9 +3,11 @@
 use std::path::Path;
 use std::process::Command;
 
+use unwind_harness::interrupt::Interrupt;
 use unwind_harness::recording::Section;
+use unwind_harness::rows;
 use unwind_harness::scenario::{Interruption, Scenario};
-use unwind_harness::suite::{Job, subjects};
+use unwind_harness::suite::{Job, Options, run_all, subjects};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -72,4 +74,20 @@ fn the_interrupts_of_a_nested_run_are_chosen_by_state_too() {
     let (seen, delivered) = section.outer.expect("it is nested");
     // `leaf` is called from two places: its three instructions are interrupted twice.
     assert_eq!((seen, delivered), (35, 35));
+}
+
+/// What progress tells as points are those that are judged: not every instruction that a run passes, but each copy of a damaged stack.
+#[test]
+fn progress_counts_the_points_that_are_judged() {
+    for name in ["x86_64/museum_late_row", "arm64/corrupt_stack", "arm64/preempt_on_exit", "arm64/entry_each_insn"] {
+        let options = Options { unwinders: vec!["frame-record".to_owned()], ..Options::default() };
+        let (recording, _) = run_all(root(), &[scenario(name)], &options).expect("it runs");
+        let points: u64 = recording.sections.iter().map(|section| section.points).sum();
+        let passed: u64 = points + recording.sections.iter().map(|section| section.left_out.arrivals).sum::<u64>();
+        assert_eq!(options.interrupt.progress().points(), points, "{name}");
+        assert!(name != "x86_64/museum_late_row" || passed > points, "{name} leaves no arrival out");
+    }
+    let (interrupt, scenarios) = (Interrupt::default(), [scenario("arm64/loop")]);
+    let rows = rows::check_all(root(), &scenarios, &scenarios, &interrupt, false).expect("it runs").rows;
+    assert_eq!(interrupt.progress().points(), rows.iter().map(|guest| guest.points).sum::<u64>());
 }

@@ -78,7 +78,7 @@ pub(crate) fn verdicts(section: &Section, function: &str) -> Vec<Verdict> {
 }
 
 pub(crate) fn printed(scenario: &Scenario) -> String {
-    let process = scenario.process.as_ref().expect("it is a process");
+    let process = scenario.process().expect("it is a process");
     String::from_utf8_lossy(&process.shown.kernel.output()[0].bytes).into_owned()
 }
 
@@ -90,13 +90,13 @@ fn a_program_runs_to_its_end_on_every_cpu() {
         let mut launch = launch(&file, sysroot);
         launch.arguments = vec!["one".to_owned(), "two".to_owned()];
         let scenario = process(launch, &Asked { max_visits: Some(1), ..Asked::default() }).expect("it runs");
-        let shown = &scenario.process.as_ref().expect("it is a process").shown;
+        let shown = &scenario.process().expect("it is a process").shown;
         assert_eq!(shown.status, Some(4), "{cpu}");
         assert_eq!(printed(&scenario), "4 11 1\n", "{cpu}");
         let section = judge(&scenario);
         assert_eq!(section.void, None, "{cpu}");
         // Every instruction that ran is a point: whatever has no name was given one.
-        let process = scenario.process.as_ref().expect("it is a process");
+        let process = scenario.process().expect("it is a process");
         assert_eq!(section.distinct_pcs, process.instructions.len(), "{cpu}");
         for function in ["main", "deep", "handler", "thread", "compare"] {
             assert!(!verdicts(&section, function).is_empty(), "{cpu} {function}");
@@ -132,7 +132,7 @@ fn what_longjmp_has_ended_does_not_return() {
         let Some(file) = compile(folder.path(), compiler, cpu, JUMPS, &["-fno-builtin"]) else { continue };
         let asked = Asked { max_visits: Some(1), within: vec!["main".to_owned()], ..Asked::default() };
         let scenario = process(launch(&file, sysroot), &asked).expect("it runs");
-        assert_eq!(scenario.process.as_ref().expect("it is a process").shown.status, Some(1), "{cpu}");
+        assert_eq!(scenario.process().expect("it is a process").shown.status, Some(1), "{cpu}");
         assert_eq!(judge(&scenario).void, None, "{cpu}");
     }
 }
@@ -144,10 +144,41 @@ fn two_runs_are_the_same() {
     let Some(file) = compile(folder.path(), compiler, "program", PROGRAM, &["-pthread"]) else { return };
     let asked = Asked { max_visits: Some(1), within: vec!["main".to_owned()], ..Asked::default() };
     let runs = [(); 2].map(|()| process(launch(&file, sysroot), &asked).expect("it runs"));
-    let [first, second] = runs.each_ref().map(|run| run.process.as_ref().expect("it is a process"));
+    let [first, second] = runs.each_ref().map(|run| run.process().expect("it is a process"));
     assert_eq!((first.executed, &first.instructions), (second.executed, &second.instructions));
     assert_eq!(judge(&runs[0]), judge(&runs[1]));
     assert_eq!(judge(&runs[0]).functions.len(), 1);
+}
+
+/// The low bits of the clock, as an exit status.
+const CLOCK: &str = r#"
+int main(void) {
+    unsigned long time;
+#if defined(__x86_64__)
+    time = __builtin_ia32_rdtsc();
+#else
+    __asm__ volatile ("mrs %0, cntvct_el0" : "=r"(time));
+#endif
+    for (int n = 0; n < 8; n++) time ^= time >> 8;
+    return time & 0xff;
+}
+"#;
+
+#[test]
+fn the_clock_is_the_same_in_every_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // The emulator refuses `rdtime` of riscv64.
+    for (cpu, compiler, sysroot) in TOOLS.into_iter().filter(|(cpu, ..)| *cpu != "riscv64") {
+        let Some(file) = compile(folder.path(), compiler, cpu, CLOCK, &[]) else { continue };
+        let status = || {
+            let run = process(launch(&file, sysroot), &Asked::default()).expect("it runs");
+            run.process().and_then(|process| process.shown.status)
+        };
+        let first = status();
+        for _ in 0..8 {
+            assert_eq!(status(), first, "{cpu}");
+        }
+    }
 }
 
 #[test]
@@ -162,10 +193,10 @@ fn signals_arrive_where_they_are_wanted() {
             within: vec!["handler".to_owned(), "compare".to_owned()],
         };
         let one = process(launch(&file, sysroot), &asked(&["10@compare+0x0#2"], &[])).expect("it runs");
-        assert_eq!(one.process.as_ref().map(|process| process.shown.delivered), Some(1), "{cpu}");
+        assert_eq!(one.process().map(|process| process.shown.delivered), Some(1), "{cpu}");
         assert_eq!(printed(&one), "2 21 1\n", "{cpu}");
         let all = process(launch(&file, sysroot), &asked(&[], &["compare"])).expect("it runs");
-        let delivered = all.process.as_ref().map_or(0, |process| process.shown.delivered);
+        let delivered = all.process().map_or(0, |process| process.shown.delivered);
         assert!(delivered >= 6, "{cpu}: {delivered}");
         let section = judge(&all);
         assert_eq!(section.void, None, "{cpu}");

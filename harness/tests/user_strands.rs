@@ -17,7 +17,7 @@ fn run(file: &Path, sysroot: &str, within: &[&str]) -> Scenario {
 }
 
 fn status(scenario: &Scenario) -> Option<u8> {
-    scenario.process.as_ref().expect("it is a process").shown.status
+    scenario.process().expect("it is a process").shown.status
 }
 
 /// How many of the walks in these functions are right; all of them must be, where the compiler makes rows unasked.
@@ -92,7 +92,7 @@ fn contexts_have_stacks_of_their_own() {
         assert_eq!(status(&scenario), Some(3 + 30 + 3 + 6), "{cpu}");
         let section = judge(&scenario);
         assert_eq!(section.void, None, "{cpu}");
-        assert_eq!(scenario.process.as_ref().expect("it is a process").launch.contexts.stacks.len(), 3, "{cpu}");
+        assert_eq!(scenario.process().expect("it is a process").launch.contexts.stacks.len(), 3, "{cpu}");
         are_exact(&section, &["main"], cpu);
         // Each begins on an empty stack: it is called by what glibc has put there, or by nothing.
         let program = scenario.program(Path::new(""), &scenario.variants()[0]).expect("it loads");

@@ -30,6 +30,12 @@ const STEPS: &[(&str, &str)] = &[
          cargo clippy --package kunwind --features mutants -- -D warnings",
     ),
     ("lints", "cargo clippy --workspace --all-targets -- -D warnings"),
+    // Unwinders of other crates change no dependency's features, so that the emulator is not compiled anew.
+    (
+        "other crates",
+        "cargo clippy --workspace --all-targets --features framehop,gimli -- -D warnings && \
+         cargo test --workspace --features framehop,gimli --test integration -- framehop a_plain_evaluator",
+    ),
     // `--examples`, of which there are none, makes cargo build dependencies with the features that the other steps give them: else
     // the emulator is compiled a second time.
     (

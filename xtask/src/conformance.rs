@@ -1,45 +1,23 @@
-//! Unwinders of others over a fixed set of points: which of their walks are right, beside what the same data give to an evaluator of CFI.
-//! Writes docs/conformance.md and docs/conformance.json. Not a part of CI: it takes an hour, and packages.
+//! Unwinders of others over a fixed set of points: which of their walks are right, beside what the same data give to a plain evaluator of
+//! CFI. Writes docs/data/conformance.json, and from it the generated part of docs/conformance.md. Not a part of CI: it takes an hour, and
+//! packages.
 
 mod class;
 mod found;
 mod page;
+mod points;
 mod unwinders;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::{Value, json};
+
 use crate::{Outcome, root};
 
-use found::{Found, add_report};
+use found::{CONTROL, Counts, Found, add_report};
+use points::{CPUS, Cpu, write};
 use unwinders::{ALL, How, Unwinder};
-
-/// The CPUs.
-const CPUS: [&str; 3] = ["arm64", "riscv64", "x86_64"];
-
-/// The guests: programs without a kernel whose unwind data nobody has spoilt on purpose.
-const GUESTS: &[&str] = &[
-    "alloca",
-    "call_chain",
-    "call_on_irq_stack",
-    "cfa_not_rising",
-    "deep_loop",
-    "drap",
-    "fibers",
-    "indirect_call",
-    "late_frame_record",
-    "leaf",
-    "loop",
-    "misaligned_frames",
-    "noreturn_last_insn",
-    "outermost",
-    "pac_signed",
-    "plt_stub",
-    "recursion",
-    "return_address_in_gpr",
-    "shrink_wrap",
-    "tail_call",
-];
 
 /// What came of an unwinder on a CPU.
 enum State {
@@ -49,55 +27,101 @@ enum State {
     Not(String),
 }
 
-/// A row of the table.
-struct Row {
-    unwinder: &'static Unwinder,
-    version: String,
-    cpu: &'static str,
-    state: State,
+/// Where things are, and what is asked for.
+struct Task {
+    folder: PathBuf,
+    harness: PathBuf,
+    /// The unwinders that run, if not all: of others, the report of an earlier run is taken.
+    names: Vec<String>,
 }
 
 pub(crate) fn run(arguments: &[String]) -> Outcome {
-    let (options, names): (Vec<&str>, Vec<&str>) =
-        arguments.iter().map(String::as_str).partition(|argument| argument.starts_with('-'));
-    if let Some(unknown) = names.iter().find(|name| ALL.iter().all(|unwinder| unwinder.name != **name)) {
+    let (options, names): (Vec<&String>, Vec<&String>) =
+        arguments.iter().partition(|argument| argument.starts_with('-'));
+    if let Some(unknown) = names.iter().find(|name| ALL.iter().all(|unwinder| unwinder.name != ***name)) {
         return Err(format!("conformance: there is no unwinder {unknown:?}"));
     }
-    match options.as_slice() {
+    match options.iter().map(|option| option.as_str()).collect::<Vec<_>>().as_slice() {
         [] => {}
-        ["--install"] => install()?,
-        _ => return Err("conformance takes no option but --install".to_owned()),
+        ["--install"] => install(),
+        ["--page"] => return write_page(),
+        _ => return Err("conformance takes --install or --page, and names of unwinders".to_owned()),
     }
     let folder = root().join("target/conformance");
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let harness = harness()?;
+    let missing = points::build()?;
+    missing.iter().for_each(|reason| eprintln!("conformance: NOT in the set: {reason}"));
+    let task = Task { folder, harness: harness()?, names: names.into_iter().cloned().collect() };
     let mut rows = Vec::new();
     for unwinder in ALL {
-        for cpu in CPUS {
-            let is_kept = !names.is_empty() && !names.contains(&unwinder.name);
-            let (version, state) = judge(unwinder, cpu, &harness, (&folder, is_kept));
+        let states: Vec<(Prepared, State)> = CPUS.iter().map(|cpu| judge(unwinder, cpu, &task)).collect();
+        let is_driven = states.iter().any(|(_, state)| matches!(state, State::Ran(_)));
+        for (cpu, (prepared, state)) in CPUS.iter().zip(states) {
             if let State::Not(reason) = &state {
-                eprintln!("conformance: {} on {cpu}: {reason}", unwinder.name);
+                eprintln!("conformance: NOT run: {} on {}: {reason}", unwinder.name, cpu.name);
             }
-            rows.push(Row { unwinder, version, cpu, state });
+            // Of one that is driven nowhere, one line says it.
+            if is_driven || cpu.name == CPUS[0].name {
+                rows.push(row(unwinder, if is_driven { cpu.name } else { "all" }, &prepared.version, &state));
+            }
         }
     }
-    write(&root().join("docs/conformance.md"), &page::markdown(&rows))?;
-    write(&root().join("docs/conformance.json"), &page::json(&rows))
+    let document = json!({ "control": CONTROL, "guests": points::GUESTS, "missing": missing, "rows": rows });
+    let text = serde_json::to_string_pretty(&document).map_err(|error| error.to_string())? + "\n";
+    write(&root().join("docs/data/conformance.json"), &text)?;
+    write_page()
 }
 
-fn write(path: &Path, text: &str) -> Outcome {
-    std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
+/// Writes the generated part of the page anew.
+fn write_page() -> Outcome {
+    let (data, page) = (root().join("docs/data/conformance.json"), root().join("docs/conformance.md"));
+    let read = |path: &Path| std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()));
+    let document: Value =
+        serde_json::from_str(&read(&data)?).map_err(|error| format!("{}: {error}", data.display()))?;
+    write(&page, &page::replaced(&read(&page)?, &page::markdown(&document))?)
 }
 
-/// The packages of all unwinders, as Debian 12 carries them.
-fn install() -> Outcome {
-    let packages: Vec<&str> = ALL.iter().flat_map(|unwinder| unwinder.packages).copied().collect();
-    let status = Command::new("apt-get").args(["install", "-y", "--no-install-recommends"]).args(packages).status();
-    match status.map_err(|error| format!("apt-get: {error}"))? {
-        status if status.success() => Ok(()),
-        status => Err(format!("apt-get: {status}")),
+fn row(unwinder: &Unwinder, cpu: &str, version: &str, state: &State) -> Value {
+    let mut row = json!({
+        "unwinder": unwinder.name, "cpu": cpu, "version": version, "licence": unwinder.licence, "how": unwinder.told,
+    });
+    match state {
+        State::Not(reason) => row["not"] = json!(reason),
+        State::Ran(found) => {
+            row["all"] = counts(&found.all);
+            row["classes"] = found.classes.iter().map(|(class, of)| ((*class).to_owned(), counts(of))).collect();
+            let place = |(point, truth, said): &(String, String, String)| json!({ "point": point, "true": truth, "said": said });
+            row["places"] = found.defects.iter().map(place).collect();
+            row["void"] = json!(found.void);
+        }
     }
+    row
+}
+
+fn counts(of: &Counts) -> Value {
+    Counts::NAMES.iter().zip(of.numbers()).map(|(name, number)| ((*name).to_owned(), json!(number))).collect()
+}
+
+/// The packages of all unwinders, as Debian 12 and PyPI carry them. One that cannot be had is said, and its rows are "not run".
+fn install() {
+    let packages = ALL.iter().flat_map(|unwinder| unwinder.packages).copied();
+    let mut commands: Vec<(String, Vec<&str>)> = packages
+        .map(|package| (package.to_owned(), vec!["apt-get", "install", "-y", "--no-install-recommends", package]))
+        .collect();
+    let venv = venv().to_string_lossy().into_owned();
+    let pip = format!("{venv}/bin/pip");
+    commands.push(("an environment of Python".to_owned(), vec!["python3", "-m", "venv", &venv]));
+    commands.push(("drgn".to_owned(), vec![&pip, "install", "drgn==0.3.0"]));
+    for (what, words) in commands {
+        let status = Command::new(words[0]).args(&words[1..]).status();
+        if !status.is_ok_and(|status| status.success()) {
+            eprintln!("conformance: COULD NOT install {what}: {}", words.join(" "));
+        }
+    }
+}
+
+fn venv() -> PathBuf {
+    root().join("target/conformance/venv")
 }
 
 /// The harness with its crates: that of the environment, or a new one.
@@ -106,86 +130,128 @@ fn harness() -> Result<PathBuf, String> {
         return Ok(path.into());
     }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo).args(["build", "--release", "--features", "framehop"]).current_dir(root()).status();
-    match built.map_err(|error| format!("cargo: {error}"))? {
+    let mut command = Command::new(cargo);
+    command.args(["build", "--release", "--features", "framehop,gimli"]).current_dir(root());
+    match command.status().map_err(|error| format!("cargo: {error}"))? {
         status if status.success() => Ok(root().join("target/release/unwind-harness")),
         status => Err(format!("cargo build: {status}")),
     }
 }
 
-/// Runs an unwinder on a CPU's guests; of one that is kept, takes the report of an earlier run.
-fn judge(unwinder: &Unwinder, cpu: &str, harness: &Path, (folder, is_kept): (&Path, bool)) -> (String, State) {
-    let (version, arguments) = match prepare(unwinder, folder) {
+/// Runs an unwinder on a CPU's points; of one that is not asked for, takes the report of an earlier run.
+fn judge(unwinder: &Unwinder, cpu: &Cpu, task: &Task) -> (Prepared, State) {
+    let prepared = match prepare(unwinder, cpu, &task.folder) {
         Ok(prepared) => prepared,
-        Err(reason) => return (String::new(), State::Not(reason)),
+        Err(reason) => return (Prepared::default(), State::Not(reason)),
     };
-    let report = folder.join(format!("{}-{cpu}.json", unwinder.name));
-    let last = if is_kept { Ok(String::new()) } else { execute(cpu, harness, &arguments, &report) };
-    let last = match last {
-        Ok(last) => last,
-        Err(reason) => return (version, State::Not(reason)),
-    };
-    let Ok(text) = std::fs::read_to_string(&report) else {
-        return (version, State::Not(if is_kept { "not run yet".to_owned() } else { last }));
-    };
+    let report = task.folder.join(format!("{}-{}.json", unwinder.name, cpu.name));
+    let is_kept = !task.names.is_empty() && task.names.iter().all(|name| name != unwinder.name);
+    let last = if is_kept { "no report of an earlier run".to_owned() } else { execute(cpu, task, &prepared, &report) };
+    let Ok(text) = std::fs::read_to_string(&report) else { return (prepared, State::Not(last)) };
     let mut found = Found::default();
-    match add_report(&text, unwinder.name, &mut found) {
-        Ok(()) if found.points() > 0 => (version, State::Ran(found)),
-        Ok(()) => (version, State::Not("it does not know this CPU".to_owned())),
-        Err(reason) => (version, State::Not(format!("{reason}; {last}"))),
-    }
+    let state = match add_report(&text, unwinder.name, &mut found) {
+        Ok(()) if found.points() > 0 => State::Ran(found),
+        Ok(()) if found.void.is_empty() => State::Not("it does not know this CPU".to_owned()),
+        Ok(()) => State::Not(found.void.join("; ")),
+        Err(reason) => State::Not(format!("{}: {reason}", report.display())),
+    };
+    (prepared, state)
 }
 
 /// Runs the harness, and returns the last line that it has complained.
-fn execute(cpu: &str, harness: &Path, arguments: &[String], report: &Path) -> Result<String, String> {
+fn execute(cpu: &Cpu, task: &Task, prepared: &Prepared, report: &Path) -> String {
     let _ = std::fs::remove_file(report);
-    let guests: Vec<String> = GUESTS.iter().map(|name| format!("{cpu}/{name}")).filter(|name| exists(name)).collect();
-    let mut command = Command::new(harness);
-    command.arg("run").args(guests).args(arguments).args(["-q", "--unwinder", "dwarf", "--json"]).arg(report);
-    let output = command.current_dir(root()).output().map_err(|error| format!("{}: {error}", harness.display()))?;
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    Ok(complaint.lines().last().unwrap_or("it does not know this CPU").to_owned())
+    let mut command = Command::new(&task.harness);
+    command.args(["run", "--arch", cpu.name, "-q", "--unwinder", CONTROL]).args(&prepared.arguments);
+    command.arg("--json").arg(report).arg("--root").arg(points::folder());
+    match command.current_dir(root()).output() {
+        Err(error) => format!("{}: {error}", task.harness.display()),
+        Ok(output) => {
+            let complaint = String::from_utf8_lossy(&output.stderr);
+            complaint.lines().last().unwrap_or("it does not know this CPU").to_owned()
+        }
+    }
 }
 
-fn exists(scenario: &str) -> bool {
-    root().join("scenarios").join(format!("{scenario}.toml")).is_file()
+/// What an unwinder needs on a CPU: its version, and the harness's arguments.
+#[derive(Default)]
+struct Prepared {
+    version: String,
+    arguments: Vec<String>,
 }
 
-/// Makes what an unwinder needs: its version, and the harness's arguments.
-fn prepare(unwinder: &Unwinder, folder: &Path) -> Result<(String, Vec<String>), String> {
-    let adapters = root().join("harness/adapters");
-    // A debugger on a busy machine takes its time, and is not to be blamed for that.
-    let argument =
-        |command: String| ["--unwinder-cmd", &command, "--unwinder-time", "20000"].map(str::to_owned).to_vec();
+fn prepare(unwinder: &Unwinder, cpu: &Cpu, folder: &Path) -> Result<Prepared, String> {
+    let adapters = root().join("harness/adapters").to_string_lossy().into_owned();
+    // A debugger on a busy machine takes its time, and is not to be blamed for that; and each walk that is lost is to be counted.
+    let limits = ["--unwinder-time", "20000", "--unwinder-failures", "1000000"];
+    let process = |command: &str| {
+        ["--unwinder-cmd", command].iter().chain(&limits).map(|word| (*word).to_owned()).collect::<Vec<_>>()
+    };
     let arguments = match unwinder.how {
         How::Not(reason) => return Err(reason.to_owned()),
         How::OfHarness => vec!["--unwinder".to_owned(), unwinder.name.to_owned()],
-        How::Command(command) => argument(command.replace("ADAPTERS", &adapters.to_string_lossy())),
-        How::Compiled(source, libraries) => {
-            let program = folder.join(unwinder.name);
-            let mut command = Command::new("cc");
-            command.args(["-O1", "-o"]).arg(&program).arg(adapters.join(source)).args(libraries);
-            let output = command.output().map_err(|error| format!("cc: {error}"))?;
-            if !output.status.success() {
-                let errors = String::from_utf8_lossy(&output.stderr);
-                let first = errors.lines().find(|line| line.contains("error")).unwrap_or("cc failed");
-                return Err(format!("{} does not compile ({}): {first}", source, unwinder.packages.join(" ")));
-            }
-            argument(program.to_string_lossy().into_owned())
+        How::Command(command) => {
+            let command = command.replace("ADAPTERS", &adapters).replace("VENV", &venv().to_string_lossy());
+            has_program(&command)?;
+            process(&command)
+        }
+        How::Compiled(source, flags) => process(&compiled(unwinder, CPUS[2].compiler, source, flags, folder)?),
+        How::OwnProcess(source, flags) => {
+            let program = compiled(unwinder, cpu.compiler, source, flags, folder)?;
+            let triplet = cpu.compiler.trim_end_matches("-gcc");
+            let command = match triplet.split('-').next().unwrap_or_default() {
+                "x86_64" => program,
+                machine => format!("qemu-{machine} -L /usr/{triplet} {program}"),
+            };
+            has_program(&command)?;
+            process(&command)
         }
     };
-    version(unwinder).map(|version| (version, arguments))
+    let version = if unwinder.version.is_empty() { package(unwinder)? } else { unwinder.version.to_owned() };
+    Ok(Prepared { version, arguments })
 }
 
-/// What a command says of the version.
-fn version(unwinder: &Unwinder) -> Result<String, String> {
-    let [program, arguments @ ..] = unwinder.version else { return Ok(String::new()) };
-    let missing = |reason: String| format!("{program}: {reason} (Debian: {})", unwinder.packages.join(" "));
-    if *program == "=" {
-        return Ok(arguments.join(" "));
+fn compiled(
+    unwinder: &Unwinder,
+    compiler: &str,
+    source: &str,
+    flags: &[&str],
+    folder: &Path,
+) -> Result<String, String> {
+    let program = folder.join(format!("{}-{compiler}", unwinder.name));
+    let mut command = Command::new(compiler);
+    command
+        .args(["-O1", "-fasynchronous-unwind-tables", "-o"])
+        .arg(&program)
+        .arg(root().join("harness/adapters").join(source))
+        .args(flags);
+    let packages = unwinder.packages.join(" ");
+    let output = command.output().map_err(|error| format!("{compiler}: {error} (Debian: {packages})"))?;
+    if output.status.success() {
+        return Ok(program.to_string_lossy().into_owned());
     }
-    let output = Command::new(program).args(arguments).output().map_err(|error| missing(error.to_string()))?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    if output.status.success() { Ok(first.trim().to_owned()) } else { Err(missing(first.to_owned())) }
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let first = errors.lines().find(|line| line.contains("error") || line.contains("cannot")).unwrap_or("it failed");
+    Err(format!("{source} does not compile (Debian: {packages}): {}", first.trim()))
+}
+
+/// Whether the program of a command is there.
+fn has_program(command: &str) -> Outcome {
+    let program = command.split_whitespace().next().unwrap_or_default();
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    // An absolute path joined to a folder is itself.
+    let is_there = std::env::split_paths(&folders).any(|folder| folder.join(program).is_file());
+    if is_there { Ok(()) } else { Err(format!("{program} is not installed: `cargo xtask conformance --install`")) }
+}
+
+/// The version of the first package.
+fn package(unwinder: &Unwinder) -> Result<String, String> {
+    let name = unwinder.packages.first().copied().unwrap_or_default();
+    let output = Command::new("dpkg-query").args(["-W", "-f", "${Version}", name]).output();
+    let output = output.map_err(|error| format!("dpkg-query: {error}"))?;
+    let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    if output.status.success() && !version.is_empty() {
+        return Ok(format!("{name} {version} (Debian)"));
+    }
+    Err(format!("{name} is not installed: `cargo xtask conformance --install`"))
 }

@@ -134,7 +134,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     let mut problems = Vec::new();
     let count = selected.iter().filter(|selected| **selected).count();
     for (build, _) in builds.iter().zip(selected).filter(|(_, selected)| *selected) {
-        let made = make(&base, &scratch, build)?;
+        let made = make(&base, &scratch, build, &Placement::kernel(build.cpu))?;
         let checked_in = base.join(build.tree).join(build.label());
         if check {
             problems.extend(compare(&format!("{}/{}", build.tree, build.label()), &made, &checked_in));
@@ -242,8 +242,65 @@ fn files(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, String> {
     Ok(found)
 }
 
+/// Where a guest is linked to, and with which unwind data.
+struct Placement {
+    address: &'static str,
+    script: PathBuf,
+    compile: &'static [&'static str],
+    link: &'static [&'static str],
+}
+
+impl Placement {
+    /// As the guests are checked in: at an address of a CPU's kernels, with unwind data that are not loaded.
+    fn kernel(cpu: &Cpu) -> Self {
+        Self { address: cpu.base, script: root().join("guests/guest.ld"), compile: &[], link: &[] }
+    }
+
+    /// As a program of user space: at a low address, with unwind data as its C library would look for them. Writes the script.
+    fn user(folder: &Path) -> Result<Self, String> {
+        let script = folder.join("user.ld");
+        let failed = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
+        let kernel = root().join("guests/guest.ld");
+        let text = std::fs::read_to_string(&kernel).map_err(|error| failed(&kernel, error))?;
+        std::fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
+        std::fs::write(&script, with_loaded_cfi(&text)?).map_err(|error| failed(&script, error))?;
+        let compile = &["-DLOADED_CFI", "-funwind-tables", "-fasynchronous-unwind-tables"];
+        Ok(Self { address: "0x10000000", script, compile, link: &["--eh-frame-hdr"] })
+    }
+}
+
+/// The linker's script of guests, with `.eh_frame` and its index in memory.
+fn with_loaded_cfi(script: &str) -> Result<String, String> {
+    let parts = [
+        ("  data     PT_LOAD", "  index    PT_GNU_EH_FRAME FLAGS(4);\n"),
+        (
+            "  .sframe :",
+            "  .eh_frame_hdr : { *(.eh_frame_hdr) } :rodata :index\n  .eh_frame : { KEEP(*(.eh_frame)) } :rodata\n",
+        ),
+    ];
+    parts.iter().try_fold(script.to_owned(), |text, (before, added)| match text.split_once(before) {
+        Some((head, rest)) => Ok(format!("{head}{added}{before}{rest}")),
+        None => Err(format!("guests/guest.ld has no line {before:?}")),
+    })
+}
+
+/// Builds guests as programs of user space into `FOLDER/guests/<cpu>`: all builds of the sources that are named, and no others.
+pub(crate) fn make_user(names: &[&str], folder: &Path) -> Outcome {
+    require_toolchain()?;
+    let base = root();
+    let placement = Placement::user(folder)?;
+    for cpu in CPUS {
+        for build in builds_of(&base, TREES[0], cpu)? {
+            if names.contains(&build.candidate().source) {
+                make(&base, folder, &build, &placement)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Compiles and links one guest into the scratch folder.
-fn make(base: &Path, scratch: &Path, build: &Build<'_>) -> Result<PathBuf, String> {
+fn make(base: &Path, scratch: &Path, build: &Build<'_>, placement: &Placement) -> Result<PathBuf, String> {
     let folder = scratch.join(build.tree).join(build.cpu.name);
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let shared = root().join("guests");
@@ -253,7 +310,7 @@ fn make(base: &Path, scratch: &Path, build: &Build<'_>) -> Result<PathBuf, Strin
     for (part, source) in start.into_iter().chain([("guest", build.source.clone())]) {
         let object = folder.join(format!("{}.{part}.o", build.name));
         let mut clang = Command::new(CLANG);
-        clang.arg(format!("--target={}", build.cpu.target)).args(FLAGS).args(build.cpu.flags);
+        clang.arg(format!("--target={}", build.cpu.target)).args(FLAGS).args(build.cpu.flags).args(placement.compile);
         clang
             .arg("-I")
             .arg(base.join(build.tree))
@@ -271,13 +328,13 @@ fn make(base: &Path, scratch: &Path, build: &Build<'_>) -> Result<PathBuf, Strin
     }
     let linked = folder.join(format!("{}.elf", build.name));
     let mut lld = Command::new(LLD);
-    lld.arg("-T").arg(shared.join("guest.ld")).args([
+    lld.arg("-T").arg(&placement.script).args(placement.link).args([
         "-z",
         "max-page-size=4096",
         "--build-id=none",
         "--discard-locals",
     ]);
-    lld.arg(format!("--defsym=GUEST_BASE={}", build.cpu.base)).args(&objects).arg("-o").arg(&linked);
+    lld.arg(format!("--defsym=GUEST_BASE={}", placement.address)).args(&objects).arg("-o").arg(&linked);
     execute(lld)?;
     Ok(linked)
 }

@@ -42,8 +42,8 @@ const TASKS: &[Task] = &[
     Task { name: "ci", arguments: "", help: "everything that CI checks, with the seconds of each step", run: ci::run },
     Task {
         name: "conformance",
-        arguments: "[--install] [NAME...]",
-        help: "judge unwinders of others, write docs/conformance.md; --install: fetch them by apt-get",
+        arguments: "[--install|--page] [NAME...]",
+        help: "judge unwinders of others, write docs/conformance.md; --install: get them first; --page: write it anew",
         run: conformance::run,
     },
     Task {

@@ -26,8 +26,8 @@ pub fn check(scenario: &Scenario, sections: &mut [Section], known_subjects: &[St
     // What has not happened in part of a run, or in a run that is missing, may still happen in the rest; a case may be one of several
     // runs.
     let expected = scenario.variants().len() * scenario.text.interrupt.len();
-    let is_cut = scenario.case.is_some()
-        || scenario.state.is_some()
+    let is_cut = scenario.case().is_some()
+        || scenario.state().is_some()
         || sections.len() < expected
         || !sections.iter().all(Section::is_whole);
     let label_exists = |label: &str| known_subjects.iter().any(|name| name == bare(label));
@@ -279,7 +279,7 @@ fn first_visit(section: &Section, finding: &Finding, offset: u64) -> u64 {
 
 /// How a command names what a scenario runs: a case has no image and no guest, and an image is the user's.
 fn target(scenario: &Scenario) -> String {
-    match (&scenario.case, &scenario.image) {
+    match (scenario.case(), scenario.image()) {
         (Some(case), _) if case.path.as_os_str().is_empty() => "--case FILE".to_owned(),
         (Some(case), _) => format!("--case {}", case.path.display()),
         (None, Some(_)) => format!("--linux IMAGE {}", scenario.name),
@@ -295,8 +295,8 @@ fn explain(scenario: &Scenario, section: &Section, point: &str, unwinders: &[&st
         command += &format!(" --interrupt {}", section.interrupt.name());
     }
     match &section.variant {
-        Some(release) if scenario.image.is_some() => command += &format!(" (in {release})"),
-        Some(variant) if scenario.case.is_none() => command += &format!(" --variant {variant}"),
+        Some(release) if scenario.image().is_some() => command += &format!(" (in {release})"),
+        Some(variant) if scenario.case().is_none() => command += &format!(" --variant {variant}"),
         _ => {}
     }
     for label in unwinders {

@@ -53,7 +53,7 @@ pub fn shown<'r>(scenarios: &'r [Scenario], recording: &'r Recording) -> Vec<Sho
     let mut all = Vec::new();
     for section in &recording.sections {
         let of_section = |scenario: &&Scenario| {
-            let release = scenario.image.as_ref().map(|image| &image.release);
+            let release = scenario.image().map(|image| &image.release);
             scenario.name == section.scenario && release == section.variant.as_ref()
         };
         let Some(scenario) = scenarios.iter().find(of_section) else { continue };

@@ -3,6 +3,7 @@
 pub mod atlas;
 pub mod claims;
 pub mod diff;
+pub mod elsewhere;
 pub mod gate;
 pub mod headline;
 pub mod intervals;

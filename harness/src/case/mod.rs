@@ -32,7 +32,7 @@ use conventions::Means;
 pub use freeze::Frozen;
 use hex::{Hex, Span};
 use memory::{Mapped, Pages};
-pub use state::{CaseFile, State};
+pub use state::{Captured, CapturedPage, CaseFile, Source, State};
 pub use walks::{Row, Walks};
 
 /// The version of the format.

@@ -1,14 +1,16 @@
 //! A state that somebody wrote down: memory from an ELF file or pages, registers, stacks, and who waits there. It is the small
 //! form of a case: what a debugger or a crash dump can give, without a scenario (docs/case.md).
 
+mod capture;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::hex::Hex;
 use super::image::Image;
-use super::{Case, MAX_PAGES, Owner, bytes, conventions};
+use super::{Case, MAX_PAGES, Owner, bytes, conventions, sections};
 use crate::cpu::{self, Cpu, Register};
 use crate::guest::conventions::StackRole;
 use crate::guest::layout::Stack;
@@ -19,35 +21,40 @@ use crate::guest::{
 use crate::user::Module;
 use crate::{Error, file};
 
+pub use capture::{Captured, CapturedPage, Source};
+
 /// The most bytes of a guest's memory that one `[[page]]` may hold.
 const MAX_DATA: u64 = MAX_PAGES * PAGE;
 
 /// A state.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct State {
     /// Where it was read from.
     #[serde(skip)]
     pub path: PathBuf,
     /// An ELF file, loaded where it was linked; relative to the case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     elf: Option<PathBuf>,
     /// What is added to the addresses in that file.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     bias: Option<Hex>,
     /// The CPU.
     arch: String,
     /// The first instruction; `None`: the register pc.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     start: Option<String>,
     /// Where the run ends, before that instruction; `None`: where the oldest activation resumes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     stop: Option<String>,
     /// The unwinders that walk; none: all that can.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unwinders: Vec<String>,
     /// Whose memory it is.
     #[serde(default)]
     memory: Owner,
     /// The CPU model: `"max"` has every feature that the emulator has (arm64: pointer authentication).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<String>,
     /// Registers by their names in Unicorn's enums.
     #[serde(default)]
@@ -58,19 +65,22 @@ pub struct State {
     #[serde(default)]
     activation: Vec<Waits>,
     /// What the kernel answered to each system call, in order.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     syscall: Vec<Answered>,
-    #[serde(default)]
-    page: Vec<Page>,
+    /// Unwind data, besides those of the ELF file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    section: Vec<sections::Section>,
     #[serde(default)]
     symbol: Vec<Named>,
+    #[serde(default)]
+    page: Vec<Page>,
     /// For readers.
-    #[serde(default, rename = "provenance")]
-    _provenance: serde::de::IgnoredAny,
+    #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
+    provenance: toml::Table,
 }
 
 /// The bounds of a stack.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Bounds {
     low: Number,
@@ -78,7 +88,7 @@ struct Bounds {
 }
 
 /// A function that waits for a call to return.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Waits {
     r#return: Number,
@@ -88,17 +98,17 @@ struct Waits {
 }
 
 /// What a kernel answered to a system call.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Answered {
     result: Number,
     /// The memory that it wrote.
-    #[serde(default, alias = "memory")]
+    #[serde(default, alias = "memory", skip_serializing_if = "Vec::is_empty")]
     write: Vec<Written>,
 }
 
 /// Memory that a kernel wrote.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
     address: Number,
@@ -107,18 +117,19 @@ struct Written {
 }
 
 /// Memory.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Page {
     address: Number,
     /// Base64 of zstd.
     data: String,
     /// `r`, `w` and `x`; by default all three.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     flags: Option<String>,
 }
 
 /// A symbol.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Named {
     name: String,
@@ -128,8 +139,8 @@ struct Named {
 }
 
 /// A word, as text (`"0x10"`, `"16"`) or as a number.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "TextOrNumber")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "TextOrNumber", into = "String")]
 struct Number(u128);
 
 #[derive(Deserialize)]
@@ -152,6 +163,12 @@ impl TryFrom<TextOrNumber> for Number {
             None => text.parse::<u128>().ok().or_else(|| text.parse::<i64>().ok().map(|it| it.cast_unsigned().into())),
         };
         number.map(Self).ok_or_else(|| format!("{text:?} is no number, like \"0xffff800080010000\""))
+    }
+}
+
+impl From<Number> for String {
+    fn from(number: Number) -> Self {
+        format!("{:#x}", number.0)
     }
 }
 
@@ -241,6 +258,7 @@ impl State {
             module.segments.into_iter().try_for_each(|segment| image.load(segment))?;
             (symbols, unwind, hash) = (module.symbols, module.unwind, module.hash);
         }
+        unwind.add(sections::unpack(&self.section).map_err(|reason| format!("section: {reason}"))?);
         let stacks = self.stacks(sp, &mut image)?;
         for page in &self.page {
             page.put(&mut image).map_err(|reason| format!("page: {reason}"))?;

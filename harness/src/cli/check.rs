@@ -51,7 +51,7 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     let Selection { elf, case, .. } = &arguments.selection;
     let excuses = match (&elf.elf, case) {
         (Some(_), _) => Vec::new(),
-        (None, Some(_)) => scenarios.iter().filter(|scenario| scenario.state.is_none()).cloned().collect(),
+        (None, Some(_)) => scenarios.iter().filter(|scenario| scenario.state().is_none()).cloned().collect(),
         (None, None) => load_all(root)?,
     };
     console.interrupt.defer();

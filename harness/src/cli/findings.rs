@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::output::{finish, status};
+use super::output::{finish, is_cut, status};
 use super::selection::{ImageCall, of_images};
 use super::{BROKEN, HOLDS};
-use crate::Error;
 use crate::analysis::claims::Claims;
 use crate::error::printed;
 use crate::file::{self, Console, Output};
@@ -16,6 +15,7 @@ use crate::report;
 use crate::report::findings::{Page, Sources, is_prose, names, pages};
 use crate::scenario::load_all;
 use crate::suite::{Options, run_all};
+use crate::{Error, interrupt};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -52,6 +52,9 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     let (recording, _) = run_all(root, &scenarios, &options)?;
     drop(progress);
     console.interrupt.no_longer_defer();
+    if is_cut(&recording, console) && needs_sources {
+        return Ok(without_pages(&recording, console)); // their sentences are about the whole run
+    }
     let pages = pages(&recording, &claims, &sources)?;
     if arguments.write {
         write(root, &recording, &pages, console)?;
@@ -64,6 +67,15 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
         status => status,
     };
     Ok(finish(&recording, status, console))
+}
+
+/// Says that the user has stopped the run, so that no page is made of it.
+fn without_pages(recording: &Recording, console: &mut Console<'_>) -> u8 {
+    if let Some(partial) = &recording.partial {
+        // There is nowhere to say that standard error is closed.
+        let _ = writeln!(console.err, "no page was made: {partial}");
+    }
+    finish(recording, interrupt::STATUS, console)
 }
 
 /// Replaces the pages, if nothing is missing from the run.
@@ -95,10 +107,13 @@ fn of_linux(root: &Path, path: &Path, is_written: bool, console: &mut Console<'_
     drop(progress);
     console.interrupt.no_longer_defer();
     recording.skipped.splice(0..0, skipped);
+    if is_cut(&recording, console) && is_written {
+        return Ok(without_pages(&recording, console));
+    }
     if is_written {
         let (mut page, mut numbers) = (Vec::new(), Vec::new());
         printed(report::linux::write(&scenarios, &recording, &mut page))?;
-        printed(report::linux::write_numbers(&recording, &mut numbers))?;
+        printed(report::linux::write_numbers(&scenarios, &recording, &mut numbers))?;
         let page_of = |path, text: Vec<u8>| Page { path, text: String::from_utf8_lossy(&text).into_owned() };
         // An image that cannot be judged has a line that says so, so that these pages may have gaps.
         replace(root, &[page_of("docs/linux.md", page), page_of("docs/data/linux.md", numbers)], console)?;

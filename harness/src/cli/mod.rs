@@ -21,6 +21,7 @@ mod output;
 mod process;
 mod revision;
 mod run;
+mod save;
 mod selection;
 mod snapshots;
 mod words;

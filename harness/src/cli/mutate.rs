@@ -51,15 +51,17 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
         let reason = "there is nothing to mutate: none of these guests has unwind data in such tables";
         return Err(Error::Usage(reason.to_owned()));
     }
-    let is_cut = console.interrupt.is_asked();
+    let has = |is_its: fn(&State) -> bool| mutation.guests.iter().any(|guest| is_its(&guest.state));
+    // A request that came when all was done has cut nothing.
+    let is_cut = console.interrupt.is_asked() && has(|state| matches!(state, State::NotReached(_)));
     let [json] = &outputs;
     write(json.as_ref(), is_cut, console, &mut |out| report::json::write_mutation(&mutation, out))?;
     console.interrupt.no_longer_defer();
     printed(report::mutation::write(&mutation, arguments.all, console.text(&outputs)))?;
     if is_cut {
+        let _ = writeln!(console.err, "interrupted");
         return Ok(interrupt::STATUS);
     }
-    let has = |is_its: fn(&State) -> bool| mutation.guests.iter().any(|guest| is_its(&guest.state));
     let is_low = |counts: &crate::recording::mutation::MutantCounts| {
         counts.score().is_some_and(|score| score < arguments.least * 100)
     };

@@ -9,7 +9,7 @@ use crate::analysis::diff::Diff;
 use crate::error::printed;
 use crate::file::{Console, Output};
 use crate::interrupt;
-use crate::recording::Recording;
+use crate::recording::{Overall, Recording};
 use crate::report::screen::{self, Screen};
 use crate::report::{self, text};
 
@@ -40,18 +40,11 @@ const NARROWEST: usize = 50;
 
 /// The exit status, by the gates of a recording. Nothing that was not judged is right.
 pub(super) fn status(recording: &Recording, allow_unsound: bool) -> u8 {
-    let mut failures = recording.sections.iter().flat_map(|section| &section.failures);
-    if recording.not_judged().next().is_some() || recording.skipped.iter().any(|skip| skip.failed) {
-        USAGE
-    } else if recording.is_void() {
-        VOID
-    } else if failures.any(|failure| !(allow_unsound && failure.is_unsound))
-        || !recording.row_failures.is_empty()
-        || recording.partial.is_some()
-    {
-        BROKEN
-    } else {
-        HOLDS
+    match recording.overall(allow_unsound) {
+        Overall::NotJudged(_) => USAGE,
+        Overall::Void(_) => VOID,
+        Overall::Broken(_) | Overall::Partial => BROKEN,
+        Overall::Holds => HOLDS,
     }
 }
 

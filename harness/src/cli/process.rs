@@ -69,7 +69,7 @@ impl OfProcess {
 
 /// Prints what the processes of these scenarios have shown.
 pub(super) fn write(scenarios: &[Scenario], out: &mut dyn Write) -> io::Result<()> {
-    for process in scenarios.iter().filter_map(|scenario| scenario.process.as_ref()) {
+    for process in scenarios.iter().filter_map(|scenario| scenario.process()) {
         let kernel = &process.shown.kernel;
         let status = process.shown.status.map_or("?".to_owned(), |status| status.to_string());
         write!(out, "{}: exit status {status}, ", process.launch.name().trim_start_matches('/'))?;

@@ -10,6 +10,7 @@ use super::documents::{Documents, write_documents};
 use super::foreign::Foreign;
 use super::narrow::{Narrow, narrow};
 use super::output::{finish, is_cut, show, status, write};
+use super::save::save;
 use super::selection::{Selection, select_part, unwinders};
 use super::{BROKEN, HOLDS, revision, snapshots};
 use crate::analysis::diff::Diff;
@@ -19,7 +20,7 @@ use crate::recording::{Recording, ShardOf};
 use crate::report::screen::is_on_trial;
 use crate::report::{certificate, page};
 use crate::scenario::{Interruption, Part, Scenario};
-use crate::suite::{Freeze, Options, called, freeze, is_split, run_all};
+use crate::suite::{Freeze, FrozenCall, Options, called, freeze, freeze_process, is_split, run_all};
 use crate::trace::log::{Log, LogFile};
 use crate::{Error, analysis, rows};
 
@@ -39,7 +40,8 @@ pub(crate) struct Arguments {
     /// Record the runs in this file, replacing it: `judge` reads it; `-`: on standard output
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
-    /// Freeze the run in this file, replacing it: `run --case` runs it without the guest. One scenario, and one variant of it
+    /// Freeze the run in this file, replacing it: `run --case` runs it without the guest. One scenario, and one variant of it; of a
+    /// process, the first call of the function that --within names
     #[arg(long, value_name = "FILE", conflicts_with_all = ["log", "case", "unwinder_cmd"])]
     freeze: Option<PathBuf>,
     /// With --elf: write the call or the process as a scenario of this name, which must be new, below the root
@@ -67,7 +69,7 @@ pub(crate) struct Arguments {
 }
 
 pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
-    let (scenarios, skipped, mut part) = select_part(root, &arguments.selection, &arguments.narrow)?;
+    let (mut scenarios, skipped, mut part) = select_part(root, &arguments.selection, &arguments.narrow)?;
     refuse(arguments, &scenarios, &part)?;
     if let (Some(name), [scenario]) = (&arguments.save_scenario, scenarios.as_slice()) {
         save(root, scenario, name)?;
@@ -97,7 +99,7 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     let [documents @ .., log, frozen] = &outputs;
     let (mut recording, logs) = match frozen {
         None => run_all(root, &scenarios, &options)?,
-        Some(output) => (frozen_as(output, root, &scenarios, &options, console)?, Vec::new()),
+        Some(output) => (frozen_as(output, root, &mut scenarios, &options, console)?, Vec::new()),
     };
     let absent = met.absent(&recording);
     recording.skipped.splice(0..0, skipped.into_iter().chain(absent));
@@ -182,16 +184,19 @@ fn refuse_forms_of_points(arguments: &Arguments, scenarios: &[Scenario], part: &
     }
 }
 
-/// Neither a log nor a case holds everything that somebody's program is made of.
+/// A log does not hold everything that somebody's program is made of.
 fn refuse_what_cannot_be_kept(arguments: &Arguments, scenarios: &[Scenario]) -> Result<(), Error> {
-    let is_process = scenarios.iter().any(|scenario| scenario.process.is_some());
+    let is_process = scenarios.iter().any(|scenario| scenario.process().is_some());
     let is_call = scenarios.iter().any(|scenario| scenario.text.elf.is_some());
-    let reason = match (arguments.log.is_some(), arguments.freeze.is_some()) {
-        (true, _) | (_, true) if is_process => {
-            "--log and --freeze take no process: files that it maps, its threads and its signals change what is there \
-             while it runs; --save-scenario keeps how it is run"
+    if arguments.log.is_none() {
+        return Ok(());
+    }
+    let reason = match (is_process, is_call) {
+        (true, _) => {
+            "--log records guests of this repository: what a process maps, its threads and its signals change what is there while it \
+             runs; --save-scenario keeps how it is run, and --freeze one of its calls"
         }
-        (true, _) if is_call => "--log records guests of this repository; --freeze keeps a call of a file",
+        (false, true) => "--log records guests of this repository; --freeze keeps a call of a file",
         _ => return Ok(()),
     };
     Err(Error::Usage(reason.to_owned()))
@@ -223,7 +228,7 @@ fn add_calls(
     }
     let judged: Vec<Scenario> = { scenarios.iter() }
         .filter(|it| {
-            it.process.is_some() || it.case.is_some() || recording.calls.iter().any(|call| call.scenario == it.name)
+            it.process().is_some() || it.case().is_some() || recording.calls.iter().any(|call| call.scenario == it.name)
         })
         .cloned()
         .collect();
@@ -232,40 +237,25 @@ fn add_calls(
     Ok(())
 }
 
-/// Writes the scenario of a call or of a process below the root.
-fn save(root: &Path, scenario: &Scenario, name: &str) -> Result<(), Error> {
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
-    if name.is_empty() || !name.chars().all(is_plain) {
-        return Err(Error::Usage(format!("--save-scenario {name:?}: a name consists of letters, digits, - and _")));
-    }
-    let path = root.join("scenarios").join(scenario.cpu.name).join(format!("{name}.toml"));
-    crate::file::make_folder_of(&path)?;
-    let [output] = Output::prepare([("--save-scenario", Some(&path))])?;
-    let Some(output) = output else { return Ok(()) };
-    output.require_new("--save-scenario")?;
-    let what = match (&scenario.text.elf, &scenario.text.process) {
-        (Some(call), _) => format!("{}, called once", call.call),
-        (None, Some(process)) => {
-            format!("{}, run as a process", process.file.file_name().unwrap_or_default().to_string_lossy())
-        }
-        (None, None) => return Err(Error::Internal("--save-scenario: neither a call nor a process".to_owned())),
-    };
-    let text = format!("# {what}, and interrupted at every instruction.\n\n{}", scenario.source);
-    output.write(&mut std::io::sink(), &mut |out| out.write_all(text.as_bytes()))
-}
-
-/// Runs the one selected scenario, and writes its case.
+/// Runs the one selected scenario, and writes its case. What is shown of a call that a process makes is what the case shows, and its
+/// scenario takes the place of the selected one.
 fn frozen_as(
     output: &Output,
     root: &Path,
-    scenarios: &[Scenario],
+    scenarios: &mut Vec<Scenario>,
     options: &Options,
     console: &mut Console<'_>,
 ) -> Result<Recording, Error> {
-    let [scenario] = scenarios else {
+    let [scenario] = scenarios.as_slice() else {
         let count = scenarios.len();
         return Err(Error::Usage(format!("--freeze takes one scenario, and {count} are selected; name one")));
     };
+    if let Some(process) = scenario.process() {
+        let FrozenCall { text, scenario, recording } = freeze_process(scenario, process, output.path(), options)?;
+        output.write(console.document(), &mut |out| out.write_all(text.as_bytes()))?;
+        *scenarios = vec![scenario];
+        return Ok(recording);
+    }
     let mut variants = scenario.variants();
     let part = &options.part;
     variants.retain(|variant| part.variants.is_empty() || part.has_variant(Some(&variant.name)));
@@ -275,7 +265,7 @@ fn frozen_as(
     };
     let is_wanted = |kind: &Interruption| part.kinds.is_empty() || part.kinds.contains(kind);
     let kinds: Vec<Interruption> = scenario.text.interrupt.iter().copied().filter(is_wanted).collect();
-    let linux = scenario.image.as_ref().and_then(|image| image.path.file_name());
+    let linux = scenario.image().and_then(|image| image.path.file_name());
     let linux = linux.map_or(String::new(), |name| format!(" --linux {}", name.to_string_lossy()));
     let named = kinds.iter().map(|kind| format!(" --interrupt {}", kind.name()));
     let named: String = named.chain(options.unwinders.iter().map(|name| format!(" --unwinder {name}"))).collect();

@@ -226,10 +226,10 @@ pub(super) fn require_subjects(names: &[String]) -> Result<(), Error> {
 
 /// The unwinders that run: those that a case was frozen with, if it is one and none are named.
 pub(super) fn unwinders(named: &[String], scenarios: &[Scenario]) -> Result<Vec<String>, Error> {
-    if let Some(state) = scenarios.iter().find_map(|scenario| scenario.state.as_ref()) {
+    if let Some(state) = scenarios.iter().find_map(|scenario| scenario.state()) {
         return Ok(if named.is_empty() { state.unwinders.clone() } else { named.to_vec() });
     }
-    let Some(case) = scenarios.iter().find_map(|scenario| scenario.case.as_ref()) else { return Ok(named.to_vec()) };
+    let Some(case) = scenarios.iter().find_map(|scenario| scenario.case()) else { return Ok(named.to_vec()) };
     match named.iter().find(|name| !case.unwinders.contains(name)) {
         None if named.is_empty() => Ok(case.unwinders.clone()),
         None => Ok(named.to_vec()),

@@ -3,7 +3,7 @@
 use capstone::Capstone;
 use capstone::arch::BuildsCapstone as _;
 
-use super::{Cpu, Exception, Flow, Linkage, PauthKey, Register, Signing, WalkModels};
+use super::{ClockPart, Cpu, Exception, Flow, Linkage, PauthKey, Register, Signing, WalkModels};
 
 /// 64-bit Arm.
 pub(super) static CPU: Cpu = Cpu {
@@ -32,6 +32,7 @@ pub(super) static CPU: Cpu = Cpu {
     flow,
     signing: Some(signing),
     can_arrive,
+    clock,
     disassembler,
     decoding: super::effect::ARM64,
 };
@@ -57,6 +58,14 @@ fn flow(address: u64, bytes: &[u8]) -> Flow {
         Some(capstone) => super::flow_by_group(capstone, address, bytes, EXCEPTIONS),
         None => Flow::SEQUENTIAL,
     })
+}
+
+/// `mrs` of CNTPCT_EL0, CNTVCT_EL0, CNTPCTSS_EL0 and CNTVCTSS_EL0 (Arm ARM D24.11); XZR is no register.
+fn clock(bytes: &[u8]) -> Vec<ClockPart> {
+    let word = bytes.first_chunk().map_or(0, |word| u32::from_le_bytes(*word));
+    let is_read = matches!(word & !0x1f, 0xd53b_e020 | 0xd53b_e040 | 0xd53b_e0a0 | 0xd53b_e0c0);
+    let register = Some(Register((word & 0x1f) as u8)).filter(|register| is_read && register.0 != 31);
+    register.map(ClockPart::whole).into_iter().collect()
 }
 
 /// Arm ARM C6.2, PACIA, PACIB, AUTIA, AUTIB with x30: the hints (`paciasp`, `paciaz`, ...), which other CPUs ignore, and the forms

@@ -51,6 +51,7 @@ pub struct Cpu {
     /// What an instruction does to the signature of a return address, on a CPU with pointer authentication.
     signing: Option<SigningOf>,
     can_arrive: fn(Exception, u64) -> bool,
+    clock: fn(&[u8]) -> Vec<ClockPart>,
     disassembler: fn() -> Result<Capstone, capstone::Error>,
     decoding: effect::Decoding,
 }
@@ -62,6 +63,29 @@ pub struct WalkModels {
     pub reliable: Option<&'static str>,
     /// `arch_stack_walk`.
     pub best_effort: &'static str,
+}
+
+/// A register that holds a part of a clock which an instruction has read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockPart {
+    /// The register.
+    pub register: Register,
+    /// The first bit of the clock that it holds.
+    pub shift: u32,
+    /// How many bits it holds, from 1 to 64.
+    pub bits: u32,
+}
+
+impl ClockPart {
+    const fn whole(register: Register) -> Self {
+        Self { register, shift: 0, bits: 64 }
+    }
+
+    /// The value of the register at this time.
+    #[must_use]
+    pub const fn of(self, time: u64) -> u64 {
+        time >> self.shift & u64::MAX >> (64 - self.bits)
+    }
 }
 
 /// Says what the instruction that these bytes begin with does to the signature of the return address.
@@ -94,6 +118,12 @@ impl Cpu {
     #[must_use]
     pub fn signing(&self, bytes: &[u8]) -> Option<Signing> {
         self.signing.and_then(|signing| signing(bytes))
+    }
+
+    /// The registers into which the instruction reads a clock, if it does. `bytes` may reach beyond the instruction.
+    #[must_use]
+    pub fn clock(&self, bytes: &[u8]) -> Vec<ClockPart> {
+        (self.clock)(bytes)
     }
 
     /// Whether this exception can really arrive in kernel mode while the status register has this value.

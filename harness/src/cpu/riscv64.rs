@@ -5,7 +5,7 @@ mod flow;
 use capstone::Capstone;
 use capstone::arch::{BuildsCapstone as _, BuildsCapstoneExtraMode as _};
 
-use super::{Cpu, Exception, Linkage, Register, WalkModels};
+use super::{ClockPart, Cpu, Exception, Linkage, Register, WalkModels};
 
 /// 64-bit RISC-V.
 pub(super) static CPU: Cpu = Cpu {
@@ -34,9 +34,15 @@ pub(super) static CPU: Cpu = Cpu {
     flow: flow::decode,
     signing: None,
     can_arrive,
+    clock,
     disassembler,
     decoding: super::effect::RISCV64,
 };
+
+/// None: the emulator refuses `rdtime`, and leaves `rdcycle` and `rdinstret` to machine mode.
+const fn clock(_: &[u8]) -> Vec<ClockPart> {
+    Vec::new()
+}
 
 /// psABI, integer register convention ("Preserved across calls? Yes"): s0..s11 = x8, x9, x18..x27.
 #[rustfmt::skip]

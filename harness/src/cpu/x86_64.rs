@@ -4,7 +4,7 @@ use capstone::Capstone;
 use capstone::arch::BuildsCapstone as _;
 use capstone::arch::BuildsCapstoneSyntax as _;
 
-use super::{Cpu, Exception, Flow, FlowKind, Linkage, Register, WalkModels};
+use super::{ClockPart, Cpu, Exception, Flow, FlowKind, Linkage, Register, WalkModels};
 
 /// x86-64.
 pub(super) static CPU: Cpu = Cpu {
@@ -24,12 +24,24 @@ pub(super) static CPU: Cpu = Cpu {
     flow,
     signing: None,
     can_arrive,
+    clock,
     disassembler,
     decoding: super::effect::X86_64,
 };
 
 /// psABI 3.2.1: "Registers %rbp, %rbx and %r12 through %r15 'belong' to the calling function".
 const CALLEE_SAVED: [Register; 6] = [Register(3), Register(6), Register(12), Register(13), Register(14), Register(15)];
+
+/// RDTSC and RDTSCP (SDM volume 2): EDX has the upper half.
+fn clock(bytes: &[u8]) -> Vec<ClockPart> {
+    match bytes {
+        [0x0f, 0x31, ..] | [0x0f, 0x01, 0xf9, ..] => vec![
+            ClockPart { register: Register(0), shift: 0, bits: 32 },
+            ClockPart { register: Register(1), shift: 32, bits: 32 },
+        ],
+        _ => Vec::new(),
+    }
+}
 
 /// Instructions that enter or leave an exception, but that capstone 5 puts in no such group.
 const EXCEPTIONS: &[&str] = &["syscall", "sysret", "sysretq", "ud2", "ud2b"];

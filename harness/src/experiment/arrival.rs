@@ -6,6 +6,7 @@
 use super::sample::Tally;
 use crate::guest::{CodeMap, Guest};
 use crate::oracle::{ReturnPlace, State};
+use crate::progress::Progress;
 
 /// Which points of a run are judged.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +21,17 @@ pub struct PointFilter<'a> {
     pub wanted: &'a [(u64, u64)],
     /// The first and the last address of instructions that can be points.
     pub addresses: (u64, u64),
+    /// Where points are counted while the run goes on.
+    pub progress: Option<&'a Progress>,
+}
+
+impl PointFilter<'_> {
+    /// A point is judged.
+    fn count(&self) {
+        if let Some(progress) = self.progress {
+            progress.point();
+        }
+    }
 }
 
 /// An instruction that ran and can be a point.
@@ -128,6 +140,7 @@ impl<'p> Sites<'p> {
             return None;
         }
         *visits += 1;
+        self.filter.count();
         let visit = if self.numbers_copies { *visits } else { tally.arrivals() };
         Some(Arrival { site, pc, visit, reachable: true })
     }
@@ -143,6 +156,7 @@ impl<'p> Sites<'p> {
     pub(super) fn arrive_again(&mut self, at: Arrival) -> Arrival {
         let (_, _, visits) = &mut self.sites[at.site];
         *visits += 1;
+        self.filter.count();
         Arrival { visit: *visits, ..at }
     }
 
@@ -151,5 +165,8 @@ impl<'p> Sites<'p> {
         let (_, tally, visits) = &mut self.sites[at.site];
         *visits -= 1;
         tally.cancel();
+        if let Some(progress) = self.filter.progress {
+            progress.no_point();
+        }
     }
 }

@@ -205,7 +205,8 @@ impl Experiment<'_> {
         visit: &mut dyn Visit,
     ) -> Result<Found, Error> {
         let Self { program, text, kind, columns, max_visits, wanted, addresses } = *self;
-        let filter = PointFilter { within: &text.within, outer: &text.outer, max_visits, wanted, addresses };
+        let (within, outer, progress) = (&text.within, &text.outer, run.progress());
+        let filter = PointFilter { within, outer, max_visits, wanted, addresses, progress: progress.as_ref() };
         if kind == Interruption::Probe {
             let mut probe = Probe::new(program, text, columns, filter, witnesses, visit);
             let ended = run.drive(&mut probe)?;

@@ -38,6 +38,21 @@ pub struct UnwindSections {
     pub unread: Vec<UnreadSection>,
 }
 
+impl UnwindSections {
+    /// Adds those of another file.
+    pub fn add(&mut self, other: Self) {
+        let Self { sframe, eh_frame, index_size, files, debug_frame, orc_hints, orc, unread } = other;
+        self.sframe.extend(sframe);
+        self.eh_frame.extend(eh_frame);
+        self.index_size += index_size;
+        self.files.extend(files);
+        self.debug_frame.extend(debug_frame);
+        self.orc_hints = self.orc_hints.take().or(orc_hints);
+        self.orc = self.orc.take().or(orc);
+        self.unread.extend(unread);
+    }
+}
+
 /// The ORC table of a kernel image (arch/x86/kernel/unwind_orc.c).
 #[derive(Debug, Clone)]
 pub struct OrcSections {

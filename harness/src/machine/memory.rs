@@ -28,6 +28,17 @@ pub struct GuestMemory {
     watch: OnceCell<Watch>,
 }
 
+/// A mapped page, and what it may be used for; it may be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MappedPage {
+    /// Its address.
+    pub address: u64,
+    /// It may be executed.
+    pub executable: bool,
+    /// It may be written.
+    pub writable: bool,
+}
+
 /// A page that nobody has written.
 const ZEROS: [u8; PAGE as usize] = [0; PAGE as usize];
 
@@ -171,6 +182,11 @@ impl GuestMemory {
         let _ = self.watch.set(watch);
     }
 
+    /// Watches from now on which pages are used, if nobody does yet.
+    pub(super) fn watched_or(&self, watch: impl FnOnce() -> Watch) -> &Watch {
+        self.watch.get_or_init(watch)
+    }
+
     /// What is known of the used pages, if they are watched.
     pub(super) fn watched(&self) -> Option<&Watch> {
         self.watch.get()
@@ -223,6 +239,26 @@ impl GuestMemory {
     /// The words that the harness has written since the last call.
     pub(super) fn take_writes(&self) -> Vec<u64> {
         self.writes.take()
+    }
+
+    /// The mapped pages, by address.
+    #[must_use]
+    pub fn mapped(&self) -> Vec<MappedPage> {
+        let of_region = |region: &Region| -> Vec<MappedPage> {
+            let pages = (region.address..region.address + region.size as u64).step_by(PAGE as usize);
+            let mapped = pages.map(|address| (address, region.permission_at(address)));
+            let mapped = mapped.filter(|(_, permission)| *permission != Prot::NONE);
+            mapped
+                .map(|(address, permission)| MappedPage {
+                    address,
+                    executable: permission & Prot::EXEC != Prot::NONE,
+                    writable: permission & Prot::WRITE != Prot::NONE,
+                })
+                .collect()
+        };
+        let mut pages: Vec<_> = self.regions.iter().flat_map(of_region).collect();
+        pages.sort_by_key(|page| page.address);
+        pages
     }
 
     pub(super) fn region(&self, address: u64) -> Option<&Region> {

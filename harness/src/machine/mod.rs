@@ -8,10 +8,12 @@
 //! Unicorn translates the `until` address into the code around it, so it never changes and has a page of its own. A panic
 //! inside a hook would abort the process, so hooks do not panic, and one of the observer's is carried past the emulator.
 
+mod answered;
 mod answers;
 mod arena;
 mod core;
 mod engine;
+mod hands;
 mod memory;
 mod pages;
 mod permission;
@@ -39,7 +41,8 @@ use self::engine::{context, enter, enter_kernel, float_result, new_engine, set_f
 use self::pages::Watch;
 use self::process::Running;
 use self::registers::EngineRegisters;
-pub use memory::GuestMemory;
+pub use answered::Answers;
+pub use memory::{GuestMemory, MappedPage};
 pub use process::{ProcessMachine, Shown};
 pub use second::{Call, Called, Crash, Instead, Second, boot, call};
 
@@ -322,6 +325,7 @@ fn refused(doing: &'static str, error: uc_error) -> Error {
 /// The code hook: shows the observer the state before the instruction.
 fn before_instruction(engine: &mut Unicorn<'_, Context<'_>>, pc: u64, size: u32) {
     let handle = engine.get_handle();
+    set_clock(engine);
     let context = engine.get_data_mut();
     if context.stop.is_none() {
         if context.executed == context.budget {
@@ -357,6 +361,17 @@ fn before_instruction(engine: &mut Unicorn<'_, Context<'_>>, pc: u64, size: u32)
     }
     if engine.get_data().stop.is_some() {
         let _ = engine.emu_stop(); // cannot fail for a live engine
+    }
+}
+
+/// If the instruction that has just retired has read the clock of this machine, lets it have read how many instructions have run.
+fn set_clock(engine: &mut Unicorn<'_, Context<'_>>) {
+    let Context { process, previous, ids, cpu, memory, executed, .. } = engine.get_data_mut();
+    let (Some(process), Some(Previous::Retired { pc, .. })) = (process, *previous) else { return };
+    let parts = process.clock(pc, cpu, memory).iter();
+    let values: Vec<(i32, u64)> = parts.map(|part| (ids[usize::from(part.register.0)], part.of(*executed))).collect();
+    for (id, value) in values {
+        let _ = engine.reg_write(id, value); // fails for none of these ids
     }
 }
 

@@ -4,20 +4,21 @@
 //! runs now. So the kernel never acts inside of a hook, and may map memory and change every register.
 
 use std::cell::Cell;
-use std::ops::Range;
 use std::rc::Rc;
 
 use rustc_hash::FxHashMap;
-use unicorn_engine::{Unicorn, uc_error, uc_reg_read, uc_reg_write};
+use unicorn_engine::{Unicorn, uc_error};
 
+use super::answered::Answers;
 use super::core::Core;
+use super::hands::{Hands, Threads};
 use super::{Context, GuestMemory, Stop, before_instruction, context, new_engine, refused};
 use crate::Error;
-use crate::cpu::{Cpu, Register};
+use crate::cpu::{ClockPart, Cpu, Register};
 use crate::guest::conventions::Vectors;
 use crate::guest::{Symbols, layout};
 use crate::trace::{Ended, Memory, Observer, Previous, Run, Signal};
-use crate::user::process::{self, Arrival, Floats, Hardware, Launch, Next, Permission, Process, QUANTUM};
+use crate::user::process::{self, Arrival, Hardware, Launch, Next, Process, QUANTUM};
 
 /// An address at which nothing is ever mapped: a run never comes to its end there.
 const NOWHERE: u64 = 0x7f_ffff_f800;
@@ -37,18 +38,37 @@ pub(super) struct Running {
     delivered: u64,
     /// Whether a function is called alone, so that there are no threads.
     is_call: bool,
+    /// Where its answers are noted, if somebody wants to know.
+    answers: Option<Rc<Answers>>,
+    /// Of each instruction that has run: [`Running::clock`].
+    clocks: FxHashMap<u64, Vec<ClockPart>>,
 }
 
 impl Running {
-    fn new(kernel: Process, launch: &Launch) -> Self {
-        let arrivals = launch.signals.iter().map(|arrival| (arrival.clone(), FxHashMap::default()));
-        Self { kernel, left: QUANTUM, takes_turns: false, arrivals: arrivals.collect(), delivered: 0, is_call: false }
+    fn new(kernel: Process, launch: &Launch, answers: Option<Rc<Answers>>) -> Self {
+        let arrivals = launch.signals.iter().map(|arrival| (arrival.clone(), FxHashMap::default())).collect();
+        Self { arrivals, is_call: false, answers, ..Self::alone(kernel) }
+    }
+
+    fn alone(kernel: Process) -> Self {
+        let arrivals = Vec::new();
+        let clocks = FxHashMap::default();
+        Self { kernel, left: QUANTUM, takes_turns: false, arrivals, delivered: 0, is_call: true, answers: None, clocks }
     }
 
     /// The kernel of a function that is called alone.
     pub(super) fn of_call(cpu: &Cpu) -> Self {
-        let kernel = Process::of_call(cpu, crate::user::areas());
-        Self { kernel, left: QUANTUM, takes_turns: false, arrivals: Vec::new(), delivered: 0, is_call: true }
+        Self::alone(Process::of_call(cpu, crate::user::areas()))
+    }
+
+    /// The registers into which this instruction, which has retired, has read a clock. The emulator's clock is that of this machine, and
+    /// a run is to be the same as any other.
+    pub(super) fn clock(&mut self, pc: u64, cpu: &Cpu, memory: &GuestMemory) -> &[ClockPart] {
+        self.clocks.entry(pc).or_insert_with(|| {
+            let mut bytes = [0; 4];
+            let is_there = memory.read(pc, &mut bytes) || memory.read(pc, &mut bytes[..2]);
+            if is_there { cpu.clock(&bytes) } else { Vec::new() }
+        })
     }
 
     /// What it has written to standard output, and to standard error.
@@ -111,6 +131,7 @@ pub struct ProcessMachine<'l> {
     memory: Rc<GuestMemory>,
     vectors: Vectors,
     shown: Option<Shown>,
+    answers: Option<Rc<Answers>>,
 }
 
 impl<'l> ProcessMachine<'l> {
@@ -123,7 +144,12 @@ impl<'l> ProcessMachine<'l> {
         let arenas = launch.arenas().map_err(|reason| Error::Elf { path: launch.file.clone(), reason })?;
         let memory = GuestMemory::of_arenas(&arenas).share();
         let core = super::core::of(launch.cpu);
-        Ok(Self { launch, symbols, core, memory, vectors: Vectors::default(), shown: None })
+        Ok(Self { launch, symbols, core, memory, vectors: Vectors::default(), shown: None, answers: None })
+    }
+
+    /// Notes what its kernel answers, from when somebody begins to be interested ([`Answers::begin`]).
+    pub fn note_answers(&mut self) -> Rc<Answers> {
+        Rc::clone(self.answers.get_or_insert_default())
     }
 
     /// What the process has shown; `None` before it has run.
@@ -151,10 +177,11 @@ impl<'l> ProcessMachine<'l> {
             threads: &mut threads,
             is_stale: Cell::new(false),
             is_call: false,
+            notes: None,
         };
         let started = Process::start(launch, &mut hardware);
         let kernel = started.map_err(|reason| Error::Elf { path: launch.file.clone(), reason })?;
-        engine.get_data_mut().process = Some(Box::new(Running::new(kernel, launch)));
+        engine.get_data_mut().process = Some(Box::new(Running::new(kernel, launch, self.answers.clone())));
         memory.take_writes();
         Ok(engine)
     }
@@ -209,9 +236,6 @@ enum After {
     Failed(String),
 }
 
-/// The threads that do not run: their registers, and how each came to where it is.
-type Threads = FxHashMap<u64, (Option<unicorn_engine::Context>, Option<Previous>)>;
-
 /// Does what the emulator has stopped for.
 fn serve(engine: &mut Unicorn<'_, Context<'_>>, core: &'static dyn Core, threads: &mut Threads, stop: &Stop) -> After {
     let Some(mut running) = engine.get_data_mut().process.take() else { return After::Failed(LOST.to_owned()) };
@@ -223,7 +247,8 @@ fn serve(engine: &mut Unicorn<'_, Context<'_>>, core: &'static dyn Core, threads
         return After::Failed(format!("{error:?}"));
     }
     let is_call = running.is_call;
-    let mut hands = Hands { engine, core, threads, is_stale: Cell::new(false), is_call };
+    let notes = running.answers.clone().filter(|notes| notes.has_begun());
+    let mut hands = Hands { engine, core, threads, is_stale: Cell::new(false), is_call, notes: notes.clone() };
     let next = match stop {
         Stop::SystemCall { .. } => running.kernel.system_call(&mut hands),
         Stop::Turn => running.kernel.switch(&mut hands).map(|()| Next::Continue),
@@ -236,6 +261,9 @@ fn serve(engine: &mut Unicorn<'_, Context<'_>>, core: &'static dyn Core, threads
     };
     let is_stale = hands.is_stale.get();
     let pc = hands.pc();
+    if let (Some(notes), Stop::SystemCall { .. }) = (notes, stop) {
+        notes.answered(hands.register(hands.cpu().result));
+    }
     if is_stale {
         let _ = engine.ctl_flush_tlb(); // cannot fail for a live engine
         let _ = engine.ctl_flush_tb();
@@ -354,142 +382,5 @@ impl Run for ProcessMachine<'_> {
 const fn of_previous(previous: Previous) -> u64 {
     match previous {
         Previous::Retired { pc, .. } | Previous::Delivered { pc, .. } => pc,
-    }
-}
-
-/// What an emulated kernel has its hands on.
-struct Hands<'h, 'e, 'a> {
-    engine: &'h mut Unicorn<'e, Context<'a>>,
-    core: &'static dyn Core,
-    threads: &'h mut Threads,
-    /// Whether the emulator knows pages or code that are there no more.
-    is_stale: Cell<bool>,
-    /// Whether the memory of a call is meant, all of whose pages are there from the start.
-    is_call: bool,
-}
-
-impl Hands<'_, '_, '_> {
-    fn memory(&self) -> Rc<GuestMemory> {
-        Rc::clone(&self.engine.get_data().memory)
-    }
-
-    fn get(&self, id: i32) -> u64 {
-        self.engine.reg_read(id).unwrap_or_default()
-    }
-
-    fn set(&mut self, id: i32, value: u64) {
-        let _ = self.engine.reg_write(id, value); // fails for none of these ids
-    }
-
-    /// Reads a register of up to 16 bytes.
-    fn get_long(&self, id: i32) -> [u8; 16] {
-        let mut bytes = [0; 16];
-        // SAFETY: the engine is alive and stopped, and Unicorn writes at most 16 bytes for each id of `UserRegisters::floats`.
-        unsafe { uc_reg_read(self.engine.get_handle(), id, bytes.as_mut_ptr().cast()) };
-        bytes
-    }
-
-    fn set_long(&mut self, id: i32, bytes: &[u8; 16]) {
-        // SAFETY: as for `get_long`: Unicorn reads at most 16 bytes.
-        unsafe { uc_reg_write(self.engine.get_handle(), id, bytes.as_ptr().cast()) };
-    }
-}
-
-impl Hardware for Hands<'_, '_, '_> {
-    fn cpu(&self) -> &'static Cpu {
-        self.engine.get_data().cpu
-    }
-
-    fn register(&self, register: Register) -> u64 {
-        self.core.register_ids().get(usize::from(register.0)).map_or(0, |id| self.get(*id))
-    }
-
-    fn set_register(&mut self, register: Register, value: u64) {
-        if let Some(id) = self.core.register_ids().get(usize::from(register.0)) {
-            self.set(*id, value);
-        }
-    }
-
-    fn pc(&self) -> u64 {
-        self.engine.pc_read().unwrap_or_default()
-    }
-
-    fn set_pc(&mut self, pc: u64) {
-        let _ = self.engine.set_pc(pc); // fails for no CPU
-    }
-
-    fn flags(&self) -> u64 {
-        let (id, mask) = self.core.user_registers().flags;
-        if mask == 0 { 0 } else { self.get(id) & mask }
-    }
-
-    fn set_flags(&mut self, flags: u64) {
-        let (id, mask) = self.core.user_registers().flags;
-        if mask != 0 {
-            let others = self.get(id) & !mask;
-            self.set(id, others | flags & mask);
-        }
-    }
-
-    fn thread_pointer(&self) -> u64 {
-        self.get(self.core.user_registers().thread_pointer)
-    }
-
-    fn set_thread_pointer(&mut self, address: u64) {
-        self.set(self.core.user_registers().thread_pointer, address);
-    }
-
-    fn floats(&self) -> Floats {
-        let user = self.core.user_registers();
-        let registers = user.floats.0.iter().map(|id| self.get_long(*id)).collect();
-        Floats { registers, control: user.float_control.iter().map(|id| self.get(*id)).collect() }
-    }
-
-    fn set_floats(&mut self, floats: &Floats) {
-        let user = self.core.user_registers();
-        for (id, register) in user.floats.0.iter().zip(&floats.registers) {
-            self.set_long(*id, register);
-        }
-        for (id, control) in user.float_control.iter().zip(&floats.control) {
-            self.set(*id, *control);
-        }
-    }
-
-    fn read(&self, address: u64, bytes: &mut [u8]) -> bool {
-        self.memory().read(address, bytes)
-    }
-
-    fn write(&mut self, address: u64, bytes: &[u8]) -> bool {
-        self.memory().write_bytes(address, bytes, false)
-    }
-
-    fn load(&mut self, address: u64, bytes: &[u8]) -> bool {
-        self.is_stale.set(true);
-        self.memory().write_bytes(address, bytes, true)
-    }
-
-    fn map(&mut self, pages: &Range<u64>, permission: Permission) -> bool {
-        self.is_stale.set(true);
-        if self.is_call {
-            return !permission.execute && self.memory().clear(pages);
-        }
-        self.memory().set_pages(pages, permission, true)
-    }
-
-    fn protect(&mut self, pages: &Range<u64>, permission: Permission) -> bool {
-        self.is_stale.set(true);
-        self.is_call || self.memory().set_pages(pages, permission, false)
-    }
-
-    fn park(&mut self, thread: u64) -> Result<(), String> {
-        let saved = self.engine.context_init().map_err(|error| format!("{error:?}"))?;
-        self.threads.entry(thread).or_insert((None, None)).0 = Some(saved);
-        Ok(())
-    }
-
-    fn resume(&mut self, thread: u64) -> Result<(), String> {
-        let saved = self.threads.get_mut(&thread).and_then(|(saved, _)| saved.take());
-        let saved = saved.ok_or_else(|| format!("the registers of thread {thread} are lost"))?;
-        self.engine.context_restore(&saved).map_err(|error| format!("{error:?}"))
     }
 }

@@ -4,7 +4,7 @@ use std::ffi::c_void;
 
 use unicorn_engine::{uc_engine, uc_reg_read};
 
-use super::core::Core;
+use super::core::{Core, of_program};
 use crate::cpu::Regs;
 use crate::trace::{RegisterSet, Registers};
 
@@ -41,6 +41,15 @@ impl Registers for EngineRegisters {
 
     fn is_user(&self) -> bool {
         self.core.is_user(&|id| self.register(id))
+    }
+
+    fn of_program(&self) -> Vec<(&'static str, u128)> {
+        of_program(self.core.named(), &|id| {
+            let mut value = [0; 16];
+            // SAFETY: as for `register`; Unicorn writes at most 16 bytes for each of these register ids.
+            unsafe { uc_reg_read(self.engine, id, value.as_mut_ptr().cast::<c_void>()) };
+            u128::from_le_bytes(value)
+        })
     }
 
     fn status(&self) -> u64 {

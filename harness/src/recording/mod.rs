@@ -14,6 +14,7 @@ mod recorder;
 pub mod rows;
 mod shard;
 mod skip;
+mod state;
 mod text;
 mod walks;
 
@@ -37,6 +38,7 @@ pub use novelty::Novelty;
 pub use recorder::Recorder;
 pub use shard::{Shard, ShardOf, SplitScenario};
 pub use skip::Skip;
+pub use state::{Overall, RunState};
 pub use walks::{WalkLog, Written, compare};
 
 /// The version of the JSON form.
@@ -110,13 +112,6 @@ impl Recording {
         let sections = self.sections.iter().map(|section| (section.title(), &section.not_judged));
         let guests = self.rows.iter().map(|guest| (guest.name.clone(), &guest.not_judged));
         sections.chain(guests).filter_map(|(title, reason)| Some((title, reason.as_deref()?)))
-    }
-
-    /// Whether a run is void that was not meant to be.
-    #[must_use]
-    pub fn is_void(&self) -> bool {
-        self.sections.iter().any(|section| section.void.is_some() && !section.void_is_meant)
-            || self.rows.iter().any(|guest| guest.void.is_some() && !guest.void_is_meant)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::analysis::novelty::is_of;
 use crate::recording::rows::{FunctionRows, GuestRows, Leaf, TableResult, Wrong};
-use crate::recording::{ColumnResult, Finding, Novelty, Recording, Section};
+use crate::recording::{ColumnResult, Finding, Novelty, Recording, RunState, Section};
 use crate::verdict::Verdict;
 
 /// Test cases that belong together: a run, or a guest whose rows were checked.
@@ -95,24 +95,20 @@ pub(super) fn suites(recording: &Recording) -> Vec<Suite> {
     suites
 }
 
-/// Why a run has no valid result, if it has none.
-fn without_result(
-    void: Option<&String>,
-    void_is_meant: bool,
-    not_judged: Option<&String>,
-    interrupted: bool,
-) -> Option<Outcome> {
-    match (void, not_judged) {
-        (Some(reason), _) if void_is_meant => Some(Outcome::Skipped(format!("void, as it must be: {reason}"))),
-        (Some(reason), _) => Some(Outcome::Error("void", reason.clone())),
-        (None, Some(reason)) => Some(Outcome::Error("not judged", reason.clone())),
-        (None, None) => interrupted.then(|| Outcome::Error("interrupted", "it did not run to its end".to_owned())),
+/// Why a run has no valid result, if it has none; `reason`: why it is void, or was not judged.
+fn without_result(state: RunState, reason: Option<&String>) -> Option<Outcome> {
+    let reason = reason.cloned().unwrap_or_default();
+    match state {
+        RunState::Judged => None,
+        RunState::VoidAsMeant => Some(Outcome::Skipped(format!("void, as it must be: {reason}"))),
+        RunState::Void => Some(Outcome::Error("void", reason)),
+        RunState::NotJudged => Some(Outcome::Error("not judged", reason)),
+        RunState::Interrupted => Some(Outcome::Error("interrupted", "it did not run to its end".to_owned())),
     }
 }
 
 fn of_section(section: &Section) -> Suite {
-    let Section { void, void_is_meant, not_judged, interrupted, .. } = section;
-    let without = without_result(void.as_ref(), *void_is_meant, not_judged.as_ref(), *interrupted);
+    let without = without_result(section.state(), section.void.as_ref().or(section.not_judged.as_ref()));
     let has_columns = without.is_none();
     let mut cases: Vec<Case> = without.map(|outcome| Case::new(RUN, outcome)).into_iter().collect();
     let columns: &[ColumnResult] = if has_columns { &section.columns } else { &[] };
@@ -167,15 +163,14 @@ fn of_column(section: &Section, column: &ColumnResult) -> Outcome {
 }
 
 fn of_guest(guest: &GuestRows) -> Suite {
-    let GuestRows { void, void_is_meant, not_judged, interrupted, .. } = guest;
     let mut cases = Vec::new();
-    if let Some(outcome) = without_result(void.as_ref(), *void_is_meant, not_judged.as_ref(), *interrupted) {
+    if let Some(outcome) = without_result(guest.state(), guest.void.as_ref().or(guest.not_judged.as_ref())) {
         cases.push(Case::new(RUN, outcome));
     }
     for function in guest.functions.iter().filter(|function| function.ran > 0) {
         let name = |table: &TableResult| format!("{} {}", function.name, table.format);
         let tables = function.tables.iter();
-        cases.extend(tables.map(|table| Case::new(name(table), of_table(function, table, *interrupted))));
+        cases.extend(tables.map(|table| Case::new(name(table), of_table(function, table, guest.interrupted))));
     }
     let idle = guest.functions.iter().filter(|function| function.ran == 0).count();
     if idle > 0 {

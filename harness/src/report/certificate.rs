@@ -6,6 +6,7 @@ use std::io::{self, Write};
 
 use crate::recording::rows::{FunctionRows, GuestRows, Leaf, TableResult};
 use crate::recording::{CallOutcome, Recording, Section};
+use crate::report::screen;
 use crate::report::style::{BAD, DIM, GOOD};
 
 /// How many lines the functions may take, so that all fits on one screen of 40 lines.
@@ -20,8 +21,8 @@ const WIDTH: usize = 100;
 /// How many functions that did not run are named for each table.
 const NAMED: usize = 12;
 
-/// Writes what came of each call, how the unwinders fared, and how right the rows of each function are: on one screen, or with `all`
-/// every function, and each range of instructions where a row is wrong.
+/// Writes what came of each call, how the unwinders fared, how right the rows of each function are, and which gates are broken: on one
+/// screen, or with `all` every function, and each range of instructions where a row is wrong.
 ///
 /// # Errors
 ///
@@ -44,6 +45,7 @@ pub fn write(recording: &Recording, all: bool, out: &mut dyn Write) -> io::Resul
         let own = recording.rows.iter().filter(|guest| guest.scenario == section.scenario);
         own.into_iter().try_for_each(|guest| functions::write(guest, section, all, out))?;
     }
+    screen::gates(recording, all, WIDTH).iter().try_for_each(|line| writeln!(out, "{line}"))?;
     match &recording.partial {
         Some(partial) => writeln!(out, "{BAD}{partial}{BAD:#}"),
         None => Ok(()),

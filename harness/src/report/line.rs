@@ -14,6 +14,27 @@ pub(super) fn clipped(text: &str, width: usize) -> String {
     format!("{}..", kept.trim_end())
 }
 
+/// Items in as many lines as they need, none longer than the width, if one item fits: what stands before the first one, between two
+/// of a line, and before further lines.
+pub(super) fn wrapped(first: &str, items: &[String], (gap, further): (&str, &str), width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for item in items {
+        match lines.last_mut() {
+            // What divides it from a further line has room too.
+            Some(line) if line.chars().count() + gap.len() + item.chars().count() + gap.trim_end().len() <= width => {
+                line.push_str(gap);
+                line.push_str(item);
+            }
+            Some(line) => {
+                line.push_str(gap.trim_end());
+                lines.push(format!("{further}{item}"));
+            }
+            None => lines.push(format!("{first}{item}")),
+        }
+    }
+    lines
+}
+
 /// A command, over several lines of this width if it must be, so that a shell still takes it as it stands.
 pub(super) fn command(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::from("   ")];

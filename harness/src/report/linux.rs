@@ -1,4 +1,4 @@
-//! What a run over kernel images found, as a page for people: docs/linux.md.
+//! What a run over kernel images found, as a page for people, docs/linux.md, and release by release in docs/data/linux.md.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -29,12 +29,8 @@ pub fn write(scenarios: &[Scenario], recording: &Recording, out: &mut dyn Write)
         writeln!(out, "**{partial}.**\n")?;
     }
     let shown = shown(scenarios, recording);
-    write_matrix(&shown, out)?;
+    write_summary(&shown, out)?;
     write_defects(&shown, out)?;
-    writeln!(
-        out,
-        "[data/linux.md](data/linux.md) has the newest image of each CPU in numbers, workload by workload.\n"
-    )?;
     write_agreements(recording, out)
 }
 
@@ -43,13 +39,60 @@ pub fn write(scenarios: &[Scenario], recording: &Recording, out: &mut dyn Write)
 /// # Errors
 ///
 /// Those of `out`.
-pub fn write_numbers(recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> {
+pub fn write_numbers(scenarios: &[Scenario], recording: &Recording, out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(out, "# Linux in numbers\n")?;
     writeln!(out, "Generated: `unwind-harness findings --linux FOLDER --write`. Do not edit.\n")?;
     if let Some(partial) = &recording.partial {
         writeln!(out, "**{partial}.**\n")?;
     }
+    write_matrix(&shown(scenarios, recording), out)?;
     write_images(recording, out)
+}
+
+/// A line for each defect and CPU: since when it is there, and whether it still is.
+fn write_summary(shown: &[Shown<'_>], out: &mut dyn Write) -> std::io::Result<()> {
+    writeln!(out, "## Since when, and whether still\n")?;
+    writeln!(
+        out,
+        "`N of M`: of the walks of that kind, so many show the defect. [Release by release](data/linux.md) has all images, and the newest \
+         of each CPU in numbers, workload by workload.\n"
+    )?;
+    writeln!(
+        out,
+        "| defect | CPU | oldest image that has it | newest image that has it | walks there | other images |"
+    )?;
+    writeln!(out, "|---|---|---|---|---:|---|")?;
+    for its in shown.chunk_by(|one, other| one.defect.id == other.defect.id && cpu(one.section) == cpu(other.section)) {
+        let (id, of_cpu) = (&its[0].defect.id, cpu(its[0].section));
+        let open = |shown: &&Shown<'_>| matches!(shown.status, Status::Open { .. });
+        let [oldest, newest] = [its.iter().find(open), its.iter().rfind(open)];
+        let release = |shown: Option<&Shown<'_>>| shown.map_or("none", Shown::release).to_owned();
+        let walks = newest.map_or_else(|| "-".to_owned(), |newest| in_short(&newest.status));
+        let of = |name: &str, is_it: fn(&Status) -> bool| {
+            let count = its.iter().filter(|shown| is_it(&shown.status)).count();
+            (count > 0).then(|| format!("{name} in {count}"))
+        };
+        let others = [
+            of("closed", |status| matches!(status, Status::Closed(_))),
+            of("absent", |status| matches!(status, Status::Absent(_))),
+            of("not judged", |status| matches!(status, Status::NotJudged(_))),
+        ];
+        let others: Vec<String> = others.into_iter().flatten().collect();
+        let others = if others.is_empty() { "-".to_owned() } else { others.join(", ") };
+        let (oldest, newest) = (release(oldest), release(newest));
+        writeln!(out, "| [{id}](#{id}-{of_cpu}) | {of_cpu} | {oldest} | {newest} | {walks} | {others} |")?;
+    }
+    writeln!(out)
+}
+
+/// A status, as a cell of a table.
+fn in_short(status: &Status) -> String {
+    match status {
+        Status::Open { walks, of, .. } => format!("{walks} of {of}"),
+        Status::Closed(_) => "**closed**".to_owned(),
+        Status::Absent(_) => "absent".to_owned(),
+        Status::NotJudged(_) => "?".to_owned(),
+    }
 }
 
 /// Release against defect.
@@ -71,12 +114,7 @@ fn write_matrix(shown: &[Shown<'_>], out: &mut dyn Write) -> std::io::Result<()>
             let here = |shown: &&Shown<'_>| {
                 shown.defect.id == **id && cpu(shown.section) == of_cpu && shown.release() == release
             };
-            shown.iter().find(here).map_or(String::new(), |shown| match &shown.status {
-                Status::Open { walks, of, .. } => format!("{walks} of {of}"),
-                Status::Closed(_) => "**closed**".to_owned(),
-                Status::Absent(_) => "absent".to_owned(),
-                Status::NotJudged(_) => "?".to_owned(),
-            })
+            shown.iter().find(here).map_or(String::new(), |shown| in_short(&shown.status))
         };
         writeln!(out, "| {of_cpu} | {release} | {} |", ids.iter().map(cell).collect::<Vec<_>>().join(" | "))?;
     }

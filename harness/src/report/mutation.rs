@@ -56,7 +56,15 @@ pub fn write(mutation: &Mutation, all: bool, out: &mut dyn Write) -> io::Result<
         mutation.guests.iter().try_for_each(|guest| functions(guest, out))?;
     }
     missed(mutation, if all { usize::MAX } else { TOLD }, out)?;
-    mutation.guests.iter().try_for_each(|guest| without(guest, out))
+    let is_left = |guest: &&GuestMutants| matches!(guest.state, State::NotReached(_));
+    let (left, others): (Vec<_>, Vec<_>) = mutation.guests.iter().partition(is_left);
+    others.iter().try_for_each(|guest| without(guest, out))?;
+    let told = if all { left.len() } else { left.len().min(1) };
+    left[..told].iter().try_for_each(|guest| without(guest, out))?;
+    match left.len() - told {
+        0 => Ok(()),
+        more => writeln!(out, "{BAD}not judged{BAD:#}: {more} more for this reason (--all tells all)"),
+    }
 }
 
 fn head(table: &str, family: &str) -> String {

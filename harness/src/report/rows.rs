@@ -6,7 +6,7 @@ use anstyle::Style;
 
 use super::skipped;
 use crate::recording::rows::{Agreement, FunctionRows, GuestRows, Leaf, Level, Part, TableResult, Unjudged};
-use crate::recording::{Novelty, Recording};
+use crate::recording::{Novelty, Recording, RunState};
 use crate::report::style::{BAD, DIM, GOOD};
 
 /// Writes the tables, the totals and the broken gates. Styles are ANSI codes; the caller strips them where they do not belong.
@@ -36,7 +36,7 @@ pub fn write(report: &Recording, out: &mut dyn Write) -> std::io::Result<()> {
     if not_judged > 0 {
         return writeln!(out, "{BAD}{not_judged} of {} guests not judged{BAD:#}", report.rows.len());
     }
-    let is_void = report.rows.iter().any(|guest| guest.void.is_some() && !guest.void_is_meant);
+    let is_void = report.rows.iter().any(|guest| guest.state() == RunState::Void);
     if !report.row_failures.is_empty() || is_void || unread > 0 {
         return Ok(());
     }

@@ -7,7 +7,7 @@ use anstyle::Style;
 
 use super::skipped;
 use crate::analysis::novelty::Sums;
-use crate::recording::{Counters, Failure, Recording, Section, Shard};
+use crate::recording::{Counters, Failure, Recording, RunState, Section, Shard};
 use crate::report::style::{BAD, DIM, GOOD, NOTE};
 use crate::subject::Claims;
 
@@ -78,7 +78,7 @@ fn write_end(recording: &Recording, holds: bool, out: &mut dyn Write) -> std::io
     if not_judged > 0 {
         return writeln!(out, "{BAD}{not_judged} of {} runs not judged{BAD:#}", recording.sections.len());
     }
-    let void = recording.sections.iter().filter(|section| section.void.is_some() && !section.void_is_meant).count();
+    let void = recording.sections.iter().filter(|section| section.state() == RunState::Void).count();
     if void > 0 {
         writeln!(out, "{BAD}{void} void{BAD:#}: nothing was judged there, so no gate holds there either")?;
     } else if recording.shard.as_ref().is_some_and(Shard::has_parts) {

@@ -12,6 +12,7 @@ use crate::guest::conventions::TaskPlace;
 use crate::guest::{Program, Symbol};
 use crate::interrupt::Interrupt;
 use crate::oracle::{Activation, Cause, Oracle, Testimony, Truth, Witnesses, with_store};
+use crate::progress::Progress;
 use crate::scenario::Scenario;
 use crate::subject::GuestTarget;
 use crate::trace::{Action, Ended, Memory, Observer, Point, RegisterSet, Run as _, Watched};
@@ -48,9 +49,9 @@ pub(super) fn judged<J: Judge>(
     judge: J,
 ) -> Result<(J, Testimony, Ended), Error> {
     let mut machine = scenario.live(program)?;
-    let mut judged = Judged { follow: Follow::new(program, scenario), judge };
+    let mut judged = Judged { follow: Follow::new(program, scenario), judge, progress: interrupt.progress() };
     let ended = Watched::new(&mut *machine, interrupt).drive(&mut judged)?;
-    let Judged { follow, judge } = judged;
+    let Judged { follow, judge, .. } = judged;
     let never_resumes = &scenario.text.never_resumes;
     let mut testimony = follow.oracle.testimony(never_resumes, ended);
     if testimony.clobbered.is_some()
@@ -65,6 +66,7 @@ pub(super) fn judged<J: Judge>(
 struct Judged<'p, J> {
     follow: Follow<'p>,
     judge: J,
+    progress: &'p Progress,
 }
 
 impl<J: Judge> Observer for Judged<'_, J> {
@@ -83,6 +85,7 @@ impl<J: Judge> Observer for Judged<'_, J> {
     fn point(&mut self, at: &Point<'_>) -> Action {
         let Some(regs) = self.follow.observe(at) else { return Action::Stop };
         if self.follow.within.holds(at.pc) {
+            self.progress.point();
             self.judge.point(&mut self.follow, at, &regs);
         }
         Action::Continue

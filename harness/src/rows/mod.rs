@@ -44,10 +44,10 @@ struct Job {
 
 /// The guest of a scenario's variant: `<cpu>/<stem of the file>`; the run of a kernel image: `<scenario> <release>`.
 fn name_of(scenario: &Scenario, variant: &Variant) -> String {
-    if scenario.image.is_some() {
+    if scenario.image().is_some() {
         return format!("{} {}", scenario.name, variant.name);
     }
-    if scenario.state.is_some() || scenario.text.is_of_others() {
+    if scenario.state().is_some() || scenario.text.is_of_others() {
         return scenario.name.clone();
     }
     format!("{}/{}", scenario.cpu.name, variant.guest.as_ref().unwrap_or(&scenario.text.guest))
@@ -99,7 +99,7 @@ pub fn check_all(
 ) -> Result<Recording, Error> {
     let jobs = jobs(scenarios);
     let names: Vec<(String, String, bool)> =
-        jobs.iter().map(|job| (job.name.clone(), job.scenario.name.clone(), job.scenario.image.is_some())).collect();
+        jobs.iter().map(|job| (job.name.clone(), job.scenario.name.clone(), job.scenario.image().is_some())).collect();
     let (watch, root) = (interrupt.clone(), root.to_path_buf());
     let results = in_parallel(jobs, 1, interrupt, move |job| {
         let program = job.scenario.program(&root, &job.variant)?;

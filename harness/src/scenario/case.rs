@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Scenario, Text, Variant};
+use super::{Origin, Scenario, Text, Variant};
 use crate::Error;
 use crate::case::{Case, State};
 use crate::guest::Listings;
@@ -31,10 +31,8 @@ impl Scenario {
             cpu: case.cpu()?,
             source: case.text.clone(),
             text,
-            image: None,
-            case: Some(Arc::clone(case)),
-            state: None,
-            process: None,
+            origin: Origin::Case(Arc::clone(case)),
+            private: Arc::default(),
             listings: Listings::default(),
         };
         scenario.check().map_err(|reason| reject("text", &reason))?;
@@ -77,10 +75,8 @@ impl Scenario {
             cpu,
             source,
             text,
-            image: None,
-            case: None,
-            state: Some(Arc::clone(state)),
-            process: None,
+            origin: Origin::State(Arc::clone(state)),
+            private: Arc::default(),
             listings: Listings::default(),
         };
         scenario.check().map_err(|reason| state.reject(reason))?;
@@ -97,7 +93,7 @@ impl Scenario {
 
     /// The variant that a case holds: of an image its release, else one of the text.
     pub(super) fn frozen_variant(&self) -> Option<Variant> {
-        let case = self.case.as_ref()?;
+        let case = self.case()?;
         match self.text.variant.iter().find(|variant| variant.name == case.variant) {
             Some(variant) => Some(variant.clone()),
             None if self.text.variant.is_empty() => Some(Variant { name: case.variant.clone(), ..Variant::default() }),

@@ -1,6 +1,7 @@
 //! `[[convention]]`: calls that do not follow the ABI.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use serde::Deserialize;
 
@@ -10,6 +11,9 @@ use crate::cpu::{Cpu, FlowKind, Register};
 use crate::guest::conventions::{CallConvention, Preserved, SpAtReturn, StackRole};
 use crate::guest::{Guest, Poison, Program, Symbol};
 use crate::oracle::private_conventions;
+
+/// What [`private_conventions`] has seen of a scenario's code.
+pub(super) type PrivateConventions = OnceLock<Vec<(Range<u64>, CallConvention)>>;
 
 /// How calls of some functions differ from the ABI's, and why.
 #[derive(Debug, Clone, Deserialize)]
@@ -152,14 +156,20 @@ impl Scenario {
         Ok(program)
     }
 
-    /// Adds the conventions that somebody's code was seen to have ([`private_conventions`]). A run that fails here fails again, where
-    /// that is reported.
+    /// Adds the conventions that somebody's code was seen to have ([`private_conventions`]), in one run for all loads. A run that fails
+    /// here fails again, where that is reported.
     pub(super) fn with_private_conventions(&self, mut program: Program) -> Result<Program, Error> {
-        let seen = private_conventions(&program, &mut *self.live(&program)?);
-        for (function, convention) in seen.unwrap_or_default() {
+        let seen = match self.private.get() {
+            Some(seen) => seen,
+            None => {
+                let seen = private_conventions(&program, &mut *self.live(&program)?);
+                self.private.get_or_init(|| seen.unwrap_or_default())
+            }
+        };
+        for (function, convention) in seen {
             let start = function.start;
             let twice = |_| Error::Internal(format!("{start:#x} has two conventions"));
-            program.conventions.calls.add(convention, vec![function]).map_err(twice)?;
+            program.conventions.calls.add(*convention, vec![function.clone()]).map_err(twice)?;
         }
         Ok(program)
     }

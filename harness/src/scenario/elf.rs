@@ -1,8 +1,9 @@
 //! Scenarios that call a function of somebody's file.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::{Scenario, Text};
+use super::{Origin, Scenario, Text};
 use crate::guest::{Listings, Program};
 use crate::user::{self, Argument, CALLBACK, ElfCall, Module};
 use crate::{Error, machine};
@@ -41,10 +42,8 @@ pub fn elf_call(file: &Path, function: &str, arguments: &[String], libraries: &[
         cpu,
         source,
         text,
-        image: None,
-        case: None,
-        state: None,
-        process: None,
+        origin: Origin::Text,
+        private: Arc::default(),
         listings: Listings::default(),
     })
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::{Scenario, Text};
+use super::{Origin, Scenario, Text};
 use crate::guest::{Listings, Program};
 use crate::linux::KernelImage;
 use crate::linux::state::{self, Argument, EntryState, Place, Word, Workload};
@@ -201,10 +201,8 @@ fn of_image(path: &Path, source: String, image: &Arc<KernelImage>) -> Result<Sce
         cpu: image.cpu,
         source,
         text,
-        image: Some(Arc::clone(image)),
-        case: None,
-        state: None,
-        process: None,
+        origin: Origin::Image(Arc::clone(image)),
+        private: Arc::default(),
         listings: Listings::default(),
     };
     scenario.check_image().map_err(reject)?;

@@ -10,6 +10,7 @@ mod interruption;
 mod known;
 mod linux;
 mod listed;
+mod origin;
 mod part;
 mod process;
 mod process_text;
@@ -23,10 +24,8 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::case::{Case, State};
 use crate::cpu::{self, Cpu, Exception};
 use crate::guest::{Listings, Program};
-use crate::linux::KernelImage;
 use crate::subject::{Gate, Start, label};
 use crate::user::ElfCall;
 use crate::{Error, file};
@@ -40,6 +39,7 @@ pub use interruption::Interruption;
 pub use known::Known;
 pub use linux::{Defect, LinuxCall, image_call, image_entry, image_scenarios};
 pub use listed::{UnjudgedRows, WrongRows};
+pub use origin::Origin;
 pub use part::Part;
 pub use process::{Traced, process};
 pub use process_text::{Asked, ProcessText};
@@ -59,14 +59,10 @@ pub struct Scenario {
     pub source: String,
     /// The parsed file.
     pub text: Text,
-    /// The image whose function it calls; the release is then the name of its only variant.
-    pub image: Option<Arc<KernelImage>>,
-    /// The frozen case that it is run from.
-    pub case: Option<Arc<Case>>,
-    /// The written state that it is run from.
-    pub state: Option<Arc<State>>,
-    /// The process that it runs.
-    pub process: Option<Arc<Traced>>,
+    /// What is run, where the text alone does not say it.
+    pub origin: Origin,
+    /// The conventions that its code was seen to have, once somebody has looked.
+    private: Arc<convention::PrivateConventions>,
     /// The disassembly of its guests.
     pub listings: Listings,
 }
@@ -329,10 +325,8 @@ impl Scenario {
             cpu,
             source: source.to_owned(),
             text,
-            image: None,
-            case: None,
-            state: None,
-            process: None,
+            origin: Origin::Text,
+            private: Arc::default(),
             listings: Listings::default(),
         };
         scenario.check().map_err(reject)?;
@@ -346,19 +340,19 @@ impl Scenario {
     /// [`Error::OfScenario`], when the guest lies outside of `root`, [`Error::Scenario`], when it lacks what a `[[known]]` names,
     /// and as [`Program::load`] and [`Scenario::declare`].
     pub fn program(&self, root: &Path, variant: &Variant) -> Result<Program, Error> {
-        if let Some(case) = &self.case {
+        if let Some(case) = self.case() {
             let program = self.declare(case.program()?)?;
             return if self.text.is_of_others() { self.with_private_conventions(program) } else { Ok(program) };
         }
-        if let Some(state) = &self.state {
+        if let Some(state) = self.state() {
             return self.with_private_conventions(self.declare(state.program()?)?);
         }
         if self.text.process.is_some() {
             let traced = self.clone().traced(root)?;
-            let program = traced.process.as_ref().ok_or_else(|| self.untraced())?.program()?;
+            let program = traced.process().ok_or_else(|| self.untraced())?.program()?;
             return traced.with_private_conventions(program);
         }
-        if let (Some(image), Some(call)) = (&self.image, &self.text.linux) {
+        if let (Some(image), Some(call)) = (self.image(), &self.text.linux) {
             return self.declare(self.image_program(image, call)?);
         }
         if let Some(call) = &self.text.elf {
@@ -376,11 +370,11 @@ impl Scenario {
     #[must_use]
     pub fn blame(&self, variant: &Variant, error: Error) -> Error {
         if matches!(error, Error::OfScenario { .. } | Error::Case { .. } | Error::Interrupted | Error::Internal(_))
-            || self.process.is_some()
+            || self.process().is_some()
         {
             return error;
         }
-        if self.case.is_some() || self.state.is_some() {
+        if self.case().is_some() || self.state().is_some() {
             return self.blame_key("page", error);
         }
         if let Some(call) = &self.text.elf {

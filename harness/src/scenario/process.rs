@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::{Asked, Model, Scenario};
+use super::{Asked, Model, Origin, Scenario};
 use crate::Error;
 use crate::guest::Program;
 use crate::machine::{Machine, ProcessMachine, Shown};
@@ -144,7 +144,7 @@ pub fn process(launch: Launch, asked: &Asked) -> Result<Scenario, Error> {
     let source = super::process_text::source(&traced.launch, asked, max_visits)?;
     let mut scenario = Scenario::parse(&path, &source)?;
     scenario.text.within = within;
-    scenario.process = Some(Arc::new(traced));
+    scenario.origin = Origin::Process(Arc::new(traced));
     Ok(scenario)
 }
 
@@ -155,7 +155,7 @@ impl Scenario {
     ///
     /// As [`process()`] and [`Launch::open`], with the name of the scenario's file.
     pub fn traced(self, root: &Path) -> Result<Self, Error> {
-        let Some(wanted) = self.text.process.as_ref().filter(|_| self.process.is_none()) else { return Ok(self) };
+        let Some(wanted) = self.text.process.as_ref().filter(|_| self.process().is_none()) else { return Ok(self) };
         let asked = Asked {
             within: self.text.within.clone(),
             max_visits: Some(self.text.max_visits),
@@ -168,8 +168,8 @@ impl Scenario {
             if is_same { Ok(launch) } else { Err(Error::Elf { path: wanted.file.clone(), reason: reason() }) }
         });
         let traced = launch.and_then(|launch| process(launch, &asked));
-        let Self { process, text, .. } = traced.map_err(|error| self.blame_key("[process]", error))?;
-        Ok(Self { process, text: super::Text { within: text.within, ..self.text }, ..self })
+        let Self { origin, text, .. } = traced.map_err(|error| self.blame_key("[process]", error))?;
+        Ok(Self { origin, text: super::Text { within: text.within, ..self.text }, ..self })
     }
 
     pub(super) fn untraced(&self) -> Error {
@@ -182,7 +182,7 @@ impl Scenario {
     ///
     /// As [`Machine::new`] and [`ProcessMachine::new`].
     pub fn live<'p>(&'p self, program: &'p Program) -> Result<Box<dyn Run + 'p>, Error> {
-        if let Some(process) = &self.process {
+        if let Some(process) = self.process() {
             return Ok(Box::new(ProcessMachine::new(&process.launch, Some(&program.guest.symbols))?));
         }
         if self.text.process.is_some() {

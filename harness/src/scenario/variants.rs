@@ -9,8 +9,8 @@ impl Scenario {
     /// The variants; a single one without a name if the file lists none.
     #[must_use]
     pub fn variants(&self) -> Vec<Variant> {
-        match &self.image {
-            _ if self.case.is_some() => self.frozen_variant().into_iter().collect(),
+        match self.image() {
+            _ if self.case().is_some() => self.frozen_variant().into_iter().collect(),
             Some(image) => vec![Variant { name: image.release.clone(), ..Variant::default() }],
             None if self.text.variant.is_empty() => vec![Variant::default()],
             None => self.text.variant.clone(),

@@ -3,6 +3,8 @@
 
 #[cfg(feature = "framehop")]
 mod framehop;
+#[cfg(feature = "gimli")]
+mod gimli;
 mod how;
 pub mod in_linux;
 mod kunwind;
@@ -338,15 +340,18 @@ pub fn all(cpu: &'static Cpu) -> Vec<Box<dyn Subject + Send>> {
 }
 
 /// The unwinders of other crates that were compiled in.
-#[cfg(feature = "framehop")]
-fn of_crates(cpu: &'static Cpu) -> Option<Box<dyn Subject + Send>> {
-    framehop::FramehopSubject::new(cpu).map(|subject| Box::new(subject) as Box<dyn Subject + Send>)
-}
-
-/// The unwinders of other crates that were compiled in: none.
-#[cfg(not(feature = "framehop"))]
-const fn of_crates(_: &'static Cpu) -> Option<Box<dyn Subject + Send>> {
-    None
+fn of_crates(_cpu: &'static Cpu) -> impl Iterator<Item = Box<dyn Subject + Send>> {
+    let found: [Option<Box<dyn Subject + Send>>; 2] = [
+        #[cfg(feature = "framehop")]
+        framehop::FramehopSubject::new(_cpu).map(|subject| Box::new(subject) as Box<dyn Subject + Send>),
+        #[cfg(not(feature = "framehop"))]
+        None,
+        #[cfg(feature = "gimli")]
+        Some(Box::new(gimli::GimliSubject::new(_cpu))),
+        #[cfg(not(feature = "gimli"))]
+        None,
+    ];
+    found.into_iter().flatten()
 }
 
 /// The stacks that a walk is offered.

@@ -17,7 +17,7 @@ use crate::{Error, machine as emulator, user};
 /// Whatever prevents the call from being made or from returning.
 pub fn called(root: &Path, scenario: &Scenario, interrupt: &Interrupt) -> Result<Option<CallOutcome>, Error> {
     let Some(call) = &scenario.text.elf else { return Ok(None) };
-    let user::Prepared { program, buffers, modules, absent } = match &scenario.case {
+    let user::Prepared { program, buffers, modules, absent } = match scenario.case() {
         // It holds the memory of the call, but not which of it the arguments are.
         Some(case) => {
             user::Prepared { program: case.program()?, buffers: Vec::new(), modules: Vec::new(), absent: Vec::new() }

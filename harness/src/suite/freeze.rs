@@ -78,7 +78,7 @@ pub fn freeze(what: Freeze<'_>, options: &Options) -> Result<(Recording, Option<
 
 impl Job<'_> {
     /// Runs without and with interruptions, and adds the pages that both used.
-    fn run_noting(
+    pub(super) fn run_noting(
         self,
         program: &Program,
         subjects: &Subjects,
@@ -129,7 +129,7 @@ fn provenance(what: &Freeze<'_>, program: &Program) -> Provenance {
         licence: "GPL-2.0-only".to_owned(),
         ..Provenance::default()
     };
-    let Some(image) = &scenario.image else { return own };
+    let Some(image) = scenario.image() else { return own };
     // Debian's names of packages: NAME_VERSION_ARCHITECTURE.deb.
     let file = image.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let mut parts = file.splitn(3, '_').map(str::to_owned);

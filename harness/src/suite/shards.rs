@@ -11,7 +11,7 @@ use crate::experiment::EVERYWHERE;
 use crate::guest::Listings;
 use crate::interrupt::Interrupt;
 use crate::recording::{Shard, ShardOf, SplitScenario};
-use crate::scenario::{Part, Scenario};
+use crate::scenario::{Origin, Part, Scenario};
 use crate::trace::{Action, Observer, Point, Run as _, Watched};
 
 /// Runs, in order.
@@ -34,7 +34,9 @@ impl Plan {
         let (mut all, mut here) = (Vec::new(), Vec::new());
         let listings = Listings::default();
         for (position, scenario) in scenarios.iter().enumerate() {
-            let shared = Arc::new(Scenario { listings: listings.clone(), ..scenario.clone() });
+            let mut shared = scenario.clone();
+            shared.listings.clone_from(&listings);
+            let shared = Arc::new(shared);
             for variant in scenario.variants() {
                 let undisturbed = Arc::<Undisturbed>::default();
                 let name = (!variant.name.is_empty()).then_some(variant.name.as_str());
@@ -96,11 +98,7 @@ pub fn is_split(scenarios: &[Scenario], shard: ShardOf) -> bool {
 
 /// Whether the gates of a scenario can be held without what it runs.
 fn can_split(scenario: &Scenario) -> bool {
-    scenario.image.is_none()
-        && scenario.case.is_none()
-        && scenario.state.is_none()
-        && scenario.process.is_none()
-        && !scenario.text.is_of_others()
+    matches!(scenario.origin, Origin::Text) && !scenario.text.is_of_others()
 }
 
 /// Notes which instructions run.

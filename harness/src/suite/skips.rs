@@ -1,5 +1,7 @@
 //! What a run over kernel images leaves out.
 
+use std::sync::Arc;
+
 use super::Planned;
 use crate::linux::{KernelImage, state};
 use crate::recording::{Section, Skip};
@@ -9,17 +11,17 @@ use crate::scenario::Scenario;
 /// none: all.
 pub(super) fn of(planned: &[Planned], sections: &[Section], unwinders: &[String]) -> Vec<Skip> {
     let mut skips = Vec::new();
-    let mut seen: Vec<&KernelImage> = Vec::new();
+    let mut seen: Vec<&Arc<KernelImage>> = Vec::new();
     for scenario in planned.iter().map(|planned| &*planned.scenario) {
-        if let Some(image) = scenario.image.as_deref()
-            && !seen.iter().any(|seen| std::ptr::eq(*seen, image))
+        if let Some(image) = scenario.image()
+            && !seen.iter().any(|seen| Arc::ptr_eq(seen, image))
         {
             seen.push(image);
             skips.extend(subjects(scenario, image, unwinders));
         }
     }
     let is_of_image = |section: &&Section| {
-        let of = |planned: &Planned| planned.scenario.image.is_some() && planned.scenario.name == section.scenario;
+        let of = |planned: &Planned| planned.scenario.image().is_some() && planned.scenario.name == section.scenario;
         planned.iter().any(of)
     };
     for section in sections.iter().filter(is_of_image) {

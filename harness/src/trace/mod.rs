@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::Error;
 use crate::cpu::{Cpu, Exception, Register, Regs};
+use crate::progress::Progress;
 
 pub use watch::Watched;
 
@@ -52,6 +53,12 @@ pub trait Registers {
 
     /// The status register, with interrupt mask and flags; 0 in user mode, where it may not be readable.
     fn status(&self) -> u64;
+
+    /// What a program has besides the general registers, by names of Unicorn's register enums: flags, the thread pointer, floating
+    /// point. None where that is not known.
+    fn of_program(&self) -> Vec<(&'static str, u128)> {
+        Vec::new()
+    }
 }
 
 /// Registers that are read together.
@@ -250,6 +257,11 @@ pub trait Run {
 
     /// The same run from its start, to be observed once more; `None` if that cannot be had.
     fn again(&self) -> Option<Box<dyn Run + '_>> {
+        None
+    }
+
+    /// Where the points that are judged in this run are counted, if anyone wants to know.
+    fn progress(&self) -> Option<Progress> {
         None
     }
 }

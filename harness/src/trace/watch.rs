@@ -3,6 +3,7 @@
 use super::{Action, Ended, Memory, Observer, Point, Run};
 use crate::Error;
 use crate::interrupt::Interrupt;
+use crate::progress::Progress;
 
 /// A run that the user can stop between two points. Its observer never sees the point at which it stops.
 pub struct Watched<'a> {
@@ -38,6 +39,10 @@ impl Run for Watched<'_> {
     fn again(&self) -> Option<Box<dyn Run + '_>> {
         self.run.again()
     }
+
+    fn progress(&self) -> Option<Progress> {
+        Some(self.interrupt.progress().clone())
+    }
 }
 
 struct Watch<'a> {
@@ -52,7 +57,6 @@ impl Observer for Watch<'_> {
             self.has_stopped = true;
             return Action::Stop;
         }
-        self.interrupt.progress().point();
         self.observer.point(at)
     }
 

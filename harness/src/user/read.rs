@@ -134,10 +134,7 @@ pub fn guest(modules: &[Module], name: String) -> Option<Guest> {
     let mut segments = Vec::new();
     for module in modules {
         segments.extend(module.segments.iter().cloned());
-        unwind.eh_frame.extend(module.unwind.eh_frame.iter().cloned());
-        unwind.debug_frame.extend(module.unwind.debug_frame.iter().cloned());
-        unwind.sframe.extend(module.unwind.sframe.iter().cloned());
-        unwind.unread.extend(module.unwind.unread.iter().cloned());
+        unwind.add(module.unwind.clone());
         unwind.index_size += module.eh_frame_hdr.as_ref().map_or(0, |index| index.data.len());
         let (low, high) = module.extent();
         unwind.files.push(low..high);

@@ -100,6 +100,7 @@ fn every_long_command_stops_soon() {
         ),
         (&["atlas", "--json", "atlas.json", "--html", "atlas.html"], &["atlas.html.partial", "atlas.json.partial"]),
         (&["findings", "hooked"], &[]),
+        (&["mutate", "all", "--json", "mutants.json"], &["mutants.json.partial"]),
         (&["explain", "arm64/bad", "leaf+0x0#7"], &[]),
         (&["run", "--json", "-"], &[]),
     ] {
@@ -108,7 +109,7 @@ fn every_long_command_stops_soon() {
         assert!(took < SOON, "{arguments:?}: {took:?}");
         let names: Vec<String> = root.names().into_iter().filter(|name| name != "docs").collect();
         assert_eq!(names, files, "{arguments:?}");
-        for file in files.iter().filter(|name| name.contains(".json")) {
+        for file in files.iter().filter(|name| name.contains(".json") && !name.contains("mutants")) {
             assert_eq!(json(&root.path(file))["partial"]["because"], "interrupted", "{file}");
         }
         for file in files {
@@ -121,6 +122,68 @@ fn every_long_command_stops_soon() {
             assert_eq!(document["partial"]["of"], 1);
         }
     }
+}
+
+/// Sentences are about a whole run: of one that was stopped, no page is made.
+#[test]
+fn no_page_with_sentences_is_made_of_a_part() {
+    let root = Root::of("pages", "arm64", LOOP, ENDLESS);
+    for name in ["claims.toml", "data/linux.md"].into_iter().chain(SOURCES) {
+        let path = root.path("docs").join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        let text = if name == "claims.toml" { "claim = []\n" } else { "+++\n+++\n{{run.points}} points\n" };
+        std::fs::write(path, text).expect("a file");
+    }
+    for arguments in [&["findings", "s2"][..], &["findings", "--write"]] {
+        let (status, took, out, error) = stop(&root, arguments, "-INT", WHILE_IT_RUNS);
+        assert_eq!((status, out.as_str()), (Some(130), ""), "{arguments:?}: {error}");
+        assert!(took < SOON, "{arguments:?}: {took:?}");
+        assert!(error.contains("no page was made: interrupted: 0 of 1 runs are whole"), "{error}");
+        assert!(!root.path("docs/findings/s2.md").exists(), "{arguments:?}");
+    }
+}
+
+const SOURCES: [&str; 6] = [
+    "findings/source/findings.md",
+    "findings/source/s0.md",
+    "findings/source/s1.md",
+    "findings/source/s2.md",
+    "findings/source/s3.md",
+    "findings/source/s4.md",
+];
+
+/// A program that runs for long, and comes to its end.
+const LONG: &str = "static volatile unsigned sink;\nint main(void) {\n  for (unsigned i = 0; i < 2000000; i++) sink = sink * 1664525u + i;\n  \
+                    return 0;\n}\n";
+
+/// A process runs twice, first to learn what it does: until then there is nothing to keep.
+#[test]
+fn what_is_known_of_a_process_is_kept() {
+    let root = Root::new("process");
+    std::fs::write(root.path("long.c"), LONG).expect("a file");
+    let mut compiler = Command::new("gcc");
+    let Ok(made) = compiler.args(["-O1", "-o", "long", "long.c"]).current_dir(root.path("")).status() else {
+        println!("SKIPPED: no gcc");
+        return;
+    };
+    assert!(made.success());
+    let arguments = ["run", "--root", ".", "--elf", "long", "--process", "--sysroot", "/", "--json", "r.json"];
+    let arguments = [&arguments[..], &["--within", "long"]].concat();
+    for seconds in [3, 6, 12, 24] {
+        let (status, took, out, error) = stop(&root, &arguments, "-INT", Duration::from_secs(seconds));
+        assert_eq!(status, Some(130), "{out}{error}");
+        assert!(took < SOON, "{took:?}");
+        if root.path("r.json.partial").exists() {
+            assert!(
+                out.contains("interrupted: 0 of 1 runs are whole") && error.ends_with("interrupted\n"),
+                "{out}{error}"
+            );
+            assert_eq!(json(&root.path("r.json.partial"))["partial"]["of"], 1);
+            return;
+        }
+        assert_eq!(out, "", "it was stopped before anything was judged");
+    }
+    panic!("nothing was kept");
 }
 
 #[test]

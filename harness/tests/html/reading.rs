@@ -101,6 +101,7 @@ fn links_lead_somewhere() {
             // And each cell of the windows.
             for (const row of document.querySelectorAll('table.windows tbody tr')) {
                 const name = row.closest('table').dataset.f;
+                links.push(...[...row.querySelectorAll('[data-l]')].map((cell) => `#${cell.dataset.l}`));
                 links.push(...row.dataset.o.split(',').filter(Boolean).map((offset) => `#${row.dataset.a}/${name}+0x${offset}`));
             }
             return { count: links.length, broken: links.filter((link) =>
@@ -131,13 +132,15 @@ fn a_link_to_an_instruction_opens_its_listing() {
         assert_eq!((&found["count"], &found["isSeen"]), (&json!(1), &json!(true)), "{link}: {found}");
         assert!(found["text"].as_str().is_some_and(|found| found.starts_with(text)), "{link}: {found}");
     }
-    // A window leads to the listing of its trampoline.
-    browser.open(&whole(), "", 1400);
-    browser.eval("document.querySelector('table.windows td.wu:not(.only)').click()");
-    browser.eval("new Promise(done => setTimeout(done, 600))");
-    let hash = browser.eval("decodeURIComponent(location.hash)");
-    assert!(hash.as_str().is_some_and(|hash| hash.contains("+0x")), "{hash}");
-    assert_eq!(browser.eval("document.querySelectorAll('tr.target').length"), 1, "{hash}");
+    // A window leads to the listing of its trampoline, or to that of the function for which it waits.
+    for cell in ["td.wu:not(.only):not([data-l])", "td.wu[data-l]"] {
+        browser.open(&whole(), "", 1400);
+        browser.eval(&format!("document.querySelector('table.windows {cell}').click()"));
+        browser.eval("new Promise(done => setTimeout(done, 600))");
+        let hash = browser.eval("decodeURIComponent(location.hash)");
+        assert!(hash.as_str().is_some_and(|hash| hash.contains("+0x")), "{hash}");
+        assert_eq!(browser.eval("document.querySelectorAll('tr.target').length"), 1, "{hash}");
+    }
 }
 
 #[test]

@@ -1,133 +1,210 @@
-//! The table, for people and for programs.
+//! The table, for people: a function of the document for programs.
 
 use std::fmt::Write as _;
 
-use serde_json::json;
+use serde_json::Value;
 
-use super::found::{Counts, Found};
-use super::{CPUS, GUESTS, Row, State, class};
+use super::class;
+use super::found::Counts;
 
-const HEAD: &str = "\
-# Unwinders of others
+/// Between these two lines of docs/conformance.md is what this writes; the rest is written by hand.
+const MARKS: [&str; 2] = [
+    "<!-- written by `cargo xtask conformance` from docs/data/conformance.json -->\n",
+    "<!-- end of what `cargo xtask conformance` writes -->\n",
+];
 
-Written by `cargo xtask conformance`. Each unwinder walks from every instruction of the same guests; the harness judges each walk by what
-is really on the stack ([docs/truth.md](truth.md)). `dwarf` is a plain evaluator of the same CFI, the null test: where it is wrong, the data
-are, and not the unwinder. The guests have `.debug_frame` alone. Memory below SP is at most the red zone.
+/// The page with what is generated replaced.
+pub(super) fn replaced(page: &str, generated: &str) -> Result<String, String> {
+    let [first, last] = MARKS;
+    let parts = page.split_once(first).and_then(|(head, rest)| Some((head, rest.split_once(last)?.1)));
+    let (head, tail) = parts.ok_or("docs/conformance.md lacks the two lines between which the table is written")?;
+    Ok(format!("{head}{first}{generated}{last}{tail}"))
+}
 
-| column | means |
-|---|---|
-| points | walks that were asked for. A chain is its return addresses; registers are left out, which not every unwinder gives |
-| data | points at which the data give the whole chain |
-| right | of those, the whole chain is right |
-| better | the whole chain is right though the data do not give it |
-| caller | the caller is right, whatever follows (of a group of equal verdicts, by its first walk) |
-| claimed | claimed to be complete, and wrong, though the data are right: a fault of the unwinder |
-| misled | claimed and wrong where the data are |
-| lost | crashed or timed out |
-
-A walk claims to be complete when it ends without an error; gdb's, where it names no reason or the outermost frame.
-";
-
-pub(super) fn markdown(rows: &[Row]) -> String {
-    let mut text = HEAD.to_owned();
-    let _ = writeln!(text, "\nGuests: {}.", GUESTS.join(", "));
-    let _ = writeln!(text, "\n| unwinder | CPU | points | data | right | better | caller | claimed | misled | lost |");
-    text += "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|\n";
-    for row in rows {
-        let Row { unwinder, cpu, state, .. } = row;
-        let _ = match state {
-            State::Ran(Found { all, .. }) => {
-                let Counts { points, data, right, better, caller, claimed, misled, lost } = all;
-                let numbers = [points, data, right, better, caller, claimed, misled, lost].map(ToString::to_string);
-                writeln!(text, "| {} | {cpu} | {} |", unwinder.name, numbers.join(" | "))
-            }
-            // Of one that is driven nowhere, one line says it.
-            State::Not(reason) if is_driven(rows, unwinder.name) || *cpu == CPUS[0] => {
-                let cpu = if is_driven(rows, unwinder.name) { cpu } else { "all" };
-                writeln!(text, "| {} | {cpu} | {} | | | | | | | |", unwinder.name, reason.replace('|', "/"))
-            }
-            State::Not(_) => Ok(()),
-        };
-    }
-    write_classes(rows, &mut text);
-    write_versions(rows, &mut text);
-    write_defects(rows, &mut text);
+/// The generated part.
+pub(super) fn markdown(document: &Value) -> String {
+    let mut text = String::new();
+    write_total(document, &mut text);
+    write_classes(document, &mut text);
+    write_versions(document, &mut text);
+    write_examples(document, &mut text);
     text
 }
 
-fn is_driven(rows: &[Row], name: &str) -> bool {
-    rows.iter().any(|row| row.unwinder.name == name && matches!(row.state, State::Ran(_)))
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
 }
 
-fn ran(rows: &[Row]) -> impl Iterator<Item = (&Row, &Found)> {
-    rows.iter().filter_map(|row| match &row.state {
-        State::Ran(found) => Some((row, found)),
-        State::Not(_) => None,
-    })
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
 }
 
-fn write_classes(rows: &[Row], text: &mut String) {
-    let _ = writeln!(
-        text,
-        "\n## By class\n\nWhole chain right, of the points at which the data give it; a blank: no such point.\n"
-    );
-    let _ = writeln!(text, "| unwinder | CPU | {} |", class::ALL.join(" | "));
-    let _ = writeln!(text, "|---|---|{}", "---:|".repeat(class::ALL.len()));
-    for (row, found) in ran(rows) {
-        let cell = |class: &&str| match found.classes.get(class) {
-            Some(counts) if counts.data > 0 => format!("{}/{}", counts.right, counts.data),
-            _ => String::new(),
+fn rows(document: &Value) -> &[Value] {
+    list(&document["rows"])
+}
+
+/// Of a total, to a tenth, never rounded up to all.
+fn percent(part: u64, whole: u64) -> String {
+    if whole == 0 {
+        return "-".to_owned();
+    }
+    let tenths = part * 1000 / whole;
+    format!("{}.{} %", tenths / 10, tenths % 10)
+}
+
+fn number(counts: &Value, name: &str) -> u64 {
+    counts[name].as_u64().unwrap_or_default()
+}
+
+fn write_total(document: &Value, out: &mut String) {
+    let heads = [
+        "points",
+        "data",
+        "whole chain",
+        "caller",
+        "claimed, wrong",
+        "unclaimed, wrong",
+        "stopped early",
+        "lost",
+        "better",
+        "misled",
+    ];
+    let _ = writeln!(out, "\n## All points\n\n| unwinder | CPU | {} | worst class |", heads.join(" | "));
+    let _ = writeln!(out, "|---|---|{}---|", "---:|".repeat(heads.len()));
+    for row in rows(document) {
+        let (name, cpu, all) = (text(&row["unwinder"]), text(&row["cpu"]), &row["all"]);
+        let _ = if all.is_null() {
+            let reason = text(&row["not"]).replace('|', "/");
+            writeln!(out, "| {name} | {cpu} | **not run**: {reason} |{}", " |".repeat(heads.len()))
+        } else {
+            let data = number(all, "data");
+            let cells = Counts::NAMES.map(|name| match (number(all, name), name) {
+                (part, "right") => format!("{part} ({})", percent(part, data)),
+                (part, _) => part.to_string(),
+            });
+            writeln!(out, "| {name} | {cpu} | {} | {} |", cells.join(" | "), worst(row))
         };
-        let cells: Vec<String> = class::ALL.iter().map(cell).collect();
-        let _ = writeln!(text, "| {} | {} | {} |", row.unwinder.name, row.cpu, cells.join(" | "));
     }
-    *text += "\nThe guests of this set have no signal frames.\n";
-}
-
-fn write_versions(rows: &[Row], text: &mut String) {
-    let _ = writeln!(text, "\n## Versions\n\n| unwinder | version | Debian 12 | licence |\n|---|---|---|---|");
-    for row in rows.iter().filter(|row| row.cpu == CPUS[0]) {
-        let (unwinder, version) = (row.unwinder, if row.version.is_empty() { "-" } else { &row.version });
-        let _ = writeln!(
-            text,
-            "| {} | {version} | {} | {} |",
-            unwinder.name,
-            unwinder.packages.join(" "),
-            unwinder.licence
-        );
+    for reason in list(&document["missing"]).iter().map(text) {
+        let _ = writeln!(out, "\n**Not in the set**, because it could not be built: {reason}");
     }
 }
 
-fn write_defects(rows: &[Row], text: &mut String) {
-    *text += "\n## Where an unwinder is wrong and the data are right\n\nThe first places of each. `unwind-harness export SCENARIO --function PLACE \
-              --format core --out FOLDER` writes one for a debugger.\n";
-    for (row, found) in ran(rows).filter(|(_, found)| found.all.claimed > 0) {
-        let _ = writeln!(text, "\n### {} on {}\n", row.unwinder.name, row.cpu);
-        for (point, truth, said) in &found.defects {
-            let _ = writeln!(text, "* {point}: true is {truth}; it said {said}");
+/// The class with the smallest share of right chains.
+fn worst(row: &Value) -> String {
+    let shares = class::ALL.iter().filter_map(|class| {
+        let counts = &row["classes"][*class];
+        let (right, data) = (number(counts, "right"), number(counts, "data"));
+        (data > 0).then_some((right, data, *class))
+    });
+    // By cross-multiplication, so that equal shares are equal.
+    let least = shares.min_by(|left, right| (left.0 * right.1).cmp(&(right.0 * left.1)));
+    match least {
+        Some((right, data, _)) if right == data => "all right".to_owned(),
+        Some((right, data, class)) => format!("{class}: {}", percent(right, data)),
+        None => "-".to_owned(),
+    }
+}
+
+/// The sets, which stand beside the classes.
+const SETS: [&str; 2] = ["guests", "libc"];
+
+fn write_classes(document: &Value, out: &mut String) {
+    let heads: Vec<&str> = class::ALL.iter().chain(&SETS).copied().collect();
+    let _ = writeln!(
+        out,
+        "\n## By class\n\nThe whole chain is right, of the points at which the data give it; a blank: no such point.\n\n\
+         | unwinder | CPU | {} |\n|---|---|{}",
+        heads.join(" | "),
+        "---:|".repeat(heads.len())
+    );
+    for row in rows(document).iter().filter(|row| !row["all"].is_null()) {
+        let cell = |class: &&str| {
+            let counts = &row["classes"][*class];
+            match (number(counts, "right"), number(counts, "data")) {
+                (_, 0) => String::new(),
+                (right, data) => format!("{right}/{data}"),
+            }
+        };
+        let cells: Vec<String> = heads.iter().map(cell).collect();
+        let _ = writeln!(out, "| {} | {} | {} |", text(&row["unwinder"]), text(&row["cpu"]), cells.join(" | "));
+    }
+}
+
+fn write_versions(document: &Value, out: &mut String) {
+    let _ = writeln!(out, "\n## Versions\n\n| unwinder | version | licence | how it is driven |\n|---|---|---|---|");
+    let mut last = "";
+    for row in rows(document) {
+        let name = text(&row["unwinder"]);
+        if name != last && !text(&row["version"]).is_empty() {
+            let cell = |key: &str| text(&row[key]).to_owned();
+            let _ = writeln!(out, "| {name} | {} | {} | {} |", cell("version"), cell("licence"), cell("how"));
+            last = name;
         }
     }
 }
 
-pub(super) fn json(rows: &[Row]) -> String {
-    let counts = |it: &Counts| {
-        json!({
-            "points": it.points, "data": it.data, "right": it.right, "better": it.better, "caller": it.caller,
-            "claimed": it.claimed, "misled": it.misled, "lost": it.lost,
-        })
-    };
-    let all: Vec<_> = { rows.iter() }
-        .map(|row| {
-            let name = row.unwinder.name;
-            match &row.state {
-                State::Not(reason) => json!({ "unwinder": name, "cpu": row.cpu, "not": reason }),
-                State::Ran(found) => {
-                    let classes: serde_json::Map<_, _> =
-                        found.classes.iter().map(|(class, of)| ((*class).to_owned(), counts(of))).collect();
-                    json!({ "unwinder": name, "version": row.version, "cpu": row.cpu, "all": counts(&found.all), "classes": classes })
-                }
-            }
-        })
-        .collect();
-    serde_json::to_string_pretty(&json!({ "guests": GUESTS, "rows": all })).unwrap_or_default() + "\n"
+fn write_examples(document: &Value, out: &mut String) {
+    *out += "\n## Places\n\nThe first places of each at which it is wrong though the data are right. A `!` or `+` was claimed, a `?` was not; \
+             `#` and `%` are lost walks.\n";
+    for row in rows(document).iter().filter(|row| !list(&row["places"]).is_empty()) {
+        let _ = writeln!(out, "\n{} on {}:\n", text(&row["unwinder"]), text(&row["cpu"]));
+        for place in list(&row["places"]) {
+            let cell = |key: &str| text(&place[key]).to_owned();
+            let _ = writeln!(out, "* {}: true is {}; it said {}", cell("point"), cell("true"), cell("said"));
+        }
+    }
+    for row in rows(document) {
+        for reason in list(&row["void"]).iter().map(text) {
+            let _ = writeln!(out, "\n{} on {}: **not judged**: {reason}", text(&row["unwinder"]), text(&row["cpu"]));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::root;
+
+    fn read(path: &str) -> String {
+        std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    #[test]
+    fn the_page_is_what_the_document_says() {
+        let document: Value = serde_json::from_str(&read("docs/data/conformance.json")).expect("JSON");
+        let page = read("docs/conformance.md");
+        let expected = replaced(&page, &markdown(&document)).expect("the marks");
+        assert!(
+            page == expected,
+            "run `cargo xtask conformance --page`: docs/conformance.md is not what docs/data/conformance.json says"
+        );
+        assert!(rows(&document).iter().filter(|row| !row["all"].is_null()).count() >= 8);
+    }
+
+    #[test]
+    fn a_share_is_never_rounded_up_to_all() {
+        assert_eq!(percent(9999, 10000), "99.9 %");
+        assert_eq!(percent(3, 3), "100.0 %");
+        assert_eq!(percent(0, 0), "-");
+    }
+
+    #[test]
+    fn the_worst_class_and_what_was_not_run_are_told() {
+        let document = serde_json::json!({ "rows": [
+            { "unwinder": "x", "cpu": "arm64", "all": { "points": 4, "data": 4, "right": 3 },
+              "classes": { "leaf": { "data": 2, "right": 2 }, "body": { "data": 2, "right": 1 } } },
+            { "unwinder": "y", "cpu": "arm64", "all": null, "not": "no package" },
+        ] });
+        let text = markdown(&document);
+        assert!(text.contains("| 3 (75.0 %) |") && text.contains("| body: 50.0 % |"), "{text}");
+        assert!(text.contains("| y | arm64 | **not run**: no package |"), "{text}");
+    }
+
+    #[test]
+    fn only_what_is_between_the_marks_is_replaced() {
+        let page = format!("a\n{}old\n{}b\n", MARKS[0], MARKS[1]);
+        assert_eq!(replaced(&page, "new\n"), Ok(format!("a\n{}new\n{}b\n", MARKS[0], MARKS[1])));
+        assert!(replaced("a\n", "new\n").is_err());
+    }
 }

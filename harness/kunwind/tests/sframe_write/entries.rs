@@ -89,7 +89,7 @@ fn a_large_cie_takes_no_time() {
 #[test]
 fn a_long_augmentation_takes_no_time() {
     let mut frames = Frames::new(CfiSection::EhFrame, SFrameAbi::Amd64);
-    let letters: Vec<u8> = [b'z'].into_iter().chain([b'S'; 600_000]).collect();
+    let letters: Vec<u8> = std::iter::once(b'z').chain(std::iter::repeat_n(b'S', 600_000)).collect();
     let cie = frames.cie(&letters, AMD64);
     for at in 0..20_000 {
         frames.augmented(cie, 0x2000 + at * 16, 16, &[0], &[]);

@@ -10,7 +10,7 @@ use super::edit::Edit;
 use super::{Argument, OfCpu, Running, Workload};
 use crate::Error;
 use crate::cpu::Register;
-use crate::guest::literal::number;
+use crate::guest::literal::{self, Literal, number};
 
 /// What is given of a state; what is not given is as for any call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -226,9 +226,9 @@ impl Word {
             _ => Ok(()),
         }?;
         match &self.bytes {
-            Some(digits) => Argument::from_str(&format!("hex:{digits}"))
+            Some(digits) => literal::bytes(digits)
                 .map(drop)
-                .map_err(|_| format!("bytes = {digits:?}: they are pairs of hexadecimal digits")),
+                .ok_or_else(|| format!("bytes = {digits:?}: they are pairs of hexadecimal digits")),
             None => Ok(()),
         }
     }
@@ -236,11 +236,11 @@ impl Word {
     fn bytes(&self, edit: &mut Edit<'_>, of_cpu: &dyn OfCpu) -> Result<(u64, Vec<u8>), Error> {
         let at = self.at.resolve(edit)?;
         if let Some(digits) = &self.bytes
-            && let Ok(Argument::Bytes(bytes)) = format!("hex:{digits}").parse()
+            && let Some(bytes) = literal::bytes(digits)
         {
             return Ok((at, bytes));
         }
-        let value = self.value.clone().unwrap_or(Argument::Number(0)).place(edit, of_cpu)?;
+        let value = self.value.clone().unwrap_or(Argument::Plain(Literal::Number(0))).place(edit, of_cpu)?;
         let size = self.size.unwrap_or(8) as usize;
         Ok((at, value.to_le_bytes()[..size].to_vec()))
     }

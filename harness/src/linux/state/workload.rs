@@ -8,7 +8,7 @@ use super::OfCpu;
 use super::edit::Edit;
 use super::entry::{EntryState, Place};
 use crate::Error;
-use crate::guest::literal::{self, number};
+use crate::guest::literal::{self, Literal};
 
 /// A call of a kernel's function.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,16 +34,8 @@ pub struct Workload {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "toml::Value")]
 pub enum Argument {
-    /// A number: `42`, `-1`, `0x2a`.
-    Number(u64),
-    /// The address of a text, which ends with a NUL: `str:TEXT`.
-    Text(String),
-    /// The address of so many zeroed bytes: `buf:N`.
-    Buffer(u64),
-    /// The address of these bytes: `hex:00ff..`.
-    Bytes(Vec<u8>),
-    /// The address of 32-bit numbers: `u32:3,1,2`.
-    Words(Vec<u32>),
+    /// A number, or the address of something that is written down.
+    Plain(Literal),
     /// A place in the kernel: `sym:NAME`, `sym:NAME+0x10`.
     Symbol(Place),
     /// The address of a function of ours that compares two 32-bit numbers: `fn:compare-u32`.
@@ -56,27 +48,16 @@ impl FromStr for Argument {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let Some((kind, rest)) = text.split_once(':') else {
-            return number(text).map(Self::Number).ok_or_else(|| format!("argument {text:?} is no number"));
-        };
-        let malformed = || format!("argument {text:?} is malformed");
-        match kind {
-            "str" => Ok(Self::Text(rest.to_owned())),
-            "buf" => number(rest).filter(|size| *size <= 1 << 20).map(Self::Buffer).ok_or_else(malformed),
-            "hex" => literal::bytes(rest).map(Self::Bytes).ok_or_else(malformed),
-            "u32" => rest
-                .split(',')
-                .map(|word| number(word.trim()).and_then(|word| u32::try_from(word).ok()))
-                .collect::<Option<_>>()
-                .map(Self::Words)
-                .ok_or_else(malformed),
-            "sym" => rest.parse().map(Self::Symbol),
-            "param" => Ok(Self::Parameter(rest.to_owned())),
-            "fn" if rest == "compare-u32" => Ok(Self::CompareU32),
-            _ => Err(format!(
-                "argument {text:?}: there are numbers, str:TEXT, buf:N, hex:BYTES, u32:A,B,.., sym:NAME, param:NAME and \
-                 fn:compare-u32"
-            )),
+        if let Some(literal) = Literal::parse(text)? {
+            return Ok(Self::Plain(literal));
+        }
+        match text.split_once(':').unwrap_or_default() {
+            ("sym", rest) => rest.parse().map(Self::Symbol),
+            ("param", rest) => Ok(Self::Parameter(rest.to_owned())),
+            ("fn", "compare-u32") => Ok(Self::CompareU32),
+            _ => {
+                Err(format!("argument {text:?}: there are {}, sym:NAME, param:NAME and fn:compare-u32", literal::FORMS))
+            }
         }
     }
 }
@@ -86,7 +67,7 @@ impl TryFrom<toml::Value> for Argument {
 
     fn try_from(value: toml::Value) -> Result<Self, String> {
         match value {
-            toml::Value::Integer(number) => Ok(Self::Number(number.cast_unsigned())),
+            toml::Value::Integer(number) => Ok(Self::Plain(Literal::Number(number.cast_unsigned()))),
             toml::Value::String(text) => text.parse(),
             other => Err(format!("{other} is no argument: that is a number or a text")),
         }
@@ -111,11 +92,9 @@ impl Workload {
 impl Argument {
     pub(super) fn place(&self, edit: &mut Edit<'_>, of_cpu: &dyn OfCpu) -> Result<u64, Error> {
         match self {
-            Self::Number(value) => Ok(*value),
-            Self::Text(text) => edit.place(&[text.as_bytes(), b"\0"].concat(), 8),
-            Self::Buffer(size) => edit.allocate(*size, 64),
-            Self::Bytes(bytes) => edit.place(bytes, 8),
-            Self::Words(words) => edit.place(&words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<_>>(), 8),
+            Self::Plain(Literal::Number(value)) => Ok(*value),
+            Self::Plain(Literal::Buffer(size)) => edit.allocate(*size, 64),
+            Self::Plain(literal) => edit.place(&literal.pointed_to().unwrap_or_default(), 8),
             Self::Symbol(place) => place.resolve(edit),
             Self::CompareU32 => edit.code("harness_compare_u32", &of_cpu.compares()),
             Self::Parameter(name) => {
@@ -134,24 +113,18 @@ impl Argument {
 
 #[cfg(test)]
 mod tests {
-    use super::Argument;
+    use super::{Argument, Literal};
 
     #[test]
     fn arguments_are_read_or_refused() {
         let good = [
-            ("42", Argument::Number(42)),
-            ("-1", Argument::Number(u64::MAX)),
-            ("0x10", Argument::Number(16)),
-            ("str:a:b", Argument::Text("a:b".to_owned())),
-            ("buf:8", Argument::Buffer(8)),
-            ("hex:00ff", Argument::Bytes(vec![0, 255])),
-            ("u32:1, 2", Argument::Words(vec![1, 2])),
+            ("42", Argument::Plain(Literal::Number(42))),
             ("sym:sort+0x4", Argument::Symbol(super::Place::Symbol("sort".to_owned(), 4))),
         ];
         for (text, argument) in good {
             assert_eq!(text.parse(), Ok(argument), "{text}");
         }
-        for text in ["", "x", "buf:-1", "hex:f", "hex:é", "u32:1,,2", "u32:4294967296", "fn:other", "what:1"] {
+        for text in ["", "x", "buf:-1", "fn:other", "what:1"] {
             assert!(text.parse::<Argument>().is_err(), "{text}");
         }
     }

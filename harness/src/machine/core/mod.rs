@@ -7,6 +7,8 @@ mod x86_64;
 
 use unicorn_engine::{Unicorn, uc_error};
 
+pub(super) use named::{Named, of_program};
+
 use super::{Context, GuestMemory};
 use crate::cpu::{Cpu, Exception};
 use crate::guest::conventions::Vectors;
@@ -52,6 +54,9 @@ pub(super) trait Core: Sync + std::fmt::Debug {
     ///
     /// Whatever Unicorn refuses.
     fn set_named(&self, engine: &mut Unicorn<'_, Context<'_>>, name: &str, value: u128) -> Result<bool, uc_error>;
+
+    /// The registers that [`Core::set_named`] knows, those of a program first.
+    fn named(&self) -> &'static [&'static [Named]];
 
     /// Does what the hardware does when it takes an exception before the instruction at `pc`: no more, no less.
     ///
@@ -110,8 +115,8 @@ pub(super) trait Core: Sync + std::fmt::Debug {
 pub(super) struct UserRegisters {
     /// The thread pointer.
     pub(super) thread_pointer: i32,
-    /// The register that holds the flags, and which of its bits are flags; 0: none.
-    pub(super) flags: (i32, u64),
+    /// The register that holds the flags, which of its bits are flags (0: none), and which others are set in every program.
+    pub(super) flags: (i32, u64, u64),
     /// The registers for floating point and vectors, in order, and how many bytes each has.
     pub(super) floats: (&'static [i32], usize),
     /// Which of them is the first for arguments, and for results.

@@ -1,20 +1,17 @@
 //! The atlas on one screen for each CPU: the instructions of a trampoline as rows, the designs as columns, one character each.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
 use anstyle::Style;
 
+use super::grid::{Line, callees, instructions, is_reached, mark, worst};
 use super::text::write_end;
 use crate::analysis::atlas::{Interval, Row, State};
-use crate::analysis::windows::{Cell, FIXES, Strip, Trampoline, badness, trampolines, worst as worst_of};
+use crate::analysis::windows::{FIXES, Strip, Trampoline, trampolines};
 use crate::guest::return_hook::PLAIN;
 use crate::recording::Recording;
-use crate::report::line::{clipped, command, count, listed};
-use crate::report::style::{BAD, DIM, GOOD, NOTE};
-
-/// More rows than these are folded: neighbours that fare alike in every column are one.
-const MOST_ROWS: usize = 32;
+use crate::report::line::{clipped, command, count, listed, wrapped};
+use crate::report::style::DIM;
 
 /// The least that is shown of an instruction.
 const SHORTEST: usize = 16;
@@ -52,7 +49,7 @@ pub fn write(rows: &[Row], recording: &Recording, is_one: bool, width: usize, ou
 
 /// What the characters mean.
 fn write_marks(width: usize, out: &mut dyn Write) -> io::Result<()> {
-    for line in wrapped("", &MARKS.map(|(letter, means)| format!("{letter} {means}")), "  ", width) {
+    for line in wrapped("", &MARKS.map(|(letter, means)| format!("{letter} {means}")), ("  ", ""), width) {
         writeln!(out, "{line}")?;
     }
     Ok(())
@@ -61,81 +58,74 @@ fn write_marks(width: usize, out: &mut dyn Write) -> io::Result<()> {
 /// The characters: the worst of all kinds of interruption and all starts.
 const MARKS: [(char, &str); 8] = [
     ('!', "unsound: claimed, and a caller is missing"),
-    ('i', "unsound, but masked there or nobody asks from that start"),
+    ('i', "unsound, but masked or nobody asks so there"),
     ('+', "claimed, something false"),
-    ('?', "missing without a claim, though it could be found"),
+    ('?', "missing, no claim, could be found"),
     ('~', "flagged or stopped"),
     ('_', "the same, and no rule can find the address"),
     ('=', "right and claimed"),
     ('.', "not interrupted there"),
 ];
 
-fn mark(cell: Option<Cell>) -> (char, Style) {
-    let Some(Cell { state, is_real, lost, .. }) = cell else { return (' ', Style::new()) };
-    match state {
-        Some(State::Unsound) if is_real => ('!', BAD),
-        Some(State::Unsound) => ('i', NOTE),
-        Some(State::Overstated) => ('+', NOTE),
-        Some(State::NotClaimed) => ('?', Style::new()),
-        Some(State::Flagged) if lost => ('_', Style::new()),
-        Some(State::Flagged) => ('~', Style::new()),
-        Some(State::Recovered) => ('=', GOOD),
-        None => ('.', DIM),
-    }
+/// The designs as columns, those of a fix together.
+struct Grid<'t> {
+    strips: &'t [Strip<'t>],
+    /// The fix, the number of its columns, and how wide they are with their head.
+    groups: Vec<(&'t str, usize, usize)>,
+    /// How wide the texts of rows are.
+    label: usize,
 }
 
-/// The strips of one fix, and how wide they are.
-struct Group<'t> {
-    fix: &'t str,
-    strips: &'t [Strip<'t>],
-    width: usize,
+impl<'t> Grid<'t> {
+    fn new(strips: &'t [Strip<'t>], lines: &[Line], width: usize) -> Self {
+        let groups: Vec<_> = { strips.chunk_by(|one, other| one.fix == other.fix) }
+            .map(|strips| (strips[0].fix, strips.len(), strips.len().max(strips[0].fix.len())))
+            .collect();
+        let grid: usize = groups.iter().map(|(.., width)| width + 1).sum();
+        let longest = lines.iter().map(|line| line.text.chars().count()).max().unwrap_or(0);
+        Self { strips, groups, label: longest.min(width.saturating_sub(grid)).max(SHORTEST) }
+    }
+
+    /// The letters that name the columns.
+    fn letters(&self) -> impl Iterator<Item = char> {
+        LETTERS.chars().cycle().take(self.strips.len())
+    }
+
+    /// A line: a text, and a character for each column.
+    fn line(&self, text: &str, columns: impl IntoIterator<Item = (char, Style)>) -> String {
+        let (label, mut columns) = (self.label, columns.into_iter());
+        let mut line = format!("{:<label$}", clipped(text, label));
+        for (_, count, width) in &self.groups {
+            line.push(' ');
+            for (letter, style) in columns.by_ref().take(*count) {
+                line += &format!("{style}{letter}{style:#}");
+            }
+            line.extend(std::iter::repeat_n(' ', width - count));
+        }
+        line.trim_end().to_owned()
+    }
 }
 
 fn draw(trampoline: &Trampoline<'_>, rows: &[Row], width: usize, out: &mut dyn Write) -> io::Result<()> {
     let Trampoline { cpu, hook, function, columns, strips } = trampoline;
-    let groups: Vec<Group<'_>> = { strips.chunk_by(|one, other| one.fix == other.fix) }
-        .map(|strips| Group { fix: strips[0].fix, strips, width: strips.len().max(strips[0].fix.len()) })
-        .collect();
-    let grid: usize = groups.iter().map(|group| group.width + 1).sum();
-    let lines = folded(trampoline);
-    let longest = lines.iter().map(|(text, _)| text.chars().count()).max().unwrap_or(0);
-    let label = longest.min(width.saturating_sub(grid)).max(SHORTEST);
-    let title = format!("{cpu}: {function} ({hook}), {}", count(columns.len() as u64, "instruction"));
+    let never = (0..columns.len()).filter(|index| !is_reached(strips, *index)).count();
+    let never = if never > 0 { format!(", {never} of them in no run") } else { String::new() };
+    let title = format!("{cpu}: {function} ({hook}), {}{never}", count(columns.len() as u64, "instruction"));
     writeln!(out, "{}", clipped(&title, width))?;
-    let heads: String = groups.iter().map(|group| format!(" {:<1$}", group.fix, group.width)).collect();
-    writeln!(out, "{:<label$}{DIM}{heads}{DIM:#}", "")?;
-    let mut letters = LETTERS.chars().cycle();
-    let names: Vec<Vec<char>> =
-        groups.iter().map(|group| letters.by_ref().take(group.strips.len()).collect()).collect();
-    let cells = |cell: &dyn Fn(&Strip<'_>, char) -> (char, Style)| -> String {
-        let of = |(group, names): (&Group<'_>, &Vec<char>)| {
-            let cells = group.strips.iter().zip(names).map(|(strip, name)| {
-                let (letter, style) = cell(strip, *name);
-                format!("{style}{letter}{style:#}")
-            });
-            format!(" {}{:2$}", cells.collect::<String>(), "", group.width - group.strips.len())
-        };
-        groups.iter().zip(&names).map(of).collect()
-    };
-    writeln!(out, "{:<label$}{}", "", cells(&|_, name| (name, DIM)).trim_end())?;
-    for (text, index) in &lines {
-        writeln!(out, "{:<label$}{}", clipped(text, label), cells(&|strip, _| mark(strip.cells[*index])).trim_end())?;
+    let lines = instructions(trampoline);
+    let grid = Grid::new(strips, &lines, width);
+    let heads: String = grid.groups.iter().map(|(fix, _, width)| format!(" {fix:<width$}")).collect();
+    writeln!(out, "{:<1$}{DIM}{heads}{DIM:#}", "", grid.label)?;
+    writeln!(out, "{}", grid.line("", grid.letters().map(|letter| (letter, DIM))))?;
+    for line in lines.iter().chain([&worst(trampoline)]).chain(&callees(trampoline, rows)) {
+        writeln!(out, "{}", grid.line(&line.text, line.cells.iter().map(|cell| mark(*cell))))?;
     }
-    writeln!(out, "{:<label$}{}", "worst", cells(&|strip, _| mark(worst(strip))).trim_end())?;
-    for function in callees(trampoline, rows) {
-        let text = clipped(&format!("in {function}"), label);
-        let cells = cells(&|strip, _| mark(elsewhere(trampoline, strip, rows, function)));
-        writeln!(out, "{text:<label$}{}", cells.trim_end())?;
+    for (fix, ..) in &grid.groups {
+        let what = FIXES.iter().find(|(name, _)| name == fix).map_or("", |(_, what)| what);
+        writeln!(out, "{}", clipped(&format!("  {fix}: {what}"), width))?;
     }
-    for (group, names) in groups.iter().zip(&names) {
-        let what = FIXES.iter().find(|(fix, _)| *fix == group.fix).map_or("", |(_, what)| what);
-        writeln!(out, "{}", clipped(&format!("  {}: {what}", group.fix), width))?;
-        let legend: Vec<String> = { names.iter().zip(group.strips) }
-            .map(|(name, strip)| format!("{name} {}", strip.unwinders.join(" ")))
-            .collect();
-        for line in wrapped("    ", &legend, ", ", width) {
-            writeln!(out, "{DIM}{line}{DIM:#}")?;
-        }
+    for line in wrapped("  ", &unwinders(&grid), ("; ", "  "), width) {
+        writeln!(out, "{DIM}{line}{DIM:#}")?;
     }
     for line in explained(trampoline, rows).into_iter().flat_map(|text| command(&text, width)) {
         writeln!(out, "{line}")?;
@@ -143,70 +133,24 @@ fn draw(trampoline: &Trampoline<'_>, rows: &[Row], width: usize, out: &mut dyn W
     Ok(())
 }
 
-/// The most other functions that are shown.
-const MOST_CALLEES: usize = 8;
-
-/// The intervals of a strip outside of the trampoline, for the same return hook: in what it calls, and in hooked functions.
-fn outside<'r>(
-    trampoline: &'r Trampoline<'_>,
-    strip: &'r Strip<'_>,
-    rows: &'r [Row],
-) -> impl Iterator<Item = &'r Interval> {
-    let is_its = move |row: &&Row| {
-        row.names()[..3] == [trampoline.cpu, trampoline.hook, strip.fix] && strip.unwinders.contains(&&*row.unwinder)
-    };
-    let intervals = rows.iter().filter(is_its).flat_map(|row| &row.intervals);
-    intervals.filter(|interval| interval.function != trampoline.function)
-}
-
-/// Other functions in which a walk is unsound, those with the most designs first: the trampoline waits there for its callee, or a
-/// return address is hooked.
-fn callees<'r>(trampoline: &'r Trampoline<'_>, rows: &'r [Row]) -> Vec<&'r str> {
-    let mut designs: BTreeMap<&str, usize> = BTreeMap::new();
-    for strip in &trampoline.strips {
-        let unsound = outside(trampoline, strip, rows).filter(|it| it.state == State::Unsound);
-        let names: BTreeSet<&str> = unsound.map(|it| it.function.as_str()).collect();
-        names.into_iter().for_each(|name| *designs.entry(name).or_default() += 1);
+/// Each unwinder with the letters of its columns.
+fn unwinders(grid: &Grid<'_>) -> Vec<String> {
+    let mut all: Vec<(&str, String)> = Vec::new();
+    for (strip, letter) in grid.strips.iter().zip(grid.letters()) {
+        for unwinder in &strip.unwinders {
+            match all.iter_mut().find(|(name, _)| name == unwinder) {
+                Some((_, letters)) => {
+                    letters.push(' ');
+                    letters.push(letter);
+                }
+                None => all.push((unwinder, letter.to_string())),
+            }
+        }
     }
-    let mut names: Vec<(&str, usize)> = designs.into_iter().collect();
-    names.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    names.into_iter().take(MOST_CALLEES).map(|(name, _)| name).collect()
-}
-
-/// The worst of a design in another function.
-fn elsewhere(trampoline: &Trampoline<'_>, strip: &Strip<'_>, rows: &[Row], function: &str) -> Option<Cell> {
-    let here: Vec<&Interval> = outside(trampoline, strip, rows).filter(|it| it.function == function).collect();
-    (!here.is_empty()).then(|| worst_of(&here, 0))
+    all.into_iter().map(|(unwinder, letters)| format!("{unwinder}: {letters}")).collect()
 }
 
 const LETTERS: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-
-/// The rows: texts, and the place of each, the first of those that are one.
-fn folded(trampoline: &Trampoline<'_>) -> Vec<(String, usize)> {
-    let Trampoline { columns, strips, .. } = trampoline;
-    let offset = |index: usize| strips.iter().find_map(|strip| strip.cells[index].map(|cell| cell.offset));
-    let marks = |index: usize| -> Vec<char> { strips.iter().map(|strip| mark(strip.cells[index]).0).collect() };
-    let text = |index: usize| {
-        let offset = offset(index).map_or_else(String::new, |offset| format!("+{offset:#x}"));
-        format!("{offset:<6} {}", columns[index].split_whitespace().collect::<Vec<_>>().join(" "))
-    };
-    if columns.len() <= MOST_ROWS {
-        return (0..columns.len()).map(|index| (text(index), index)).collect();
-    }
-    let all: Vec<usize> = (0..columns.len()).collect();
-    let alike = all.chunk_by(|one, other| marks(*one) == marks(*other));
-    let of = |alike: &[usize]| {
-        let more = if alike.len() > 1 { format!(" .. {} instructions", alike.len()) } else { String::new() };
-        (format!("{}{more}", text(alike[0])), alike[0])
-    };
-    alike.map(of).collect()
-}
-
-/// The worst of a design.
-fn worst(strip: &Strip<'_>) -> Option<Cell> {
-    let judged = strip.cells.iter().flatten().filter(|cell| cell.state.is_some());
-    judged.max_by_key(|cell| (cell.state.map_or(0, badness), cell.is_real, cell.lost)).copied()
-}
 
 /// The command that explains an unsound walk, if there is one.
 fn explained(trampoline: &Trampoline<'_>, rows: &[Row]) -> Option<String> {
@@ -220,19 +164,4 @@ fn explained(trampoline: &Trampoline<'_>, rows: &[Row]) -> Option<String> {
         (!(interval.reachable && interval.callable), row.fix != PLAIN, interval.function != trampoline.function)
     };
     places.iter().min_by_key(rank).map(|(row, interval)| interval.command(&row.unwinder))
-}
-
-/// Items in as many lines as they need, none longer than the width, if one item fits.
-fn wrapped(indent: &str, items: &[String], gap: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for item in items {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + gap.len() + item.chars().count() <= width => {
-                line.push_str(gap);
-                line.push_str(item);
-            }
-            _ => lines.push(format!("{indent}{item}")),
-        }
-    }
-    lines
 }

@@ -7,7 +7,7 @@ use anstyle::Style;
 use crate::analysis::atlas::{Row, State};
 use crate::analysis::intervals::{Folded, Window};
 use crate::recording::Recording;
-use crate::report::line::{command, count};
+use crate::report::line::{command, count, wrapped};
 use crate::report::style::{BAD, DIM, GOOD};
 
 /// Writes the table of all rows.
@@ -58,11 +58,20 @@ pub fn write_intervals(
 ) -> std::io::Result<()> {
     for Folded { row, unwinders, windows } in folded {
         let [cpu, hook, fix, _] = row.names();
-        let all = if windows.is_empty() { ": right and claimed everywhere" } else { "" };
-        writeln!(out, "{cpu} {hook} {fix}: {}{all}", unwinders.join(", "))?;
+        let mut unwinders: Vec<String> = unwinders.iter().map(|name| (*name).to_owned()).collect();
+        if let Some(last) = unwinders.last_mut().filter(|_| windows.is_empty()) {
+            last.push_str(": right and claimed everywhere");
+        }
+        for line in wrapped(&format!("{cpu} {hook} {fix}: "), &unwinders, (", ", "  "), width) {
+            writeln!(out, "{line}")?;
+        }
         for window in windows {
             let style = if window.state == State::Unsound && window.is_real { BAD } else { Style::new() };
-            writeln!(out, "  {style}{:<11}{style:#} {}", window.state.name(), told(window))?;
+            let mut head = format!("  {style}{:<11}{style:#} ", window.state.name());
+            for line in wrapped("", &told(window), (", ", ""), width.saturating_sub(INDENT)) {
+                writeln!(out, "{head}{line}")?;
+                head = " ".repeat(INDENT);
+            }
             if window.state == State::Unsound {
                 for line in command(&window.command, width) {
                     writeln!(out, "{DIM}{line}{DIM:#}")?;
@@ -73,15 +82,25 @@ pub fn write_intervals(
     write_end(recording, out)
 }
 
-fn told(window: &Window) -> String {
-    let askers = window.askers.iter().map(|(start, kinds)| {
+/// How far what is told of a window is indented.
+const INDENT: usize = 14;
+
+/// A window: where it is, who asks there, and what is to be known of it.
+fn told(window: &Window) -> Vec<String> {
+    // The starts of the same kinds of interruption together.
+    let mut askers: Vec<(Vec<&str>, Vec<&str>)> = Vec::new();
+    for (start, kinds) in &window.askers {
         let kinds: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
-        format!("{}@{}", kinds.join("/"), start.name())
-    });
-    let lost = if window.lost { ", unrecoverable" } else { "" };
-    let asked = if window.is_real { "" } else { ", masked or hypothetical" };
-    let askers = askers.collect::<Vec<_>>().join(" ");
-    format!("{} ({}), {askers}{lost}{asked}", window.range(), count(window.instructions as u64, "instruction"))
+        match askers.iter_mut().find(|(others, _)| *others == kinds) {
+            Some((_, starts)) => starts.push(start.name()),
+            None => askers.push((kinds, vec![start.name()])),
+        }
+    }
+    let mut told = vec![format!("{} ({})", window.range(), count(window.instructions as u64, "instruction"))];
+    told.extend(askers.into_iter().map(|(kinds, starts)| format!("{}@{}", kinds.join("/"), starts.join("/"))));
+    told.extend(window.lost.then(|| "unrecoverable".to_owned()));
+    told.extend((!window.is_real).then(|| "masked or hypothetical".to_owned()));
+    told
 }
 
 /// What is missing.

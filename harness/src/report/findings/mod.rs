@@ -91,7 +91,7 @@ impl Sources {
             file::read_text(&path)
         };
         let pages = PROSE.iter().map(|(source, _)| read(source)).collect::<Result<_, _>>()?;
-        Ok(Self { pages, linux: read("docs/linux.md")? })
+        Ok(Self { pages, linux: read("docs/data/linux.md")? })
     }
 }
 

@@ -7,9 +7,9 @@
 //!   walks; `-at`: where, by name. Likewise `missing`, `overstated`, `refused` and `right`. `{{agreed.instructions}}` and
 //!   `{{agreed.walks}}`: all of them. Of the first of the worst walks, `{{agreed.point}}`, `{{agreed.got}}`, what is `{{agreed.true}}`,
 //!   and the command that explains it, `{{agreed.explain}}`.
-//! * `{{table}}`: the table.
+//! * `{{table}}`: the table. A line with `rest = true` is about all scenarios of the CPU that no other line names.
 //! * `{{claim R-d confirmed}}`: a link to the claim. Another outcome than this one is an error: the sentence has to be written anew.
-//! * `{{linux DEFECT RELEASE}}`: a cell of docs/linux.md.
+//! * `{{linux DEFECT RELEASE}}`: a cell of docs/data/linux.md.
 //! * `{{run.scenarios}}`, `{{run.points}}`, `{{run.walks}}`: of the whole run.
 
 use serde::Deserialize;
@@ -27,7 +27,7 @@ pub(super) struct From<'a> {
     pub(super) recording: &'a Recording,
     /// The claims.
     pub(super) claims: &'a claims::Claims,
-    /// The text of docs/linux.md.
+    /// The text of docs/data/linux.md.
     pub(super) linux: &'a str,
 }
 
@@ -72,6 +72,9 @@ struct Row {
     #[serde(default)]
     cells: Vec<String>,
     select: Selection,
+    /// All scenarios of the CPU that no other line names.
+    #[serde(default)]
+    rest: bool,
     /// What the sentences say about it.
     unsound: Option<Expected>,
     missing: Option<Expected>,
@@ -137,7 +140,8 @@ pub(super) fn page(source: &str, from: From<'_>) -> Result<String, String> {
     let ["", front, text] = parts[..] else {
         return Err("it does not begin with TOML between lines of +++".to_owned());
     };
-    let front: Front = toml::from_str(front).map_err(|error| error.to_string().trim_end().to_owned())?;
+    let mut front: Front = toml::from_str(front).map_err(|error| error.to_string().trim_end().to_owned())?;
+    front.complete();
     let mut counted = Vec::new();
     for row in front.row.iter().chain(&front.other) {
         let counts = row.select.count(from.recording);
@@ -200,6 +204,21 @@ fn wrapped(page: &str) -> String {
     lines.join("\n") + "\n"
 }
 
+impl Front {
+    /// Leaves out of the lines for the rest what other lines name, so that no scenario is left out of the page.
+    fn complete(&mut self) {
+        let of_row = |row: &Row| {
+            let Selection { cpu, scenarios, .. } = row.select.clone();
+            scenarios.into_iter().map(move |name| (cpu.clone(), name))
+        };
+        let named: Vec<(String, String)> = self.row.iter().chain(&self.other).flat_map(of_row).collect();
+        for Row { select, .. } in self.row.iter_mut().chain(&mut self.other).filter(|row| row.rest) {
+            let others = named.iter().filter(|(cpu, _)| *cpu == select.cpu);
+            select.without.extend(others.map(|(_, name)| name.clone()));
+        }
+    }
+}
+
 impl Row {
     fn require(&self, counts: &Counts) -> Result<(), String> {
         let Self { id, unsound, missing, overstated, walks, .. } = self;
@@ -242,7 +261,7 @@ fn claim(id: &str, outcome: &str, docs: &str, from: From<'_>) -> Result<String, 
     Ok(format!("[{id}]({docs}data/claims.md#{})", link(id, &is)))
 }
 
-/// A cell of the first table of docs/linux.md.
+/// A cell of the first table of docs/data/linux.md.
 fn linux(defect: &str, release: &str, page: &str) -> Result<String, String> {
     let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
     let mut lines = page.lines().filter(|line| line.starts_with("| ")).map(cells);
@@ -252,7 +271,7 @@ fn linux(defect: &str, release: &str, page: &str) -> Result<String, String> {
         .zip(row)
         .and_then(|(column, row)| row.get(column).cloned())
         .filter(|cell| !cell.is_empty())
-        .ok_or_else(|| format!("docs/linux.md says nothing about {defect} of {release}"))
+        .ok_or_else(|| format!("docs/data/linux.md says nothing about {defect} of {release}"))
 }
 
 fn value(name: &str, counted: &[(&Row, Counts)], recording: &Recording) -> Result<String, String> {

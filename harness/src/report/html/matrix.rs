@@ -2,9 +2,9 @@
 
 use maud::{Markup, html};
 
-use super::model::{Cell, Cpu, Model, RunState, Scenario, anchor, percent, short, sum};
+use super::model::{Cell, Cpu, Model, Scenario, anchor, percent, short, state_class, state_name, sum};
 use super::strip::letter;
-use crate::recording::Section;
+use crate::recording::{RunState, Section};
 use crate::scenario::Interruption;
 
 /// What the verdict filter asks of a cell: its value, and its words.
@@ -124,7 +124,7 @@ fn broken(name: &str) -> Markup {
 
 fn total(model: &Model<'_>, cpu: &Cpu<'_>) -> Markup {
     let sections = || cpu.scenarios.iter().flat_map(|scenario| scenario.sections.iter().copied());
-    let judged = || sections().filter(|section| super::model::has_verdicts(section));
+    let judged = || sections().filter(|section| section.state().has_verdicts());
     html! {
         tr.total {
             th scope="row" { "all of " (cpu.name) }
@@ -144,8 +144,8 @@ fn row(model: &Model<'_>, cpu: &Cpu<'_>, scenario: &Scenario<'_>, number: usize)
                 a href={ "#" (scenario.name) } { (broken(name)) }
                 @if state != RunState::Judged { " " (badge(state)) }
             }
-            @if scenario.sections.iter().all(|section| !super::model::has_verdicts(section)) {
-                td.state.(state.class()) colspan=(cpu.unwinders.len()) { (badge(state)) " " (state.name()) }
+            @if scenario.sections.iter().all(|section| !section.state().has_verdicts()) {
+                td.state.(state_class(state)) colspan=(cpu.unwinders.len()) { (badge(state)) " " (state_name(state)) }
             } @else {
                 @for number in &cpu.unwinders {
                     (self::cell(*number, scenario.cell(model.unwinders[*number]), Some(scenario)))
@@ -163,7 +163,7 @@ pub(super) fn badge(state: RunState) -> Markup {
         RunState::Interrupted => "◌",
         RunState::NotJudged => "?",
     };
-    html! { span.badge.(state.class()) title=(state.name()) { (mark) } }
+    html! { span.badge.(state_class(state)) title=(state_name(state)) { (mark) } }
 }
 
 /// The marks and numbers of a cell's soundness. The script does the same for what a filter leaves.
@@ -221,7 +221,7 @@ pub(super) fn bar(class: &str, exact: u64, unsound: u64, walks: u64) -> Markup {
 
 /// The numbers of a section's scenario and kind are by place, so that the page's data are short.
 pub(super) fn state_number(section: &Section) -> usize {
-    match RunState::of(section) {
+    match section.state() {
         RunState::Judged => 0,
         RunState::VoidAsMeant => 1,
         RunState::Void => 2,

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use crate::analysis::novelty::{Sums, is_of};
-use crate::recording::{ColumnResult, Counters, Finding, ListedFunction, Recording, Section};
+use crate::recording::{ColumnResult, Counters, Finding, ListedFunction, Recording, RunState, Section};
+use crate::scenario::Interruption;
 use crate::subject::{Claims, Start};
 
 /// The page's view of a recording.
@@ -137,7 +138,7 @@ impl<'r> Model<'r> {
 
     /// All runs that have verdicts.
     pub(super) fn judged(&self) -> impl Iterator<Item = &'r Section> + use<'r> {
-        self.recording.sections.iter().filter(|section| has_verdicts(section))
+        self.recording.sections.iter().filter(|section| section.state().has_verdicts())
     }
 
     /// All scenarios.
@@ -149,12 +150,12 @@ impl<'r> Model<'r> {
 impl Scenario<'_> {
     /// The sum of an unwinder's walks; `None` if it makes none here.
     pub(super) fn cell(&self, unwinder: &str) -> Option<Cell> {
-        sum(self.sections.iter().copied().filter(|section| has_verdicts(section)), unwinder)
+        sum(self.sections.iter().copied().filter(|section| section.state().has_verdicts()), unwinder)
     }
 
     /// The worst of its runs.
     pub(super) fn state(&self) -> RunState {
-        self.sections.iter().map(|section| RunState::of(section)).max().unwrap_or(RunState::Judged)
+        self.sections.iter().map(|section| section.state()).max().unwrap_or(RunState::Judged)
     }
 }
 
@@ -188,56 +189,26 @@ pub(super) fn sum<'r>(sections: impl Iterator<Item = &'r Section>, unwinder: &st
     cell
 }
 
-/// Whether a run has verdicts, and what if not. Ordered from the best to the worst.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum RunState {
-    /// It has verdicts, to its end.
-    Judged,
-    /// It is void, as its scenario demands.
-    VoidAsMeant,
-    /// It was stopped: its verdicts are those up to there.
-    Interrupted,
-    /// Its guest failed.
-    NotJudged,
-    /// The witnesses of the truth contradict each other.
-    Void,
-}
-
-impl RunState {
-    pub(super) const fn of(section: &Section) -> Self {
-        match (&section.void, &section.not_judged) {
-            (Some(_), _) if section.void_is_meant => Self::VoidAsMeant,
-            (Some(_), _) => Self::Void,
-            (_, Some(_)) => Self::NotJudged,
-            _ if section.interrupted => Self::Interrupted,
-            _ => Self::Judged,
-        }
-    }
-
-    /// Its name in the page, and its class.
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Judged => "judged",
-            Self::VoidAsMeant => "void as demanded",
-            Self::Interrupted => "interrupted",
-            Self::NotJudged => "not judged",
-            Self::Void => "void",
-        }
-    }
-
-    pub(super) const fn class(self) -> &'static str {
-        match self {
-            Self::Judged => "judged",
-            Self::VoidAsMeant => "meant",
-            Self::Interrupted => "interrupted",
-            Self::NotJudged => "unjudged",
-            Self::Void => "void",
-        }
+/// Its name in the page.
+pub(super) const fn state_name(state: RunState) -> &'static str {
+    match state {
+        RunState::Judged => "judged",
+        RunState::VoidAsMeant => "void as demanded",
+        RunState::Interrupted => "interrupted",
+        RunState::NotJudged => "not judged",
+        RunState::Void => "void",
     }
 }
 
-pub(super) const fn has_verdicts(section: &Section) -> bool {
-    section.void.is_none() && section.not_judged.is_none()
+/// Its class in the page.
+pub(super) const fn state_class(state: RunState) -> &'static str {
+    match state {
+        RunState::Judged => "judged",
+        RunState::VoidAsMeant => "meant",
+        RunState::Interrupted => "interrupted",
+        RunState::NotJudged => "unjudged",
+        RunState::Void => "void",
+    }
 }
 
 pub(super) fn cpu_of(section: &Section) -> &str {
@@ -246,13 +217,22 @@ pub(super) fn cpu_of(section: &Section) -> &str {
 
 /// The name of a run in links: `arm64/leaf/probe`, or `arm64/fgraph/F0/irq`.
 pub(super) fn anchor(section: &Section) -> String {
-    format!("{}/{}", variant_anchor(section), section.interrupt.name())
+    run_anchor(&section.scenario, section.variant.as_deref(), section.interrupt)
+}
+
+/// The same, of a run that is named by its parts.
+pub(super) fn run_anchor(scenario: &str, variant: Option<&str>, kind: Interruption) -> String {
+    format!("{}/{}", link_of(scenario, variant), kind.name())
 }
 
 /// What the links to all runs of a variant begin with. An id may hold no space.
 pub(super) fn variant_anchor(section: &Section) -> String {
-    let variant = section.variant.as_ref().map(|name| format!("/{name}")).unwrap_or_default();
-    format!("{}{variant}", section.scenario).replace(char::is_whitespace, "-")
+    link_of(&section.scenario, section.variant.as_deref())
+}
+
+fn link_of(scenario: &str, variant: Option<&str>) -> String {
+    let variant = variant.map(|name| format!("/{name}")).unwrap_or_default();
+    format!("{scenario}{variant}").replace(char::is_whitespace, "-")
 }
 
 /// The column of a finding.

@@ -4,9 +4,9 @@ use maud::{Markup, html};
 
 use super::evidence;
 use super::matrix::badge;
-use super::model::{Cpu, Model, RunState, Scenario, anchor, count, grouped, variant_anchor};
+use super::model::{Cpu, Model, Scenario, anchor, count, grouped, state_name, variant_anchor};
 use super::strip::{Strip, letter, strips};
-use crate::recording::Section;
+use crate::recording::{RunState, Section};
 use crate::report::page::points;
 
 pub(super) fn section(model: &Model<'_>) -> Markup {
@@ -75,7 +75,7 @@ fn one(model: &Model<'_>, cpu: &Cpu<'_>, scenario: &Scenario<'_>, number: usize)
                 span.name { (scenario.name) } " "
                 @if new { span.badge.new { "▲ new" } " " }
                 @if failures > 0 { span.badge.new { "✖ " (count(failures as u64, "gate", "gates")) } " " }
-                @if state != RunState::Judged { (badge(state)) " " (state.name()) " " }
+                @if state != RunState::Judged { (badge(state)) " " (state_name(state)) " " }
                 span.where { (kinds.join(", ")) " · " (count(points_of, "point", "points")) }
             }
             (evidence::findings(scenario))
@@ -102,7 +102,7 @@ fn runs(scenario: &Scenario<'_>) -> Markup {
 }
 
 fn run(section: &Section) -> Markup {
-    let state = RunState::of(section);
+    let state = section.state();
     let reason = section.void.as_deref().or(section.not_judged.as_deref());
     let waiting: Vec<String> = { section.unwitnessed.iter() }
         .map(|(place, count)| if *count == 1 { place.clone() } else { format!("{place} ×{}", grouped(*count as u64)) })
@@ -115,7 +115,7 @@ fn run(section: &Section) -> Markup {
                 @if state != RunState::Judged { " " (badge(state)) }
             }
             @if let Some(reason) = reason {
-                td colspan="2" { (state.name()) ": " (reason) }
+                td colspan="2" { (state_name(state)) ": " (reason) }
             } @else {
                 td {
                     (points(section))

@@ -368,6 +368,7 @@ document.addEventListener('click', (event) => {
 
 /** A cell of the windows leads to its instruction in a listing. */
 function openWindow(cell) {
+	if (cell.dataset.l) return void (location.hash = cell.dataset.l);
 	const row = cell.parentElement;
 	const offset = row.dataset.o.split(',')[cell.cellIndex - 1];
 	if (offset) location.hash = `${row.dataset.a}/${cell.closest('table').dataset.f}+0x${offset}`;

@@ -2,77 +2,56 @@
 
 use maud::{Markup, html};
 
-use super::model::{Model, RunState, anchor, count, grouped, has_verdicts};
+use super::model::{Model, anchor, count, grouped};
 use crate::analysis::novelty::Sums;
-use crate::recording::{Failure, Recording, Section};
+use crate::recording::{Failure, Overall, Recording, RunState, Section};
 
 /// How many broken gates are told at once; the rest are folded.
 const FIRST: usize = 20;
 
 pub(super) fn title(model: &Model<'_>) -> String {
-    let state = Overall::of(model.recording);
-    format!("{}: unwind-harness", state.title())
+    format!("{}: unwind-harness", Answer::of(model.recording).title())
 }
 
-/// What a reader wants to know first. Ordered from the best to the worst.
-enum Overall {
-    Holds,
-    Partial,
-    Broken(usize),
-    Void(usize),
-    NotJudged(usize),
-}
+/// The answer, and how it looks.
+struct Answer(Overall);
 
-impl Overall {
+impl Answer {
     fn of(recording: &Recording) -> Self {
-        let not_judged = recording.not_judged().count() + recording.skipped.iter().filter(|skip| skip.failed).count();
-        let is_void = |section: &&Section| RunState::of(section) == RunState::Void;
-        let void = recording.sections.iter().filter(is_void).count()
-            + recording.rows.iter().filter(|guest| guest.void.is_some() && !guest.void_is_meant).count();
-        match (not_judged, void, broken(recording)) {
-            (1.., _, _) => Self::NotJudged(not_judged),
-            (0, 1.., _) => Self::Void(void),
-            (0, 0, broken @ 1..) => Self::Broken(broken),
-            (0, 0, 0) if recording.partial.is_some() => Self::Partial,
-            (0, 0, 0) => Self::Holds,
-        }
+        Self(recording.overall(false))
     }
 
     fn title(&self) -> String {
-        match self {
-            Self::Holds => "All gates hold".to_owned(),
-            Self::Partial => "Not the whole run".to_owned(),
-            Self::Broken(1) => "1 gate is broken".to_owned(),
-            Self::Broken(number) => format!("{number} gates are broken"),
-            Self::Void(number) => count(*number as u64, "run is void", "runs are void"),
-            Self::NotJudged(number) => count(*number as u64, "run was not judged", "runs were not judged"),
+        match self.0 {
+            Overall::Holds => "All gates hold".to_owned(),
+            Overall::Partial => "Not the whole run".to_owned(),
+            Overall::Broken(1) => "1 gate is broken".to_owned(),
+            Overall::Broken(number) => format!("{number} gates are broken"),
+            Overall::Void(number) => count(number as u64, "run is void", "runs are void"),
+            Overall::NotJudged(number) => count(number as u64, "run was not judged", "runs were not judged"),
         }
     }
 
     const fn class(&self) -> &'static str {
-        match self {
-            Self::Holds => "holds",
-            Self::Partial => "partial",
+        match self.0 {
+            Overall::Holds => "holds",
+            Overall::Partial => "partial",
             _ => "broken",
         }
     }
 
     const fn mark(&self) -> &'static str {
-        match self {
-            Self::Holds => "✔",
-            Self::Partial => "◌",
+        match self.0 {
+            Overall::Holds => "✔",
+            Overall::Partial => "◌",
             _ => "✖",
         }
     }
 }
 
-fn broken(recording: &Recording) -> usize {
-    recording.sections.iter().map(|section| section.failures.len()).sum::<usize>() + recording.row_failures.len()
-}
-
 pub(super) fn head(model: &Model<'_>) -> Markup {
     let recording = model.recording;
-    let overall = Overall::of(recording);
+    let overall = Answer::of(recording);
     let mut sums = Sums::default();
     for section in model.judged() {
         for column in &section.columns {
@@ -118,7 +97,7 @@ pub(super) fn contents(model: &Model<'_>, has_windows: bool) -> Markup {
 }
 
 fn void_note(recording: &Recording) -> String {
-    let meant = recording.sections.iter().filter(|section| RunState::of(section) == RunState::VoidAsMeant).count();
+    let meant = recording.sections.iter().filter(|section| section.state() == RunState::VoidAsMeant).count();
     match recording.totals.void {
         0 => "the witnesses of the truth agree everywhere".to_owned(),
         all if all == meant as u64 => "all of them as their scenarios demand".to_owned(),
@@ -163,7 +142,7 @@ pub(super) fn attention(model: &Model<'_>) -> Markup {
     let broken: Vec<(String, Option<String>, &Failure)> = { recording.sections.iter() }
         .flat_map(|section| section.failures.iter().map(|failure| (section.title(), Some(anchor(section)), failure)))
         .collect();
-    let of = |state: RunState| recording.sections.iter().filter(move |section| RunState::of(section) == state);
+    let of = |state: RunState| recording.sections.iter().filter(move |section| section.state() == state);
     let meant: Vec<&Section> = of(RunState::VoidAsMeant).collect();
     html! {
         @if let Some(partial) = &recording.partial {
@@ -219,7 +198,7 @@ fn reasons(class: &str, head: &str, sections: Vec<&Section>) -> Markup {
 
 fn reason(section: &Section) -> Markup {
     let reason = section.void.as_deref().or(section.not_judged.as_deref());
-    let points = || has_verdicts(section).then(|| count(section.points, "point", "points"));
+    let points = || section.state().has_verdicts().then(|| count(section.points, "point", "points"));
     html! {
         li {
             a href={ "#" (anchor(section)) } { (section.title()) }

@@ -2,8 +2,9 @@
 
 use maud::{Markup, html};
 
-use super::model::{Cpu, Model, anchor};
-use crate::analysis::atlas::{State, rows};
+use super::model::{Cpu, Model, anchor, run_anchor};
+use crate::analysis::atlas::{Interval, Row, State, rows};
+use crate::analysis::elsewhere::{Elsewhere, elsewhere};
 use crate::analysis::windows::{Cell, FIXES, Strip, Trampoline, trampolines};
 
 pub(super) fn section(model: &Model<'_>) -> Markup {
@@ -20,7 +21,8 @@ pub(super) fn section(model: &Model<'_>) -> Markup {
                 p.lead {
                     "A return hook puts a trampoline in the place of a return address. While the trampoline runs, the address may be nowhere that an unwinder "
                     "looks. Below are the instructions of each trampoline from left to right, and under them one row for each design: where a mark "
-                    "of F0 has become " code { "=" } ", that design closes the window. F0 is Linux as it is."
+                    "of F0 has become " code { "=" } ", that design closes the window. F0 is Linux as it is. The last columns are other functions in which "
+                    "a walk is unsound while the trampoline waits for them, or because they are hooked."
                 }
                 (legend())
                 @for cpu in &model.cpus {
@@ -28,11 +30,11 @@ pub(super) fn section(model: &Model<'_>) -> Markup {
                     @if !plain.is_empty() || !special.is_empty() {
                         div.cpu data-cpu=(cpu.name) {
                             h3 { (cpu.name) }
-                            @for trampoline in plain { (draw(trampoline)) }
+                            @for trampoline in plain { (draw(trampoline, &rows)) }
                             @if !special.is_empty() {
                                 details.special {
                                     summary { "Special cases: " (special.len()) " more" }
-                                    @for trampoline in special { (draw(trampoline)) }
+                                    @for trampoline in special { (draw(trampoline, &rows)) }
                                 }
                             }
                         }
@@ -71,8 +73,10 @@ const fn mark(state: State) -> (&'static str, &'static str) {
     }
 }
 
-fn draw(trampoline: &Trampoline<'_>) -> Markup {
+fn draw(trampoline: &Trampoline<'_>, rows: &[Row]) -> Markup {
     let Trampoline { cpu, hook, function, columns, strips } = trampoline;
+    let others = elsewhere(trampoline, rows);
+    let mut places = 0..;
     let fixes = strips.chunk_by(|one, other| one.fix == other.fix);
     html! {
         figure.windows {
@@ -82,10 +86,13 @@ fn draw(trampoline: &Trampoline<'_>) -> Markup {
                     thead { tr {
                         th scope="col" { "design" }
                         @for text in columns { th scope="col" { span { (text) } } }
+                        @for (place, other) in others.iter().enumerate() {
+                            th.elsewhere[place == 0] scope="col" title=(other.functions.join(", ")) { span { (name(other)) } }
+                        }
                     } }
                     @for strips in fixes {
                         tbody {
-                            @for strip in strips { (row(strip)) }
+                            @for strip in strips { (row(strip, &others, places.next().unwrap_or_default())) }
                         }
                     }
                 }
@@ -94,7 +101,16 @@ fn draw(trampoline: &Trampoline<'_>) -> Markup {
     }
 }
 
-fn row(strip: &Strip<'_>) -> Markup {
+/// The functions of a column.
+fn name(other: &Elsewhere<'_>) -> String {
+    match other.functions.as_slice() {
+        [one] => format!("in {one}"),
+        several => format!("in {} other functions", several.len()),
+    }
+}
+
+/// The row of a strip, which is at this place among all of the trampoline.
+fn row(strip: &Strip<'_>, others: &[Elsewhere<'_>], place: usize) -> Markup {
     // The offsets, from column to column; the script needs them to link to an instruction.
     let offsets: Vec<String> =
         strip.cells.iter().map(|cell| cell.map(|cell| format!("{:x}", cell.offset)).unwrap_or_default()).collect();
@@ -102,14 +118,29 @@ fn row(strip: &Strip<'_>) -> Markup {
     html! {
         tr data-a=(anchor(strip.run)) data-o=(offsets.join(",")) {
             th scope="row" { b { (strip.fix) } " " span { (unwinders) } }
-            @for cell in &strip.cells {
-                @match cell {
-                    None => td {},
-                    Some(Cell { state: None, .. }) => td.w.never { "·" },
-                    Some(Cell { state: Some(state), is_real, lost, .. }) => {
-                        td.w.(mark(*state).0).only[!is_real].lost[*lost] { (mark(*state).1) }
-                    }
+            @for cell in &strip.cells { (self::cell(*cell, None, false)) }
+            @for (number, other) in others.iter().enumerate() {
+                @match other.cells.get(place).and_then(Option::as_ref) {
+                    None => (self::cell(None, None, number == 0)),
+                    Some((cell, interval)) => (self::cell(Some(*cell), Some(interval), number == 0)),
                 }
+            }
+        }
+    }
+}
+
+/// A cell; of another function, with the place to which it leads where a walk is unsound. `is_first`: of other functions.
+fn cell(cell: Option<Cell>, interval: Option<&Interval>, is_first: bool) -> Markup {
+    let link = interval.filter(|it| it.state == State::Unsound).map(|it| {
+        let run = run_anchor(&it.scenario, it.variant.as_deref(), it.interrupt);
+        format!("{run}/{}+{:#x}", it.function, it.first)
+    });
+    html! {
+        @match cell {
+            None => td.elsewhere[is_first] {},
+            Some(Cell { state: None, .. }) => td.w.never.elsewhere[is_first] { "·" },
+            Some(Cell { state: Some(state), is_real, lost, .. }) => {
+                td.w.(mark(state).0).only[!is_real].lost[lost].elsewhere[is_first] data-l=[link] { (mark(state).1) }
             }
         }
     }

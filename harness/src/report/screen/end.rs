@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anstyle::Style;
 
-use crate::recording::{Recording, Section, Shard};
+use crate::recording::{Recording, RunState, Section, Shard};
 use crate::report::line::{clipped, command, count};
 use crate::report::style::{BAD, DIM, GOOD};
 use crate::report::{known, skipped};
@@ -36,13 +36,12 @@ pub(super) fn lines(recording: &Recording, width: usize, most: usize) -> Vec<Str
 
 /// Void runs, and what was not judged. Of a few scenarios, each says so itself.
 fn without_verdicts(recording: &Recording, told: usize, width: usize, lines: &mut Vec<String>) {
-    let is_meant = |section: &&Section| section.void.is_some() && section.void_is_meant;
-    let meant = recording.sections.iter().filter(is_meant).count() as u64;
+    let of = |state: RunState| recording.sections.iter().filter(move |section| section.state() == state);
+    let meant = of(RunState::VoidAsMeant).count() as u64;
     if meant > 0 {
         lines.push(format!("void as it must be: {}", count(meant, "run")));
     }
-    let void: Vec<String> = { recording.sections.iter() }
-        .filter(|section| !section.void_is_meant)
+    let void: Vec<String> = { of(RunState::Void) }
         .filter_map(|section| Some(format!("{}: {}", section.title(), section.void.as_ref()?)))
         .collect();
     some(&void, ("void", BAD), told, width, lines);
@@ -89,6 +88,20 @@ fn skips(recording: &Recording, told: usize, width: usize, lines: &mut Vec<Strin
     }
 }
 
+/// The broken gates alone: each in two lines or, with `all`, whole, then what would make them hold; nothing if none is broken.
+pub(in crate::report) fn gates(recording: &Recording, all: bool, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    broken(recording, if all { usize::MAX } else { GATES }, width, &mut lines);
+    if !lines.is_empty() {
+        pasted(recording, &mut lines);
+        lines.extend(broken_count(recording));
+    }
+    lines
+}
+
+/// How many lines broken gates may take below what else is told.
+const GATES: usize = 12;
+
 /// Each broken gate: what is wrong, and the command that explains it.
 fn broken(recording: &Recording, room: usize, width: usize, lines: &mut Vec<String>) {
     let of_runs = recording.sections.iter().flat_map(|section| {
@@ -132,7 +145,9 @@ fn two_lines(message: &str, width: usize) -> Vec<String> {
     let is_command = |line: &&str| line.trim_start().starts_with("unwind-harness ");
     let rest = message.lines().skip(1).map(str::trim);
     // How many more there are of the kind stands last.
-    let more = rest.filter(|line| line.starts_with("and ")).last().map_or(String::new(), |more| format!(" ({more})"));
+    let more = rest.filter(|line| line.starts_with("and ")).last().unwrap_or_default();
+    let more = more.split(" findings").next().filter(|more| !more.is_empty());
+    let more = more.map_or(String::new(), |more| format!(" ({more})"));
     let first = message.lines().next().unwrap_or_default();
     let room = width.saturating_sub("gate broken: ".len() + more.len());
     let mut lines = vec![format!("{BAD}gate broken{BAD:#}: {}{more}", clipped(first, room))];
@@ -152,24 +167,27 @@ fn answer(recording: &Recording) -> Vec<String> {
     }
     let runs = recording.sections.len();
     let not_judged = recording.not_judged().count();
-    let is_void = |section: &&Section| section.void.is_some() && !section.void_is_meant;
-    let void = recording.sections.iter().filter(is_void).count();
-    let failed = recording.sections.iter().filter(|section| !section.failures.is_empty()).count();
+    let void = recording.sections.iter().filter(|section| section.state() == RunState::Void).count();
     if not_judged > 0 {
         lines.push(format!("{BAD}{not_judged} of {runs} runs not judged{BAD:#}"));
     }
     if void > 0 {
         lines.push(format!("{BAD}{void} void{BAD:#}: nothing was judged there, so no gate holds there either"));
     }
-    if failed > 0 {
-        let gates: u64 = recording.sections.iter().map(|section| section.failures.len() as u64).sum();
-        let are = if gates == 1 { "is" } else { "are" };
-        lines.push(format!("{BAD}{} {are} broken{BAD:#}, in {failed} of {runs} runs", count(gates, "gate")));
-    }
+    lines.extend(broken_count(recording));
     if recording.shard.as_ref().is_some_and(Shard::has_parts) {
         lines.push(Shard::HOLDS_NO_GATES.to_owned());
     } else if lines.is_empty() && recording.row_failures.is_empty() {
         lines.push(format!("{GOOD}all gates hold{GOOD:#}"));
     }
     lines
+}
+
+/// How many gates are broken, if any is.
+fn broken_count(recording: &Recording) -> Option<String> {
+    let runs = recording.sections.len();
+    let failed = recording.sections.iter().filter(|section| !section.failures.is_empty()).count();
+    let gates: u64 = recording.sections.iter().map(|section| section.failures.len() as u64).sum();
+    let are = if gates == 1 { "is" } else { "are" };
+    (failed > 0).then(|| format!("{BAD}{} {are} broken{BAD:#}, in {failed} of {runs} runs", count(gates, "gate")))
 }

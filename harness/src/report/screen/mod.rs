@@ -15,6 +15,8 @@ use crate::analysis::summary::distinct;
 use crate::recording::Recording;
 use crate::report::line::{clipped, count};
 
+pub(super) use end::gates;
+
 /// How many lines the first screen may have.
 pub const LINES: usize = 40;
 /// How wide text is that goes nowhere in particular.

@@ -15,6 +15,8 @@ const CHUNK: usize = 1 << 14;
 const WAITING: usize = 4;
 /// How much of its standard error is kept, in bytes.
 const KEPT: usize = 1 << 11;
+/// The most memory of its own that a process may have, in bytes (`RLIMIT_DATA`: address space that is only reserved does not count).
+const MOST_MEMORY: u64 = 8 << 30;
 /// How long a process that is no longer needed has to end.
 const TO_END: Duration = Duration::from_millis(200);
 
@@ -45,6 +47,16 @@ impl Budget {
     }
 }
 
+/// Limits what a process, and whoever it starts, may take from the machine; and it leaves no core when it crashes. Where a limit cannot
+/// be set, that of this program holds.
+fn limit(child: &Child) {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let pid = Pid::from_child(child);
+    for (resource, most) in [(Resource::Data, MOST_MEMORY), (Resource::Core, 0)] {
+        let _ = prlimit(Some(pid), resource, Rlimit { current: Some(most), maximum: Some(most) });
+    }
+}
+
 /// A running process. It ends with this.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -67,6 +79,7 @@ impl Connection {
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.process_group(0).spawn()?;
+        limit(&child);
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(stdin), Some(stdout), Some(stderr)) = pipes else { return Err(io::ErrorKind::BrokenPipe.into()) };
         let complaints = Arc::new(Mutex::new(Vec::new()));

@@ -6,6 +6,7 @@ use super::{Head, KEYFRAME_POINTS, MAX_EVENTS, event};
 use crate::Error;
 use crate::cpu::{Cpu, Exception};
 use crate::guest::{PAGE, Program};
+use crate::progress::Progress;
 use crate::trace::{Action, Ended, Memory, Observer, Point, Previous, RegisterSet, Run};
 
 /// Appends the encoding of an unsigned number (LEB128).
@@ -273,6 +274,10 @@ impl Run for Logged<'_> {
 
     fn again(&self) -> Option<Box<dyn Run + '_>> {
         self.run.again()
+    }
+
+    fn progress(&self) -> Option<Progress> {
+        self.run.progress()
     }
 }
 

@@ -54,7 +54,7 @@ pub trait Hardware {
     /// Continues elsewhere.
     fn set_pc(&mut self, pc: u64);
 
-    /// The flags that a comparison sets, as the status register holds them; 0 on a CPU without any.
+    /// The status register, as programs see it: the flags that a comparison sets, and what is set always; 0 on a CPU without one.
     fn flags(&self) -> u64;
 
     /// Changes them.

@@ -25,6 +25,8 @@ pub struct Mapped {
     pub name: String,
     /// Its addresses.
     pub range: Range<u64>,
+    /// SHA-256 of it, in hexadecimal digits.
+    pub sha256: String,
 }
 
 /// The program that a process was, and its files. `executed` has the instructions that it has executed, with their sizes in bytes: code
@@ -50,12 +52,14 @@ pub fn program(
         module.shift(bias)?;
         let (low, high) = module.extent();
         let name = Path::new(&mapping.path).file_name().unwrap_or_default().to_string_lossy().into_owned();
-        files.push(Mapped { name, range: low..high });
+        files.push(Mapped { name, range: low..high, sha256: module.hash.clone() });
         modules.push(module);
     }
     let missing = || Error::Internal(format!("{}: it has no code", launch.name()));
     let guest = crate::user::guest(&modules, launch.name().trim_start_matches('/').to_owned()).ok_or_else(missing)?;
-    let guest = with_own_code(guest, process);
+    // A program without a dynamic loader is where it was found, for whoever reads its file, and not where it sees itself.
+    let path = if modules.len() == 1 { launch.file.clone() } else { guest.path.clone() };
+    let guest = with_own_code(Guest { path, ..guest }, process);
     let guest = with_names(guest, executed, &files, &modules);
     let conventions = Conventions { is_process: true, makes_context: launch.contexts.maker, ..Conventions::default() };
     let program = Program::with_layout(guest, conventions, layout(launch, process))?;

@@ -18,6 +18,8 @@ pub(super) fn boot(engine: &mut Unicorn<'_, Context<'_>>, max: bool) -> Result<(
     /// SCR_EL3.{APK, API}, and the same bits in HCR_EL2: do not trap pointer authentication at lower levels.
     const SCR_EL3_PAUTH: u64 = 1 << 16 | 1 << 17;
     const HCR_EL2_PAUTH: u64 = 1 << 40 | 1 << 41;
+    /// TCR_EL1.TBI0: as Linux sets it, addresses of user space have a top byte that is ignored, so that no signature is there.
+    const TCR_EL1_TBI0: u64 = 1 << 37;
     /// SCTLR_EL1.{EnIA, EnIB}.
     const SCTLR_EL1_PAUTH: u64 = 1 << 31 | 1 << 30;
     if !max {
@@ -29,6 +31,9 @@ pub(super) fn boot(engine: &mut Unicorn<'_, Context<'_>>, max: bool) -> Result<(
     let mut control = system(1, 0, 0, 0, 0);
     engine.reg_read_arm64_coproc(&mut control)?;
     engine.reg_write_arm64_coproc(&system(1, 0, 0, 0, control.val | SCTLR_EL1_PAUTH))?;
+    let mut translation = system(2, 0, 0, 2, 0);
+    engine.reg_read_arm64_coproc(&mut translation)?;
+    engine.reg_write_arm64_coproc(&system(2, 0, 0, 2, translation.val | TCR_EL1_TBI0))?;
     // APIAKeyLo_EL1 and APIAKeyHi_EL1: any key will do, if it is the same in every run.
     engine.reg_write_arm64_coproc(&system(2, 1, 0, 0, 0x0123_4567_89ab_cdef))?;
     engine.reg_write_arm64_coproc(&system(2, 1, 0, 1, 0xfedc_ba98_7654_3210))

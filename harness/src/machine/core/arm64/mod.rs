@@ -6,7 +6,7 @@ mod level;
 
 use unicorn_engine::{RegisterARM64 as R, Unicorn, uc_error};
 
-use super::{Core, Engine, UserRegisters, consecutive, named};
+use super::{Core, Engine, Named, UserRegisters, consecutive, named};
 use crate::cpu::Exception;
 use crate::guest::conventions::Vectors;
 use crate::machine::{Context, GuestMemory};
@@ -41,7 +41,7 @@ const IDS: [i32; 32] = [
 
 static USER: UserRegisters = UserRegisters {
     thread_pointer: R::TPIDR_EL0 as i32,
-    flags: (R::PSTATE as i32, 0xf000_0000), // PSTATE.{N, Z, C, V}
+    flags: (R::PSTATE as i32, 0xf000_0000, 0), // PSTATE.{N, Z, C, V}
     floats: (&consecutive::<32>(R::Q0 as i32), 16),
     first_argument: 0,
     float_control: &[R::FPSR as i32, R::FPCR as i32],
@@ -83,6 +83,10 @@ impl Core for Arm64 {
             return Ok(true);
         }
         named::set(named::ARM64, engine, name, value)
+    }
+
+    fn named(&self) -> &'static [&'static [Named]] {
+        named::ARM64
     }
 
     fn take_exception(

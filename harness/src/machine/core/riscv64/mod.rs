@@ -4,7 +4,7 @@ mod exception;
 
 use unicorn_engine::{RegisterRISCV as R, Unicorn, uc_error};
 
-use super::{Core, Engine, UserRegisters, consecutive, named};
+use super::{Core, Engine, Named, UserRegisters, consecutive, named};
 use crate::cpu::Exception;
 use crate::guest::conventions::Vectors;
 use crate::machine::{Context, GuestMemory};
@@ -25,7 +25,7 @@ const IDS: [i32; 32] = {
 
 static USER: UserRegisters = UserRegisters {
     thread_pointer: R::X4 as i32,
-    flags: (0, 0),
+    flags: (0, 0, 0),
     floats: (&consecutive::<32>(R::F0 as i32), 8),
     first_argument: 10,
     float_control: &[R::FCSR as i32],
@@ -59,6 +59,10 @@ impl Core for Riscv64 {
 
     fn set_named(&self, engine: &mut Unicorn<'_, Context<'_>>, name: &str, value: u128) -> Result<bool, uc_error> {
         named::set(named::RISCV64, engine, name, value)
+    }
+
+    fn named(&self) -> &'static [&'static [Named]] {
+        named::RISCV64
     }
 
     fn take_exception(

@@ -5,7 +5,7 @@ mod privilege;
 
 use unicorn_engine::{RegisterX86 as R, Unicorn, uc_error};
 
-use super::{Core, Engine, UserRegisters, consecutive, named};
+use super::{Core, Engine, Named, UserRegisters, consecutive, named};
 use crate::cpu::Exception;
 use crate::guest::conventions::Vectors;
 use crate::machine::{Context, GuestMemory};
@@ -23,7 +23,7 @@ const IDS: [i32; 17] = [
 
 static USER: UserRegisters = UserRegisters {
     thread_pointer: R::FS_BASE as i32,
-    flags: (R::RFLAGS as i32, 0x4_0cd5), // CF, PF, AF, ZF, SF, DF, OF, AC
+    flags: (R::RFLAGS as i32, 0x4_0cd5, 0x202), // CF, PF, AF, ZF, SF, DF, OF, AC; bit 1 and IF
     floats: (&consecutive::<16>(R::XMM0 as i32), 16),
     first_argument: 0,
     float_control: &[R::FPCW as i32, R::MXCSR as i32],
@@ -65,6 +65,10 @@ impl Core for X86_64 {
         named::set(named::X86_64, engine, name, value)
     }
 
+    fn named(&self) -> &'static [&'static [Named]] {
+        named::X86_64
+    }
+
     fn take_exception(
         &self,
         engine: &mut Unicorn<'_, Context<'_>>,
@@ -90,7 +94,8 @@ impl Core for X86_64 {
 
     /// RCX and R11 (SDM volume 2, SYSCALL).
     fn clobber_at_system_call(&self, engine: &mut Unicorn<'_, Context<'_>>, resume: u64) -> Result<(), uc_error> {
-        let flags = engine.reg_read(R::RFLAGS)?;
+        let (id, mask, set) = USER.flags;
+        let flags = engine.reg_read(id)? & mask | set;
         engine.reg_write(R::RCX, resume)?;
         engine.reg_write(R::R11, flags)
     }
