@@ -79,12 +79,13 @@ class Harness:
         return {"pc": hex(pc), "regs": {} if sp is None else {self.hello["sp"]: hex(sp)}}
 
     def core(self, point):
-        """An ELF core with the registers and the stack from SP up, with the red zone of x86-64 below it."""
+        """An ELF core with the registers and the stacks: the running one from SP up, with the red zone of x86-64 below it; others whole."""
         regs = {name: int(value, 16) for name, value in point["regs"].items()}
         pc, sp = int(point["pc"], 16), regs[self.hello["sp"]]
-        low = sp - 128 if self.cpu == "x86_64" else sp  # what is below may be overwritten
-        high = max((int(high, 16) for low_, high in point["stacks"] if int(low_, 16) <= sp <= int(high, 16)), default=sp)
-        stack = self.read(low, high - low)
+        live = sp - 128 if self.cpu == "x86_64" else sp  # what is below may be overwritten
+        bounds = [(int(low, 16), int(high, 16)) for low, high in point["stacks"]]
+        bounds = [(max(low, live) if low <= sp <= high else low, high) for low, high in bounds]
+        stacks = [(low, self.read(low, high - low)) for low, high in sorted(bounds) if low < high]
         order = self.hello["registers"]
         if self.cpu == "arm64":
             general = [regs.get(name, 0) for name in order[:32]] + [pc, 0]
@@ -104,11 +105,14 @@ class Harness:
             struct.pack("<III", len(owner) + 1, len(data), kind) + owner.ljust(8, b"\0") + data + bytes(-len(data) % 4)
             for owner, kind, data in described
         )
-        at = 64 + 2 * 56
+        at = 64 + 56 * (1 + len(stacks))
         flags = 5 if self.cpu == "riscv64" else 0
         # LLDB takes a core of another system than Linux (OSABI 3) for none.
         header = b"\x7fELF\2\1\1\3" + bytes(8)
-        header += struct.pack("<HHIQQQIHHHHHH", 4, MACHINE[self.cpu], 1, 0, 64, 0, flags, 64, 56, 2, 0, 0, 0)
+        header += struct.pack("<HHIQQQIHHHHHH", 4, MACHINE[self.cpu], 1, 0, 64, 0, flags, 64, 56, 1 + len(stacks), 0, 0, 0)
         header += struct.pack("<IIQQQQQQ", 4, 4, at, 0, 0, len(notes), len(notes), 4)
-        header += struct.pack("<IIQQQQQQ", 1, 6, at + len(notes), low, 0, len(stack), len(stack), 1)
-        return header + notes + stack
+        at += len(notes)
+        for low, stack in stacks:
+            header += struct.pack("<IIQQQQQQ", 1, 6, at, low, 0, len(stack), len(stack), 1)
+            at += len(stack)
+        return header + notes + b"".join(stack for _, stack in stacks)

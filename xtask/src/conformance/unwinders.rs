@@ -117,7 +117,7 @@ pub(super) const ALL: &[Unwinder] = &[
         how: How::OwnProcess("signal_walk.c", &[]),
         version: "",
         licence: "GPL-3.0-or-later WITH GCC-exception-3.1",
-        told: "`_Unwind_Backtrace` in a signal's handler, across its frame, other CPUs by qemu-user; complete where the last pc is 0",
+        told: "`_Unwind_Backtrace` in a signal's handler, across its frame, on other CPUs by qemu-user with the libgcc for cross compilers; complete where the last pc is 0",
         not_applicable: &[(
             "pac",
             "it does not strip signatures but checks them, with the keys of its own process, which are not those of the point",
