@@ -13,7 +13,7 @@ mod wanted;
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::analysis::gate::hold_gates;
@@ -143,7 +143,7 @@ impl Job<'_> {
         pages: Option<&mut BTreeSet<u64>>,
     ) -> Result<Vec<u64>, Error> {
         let expected = self.scenario.text.linux.as_ref().and_then(|call| Some((call, call.returns?)));
-        if self.kind == Interruption::Probe && expected.is_none() {
+        if self.needs_no_other_run() {
             return Ok(Vec::new());
         }
         let mut machine = self.machine(program)?;
@@ -171,6 +171,12 @@ impl Job<'_> {
         Ok(lasting_words(program, machine.memory()))
     }
 
+    /// Whether nothing has to be known of an undisturbed run: nothing is delivered, and nothing must be returned.
+    fn needs_no_other_run(self) -> bool {
+        let returns = self.scenario.text.linux.as_ref().and_then(|call| call.returns.as_ref());
+        self.kind == Interruption::Probe && returns.is_none()
+    }
+
     fn machine(self, program: &Program) -> Result<Machine<'_>, Error> {
         machine(program, &self.scenario.text).map_err(|error| self.scenario.blame(self.variant, error))
     }
@@ -182,12 +188,31 @@ impl Job<'_> {
         wanted: Option<Wanted<'_>>,
         interrupt: &Interrupt,
     ) -> Result<Done, Error> {
+        self.execute_beside(subjects, witnesses, wanted, interrupt, &Undisturbed::default())
+    }
+
+    /// The same, beside other runs of the variant: one of them makes the undisturbed run for all.
+    fn execute_beside(
+        self,
+        subjects: &[Box<dyn Subject + Send>],
+        witnesses: Witnesses,
+        wanted: Option<Wanted<'_>>,
+        interrupt: &Interrupt,
+        made: &Undisturbed,
+    ) -> Result<Done, Error> {
         let program = self.scenario.program(self.root, self.variant)?;
-        let undisturbed = self.undisturbed(&program, interrupt)?;
+        let undisturbed: &[u64] = match made.get() {
+            _ if self.needs_no_other_run() => &[],
+            Some(words) => words,
+            None => {
+                let words = self.undisturbed(&program, interrupt)?;
+                made.get_or_init(|| words)
+            }
+        };
         let run = self.scenario.live(&program).map_err(|error| self.scenario.blame(self.variant, error));
         let mut run = run?;
         let mut watched = Watched::new(&mut *run, interrupt);
-        self.over(&program, &mut watched, &undisturbed, subjects, witnesses, wanted)
+        self.over(&program, &mut watched, undisturbed, subjects, witnesses, wanted)
     }
 
     /// Judges the subjects over a run of the program, wherever that comes from.
@@ -293,7 +318,12 @@ struct Planned {
     kind: Interruption,
     /// The part of its points that is judged here; `None`: all.
     part: Option<ShardOf>,
+    /// Shared by the runs of a variant.
+    undisturbed: Arc<Undisturbed>,
 }
+
+/// The lasting words at the end of an undisturbed run, once that has been made.
+type Undisturbed = OnceLock<Vec<u64>>;
 
 /// Runs scenarios on several threads.
 ///
@@ -304,7 +334,7 @@ pub fn run_all(root: &Path, scenarios: &[Scenario], options: &Options) -> Result
     let plan = Plan::of(scenarios, options.shard, &options.part);
     let (root, unwinders, log) = (root.to_path_buf(), options.unwinders.clone(), options.log);
     let (interrupt, remote) = (options.interrupt.clone(), options.remote.clone());
-    let work = move |Planned { scenario, variant, kind, part }: &Planned| {
+    let work = move |Planned { scenario, variant, kind, part, undisturbed }: &Planned| {
         let subjects = chosen(scenario.cpu, &unwinders, &remote)?;
         let job = Job { root: &root, scenario, variant, kind: *kind };
         if log {
@@ -313,7 +343,8 @@ pub fn run_all(root: &Path, scenarios: &[Scenario], options: &Options) -> Result
         }
         let addresses = part.map(|shard| job.addresses(shard, &interrupt)).transpose()?;
         let wanted = addresses.map(|(first, last)| Wanted::Part(first, last));
-        let Done { section, ran_for, .. } = job.execute(&subjects, Witnesses::default(), wanted, &interrupt)?;
+        let done = job.execute_beside(&subjects, Witnesses::default(), wanted, &interrupt, undisturbed)?;
+        let Done { section, ran_for, .. } = done;
         let seconds = ran_for.as_secs_f64();
         interrupt.progress().note(|| format!("{}: {} points, {seconds:.1} s", section.title(), section.points));
         Ok((section, None))
@@ -339,7 +370,7 @@ pub fn judge_all(logs: Vec<Log>, options: &Options) -> Result<Recording, Error> 
             scenarios.push(Arc::clone(&scenario));
         }
         let (variant, kind) = run_of(log, &scenario)?;
-        planned.push(Planned { scenario, variant, kind, part: None });
+        planned.push(Planned { scenario, variant, kind, part: None, undisturbed: Arc::default() });
     }
     let Options { unwinders, interrupt, remote, .. } = options.clone();
     let work = move |log: &Log| Ok((judge_until(log, (&unwinders, &remote), &interrupt)?, None));

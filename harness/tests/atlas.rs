@@ -122,11 +122,11 @@ fn rows_can_be_asked_for() {
     let one = text(&[
         "arm64/fgraph_voluntary",
         "--fix",
-        "F3",
+        "f3",
         "--unwinder",
-        "arm64-kunwind",
+        "ARM64-kunwind",
         "--return-hook",
-        "fgraph",
+        "Fgraph",
         "--all",
     ]);
     assert_eq!(one.lines().count(), 2, "{one}");

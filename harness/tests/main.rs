@@ -34,6 +34,7 @@ mod linux_states;
 mod linux_walks;
 mod linux_x86_64;
 mod machine;
+mod memo;
 mod museum;
 mod mutants;
 mod mutate;

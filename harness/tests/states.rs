@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use rstest::rstest;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use unwind_harness::cpu::{self, Cpu, Register, Regs};
-use unwind_harness::guest::Program;
+use unwind_harness::guest::{Listings, Program};
 use unwind_harness::machine::Machine;
 use unwind_harness::oracle::{Oracle, Witnesses};
 use unwind_harness::trace::{Action, Observer, Point, RegisterSet, Run as _};
@@ -53,7 +53,7 @@ impl Observer for Capture<'_> {
 /// The state in which `leaf` of the guest `leaf` is entered, as a case; `edit` changes its lines.
 fn state(cpu: &'static Cpu, edit: impl Fn(String) -> String) -> PathBuf {
     let elf = root().join("guests").join(cpu.name).join("leaf.elf");
-    let program = Program::load(&elf, cpu, &[], 0).expect("the guest loads");
+    let program = Program::load(&elf, cpu, &[], 0, &Listings::default()).expect("the guest loads");
     let at = program.guest.function("leaf").expect("the function").address;
     let oracle = Oracle::new(&program, Witnesses::default());
     let mut capture = Capture { program: &program, oracle, at, regs: None, waiting: Vec::new(), stack: Vec::new() };

@@ -259,7 +259,7 @@ fn walk_kunwind(functions: u64, keeps_rows: bool) -> Box<dyn FnMut()> {
             let start = Frame { pc: CodeAddress::Interrupted(stack.pc), regs, source: Source::Start };
             let mut frames = 0;
             let mut state = WalkState::new(&BOUNDS);
-            kunwind::walk_each(&unwinder, start, &stack, &mut state, |frame| {
+            kunwind::walk_each(&unwinder, start, &stack, &mut state, |frame, _| {
                 black_box(frame);
                 frames += 1;
                 std::ops::ControlFlow::Continue(())

@@ -66,7 +66,12 @@ impl Regs {
 
     /// The known registers with their values, in order of number.
     pub fn iter(&self) -> impl Iterator<Item = (Register, u64)> + '_ {
-        (0..Self::LEN as u8).filter_map(|number| Some((Register(number), self.get(Register(number))?)))
+        let mut rest = self.known;
+        core::iter::from_fn(move || {
+            let number = (rest != 0).then(|| rest.trailing_zeros() as u8)?;
+            rest &= rest - 1;
+            Some((Register(number), self.value[usize::from(number)]))
+        })
     }
 }
 

@@ -25,7 +25,7 @@ pub enum Fix {
 }
 
 /// How far a walk has used up the task's return hooks. They are consumed one way, from the youngest to the oldest.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReturnHookCursor {
     /// `graph_idx`: the index after the next entry of the ret_stack. 0 says that no entry has been used, and also that the
     /// oldest one has: then the next search begins at the top again, as in Linux.

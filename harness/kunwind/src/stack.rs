@@ -36,7 +36,7 @@ impl StackBounds {
 ///  | consumed: out of reach | object | acceptable |
 ///                                    ^ `low` of what is left, once the object is consumed
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StackWindows {
     current: Option<StackBounds>,
     /// A bit for each stack that has not been entered, by its index among those of the target.
@@ -92,7 +92,7 @@ impl StackWindows {
 /// The stack that a walk is on, and those that it has entered. Linux on x86-64 has this (`get_stack_info` and its
 /// `visit_mask`, `arch/x86/kernel/dumpstack_64.c`). A walk by ORC has it in place of [`StackWindows`]: all of the present
 /// stack may be read, in any order, and a stack that was left cannot be entered again.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct StackVisits {
     current: Option<usize>,
     /// A bit for each stack, by its index among those of the target.

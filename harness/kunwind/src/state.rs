@@ -4,7 +4,7 @@ use crate::return_hook::ReturnHookCursor;
 use crate::stack::{StackBounds, StackVisits, StackWindows};
 
 /// What a walk uses up on its way, of fixed size.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WalkState {
     /// What may still be read of the stacks.
     pub windows: StackWindows,
@@ -44,7 +44,7 @@ impl WalkState {
 }
 
 /// What `struct unwind_state` of Linux's ORC unwinder holds besides the frame (arch/x86/include/asm/unwind.h).
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct OrcState {
     pub(crate) has_started: bool,
     /// `regs`: the registers that were saved in the present frame.
@@ -64,7 +64,7 @@ impl OrcState {
 
 /// What `struct kunwind_state` of arm64's SFrame series holds besides the frame (arch/arm64/kernel/stacktrace.c in the
 /// patches "unwind: arm64: Use sframe to unwind interrupt frames" of versions 5 and 6).
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct KunwindState {
     /// `common.sp`, which version 5 alone has. None before the first step.
     pub(crate) sp: Option<u64>,

@@ -113,7 +113,8 @@ pub trait Unwinder {
         Fix::None
     }
 
-    /// Turns a frame into its caller's, in place.
+    /// Turns a frame into its caller's, in place. What it does follows from its arguments alone: a caller that has seen the
+    /// rest of a walk from an equal frame and state, over a target that says the same, need not walk again.
     ///
     /// # Errors
     ///
@@ -205,23 +206,23 @@ pub struct Walk<'b> {
     pub claim: Claim,
 }
 
-/// Walks from `frame` and shows every frame, the first included, to `consume`, until the unwinder sees the end or
+/// Walks from `frame` and shows every frame, the first included, with the state there to `consume`, until the unwinder sees the end or
 /// fails, or the consumer breaks: then the walk is [`End::Full`].
 ///
 /// The consumer bounds the length of the walk. A walk along stack memory ends in any case, because
 /// [`StackWindows`](crate::StackWindows) are consumed one way.
 #[inline]
-pub fn walk_each(
-    unwinder: &dyn Unwinder,
+pub fn walk_each<U: Unwinder + ?Sized>(
+    unwinder: &U,
     mut frame: Frame,
     target: &dyn Target,
     state: &mut WalkState,
-    mut consume: impl FnMut(&Frame) -> ControlFlow<()>,
+    mut consume: impl FnMut(&Frame, &WalkState) -> ControlFlow<()>,
 ) -> (End, Claim) {
     let mut flag_was_seen = false;
     let end = loop {
         flag_was_seen |= state.is_unreliable();
-        if consume(&frame).is_break() {
+        if consume(&frame, state).is_break() {
             break End::Full;
         }
         match unwinder.step(&mut frame, state, target) {
@@ -253,7 +254,7 @@ pub fn walk<'b>(
     buffer: &'b mut [Frame],
 ) -> Walk<'b> {
     let mut len = 0;
-    let (end, claim) = walk_each(unwinder, start, target, state, |frame| match buffer.get_mut(len) {
+    let (end, claim) = walk_each(unwinder, start, target, state, |frame, _| match buffer.get_mut(len) {
         Some(slot) => {
             *slot = *frame;
             len += 1;

@@ -49,7 +49,8 @@ pub fn elsewhere<'r>(trampoline: &Trampoline<'r>, rows: &'r [Row]) -> Vec<Elsewh
                 let here: Vec<&'r Interval> =
                     intervals.iter().copied().filter(|it| functions.contains(&it.function.as_str())).collect();
                 let cell = worst(&here, 0);
-                let shown = here.iter().filter(|it| Some(it.state) == cell.state);
+                // The first of the worst.
+                let shown = here.iter().rev().filter(|it| Some(it.state) == cell.state);
                 shown.max_by_key(|it| it.reachable && it.callable).map(|shown| (cell, *shown))
             });
             Elsewhere { functions: functions.to_vec(), cells: cells.collect() }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::names::one_of;
 use super::output::{finish, is_cut, status, width, write};
 use super::selection::{Selection, require_subjects, select};
 use super::{BROKEN, HOLDS};
@@ -66,7 +67,7 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     let Arguments { return_hook, fix, unwinder, .. } = arguments;
     let had_rows = !rows.is_empty();
     for (index, wanted) in [(1, return_hook), (2, fix), (3, unwinder)] {
-        rows.retain(|row| wanted.as_ref().is_none_or(|wanted| row.names()[index] == wanted));
+        rows.retain(|row| wanted.as_ref().is_none_or(|wanted| row.names()[index].eq_ignore_ascii_case(wanted)));
     }
     let is_cut = is_cut(&recording, console);
     if had_rows && rows.is_empty() && !is_cut {
@@ -101,9 +102,8 @@ fn show(arguments: &Arguments, rows: &[Row], recording: &Recording, out: &mut dy
 fn require_names(arguments: &Arguments) -> Result<(), Error> {
     let Arguments { return_hook, fix, unwinder, .. } = arguments;
     let known = |option: &str, name: &str, known: &[&str]| {
-        let names = known.join(", ");
-        let error = || Error::Usage(format!("{option} {name}: no such name; there are {names}"));
-        if known.contains(&name) { Ok(()) } else { Err(error()) }
+        let known: Vec<String> = known.iter().map(|name| (*name).to_owned()).collect();
+        one_of(option, name, "name", &known).map(drop)
     };
     if let Some(hook) = return_hook {
         known("--return-hook", hook.split(',').next().unwrap_or_default(), &HOOKS)?;

@@ -2,7 +2,7 @@
 //! running task, like a walk from an ideal NMI with a stack of its own.
 
 use super::arrival::{Site, Sites};
-use super::task::{Locator, offered, task};
+use super::task::{Locator, known, offered, task};
 use super::{Column, PointFilter, Visit};
 use crate::cpu::{CodeAddress, Regs};
 use crate::guest::Program;
@@ -20,6 +20,8 @@ pub(super) struct Probe<'p, 'v> {
     columns: &'p [Column<'p>],
     visit: &'v mut dyn Visit,
     registers: RegisterSet,
+    /// Their values at the latest point.
+    regs: Regs,
     red_zone: u64,
     /// In guests with return hooks.
     locator: Option<Locator<'p>>,
@@ -50,6 +52,7 @@ impl<'p, 'v> Probe<'p, 'v> {
             columns,
             visit,
             registers,
+            regs: Regs::none(),
             red_zone: text.red_zone(program),
             locator,
         }
@@ -64,18 +67,17 @@ impl<'p, 'v> Probe<'p, 'v> {
         let truth = self.oracle.truth();
         let Some(arrival) = self.sites.arrive(at.pc, |hint| self.states.at(at, truth, hint)) else { return };
         self.visit.point(arrival, None, at);
-        let mut regs = Regs::none();
-        at.read(&self.registers, &mut regs);
-        let kernel = self.program.conventions.kernel.as_ref();
-        let known = kernel.map(|kernel| kernel.known).unwrap_or_default();
-        let running = super::task::known(known, None, at.memory, &regs, self.oracle.task()).unwrap_or_default();
+        at.read(&self.registers, &mut self.regs);
+        let (regs, kernel) = (&self.regs, self.program.conventions.kernel.as_ref());
+        let running = kernel.and_then(|kernel| known(kernel.known, None, at.memory, regs, self.oracle.task()));
+        let running = running.unwrap_or_default();
         let task = if running == 0 { None } else { task(self.program, at.memory, running) };
         let stacks = task.map(|task| offered(self.program, at.memory, task, true));
         let stacks = stacks.as_ref().unwrap_or(&self.program.bounds);
         let sp = regs.get(self.program.guest.cpu.sp).unwrap_or_default();
         let target = GuestTarget::new(self.program, at.memory, stacks, task).with_sp(sp, self.red_zone);
         let question =
-            Question { pc: CodeAddress::Interrupted(at.pc), regs, pt_regs: None, target: &target, why: None };
+            Question { pc: CodeAddress::Interrupted(at.pc), regs: *regs, pt_regs: None, target: &target, why: None };
         if task.is_none() {
             for column in self.columns {
                 self.visit.walk(arrival, None, column, &question, truth);

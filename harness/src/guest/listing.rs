@@ -1,7 +1,7 @@
 //! Symbol-relative disassembly, which the listings annotate with verdicts. A function is disassembled on first use.
 
-use std::cell::OnceCell;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use capstone::Capstone;
 
@@ -26,8 +26,27 @@ pub struct Line {
 pub struct Listing {
     guest: Arc<Guest>,
     capstone: Capstone,
-    /// By the function's index in [`super::Symbols::functions`].
-    functions: Vec<OnceCell<Vec<Line>>>,
+    lines: Arc<Lines>,
+}
+
+/// The lines of each function, by its index in [`super::Symbols::functions`].
+type Lines = Vec<OnceLock<Vec<Line>>>;
+
+/// The lines of guests, for runs that load the same file again, one after the other or at the same time.
+#[derive(Debug, Clone, Default)]
+pub struct Listings(Arc<Mutex<BTreeMap<String, Arc<Lines>>>>);
+
+impl Listings {
+    /// Those of a guest that is as it was loaded from its file, which its hash stands for.
+    fn of(&self, guest: &Guest) -> Arc<Lines> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(known.entry(guest.hash.clone()).or_insert_with(|| unlisted(guest)))
+    }
+}
+
+/// No lines yet.
+fn unlisted(guest: &Guest) -> Arc<Lines> {
+    Arc::new(vec![OnceLock::new(); guest.symbols.functions().len()])
 }
 
 impl std::fmt::Debug for Listing {
@@ -43,18 +62,33 @@ impl Listing {
     ///
     /// [`Error::Emulator`] when capstone cannot be set up.
     pub fn new(guest: Arc<Guest>) -> Result<Self, Error> {
+        let lines = unlisted(&guest);
+        Self::with_lines(guest, lines)
+    }
+
+    /// A listing of a guest that nobody has changed since it was loaded from its file. What others of these have disassembled, it has
+    /// too.
+    ///
+    /// # Errors
+    ///
+    /// As [`Listing::new`].
+    pub fn shared(guest: Arc<Guest>, listings: &Listings) -> Result<Self, Error> {
+        let lines = listings.of(&guest);
+        Self::with_lines(guest, lines)
+    }
+
+    fn with_lines(guest: Arc<Guest>, lines: Arc<Lines>) -> Result<Self, Error> {
         let refused =
             |error: capstone::Error| Error::Emulator { doing: "open the disassembler", reason: error.to_string() };
         let mut capstone = guest.cpu.disassembler().map_err(refused)?;
         capstone.set_detail(false).map_err(refused)?;
-        let functions = vec![OnceCell::new(); guest.symbols.functions().len()];
-        Ok(Self { guest, capstone, functions })
+        Ok(Self { guest, capstone, lines })
     }
 
     /// The instructions of the function at this index in [`super::Symbols::functions`]. Bytes that are not an instruction
     /// appear as `.byte`.
     fn of_index(&self, index: usize) -> &[Line] {
-        self.functions[index].get_or_init(|| {
+        self.lines[index].get_or_init(|| {
             let functions = self.guest.symbols.functions();
             let function = &functions[index];
             // Where functions overlap, the bytes belong to the one that starts last.
@@ -92,15 +126,23 @@ impl Listing {
         lines.binary_search_by_key(&address, |line| line.address).ok().map(|index| &lines[index])
     }
 
+    /// The address of the instruction before this one in its function, if that has been disassembled.
+    #[must_use]
+    pub fn before(&self, address: u64) -> Option<u64> {
+        let lines = self.lines[self.guest.symbols.index_at(address)?].get()?;
+        let index = lines.binary_search_by_key(&address, |line| line.address).ok()?;
+        Some(lines.get(index.checked_sub(1)?)?.address)
+    }
+
     /// The number of functions that have been disassembled so far.
     #[must_use]
     pub fn disassembled(&self) -> usize {
-        self.functions.iter().filter(|function| function.get().is_some()).count()
+        self.lines.iter().filter(|function| function.get().is_some()).count()
     }
 
     /// The instructions of all functions, by address. Disassembles each function when the iterator reaches it.
     pub fn lines(&self) -> impl Iterator<Item = &Line> {
-        (0..self.functions.len()).flat_map(|index| self.of_index(index))
+        (0..self.lines.len()).flat_map(|index| self.of_index(index))
     }
 }
 

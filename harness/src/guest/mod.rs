@@ -24,7 +24,7 @@ pub(crate) use elf::{infer_sizes, unwind_sections};
 pub(crate) use image::{MAX_MEMORY, whole_pages};
 pub use image::{PAGE, Segment};
 pub use layout::{Layout, Poison};
-pub use listing::{Line, Listing};
+pub use listing::{Line, Listing, Listings};
 pub use program::{Answer, Constructor, Constructors, Indirect, Midway, Program, StartState, WaitingAtStart};
 pub use symbols::{Symbol, Symbols, name_in, signed_hex};
 pub(crate) use tables::cfi_columns;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use kunwind::StackBounds;
 
 use super::conventions::{self, Conventions};
-use super::{Guest, Layout, Listing, PAGE, Poison, Tables};
+use super::{Guest, Layout, Listing, Listings, PAGE, Poison, Tables};
 use crate::Error;
 use crate::cpu::{Cpu, FlowKind, Register};
 
@@ -124,13 +124,25 @@ pub struct WaitingAtStart {
 }
 
 impl Program {
-    /// Loads a guest of this repository, whose conventions are those of [`conventions::mimic()`].
+    /// Loads a guest of this repository, whose conventions are those of [`conventions::mimic()`], and lists it among these.
     ///
     /// # Errors
     ///
     /// As [`Guest::load`] and [`Program::new`].
-    pub fn load(path: &Path, cpu: &'static Cpu, stacks: &[String], cfa_mod32: u64) -> Result<Self, Error> {
-        Self::mimic(Guest::load(path, cpu)?, stacks, cfa_mod32)
+    pub fn load(
+        path: &Path,
+        cpu: &'static Cpu,
+        stacks: &[String],
+        cfa_mod32: u64,
+        listings: &Listings,
+    ) -> Result<Self, Error> {
+        let guest = Guest::load(path, cpu)?;
+        let conventions = conventions::mimic(&guest);
+        conventions.check(&guest)?;
+        let layout = Layout::new(&guest, &conventions, stacks, cfa_mod32)?;
+        let guest = Arc::new(guest);
+        let listing = Listing::shared(Arc::clone(&guest), listings)?;
+        Self::derive(guest, conventions, layout, listing)
     }
 
     /// Derives what a run needs from a loaded guest of this repository.
@@ -172,6 +184,10 @@ impl Program {
     pub fn with_layout(guest: Guest, conventions: Conventions, layout: Layout) -> Result<Self, Error> {
         let guest = Arc::new(guest);
         let listing = Listing::new(Arc::clone(&guest))?;
+        Self::derive(guest, conventions, layout, listing)
+    }
+
+    fn derive(guest: Arc<Guest>, conventions: Conventions, layout: Layout, listing: Listing) -> Result<Self, Error> {
         let poison = Poison::new(&listing, &layout.stacks, FlowKind::Call);
         let bounds = layout.stacks.iter().map(|stack| stack.bounds).collect();
         let tables = Tables::new(&guest, &conventions)?;

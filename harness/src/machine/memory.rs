@@ -283,6 +283,19 @@ impl Memory for GuestMemory {
         })
     }
 
+    fn holds(&self, address: u64, bytes: &[u8]) -> bool {
+        self.regions.iter().any(|region| {
+            let Some(offset) = region.offset(address, bytes.len()) else { return false };
+            if !self.may_use(address, bytes.len()) || !region.is_readable(offset, bytes.len()) {
+                return false;
+            }
+            // SAFETY: all the bytes are inside the allocation, and nobody writes to it while the slice lives: the guest is stopped,
+            // as for `read_u64`.
+            let found = unsafe { std::slice::from_raw_parts(region.bytes.add(offset).as_ptr(), bytes.len()) };
+            found == bytes
+        })
+    }
+
     fn read_u64(&self, address: u64) -> Option<u64> {
         self.regions.iter().find_map(|region| {
             let offset = region.offset(address, 8).filter(|_| self.may_use(address, 8))?;

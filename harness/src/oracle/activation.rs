@@ -39,6 +39,8 @@ pub struct Activation {
     pub cause: Cause,
     /// How many activations the list has that begins with this one.
     pub depth: usize,
+    /// Its number, from 1. No other activation of the run ever has it, so that those that are older are known by it too.
+    pub serial: u64,
     /// The next older activation.
     pub parent: Option<Rc<Activation>>,
 }
@@ -193,6 +195,12 @@ impl Truth {
         self.youngest.as_ref().map_or(0, |activation| activation.depth)
     }
 
+    /// Whether it ends where the kernel was entered from user mode.
+    #[must_use]
+    pub const fn is_of_kernel(&self) -> bool {
+        self.of_kernel
+    }
+
     /// The activations, youngest first.
     pub fn activations(&self) -> Activations<'_> {
         Activations { next: self.youngest.as_deref(), of_kernel: self.of_kernel }
@@ -206,9 +214,19 @@ pub struct Activations<'t> {
     of_kernel: bool,
 }
 
+impl Activations<'_> {
+    /// The serial of the next one; 0 if there is none.
+    #[must_use]
+    #[inline]
+    pub fn due(&self) -> u64 {
+        self.clone().next().map_or(0, |activation| activation.serial)
+    }
+}
+
 impl<'t> Iterator for Activations<'t> {
     type Item = &'t Activation;
 
+    #[inline]
     fn next(&mut self) -> Option<&'t Activation> {
         let activation = self.next?;
         if self.of_kernel && activation.cause == Cause::UserException {

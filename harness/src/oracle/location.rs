@@ -66,10 +66,10 @@ impl LiveWords {
         let (stack, before) = (layout.stack_of(sp), layout.stack_of(self.sp));
         let from = if stack == before { self.sp } else { stack.map_or(sp, |stack| layout.stacks[stack].bounds.low) };
         self.sp = sp;
-        for at in (from & !7..sp).step_by(8) {
-            if let Some(written) = self.word(at) {
-                *written = false;
-            }
+        for (low, written) in &mut self.stacks {
+            let words = |bytes: u64| (bytes.div_ceil(8) as usize).min(written.len());
+            let (start, end) = (words((from & !7).saturating_sub(*low)), words(sp.saturating_sub(*low)));
+            written[start..end.max(start)].fill(false);
         }
     }
 

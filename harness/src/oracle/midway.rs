@@ -1,7 +1,5 @@
 //! Runs that begin in the middle of a program: whoever froze the state says who waits, and the witnesses are told.
 
-use std::rc::Rc;
-
 use super::{Activation, Cause, MAX_LINKS, Oracle};
 use crate::cpu::MAX_CALLEE_SAVED;
 use crate::guest::WaitingAtStart;
@@ -19,7 +17,7 @@ impl Oracle<'_> {
             let mut values = [0; MAX_CALLEE_SAVED];
             values[..known].copy_from_slice(&saved[..known]);
             let parent = self.truth.youngest.take();
-            let activation = Rc::new(Activation {
+            let activation = self.shared_with(Activation {
                 resume: *resume,
                 cfa: *cfa,
                 saved: values,
@@ -29,9 +27,9 @@ impl Oracle<'_> {
                 stack: self.layout.stack_of(*cfa),
                 cause: Cause::Call,
                 depth: parent.as_ref().map_or(0, |parent| parent.depth) + 1,
+                serial: 0,
                 parent,
             });
-            self.shared.insert(Rc::clone(&activation));
             self.truth.youngest = Some(activation);
         }
         self

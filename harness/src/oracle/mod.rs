@@ -106,6 +106,8 @@ pub struct Oracle<'g> {
     /// Of a process: by strand, place and SP, what waited when a call last returned there.
     returned: FxHashMap<(u64, u64, u64), Option<Rc<Activation>>>,
     transfers: u64,
+    /// How many activations there have been.
+    activations: u64,
     strands: Strands,
     truth: Truth,
     /// The truths of strands that are switched out.
@@ -152,6 +154,7 @@ impl<'g> Oracle<'g> {
             moved: FxHashMap::default(),
             returned: FxHashMap::default(),
             transfers: 0,
+            activations: 0,
             strands: Strands::new(program),
             truth: Truth::default(),
             others: FxHashMap::default(),
@@ -334,6 +337,7 @@ impl<'g> Oracle<'g> {
             stack: self.layout.stack_of(cfa),
             cause,
             depth,
+            serial: 0,
             parent: self.truth.youngest.take(),
         };
         self.truth.youngest = Some(self.shared_with(activation));
@@ -355,10 +359,12 @@ impl<'g> Oracle<'g> {
     }
 
     /// The shared object that equals this activation.
-    fn shared_with(&mut self, activation: Activation) -> Rc<Activation> {
+    fn shared_with(&mut self, mut activation: Activation) -> Rc<Activation> {
         match self.shared.get(&activation) {
             Some(known) => Rc::clone(known),
             None => {
+                self.activations += 1;
+                activation.serial = self.activations;
                 let new = Rc::new(activation);
                 self.shared.insert(Rc::clone(&new));
                 new

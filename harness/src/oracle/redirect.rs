@@ -50,7 +50,8 @@ impl Oracle<'_> {
             if number == index {
                 self.pending_redirects.push(PendingRedirect { task: self.strand(), resume, cfa });
             }
-            let again = Activation { resume, cfa, saved, preserved, entry, links, stack, cause, depth, parent };
+            let again =
+                Activation { resume, cfa, saved, preserved, entry, links, stack, cause, depth, serial: 0, parent };
             self.truth.youngest = Some(self.shared_with(again));
         }
         for activation in younger {

@@ -16,7 +16,7 @@ use crate::oracle::{AddressPlaces, Place, Truth};
 use crate::scenario::{Interruption, Range, Scenario, Variant};
 use crate::subject::in_linux::in_linux;
 use crate::subject::{InLinux, MAX_ENTRIES, Question, Reads, Start};
-use crate::verdict::{Deviation, Difference, Judge, Verdict, differences};
+use crate::verdict::{Deviation, Difference, Judge, Memo, Verdict, differences};
 
 /// What is recorded at one instruction.
 #[derive(Debug, Clone, Default)]
@@ -61,9 +61,12 @@ pub struct Recorder<'p> {
     program: &'p Program,
     columns: &'p [Column<'p>],
     judge: Judge<'p>,
+    /// For each column.
+    memos: Option<Vec<Memo>>,
     /// By the index of the instruction among the experiment's sites.
     records: Vec<Record>,
-    firsts: BTreeMap<FindingKey, Evidence>,
+    /// `None` where the instruction before has such a walk too: then both are in one finding, which shows another.
+    firsts: BTreeMap<FindingKey, Option<Evidence>>,
     /// For each column, how many walks read outside the stacks that they were offered.
     reads_outside_stacks: Vec<u64>,
     comparison: Comparison,
@@ -77,11 +80,24 @@ impl<'p> Recorder<'p> {
             program,
             columns,
             judge: Judge::of_program(program, omissible),
+            memos: Some(columns.iter().map(|_| Memo::default()).collect()),
             records: Vec::new(),
             firsts: BTreeMap::new(),
             reads_outside_stacks: vec![0; columns.len()],
             comparison: Comparison::new(columns, program.guest.cpu),
         }
+    }
+
+    /// The same, which lets every walk be made to its end, even where its rest is known.
+    #[must_use]
+    pub fn without_memo(self) -> Self {
+        Self { memos: None, ..self }
+    }
+
+    /// How many walks were not made to their end, because their rest was known.
+    #[must_use]
+    pub fn reused(&self) -> u64 {
+        self.memos.iter().flatten().map(Memo::reused).sum()
     }
 
     fn record(&mut self, site: usize) -> &mut Record {
@@ -160,6 +176,7 @@ impl<'p> Recorder<'p> {
             self.record(last); // for sites whose points were all cancelled
         }
         let columns: Vec<ColumnResult> = self.columns.iter().map(|column| self.column(column)).collect();
+        let records = std::mem::take(&mut self.records);
         let guest = &self.program.guest;
         let name_of = |(place, count): &(Place, usize)| (place.name(&guest.symbols), *count);
         let void = found.testimony.contradiction.clone();
@@ -183,7 +200,7 @@ impl<'p> Recorder<'p> {
             unread: self.program.tables.unread().iter().map(|unread| self.unread(unread)).collect(),
             subjects: by_subject(&columns),
             columns,
-            functions: self.functions(&found.sites),
+            functions: self.functions(&found.sites, records),
             findings: Vec::new(),
             reasons: Vec::new(),
             target: None,
@@ -232,28 +249,26 @@ impl<'p> Recorder<'p> {
     }
 
     /// The listings of the functions in which something was judged.
-    fn functions(&self, sites: &[Site]) -> Vec<ListedFunction> {
+    fn functions(&self, sites: &[Site], records: Vec<Record>) -> Vec<ListedFunction> {
         let guest = &self.program.guest;
-        let mut by_address: Vec<(&Site, &Record)> = sites.iter().zip(&self.records).collect();
+        let mut by_address: Vec<(&Site, Record)> = sites.iter().zip(records).collect();
         by_address.sort_by_key(|(site, _)| site.pc);
         let mut functions: Vec<ListedFunction> = Vec::new();
-        let mut rest = by_address.as_slice();
+        let mut rest = by_address.as_mut_slice();
         while let Some((first, _)) = rest.first() {
             let Some(function) = guest.symbols.function_at(first.pc) else { break };
             let end = rest.partition_point(|(site, _)| site.pc - function.address < function.size);
-            let (here, others) = rest.split_at(end);
+            let (here, others) = rest.split_at_mut(end);
             rest = others;
             let instructions = self.program.listing.of(function).iter().map(|line| {
-                let found = here.binary_search_by_key(&line.address, |(site, _)| site.pc).ok().map(|index| here[index]);
-                let (site, record) = found.unzip();
-                ListedInstruction {
-                    offset: line.address - function.address,
-                    text: line.text.clone(),
-                    visits: site.map_or(0, |site| site.arrivals.max(site.visits)),
-                    split: record.is_some_and(|record| record.split),
-                    addresses: record.map(|record| record.addresses.clone()).unwrap_or_default(),
-                    runs: record.map(|record| record.runs.clone()).unwrap_or_default(),
-                }
+                let found = here.binary_search_by_key(&line.address, |(site, _)| site.pc).ok();
+                let (visits, record) = found.map_or_else(Default::default, |index| {
+                    let (site, record) = &mut here[index];
+                    (site.arrivals.max(site.visits), std::mem::take(record))
+                });
+                let Record { split, addresses, runs } = record;
+                let (offset, text) = (line.address - function.address, line.text.clone());
+                ListedInstruction { offset, text, visits, split, addresses, runs }
             });
             functions.push(ListedFunction {
                 name: function.name.clone(),
@@ -280,6 +295,7 @@ impl<'p> Recorder<'p> {
                         let offset = instruction.offset;
                         let finding = *open.entry((verdict, reachable)).or_insert_with(|| {
                             let first = self.firsts.get(&(index, address + offset, verdict, reachable));
+                            let first = first.and_then(Option::as_ref);
                             findings.push(Finding {
                                 subject: column.name.clone(),
                                 start: column.start,
@@ -324,7 +340,8 @@ impl Visit for Recorder<'_> {
         self.comparison.walk(at, within, column, question, &self.program.guest.symbols);
         let outside = &question.target.read_outside_stacks;
         outside.set(false);
-        let verdict = self.judge.verdict(column.subject, question, truth);
+        let memo = self.memos.as_mut().and_then(|memos| memos.get_mut(column.index));
+        let verdict = self.judge.verdict(column.subject, question, truth, memo);
         if outside.get() && !column.subject.about().may_read_all {
             self.reads_outside_stacks[column.index] += 1;
         }
@@ -339,7 +356,9 @@ impl Visit for Recorder<'_> {
         }
         let key = (column.index, pc, verdict, reachable);
         if verdict != Verdict::Exact && !self.firsts.contains_key(&key) {
-            let first = self.evidence(at, within, column, question, truth);
+            let before = self.program.listing.before(pc).map(|before| (column.index, before, verdict, reachable));
+            let is_later = before.is_some_and(|before| self.firsts.contains_key(&before));
+            let first = (!is_later).then(|| self.evidence(at, within, column, question, truth));
             self.firsts.insert(key, first);
         }
     }

@@ -51,7 +51,8 @@ fn summary(diff: &Diff) -> String {
         counts => format!("compared {compared}: intervals {}", counts.join(", ")),
     };
     if notes > 0 {
-        text += &format!("; {} differ as a whole", count(notes, "run"));
+        let differ = if notes == 1 { "differs" } else { "differ" };
+        text += &format!("; {} {differ} as a whole", count(notes, "run"));
     }
     let sides = [("old", diff.only_old.len()), ("new", diff.only_new.len())];
     for (side, number) in sides.into_iter().filter(|(_, number)| *number > 0) {

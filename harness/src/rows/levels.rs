@@ -111,7 +111,7 @@ fn chain(index: usize, (pc, regs): (u64, &Regs), target: &GuestTarget<'_>, truth
     let mut entries = 0;
     let start = Frame { pc: CodeAddress::Interrupted(pc), regs: *regs, source: Source::Start };
     let mut state = WalkState::new(target.stacks);
-    let consume = |frame: &Frame| {
+    let consume = |frame: &Frame, _: &WalkState| {
         entries += 1;
         if std::mem::take(&mut is_start) {
             return ControlFlow::Continue(());

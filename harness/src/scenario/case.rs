@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Origin, Scenario, Text, Variant};
 use crate::Error;
 use crate::case::{Case, State};
+use crate::guest::Listings;
 use crate::subject;
 
 /// How many instructions a written state may run: as many as a second of emulation with walks holds.
@@ -32,6 +33,7 @@ impl Scenario {
             text,
             origin: Origin::Case(Arc::clone(case)),
             private: Arc::default(),
+            listings: Listings::default(),
         };
         scenario.check().map_err(|reason| reject("text", &reason))?;
         if scenario.frozen_variant().is_none() {
@@ -75,6 +77,7 @@ impl Scenario {
             text,
             origin: Origin::State(Arc::clone(state)),
             private: Arc::default(),
+            listings: Listings::default(),
         };
         scenario.check().map_err(|reason| state.reject(reason))?;
         Ok(scenario)

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Origin, Scenario, Text};
-use crate::guest::Program;
+use crate::guest::{Listings, Program};
 use crate::user::{self, Argument, CALLBACK, ElfCall, Module};
 use crate::{Error, machine};
 
@@ -36,7 +36,16 @@ pub fn elf_call(file: &Path, function: &str, arguments: &[String], libraries: &[
         Some(_) => format!("{}/all-functions", cpu.name), // nothing of the file is called
         None => format!("{}/call-{function}", cpu.name),
     };
-    Ok(Scenario { name, path: file.to_path_buf(), cpu, source, text, origin: Origin::Text, private: Arc::default() })
+    Ok(Scenario {
+        name,
+        path: file.to_path_buf(),
+        cpu,
+        source,
+        text,
+        origin: Origin::Text,
+        private: Arc::default(),
+        listings: Listings::default(),
+    })
 }
 
 impl Scenario {

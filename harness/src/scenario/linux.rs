@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::{Origin, Scenario, Text};
-use crate::guest::Program;
+use crate::guest::{Listings, Program};
 use crate::linux::KernelImage;
 use crate::linux::state::{self, Argument, EntryState, Place, Word, Workload};
 use crate::machine;
@@ -203,6 +203,7 @@ fn of_image(path: &Path, source: String, image: &Arc<KernelImage>) -> Result<Sce
         text,
         origin: Origin::Image(Arc::clone(image)),
         private: Arc::default(),
+        listings: Listings::default(),
     };
     scenario.check_image().map_err(reject)?;
     Ok(scenario)

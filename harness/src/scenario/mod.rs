@@ -25,7 +25,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::cpu::{self, Cpu, Exception};
-use crate::guest::Program;
+use crate::guest::{Listings, Program};
 use crate::subject::{Gate, Start, label};
 use crate::user::ElfCall;
 use crate::{Error, file};
@@ -63,6 +63,8 @@ pub struct Scenario {
     pub origin: Origin,
     /// The conventions that its code was seen to have, once somebody has looked.
     private: Arc<convention::PrivateConventions>,
+    /// The disassembly of its guests.
+    pub listings: Listings,
 }
 
 impl std::fmt::Debug for Scenario {
@@ -325,6 +327,7 @@ impl Scenario {
             text,
             origin: Origin::Text,
             private: Arc::default(),
+            listings: Listings::default(),
         };
         scenario.check().map_err(reject)?;
         Ok(scenario)
@@ -357,7 +360,7 @@ impl Scenario {
         }
         let path = self.guest_path(root, variant);
         let program = file::require_inside(root, &path)
-            .and_then(|()| Program::load(&path, self.cpu, &variant.stacks, variant.cfa_mod32))
+            .and_then(|()| Program::load(&path, self.cpu, &variant.stacks, variant.cfa_mod32, &self.listings))
             .map_err(|error| self.blame(variant, error))?;
         self.require_known(&program, variant)?;
         self.declare(program)

@@ -169,10 +169,12 @@ impl Subject for FramehopSubject {
             *state = Some((address, of_cpu(guest)));
         }
         let Some((_, of_cpu)) = &mut *state else { return Outcome { end: End::Stopped, claim: Claim::Unreliable } };
-        if each(&Entry { pc: question.pc, regs: &question.regs, source: &"start" }).is_break() {
+        if each(&Entry { pc: question.pc, regs: &question.regs, source: &"start", progress: None }).is_break() {
             return Outcome { end: End::Full, claim: Claim::Unreliable };
         }
-        let mut show = |pc, regs: Regs| each(&Entry { pc: CodeAddress::Return(pc), regs: &regs, source: &"framehop" });
+        let mut show = |pc, regs: Regs| {
+            each(&Entry { pc: CodeAddress::Return(pc), regs: &regs, source: &"framehop", progress: None })
+        };
         // A panic of its is a finding about it, and no more.
         let ended = catch_unwind(AssertUnwindSafe(|| self.frames(of_cpu, question, &mut show)));
         let (end, claim) = match ended {

@@ -245,7 +245,7 @@ impl Subject for GimliSubject {
         let Some((_, data)) = &mut *state else { return stopped };
         let mut at = Caller { pc: question.pc, regs: question.regs };
         loop {
-            if each(&Entry { pc: at.pc, regs: &at.regs, source: &"gimli" }).is_break() {
+            if each(&Entry { pc: at.pc, regs: &at.regs, source: &"gimli", progress: None }).is_break() {
                 return Outcome { end: End::Full, claim: Claim::Unreliable };
             }
             match self.caller(data, &at, question) {

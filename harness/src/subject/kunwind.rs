@@ -8,7 +8,9 @@ use kunwind::{Format, Frame, FrameRecordUnwinder, Source, TableUnwinder, UnwindU
 
 use super::how::How;
 use super::in_linux::{self, Status};
-use super::{About, Claim, Claims, Compares, End, Entry, Gate, MAX_ENTRIES, Outcome, Question, Scope, Subject};
+use super::{
+    About, Claim, Claims, Compares, End, Entry, Gate, MAX_ENTRIES, Outcome, Progress, Question, Scope, Subject,
+};
 use crate::cpu::{CodeAddress, Cpu, Register};
 use crate::guest::return_hook::Fix;
 
@@ -18,7 +20,13 @@ const LIVEPATCH_ENTRIES: usize = 100;
 /// An unwinder of kunwind.
 pub struct KunwindSubject {
     about: About,
-    unwinder: Box<dyn Unwinder + Send + Sync>,
+    walker: Walker,
+}
+
+/// The walk along frame records, which is made at nearly every point, is compiled into its caller; the others are called.
+enum Walker {
+    FrameRecord(FrameRecordUnwinder),
+    Other(Box<dyn Unwinder + Send + Sync>),
 }
 
 impl std::fmt::Debug for KunwindSubject {
@@ -33,16 +41,32 @@ impl Subject for KunwindSubject {
     }
 
     fn walk(&self, question: &Question<'_>, each: &mut dyn FnMut(&Entry<'_>) -> ControlFlow<()>) -> Outcome {
+        match &self.walker {
+            Walker::FrameRecord(unwinder) => self.walk_by(unwinder, question, each),
+            Walker::Other(unwinder) => self.walk_by(&**unwinder, question, each),
+        }
+    }
+}
+
+impl KunwindSubject {
+    #[inline]
+    fn walk_by<U: Unwinder + ?Sized>(
+        &self,
+        unwinder: &U,
+        question: &Question<'_>,
+        each: &mut dyn FnMut(&Entry<'_>) -> ControlFlow<()>,
+    ) -> Outcome {
         let source = question.pt_regs.map_or(Source::Start, |at| Source::PtRegs { at });
         let start = Frame { pc: question.pc, regs: question.regs, source };
         let mut state = WalkState::new(question.target.stacks);
         let mut last = question.pc;
-        let show = |frame: &Frame| {
+        let show = |frame: &Frame, state: &WalkState| {
             last = frame.pc;
             let how = How { source: &frame.source, abi: question.target.program.guest.cpu.abi };
-            each(&Entry { pc: frame.pc, regs: &frame.regs, source: &how })
+            let progress = Some(Progress { frame, state });
+            each(&Entry { pc: frame.pc, regs: &frame.regs, source: &how, progress })
         };
-        let (end, claim) = kunwind::walk_each(&*self.unwinder, start, question.target, &mut state, show);
+        let (end, claim) = kunwind::walk_each(unwinder, start, question.target, &mut state, show);
         if let Some(why) = question.why {
             *why.borrow_mut() = self.why(end, last, question);
         }
@@ -59,9 +83,7 @@ impl Subject for KunwindSubject {
             },
         }
     }
-}
 
-impl KunwindSubject {
     /// Why a walk ended, in words. `last` is the pc of its last entry.
     fn why(&self, end: kunwind::End, last: CodeAddress, question: &Question<'_>) -> String {
         let program = question.target.program;
@@ -80,7 +102,8 @@ impl KunwindSubject {
     /// The bare walk along frame records.
     #[must_use]
     pub fn frame_record(cpu: &'static Cpu) -> Self {
-        Self::new(Box::new(FrameRecordUnwinder::new(cpu.abi)), |about| {
+        let unwinder = FrameRecordUnwinder::new(cpu.abi);
+        Self::with(about(&unwinder), Walker::FrameRecord(unwinder), |about| {
             about.gate = Gate::Sound;
             about.registers = vec![cpu.abi.fp];
             about.frame_pointers = Some(true);
@@ -130,29 +153,37 @@ impl KunwindSubject {
     /// demanded.
     #[must_use]
     pub fn new(unwinder: Box<dyn Unwinder + Send + Sync>, differs: impl FnOnce(&mut About)) -> Self {
-        let mut about = About {
-            name: unwinder.name().to_owned(),
-            claims: match unwinder.claims() {
-                kunwind::Claims::Explicit => Claims::Explicit,
-                kunwind::Claims::ByEnd => Claims::ByEnd,
-                kunwind::Claims::ByFlag => Claims::ByFlag,
-                kunwind::Claims::Never => Claims::Never,
-            },
-            compares: Compares { cfa: true, fp: true, callee_saved: false },
-            registers: Vec::new(),
-            limit: MAX_ENTRIES,
-            scope: Scope::Any,
-            needs: unwinder.needs(),
-            fix: unwinder.fix(),
-            frame_pointers: None,
-            may_read_all: false,
-            // The tests require that the table knows every subject; another's walker is a design.
-            status: in_linux::status("", unwinder.name()).unwrap_or(Status::Design),
-            gate: Gate::Any,
-            command: None,
-        };
+        Self::with(about(&*unwinder), Walker::Other(unwinder), differs)
+    }
+
+    fn with(mut about: About, walker: Walker, differs: impl FnOnce(&mut About)) -> Self {
         differs(&mut about);
-        Self { about, unwinder }
+        Self { about, walker }
+    }
+}
+
+/// What there is to say of an unwinder that is new, and says nothing of itself.
+fn about(unwinder: &dyn Unwinder) -> About {
+    About {
+        name: unwinder.name().to_owned(),
+        claims: match unwinder.claims() {
+            kunwind::Claims::Explicit => Claims::Explicit,
+            kunwind::Claims::ByEnd => Claims::ByEnd,
+            kunwind::Claims::ByFlag => Claims::ByFlag,
+            kunwind::Claims::Never => Claims::Never,
+        },
+        compares: Compares { cfa: true, fp: true, callee_saved: false },
+        registers: Vec::new(),
+        limit: MAX_ENTRIES,
+        scope: Scope::Any,
+        needs: unwinder.needs(),
+        fix: unwinder.fix(),
+        frame_pointers: None,
+        may_read_all: false,
+        // The tests require that the table knows every subject; another's walker is a design.
+        status: in_linux::status("", unwinder.name()).unwrap_or(Status::Design),
+        gate: Gate::Any,
+        command: None,
     }
 }
 

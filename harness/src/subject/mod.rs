@@ -9,6 +9,7 @@ mod how;
 pub mod in_linux;
 mod kunwind;
 mod own;
+mod progress;
 pub mod remote;
 mod target;
 
@@ -26,7 +27,8 @@ use crate::guest::return_hook::{Fix, ReturnHook, together};
 pub use self::in_linux::{InLinux, Status};
 pub use self::kunwind::KunwindSubject;
 pub use own::{CallOwn, OwnCode, OwnForm, OwnFrame, OwnSubject, model_of};
-pub use target::{GuestTarget, Reads};
+pub use progress::{KeptProgress, Offer, Progress};
+pub use target::{GuestTarget, Reads, Touched};
 
 /// How many entries a trace may have where a subject has no limit of its own. Deeper than any guest's stack, so that a trace of
 /// this length has gone wild.
@@ -219,6 +221,9 @@ pub struct Entry<'e> {
     pub regs: &'e Regs,
     /// How the entry was found; as `{:#}` the rule without its result.
     pub source: &'e dyn fmt::Display,
+    /// All that the rest of the walk follows from, besides the guest, if the subject can say it: then the rest need not be walked
+    /// again where neither has changed.
+    pub progress: Option<Progress<'e>>,
 }
 
 impl fmt::Debug for Entry<'_> {

@@ -3,10 +3,11 @@
 
 use std::cell::RefCell;
 use std::ops::ControlFlow;
+use std::sync::OnceLock;
 
 use super::{
-    About, Claim, Claims, Compares, End, Entry, Gate, GuestTarget, MAX_ENTRIES, Outcome, Question, Scope, Status,
-    Subject,
+    About, Claim, Claims, Compares, End, Entry, Gate, GuestTarget, KunwindSubject, MAX_ENTRIES, Outcome, Question,
+    Scope, Status, Subject,
 };
 use crate::Error;
 use crate::cpu::{CodeAddress, Cpu, Regs};
@@ -163,8 +164,9 @@ impl OwnCode<'_> {
 pub struct OwnSubject {
     about: About,
     form: OwnForm,
-    /// Our model of it, which says whether the walk reads below SP: a hook at every load would cost more than the walk.
-    model: Option<Box<dyn Subject + Send>>,
+    cpu: &'static Cpu,
+    /// Our model of it, made when it is first asked, which says whether the walk reads below SP: a hook at every load would cost more than the walk.
+    model: OnceLock<Option<KunwindSubject>>,
 }
 
 impl std::fmt::Debug for OwnSubject {
@@ -193,17 +195,17 @@ impl OwnSubject {
             gate: Gate::Sound,
             command: None,
         };
-        let model = model_of(&about, cpu).and_then(|name| super::kunwind::named(cpu, name));
-        Self { about, form, model: model.map(|model| Box::new(model) as Box<dyn Subject + Send>) }
+        Self { about, form, cpu, model: OnceLock::new() }
     }
 
     /// Notes in the question's target whether the walk reads below SP, as far as our model of it knows.
     fn note_dead(&self, question: &Question<'_>) {
         let target = question.target;
-        let Some(model) = &self.model else { return };
         if target.dead.is_empty() || target.is_dead_overwritten || target.read_dead.get() {
             return;
         }
+        let model = || model_of(&self.about, self.cpu).and_then(|name| super::kunwind::named(self.cpu, name));
+        let Some(model) = self.model.get_or_init(model) else { return };
         // A view of its own: what the model reads is not what the kernel has read.
         let view = GuestTarget { reads: None, ..target.with_changed(target.changed) };
         model.walk(&Question { target: &view, why: None, ..*question }, &mut |_| ControlFlow::Continue(()));
@@ -285,7 +287,7 @@ impl Subject for OwnSubject {
         };
         let older = entries.iter().skip(usize::from(given)).map(address);
         for pc in start.chain(older) {
-            if each(&Entry { pc, regs: &unknown, source: &self.form.name() }).is_break() {
+            if each(&Entry { pc, regs: &unknown, source: &self.form.name(), progress: None }).is_break() {
                 return Outcome { end: End::Full, claim: Claim::Unreliable };
             }
         }

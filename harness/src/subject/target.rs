@@ -12,6 +12,31 @@ use crate::trace::Memory;
 /// The words that a walk has read: address, and value if it could be read.
 pub type Reads = RefCell<Vec<(u64, Option<u64>)>>;
 
+/// A range that holds all the words that were read, readable or not.
+#[derive(Debug, Clone)]
+pub struct Touched {
+    lowest: Cell<u64>,
+    highest: Cell<u64>,
+}
+
+impl Touched {
+    const fn new() -> Self {
+        Self { lowest: Cell::new(u64::MAX), highest: Cell::new(0) }
+    }
+
+    #[inline]
+    fn note(&self, address: u64) {
+        self.lowest.set(self.lowest.get().min(address));
+        self.highest.set(self.highest.get().max(address));
+    }
+
+    /// The range since the last call; empty if nothing was read.
+    pub fn take(&self) -> Range<u64> {
+        let (lowest, highest) = (self.lowest.replace(u64::MAX), self.highest.replace(0));
+        if lowest > highest { 0..0 } else { lowest..highest.saturating_add(8) }
+    }
+}
+
 /// What overwrites a dead word differs from it in these bits, so that neither a stack address nor a code address stays one.
 const OVERWRITTEN: u64 = 0x0005_5555_5555_5550;
 
@@ -38,6 +63,8 @@ pub struct GuestTarget<'a> {
     pub read_dead: Cell<bool>,
     /// Whether such memory reads as if it had been overwritten.
     pub is_dead_overwritten: bool,
+    /// The words that were read since somebody last asked.
+    pub touched: Touched,
     /// Records all reads, where wanted.
     pub reads: Option<&'a Reads>,
     /// Where the guest's own unwinder can be asked.
@@ -74,6 +101,7 @@ impl<'a> GuestTarget<'a> {
             dead: 0..0,
             read_dead: Cell::new(false),
             is_dead_overwritten: false,
+            touched: Touched::new(),
             reads: None,
             own: None,
         }
@@ -161,7 +189,9 @@ impl<'a> GuestTarget<'a> {
 }
 
 impl Target for GuestTarget<'_> {
+    #[inline]
     fn read_u64(&self, address: u64) -> Option<u64> {
+        self.touched.note(address);
         let is_on_stack = self.stacks.iter().any(|stack| stack.contains(address, 8));
         if is_on_stack && self.changed.is_empty() && self.reads.is_none() && !self.dead.contains(&address) {
             return self.memory.read_u64(address);

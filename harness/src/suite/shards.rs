@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Job, Planned};
+use super::{Job, Planned, Undisturbed};
 use crate::Error;
 use crate::experiment::EVERYWHERE;
+use crate::guest::Listings;
 use crate::interrupt::Interrupt;
 use crate::recording::{Shard, ShardOf, SplitScenario};
 use crate::scenario::{Origin, Part, Scenario};
@@ -31,9 +32,13 @@ impl Plan {
     pub(super) fn of(scenarios: &[Scenario], shard: Option<ShardOf>, part: &Part) -> Self {
         let is_split = shard.is_some_and(|shard| is_split(scenarios, shard));
         let (mut all, mut here) = (Vec::new(), Vec::new());
+        let listings = Listings::default();
         for (position, scenario) in scenarios.iter().enumerate() {
-            let shared = Arc::new(scenario.clone());
+            let mut shared = scenario.clone();
+            shared.listings.clone_from(&listings);
+            let shared = Arc::new(shared);
             for variant in scenario.variants() {
+                let undisturbed = Arc::<Undisturbed>::default();
                 let name = (!variant.name.is_empty()).then_some(variant.name.as_str());
                 for kind in scenario.text.interrupt.iter().filter(|kind| part.has_run(name, **kind)) {
                     let by_points = shard.filter(|_| is_split && kind.is_split());
@@ -42,7 +47,8 @@ impl Plan {
                         here.push(all.len());
                     }
                     let (scenario, variant) = (Arc::clone(&shared), variant.clone());
-                    all.push(Planned { scenario, variant, kind: *kind, part: by_points });
+                    let undisturbed = Arc::clone(&undisturbed);
+                    all.push(Planned { scenario, variant, kind: *kind, part: by_points, undisturbed });
                 }
             }
         }

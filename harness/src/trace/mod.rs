@@ -23,6 +23,12 @@ pub trait Memory {
         self.read(address, &mut bytes).then(|| u64::from_le_bytes(bytes))
     }
 
+    /// Whether these bytes are at `address`, all of them mapped.
+    fn holds(&self, address: u64, bytes: &[u8]) -> bool {
+        let mut found = vec![0; bytes.len()];
+        self.read(address, &mut found) && found == bytes
+    }
+
     /// The memory itself, if an engine can be mapped over it.
     fn as_any(&self) -> Option<&dyn std::any::Any> {
         None

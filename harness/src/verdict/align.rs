@@ -35,6 +35,8 @@ pub struct Rules<'a> {
     pub fp: Register,
     /// In the order of [`Activation::saved`].
     pub callee_saved: &'a [Register],
+    /// The index of the frame pointer among them.
+    pub fp_index: Option<usize>,
     /// Whether this activation may be left out.
     pub omissible: &'a dyn Fn(&Activation) -> bool,
 }
@@ -56,12 +58,12 @@ impl Rules<'_> {
     /// Judges a walk while its entries arrive.
     #[must_use]
     pub fn follow<'t>(&'t self, truth: &'t Truth) -> Follower<'t> {
-        Follower { aligner: self.aligner(), next: truth.activations(), entries: 0, findings: Findings::default() }
+        let (findings, since) = (Findings::default(), Findings::default());
+        Follower { aligner: self.aligner(), next: truth.activations(), entries: 0, findings, since }
     }
 
     fn aligner(&self) -> Aligner<'_> {
-        let fp_index = self.callee_saved.iter().position(|saved| *saved == self.fp);
-        Aligner { rules: self, fp_index }
+        Aligner { rules: self }
     }
 }
 
@@ -92,6 +94,8 @@ pub struct Follower<'t> {
     next: Activations<'t>,
     entries: usize,
     findings: Findings,
+    /// The same since [`Follower::mark`].
+    since: Findings,
 }
 
 impl Follower<'_> {
@@ -104,10 +108,11 @@ impl Follower<'_> {
                 let agreement = self.aligner.agreement(regs, activation);
                 if agreement.is_same() {
                     if skipped {
-                        self.findings.omits(Deviation::Skipped);
+                        self.omits(Deviation::Skipped);
                     }
                     if !self.aligner.same_state(agreement, regs, activation) {
                         self.findings.falsifies(Deviation::State);
+                        self.since.falsifies(Deviation::State);
                     }
                     return true;
                 }
@@ -117,12 +122,42 @@ impl Follower<'_> {
         false
     }
 
+    fn omits(&mut self, kind: Deviation) {
+        self.findings.omits(kind);
+        self.since.omits(kind);
+    }
+
+    /// How many entries were taken.
+    pub(super) const fn entries(&self) -> usize {
+        self.entries
+    }
+
+    /// The serial of the activation that the next entry may stand for; 0 if none is left.
+    pub(super) fn due(&self) -> u64 {
+        self.next.due()
+    }
+
+    /// What was found since the last mark.
+    pub(super) fn mark(&mut self) -> Findings {
+        std::mem::take(&mut self.since)
+    }
+
+    /// The walk has no more entries.
+    pub(super) fn end(&mut self) {
+        if self.next.by_ref().any(|activation| !(self.aligner.rules.omissible)(activation)) {
+            self.omits(Deviation::Truncated);
+        }
+    }
+
+    /// The verdict, where so many more entries follow, in which this is found.
+    pub(super) fn verdict_with(&self, entries: usize, findings: Findings, outcome: Outcome) -> Verdict {
+        verdict(self.findings.or(findings), self.entries + entries, outcome)
+    }
+
     /// The verdict, after every entry was taken.
     #[must_use]
     pub fn verdict(mut self, outcome: Outcome) -> Verdict {
-        if self.next.by_ref().any(|activation| !(self.aligner.rules.omissible)(activation)) {
-            self.findings.omits(Deviation::Truncated);
-        }
+        self.end();
         verdict(self.findings, self.entries, outcome)
     }
 }
@@ -150,8 +185,6 @@ impl Agreement {
 /// Matches the entries of a walk with activations.
 struct Aligner<'r> {
     rules: &'r Rules<'r>,
-    /// The index of the frame pointer among the saved registers.
-    fp_index: Option<usize>,
 }
 
 impl Aligner<'_> {
@@ -186,7 +219,7 @@ impl Aligner<'_> {
 
     /// `None` if the entry knows no frame pointer, or the call need not preserve it.
     fn agrees_on_fp(&self, regs: &Regs, activation: &Activation) -> Option<bool> {
-        let truth = activation.kept(self.fp_index?)?;
+        let truth = activation.kept(self.rules.fp_index?)?;
         regs.get(self.rules.fp).map(|fp| fp == truth)
     }
 
@@ -268,12 +301,17 @@ enum Place {
 
 /// The youngest omission and the youngest falsehood of a walk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Findings {
+pub(super) struct Findings {
     omission: Option<Deviation>,
     falsehood: Option<Deviation>,
 }
 
 impl Findings {
+    /// These of the younger part of a walk, with those of the older part.
+    pub(super) fn or(self, older: Self) -> Self {
+        Self { omission: self.omission.or(older.omission), falsehood: self.falsehood.or(older.falsehood) }
+    }
+
     fn omits(&mut self, kind: Deviation) {
         self.omission.get_or_insert(kind);
     }

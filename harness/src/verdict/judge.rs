@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::{Rules, Verdict, Walk, WalkEntry};
+use super::{Memo, Rules, Verdict, Walk, WalkEntry};
 use crate::cpu::{CodeAddress, Cpu, Regs};
 use crate::guest::{Program, Symbols};
 use crate::oracle::{Activation, Truth};
@@ -13,6 +13,8 @@ use crate::subject::{About, Claim, Compares, Entry, MAX_ENTRIES, Outcome, Questi
 pub struct Judge<'p> {
     cpu: &'static Cpu,
     symbols: &'p Symbols,
+    /// The index of the frame pointer among the callee-saved registers.
+    fp_index: Option<usize>,
     /// Functions that a trace may leave out.
     omissible: &'p [String],
     /// Whether traces are judged by their pcs and nothing else.
@@ -25,7 +27,8 @@ impl<'p> Judge<'p> {
     #[must_use]
     pub fn new(cpu: &'static Cpu, symbols: &'p Symbols, omissible: &'p [String]) -> Self {
         let nowhere = WalkEntry { pc: CodeAddress::Interrupted(0), regs: Regs::none() };
-        Self { cpu, symbols, omissible, by_pcs_alone: false, buffer: vec![nowhere; MAX_ENTRIES] }
+        let fp_index = cpu.callee_saved.iter().position(|saved| *saved == cpu.abi.fp);
+        Self { cpu, symbols, fp_index, omissible, by_pcs_alone: false, buffer: vec![nowhere; MAX_ENTRIES] }
     }
 
     /// The same; where a kernel's own unwinder is judged beside our models of it, by what that reports: pcs alone.
@@ -36,20 +39,47 @@ impl<'p> Judge<'p> {
         Self { by_pcs_alone, ..Self::new(guest.cpu, &guest.symbols, omissible) }
     }
 
-    /// Asks the question and judges the walk. Most walks are judged while their entries arrive, and never kept.
-    pub fn verdict(&mut self, subject: &dyn Subject, question: &Question<'_>, truth: &Truth) -> Verdict {
+    /// Asks the question and judges the walk. Most walks are judged while their entries arrive, and never kept. `memo` is of this
+    /// subject and start; without one, every walk is made to its end.
+    pub fn verdict(
+        &mut self,
+        subject: &dyn Subject,
+        question: &Question<'_>,
+        truth: &Truth,
+        memo: Option<&mut Memo>,
+    ) -> Verdict {
         let about = subject.about();
-        question.target.read_dead.set(false);
+        let (target, of_kernel) = (question.target, truth.is_of_kernel());
+        let mut memo = memo.filter(|_| target.is_plain());
+        target.read_dead.set(false);
+        if let Some(memo) = &mut memo {
+            memo.begin();
+        }
         let followed = self.with_rules(about, |rules| {
             let mut follower = rules.follow(truth);
             let mut entries = 0;
             let mut is_followed = true;
+            let mut rest = None;
             let outcome = subject.walk(question, &mut |entry| {
                 is_followed = entries == 0 || follower.takes(entry.pc.value(), entry.regs);
                 entries += 1;
-                if is_followed && entries < about.limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                if !is_followed || entries >= about.limit {
+                    return ControlFlow::Break(());
+                }
+                let memo = memo.as_deref_mut();
+                rest = memo.and_then(|memo| memo.entry(entry, &mut follower, target, (of_kernel, about.limit)));
+                if rest.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             });
-            is_followed.then(|| (follower.verdict(outcome), outcome))
+            match (is_followed, rest, memo) {
+                (false, ..) => None,
+                (true, Some(rest), _) => Some((rest.verdict(&follower), rest.outcome())),
+                (true, None, memo) => {
+                    if let Some(memo) = memo {
+                        memo.keep(&mut follower, outcome, of_kernel, target);
+                    }
+                    Some((follower.verdict(outcome), outcome))
+                }
+            }
         });
         match followed {
             None => self.walk(subject, question, truth, &mut |_| ()).0,
@@ -113,6 +143,7 @@ impl<'p> Judge<'p> {
             sp: self.cpu.sp,
             fp: self.cpu.abi.fp,
             callee_saved: self.cpu.callee_saved,
+            fp_index: self.fp_index,
             omissible: &omissible,
         })
     }

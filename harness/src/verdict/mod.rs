@@ -7,6 +7,7 @@
 mod align;
 mod difference;
 mod judge;
+mod memo;
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,6 +15,7 @@ use std::str::FromStr;
 pub use align::{Follower, Rules, Walk, WalkEntry};
 pub use difference::{Difference, differences};
 pub use judge::Judge;
+pub use memo::Memo;
 
 /// What is wrong with a walk, named by its youngest deviation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -38,6 +38,7 @@ fn truth(entries: &[Entry]) -> Truth {
             stack: None,
             cause: Cause::Call,
             depth: 0,
+            serial: 0,
             parent: youngest.take(),
         }));
     }
@@ -64,7 +65,8 @@ fn judge_with(
     let mut walked = vec![frame((0x1, 0, 0))];
     walked.extend_from_slice(frames);
     let omissible = |activation: &Activation| Some(activation.resume) == trampoline;
-    let rules = Rules { compares, sp: SP, fp: FP, callee_saved: &[SAVED, FP], omissible: &omissible };
+    let rules =
+        Rules { compares, sp: SP, fp: FP, callee_saved: &[SAVED, FP], fp_index: Some(1), omissible: &omissible };
     let truth = truth(true_entries);
     let outcome = Outcome { end, claim };
     let verdict = rules.judge(&truth, &Walk { entries: &walked, outcome });

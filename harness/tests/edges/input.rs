@@ -70,6 +70,7 @@ fn a_long_list_of_activations_is_dropped_and_printed() {
             stack: None,
             cause: Cause::Call,
             depth: number as usize + 1,
+            serial: 0,
             parent: youngest.take(),
         }));
     }

@@ -1,6 +1,7 @@
 //! The user stops the program.
 
 use std::io::Read as _;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use serde_json::Value;
 use unwind_harness::interrupt::Interrupt;
 use unwind_harness::recording::Recording;
 use unwind_harness::rows;
-use unwind_harness::scenario::load_all;
+use unwind_harness::scenario::{Asked, ProcessText, load_all, process};
 use unwind_harness::suite::{Job, Options, judge_all, run_all, subjects};
 use unwind_harness::trace::log::{Log, LogFile};
 
@@ -153,12 +154,12 @@ const SOURCES: [&str; 6] = [
 ];
 
 /// A program that runs for long, and comes to its end.
-const LONG: &str = "static volatile unsigned sink;\nint main(void) {\n  for (unsigned i = 0; i < 2000000; i++) sink = sink * 1664525u + i;\n  \
+const LONG: &str = "static volatile unsigned sink;\nint main(void) {\n  for (unsigned i = 0; i < 100000; i++) sink = sink * 1664525u + i;\n  \
                     return 0;\n}\n";
 
-/// A process runs twice, first to learn what it does: until then there is nothing to keep.
+/// A process runs twice, first to learn what it does. Once it is judged, what is known is kept.
 #[test]
-fn what_is_known_of_a_process_is_kept() {
+fn a_process_stops_when_it_is_judged() {
     let root = Root::new("process");
     std::fs::write(root.path("long.c"), LONG).expect("a file");
     let mut compiler = Command::new("gcc");
@@ -167,23 +168,26 @@ fn what_is_known_of_a_process_is_kept() {
         return;
     };
     assert!(made.success());
-    let arguments = ["run", "--root", ".", "--elf", "long", "--process", "--sysroot", "/", "--json", "r.json"];
-    let arguments = [&arguments[..], &["--within", "long"]].concat();
-    for seconds in [3, 6, 12, 24] {
-        let (status, took, out, error) = stop(&root, &arguments, "-INT", Duration::from_secs(seconds));
-        assert_eq!(status, Some(130), "{out}{error}");
-        assert!(took < SOON, "{took:?}");
-        if root.path("r.json.partial").exists() {
-            assert!(
-                out.contains("interrupted: 0 of 1 runs are whole") && error.ends_with("interrupted\n"),
-                "{out}{error}"
-            );
-            assert_eq!(json(&root.path("r.json.partial"))["partial"]["of"], 1);
-            return;
+    let text = ProcessText { file: root.path("long"), sysroot: Some("/".into()), ..ProcessText::default() };
+    let launch = text.launch(Path::new(""), 100_000_000).expect("it can be launched");
+    let asked = Asked { max_visits: Some(1_000_000), within: vec!["long".to_owned()], ..Asked::default() };
+    let scenario = process(launch, &asked).expect("it comes to its end");
+    let options = Options { unwinders: vec!["dwarf".to_owned()], ..Options::default() };
+    let interrupt = options.interrupt.clone();
+    let user = std::thread::spawn(move || {
+        let deadline = Instant::now() + Duration::from_secs(120);
+        while interrupt.progress().points() == 0 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
         }
-        assert_eq!(out, "", "it was stopped before anything was judged");
+        interrupt.ask();
+    });
+    let (recording, _) = run_all(Path::new(""), &[scenario], &options).expect("it runs");
+    user.join().expect("it has asked");
+    // On a busy machine it may not have stopped in time to be told of.
+    for section in &recording.sections {
+        assert!(section.interrupted && section.points > 0, "{} points", section.points);
     }
-    panic!("nothing was kept");
+    assert_eq!(recording.partial.map(|partial| (partial.whole, partial.of)), Some((0, 1)));
 }
 
 #[test]

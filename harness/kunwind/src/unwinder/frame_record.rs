@@ -51,6 +51,7 @@ impl Unwinder for FrameRecordUnwinder {
         Claims::ByEnd
     }
 
+    #[inline]
     fn step(&self, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<Step, Error> {
         let FrameRecord { offset_from_fp, align, cfa_from_fp } = self.abi.frame_record;
         let fp = frame.regs.get(self.abi.fp).ok_or(Error::NoFramePointer)?;

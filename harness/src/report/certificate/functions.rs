@@ -147,17 +147,17 @@ fn block(function: &FunctionRows, section: &Section, all: bool) -> io::Result<Ve
     }
     let (none, style) = ("-", if is_right { Style::new() } else { BAD });
     writeln!(out, "{indent}{:<6} {none:>7} {style}{frame:>7}{style:#}", "frame")?;
-    let mut said: Vec<String> = Vec::new();
-    for table in &function.tables {
-        let lines = if all { ranges(function, table, section) } else { first(function, table, section) };
-        for line in lines {
-            // What SFrame was made of says the same.
-            if !said.contains(&line) {
-                writeln!(out, "{}", if all { line.clone() } else { shortened(&line) })?;
-                said.push(line);
-            }
+    let of_table = |table| if all { ranges(function, table, section) } else { first(function, table, section) };
+    let mut lines: Vec<String> = Vec::new();
+    for line in function.tables.iter().flat_map(of_table) {
+        // What SFrame was made of says the same, and perhaps more.
+        match lines.iter_mut().find(|said| line.starts_with(said.as_str()) || said.starts_with(&line)) {
+            Some(said) if line.len() > said.len() => *said = line,
+            Some(_) => {}
+            None => lines.push(line),
         }
     }
+    lines.iter().try_for_each(|line| writeln!(out, "{}", if all { line.clone() } else { shortened(line) }))?;
     Ok(out)
 }
 

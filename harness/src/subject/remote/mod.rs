@@ -251,7 +251,7 @@ impl Subject for RemoteSubject {
     }
 
     fn walk(&self, question: &Question<'_>, each: &mut dyn FnMut(&Entry<'_>) -> ControlFlow<()>) -> Outcome {
-        let began = Entry { pc: question.pc, regs: &question.regs, source: &"start" };
+        let began = Entry { pc: question.pc, regs: &question.regs, source: &"start", progress: None };
         let is_shown = each(&began).is_continue();
         let walked = match self.walked(question) {
             Ok(walked) => walked,
@@ -267,7 +267,9 @@ impl Subject for RemoteSubject {
             WalkEnd::Stopped => "stopped".to_owned(),
         });
         let mut frames = walked.frames.iter().filter(|_| is_shown);
-        let shown = |(pc, regs): &(u64, Regs)| each(&Entry { pc: CodeAddress::Return(*pc), regs, source: &"said" });
+        let shown = |(pc, regs): &(u64, Regs)| {
+            each(&Entry { pc: CodeAddress::Return(*pc), regs, source: &"said", progress: None })
+        };
         let is_full = !is_shown || frames.try_for_each(shown).is_break();
         let claim = match (self.about.claims, walked.end) {
             (Claims::Never, _) => Claim::None,

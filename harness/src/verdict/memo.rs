@@ -1,0 +1,244 @@
+//! The rest of a walk is not walked again where nothing that it follows from has changed. Most walks come to a frame of the
+//! walk before after a step or two:
+//!
+//! ```text
+//! the walk before:  start -> a -> b -> c -> d -> end
+//! this walk:        start -> e -> b            -> what followed b then, and what was wrong with it
+//! ```
+//!
+//! The rest follows from the frame and the walk's state there, from the stacks and the task that the walk is offered, and from the
+//! words that it reads; its verdict also from the activation that is due. All of them must be as they were. An activation is known by
+//! its serial, which is never given twice, and activations never change, so those that are older are the same too. Words are compared
+//! by the spans of memory that hold them: what else lies in a span may cost a walk, but never a verdict.
+
+use std::ops::Range;
+
+use super::Verdict;
+use super::align::{Findings, Follower};
+use crate::subject::{End, Entry, GuestTarget, KeptProgress, Offer, Outcome};
+use crate::trace::Memory;
+
+/// How many entries of a walk are kept, and at how many a later one may continue.
+const MOST: usize = 16;
+/// A walk that comes to a known entry at once, or after one step more, is short.
+const SHORT: usize = 2;
+/// After so many walks that were longer, one is kept: the stack has grown, or nothing is known of it. Keeping one costs about as much as
+/// making it.
+const LONGER: u32 = 4;
+/// The words that one step reads are in a span of so many bytes, or what follows is not kept: they are on more than one stack.
+const STEP: u64 = 1024;
+/// Spans with no more than so many bytes between them become one. Less than a page: only pages count that were read.
+const GAP: u64 = 256;
+
+/// What a walk of one subject from one start has shown.
+#[derive(Debug, Default)]
+pub struct Memo {
+    offer: Offer,
+    of_kernel: bool,
+    outcome: Option<Outcome>,
+    /// Youngest first.
+    kept: Vec<Kept>,
+    /// What was read. What was read last comes first.
+    spans: Vec<Span>,
+    bytes: Vec<u8>,
+    /// How many walks were not made to their end.
+    reused: u64,
+    /// How many walks in a row were longer than they need be.
+    longer: u32,
+    /// Whether the walk that is being made will be kept.
+    keeps: bool,
+    /// Its entries.
+    now: Vec<Kept>,
+    /// What it has read before each of its entries, and in the end after the last.
+    steps: Vec<Range<u64>>,
+}
+
+/// An entry of a walk, and what followed.
+#[derive(Debug)]
+struct Kept {
+    progress: KeptProgress,
+    /// The serial of the activation that was due next.
+    due: u64,
+    /// How many entries had come, this one included; in the end, how many followed.
+    entries: usize,
+    /// What is wrong with what followed.
+    findings: Findings,
+    /// What followed has read so many spans, the last of them from this address on.
+    spans: usize,
+    low: u64,
+}
+
+/// Memory that was read.
+#[derive(Debug)]
+struct Span {
+    low: u64,
+    high: u64,
+    /// Where its bytes begin.
+    bytes: usize,
+}
+
+/// The rest of a walk.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rest {
+    entries: usize,
+    findings: Findings,
+    outcome: Outcome,
+}
+
+impl Rest {
+    /// The verdict on the whole walk.
+    pub(super) fn verdict(self, follower: &Follower<'_>) -> Verdict {
+        follower.verdict_with(self.entries, self.findings, self.outcome)
+    }
+
+    /// How the walk ends.
+    pub(super) const fn outcome(self) -> Outcome {
+        self.outcome
+    }
+}
+
+impl Memo {
+    /// How many walks were not made to their end.
+    #[must_use]
+    pub const fn reused(&self) -> u64 {
+        self.reused
+    }
+
+    /// A walk begins.
+    pub(super) fn begin(&mut self) {
+        self.longer += 1; // unless it is seen to be short
+        self.keeps = self.longer > LONGER;
+        if self.keeps {
+            self.longer = 0;
+            self.now.clear();
+            self.steps.clear();
+        }
+    }
+
+    /// The walk has come to an entry, which the follower has taken. Returns the rest of it, if that is known, and if the walk then
+    /// has less than `limit` entries with its start.
+    pub(super) fn entry(
+        &mut self,
+        entry: &Entry<'_>,
+        follower: &mut Follower<'_>,
+        target: &GuestTarget<'_>,
+        (of_kernel, limit): (bool, usize),
+    ) -> Option<Rest> {
+        if self.keeps {
+            self.steps.push(target.touched.take());
+        }
+        let (progress, entries) = (entry.progress?, follower.entries());
+        if entries == 0 || entries > MOST {
+            return None;
+        }
+        let due = follower.due();
+        if !self.keeps {
+            let kept = self.kept.iter().find(|kept| kept.due <= due).filter(|kept| kept.due == due)?;
+            let is_known = entries + kept.entries + 1 < limit
+                && of_kernel == self.of_kernel
+                && progress.is(&kept.progress)
+                && target.offers(&self.offer)
+                && self.is_unchanged(kept, target);
+            if !is_known {
+                return None;
+            }
+            if entries <= SHORT {
+                self.longer = 0;
+            }
+            self.reused += 1;
+            return Some(Rest { entries: kept.entries, findings: kept.findings, outcome: self.outcome? });
+        }
+        let found = follower.mark();
+        if let Some(before) = self.now.last_mut() {
+            before.findings = found;
+        }
+        let (progress, findings) = (progress.keep(), Findings::default());
+        self.now.push(Kept { progress, due, entries, findings, spans: 0, low: 0 });
+        None
+    }
+
+    /// Whether all that was read after an entry is as it was, and belongs to a live part of the stack.
+    fn is_unchanged(&self, kept: &Kept, target: &GuestTarget<'_>) -> bool {
+        self.spans.iter().take(kept.spans).enumerate().all(|(index, span)| {
+            let low = if index + 1 == kept.spans { kept.low } else { span.low };
+            let (start, end) = (span.bytes + (low - span.low) as usize, span.bytes + (span.high - span.low) as usize);
+            let is_dead = low < target.dead.end && span.high > target.dead.start;
+            !is_dead && target.memory.holds(low, &self.bytes[start..end])
+        })
+    }
+
+    /// The walk is complete. Keeps it, if it is to be kept, in place of the one before.
+    pub(super) fn keep(
+        &mut self,
+        follower: &mut Follower<'_>,
+        outcome: Outcome,
+        of_kernel: bool,
+        target: &GuestTarget<'_>,
+    ) {
+        if !self.keeps {
+            return;
+        }
+        follower.end();
+        let is_whole = matches!(outcome.end, End::Outermost | End::Stopped);
+        if !is_whole || self.now.is_empty() || target.read_dead.get() || target.read_outside_stacks.get() {
+            return;
+        }
+        self.steps.push(target.touched.take());
+        if let Some(last) = self.now.last_mut() {
+            last.findings = follower.mark();
+        }
+        let total = follower.entries();
+        let mut older = Findings::default();
+        for kept in self.now.iter_mut().rev() {
+            older = kept.findings.or(older);
+            kept.findings = older;
+        }
+        std::mem::swap(&mut self.kept, &mut self.now);
+        self.find_spans();
+        for kept in &mut self.kept {
+            kept.entries = total - kept.entries;
+        }
+        self.outcome = Some(outcome);
+        self.of_kernel = of_kernel;
+        if !target.offers(&self.offer) {
+            self.offer = target.offer();
+        }
+        if !self.copy(target.memory) {
+            self.kept.clear();
+        }
+    }
+
+    /// Finds what was read after each entry that is kept, from the oldest to the youngest.
+    fn find_spans(&mut self) {
+        self.spans.clear();
+        let mut youngest = self.kept.len();
+        for (number, step) in self.steps.iter().enumerate().skip(2).rev() {
+            if step.end - step.start > STEP {
+                break;
+            }
+            match self.spans.last_mut() {
+                _ if step.is_empty() => {}
+                Some(span) if step.end <= span.high && step.end.saturating_add(GAP) >= span.low => {
+                    span.low = span.low.min(step.start);
+                }
+                _ => self.spans.push(Span { low: step.start, high: step.end, bytes: 0 }),
+            }
+            // Step 2 is the one from entry 1, the first that is kept.
+            if let Some(kept) = self.kept.get_mut(number - 2) {
+                (kept.spans, kept.low) = (self.spans.len(), self.spans.last().map_or(0, |span| span.low));
+                youngest = number - 2;
+            }
+        }
+        self.kept.drain(..youngest);
+    }
+
+    /// Copies what was read. False if it cannot be read.
+    fn copy(&mut self, memory: &dyn Memory) -> bool {
+        self.bytes.clear();
+        self.spans.iter_mut().all(|span| {
+            span.bytes = self.bytes.len();
+            self.bytes.resize(span.bytes + (span.high - span.low) as usize, 0);
+            memory.read(span.low, &mut self.bytes[span.bytes..])
+        })
+    }
+}
