@@ -1,6 +1,6 @@
 //! Symbol-relative disassembly, which the listings annotate with verdicts. A function is disassembled on first use.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use capstone::Capstone;
@@ -32,15 +32,25 @@ pub struct Listing {
 /// The lines of each function, by its index in [`super::Symbols::functions`].
 type Lines = Vec<OnceLock<Vec<Line>>>;
 
-/// The lines of guests, for runs that load the same file again, one after the other or at the same time.
+/// The lines of the guests that were loaded last, by their hashes, for runs that load the same file again: one after the other, or at the
+/// same time on several threads.
 #[derive(Debug, Clone, Default)]
-pub struct Listings(Arc<Mutex<BTreeMap<String, Arc<Lines>>>>);
+pub struct Listings(Arc<Mutex<VecDeque<(String, Arc<Lines>)>>>);
+
+/// How many guests have their lines kept: those of a run of everything would take 100 MB.
+const KEPT: usize = 8;
 
 impl Listings {
     /// Those of a guest that is as it was loaded from its file, which its hash stands for.
     fn of(&self, guest: &Guest) -> Arc<Lines> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(known.entry(guest.hash.clone()).or_insert_with(|| unlisted(guest)))
+        let found = known.iter().position(|(hash, _)| *hash == guest.hash).and_then(|index| known.remove(index));
+        let (hash, lines) = found.unwrap_or_else(|| (guest.hash.clone(), unlisted(guest)));
+        known.push_back((hash, Arc::clone(&lines)));
+        if known.len() > KEPT {
+            known.pop_front();
+        }
+        lines
     }
 }
 
