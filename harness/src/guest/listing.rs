@@ -35,7 +35,10 @@ type Lines = Vec<OnceLock<Vec<Line>>>;
 /// The lines of the guests that were loaded last, by their hashes, for runs that load the same file again: one after the other, or at the
 /// same time on several threads.
 #[derive(Debug, Clone, Default)]
-pub struct Listings(Arc<Mutex<VecDeque<(String, Arc<Lines>)>>>);
+pub struct Listings(Arc<Mutex<LastLines>>);
+
+/// The lines of guests by the hash of the guest, those that were used last at the end.
+type LastLines = VecDeque<(String, Arc<Lines>)>;
 
 /// How many guests have their lines kept: those of a run of everything would take 100 MB.
 const KEPT: usize = 8;
