@@ -52,7 +52,7 @@ fn is_named(case: &str, names: &[&String]) -> bool {
 /// What nobody may overlook.
 fn skipped(known: &Versions, here: &Versions) -> String {
     let mut text =
-        "xtask: SPEED IS NOT COMPARED: other compilers, other instructions. The baseline and this machine have\n"
+        "xtask: SPEED IS NOT COMPARED: other compilers or another CPU, other instructions. The baseline and this machine have\n"
             .to_owned();
     for (known, here) in known.0.iter().zip(&here.0) {
         text += &format!("xtask:   {known:<48} {here}\n");
@@ -70,7 +70,17 @@ fn versions() -> Result<Versions, String> {
     };
     // gcc compiles the emulator.
     let found: Result<Vec<String>, String> = ["rustc", "gcc", "valgrind"].into_iter().map(first_line).collect();
-    found.map(Versions)
+    found.map(|mut found| {
+        found.push(cpu());
+        Versions(found)
+    })
+}
+
+/// The CPU of this machine: the C library and the emulator choose code by what it can do.
+fn cpu() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = info.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split_once(": "));
+    name.map_or_else(|| "a CPU without a name".to_owned(), |(_, name)| name.to_owned())
 }
 
 fn measure(versions: Versions, cases: &[Case]) -> Result<Baseline, String> {

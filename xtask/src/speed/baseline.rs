@@ -1,4 +1,4 @@
-//! The checked-in counts: three lines with the versions of what compiles and counts, then a line for each case.
+//! The checked-in counts: lines with the versions of what compiles and counts and with the CPU, then a line for each case.
 
 use std::path::Path;
 
@@ -8,12 +8,12 @@ use crate::Outcome;
 /// Where it is.
 pub(super) const FILE: &str = "harness/benches/baseline.txt";
 
-/// What `--version` says of rustc, gcc and valgrind. Other versions, other instructions.
+/// What `--version` says of rustc, gcc and valgrind, and the name of the CPU. With others, the instructions are others.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Versions(pub(super) Vec<String>);
 
 impl Versions {
-    const COUNT: usize = 3;
+    const COUNT: usize = 4;
 }
 
 /// Instructions for each point, lookup or frame, by the names of cases.
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_line_that_is_no_count_is_named() {
-        let reason = Baseline::parse("a\nb\nc\n1.5\t1.00\tpoint: x\nnonsense\n").unwrap_err();
-        assert!(reason.starts_with("line 5 "), "{reason}");
+        let reason = Baseline::parse("a\nb\nc\nd\n1.5\t1.00\tpoint: x\nnonsense\n").unwrap_err();
+        assert!(reason.starts_with("line 6 "), "{reason}");
     }
 }

@@ -196,6 +196,7 @@ mod tests {
 
     /// That both ways agree, `tests/sframe/property.rs` checks; here, that the short one is taken.
     #[test]
+    #[cfg_attr(feature = "mutants", ignore = "they are planted in the general code, so that nothing is usual")]
     fn what_linkers_make_is_usual() {
         let (mut rows, mut others) = (0, 0);
         for data in LINKED {
