@@ -193,14 +193,16 @@ impl Programs {
     fn by_scenarios(&self, mutant: Option<&Mutant>, cpus: &[String]) -> Result<Answer, String> {
         let (name, mut reached) = (mutant.map(|mutant| mutant.name.as_str()), false);
         let walks_alone = mutant.is_some_and(|mutant| mutant.file.starts_with("kernel/"));
-        for (command, what) in [("run", "gates"), ("check", "check")] {
+        // `check` has no --jobs.
+        let commands: [(_, _, &[&str]); 2] = [("run", "gates", &["--jobs", "1"]), ("check", "check", &[])];
+        for (command, what, options) in commands {
             if walks_alone && command == "check" {
                 continue;
             }
             for cpu in cpus {
                 for part in &self.parts[cpu] {
                     let mut process = Command::new(&self.harness);
-                    process.args([command, "-q", "--jobs", "1"]).args(part).current_dir(root());
+                    process.args([command, "-q"]).args(options).args(part).current_dir(root());
                     match end_of(process, name, &mut reached)? {
                         End::Passes => {}
                         End::Fails(how) => return Ok(Answer::Noticed(format!("{what} ({cpu}{how})"))),
