@@ -10,7 +10,7 @@ use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
 use framehop::{ExplicitModuleSectionInfo, FrameAddress, Module, Unwinder};
 use kunwind::Target as _;
 
-use super::{About, Claim, Claims, Compares, End, Entry, Outcome, Question, Scope, Subject};
+use super::{About, Claim, Claims, Compares, End, Entry, Outcome, Question, Scope, Subject, Told, told};
 use crate::cpu::{CodeAddress, Cpu, Regs};
 use crate::guest::{Guest, LoadedSection};
 
@@ -24,8 +24,7 @@ enum OfCpu {
 pub(super) struct FramehopSubject {
     about: About,
     cpu: &'static Cpu,
-    /// The guest of which it knows, by the address of its structure.
-    state: Mutex<Option<(usize, OfCpu)>>,
+    state: Mutex<Told<OfCpu>>,
 }
 
 impl FramehopSubject {
@@ -162,13 +161,8 @@ impl Subject for FramehopSubject {
     }
 
     fn walk(&self, question: &Question<'_>, each: &mut dyn FnMut(&Entry<'_>) -> ControlFlow<()>) -> Outcome {
-        let guest = &*question.target.program.guest;
-        let address = std::ptr::from_ref(guest).addr();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.as_ref().is_none_or(|(told, _)| *told != address) {
-            *state = Some((address, of_cpu(guest)));
-        }
-        let Some((_, of_cpu)) = &mut *state else { return Outcome { end: End::Stopped, claim: Claim::Unreliable } };
+        let of_cpu = told(&mut state, &question.target.program.guest, of_cpu);
         if each(&Entry { pc: question.pc, regs: &question.regs, source: &"start", progress: None }).is_break() {
             return Outcome { end: End::Full, claim: Claim::Unreliable };
         }

@@ -12,7 +12,7 @@ use gimli::{
 };
 use kunwind::Target as _;
 
-use super::{About, Claim, Claims, Compares, End, Entry, Outcome, Question, Scope, Subject};
+use super::{About, Claim, Claims, Compares, End, Entry, Outcome, Question, Scope, Subject, Told, told};
 use crate::cpu::{CodeAddress, Cpu, Register, Regs};
 use crate::guest::Guest;
 
@@ -28,8 +28,7 @@ const SIGN_STATE: u16 = 34;
 pub(super) struct GimliSubject {
     about: About,
     cpu: &'static Cpu,
-    /// The guest of which it knows, by the address of its structure.
-    state: Mutex<Option<(usize, Data)>>,
+    state: Mutex<Told<Data>>,
 }
 
 /// The CFI of a guest, and what has been found in it.
@@ -235,14 +234,9 @@ impl Subject for GimliSubject {
     }
 
     fn walk(&self, question: &Question<'_>, each: &mut dyn FnMut(&Entry<'_>) -> ControlFlow<()>) -> Outcome {
-        let guest = &*question.target.program.guest;
-        let address = std::ptr::from_ref(guest).addr();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.as_ref().is_none_or(|(told, _)| *told != address) {
-            *state = Some((address, Data::new(guest)));
-        }
+        let data = told(&mut state, &question.target.program.guest, Data::new);
         let stopped = Outcome { end: End::Stopped, claim: Claim::Unreliable };
-        let Some((_, data)) = &mut *state else { return stopped };
         let mut at = Caller { pc: question.pc, regs: question.regs };
         loop {
             if each(&Entry { pc: at.pc, regs: &at.regs, source: &"gimli", progress: None }).is_break() {

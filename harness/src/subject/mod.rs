@@ -354,5 +354,21 @@ fn of_crates(_cpu: &'static Cpu) -> impl Iterator<Item = Box<dyn Subject + Send>
     found.into_iter().flatten()
 }
 
+/// What the unwinder of a crate has been told: of which guest, and what it has made of that. The guest is kept, so that none that comes to
+/// lie at its address is taken for it.
+#[cfg(any(feature = "framehop", feature = "gimli"))]
+type Told<T> = Option<(std::sync::Arc<crate::guest::Guest>, T)>;
+
+/// What was made of this guest; it is made now if the last one was another.
+#[cfg(any(feature = "framehop", feature = "gimli"))]
+fn told<'t, T>(
+    known: &'t mut Told<T>,
+    guest: &std::sync::Arc<crate::guest::Guest>,
+    make: impl FnOnce(&crate::guest::Guest) -> T,
+) -> &'t mut T {
+    known.take_if(|(told, _)| !std::sync::Arc::ptr_eq(told, guest));
+    &mut known.get_or_insert_with(|| (std::sync::Arc::clone(guest), make(guest))).1
+}
+
 /// The stacks that a walk is offered.
 pub type Stacks<'a> = &'a [StackBounds];

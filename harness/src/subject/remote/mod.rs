@@ -5,7 +5,7 @@ mod message;
 mod process;
 
 use std::ops::ControlFlow;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kunwind::Target as _;
@@ -13,6 +13,7 @@ use kunwind::Target as _;
 use super::{About, Claim, Claims, Compares, End, Entry, GuestTarget, Outcome, Question, Scope, Subject};
 use crate::Error;
 use crate::cpu::{CodeAddress, Cpu, Regs};
+use crate::guest::Guest;
 
 use message::{Answer, Hello, WalkEnd, Walked, Where};
 use process::{Budget, Connection};
@@ -160,8 +161,8 @@ pub struct RemoteSubject {
 #[derive(Debug, Default)]
 struct State {
     connection: Option<Connection>,
-    /// The guest, by the address of its structure, of which the process knows.
-    told: Option<usize>,
+    /// The guest of which the process knows. It is kept, so that none that comes to lie at its address is taken for it.
+    told: Option<Arc<Guest>>,
     id: u64,
     /// How many walks have failed, and the last one: where it began, and why. Who asks again is not asked twice.
     failures: u64,
@@ -172,8 +173,7 @@ impl RemoteSubject {
     /// Asks for one walk.
     fn ask(&self, state: &mut State, question: &Question<'_>) -> Result<Walked, Failure> {
         let program = question.target.program;
-        let guest = std::ptr::from_ref(&*program.guest).addr();
-        if state.told.is_some_and(|told| told != guest) {
+        if state.told.as_ref().is_some_and(|told| !Arc::ptr_eq(told, &program.guest)) {
             state.connection = None; // modules are told once
         }
         let connection = match &mut state.connection {
@@ -196,7 +196,7 @@ impl RemoteSubject {
             for module in message::modules(program, &self.needs) {
                 connection.send(module, &mut Budget::new(time, u64::MAX))?;
             }
-            state.told = Some(guest);
+            state.told = Some(Arc::clone(&program.guest));
             budget = Budget::new(time * TO_START, bytes);
         }
         state.id += 1;
