@@ -2,10 +2,12 @@
 //!
 //! Light on purpose: it does not depend on the harness, so `cargo xtask guests` never waits for Unicorn to compile.
 
+mod built;
 mod ci;
 mod conformance;
 mod fuzz;
 mod guests;
+mod marks;
 mod mutants;
 mod new_guest;
 mod readme;

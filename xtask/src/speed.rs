@@ -8,8 +8,7 @@ mod page;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use serde_json::Value;
-
+use crate::built::programs;
 use crate::{Outcome, root};
 
 use baseline::{Baseline, Versions};
@@ -101,17 +100,8 @@ fn measure(versions: Versions, cases: &[Case]) -> Result<Baseline, String> {
 
 /// Builds a bench, and says where it is.
 fn build(bench: &[&str]) -> Result<PathBuf, String> {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.arg("bench").args(bench).args(["--no-run", "--message-format=json-render-diagnostics"]).current_dir(root());
-    let output =
-        cargo.stderr(std::process::Stdio::inherit()).output().map_err(|error| format!("cannot run cargo: {error}"))?;
-    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
-    let artifacts = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let is_bench = |artifact: &Value| artifact["target"]["kind"][0] == "bench";
-    let found = artifacts.filter(is_bench).find_map(|artifact| Some(PathBuf::from(artifact["executable"].as_str()?)));
-    found
-        .filter(|_| output.status.success())
-        .ok_or_else(|| format!("the bench cannot be built: cargo bench {}", bench.join(" ")))
+    let found = programs(&[&["bench", "--no-run"], bench].concat(), &["bench"])?.into_iter().next();
+    found.ok_or_else(|| format!("cargo built no bench: cargo bench {}", bench.join(" ")))
 }
 
 /// Runs a case of this length: how many instructions the process executed, and how many items it says these were.

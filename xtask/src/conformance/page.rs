@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::class;
 use super::found::Counts;
+use crate::marks;
 
 /// Between these two lines of docs/conformance.md is what this writes; the rest is written by hand.
 const MARKS: [&str; 2] = [
@@ -15,10 +16,7 @@ const MARKS: [&str; 2] = [
 
 /// The page with what is generated replaced.
 pub(super) fn replaced(page: &str, generated: &str) -> Result<String, String> {
-    let [first, last] = MARKS;
-    let parts = page.split_once(first).and_then(|(head, rest)| Some((head, rest.split_once(last)?.1)));
-    let (head, tail) = parts.ok_or("docs/conformance.md lacks the two lines between which the table is written")?;
-    Ok(format!("{head}{first}{generated}{last}{tail}"))
+    marks::replaced("docs/conformance.md", page, MARKS, generated)
 }
 
 /// The generated part.

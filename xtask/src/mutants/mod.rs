@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use self::list::Mutant;
 use self::page::{Answer, Noticed, Results};
+use crate::built::programs;
 use crate::{Outcome, root};
 
 /// By what kunwind knows which mutant it is to be.
@@ -117,8 +118,8 @@ fn build() -> Result<Programs, String> {
         ["build", "--workspace", "--features", "unwind-harness/mutants", "--bin", "unwind-harness", "--examples"];
     let tests =
         ["test", "--no-run", "--package", "kunwind", "--features", "alloc,mutants", "--lib", "--test", "integration"];
-    let harness = executables(&harness)?.into_iter().next().ok_or("cargo built no unwind-harness")?;
-    let tests = executables(&tests)?;
+    let harness = programs(&harness, &["bin"])?.into_iter().next().ok_or("cargo built no unwind-harness")?;
+    let tests = programs(&tests, &["lib", "test"])?;
     if tests.len() == 2 {
         Ok(Programs { harness, parts: parts()?, tests })
     } else {
@@ -143,26 +144,6 @@ fn parts() -> Result<BTreeMap<String, Vec<Vec<String>>>, String> {
         all.insert(cpu.to_owned(), parts);
     }
     Ok(all)
-}
-
-/// Runs cargo, and gives the programs that it says it built.
-fn executables(arguments: &[&str]) -> Result<Vec<PathBuf>, String> {
-    let command = format!("cargo {}", arguments.join(" "));
-    eprintln!("mutants: {command}");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
-        .args(arguments)
-        .args(["--message-format", "json-render-diagnostics"])
-        .current_dir(root())
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(|error| format!("cannot run cargo: {error}"))?;
-    if !output.status.success() {
-        return Err(format!("{command} failed ({})", output.status));
-    }
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let paths = text.lines().filter_map(|line| line.split_once("\"executable\":\"")?.1.split_once('"'));
-    Ok(paths.map(|(path, _)| PathBuf::from(path)).collect())
 }
 
 impl Programs {

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::list::Mutant;
 use crate::Outcome;
+use crate::marks::replaced;
 
 const TABLE: &str = "docs/unwinder-mutants.md";
 const PAGE: &str = "docs/mutants.md";
@@ -196,11 +197,7 @@ impl Results {
 
     /// The page with its part between the markers as it is now.
     fn page(&self, page: &str, all: &[Mutant]) -> Result<String, String> {
-        let [begin, end] = MARKERS;
-        let missing = || format!("{PAGE} has no lines {} and {}", begin.trim_end(), end.trim_end());
-        let (before, rest) = page.split_once(begin).ok_or_else(missing)?;
-        let (_, after) = rest.split_once(end).ok_or_else(missing)?;
-        Ok(format!("{before}{begin}\n{}\n{}\n{end}{after}", self.summary(all), self.survivors(all)))
+        replaced(PAGE, page, MARKERS, &format!("\n{}\n{}\n", self.summary(all), self.survivors(all)))
     }
 
     /// Writes both documents.
