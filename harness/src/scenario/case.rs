@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Origin, Scenario, Text, Variant};
+use super::{Learned, Origin, Scenario, Text, Variant};
 use crate::Error;
 use crate::case::{Case, State};
-use crate::guest::Listings;
 use crate::subject;
 
 /// How many instructions a written state may run: as many as a second of emulation with walks holds.
@@ -32,8 +31,7 @@ impl Scenario {
             source: case.text.clone(),
             text,
             origin: Origin::Case(Arc::clone(case)),
-            private: Arc::default(),
-            listings: Listings::default(),
+            learned: Learned::default(),
         };
         scenario.check().map_err(|reason| reject("text", &reason))?;
         if scenario.frozen_variant().is_none() {
@@ -76,8 +74,7 @@ impl Scenario {
             source,
             text,
             origin: Origin::State(Arc::clone(state)),
-            private: Arc::default(),
-            listings: Listings::default(),
+            learned: Learned::default(),
         };
         scenario.check().map_err(|reason| state.reject(reason))?;
         Ok(scenario)

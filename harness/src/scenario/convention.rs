@@ -159,11 +159,11 @@ impl Scenario {
     /// Adds the conventions that somebody's code was seen to have ([`private_conventions`]), in one run for all loads. A run that fails
     /// here fails again, where that is reported.
     pub(super) fn with_private_conventions(&self, mut program: Program) -> Result<Program, Error> {
-        let seen = match self.private.get() {
+        let seen = match self.learned.private.get() {
             Some(seen) => seen,
             None => {
                 let seen = private_conventions(&program, &mut *self.live(&program)?);
-                self.private.get_or_init(|| seen.unwrap_or_default())
+                self.learned.private.get_or_init(|| seen.unwrap_or_default())
             }
         };
         for (function, convention) in seen {

@@ -1,10 +1,9 @@
 //! Scenarios that call a function of somebody's file.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use super::{Origin, Scenario, Text};
-use crate::guest::{Listings, Program};
+use super::{Learned, Origin, Scenario, Text};
+use crate::guest::Program;
 use crate::user::{self, Argument, CALLBACK, ElfCall, Module};
 use crate::{Error, machine};
 
@@ -43,8 +42,7 @@ pub fn elf_call(file: &Path, function: &str, arguments: &[String], libraries: &[
         source,
         text,
         origin: Origin::Text,
-        private: Arc::default(),
-        listings: Listings::default(),
+        learned: Learned::default(),
     })
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::{Origin, Scenario, Text};
-use crate::guest::{Listings, Program};
+use super::{Learned, Origin, Scenario, Text};
+use crate::guest::Program;
 use crate::linux::KernelImage;
 use crate::linux::state::{self, Argument, EntryState, Place, Word, Workload};
 use crate::machine;
@@ -202,8 +202,7 @@ fn of_image(path: &Path, source: String, image: &Arc<KernelImage>) -> Result<Sce
         source,
         text,
         origin: Origin::Image(Arc::clone(image)),
-        private: Arc::default(),
-        listings: Listings::default(),
+        learned: Learned::default(),
     };
     scenario.check_image().map_err(reject)?;
     Ok(scenario)

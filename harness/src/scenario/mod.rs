@@ -20,12 +20,11 @@ mod word;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use serde::Deserialize;
 
 use crate::cpu::{self, Cpu, Exception};
-use crate::guest::{Listings, Program};
+use crate::guest::Program;
 use crate::subject::{Gate, Start, label};
 use crate::user::ElfCall;
 use crate::{Error, file};
@@ -39,7 +38,7 @@ pub use interruption::Interruption;
 pub use known::Known;
 pub use linux::{Defect, LinuxCall, image_call, image_entry, image_scenarios};
 pub use listed::{UnjudgedRows, WrongRows};
-pub use origin::Origin;
+pub use origin::{Learned, Origin};
 pub use part::Part;
 pub use process::{Traced, process};
 pub use process_text::{Asked, ProcessText};
@@ -61,10 +60,8 @@ pub struct Scenario {
     pub text: Text,
     /// What is run, where the text alone does not say it.
     pub origin: Origin,
-    /// The conventions that its code was seen to have, once somebody has looked.
-    private: Arc<convention::PrivateConventions>,
-    /// The disassembly of its guests.
-    pub listings: Listings,
+    /// What earlier loads of it have shown.
+    pub learned: Learned,
 }
 
 impl std::fmt::Debug for Scenario {
@@ -326,8 +323,7 @@ impl Scenario {
             source: source.to_owned(),
             text,
             origin: Origin::Text,
-            private: Arc::default(),
-            listings: Listings::default(),
+            learned: Learned::default(),
         };
         scenario.check().map_err(reject)?;
         Ok(scenario)
@@ -360,7 +356,7 @@ impl Scenario {
         }
         let path = self.guest_path(root, variant);
         let program = file::require_inside(root, &path)
-            .and_then(|()| Program::load(&path, self.cpu, &variant.stacks, variant.cfa_mod32, &self.listings))
+            .and_then(|()| Program::load(&path, self.cpu, &variant.stacks, variant.cfa_mod32, &self.learned.listings))
             .map_err(|error| self.blame(variant, error))?;
         self.require_known(&program, variant)?;
         self.declare(program)

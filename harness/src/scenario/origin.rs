@@ -1,9 +1,11 @@
-//! What a scenario's runs come from.
+//! What a scenario's runs come from, and what is known of it once it was loaded.
 
 use std::sync::Arc;
 
+use super::convention::PrivateConventions;
 use super::process::Traced;
 use crate::case::{Case, State};
+use crate::guest::Listings;
 use crate::linux::KernelImage;
 
 /// What a scenario runs, where its text alone does not say it.
@@ -20,6 +22,15 @@ pub enum Origin {
     State(Arc<State>),
     /// A process.
     Process(Arc<Traced>),
+}
+
+/// What is the same whenever a scenario is loaded, and takes time to find out.
+#[derive(Debug, Clone, Default)]
+pub struct Learned {
+    /// Where guests that were disassembled are kept; scenarios that are run together share it.
+    pub listings: Listings,
+    /// The conventions that its code was seen to have, once somebody has looked.
+    pub(super) private: Arc<PrivateConventions>,
 }
 
 impl super::Scenario {

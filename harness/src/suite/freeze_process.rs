@@ -14,7 +14,7 @@ use crate::guest::{PAGE, Program, Symbol, WaitingAtStart};
 use crate::machine::{Answers, GuestMemory, MappedPage, ProcessMachine};
 use crate::oracle::{Activation, Cause, Oracle, Witnesses};
 use crate::recording::Recording;
-use crate::scenario::{Interruption, Scenario, Traced};
+use crate::scenario::{Interruption, Scenario, Traced, Variant};
 use crate::trace::{Action, Observer, Point, Previous, RegisterSet, Run as _, Watched};
 use crate::user::process::Launch;
 
@@ -44,7 +44,7 @@ pub fn freeze_process(
         let reason = "--freeze keeps one call that a process makes, until it returns: name the function with --within";
         return Err(Error::Usage(reason.to_owned()));
     }
-    let [variant] = &scenario.variants()[..] else { return Err(Error::Internal("a process has variants".to_owned())) };
+    let variant = &only_variant(scenario)?;
     let program = scenario.program(Path::new(""), variant)?;
     let (captured, trail) = capture(scenario, process, &program, options)?;
     let pages = used(Arc::new(captured.state(path, None)), options)?;
@@ -56,6 +56,12 @@ pub fn freeze_process(
     let options = Options { log: false, keep_going: false, ..options.clone() };
     let (recording, _) = run_all(Path::new(""), std::slice::from_ref(&scenario), &options)?;
     Ok(FrozenCall { text, scenario, recording })
+}
+
+/// The variant of a process or of a state, which have no others.
+fn only_variant(scenario: &Scenario) -> Result<Variant, Error> {
+    let variant = scenario.variants().pop();
+    variant.ok_or_else(|| Error::Internal(format!("{} has no variant", scenario.name)))
 }
 
 /// What ran: a sum of all general registers at each instruction, one for each, so that the first difference can be named.
@@ -91,6 +97,7 @@ fn general(cpu: &Cpu) -> RegisterSet {
 struct Capture<'p> {
     oracle: Oracle<'p>,
     program: &'p Program,
+    sp: RegisterSet,
     inside: Vec<Range<u64>>,
     answers: Rc<Answers>,
     begun: Option<Begun>,
@@ -133,7 +140,7 @@ impl Capture<'_> {
         let general = named.zip(values.iter().map(|value| u128::from(*value)));
         let special = at.regs.of_program().into_iter().map(|(name, value)| (name.to_owned(), value));
         let mut sp = [0];
-        at.read_values(&RegisterSet::new(cpu, [cpu.sp]), &mut sp);
+        at.read_values(&self.sp, &mut sp);
         let on = waiting.iter().map(|it| it.cfa).chain(sp).filter_map(|sp| layout.stack_of(sp));
         let on: BTreeSet<usize> = on.collect();
         let stacks = on.into_iter().map(|index| layout.stacks[index].bounds).map(|bounds| bounds.low..bounds.high);
@@ -177,7 +184,7 @@ impl Observer for Capture<'_> {
             },
             Some(begun) => {
                 let mut sp = [0];
-                at.read_values(&RegisterSet::new(self.program.guest.cpu, [self.program.guest.cpu.sp]), &mut sp);
+                at.read_values(&self.sp, &mut sp);
                 self.failure = Self::refused(begun, at).map(str::to_owned);
                 self.has_returned =
                     begun.waiting.first().is_some_and(|caller| (at.pc, sp) == (caller.resume, [caller.cfa]));
@@ -206,6 +213,7 @@ fn capture(
     let mut seen = Capture {
         oracle: Oracle::new(program, Witnesses::default()),
         program,
+        sp: RegisterSet::new(cpu, [cpu.sp]),
         inside,
         answers: Rc::clone(&answers),
         begun: None,
@@ -271,7 +279,7 @@ fn pages(answers: &Answers, mut contents: BTreeMap<u64, Vec<u8>>) -> BTreeMap<u6
 fn used(state: Arc<State>, options: &Options) -> Result<BTreeSet<u64>, Error> {
     let scenario = Scenario::of_state(&state)?;
     let all = subjects(scenario.cpu, &options.unwinders);
-    let [variant] = &scenario.variants()[..] else { return Err(Error::Internal("a state has variants".to_owned())) };
+    let variant = &only_variant(&scenario)?;
     let job = Job { root: Path::new(""), scenario: &scenario, variant, kind: Interruption::Probe };
     let program = scenario.program(Path::new(""), variant)?;
     let mut pages = BTreeSet::new();
@@ -281,7 +289,7 @@ fn used(state: Arc<State>, options: &Options) -> Result<BTreeSet<u64>, Error> {
 
 /// Runs the state, and holds every register at every instruction against what the process had there.
 fn require_same(scenario: &Scenario, trail: &Trail) -> Result<(), Error> {
-    let [variant] = &scenario.variants()[..] else { return Err(Error::Internal("a state has variants".to_owned())) };
+    let variant = &only_variant(scenario)?;
     let program = scenario.program(Path::new(""), variant)?;
     let mut again = Trail::new(scenario.cpu);
     scenario.live(&program)?.drive(&mut again)?;

@@ -35,7 +35,7 @@ impl Plan {
         let listings = Listings::default();
         for (position, scenario) in scenarios.iter().enumerate() {
             let mut shared = scenario.clone();
-            shared.listings.clone_from(&listings);
+            shared.learned.listings.clone_from(&listings);
             let shared = Arc::new(shared);
             for variant in scenario.variants() {
                 let undisturbed = Arc::<Undisturbed>::default();
