@@ -203,6 +203,49 @@ fn riscv_mainline_takes_a_lone_s0_in_the_slot_of_ra_for_a_leaf_only_at_the_start
     assert_eq!(trace, []);
 }
 
+/// struct pt_regs begins with epc, and has s0 at 64 (arch/riscv/include/asm/ptrace.h).
+#[test]
+fn riscv_mainline_crosses_an_exception_at_a_return_address_in_the_entry_code_and_only_there() {
+    // The handler's record returns to the entry code, with SP at the pt_regs. That is interrupted itself, in the entry code: its pc is
+    // no return address, and the walk goes on along its s0.
+    let regs = LOW + 0x110;
+    let stack = Stack::new(&[
+        (LOW + 0x100, 0x5000),
+        (LOW + 0x108, ENTRY + 8),
+        (regs, ENTRY + 4),
+        (regs + 56, 0x5008),
+        (regs + 64, LOW + 0x310),
+        (LOW + 0x300, 0),
+        (LOW + 0x308, TEXT + 2),
+    ]);
+    let unwinder = named("riscv-walk-stackframe");
+    let mut registers = Regs::none();
+    registers.set(abi::RISCV64.fp, LOW + 0x110);
+    registers.set(abi::RISCV64.sp, LOW + 0x80);
+    let start = Frame { pc: CodeAddress::Return(TEXT), regs: registers, source: Source::Start };
+    let mut buffer = [start; 8];
+    let walk = walk(unwinder, start, &stack, &mut WalkState::new(stack.stacks()), &mut buffer);
+    let trace: Vec<CodeAddress> = walk.frames[1..].iter().map(|frame| frame.pc).collect();
+    let expected = [CodeAddress::Return(ENTRY + 8), CodeAddress::Interrupted(ENTRY + 4), CodeAddress::Return(TEXT + 2)];
+    assert_eq!((trace.as_slice(), walk.end), (&expected[..], End::Outermost));
+    assert_eq!(walk.frames[2].source, Source::PtRegs { at: regs });
+}
+
+#[test]
+fn x86_shows_where_an_exception_interrupted_as_an_instruction_and_not_as_a_return_address() {
+    let (last, regs) = (HIGH - 168 - 16, LOW + 0x400);
+    let saved = [(regs + 32, last), (regs + 128, TEXT + 0x99), (regs + 136, 0x10), (last, 0), (last + 8, TEXT + 7)];
+    let stack = Stack::new(&saved);
+    let mut registers = Regs::none();
+    registers.set(abi::X86_64.fp, regs | 1);
+    let start = Frame { pc: CodeAddress::Return(TEXT), regs: registers, source: Source::Start };
+    let mut buffer = [start; 8];
+    let unwinder = named("x86-unwind-frame:best-effort");
+    let walk = walk(unwinder, start, &stack, &mut WalkState::new(stack.stacks()), &mut buffer);
+    let trace: Vec<CodeAddress> = walk.frames[1..].iter().map(|frame| frame.pc).collect();
+    assert_eq!(trace, [CodeAddress::Interrupted(TEXT + 0x99), CodeAddress::Return(TEXT + 7)]);
+}
+
 #[test]
 fn x86_ends_below_the_tasks_pt_regs_and_decodes_odd_frame_pointers() {
     let last = HIGH - 168 - 16;

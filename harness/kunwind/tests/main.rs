@@ -13,4 +13,6 @@ mod row;
 mod sframe;
 #[cfg(feature = "alloc")]
 mod sframe_write;
+mod table;
+mod trampoline;
 mod user;

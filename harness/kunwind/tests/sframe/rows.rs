@@ -1,7 +1,7 @@
 //! Rows whose raw bytes say what objdump does not show, and encodings that no assembler here writes.
 
-use kunwind::sframe::{Error, ErrorKind, SFrameSection};
-use kunwind::{CfaRule, Entry, Register, Rule, UnwindRow};
+use kunwind::sframe::{Error, ErrorKind, SFrameSection, SFrameTable};
+use kunwind::{CfaRule, Entry, PauthKey, Register, Rule, Table as _, UnwindRow};
 
 use super::fixture;
 
@@ -167,4 +167,21 @@ fn a_lookup_believes_no_rows_out_of_order() {
         let error = section.lookup(0x103f).expect_err("the last byte needs all rows");
         assert_eq!(error.kind, ErrorKind::FreOrder, "{name}");
     }
+}
+
+/// Bit 5 of the FDE's information, for AArch64 alone (SFrame 2 and 3, `pauth_key`): 0 is key A, 1 key B.
+#[test]
+fn a_table_knows_the_key_of_each_function() {
+    // One function signs with key B, the other with key A. An object has no addresses yet: the index begins after the 28 bytes of the
+    // header, and the second entry is told to begin where the first function ends.
+    let mut data = fixture::gold_named("a06_pauth_b.v3");
+    let (index, place) = (28, 0x1_0000);
+    let start = place + index as u64;
+    data[index + 16..index + 24].copy_from_slice(&(28_u64 - 16).to_le_bytes());
+    let table = SFrameTable::parse(data, place).expect("a sound section");
+    for (pc, key) in [(start, PauthKey::B), (start + 27, PauthKey::B), (start + 28, PauthKey::A)] {
+        assert_eq!(table.pauth_key(pc), key, "{pc:#x}");
+        assert!(matches!(table.entry(pc), Ok(Some(Entry::Row(_)))), "{pc:#x}");
+    }
+    assert_eq!((table.pauth_key(start + 28 + 16), table.entry(start + 28 + 16)), (PauthKey::A, Ok(None)));
 }
