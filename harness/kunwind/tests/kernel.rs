@@ -122,6 +122,22 @@ fn arm64_ends_at_the_final_record_of_the_task_and_nowhere_else() {
     assert_eq!((end, claim), (End::Error(Error::OutsideStacks(0)), Claim::Unreliable));
 }
 
+/// 48-bit addresses: a code is in the other bits but bit 55 (Arm ARM D8.10; `ptrauth_strip_kernel_insn_pac` of the return address).
+#[test]
+fn arm64_takes_the_code_off_a_return_address() {
+    let signed = [(LOW + 0x108, 0x5abd_8000_8000_0001)];
+    let walked = from(named("arm64-kunwind"), &abi::ARM64, &arm64_chain(FINAL, &signed), LOW + 0x100);
+    assert_eq!(walked, (vec![TEXT + 1, TEXT + 2], End::Outermost, Claim::Reliable));
+}
+
+#[test]
+fn arm64_reads_no_type_of_a_metadata_record_beyond_its_stack() {
+    let last = HIGH - 16;
+    let stack = arm64_chain(last, &[(last, 0), (last + 8, 0)]);
+    let (trace, end, _) = from(named("arm64-kunwind"), &abi::ARM64, &stack, LOW + 0x100);
+    assert_eq!((trace, end), (vec![TEXT + 1, TEXT + 2], End::Error(Error::OutsideStacks(last))));
+}
+
 #[test]
 fn arm64_stops_at_an_exception_when_it_must_be_reliable_and_crosses_it_when_not() {
     // pt_regs at LOW + 0x400: x29 at 232, pc at 256, the record at 296.
@@ -269,6 +285,13 @@ fn x86_ends_below_the_tasks_pt_regs_and_decodes_odd_frame_pointers() {
     assert_eq!((trace, end), (vec![TEXT + 1], End::Error(Error::ExceptionBoundary(TEXT + 0x99))));
     let crossed = from(best_effort, &abi::X86_64, &words(regs | 1), LOW + 0x100);
     assert_eq!(crossed, (vec![TEXT + 1, TEXT + 0x99, TEXT + 7], End::Outermost, Claim::None));
+    // pt_regs of user mode (`user_mode()`: cs has a privilege level) are an end wherever they are.
+    let mut of_user = words(regs | 1);
+    of_user.0.insert(regs + 136, 0x33);
+    for unwinder in [reliable, best_effort] {
+        let (trace, end, _) = from(unwinder, &abi::X86_64, &of_user, LOW + 0x100);
+        assert_eq!((trace, end), (vec![TEXT + 1], End::Outermost));
+    }
     // Zero is no end of a task's stack.
     let (_, end, claim) = from(reliable, &abi::X86_64, &words(0), LOW + 0x100);
     assert_eq!((end, claim), (End::Error(Error::OutsideStacks(0)), Claim::Unreliable));

@@ -89,8 +89,12 @@ impl Kernel {
 
     /// Walks from there, with this in the link register.
     fn walk(&self, name: &str, pc: CodeAddress, link: u64) -> Walked {
+        self.walk_at(name, pc, FP, link)
+    }
+
+    fn walk_at(&self, name: &str, pc: CodeAddress, fp: u64, link: u64) -> Walked {
         let mut regs = Regs::none();
-        for (register, value) in [(ARM64.fp, FP), (ARM64.sp, SP), (ARM64.ra.expect("arm64 has one"), link)] {
+        for (register, value) in [(ARM64.fp, fp), (ARM64.sp, SP), (ARM64.ra.expect("arm64 has one"), link)] {
             regs.set(register, value);
         }
         let start = Frame { pc, regs, source: Source::Start };
@@ -211,6 +215,18 @@ fn an_address_that_is_back_in_its_register_uses_up_its_entry() {
     // The node's address is not asked for again, so that the trampoline is in the trace; its own entry is the older one.
     let expected = (vec![HANDLER, ORIGINAL, CALLER, OLDER], End::Outermost, Claim::Reliable);
     assert_eq!(hooked.inside(DETECT, RETHOOK), expected);
+}
+
+#[test]
+fn the_record_of_a_trampoline_holds_the_frame_pointer_and_the_original_address() {
+    let mut kernel = Kernel::new();
+    let record = LOW + 0x700;
+    kernel.words.extend([(record, 0), (record + 8, 0), (record + 16, 3), (record + 24, FP), (record + 32, ORIGINAL)]);
+    // The handler's record leads to it.
+    kernel.words.extend([(LOW + 0x600, record), (LOW + 0x608, INSIDE)]);
+    let walked = kernel.walk_at("arm64-sframe-pending", CodeAddress::Return(TEXT), LOW + 0x600, 0);
+    let expected = (vec![INSIDE, ORIGINAL, CALLER, OLDER], End::Outermost, Claim::Reliable);
+    assert_eq!(walked, expected);
 }
 
 #[test]

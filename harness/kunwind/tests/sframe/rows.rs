@@ -185,3 +185,16 @@ fn a_table_knows_the_key_of_each_function() {
     }
     assert_eq!((table.pauth_key(start + 28 + 16), table.entry(start + 28 + 16)), (PauthKey::A, Ok(None)));
 }
+
+/// x86-64's PLT: each entry of 16 bytes pushes at 11 (SFrame 3, `SFRAME_V3_FDE_PCTYPE_MASK` and `rep_size`).
+#[test]
+fn the_rows_of_a_block_hold_for_each_that_follows() {
+    let data = fixture::gold_named("xl_exe.v3.exe");
+    let section = SFrameSection::parse(&data, 0x40_20c0).expect("a sound section");
+    let sp = |offset| Ok(Some(row(CfaRule::RegOffset(SP, offset), Rule::CfaOffsetDeref(-8), Rule::Retain)));
+    for entry in [0x40_1010, 0x40_1020] {
+        for (offset, cfa) in [(0, 8), (10, 8), (11, 16), (15, 16)] {
+            assert_eq!(section.lookup(entry + offset), sp(cfa), "{:#x}", entry + offset);
+        }
+    }
+}

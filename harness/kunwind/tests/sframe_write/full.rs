@@ -71,6 +71,20 @@ fn an_undefined_return_address_is_the_outermost_function() {
     assert_eq!((entries, end), (vec![Ok(Entry::Row(called(8))), Ok(Entry::Outermost)], Ok(())));
 }
 
+/// DWARF 5, 6.4.1: the CIE says in which column the return address is.
+#[test]
+fn a_return_address_without_a_rule_is_in_the_register_of_its_column() {
+    let mut frames = Frames::new(CfiSection::EhFrame, SFrameAbi::Amd64);
+    let cie = frames.cie(b"", AMD64);
+    // After the length, the id, the version, an empty augmentation and two factors: rdi in place of the address of return.
+    assert_eq!(std::mem::replace(&mut frames.bytes[cie + 12], 5), 16);
+    frames.fde(cie, START, 0x40, &[]);
+    let in_rdi = UnwindRow { ra: Rule::RegOffset(Register(5), 0), ..called(8) };
+    let (rows, end) = rows(&frames.build());
+    let entries: Vec<_> = rows.into_iter().map(|(_, entry, _)| entry).collect();
+    assert_eq!((entries, end), (vec![Ok(Entry::Row(in_rdi))], Ok(())));
+}
+
 #[test]
 fn what_follows_an_instruction_that_makes_no_sense_is_no_row() {
     // rsp + 16 from 1 on; at 2, rbp in a slot that is 2^65 bytes away; rsp + 24 from 3 on, which could be read again.
