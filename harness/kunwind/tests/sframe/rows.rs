@@ -186,7 +186,7 @@ fn a_table_knows_the_key_of_each_function() {
     assert_eq!((table.pauth_key(start + 28 + 16), table.entry(start + 28 + 16)), (PauthKey::A, Ok(None)));
 }
 
-/// x86-64's PLT: each entry of 16 bytes pushes at 11 (SFrame 3, `SFRAME_V3_FDE_PCTYPE_MASK` and `rep_size`).
+/// x86-64's PLT: each entry of 16 bytes pushes at 11 (SFrame 3: the pc type for "pltN entries and trampolines", and `rep_size`).
 #[test]
 fn the_rows_of_a_block_hold_for_each_that_follows() {
     let data = fixture::gold_named("xl_exe.v3.exe");
