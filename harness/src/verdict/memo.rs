@@ -114,13 +114,13 @@ impl Memo {
     /// The verdict on a walk that is about to begin, if it follows from what is known. Else the walk begins.
     #[inline]
     pub(super) fn begin(&mut self, beginning: Option<&Beginning>, target: &GuestTarget<'_>) -> Option<Verdict> {
-        if let Some(started) = beginning.and_then(|beginning| self.starts.find(beginning, target).copied())
+        if let Some((verdict, rest)) = beginning.and_then(|beginning| self.starts.find(beginning, target))
             && target.offers(&self.offer)
-            && self.is_unchanged(&self.kept[started.rest], target)
+            && self.is_unchanged(&self.kept[rest], target)
         {
             self.was_short();
             self.reused += 1;
-            return Some(started.verdict);
+            return Some(verdict);
         }
         let _ = target.touched.take(); // others have read, before this walk
         self.longer += 1; // unless it is seen to be short
