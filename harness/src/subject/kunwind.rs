@@ -49,6 +49,10 @@ impl Subject for KunwindSubject {
         &self.about
     }
 
+    fn ignores_pc(&self) -> bool {
+        matches!(self.walker, Walker::FrameRecord(_))
+    }
+
     fn walk(&self, question: &Question<'_>, each: &mut dyn FnMut(&Entry<'_>) -> ControlFlow<()>) -> Outcome {
         match &self.walker {
             Walker::FrameRecord(unwinder) => self.walk_by(unwinder, question, each),
@@ -66,7 +70,7 @@ impl KunwindSubject {
         each: &mut dyn FnMut(&Entry<'_>) -> ControlFlow<()>,
     ) -> Outcome {
         let source = question.pt_regs.map_or(Source::Start, |at| Source::PtRegs { at });
-        let start = Frame { pc: question.pc, regs: question.regs, source };
+        let start = Frame { pc: question.pc, regs: *question.regs, source };
         if cfg!(debug_assertions) {
             self.check(&unwinder, start, question.target);
         }
