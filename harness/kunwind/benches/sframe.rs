@@ -20,8 +20,8 @@ use kunwind::abi::X86_64;
 use kunwind::sframe::write::{FunctionRows, Placement, write};
 use kunwind::sframe::{SFrameAbi, SFrameSection, SFrameTable};
 use kunwind::{
-    CfaRule, CodeAddress, Entry, Error, Format, Frame, PcCache, Regs, Rule, Source, StackBounds, Table, TableUnwinder,
-    Target, Task, Trampoline, UnwindRow, WalkState,
+    CfaRule, CodeAddress, Entry, Error, Format, Frame, PlainRow, Regs, RowCache, Rule, Source, StackBounds, Table,
+    TableUnwinder, Target, Task, Trampoline, UnwindRow, WalkState,
 };
 
 /// Where the functions are, and how large each is, in bytes.
@@ -161,13 +161,16 @@ struct Stack {
     rows: Option<RowCache>,
 }
 
-type RowCache = PcCache<Result<Option<Entry>, Error>>;
-
 impl Table for Stack {
     #[inline]
     fn entry(&self, pc: u64) -> Result<Option<Entry>, Error> {
-        let find = || self.sframe.entry(pc);
-        self.rows.as_ref().map_or_else(find, |rows| rows.get(NonZeroU64::MIN, pc, find))
+        let rows = self.rows.as_ref();
+        rows.map_or_else(|| self.sframe.entry(pc), |rows| rows.entry(NonZeroU64::MIN, pc, &self.sframe))
+    }
+
+    #[inline]
+    fn plain(&self, pc: u64) -> Option<PlainRow> {
+        self.rows.as_ref()?.plain(NonZeroU64::MIN, pc, &self.sframe)
     }
 }
 

@@ -3,8 +3,10 @@
 use crate::abi::Abi;
 use crate::address::CodeAddress;
 use crate::error::Error;
-use crate::regs::{Register, Regs};
-use crate::row::{Ask, Entry, Rule, Slot, UnwindRow};
+use crate::plain::{PlainRow, SavedWord, SavedWords};
+use crate::regs::{Register, RegisterSet, Regs};
+use crate::row::{Ask, CfaRule, Entry, Rule, Slot, UnwindRow};
+use crate::stack::StackWindows;
 use crate::state::WalkState;
 use crate::target::{AskTable, Format, Table, Target};
 use crate::walk::{Claims, Frame, Source, Step, Unwinder};
@@ -18,13 +20,69 @@ use crate::walk::{Claims, Frame, Source, Step, Unwinder};
 pub struct TableUnwinder {
     abi: &'static Abi,
     format: Format,
+    callee_saved: RegisterSet,
 }
 
 impl TableUnwinder {
     /// An unwinder for the CPU of this ABI, by the tables of this format.
     #[must_use]
     pub const fn new(abi: &'static Abi, format: Format) -> Self {
-        Self { abi, format }
+        Self { abi, format, callee_saved: RegisterSet::of(abi.callee_saved) }
+    }
+
+    /// As [`TableUnwinder::caller`], in the same order and with the same checks, for a plain row.
+    #[inline]
+    fn plain_caller(
+        &self,
+        row: PlainRow,
+        frame: &mut Frame,
+        windows: &mut StackWindows,
+        (table, target): (&dyn Table, &dyn Target),
+    ) -> Result<(), Error> {
+        let stacks = target.stacks();
+        let base = frame.regs.get(row.base()).ok_or(Error::NoRegister(row.base()))?;
+        let cfa = base.wrapping_add_signed(row.cfa());
+        let read = |at: u64| target.read_u64(at).ok_or(Error::Unreadable(at));
+        let read_checked = |windows: &StackWindows, at: u64| {
+            if windows.can_consume(stacks, at, 8) { read(at) } else { Err(Error::OutsideStacks(at)) }
+        };
+        let at = cfa.wrapping_add_signed(row.ra());
+        // Both words are on the stack, where the walk is; and one check says so.
+        let has_both = row.has_record() && windows.is_in_current(at.wrapping_sub(8), 16);
+        let fp = match row.fp() {
+            Some(_) if has_both => Some(read(at.wrapping_sub(8))?),
+            Some(offset) => Some(read_checked(windows, cfa.wrapping_add_signed(offset))?),
+            None => frame.regs.get(self.abi.fp),
+        };
+        match row.saved() {
+            SavedWords::Unknown => frame.regs.clear(),
+            SavedWords::List(list) => {
+                frame.regs.keep_set(self.callee_saved);
+                let saved = if list == 0 { &[] } else { table.saved_words(list) };
+                for &SavedWord { register, offset } in saved {
+                    match read_checked(windows, cfa.wrapping_add_signed(offset.into())) {
+                        Ok(value) => frame.regs.set(register, value),
+                        Err(_) => frame.regs.forget(register),
+                    }
+                }
+            }
+        }
+        if has_both {
+            windows.consume_in_current(at, 8);
+        } else {
+            windows.consume(stacks, at, 8)?;
+        }
+        let ra = read(at)?;
+        let pc = if row.mangled_ra() { self.abi.strip(ra) } else { ra };
+        frame.pc = if row.signal() { CodeAddress::Interrupted(pc) } else { CodeAddress::Return(pc) };
+        let (rule, ra) = (CfaRule::RegOffset(row.base(), row.cfa()), Rule::CfaOffsetDeref(row.ra()));
+        frame.source = Source::Row { cfa, rule, ra };
+        frame.regs.set(self.abi.sp, cfa);
+        match fp {
+            Some(fp) => frame.regs.set(self.abi.fp, fp),
+            None => frame.regs.forget(self.abi.fp),
+        }
+        Ok(())
     }
 
     /// `asked` is the pc by which the row was found.
@@ -107,6 +165,12 @@ impl Unwinder for TableUnwinder {
     fn step(&self, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<Step, Error> {
         let pc = mutant!("table-lookup-at-return", frame.pc.lookup(), frame.pc.value());
         let table = target.table(self.format).ok_or(Error::NoTable)?;
+        // The mutants are planted in the general code.
+        if !cfg!(feature = "mutants")
+            && let Some(row) = table.plain(pc)
+        {
+            return self.plain_caller(row, frame, &mut state.windows, (table, target)).map(|()| Step::Caller);
+        }
         match table.entry(pc)? {
             Some(Entry::Row(row)) => self.caller((&row, pc), frame, state, (table, target)).map(|()| Step::Caller),
             Some(Entry::Outermost) => Ok(Step::Outermost),

@@ -16,7 +16,7 @@ type Place = (u32, u32);
 
 thread_local! {
     /// Where the pcs of the last walks are.
-    static PLACES: PcCache<Option<Place>> = const { PcCache::new() };
+    static PLACES: PcCache<Place> = const { PcCache::new() };
 }
 
 /// The rows of every function that CFI describes, by address.

@@ -3,10 +3,11 @@
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use kunwind::{Entry, Error, PauthKey, PcCache, Table};
+use kunwind::{Entry, Error, Expression, PauthKey, PlainRow, Register, Regs, RowCache, Rule, SavedWord, Slot, Table};
 
 thread_local! {
-    static ROWS: PcCache<Result<Option<Entry>, Error>> = const { PcCache::new() };
+    /// Of all tables together: its size bounds what is kept.
+    static ROWS: RowCache = const { RowCache::new() };
 }
 
 /// A number that no other table has, or has had.
@@ -15,7 +16,7 @@ pub(super) fn number() -> NonZeroU64 {
     NonZeroU64::MIN.saturating_add(LAST.fetch_add(1, Ordering::Relaxed))
 }
 
-/// A table with rows alone, whose last answers are kept. It is whole: nothing is added to it any more.
+/// A table whose last rows are kept. It is whole: nothing is added to it any more.
 #[derive(Debug)]
 pub(super) struct Kept<T> {
     table: T,
@@ -35,10 +36,32 @@ impl<T> Kept<T> {
 
 impl<T: Table> Table for Kept<T> {
     fn entry(&self, pc: u64) -> Result<Option<Entry>, Error> {
-        ROWS.with(|rows| rows.get(self.number, pc, || self.table.entry(pc)))
+        ROWS.with(|rows| rows.entry(self.number, pc, &self.table))
+    }
+
+    fn saved(&self, pc: u64) -> Option<&[(Register, Rule)]> {
+        self.table.saved(pc)
+    }
+
+    fn plain(&self, pc: u64) -> Option<PlainRow> {
+        ROWS.with(|rows| rows.plain(self.number, pc, &self.table))
+    }
+
+    fn saved_words(&self, list: u16) -> &[SavedWord] {
+        self.table.saved_words(list)
     }
 
     fn pauth_key(&self, pc: u64) -> PauthKey {
         self.table.pauth_key(pc)
+    }
+
+    fn expression(
+        &self,
+        expression: Expression,
+        cfa: Option<u64>,
+        regs: &Regs,
+        read: &mut dyn FnMut(Slot) -> Result<u64, Error>,
+    ) -> Result<u64, Error> {
+        self.table.expression(expression, cfa, regs, read)
     }
 }
