@@ -101,7 +101,15 @@ impl Regs {
 
 impl PartialEq for Regs {
     fn eq(&self, other: &Self) -> bool {
-        self.known == other.known && self.iter().eq(other.iter())
+        let mut rest = self.known;
+        while rest != 0 {
+            let index = rest.trailing_zeros() as usize;
+            if self.value[index] != other.value[index] {
+                return false;
+            }
+            rest &= rest - 1;
+        }
+        self.known == other.known
     }
 }
 

@@ -15,6 +15,7 @@ use std::ops::Range;
 
 use super::Verdict;
 use super::align::{Findings, Follower};
+use super::start::{Beginning, Starts};
 use crate::subject::{End, Entry, GuestTarget, KeptProgress, Offer, Outcome};
 use crate::trace::Memory;
 
@@ -38,6 +39,8 @@ pub struct Memo {
     outcome: Option<Outcome>,
     /// Youngest first.
     kept: Vec<Kept>,
+    /// How walks began that have come to one of these.
+    starts: Starts,
     /// What was read. What was read last comes first.
     spans: Vec<Span>,
     bytes: Vec<u8>,
@@ -80,6 +83,8 @@ struct Span {
 /// The rest of a walk.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rest {
+    /// The index of its first entry among those that are kept.
+    kept: usize,
     entries: usize,
     findings: Findings,
     outcome: Outcome,
@@ -104,8 +109,18 @@ impl Memo {
         self.reused
     }
 
-    /// A walk begins.
-    pub(super) fn begin(&mut self) {
+    /// The verdict on a walk that is about to begin, if it follows from what is known. Else the walk begins.
+    #[inline]
+    pub(super) fn begin(&mut self, beginning: Option<&Beginning>, target: &GuestTarget<'_>) -> Option<Verdict> {
+        if let Some(started) = beginning.and_then(|beginning| self.starts.find(beginning, target))
+            && target.offers(&self.offer)
+            && self.is_unchanged(&self.kept[started.rest], target)
+        {
+            self.longer = 0;
+            self.reused += 1;
+            return Some(started.verdict);
+        }
+        let _ = target.touched.take(); // others have read, before this walk
         self.longer += 1; // unless it is seen to be short
         self.keeps = self.longer > LONGER;
         if self.keeps {
@@ -113,6 +128,12 @@ impl Memo {
             self.now.clear();
             self.steps.clear();
         }
+        None
+    }
+
+    /// A walk that began so has this verdict, which follows from a rest that was known.
+    pub(super) fn began(&mut self, beginning: Beginning, target: &GuestTarget<'_>, rest: Rest, verdict: Verdict) {
+        self.starts.keep(beginning, target, rest.kept, verdict);
     }
 
     /// The walk has come to an entry, which the follower has taken. Returns the rest of it, if that is known, and if the walk then
@@ -133,7 +154,8 @@ impl Memo {
         }
         let due = follower.due();
         if !self.keeps {
-            let kept = self.kept.iter().find(|kept| kept.due <= due).filter(|kept| kept.due == due)?;
+            let index = self.kept.iter().position(|kept| kept.due <= due)?;
+            let kept = Some(&self.kept[index]).filter(|kept| kept.due == due)?;
             let is_known = entries + kept.entries + 1 < limit
                 && of_kernel == self.of_kernel
                 && progress.is(&kept.progress)
@@ -146,7 +168,7 @@ impl Memo {
                 self.longer = 0;
             }
             self.reused += 1;
-            return Some(Rest { entries: kept.entries, findings: kept.findings, outcome: self.outcome? });
+            return Some(Rest { kept: index, entries: kept.entries, findings: kept.findings, outcome: self.outcome? });
         }
         let found = follower.mark();
         if let Some(before) = self.now.last_mut() {
@@ -194,6 +216,7 @@ impl Memo {
             kept.findings = older;
         }
         std::mem::swap(&mut self.kept, &mut self.now);
+        self.starts.forget();
         self.find_spans();
         for kept in &mut self.kept {
             kept.entries = total - kept.entries;
