@@ -7,7 +7,7 @@ use crate::regs::Register;
 use crate::row::{CfaRule, Rule, UnwindRow};
 
 /// A register whose value in the caller is in the word at the CFA plus an offset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SavedWord {
     /// The register.
     pub register: Register,

@@ -128,8 +128,8 @@ impl<'p> Sites<'p> {
         let within = self.filter.within;
         let function = self.guest.symbols.function_at(pc);
         let (first, last) = self.filter.addresses;
-        let is_within = (first..=last).contains(&pc)
-            && function.is_some_and(|it| within.is_empty() || within.contains(&it.name));
+        let is_within =
+            (first..=last).contains(&pc) && function.is_some_and(|it| within.is_empty() || within.contains(&it.name));
         let site = self.sites.len();
         *self.places.get_mut(pc)? = if is_within { Place::At(site) } else { Place::Outside };
         is_within.then(|| {

@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use kunwind::{Entry, Error, Expression, PauthKey, PlainRow, Register, Regs, RowCache, Rule, SavedWord, Slot, Table};
+use kunwind::{Entry, Error, PauthKey, PlainRow, RowCache, Table};
 
 thread_local! {
     /// Of all tables together: its size bounds what is kept.
@@ -16,7 +16,12 @@ pub(super) fn number() -> NonZeroU64 {
     NonZeroU64::MIN.saturating_add(LAST.fetch_add(1, Ordering::Relaxed))
 }
 
-/// A table whose last rows are kept. It is whole: nothing is added to it any more.
+/// The row for a pc if it is a plain one, of a table with this number.
+pub(super) fn plain(number: NonZeroU64, pc: u64, table: &impl Table) -> Option<PlainRow> {
+    ROWS.with(|rows| rows.plain(number, pc, table))
+}
+
+/// A table with rows alone, whose last answers are kept. It is whole: nothing is added to it any more.
 #[derive(Debug)]
 pub(super) struct Kept<T> {
     table: T,
@@ -39,29 +44,11 @@ impl<T: Table> Table for Kept<T> {
         ROWS.with(|rows| rows.entry(self.number, pc, &self.table))
     }
 
-    fn saved(&self, pc: u64) -> Option<&[(Register, Rule)]> {
-        self.table.saved(pc)
-    }
-
     fn plain(&self, pc: u64) -> Option<PlainRow> {
-        ROWS.with(|rows| rows.plain(self.number, pc, &self.table))
-    }
-
-    fn saved_words(&self, list: u16) -> &[SavedWord] {
-        self.table.saved_words(list)
+        plain(self.number, pc, &self.table)
     }
 
     fn pauth_key(&self, pc: u64) -> PauthKey {
         self.table.pauth_key(pc)
-    }
-
-    fn expression(
-        &self,
-        expression: Expression,
-        cfa: Option<u64>,
-        regs: &Regs,
-        read: &mut dyn FnMut(Slot) -> Result<u64, Error>,
-    ) -> Result<u64, Error> {
-        self.table.expression(expression, cfa, regs, read)
     }
 }
