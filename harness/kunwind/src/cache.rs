@@ -60,17 +60,18 @@ impl<V: Copy, const SETS: usize> PcCache<V, SETS> {
                 return slot.value.get();
             }
         }
-        let value = find();
-        Self::put(set, table, pc, value);
-        value
+        Self::put(set, table, pc, find)
     }
 
     #[cold]
-    fn put(set: &[Slot<V>; WAYS], table: NonZeroU64, pc: u64, value: Option<V>) {
+    #[inline(never)]
+    fn put(set: &[Slot<V>; WAYS], table: NonZeroU64, pc: u64, find: impl FnOnce() -> Option<V>) -> Option<V> {
+        let value = find();
         let mut new = (table.get(), pc, value);
         for slot in set {
             new = (slot.table.replace(new.0), slot.pc.replace(new.1), slot.value.replace(new.2));
         }
+        value
     }
 }
 

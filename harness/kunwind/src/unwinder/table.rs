@@ -30,8 +30,28 @@ impl TableUnwinder {
         Self { abi, format, callee_saved: RegisterSet::of(abi.callee_saved) }
     }
 
+    /// The step by whatever the table says of the pc by which the frame is looked up.
+    #[inline(always)]
+    fn by_entry(
+        &self,
+        pc: u64,
+        frame: &mut Frame,
+        state: &mut WalkState,
+        (table, target): (&dyn Table, &dyn Target),
+    ) -> Result<Step, Error> {
+        match table.entry(pc)? {
+            Some(Entry::Row(row)) => self.caller((&row, pc), frame, state, (table, target)).map(|()| Step::Caller),
+            Some(Entry::Outermost) => Ok(Step::Outermost),
+            // Where in saved registers the pc is, only kernels know.
+            Some(Entry::PtRegs(_)) => Err(Error::UnusableRule(pc)),
+            Some(Entry::NoRow { .. }) | None => {
+                mutant!("table-no-row-is-end", Err(Error::NoRow(pc)), Ok(Step::Outermost))
+            }
+        }
+    }
+
     /// As [`TableUnwinder::caller`], in the same order and with the same checks, for a plain row.
-    #[inline]
+    #[inline(always)]
     fn plain_caller(
         &self,
         row: PlainRow,
@@ -160,8 +180,8 @@ impl Unwinder for TableUnwinder {
         Claims::ByEnd
     }
 
-    // A caller that knows the target's type gets a loop without a call.
-    #[inline]
+    // A caller that knows the target's type gets a loop without a call: the compiler has to see through `dyn` here.
+    #[inline(always)]
     fn step(&self, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<Step, Error> {
         let pc = mutant!("table-lookup-at-return", frame.pc.lookup(), frame.pc.value());
         let table = target.table(self.format).ok_or(Error::NoTable)?;
@@ -171,14 +191,6 @@ impl Unwinder for TableUnwinder {
         {
             return self.plain_caller(row, frame, &mut state.windows, (table, target)).map(|()| Step::Caller);
         }
-        match table.entry(pc)? {
-            Some(Entry::Row(row)) => self.caller((&row, pc), frame, state, (table, target)).map(|()| Step::Caller),
-            Some(Entry::Outermost) => Ok(Step::Outermost),
-            // Where in saved registers the pc is, only kernels know.
-            Some(Entry::PtRegs(_)) => Err(Error::UnusableRule(pc)),
-            Some(Entry::NoRow { .. }) | None => {
-                mutant!("table-no-row-is-end", Err(Error::NoRow(pc)), Ok(Step::Outermost))
-            }
-        }
+        self.by_entry(pc, frame, state, (table, target))
     }
 }
