@@ -56,7 +56,7 @@ impl<'p> Judge<'p> {
         let beginning = match &mut memo {
             None => None,
             Some(memo) => {
-                let beginning = Beginning::of(subject, question, truth.activations().due(), of_kernel);
+                let beginning = Beginning::of(subject, question, truth, self.fp_index);
                 if let Some(verdict) = memo.begin(beginning.as_ref(), target) {
                     return verdict;
                 }
