@@ -5,7 +5,7 @@ use std::ffi::c_void;
 use unicorn_engine::{uc_engine, uc_reg_read, uc_reg_read_batch};
 
 use super::core::{Core, of_program};
-use crate::cpu::Regs;
+use crate::cpu::{Register, Regs};
 use crate::trace::{RegisterSet, Registers};
 
 /// From so many registers on, one call for all is cheaper than one for each.
@@ -19,17 +19,22 @@ pub(super) struct EngineRegisters {
 }
 
 impl EngineRegisters {
-    /// Reads registers by one call.
-    fn read_together(&self, set: &RegisterSet, values: &mut [u64]) {
-        let (mut ids, mut places) = ([0; Regs::LEN], [std::ptr::null_mut(); Regs::LEN]);
-        let count = set.registers().len().min(values.len()).min(Regs::LEN);
-        for (((id, place), register), value) in ids.iter_mut().zip(&mut places).zip(set.registers()).zip(values) {
+    /// Reads registers by one call, each into its place.
+    ///
+    /// # Safety
+    ///
+    /// Each place is a word of its own, to which nothing else refers meanwhile.
+    #[inline]
+    unsafe fn read_together(&self, registers: &[Register], places: impl Iterator<Item = *mut u64>) {
+        let (mut ids, mut pointers) = ([0; Regs::LEN], [std::ptr::null_mut(); Regs::LEN]);
+        let mut count = 0;
+        for (((id, pointer), register), place) in ids.iter_mut().zip(&mut pointers).zip(registers).zip(places) {
             *id = self.ids[usize::from(register.0)];
-            *place = std::ptr::from_mut(value).cast::<c_void>();
+            *pointer = place.cast::<c_void>();
+            count += 1;
         }
-        // SAFETY: as for `register`. The first `count` ids and places are set, and each place is a word of `values`, which nothing else
-        // refers to.
-        unsafe { uc_reg_read_batch(self.engine, ids.as_ptr(), places.as_mut_ptr(), count as i32) };
+        // SAFETY: as for `register`. The first `count` ids and pointers are set, and the caller answers for the places.
+        unsafe { uc_reg_read_batch(self.engine, ids.as_ptr(), pointers.as_mut_ptr(), count) };
     }
 
     /// Reads one register: Unicorn's batch call needs arrays of pointers.
@@ -46,7 +51,8 @@ impl EngineRegisters {
 impl Registers for EngineRegisters {
     fn read(&self, set: &RegisterSet, values: &mut [u64]) {
         if set.registers().len() >= WORTH_A_BATCH {
-            return self.read_together(set, values);
+            // SAFETY: the words of a slice are apart, and it is borrowed for that long.
+            return unsafe { self.read_together(set.registers(), values.iter_mut().map(std::ptr::from_mut)) };
         }
         for (value, register) in values.iter_mut().zip(set.registers()) {
             *value = self.register(self.ids[usize::from(register.0)]);
@@ -60,11 +66,10 @@ impl Registers for EngineRegisters {
             }
             return;
         }
-        let mut values = [0; Regs::LEN];
-        self.read_together(set, &mut values);
-        for (register, value) in set.registers().iter().zip(&values) {
-            regs.set(*register, *value);
-        }
+        let words = regs.fill(set.registers()).as_mut_ptr();
+        let places = set.registers().iter().map(|register| words.wrapping_add(usize::from(register.0)));
+        // SAFETY: a set has each register once, and none beyond those of `Regs`, which are borrowed for that long.
+        unsafe { self.read_together(set.registers(), places) };
     }
 
     fn is_user(&self) -> bool {
