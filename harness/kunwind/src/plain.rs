@@ -94,44 +94,27 @@ impl PlainRow {
         self.rest.get() & flag != 0
     }
 
-    /// From what register the CFA is computed.
+    /// What the row says.
     #[inline]
-    pub(crate) const fn base(self) -> Register {
-        Register((self.rest.get() >> 32) as u8)
+    pub(crate) const fn said(self) -> Said {
+        let rest = self.rest.get();
+        Said {
+            base: Register((rest >> 32) as u8),
+            cfa: self.offsets as i32 as i64,
+            ra: self.offsets as i64 >> 32,
+            fp: if self.has(Self::RESTORES_FP) { Some(rest as i32 as i64) } else { None },
+            has_record: self.has(Self::HAS_RECORD),
+            mangled_ra: self.has(Self::MANGLED_RA),
+            signal: self.has(Self::SIGNAL),
+        }
     }
 
-    /// In bytes from the base.
+    /// Whether it says [`Said::of_record`].
     #[inline]
-    pub(crate) const fn cfa(self) -> i64 {
-        self.offsets as i32 as i64
-    }
-
-    /// Where the return address is, in bytes from the CFA.
-    #[inline]
-    pub(crate) const fn ra(self) -> i64 {
-        self.offsets as i64 >> 32
-    }
-
-    /// Where the caller's frame pointer is, in bytes from the CFA; none if it is unchanged.
-    #[inline]
-    pub(crate) const fn fp(self) -> Option<i64> {
-        if self.has(Self::RESTORES_FP) { Some(self.rest.get() as i32 as i64) } else { None }
-    }
-
-    /// Whether the caller's frame pointer is in the word below the return address.
-    #[inline]
-    pub(crate) const fn has_record(self) -> bool {
-        self.has(Self::HAS_RECORD)
-    }
-
-    #[inline]
-    pub(crate) const fn mangled_ra(self) -> bool {
-        self.has(Self::MANGLED_RA)
-    }
-
-    #[inline]
-    pub(crate) const fn signal(self) -> bool {
-        self.has(Self::SIGNAL)
+    pub(crate) const fn is_of_record(self, fp: Register) -> bool {
+        let flags = Self::IS_ROW | Self::RESTORES_FP | Self::HAS_RECORD;
+        let rest = flags | (fp.0 as u64) << 32 | -16_i32 as u32 as u64;
+        self.offsets == (-8_i64 << 32) as u64 | 16 && self.rest.get() << 16 == rest << 16
     }
 
     #[inline]
@@ -143,9 +126,33 @@ impl PlainRow {
     }
 }
 
+/// What a [`PlainRow`] says, besides the saved words. Offsets are in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Said {
+    /// From what register the CFA is computed.
+    pub(crate) base: Register,
+    /// From there.
+    pub(crate) cfa: i64,
+    /// From the CFA.
+    pub(crate) ra: i64,
+    /// From the CFA; none if the frame pointer is unchanged.
+    pub(crate) fp: Option<i64>,
+    /// Whether the caller's frame pointer is in the word below the return address.
+    pub(crate) has_record: bool,
+    pub(crate) mangled_ra: bool,
+    pub(crate) signal: bool,
+}
+
+impl Said {
+    /// That the caller's frame pointer and the return address are where this register, the frame pointer, points, and end the frame.
+    pub(crate) const fn of_record(fp: Register) -> Self {
+        Self { base: fp, cfa: 16, ra: -8, fp: Some(-16), has_record: true, mangled_ra: false, signal: false }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{PlainRow, SavedWords};
+    use super::{PlainRow, Said, SavedWords};
     use crate::regs::Register;
     use crate::row::{CfaRule, Rule, UnwindRow};
 
@@ -168,13 +175,16 @@ mod tests {
                 let rule = fp.map_or(Rule::Retain, Rule::CfaOffsetDeref);
                 let plain = PlainRow::of(&UnwindRow { mangled_ra, signal, ..row(base, cfa, ra, rule) }, saved);
                 let plain = plain.expect("a plain row");
-                assert_eq!((plain.base(), plain.cfa(), plain.ra()), (Register(base), cfa, ra));
-                assert_eq!((plain.fp(), plain.saved(), plain.has_record()), (fp, saved, fp == Some(-16)));
-                assert_eq!((plain.mangled_ra(), plain.signal()), (mangled_ra, signal));
+                let (base, has_record) = (Register(base), fp == Some(-16));
+                assert_eq!(plain.said(), Said { base, cfa, ra, fp, has_record, mangled_ra, signal });
+                assert_eq!(plain.saved(), saved);
+                for fp in [Register(6), Register(7)] {
+                    assert_eq!(plain.is_of_record(fp), plain.said() == Said::of_record(fp));
+                }
             }
         }
         let plain = PlainRow::of(&row(7, 8, -8, Rule::Retain), SavedWords::Unknown).expect("a plain row");
-        assert_eq!((plain.saved(), plain.fp()), (SavedWords::Unknown, None));
+        assert_eq!((plain.saved(), plain.said().fp), (SavedWords::Unknown, None));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::abi::Abi;
 use crate::address::CodeAddress;
 use crate::error::Error;
-use crate::plain::{PlainRow, SavedWord, SavedWords};
+use crate::plain::{Said, SavedWord, SavedWords};
 use crate::regs::{Register, RegisterSet, Regs};
 use crate::row::{Ask, CfaRule, Entry, Rule, Slot, UnwindRow};
 use crate::stack::StackWindows;
@@ -54,27 +54,27 @@ impl TableUnwinder {
     #[inline(always)]
     fn plain_caller(
         &self,
-        row: PlainRow,
+        (said, saved): (Said, SavedWords),
         frame: &mut Frame,
         windows: &mut StackWindows,
         (table, target): (&dyn Table, &dyn Target),
     ) -> Result<(), Error> {
         let stacks = target.stacks();
-        let base = frame.regs.get(row.base()).ok_or(Error::NoRegister(row.base()))?;
-        let cfa = base.wrapping_add_signed(row.cfa());
+        let base = frame.regs.get(said.base).ok_or(Error::NoRegister(said.base))?;
+        let cfa = base.wrapping_add_signed(said.cfa);
         let read = |at: u64| target.read_u64(at).ok_or(Error::Unreadable(at));
         let read_checked = |windows: &StackWindows, at: u64| {
             if windows.can_consume(stacks, at, 8) { read(at) } else { Err(Error::OutsideStacks(at)) }
         };
-        let at = cfa.wrapping_add_signed(row.ra());
+        let at = cfa.wrapping_add_signed(said.ra);
         // Both words are on the stack, where the walk is; and one check says so.
-        let has_both = row.has_record() && windows.is_in_current(at.wrapping_sub(8), 16);
-        let fp = match row.fp() {
+        let has_both = said.has_record && windows.is_in_current(at.wrapping_sub(8), 16);
+        let fp = match said.fp {
             Some(_) if has_both => Some(read(at.wrapping_sub(8))?),
             Some(offset) => Some(read_checked(windows, cfa.wrapping_add_signed(offset))?),
             None => frame.regs.get(self.abi.fp),
         };
-        match row.saved() {
+        match saved {
             SavedWords::Unknown => frame.regs.clear(),
             SavedWords::List(list) => {
                 frame.regs.keep_set(self.callee_saved);
@@ -93,9 +93,9 @@ impl TableUnwinder {
             windows.consume(stacks, at, 8)?;
         }
         let ra = read(at)?;
-        let pc = if row.mangled_ra() { self.abi.strip(ra) } else { ra };
-        frame.pc = if row.signal() { CodeAddress::Interrupted(pc) } else { CodeAddress::Return(pc) };
-        let (rule, ra) = (CfaRule::RegOffset(row.base(), row.cfa()), Rule::CfaOffsetDeref(row.ra()));
+        let pc = if said.mangled_ra { self.abi.strip(ra) } else { ra };
+        frame.pc = if said.signal { CodeAddress::Interrupted(pc) } else { CodeAddress::Return(pc) };
+        let (rule, ra) = (CfaRule::RegOffset(said.base, said.cfa), Rule::CfaOffsetDeref(said.ra));
         frame.source = Source::Row { cfa, rule, ra };
         frame.regs.set(self.abi.sp, cfa);
         match fp {
@@ -189,7 +189,14 @@ impl Unwinder for TableUnwinder {
         if !cfg!(feature = "mutants")
             && let Some(row) = table.plain(pc)
         {
-            return self.plain_caller(row, frame, &mut state.windows, (table, target)).map(|()| Step::Caller);
+            let (windows, saved) = (&mut state.windows, row.saved());
+            // Where a row is the commonest one, what it says need not be waited for: the CPU guesses it.
+            let found = if row.is_of_record(self.abi.fp) {
+                self.plain_caller((Said::of_record(self.abi.fp), saved), frame, windows, (table, target))
+            } else {
+                self.plain_caller((row.said(), saved), frame, windows, (table, target))
+            };
+            return found.map(|()| Step::Caller);
         }
         self.by_entry(pc, frame, state, (table, target))
     }
