@@ -9,9 +9,12 @@ mod next_sp;
 #[cfg(feature = "alloc")]
 mod orc;
 mod plain;
+mod repeat;
 mod return_hook;
 mod row;
 mod sframe;
 #[cfg(feature = "alloc")]
 mod sframe_write;
+mod table;
+mod trampoline;
 mod user;

@@ -6,6 +6,7 @@ mod cfi_table;
 mod direct;
 mod elf;
 mod entries;
+mod full;
 mod linked;
 mod merge;
 mod object;
