@@ -85,7 +85,7 @@
 //! # Modules
 //!
 //! No two modules import each other, not even by a detour (`tests/imports.rs` checks it). From the bottom up:
-//! `address`, `cache`, `regs`, `error`, `stack`, [`abi`]; `row` (rows and their executor); `target`; `return_hook`, `state`;
+//! `address`, `cache`, `regs`, `error`, `stack`, [`abi`]; `row` (rows and their executor), `plain`; `target`, `row_cache`; `return_hook`, `state`;
 //! `walk`; and on top of them the formats ([`dwarf`], [`orc`], [`sframe`]) and the unwinders (`unwinder`, [`kernel`]):
 //! neither side knows the other.
 
@@ -108,10 +108,12 @@ pub mod sframe;
 mod address;
 mod cache;
 mod error;
+mod plain;
 mod regs;
 mod repeat;
 mod return_hook;
 mod row;
+mod row_cache;
 mod stack;
 mod state;
 mod target;
@@ -123,10 +125,12 @@ pub use address::CodeAddress;
 pub use cache::PcCache;
 pub use error::Error;
 pub use orc::OrcTable;
+pub use plain::{PlainRow, SavedWord, SavedWords};
 pub use regs::{Register, Regs};
 pub use repeat::check_steps;
 pub use return_hook::{Fix, ReturnHookCursor};
 pub use row::{Ask, Caller, CfaRule, Entry, Expression, Found, PauthKey, Place, PtRegsRow, Rule, Slot, UnwindRow};
+pub use row_cache::RowCache;
 pub use stack::{MAX_STACKS, StackBounds, StackWindows};
 pub use state::WalkState;
 pub use target::{AskTable, Format, RetStack, ReturnHook, Table, Target, Task, Trampoline};

@@ -8,6 +8,25 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Register(pub u8);
 
+/// Some of the registers that are tracked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RegisterSet(u64);
+
+impl RegisterSet {
+    /// These registers. Those beyond [`Regs::LEN`] are not tracked.
+    pub(crate) const fn of(registers: &[Register]) -> Self {
+        let mut bits = 0;
+        let mut rest = registers;
+        while let [first, others @ ..] = rest {
+            if (first.0 as usize) < Regs::LEN {
+                bits |= 1 << first.0;
+            }
+            rest = others;
+        }
+        Self(bits)
+    }
+}
+
 /// The values of the registers in one frame. A register whose value was not recovered is absent, never zero.
 #[derive(Clone, Copy)]
 pub struct Regs {
@@ -62,8 +81,13 @@ impl Regs {
     /// Forgets all registers but these.
     #[inline]
     pub fn keep(&mut self, registers: &[Register]) {
-        let bit = |register: &Register| 1_u64.checked_shl(register.0.into()).unwrap_or(0);
-        self.known &= registers.iter().map(bit).fold(0, |kept, bit| kept | bit);
+        self.keep_set(RegisterSet::of(registers));
+    }
+
+    /// Forgets all registers but these.
+    #[inline]
+    pub(crate) const fn keep_set(&mut self, registers: RegisterSet) {
+        self.known &= registers.0;
     }
 
     /// Forgets a register.

@@ -38,7 +38,8 @@ impl StackBounds {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StackWindows {
-    current: Option<StackBounds>,
+    /// Empty until something is consumed.
+    current: StackBounds,
     /// A bit for each stack that has not been entered, by its index among those of the target.
     unused: u64,
 }
@@ -48,7 +49,7 @@ impl StackWindows {
     #[must_use]
     pub const fn new(stacks: &[StackBounds]) -> Self {
         let unused = if stacks.len() < MAX_STACKS { (1 << stacks.len()) - 1 } else { u64::MAX };
-        Self { current: None, unused }
+        Self { current: StackBounds { low: 0, high: 0 }, unused }
     }
 
     /// Whether [`StackWindows::consume`] would take these bytes. `stacks` are those of [`StackWindows::new`].
@@ -56,8 +57,7 @@ impl StackWindows {
     #[inline]
     pub fn can_consume(&self, stacks: &[StackBounds], address: u64, size: u64) -> bool {
         let bytes = mutant!("object-partly-outside", size, 1);
-        self.current.is_some_and(|current| current.contains(address, bytes))
-            || self.entered(stacks, address, bytes).is_some()
+        self.current.contains(address, bytes) || self.entered(stacks, address, bytes).is_some()
     }
 
     /// Takes `size` bytes at `address`: from now on everything below their end is out of reach. `stacks` are those of
@@ -69,17 +69,26 @@ impl StackWindows {
     /// that has not been entered. Nothing is consumed then.
     #[inline]
     pub fn consume(&mut self, stacks: &[StackBounds], address: u64, size: u64) -> Result<(), Error> {
-        let high = match self.current {
-            Some(current) if current.contains(address, size) => current.high,
-            _ => {
-                let entered = mutant!("one-stack-alone", self.entered(stacks, address, size), None);
-                let (index, stack) = entered.ok_or(Error::OutsideStacks(address))?;
-                mutant!("stack-entered-again", self.unused &= !(1 << index), ());
-                stack.high
-            }
-        };
-        self.current = Some(StackBounds { low: mutant!("object-not-consumed", address + size, address), high });
+        if !self.current.contains(address, size) {
+            let entered = mutant!("one-stack-alone", self.entered(stacks, address, size), None);
+            let (index, stack) = entered.ok_or(Error::OutsideStacks(address))?;
+            mutant!("stack-entered-again", self.unused &= !(1 << index), ());
+            self.current = stack;
+        }
+        self.consume_in_current(address, size);
         Ok(())
+    }
+
+    /// Whether these bytes lie wholly in the rest of the current stack.
+    #[inline]
+    pub(crate) const fn is_in_current(&self, address: u64, size: u64) -> bool {
+        self.current.contains(address, size)
+    }
+
+    /// Takes bytes for which [`StackWindows::is_in_current`] holds.
+    #[inline]
+    pub(crate) fn consume_in_current(&mut self, address: u64, size: u64) {
+        self.current.low = mutant!("object-not-consumed", address + size, address);
     }
 
     /// The stack that holds these bytes, if it has not been entered, and its index.

@@ -3,6 +3,7 @@
 //! tell an unwinder.
 
 use crate::error::Error;
+use crate::plain::{PlainRow, SavedWord};
 use crate::regs::{Register, Regs};
 use crate::row::{Ask, Entry, Expression, PauthKey, Rule, Slot};
 use crate::stack::StackBounds;
@@ -46,6 +47,19 @@ pub trait Table {
     fn saved(&self, pc: u64) -> Option<&[(Register, Rule)]> {
         let _ = pc;
         None
+    }
+
+    /// What [`Table::entry`] and [`Table::saved`] say of a pc, where the table has that at hand as a plain row. Where it has not, which
+    /// is no answer, it is asked for these. A walk is the same either way.
+    fn plain(&self, pc: u64) -> Option<PlainRow> {
+        let _ = pc;
+        None
+    }
+
+    /// The registers of a list that a row of [`Table::plain`] names.
+    fn saved_words(&self, list: u16) -> &[SavedWord] {
+        let _ = list;
+        &[]
     }
 
     /// With which key the return address is signed where the row at this pc says that it is.

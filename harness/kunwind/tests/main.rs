@@ -8,6 +8,7 @@ mod kernel;
 mod next_sp;
 #[cfg(feature = "alloc")]
 mod orc;
+mod plain;
 mod repeat;
 mod return_hook;
 mod row;

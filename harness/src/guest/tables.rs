@@ -45,17 +45,16 @@ pub struct Unread {
 
 /// A section with CFI, as gimli can read it.
 struct Readable<'g> {
-    name: &'static str,
     kind: CfiSection,
     section: &'g LoadedSection,
     readable: Vec<u8>,
 }
 
 impl<'g> Readable<'g> {
-    fn new(name: &'static str, kind: CfiSection, section: &'g LoadedSection) -> Self {
+    fn new(kind: CfiSection, section: &'g LoadedSection) -> Self {
         let mut readable = section.data.clone();
         make_readable(kind, &mut readable, false);
-        Self { name, kind, section, readable }
+        Self { kind, section, readable }
     }
 
     fn cfi(&self, columns: Columns) -> Cfi<'_> {
@@ -80,18 +79,18 @@ impl Tables {
             let reason = section.reason.clone();
             tables.unread.push(Unread { format: section.format, range: None, reason });
         }
-        let eh = guest.unwind.eh_frame.iter().map(|section| Readable::new(".eh_frame", CfiSection::EhFrame, section));
+        let eh = guest.unwind.eh_frame.iter().map(|section| Readable::new(CfiSection::EhFrame, section));
         let debug = guest.unwind.debug_frame.iter();
-        let debug = debug.map(|section| Readable::new(".debug_frame", CfiSection::DebugFrame, section));
+        let debug = debug.map(|section| Readable::new(CfiSection::DebugFrame, section));
         let sections: Vec<Readable<'_>> = eh.chain(debug).collect();
         if let (false, Some(columns)) = (sections.is_empty(), cfi_columns(abi)) {
-            let named: Vec<(&'static str, Cfi<'_>)> =
-                sections.iter().map(|section| (section.name, section.cfi(columns))).collect();
-            tables.dwarf = Some(DwarfTable::new(&named, &mut tables.unread));
+            let all: Vec<Cfi<'_>> = sections.iter().map(|section| section.cfi(columns)).collect();
+            let (dwarf, unread) = DwarfTable::new(&all);
+            tables.dwarf = Some(dwarf);
+            tables.unread.extend(unread);
             if let Some(abi) = SFrameAbi::of(abi) {
                 // Any address from which 64 bits reach the code will do.
                 let address = guest.segments.first().map_or(0, |segment| segment.address);
-                let all: Vec<Cfi<'_>> = named.iter().map(|(_, cfi)| *cfi).collect();
                 let made = from_sections(&all, abi, Placement::Linked(address), &mut |_, _| Choice::Take)
                     .map_err(|error| reject(error.to_string()))?;
                 let refused = made.refusals.iter().filter_map(|it| Some((it.range?, it.reason.to_string())));

@@ -51,7 +51,10 @@ pub(super) fn all() -> Vec<Case> {
         };
         let lookups = ["kunwind", "simple-frame-rs"].map(|who| ("lookup", who));
         let walks = ["kunwind", "kunwind, rows cached", "framehop, rules cached"].map(|who| ("walk, a frame", who));
-        cases.extend(lookups.into_iter().chain(walks).map(on_section));
+        let in_cfi = ["kunwind", "gimli"].map(|who| ("lookup in CFI", who));
+        // framehop's walk is by CFI, too, and the same for both.
+        let by_cfi = ["kunwind", "kunwind, rows cached", "gimli"].map(|who| ("walk by CFI, a frame", who));
+        cases.extend([&lookups[..], &walks, &in_cfi, &by_cfi].concat().into_iter().map(on_section));
     }
     cases
 }
@@ -65,7 +68,8 @@ pub(super) fn unit(name: &str) -> Option<String> {
     let (what, _) = name
         .split_once(", kunwind")
         .or_else(|| name.split_once(", simple"))
-        .or_else(|| name.split_once(", framehop"))?;
+        .or_else(|| name.split_once(", framehop"))
+        .or_else(|| name.split_once(", gimli"))?;
     let (_, functions) = name.rsplit_once(", ")?;
     Some(format!("{what}, kunwind, {functions}"))
 }

@@ -150,7 +150,7 @@ impl<'a> SFrameSection<'a> {
     /// When its function, or a row of it up to the one for this pc, breaks a rule without which it cannot be read.
     #[inline]
     pub fn lookup(&self, pc: u64) -> Result<Option<Entry>, Error> {
-        match self.usual.and_then(|usual| usual.lookup(self.bytes.data, pc)) {
+        match self.usual.as_ref().and_then(|usual| usual.lookup(self.bytes.data, pc)) {
             Some(found) => Ok(found),
             None => self.lookup_any(pc),
         }

@@ -40,7 +40,7 @@ impl<D: AsRef<[u8]>> SFrameTable<D> {
 impl<D: AsRef<[u8]>> Table for SFrameTable<D> {
     #[inline]
     fn entry(&self, pc: u64) -> Result<Option<Entry>, WalkError> {
-        if let Some(found) = self.usual.and_then(|usual| usual.lookup(self.data.as_ref(), pc)) {
+        if let Some(found) = self.usual.as_ref().and_then(|usual| usual.lookup(self.data.as_ref(), pc)) {
             return Ok(found);
         }
         self.section().lookup(pc).map_err(|error| WalkError::BadTable { pc, offset: error.offset })

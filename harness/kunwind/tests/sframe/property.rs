@@ -1,7 +1,12 @@
 //! Random and mutated sections: nothing panics, nothing takes long, and lookup says what a plain search says, by either of its ways.
 
-use kunwind::Entry;
-use kunwind::sframe::{Error, ErrorKind, Fde, PcType, Profile, SFrameSection, Severity, Surroundings, validate};
+use std::num::NonZeroU64;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use kunwind::sframe::{
+    Error, ErrorKind, Fde, PcType, Profile, SFrameSection, SFrameTable, Severity, Surroundings, validate,
+};
+use kunwind::{Entry, PlainRow, RowCache, SavedWords};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -98,6 +103,36 @@ fn plain_lookup(section: &SFrameSection<'_>, pc: u64) -> Result<Option<Entry>, E
     Ok(Some(fre.map_or(Ok(Entry::NoRow { signal: function.is_signal() }), |fre| fre.entry())?))
 }
 
+thread_local! {
+    static ROWS: RowCache = const { RowCache::new() };
+}
+
+/// A number for a table: the rows of all cases are kept together.
+fn next_number() -> NonZeroU64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    NonZeroU64::MIN.saturating_add(LAST.fetch_add(1, Ordering::Relaxed))
+}
+
+/// What is kept of a section is what it says, when it is asked for first and later.
+fn kept_is_equal<D: AsRef<[u8]>>(
+    table: &SFrameTable<D>,
+    number: NonZeroU64,
+    pc: u64,
+    found: Result<Option<Entry>, usize>,
+) -> Result<(), TestCaseError> {
+    let plain = match found {
+        Ok(Some(Entry::Row(row))) => PlainRow::of(&row, SavedWords::Unknown),
+        _ => None,
+    };
+    let found = found.map_err(|offset| kunwind::Error::BadTable { pc, offset });
+    for _ in 0..2 {
+        let (kept, kept_plain) = ROWS.with(|rows| (rows.entry(number, pc, table), rows.plain(number, pc, table)));
+        prop_assert_eq!(kept, found, "{:#x}", pc);
+        prop_assert_eq!(kept_plain, plain, "{:#x}", pc);
+    }
+    Ok(())
+}
+
 /// Everything that can be asked of bytes, and how many sections turned out to be valid.
 fn ask(data: &[u8]) -> Result<(), TestCaseError> {
     for profile in [Profile::Spec, Profile::Kernel] {
@@ -116,12 +151,14 @@ fn ask(data: &[u8]) -> Result<(), TestCaseError> {
     };
     prop_assert!(section.len() <= data.len());
     let is_valid = is_valid(data);
+    let (table, number) = (SFrameTable::parse(data, ADDRESS).expect("it was read"), next_number());
     for pc in interesting(&section) {
         let found = section.lookup(pc);
         prop_assert_eq!(found, section.lookup_any(pc), "{:#x}", pc);
         if is_valid {
             prop_assert_eq!(found, plain_lookup(&section, pc), "{:#x}", pc);
         }
+        kept_is_equal(&table, number, pc, found.map_err(|error| error.offset))?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod broken;
 mod cfi;
+mod cfi_table;
 mod direct;
 mod elf;
 mod entries;

@@ -3,16 +3,22 @@
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use kunwind::{Entry, Error, PauthKey, PcCache, Table};
+use kunwind::{Entry, Error, PauthKey, PlainRow, RowCache, Table};
 
 thread_local! {
-    static ROWS: PcCache<Result<Option<Entry>, Error>> = const { PcCache::new() };
+    /// Of all tables together: its size bounds what is kept.
+    static ROWS: RowCache = const { RowCache::new() };
 }
 
 /// A number that no other table has, or has had.
 pub(super) fn number() -> NonZeroU64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
     NonZeroU64::MIN.saturating_add(LAST.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The row for a pc if it is a plain one, of a table with this number.
+pub(super) fn plain(number: NonZeroU64, pc: u64, table: &impl Table) -> Option<PlainRow> {
+    ROWS.with(|rows| rows.plain(number, pc, table))
 }
 
 /// A table with rows alone, whose last answers are kept. It is whole: nothing is added to it any more.
@@ -35,7 +41,11 @@ impl<T> Kept<T> {
 
 impl<T: Table> Table for Kept<T> {
     fn entry(&self, pc: u64) -> Result<Option<Entry>, Error> {
-        ROWS.with(|rows| rows.get(self.number, pc, || self.table.entry(pc)))
+        ROWS.with(|rows| rows.entry(self.number, pc, &self.table))
+    }
+
+    fn plain(&self, pc: u64) -> Option<PlainRow> {
+        plain(self.number, pc, &self.table)
     }
 
     fn pauth_key(&self, pc: u64) -> PauthKey {
