@@ -32,9 +32,11 @@ pub struct KunwindSubject {
     walks: AtomicU32,
 }
 
-/// The walk along frame records, which is made at nearly every point, is compiled into its caller; the others are called.
+/// The walks that are made at nearly every point of programs, along frame records and by rows alone, are compiled into their caller; the
+/// others are called.
 enum Walker {
     FrameRecord(FrameRecordUnwinder),
+    Table(TableUnwinder),
     Other(Box<dyn Unwinder + Send + Sync>),
 }
 
@@ -56,6 +58,7 @@ impl Subject for KunwindSubject {
     fn walk(&self, question: &Question<'_>, each: &mut dyn FnMut(&Entry<'_>) -> ControlFlow<()>) -> Outcome {
         match &self.walker {
             Walker::FrameRecord(unwinder) => self.walk_by(unwinder, question, each),
+            Walker::Table(unwinder) => self.walk_by(unwinder, question, each),
             Walker::Other(unwinder) => self.walk_by(&**unwinder, question, each),
         }
     }
@@ -147,7 +150,8 @@ impl KunwindSubject {
 
     /// A walk by tables of this format, in every frame.
     fn table(cpu: &'static Cpu, format: Format) -> Self {
-        Self::new(Box::new(TableUnwinder::new(cpu.abi, format)), |about| {
+        let unwinder = TableUnwinder::new(cpu.abi, format);
+        Self::with(about(&unwinder), Walker::Table(unwinder), |about| {
             about.gate = Gate::Sound;
             about.registers = all_registers(cpu);
             about.scope = Scope::Program;
