@@ -105,7 +105,7 @@ impl Hash for Activation {
 }
 
 /// Where an activation resumes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place {
     /// The address.
     pub address: u64,
