@@ -33,7 +33,7 @@ pub enum Error {
         reason: String,
     },
     /// The guest lacks a symbol that the harness needs.
-    #[error("{path}: no symbol `{symbol}`: {hint}")]
+    #[error("{path}: no symbol `{symbol}`: {hint}{near}")]
     MissingSymbol {
         /// The guest.
         path: PathBuf,
@@ -41,6 +41,8 @@ pub enum Error {
         symbol: String,
         /// What it is needed for.
         hint: &'static str,
+        /// Symbols that may be meant, in words.
+        near: String,
     },
     /// A file has no readable SFrame section.
     #[error("{path}: {reason}")]

@@ -19,6 +19,7 @@ pub mod interrupt;
 pub mod linux;
 pub mod machine;
 pub mod museum;
+pub mod near;
 pub mod oracle;
 pub mod pool;
 pub mod progress;

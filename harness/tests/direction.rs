@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// The modules of the library, each after those that it may use. Modules on one line do not use each other, unless the second
 /// list says so.
 const ORDER: &[&[&str]] = &[
-    &["error"],
+    &["error", "near"],
     &["progress"],
     &["interrupt"],
     &["file", "pool"],

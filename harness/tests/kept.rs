@@ -150,6 +150,17 @@ fn a_process_is_kept_as_a_scenario() {
     let one = ["run", "--elf", "hello", "--process", "--sysroot", "/", "--within", "main", "--freeze", "case.toml"];
     let (status, text) = tool(&folder, &[&one[..], &["--", "world"]].concat());
     assert!(status == Some(0) && text.contains("/case probe"), "{status:?} {text}");
+    // A wrong name is answered with those that are near.
+    let wrong: [&[&str]; 4] = [
+        &["run", "--elf", "hello", "--process", "--sysroot", "/", "--within", "mian"],
+        &["run", "--elf", "hello", "--process", "--sysroot", "/", "--signal", "10@mian"],
+        &["run", "--elf", "hello", "--process", "--sysroot", "/", "--signal-everywhere", "10@mian"],
+        &["explain", "--case", "case.toml", "mian+0x0"],
+    ];
+    for words in wrong {
+        let (status, text) = tool(&folder, words);
+        assert!(matches!(status, Some(2)) && text.contains("did you mean main"), "{words:?}: {status:?} {text}");
+    }
     // What is gone is said, with the file that names it, and is still listed.
     std::fs::remove_file(folder.join("hello")).expect("it was there");
     for (command, more, says) in

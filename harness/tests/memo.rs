@@ -1,14 +1,20 @@
 //! The rest of a walk is not walked again where it is known. That changes no verdict.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use rstest::rstest;
+use unwind_harness::cpu::{CodeAddress, Regs};
 use unwind_harness::experiment::{Arrival, Column, EVERYWHERE, Experiment, Visit, columns};
-use unwind_harness::oracle::{AddressPlaces, Truth, Witnesses};
+use unwind_harness::guest::conventions::Preserved;
+use unwind_harness::oracle::{Activation, AddressPlaces, Cause, Truth, Witnesses};
 use unwind_harness::recording::Recorder;
 use unwind_harness::scenario::{Interruption, Scenario, Variant};
-use unwind_harness::subject::{Question, Subject};
+use unwind_harness::subject::{GuestTarget, KunwindSubject, Question, Subject};
 use unwind_harness::suite::subjects;
+use unwind_harness::trace::Memory;
+use unwind_harness::verdict::{Judge, Memo, Verdict};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -91,4 +97,93 @@ fn most_walks_of_a_deep_stack_are_not_made_to_their_end(#[values("arm64", "riscv
     let scenario = Scenario::load(&path).expect("the scenario is there");
     let (reused, walks) = held(&scenario, &scenario.variants()[0], Interruption::Probe);
     assert!(reused * 2 > walks, "{reused} of {walks}");
+}
+
+/// Memory that holds these words.
+struct Words(BTreeMap<u64, u64>);
+
+impl Memory for Words {
+    fn read(&self, address: u64, bytes: &mut [u8]) -> bool {
+        (address..).zip(bytes).all(|(address, byte)| {
+            let word = self.0.get(&(address & !7));
+            word.map(|word| *byte = word.to_le_bytes()[(address & 7) as usize]).is_some()
+        })
+    }
+}
+
+/// The activations of a stack of two records, the youngest last.
+fn truth(activations: Vec<Activation>) -> Truth {
+    let link = |parent: Option<Rc<Activation>>, mut activation: Activation| {
+        activation.depth = parent.as_ref().map_or(0, |parent| parent.depth) + 1;
+        activation.parent = parent;
+        Some(Rc::new(activation))
+    };
+    Truth::new(activations.into_iter().fold(None, link))
+}
+
+/// A walk that begins like one before has its verdict; if the truth is another, it is judged anew. On x86-64, a walk along records knows
+/// the CFAs.
+#[test]
+fn a_walk_begins_otherwise_where_anything_is_otherwise_that_a_verdict_looks_at() {
+    let scenario = Scenario::load(&root().join("scenarios/x86_64/deep_loop.toml")).expect("the scenario is there");
+    let program = scenario.program(root(), &scenario.variants()[0]).expect("the guest is sound");
+    let (cpu, stack) = (scenario.cpu, program.layout.stacks[0].bounds);
+    let fp_index = cpu.fp_index().expect("rbp is callee-saved");
+    let records: [u64; 3] = [0x300, 0x200, 0x100].map(|below| stack.high - below);
+    let words = [(records[0], records[1], 0x1111), (records[1], records[2], 0x2222), (records[2], 0, 0)];
+    let mut memory = Words((records[0]..stack.high).step_by(8).map(|at| (at, 0)).collect());
+    memory.0.extend(words.into_iter().flat_map(|(at, fp, ra)| [(at, fp), (at + 8, ra)]));
+    let waits = |serial: u64, resume: u64, record: usize| {
+        let mut saved = [0; _];
+        saved[fp_index] = records[record + 1];
+        let (preserved, links, cause) = (Preserved::ALL, [0; _], Cause::Call);
+        let (cfa, entry) = (records[record] + 16, 0);
+        Activation {
+            resume,
+            cfa,
+            saved,
+            preserved,
+            entry,
+            links,
+            stack: Some(0),
+            cause,
+            depth: 0,
+            serial,
+            parent: None,
+        }
+    };
+    let subject = KunwindSubject::frame_record(cpu);
+    let mut regs = Regs::none();
+    regs.set(cpu.abi.fp, records[0]);
+    let stacks = [stack];
+    let target = GuestTarget::new(&program, &memory, &stacks, None);
+    let pc = CodeAddress::Interrupted(program.guest.function("work").expect("it is there").address);
+    let question = Question { pc, regs: &regs, pt_regs: None, target: &target, why: None };
+    let (mut judge, mut memo) = (Judge::new(cpu, &program.guest.symbols, &[]), Memo::default());
+    let right = || vec![waits(1, 0x2222, 1), waits(2, 0x1111, 0)];
+    let is_known = |memo: &mut Memo, judge: &mut Judge<'_>| {
+        let before = memo.reused();
+        // Until walks of this truth begin alike, and two more.
+        (0..12)
+            .for_each(|_| assert_eq!(judge.verdict(&subject, &question, &truth(right()), Some(memo)), Verdict::Exact));
+        memo.reused() - before >= 2
+    };
+    let mut wrong_fp = waits(2, 0x1111, 0);
+    wrong_fp.saved[fp_index] += 8;
+    let mut wrong_cfa = waits(3, 0x1111, 0);
+    wrong_cfa.cfa += 8;
+    let others = [
+        vec![waits(1, 0x2222, 1), waits(3, 0x3333, 0)],
+        vec![waits(1, 0x2222, 1), wrong_cfa],
+        vec![waits(1, 0x2222, 1), wrong_fp],
+        vec![waits(4, 0x4444, 1), waits(5, 0x1111, 0)],
+        vec![],
+    ];
+    for other in others {
+        assert!(is_known(&mut memo, &mut judge));
+        let truth = truth(other);
+        let with = judge.verdict(&subject, &question, &truth, Some(&mut memo));
+        assert_eq!(with, judge.verdict(&subject, &question, &truth, None), "{:?}", truth.activations().next());
+        assert_ne!(with, Verdict::Exact);
+    }
 }

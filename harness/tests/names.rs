@@ -160,6 +160,7 @@ fn a_wrong_name_is_answered_with_the_near_ones() {
         (&["run", "arm64/leaf", "--function", "calller"], "did you mean caller"),
         (&["explain", "arm64/lef", "leaf"], "did you mean arm64/leaf"),
         (&["explain", "arm64/leaf", "laef"], "did you mean leaf"),
+        (&["explain", "arm64/leaf", "laef+0x4"], "did you mean leaf"),
     ] {
         let output = program(arguments);
         let error = String::from_utf8_lossy(&output.stderr);

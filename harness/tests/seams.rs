@@ -182,7 +182,7 @@ impl Subject for Canned {
 
     fn walk(&self, question: &Question<'_>, each: &mut dyn FnMut(&Entry<'_>) -> ControlFlow<()>) -> Outcome {
         let sp = question.target.program.guest.cpu.sp;
-        let start = Entry { pc: question.pc, regs: &question.regs, source: &"canned", progress: None };
+        let start = Entry { pc: question.pc, regs: question.regs, source: &"canned", progress: None };
         let mut flow = each(&start);
         for (pc, cfa) in &self.entries {
             if flow.is_break() {
@@ -281,7 +281,7 @@ impl Subject for OwnWalker {
             Ok(returned) => returned,
             Err(_) => return Outcome { end: End::Stopped, claim: Claim::Unreliable },
         };
-        let mut flow = each(&Entry { pc: question.pc, regs: &question.regs, source: &"start", progress: None });
+        let mut flow = each(&Entry { pc: question.pc, regs: question.regs, source: &"start", progress: None });
         for word in words.iter().take(count as usize) {
             if flow.is_break() {
                 return Outcome { end: End::Full, claim: Claim::Unreliable };

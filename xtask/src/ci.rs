@@ -51,11 +51,16 @@ const STEPS: &[(&str, &str)] = &[
     ("speed", "cargo xtask speed"),
 ];
 
+/// The program with the unwinders of other crates and nothing else of the workspace, as a user builds it: in the steps above, others
+/// ask for features of dependencies that it must ask for itself. After the README's first command, which compiles the emulator so.
+const ALONE: (&str, &str) = ("other crates alone", "cargo check --release --features framehop,gimli");
+
 /// All steps; the README's own commands come last, and its tests last of all.
 fn steps(readme: &[String; 2], has_setups_cargo: bool) -> Vec<Step> {
     let [run, test] = readme.each_ref().map(|command| as_on_a_fresh_machine(command, has_setups_cargo));
-    let steps = STEPS.iter().map(|&(name, command)| Step { name, command: command.to_owned() });
-    steps.chain([Step { name: "README: run", command: run }, Step { name: "README: test", command: test }]).collect()
+    let step = |(name, command): (&'static str, &str)| Step { name, command: command.to_owned() };
+    let readme = [step(("README: run", &run)), step(ALONE), step(("README: test", &test))];
+    STEPS.iter().copied().map(step).chain(readme).collect()
 }
 
 /// A README command in a shell that knows no more than that of a new machine: its cargo is where `.ci/setup` puts it. On a machine
@@ -124,11 +129,12 @@ mod tests {
     }
 
     #[test]
-    fn the_last_steps_are_the_readmes_commands_as_they_stand_there() {
+    fn the_readmes_commands_come_last_as_they_stand_there() {
         let readme = readme::commands().unwrap();
         let steps = steps(&readme, true);
-        assert_eq!(steps.len(), STEPS.len() + 2);
-        for (step, command) in steps[STEPS.len()..].iter().zip(&readme) {
+        let [run, alone, test] = &steps[STEPS.len()..] else { panic!("{steps:?}") };
+        assert_eq!(alone.command, ALONE.1);
+        for (step, command) in [run, test].into_iter().zip(&readme) {
             assert!(step.command.starts_with("env -i HOME=\"$HOME\" PATH=/usr/bin:/bin sh -c '"), "{}", step.command);
             assert!(step.command.contains(command.as_str()), "{}", step.command);
         }

@@ -1,5 +1,5 @@
 //! Unwinders of others over a fixed set of points: which of their walks are right, beside what the same data give to a plain evaluator of
-//! CFI. Writes docs/data/conformance.json, and from it the generated part of docs/conformance.md. Not a part of CI: it takes an hour, and
+//! CFI. Writes docs/data/conformance.json, and from it the generated part of docs/conformance.md. Not a part of CI: it takes minutes, and
 //! packages.
 
 mod class;

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::HOLDS;
 use super::foreign::Foreign;
-use super::names::{did_you_mean, known};
+use super::names::known;
 use super::narrow::{Known, Narrow};
 use super::process::OfProcess;
 use super::selection::{Elf, ImageCall, of_case, of_elf, of_images, unwinders};
@@ -128,10 +128,8 @@ fn explained(
                 if let Some(function) = known(&point.function, functions()) {
                     return Ok(PointName { function: function.to_owned(), ..point.clone() });
                 }
-                let near = did_you_mean(&point.function, functions());
                 let missing = program.guest.function(&point.function).err();
-                let missing = missing.map_or_else(String::new, |error| error.to_string());
-                Err(Error::Usage(format!("{missing}{near}")))
+                Err(Error::Usage(missing.map_or_else(String::new, |error| error.to_string())))
             };
             tell(&(right(first)?, second.as_ref().map(right).transpose()?))
         }

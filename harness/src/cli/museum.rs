@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::names::did_you_mean;
 use super::output::{width, write};
 use super::{BROKEN, HOLDS, USAGE};
 use crate::error::printed;
 use crate::file::{Console, Output};
 use crate::museum::{Group, Judged, load, markdown, select, visit, write_all, write_summary};
+use crate::near::did_you_mean;
 use crate::{Error, cpu};
 
 #[derive(Debug, Args)]

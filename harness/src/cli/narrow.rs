@@ -2,11 +2,12 @@
 
 use clap::Args;
 
-use super::names::{did_you_mean, known, one_of};
+use super::names::{known, one_of};
 use crate::Error;
 use crate::analysis::part;
 use crate::cpu::ALL;
 use crate::explain::PointName;
+use crate::near::did_you_mean;
 use crate::recording::Recording;
 use crate::scenario::{Interruption, Part, Range, Scenario};
 use crate::subject::{self, Start};

@@ -1,8 +1,8 @@
 //! The words that select scenarios: whatever reports print of a run is taken back, be it one word or several.
 
-use super::names::did_you_mean;
 use super::narrow::{Known, add_place, unwinder, unwinders};
 use crate::Error;
+use crate::near::did_you_mean;
 use crate::scenario::{Part, Scenario};
 use crate::subject::Start;
 

@@ -113,20 +113,29 @@ impl<'p> Sites<'p> {
     }
 
     /// The index of the site at this address, if there is one.
+    #[inline]
     fn site(&mut self, pc: u64) -> Option<usize> {
-        let place = self.places.get_mut(pc)?;
-        if *place == Place::Unseen {
-            let within = self.filter.within;
-            let function = self.guest.symbols.function_at(pc);
-            let (first, last) = self.filter.addresses;
-            let is_within = (first..=last).contains(&pc)
-                && function.is_some_and(|it| within.is_empty() || within.contains(&it.name));
-            *place = if is_within { Place::At(self.sites.len()) } else { Place::Outside };
-            if is_within {
-                self.sites.push((pc, Tally::default(), 0));
-            }
+        match *self.places.get_mut(pc)? {
+            Place::At(site) => Some(site),
+            Place::Outside => None,
+            Place::Unseen => self.first_arrival(pc),
         }
-        if let Place::At(site) = *place { Some(site) } else { None }
+    }
+
+    /// The index of a new site at this address, if it is to be one.
+    #[cold]
+    fn first_arrival(&mut self, pc: u64) -> Option<usize> {
+        let within = self.filter.within;
+        let function = self.guest.symbols.function_at(pc);
+        let (first, last) = self.filter.addresses;
+        let is_within =
+            (first..=last).contains(&pc) && function.is_some_and(|it| within.is_empty() || within.contains(&it.name));
+        let site = self.sites.len();
+        *self.places.get_mut(pc)? = if is_within { Place::At(site) } else { Place::Outside };
+        is_within.then(|| {
+            self.sites.push((pc, Tally::default(), 0));
+            site
+        })
     }
 
     /// Counts an arrival and returns the point, if it is one; as reachable. `state` is asked for the arrival's state only where

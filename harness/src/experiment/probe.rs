@@ -78,9 +78,10 @@ impl<'p, 'v> Probe<'p, 'v> {
         let stacks = task.map(|task| offered(self.program, at.memory, task, true));
         let stacks = stacks.as_ref().unwrap_or(&self.program.bounds);
         let sp = regs.get(self.program.guest.cpu.sp).unwrap_or_default();
-        let target = GuestTarget::new(self.program, at.memory, stacks, task).with_sp(sp, self.red_zone);
+        let dead = GuestTarget::dead_below(self.program, sp, self.red_zone);
+        let target = GuestTarget { dead, ..GuestTarget::new(self.program, at.memory, stacks, task) };
         let question =
-            Question { pc: CodeAddress::Interrupted(at.pc), regs: *regs, pt_regs: None, target: &target, why: None };
+            Question { pc: CodeAddress::Interrupted(at.pc), regs, pt_regs: None, target: &target, why: None };
         if task.is_none() {
             for column in self.columns {
                 self.visit.walk(arrival, None, column, &question, truth);

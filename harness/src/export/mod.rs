@@ -116,7 +116,7 @@ impl<'a> Collector<'a> {
             name: format!("{outer}{}#{}{of}", guest.symbols.name(at.pc), at.visit),
             start,
             pc: question.pc.value(),
-            regs: question.regs,
+            regs: *question.regs,
             cut: high.saturating_sub(sp + bytes.len() as u64),
             stack: (sp, bytes),
             truth: truth.collect(),

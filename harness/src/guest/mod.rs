@@ -88,7 +88,8 @@ impl Guest {
     /// The error for a symbol that the guest must have; `hint` says what it is needed for.
     #[must_use]
     pub fn missing(&self, symbol: &str, hint: &'static str) -> Error {
-        Error::MissingSymbol { path: self.path.clone(), symbol: symbol.to_owned(), hint }
+        let near = self.symbols.near(symbol);
+        Error::MissingSymbol { path: self.path.clone(), symbol: symbol.to_owned(), hint, near }
     }
 
     /// The bytes of the image from `address` to the end of its segment; empty outside.

@@ -1,5 +1,6 @@
 //! The symbols of a guest, and the names that they give to addresses.
 
+use crate::near::did_you_mean;
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
@@ -51,6 +52,12 @@ pub struct Symbols {
 }
 
 impl Symbols {
+    /// `; did you mean leaf or loop?`, of the functions whose names are like this one; or nothing.
+    #[must_use]
+    pub fn near(&self, name: &str) -> String {
+        did_you_mean(name, self.functions().iter().map(|function| function.name.as_str()))
+    }
+
     /// Sorts the symbols. One of several functions at the same address stands for all of them: the first global one by name.
     #[must_use]
     pub fn new(all: Vec<Symbol>) -> Self {

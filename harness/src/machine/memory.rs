@@ -1,7 +1,7 @@
 //! Guest memory: the harness owns it and lends it to the emulator.
 
 use std::alloc::Layout;
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::rc::{Rc, Weak};
@@ -26,6 +26,8 @@ pub struct GuestMemory {
     this: Weak<Self>,
     /// Set where it matters which pages are used.
     watch: OnceCell<Watch>,
+    /// The index of the region that was read last: most likely the next word is there too.
+    latest: Cell<usize>,
 }
 
 /// A mapped page, and what it may be used for; it may be read.
@@ -147,7 +149,8 @@ impl GuestMemory {
 
     /// Memory of these regions.
     pub(super) fn of_regions(regions: Vec<Region>) -> Self {
-        Self { regions, guards: Vec::new(), writes: RefCell::default(), this: Weak::new(), watch: OnceCell::new() }
+        let (writes, watch, latest) = (RefCell::default(), OnceCell::new(), Cell::new(0));
+        Self { regions, guards: Vec::new(), writes, this: Weak::new(), watch, latest }
     }
 
     /// The same memory, to be shared by engines.
@@ -261,6 +264,33 @@ impl GuestMemory {
         pages
     }
 
+    /// Where these bytes are, if they are mapped and may be read; notes that they are used.
+    #[inline]
+    fn readable(&self, address: u64, size: usize) -> Option<NonNull<u8>> {
+        let latest = self.regions.get(self.latest.get())?;
+        match latest.offset(address, size) {
+            // SAFETY: the offset is inside the allocation.
+            Some(offset) if latest.pages.is_none() && self.watch.get().is_none() => unsafe {
+                Some(latest.bytes.add(offset))
+            },
+            _ => self.find_readable(address, size),
+        }
+    }
+
+    #[cold]
+    fn find_readable(&self, address: u64, size: usize) -> Option<NonNull<u8>> {
+        let holds = |region: &Region| region.offset(address, size).is_some();
+        let index = self.regions.iter().position(holds)?;
+        let region = &self.regions[index];
+        let offset = region.offset(address, size).filter(|_| self.may_use(address, size))?;
+        if !region.is_readable(offset, size) {
+            return None;
+        }
+        self.latest.set(index);
+        // SAFETY: the offset is inside the allocation.
+        Some(unsafe { region.bytes.add(offset) })
+    }
+
     pub(super) fn region(&self, address: u64) -> Option<&Region> {
         self.regions.iter().find(|region| region.offset(address, 1).is_some())
     }
@@ -272,40 +302,25 @@ impl Memory for GuestMemory {
     }
 
     fn read(&self, address: u64, bytes: &mut [u8]) -> bool {
-        self.regions.iter().any(|region| {
-            let Some(offset) = region.offset(address, bytes.len()) else { return false };
-            if !self.may_use(address, bytes.len()) || !region.is_readable(offset, bytes.len()) {
-                return false;
-            }
-            // SAFETY: all the bytes are inside the allocation, as for `read_u64`; `bytes` is Rust's own memory.
-            unsafe { region.bytes.add(offset).copy_to_nonoverlapping(NonNull::from(&mut *bytes).cast(), bytes.len()) };
-            true
-        })
+        let Some(start) = self.readable(address, bytes.len()) else { return false };
+        // SAFETY: all the bytes are inside the allocation, as for `read_u64`; `bytes` is Rust's own memory.
+        unsafe { start.copy_to_nonoverlapping(NonNull::from(&mut *bytes).cast(), bytes.len()) };
+        true
     }
 
     fn holds(&self, address: u64, bytes: &[u8]) -> bool {
-        self.regions.iter().any(|region| {
-            let Some(offset) = region.offset(address, bytes.len()) else { return false };
-            if !self.may_use(address, bytes.len()) || !region.is_readable(offset, bytes.len()) {
-                return false;
-            }
-            // SAFETY: all the bytes are inside the allocation, and nobody writes to it while the slice lives: the guest is stopped,
-            // as for `read_u64`.
-            let found = unsafe { std::slice::from_raw_parts(region.bytes.add(offset).as_ptr(), bytes.len()) };
-            found == bytes
-        })
+        let Some(start) = self.readable(address, bytes.len()) else { return false };
+        // SAFETY: all the bytes are inside the allocation, and nobody writes to it while the slice lives: the guest is stopped, as for
+        // `read_u64`.
+        let found = unsafe { std::slice::from_raw_parts(start.as_ptr(), bytes.len()) };
+        found == bytes
     }
 
     fn read_u64(&self, address: u64) -> Option<u64> {
-        self.regions.iter().find_map(|region| {
-            let offset = region.offset(address, 8).filter(|_| self.may_use(address, 8))?;
-            if !region.is_readable(offset, 8) {
-                return None;
-            }
-            // SAFETY: the eight bytes are inside the allocation. Only the guest writes to it during a run, and the guest is
-            // stopped whenever this can be called: it runs on this thread, inside `Machine::drive`.
-            let bytes = unsafe { region.bytes.add(offset).cast::<[u8; 8]>().read() };
-            Some(u64::from_le_bytes(bytes))
-        })
+        let start = self.readable(address, 8)?;
+        // SAFETY: the eight bytes are inside the allocation. Only the guest writes to it during a run, and the guest is stopped
+        // whenever this can be called: it runs on this thread, inside `Machine::drive`.
+        let bytes = unsafe { start.cast::<[u8; 8]>().read() };
+        Some(u64::from_le_bytes(bytes))
     }
 }

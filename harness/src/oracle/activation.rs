@@ -1,7 +1,6 @@
 //! Activations, the entries of the true trace.
 
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
 use crate::cpu::MAX_CALLEE_SAVED;
@@ -17,8 +16,7 @@ pub const MAX_DEPTH: usize = 100_000;
 
 /// A function that waits for a call to return: one entry of the true trace.
 ///
-/// Each links to the next older activation. The lists are shared: equal lists that are alive at the same time are one object,
-/// so memory does not grow with the number of points.
+/// Each links to the next older activation, which it shares with whoever has seen that one wait.
 pub struct Activation {
     /// Where it will resume.
     pub resume: u64,
@@ -83,24 +81,24 @@ impl Activation {
         self.saved.get(index).copied().filter(|_| self.preserved.holds(index))
     }
 
-    /// What makes two activations the same. Parents are compared by identity: they are shared already.
-    fn key(&self) -> impl Hash + Eq + '_ {
-        let parent = self.parent.as_ref().map(Rc::as_ptr);
-        (self.resume, self.cfa, &self.saved, self.preserved, self.entry, &self.links, self.cause, parent)
+    /// What makes two activations the same, besides their parents.
+    fn key(&self) -> impl Eq + '_ {
+        (self.resume, self.cfa, &self.saved, self.preserved, self.entry, &self.links, self.cause)
     }
 }
 
-impl PartialEq for Activation {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl Eq for Activation {}
-
-impl Hash for Activation {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.key().hash(state);
+/// Whether two lists are the same: where the call of one is made again, just as it was, the other waits as well.
+pub(super) fn are_same(left: Option<&Rc<Activation>>, right: Option<&Rc<Activation>>) -> bool {
+    let (mut left, mut right) = (left, right);
+    loop {
+        match (left, right) {
+            (None, None) => return true,
+            (Some(one), Some(other)) if Rc::ptr_eq(one, other) => return true,
+            (Some(one), Some(other)) if one.depth == other.depth && one.key() == other.key() => {
+                (left, right) = (one.parent.as_ref(), other.parent.as_ref());
+            }
+            _ => return false,
+        }
     }
 }
 
@@ -154,10 +152,10 @@ impl Truth {
         Self { youngest, of_kernel: false }
     }
 
-    /// Whether it is the same list: the same objects, not merely equal ones.
+    /// Whether the same activations wait.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
-        self.youngest.as_ref().map(Rc::as_ptr) == other.youngest.as_ref().map(Rc::as_ptr)
+        are_same(self.youngest.as_ref(), other.youngest.as_ref())
     }
 
     /// The trace without its youngest entries.

@@ -1,5 +1,7 @@
 //! Runs that begin in the middle of a program: whoever froze the state says who waits, and the witnesses are told.
 
+use std::rc::Rc;
+
 use super::{Activation, Cause, MAX_LINKS, Oracle};
 use crate::cpu::MAX_CALLEE_SAVED;
 use crate::guest::WaitingAtStart;
@@ -17,7 +19,8 @@ impl Oracle<'_> {
             let mut values = [0; MAX_CALLEE_SAVED];
             values[..known].copy_from_slice(&saved[..known]);
             let parent = self.truth.youngest.take();
-            let activation = self.shared_with(Activation {
+            let serial = self.next_serial();
+            let activation = Activation {
                 resume: *resume,
                 cfa: *cfa,
                 saved: values,
@@ -27,10 +30,10 @@ impl Oracle<'_> {
                 stack: self.layout.stack_of(*cfa),
                 cause: Cause::Call,
                 depth: parent.as_ref().map_or(0, |parent| parent.depth) + 1,
-                serial: 0,
+                serial,
                 parent,
-            });
-            self.truth.youngest = Some(activation);
+            };
+            self.truth.youngest = Some(Rc::new(activation));
         }
         self
     }

@@ -112,7 +112,6 @@ pub struct Oracle<'g> {
     truth: Truth,
     /// The truths of strands that are switched out.
     others: FxHashMap<u64, Truth>,
-    shared: FxHashSet<Rc<Activation>>,
     /// Where activations waited that are gone without having resumed, with their number.
     abandoned: BTreeMap<Place, usize>,
     contradiction: Option<String>,
@@ -121,6 +120,8 @@ pub struct Oracle<'g> {
     stores: Option<StoreWitness>,
     /// In a run that is made to see conventions.
     private: Option<private::Seen>,
+    /// Whether it must look at each instruction, and not only at transfers of control.
+    looks_at_each: bool,
 }
 
 impl std::fmt::Debug for Oracle<'_> {
@@ -140,6 +141,9 @@ impl<'g> Oracle<'g> {
             StoreWitness::new(clobbered, RegisterSet::new(cpu, register))
         });
         let private = witnesses.notes_private.then(private::Seen::new);
+        let strands = Strands::new(program);
+        let looks_at_each =
+            stores.is_some() || strands.can_switch() || conventions.redirects.is_some() || conventions.is_process;
         let oracle = Self {
             guest,
             conventions,
@@ -155,15 +159,15 @@ impl<'g> Oracle<'g> {
             returned: FxHashMap::default(),
             transfers: 0,
             activations: 0,
-            strands: Strands::new(program),
+            strands,
             truth: Truth::default(),
             others: FxHashMap::default(),
-            shared: FxHashSet::default(),
             abandoned: BTreeMap::new(),
             contradiction: None,
             clobbered: None,
             stores,
             private,
+            looks_at_each,
         };
         match &program.midway {
             Some(midway) => oracle.begin_midway(&midway.waiting),
@@ -184,7 +188,18 @@ impl<'g> Oracle<'g> {
     }
 
     /// Follows the machine to this point.
+    #[inline]
     pub fn observe(&mut self, at: &Point<'_>) {
+        if let Some(Previous::Retired { pc, size }) = at.previous
+            && pc.wrapping_add(u64::from(size)) == at.pc
+            && !self.looks_at_each
+        {
+            return;
+        }
+        self.observe_closely(at);
+    }
+
+    fn observe_closely(&mut self, at: &Point<'_>) {
         if self.is_void() {
             return;
         }
@@ -337,10 +352,10 @@ impl<'g> Oracle<'g> {
             stack: self.layout.stack_of(cfa),
             cause,
             depth,
-            serial: 0,
+            serial: self.next_serial(),
             parent: self.truth.youngest.take(),
         };
-        self.truth.youngest = Some(self.shared_with(activation));
+        self.truth.youngest = Some(Rc::new(activation));
     }
 
     /// Why more than [`MAX_DEPTH`] activations wait: the place where most of them do. `to` is what was called last.
@@ -358,25 +373,10 @@ impl<'g> Oracle<'g> {
         format!("{name} calls{itself} without end: {count} of {MAX_DEPTH} activations wait at {at}")
     }
 
-    /// The shared object that equals this activation.
-    fn shared_with(&mut self, mut activation: Activation) -> Rc<Activation> {
-        match self.shared.get(&activation) {
-            Some(known) => Rc::clone(known),
-            None => {
-                self.activations += 1;
-                activation.serial = self.activations;
-                let new = Rc::new(activation);
-                self.shared.insert(Rc::clone(&new));
-                new
-            }
-        }
-    }
-
-    /// Removes an activation from the set if only the caller and the set own it.
-    fn forget(&mut self, activation: &Rc<Activation>) {
-        if Rc::strong_count(activation) == 2 {
-            self.shared.remove(activation);
-        }
+    /// The serial of an activation that begins to wait.
+    fn next_serial(&mut self) -> u64 {
+        self.activations += 1;
+        self.activations
     }
 
     fn resumed(&mut self, at: &Point<'_>, (resume, cfa): (u64, u64), since: u64, sp: u64) {
@@ -391,7 +391,6 @@ impl<'g> Oracle<'g> {
             } else if !may_pass && !self.is_unwound(&activation, sp) {
                 *self.abandoned.entry(activation.place()).or_default() += 1;
             }
-            self.forget(&activation);
             if is_it {
                 self.forget_arrival(&activation);
                 self.note_return(at, sp);

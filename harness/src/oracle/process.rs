@@ -9,6 +9,7 @@
 
 use std::rc::Rc;
 
+use super::activation::are_same;
 use super::{Activation, Cause, Event, MAX_LINKS, Oracle, Transfer};
 use crate::cpu::{Flow, Linkage, MAX_CALLEE_SAVED, Register};
 use crate::guest::conventions::{SpAtReturn, StackRole};
@@ -120,7 +121,7 @@ impl Oracle<'_> {
             activation.cfa <= sp || activation.stack != stack
         };
         let (mut next, mut ended) = (self.truth.youngest.clone(), Vec::new());
-        while next.as_ref().map(Rc::as_ptr) != then.as_ref().map(Rc::as_ptr) {
+        while !are_same(next.as_ref(), then.as_ref()) {
             let Some(activation) = next.filter(is_over) else { return };
             next = activation.parent.clone();
             ended.push(activation);
@@ -136,7 +137,6 @@ impl Oracle<'_> {
             let call = (activation.resume, activation.cfa);
             self.witnesses.ledger.ends(strand, call);
             self.witnesses.future.ends(strand, call);
-            self.forget(&activation);
         }
     }
 

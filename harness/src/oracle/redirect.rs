@@ -50,12 +50,9 @@ impl Oracle<'_> {
             if number == index {
                 self.pending_redirects.push(PendingRedirect { task: self.strand(), resume, cfa });
             }
-            let again =
-                Activation { resume, cfa, saved, preserved, entry, links, stack, cause, depth, serial: 0, parent };
-            self.truth.youngest = Some(self.shared_with(again));
-        }
-        for activation in younger {
-            self.forget(&activation);
+            let serial = self.next_serial();
+            let again = Activation { resume, cfa, saved, preserved, entry, links, stack, cause, depth, serial, parent };
+            self.truth.youngest = Some(Rc::new(again));
         }
     }
 
@@ -70,6 +67,5 @@ impl Oracle<'_> {
         let activation = Rc::clone(activation);
         self.truth.youngest.clone_from(&activation.parent);
         self.compare_saved(at, &activation, None, sp);
-        self.forget(&activation);
     }
 }

@@ -42,6 +42,9 @@ impl Oracle<'_> {
     /// `call` is the number of the call from which the activation resumes, where that is known.
     pub(super) fn compare_saved(&mut self, at: &Point<'_>, activation: &Activation, call: Option<u64>, sp: u64) {
         let now = self.callee_saved(at);
+        if now == activation.saved {
+            return;
+        }
         let count = self.guest.cpu.callee_saved.len();
         let changed: Vec<usize> = (0..count)
             .filter(|index| now[*index] != activation.saved[*index] && !self.may_change(activation, *index, &now, sp))
@@ -102,7 +105,9 @@ impl Oracle<'_> {
 
     /// An activation has resumed as it should: what arrived there before was another one.
     pub(super) fn forget_arrival(&mut self, activation: &Activation) {
-        self.moved.remove(&(activation.resume, activation.cfa));
+        if !self.moved.is_empty() {
+            self.moved.remove(&(activation.resume, activation.cfa));
+        }
     }
 
     /// Why an activation that waits at this place never resumed, where that was seen.

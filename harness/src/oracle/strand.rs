@@ -80,6 +80,11 @@ impl Strands {
             after: After::Nothing,
         }
     }
+
+    /// Whether anything but a thread of a process can begin to run.
+    pub(super) const fn can_switch(&self) -> bool {
+        self.current.is_some() || self.sp.is_some()
+    }
 }
 
 impl Oracle<'_> {

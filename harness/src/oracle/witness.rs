@@ -90,8 +90,10 @@ struct Outstanding {
 /// The shadow stack: knows a call by its opcode, and a return by its matching an outstanding call.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    /// For each task: what is outstanding, oldest first.
-    outstanding: FxHashMap<u64, Vec<Outstanding>>,
+    /// What is outstanding of the task that ran last, oldest first; and of the others.
+    outstanding: Vec<Outstanding>,
+    task: u64,
+    others: FxHashMap<u64, Vec<Outstanding>>,
     /// How many outstanding activations resume at an address: most jumps go where none does.
     waiting: FxHashMap<u64, u32>,
     /// By task, place and SP: the call that has returned there last.
@@ -102,9 +104,26 @@ impl Ledger {
     fn forget(&mut self, resume: u64) {
         if let Some(count) = self.waiting.get_mut(&resume) {
             *count -= 1;
-            if *count == 0 {
-                self.waiting.remove(&resume);
-            }
+        }
+    }
+
+    /// Makes this task the one that runs.
+    fn switch(&mut self, task: u64) {
+        if task != self.task {
+            let next = self.others.remove(&task).unwrap_or_default();
+            let before = std::mem::replace(&mut self.outstanding, next);
+            self.others.insert(std::mem::replace(&mut self.task, task), before);
+        }
+    }
+
+    /// The index of the outstanding call that returns by this transfer.
+    fn returned_by(&self, transfer: &Transfer) -> Option<usize> {
+        let Transfer { to, sp, may_move, .. } = *transfer;
+        let is_it = |call: &Outstanding| call.resume == to && (call.returns.allows(call.cfa, sp) || may_move);
+        match self.outstanding.last() {
+            Some(latest) if is_it(latest) => Some(self.outstanding.len() - 1),
+            _ if self.waiting.get(&to).is_none_or(|count| *count == 0) => None,
+            _ => self.outstanding.iter().rposition(is_it),
         }
     }
 }
@@ -112,15 +131,14 @@ impl Ledger {
 impl Witness for Ledger {
     fn arrived(&mut self, transfer: &Transfer) -> Option<Event> {
         let Transfer { task, next, to, sp, call_sp, number, flow, is_exception, returns, .. } = *transfer;
-        let stack = self.outstanding.entry(task).or_default();
-        let is_return =
-            |call: &Outstanding| call.resume == to && (call.returns.allows(call.cfa, sp) || transfer.may_move);
-        if self.waiting.contains_key(&to)
-            && let Some(index) = stack.iter().rposition(is_return)
-        {
-            let Outstanding { cfa, since, .. } = stack[index];
-            let gone = stack.split_off(index);
-            gone.into_iter().for_each(|call| self.forget(call.resume));
+        self.switch(task);
+        if let Some(index) = self.returned_by(transfer) {
+            let Outstanding { cfa, since, .. } = self.outstanding[index];
+            while self.outstanding.len() > index
+                && let Some(gone) = self.outstanding.pop()
+            {
+                self.forget(gone.resume);
+            }
             if transfer.may_return_again {
                 self.returned.insert((task, to, sp), since);
             }
@@ -132,21 +150,22 @@ impl Witness for Ledger {
             let again = if transfer.may_return_again { self.returned.get(&(task, to, sp)) } else { None };
             return again.filter(|_| !is_call).map(|since| Event::Again { since: *since });
         }
-        stack.push(Outstanding { resume: next, cfa: call_sp, returns, since: number });
+        self.outstanding.push(Outstanding { resume: next, cfa: call_sp, returns, since: number });
         *self.waiting.entry(next).or_default() += 1;
         Some(Event::Called { resume: next, cfa: call_sp })
     }
 
     fn waits(&mut self, resume: u64, cfa: u64, number: u64) {
         let call = Outstanding { resume, cfa, returns: SpAtReturn::Same, since: number };
-        self.outstanding.entry(0).or_default().push(call);
+        self.switch(0);
+        self.outstanding.push(call);
         *self.waiting.entry(resume).or_default() += 1;
     }
 
     fn ends(&mut self, task: u64, (resume, cfa): (u64, u64)) {
-        let stack = self.outstanding.entry(task).or_default();
-        if let Some(index) = stack.iter().rposition(|call| (call.resume, call.cfa) == (resume, cfa)) {
-            stack.remove(index);
+        self.switch(task);
+        if let Some(index) = self.outstanding.iter().rposition(|call| (call.resume, call.cfa) == (resume, cfa)) {
+            self.outstanding.remove(index);
             self.forget(resume);
         }
     }

@@ -104,6 +104,11 @@ impl Comparison {
         Self { pairs: columns.iter().filter_map(pair).collect() }
     }
 
+    /// Whether anything is compared.
+    pub(super) const fn has_pairs(&self) -> bool {
+        !self.pairs.is_empty()
+    }
+
     /// A walk of a column is due. A kernel's columns come first.
     pub(super) fn walk(
         &mut self,

@@ -300,7 +300,9 @@ fn deviations(instruction: &ListedInstruction, column: usize) -> BTreeMap<(Verdi
 
 impl Visit for Recorder<'_> {
     fn walk(&mut self, at: Arrival, within: Option<&str>, column: &Column<'_>, question: &Question<'_>, truth: &Truth) {
-        self.comparison.walk(at, within, column, question, &self.program.guest.symbols);
+        if self.comparison.has_pairs() {
+            self.comparison.walk(at, within, column, question, &self.program.guest.symbols);
+        }
         let outside = &question.target.read_outside_stacks;
         outside.set(false);
         let memo = self.memos.as_mut().and_then(|memos| memos.get_mut(column.index));

@@ -97,7 +97,8 @@ impl Convention {
             }
             if found.len() == before {
                 let path = guest.path.display();
-                return Err(format!("[[convention]] functions: {name:?} is no function of {path}"));
+                let near = guest.symbols.near(name);
+                return Err(format!("[[convention]] functions: {name:?} is no function of {path}{near}"));
             }
         }
         Ok(found)

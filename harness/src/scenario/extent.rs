@@ -136,7 +136,10 @@ impl Extent {
             let (name, more) = parse_place(text)?;
             let address = symbols.address(&name);
             let found = address.and_then(|at| Some((symbols.function_at(at)?, at.saturating_add(more))));
-            found.ok_or_else(|| format!("{name:?} is no function and no label in one, in guest {}", guest.name))
+            found.ok_or_else(|| {
+                let near = symbols.near(&name);
+                format!("{name:?} is no function and no label in one, in guest {}{near}", guest.name)
+            })
         };
         let fits = match &self.span {
             Span::Offsets(_) => Ok(()),

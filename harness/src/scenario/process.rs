@@ -209,7 +209,8 @@ fn within(program: &Program, files: &[Mapped], names: &[String]) -> Result<Vec<S
         } else {
             let known: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
             return Err(Error::Usage(format!(
-                "--within {name}: no such function, and no such file; the files are {}",
+                "--within {name}: no such function, and no such file{}; the files are {}",
+                symbols.near(name),
                 known.join(", ")
             )));
         }
@@ -230,7 +231,7 @@ fn arrivals(program: &Program, asked: &Asked, max_visits: u64) -> Result<Vec<Arr
         let (name, offset) = parse_place(place).map_err(|reason| wrong(&reason))?;
         let function = program.guest.symbols.function_named(&name);
         let at = function.map(|function| function.address.wrapping_add(offset));
-        let at = at.ok_or_else(|| wrong(&format!("there is no function {name}")))?;
+        let at = at.ok_or_else(|| wrong(&no_function(program, &name)))?;
         arrivals.push(Arrival { signal, range: at..at + 1, visits, each: false });
     }
     for text in &asked.signal_everywhere {
@@ -240,11 +241,15 @@ fn arrivals(program: &Program, asked: &Asked, max_visits: u64) -> Result<Vec<Arr
             None => (SIGUSR1, text.as_str()),
         };
         let function = program.guest.symbols.function_named(name);
-        let function = function.ok_or_else(|| wrong(&format!("there is no function {name}")))?;
+        let function = function.ok_or_else(|| wrong(&no_function(program, name)))?;
         let range = function.address..function.address + function.size;
         arrivals.push(Arrival { signal, range, visits: max_visits, each: true });
     }
     Ok(arrivals)
+}
+
+fn no_function(program: &Program, name: &str) -> String {
+    format!("there is no function {name}{}", program.guest.symbols.near(name))
 }
 
 fn number(text: &str) -> Option<u32> {

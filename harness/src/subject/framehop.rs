@@ -163,7 +163,7 @@ impl Subject for FramehopSubject {
     fn walk(&self, question: &Question<'_>, each: &mut dyn FnMut(&Entry<'_>) -> ControlFlow<()>) -> Outcome {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let of_cpu = told(&mut state, &question.target.program.guest, of_cpu);
-        if each(&Entry { pc: question.pc, regs: &question.regs, source: &"start", progress: None }).is_break() {
+        if each(&Entry { pc: question.pc, regs: question.regs, source: &"start", progress: None }).is_break() {
             return Outcome { end: End::Full, claim: Claim::Unreliable };
         }
         let mut show = |pc, regs: Regs| {

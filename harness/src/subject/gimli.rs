@@ -237,7 +237,7 @@ impl Subject for GimliSubject {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let data = told(&mut state, &question.target.program.guest, Data::new);
         let stopped = Outcome { end: End::Stopped, claim: Claim::Unreliable };
-        let mut at = Caller { pc: question.pc, regs: question.regs };
+        let mut at = Caller { pc: question.pc, regs: *question.regs };
         loop {
             if each(&Entry { pc: at.pc, regs: &at.regs, source: &"gimli", progress: None }).is_break() {
                 return Outcome { end: End::Full, claim: Claim::Unreliable };

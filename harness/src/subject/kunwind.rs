@@ -40,6 +40,10 @@ impl Subject for KunwindSubject {
         &self.about
     }
 
+    fn ignores_pc(&self) -> bool {
+        matches!(self.walker, Walker::FrameRecord(_))
+    }
+
     fn walk(&self, question: &Question<'_>, each: &mut dyn FnMut(&Entry<'_>) -> ControlFlow<()>) -> Outcome {
         match &self.walker {
             Walker::FrameRecord(unwinder) => self.walk_by(unwinder, question, each),
@@ -57,7 +61,7 @@ impl KunwindSubject {
         each: &mut dyn FnMut(&Entry<'_>) -> ControlFlow<()>,
     ) -> Outcome {
         let source = question.pt_regs.map_or(Source::Start, |at| Source::PtRegs { at });
-        let start = Frame { pc: question.pc, regs: question.regs, source };
+        let start = Frame { pc: question.pc, regs: *question.regs, source };
         let mut state = WalkState::new(question.target.stacks);
         let mut last = question.pc;
         let show = |frame: &Frame, state: &WalkState| {

@@ -181,6 +181,11 @@ pub trait Subject: Sync {
     /// Answers a question: passes each entry of its trace, the start included, to `each`, until the trace ends or `each` breaks.
     fn walk(&self, question: &Question<'_>, each: &mut dyn FnMut(&Entry<'_>) -> ControlFlow<()>) -> Outcome;
 
+    /// Whether its walks follow from the registers that it starts with, and not from the pc, which it hands on and nothing else.
+    fn ignores_pc(&self) -> bool {
+        false
+    }
+
     /// Why it is no longer asked, if it is not: then a run has not judged it.
     fn gave_up(&self) -> Option<String> {
         None
@@ -193,7 +198,7 @@ pub struct Question<'a> {
     /// Where the trace starts.
     pub pc: CodeAddress,
     /// The registers there, as far as the subject may know them.
-    pub regs: Regs,
+    pub regs: &'a Regs,
     /// The address of the pt_regs, if the registers come from there.
     pub pt_regs: Option<u64>,
     /// The guest at this point.

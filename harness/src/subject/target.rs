@@ -84,6 +84,7 @@ impl std::fmt::Debug for GuestTarget<'_> {
 impl<'a> GuestTarget<'a> {
     /// The guest, with the stacks and the task that a walk is offered.
     #[must_use]
+    #[inline]
     pub const fn new(
         program: &'a Program,
         memory: &'a dyn Memory,
@@ -116,10 +117,17 @@ impl<'a> GuestTarget<'a> {
     /// The same, where the running code's SP is here and this many bytes below it still belong to it.
     #[must_use]
     pub fn with_sp(self, sp: u64, red_zone: u64) -> Self {
-        let layout = &self.program.layout;
+        Self { dead: Self::dead_below(self.program, sp, red_zone), ..self }
+    }
+
+    /// The stack memory below this SP, less the red zone.
+    #[must_use]
+    #[inline]
+    pub fn dead_below(program: &Program, sp: u64, red_zone: u64) -> Range<u64> {
+        let layout = &program.layout;
         let low = layout.stack_of(sp).map(|stack| layout.stacks[stack].bounds.low);
         let end = sp.wrapping_sub(red_zone);
-        Self { dead: low.map_or(0..0, |low| low..end.max(low)), ..self }
+        low.map_or(0..0, |low| low..end.max(low))
     }
 
     /// The same after an interrupt has overwritten what lies below SP.

@@ -68,11 +68,17 @@ pub struct RegisterSet {
 }
 
 impl RegisterSet {
-    /// The set of these registers, in this order, without those that the CPU does not have.
+    /// The set of these registers, each once, in the order in which they are first named, without those that the CPU does not have.
     #[must_use]
     pub fn new(cpu: &Cpu, registers: impl IntoIterator<Item = Register>) -> Self {
         let is_there = |register: &Register| register.0 < cpu.registers && usize::from(register.0) < Regs::LEN;
-        Self { registers: registers.into_iter().filter(is_there).collect() }
+        let mut set = Vec::new();
+        for register in registers.into_iter().filter(is_there) {
+            if !set.contains(&register) {
+                set.push(register);
+            }
+        }
+        Self { registers: set }
     }
 
     /// All registers of a CPU, by DWARF number.
@@ -263,5 +269,20 @@ pub trait Run {
     /// Where the points that are judged in this run are counted, if anyone wants to know.
     fn progress(&self) -> Option<Progress> {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Register, RegisterSet, Regs};
+
+    /// Columns name the registers that they need, many of them the same ones: each costs a call of the emulator.
+    #[test]
+    fn a_set_has_each_register_once() {
+        let cpu = crate::cpu::ALL[0];
+        let all = (0..cpu.registers).map(Register);
+        let set = RegisterSet::new(cpu, [cpu.sp, Register(2)].into_iter().chain(all.clone()).chain(all));
+        assert_eq!(set.registers()[..3], [cpu.sp, Register(2), Register(0)]);
+        assert_eq!(set.registers().len(), usize::from(cpu.registers).min(Regs::LEN));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use super::start::Beginning;
 use super::{Memo, Rules, Verdict, Walk, WalkEntry};
 use crate::cpu::{CodeAddress, Cpu, Regs};
 use crate::guest::{Program, Symbols};
@@ -52,9 +53,16 @@ impl<'p> Judge<'p> {
         let (target, of_kernel) = (question.target, truth.is_of_kernel());
         let mut memo = memo.filter(|_| target.is_plain());
         target.read_dead.set(false);
-        if let Some(memo) = &mut memo {
-            memo.begin();
-        }
+        let beginning = match &mut memo {
+            None => None,
+            Some(memo) => {
+                let beginning = Beginning::of(subject, question, truth, self.fp_index);
+                if let Some(verdict) = memo.begin(beginning.as_ref(), target) {
+                    return verdict;
+                }
+                beginning
+            }
+        };
         let followed = self.with_rules(about, |rules| {
             let mut follower = rules.follow(truth);
             let mut entries = 0;
@@ -72,7 +80,13 @@ impl<'p> Judge<'p> {
             });
             match (is_followed, rest, memo) {
                 (false, ..) => None,
-                (true, Some(rest), _) => Some((rest.verdict(&follower), rest.outcome())),
+                (true, Some(rest), memo) => {
+                    let verdict = rest.verdict(&follower);
+                    if let (Some(memo), Some(beginning)) = (memo, beginning) {
+                        memo.began(beginning, target, rest, verdict);
+                    }
+                    Some((verdict, rest.outcome()))
+                }
                 (true, None, memo) => {
                     if let Some(memo) = memo {
                         memo.keep(&mut follower, outcome, of_kernel, target);

@@ -15,6 +15,7 @@ use std::ops::Range;
 
 use super::Verdict;
 use super::align::{Findings, Follower};
+use super::start::{Beginning, Starts};
 use crate::subject::{End, Entry, GuestTarget, KeptProgress, Offer, Outcome};
 use crate::trace::Memory;
 
@@ -23,8 +24,9 @@ const MOST: usize = 16;
 /// A walk that comes to a known entry at once, or after one step more, is short.
 const SHORT: usize = 2;
 /// After so many walks that were longer, one is kept: the stack has grown, or nothing is known of it. Keeping one costs about as much as
-/// making it.
+/// making it; where the next walks are as long (each from an exception of its own, say), twice as many must come, and so on.
 const LONGER: u32 = 4;
+const LONGER_AT_MOST: u32 = 64;
 /// The words that one step reads are in a span of so many bytes, or what follows is not kept: they are on more than one stack.
 const STEP: u64 = 1024;
 /// Spans with no more than so many bytes between them become one. Less than a page: only pages count that were read.
@@ -38,13 +40,16 @@ pub struct Memo {
     outcome: Option<Outcome>,
     /// Youngest first.
     kept: Vec<Kept>,
+    /// How walks began that have come to one of these.
+    starts: Starts,
     /// What was read. What was read last comes first.
     spans: Vec<Span>,
     bytes: Vec<u8>,
     /// How many walks were not made to their end.
     reused: u64,
-    /// How many walks in a row were longer than they need be.
+    /// How many walks in a row were longer than they need be, and how many must be before one is kept.
     longer: u32,
+    patience: u32,
     /// Whether the walk that is being made will be kept.
     keeps: bool,
     /// Its entries.
@@ -80,6 +85,8 @@ struct Span {
 /// The rest of a walk.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rest {
+    /// The index of its first entry among those that are kept.
+    kept: usize,
     entries: usize,
     findings: Findings,
     outcome: Outcome,
@@ -104,15 +111,36 @@ impl Memo {
         self.reused
     }
 
-    /// A walk begins.
-    pub(super) fn begin(&mut self) {
+    /// The verdict on a walk that is about to begin, if it follows from what is known. Else the walk begins.
+    #[inline]
+    pub(super) fn begin(&mut self, beginning: Option<&Beginning>, target: &GuestTarget<'_>) -> Option<Verdict> {
+        if let Some((verdict, rest)) = beginning.and_then(|beginning| self.starts.find(beginning, target))
+            && target.offers(&self.offer)
+            && self.is_unchanged(&self.kept[rest], target)
+        {
+            self.was_short();
+            self.reused += 1;
+            return Some(verdict);
+        }
+        let _ = target.touched.take(); // others have read, before this walk
         self.longer += 1; // unless it is seen to be short
-        self.keeps = self.longer > LONGER;
+        self.keeps = self.longer > self.patience.max(LONGER);
         if self.keeps {
             self.longer = 0;
+            self.patience = (2 * self.patience).clamp(LONGER, LONGER_AT_MOST);
             self.now.clear();
             self.steps.clear();
         }
+        None
+    }
+
+    const fn was_short(&mut self) {
+        (self.longer, self.patience) = (0, LONGER);
+    }
+
+    /// A walk that began so has this verdict, which follows from a rest that was known.
+    pub(super) fn began(&mut self, beginning: Beginning, target: &GuestTarget<'_>, rest: Rest, verdict: Verdict) {
+        self.starts.keep(beginning, target, rest.kept, verdict);
     }
 
     /// The walk has come to an entry, which the follower has taken. Returns the rest of it, if that is known, and if the walk then
@@ -133,7 +161,8 @@ impl Memo {
         }
         let due = follower.due();
         if !self.keeps {
-            let kept = self.kept.iter().find(|kept| kept.due <= due).filter(|kept| kept.due == due)?;
+            let index = self.kept.iter().position(|kept| kept.due <= due)?;
+            let kept = Some(&self.kept[index]).filter(|kept| kept.due == due)?;
             let is_known = entries + kept.entries + 1 < limit
                 && of_kernel == self.of_kernel
                 && progress.is(&kept.progress)
@@ -142,11 +171,12 @@ impl Memo {
             if !is_known {
                 return None;
             }
+            let rest = Rest { kept: index, entries: kept.entries, findings: kept.findings, outcome: self.outcome? };
             if entries <= SHORT {
-                self.longer = 0;
+                self.was_short();
             }
             self.reused += 1;
-            return Some(Rest { entries: kept.entries, findings: kept.findings, outcome: self.outcome? });
+            return Some(rest);
         }
         let found = follower.mark();
         if let Some(before) = self.now.last_mut() {
@@ -176,6 +206,7 @@ impl Memo {
         target: &GuestTarget<'_>,
     ) {
         if !self.keeps {
+            self.patience = LONGER; // nothing of it was known
             return;
         }
         follower.end();
@@ -194,6 +225,7 @@ impl Memo {
             kept.findings = older;
         }
         std::mem::swap(&mut self.kept, &mut self.now);
+        self.starts.forget();
         self.find_spans();
         for kept in &mut self.kept {
             kept.entries = total - kept.entries;

@@ -8,6 +8,7 @@ mod align;
 mod difference;
 mod judge;
 mod memo;
+mod start;
 
 use std::fmt;
 use std::str::FromStr;

@@ -66,8 +66,9 @@ impl Delivery<'_, '_> {
         let of_regs = boundary
             .filter(|boundary| truth.activations().nth(*boundary).is_some_and(|it| it.cause == Cause::Exception))
             .map(|boundary| truth.without(boundary + 1).of_kernel());
-        let question = |(pc, regs), pt_regs| Question { pc, regs, pt_regs, target: &target, why: None };
-        let (current, from_regs) = (question(current, None), question(from_regs, Some(pt_regs)));
+        let question = |pc, regs, pt_regs| Question { pc, regs, pt_regs, target: &target, why: None };
+        let (current, from_regs) =
+            (question(current.0, &current.1, None), question(from_regs.0, &from_regs.1, Some(pt_regs)));
         let within = self.within.as_deref();
         for column in self.columns {
             match (column.start, &of_regs) {
@@ -156,7 +157,7 @@ impl Delivery<'_, '_> {
         let target = GuestTarget::new(program, at.memory, &stacks, Some(task)).with_sp(saved_sp, self.red_zone);
         let target = target.with_own(own);
         let older = truth.without(1).of_kernel();
-        let question = Question { pc: CodeAddress::Return(pc), regs, pt_regs: None, target: &target, why: None };
+        let question = Question { pc: CodeAddress::Return(pc), regs: &regs, pt_regs: None, target: &target, why: None };
         if self.kind == Interruption::Corrupt {
             corrupt::ask_all(self.visit, &mut self.sites, self.columns, point, &question, &older);
             return;

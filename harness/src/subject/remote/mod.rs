@@ -227,7 +227,7 @@ impl RemoteSubject {
         // A panic while it was locked was none of the state's.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((pc, regs, failure)) = &state.last
-            && (*pc, *regs) == (question.pc, question.regs)
+            && (*pc, regs) == (question.pc, question.regs)
         {
             return Err(failure.clone());
         }
@@ -239,7 +239,7 @@ impl RemoteSubject {
         if let Err(failure) = &walked {
             state.connection = None;
             state.failures += 1;
-            state.last = Some((question.pc, question.regs, failure.clone()));
+            state.last = Some((question.pc, *question.regs, failure.clone()));
         }
         walked
     }
@@ -251,7 +251,7 @@ impl Subject for RemoteSubject {
     }
 
     fn walk(&self, question: &Question<'_>, each: &mut dyn FnMut(&Entry<'_>) -> ControlFlow<()>) -> Outcome {
-        let began = Entry { pc: question.pc, regs: &question.regs, source: &"start", progress: None };
+        let began = Entry { pc: question.pc, regs: question.regs, source: &"start", progress: None };
         let is_shown = each(&began).is_continue();
         let walked = match self.walked(question) {
             Ok(walked) => walked,
