@@ -30,7 +30,7 @@ impl Subject for Moody {
         let times = asked.entry(question.pc.value()).or_default();
         // Whoever wants to know why asks once more.
         *times += u64::from(question.why.is_none());
-        let _ = each(&Entry { pc: question.pc, regs: &question.regs, source: &"start", progress: None });
+        let _ = each(&Entry { pc: question.pc, regs: question.regs, source: &"start", progress: None });
         match *times % 2 {
             0 => Outcome { end: End::Outermost, claim: Claim::Reliable },
             _ => Outcome { end: End::Stopped, claim: Claim::Unreliable },
