@@ -131,6 +131,26 @@ fn caught(places: &[(&str, (&str, u64))], leaf_first: bool, twist: Twist, expect
     }
 }
 
+/// Verdicts on the rest of a walk are kept for the next one that comes there, so this must not pass for an unwinder. Builds with debug
+/// assertions look.
+#[test]
+#[cfg(debug_assertions)]
+#[should_panic(expected = "planted: a step from 0x")]
+fn a_step_that_follows_from_more_than_its_arguments() {
+    thread_local! {
+        static STEPS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+    }
+    let (name, place) = IN_LEAF[0];
+    verdict(name, place, true, Claims::ByEnd, |right, frame, state, target| {
+        STEPS.set(STEPS.get() + 1);
+        let mut caller = right.caller(frame, state, target)?;
+        if let Some(caller) = caller.as_mut().filter(|_| STEPS.get().is_multiple_of(2)) {
+            caller.regs.forget(right.abi.fp);
+        }
+        Ok(caller)
+    });
+}
+
 #[test]
 fn a_cfa_that_is_off_by_8() {
     // On riscv64 and x86-64 the convention fixes the CFA, so frame records give it; arm64 has its own test below.

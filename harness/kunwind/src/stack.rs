@@ -192,6 +192,7 @@ mod tests {
         assert_eq!(windows.consume(stacks, 0x1ff8, 16), Err(Error::OutsideStacks(0x1ff8)));
         assert_eq!(windows.consume(stacks, 0x0ff8, 16), Err(Error::OutsideStacks(0x0ff8)));
         assert_eq!(windows.consume(stacks, u64::MAX - 7, 16), Err(Error::OutsideStacks(u64::MAX - 7)));
+        assert!(!windows.can_consume(stacks, 0x1ff8, 16) && windows.can_consume(stacks, 0x1ff0, 16));
         assert_eq!(windows.consume(stacks, 0x1ff0, 16), Ok(()));
         assert_eq!(windows.consume(stacks, 0x2000, 16), Err(Error::OutsideStacks(0x2000)));
     }

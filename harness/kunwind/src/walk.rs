@@ -115,6 +115,7 @@ pub trait Unwinder {
 
     /// Turns a frame into its caller's, in place. What it does follows from its arguments alone: a caller that has seen the
     /// rest of a walk from an equal frame and state, over a target that says the same, need not walk again.
+    /// [`check_steps`](crate::check_steps) looks whether that is so.
     ///
     /// # Errors
     ///

@@ -221,6 +221,32 @@ fn v5_and_v6_lose_the_registers_of_pt_regs_that_the_step_from_pt_regs_finds() {
 }
 
 #[test]
+fn a_row_uses_up_the_stack_to_the_return_address_and_reads_nothing_that_is_used_up() {
+    // The caller's frame pointer is said to be the slot of the return address.
+    let row = by_sp(32, Rule::CfaOffsetDeref(-8), Rule::CfaOffsetDeref(-16));
+    let overlaps = kernel(&[(SP + 16, SP + 24), (SP + 24, TEXT + 0x508), (SP + 32, OLDER)], &[(PC, row)]);
+    let (trace, end, _) = from_regs(AGREED, &overlaps, FP, SP);
+    assert_eq!((trace, end), (vec![TEXT + 0x508], End::Error(Error::OutsideStacks(SP + 24))));
+    // The slot of the frame pointer is below pt_regs, which are used up: the row is of no use.
+    let below =
+        by_sp(32, Rule::CfaOffsetDeref(-8), Rule::CfaOffsetDeref((LOW + 0x200).wrapping_sub(SP + 32).cast_signed()));
+    let mut kernel = kernel(&[(LOW + 0x200, FP + 0x100), (SP + 24, TEXT + 0x508)], &[(PC, below)]);
+    kernel.words.extend(pt_regs(PC, FP, SP, 0));
+    let by_record = (vec![TEXT + 8, PC, CALLER, OLDER], End::Outermost, Claim::Unreliable);
+    assert_eq!(from_handler(AGREED, &mut kernel), by_record);
+}
+
+/// 48-bit addresses: a code is in the other bits but bit 55 (Arm ARM D8.10).
+#[test]
+fn a_row_gives_the_return_address_without_its_code() {
+    let row = by_sp(32, Rule::CfaOffsetDeref(-8), Rule::CfaOffsetDeref(-16));
+    let signed = kernel(&[(SP + 16, FP), (SP + 24, 0x5abd_8000_8000_0508)], &[(PC, row)]);
+    for name in [V5, AGREED] {
+        assert_eq!(from_regs(name, &signed, FP, SP), good(&[TEXT + 0x508, CALLER, OLDER]), "{name}");
+    }
+}
+
+#[test]
 fn v5_takes_sp_from_the_handlers_frame_record_and_not_from_pt_regs() {
     let row = by_sp(32, Rule::CfaOffsetDeref(-8), Rule::CfaOffsetDeref(-16));
     let words = [(SP + 16, FP), (SP + 24, TEXT + 0x508)];

@@ -2,7 +2,7 @@
 
 use kunwind::{
     Abi, Claim, CodeAddress, End, Error, Format, Frame, FrameRecordUnwinder, Regs, Source, StackBounds, Table, Target,
-    Task, WalkState, abi, walk,
+    Task, Unwinder as _, WalkState, abi, walk,
 };
 
 const LOW: u64 = 0xffff_8000_1000_0000;
@@ -95,6 +95,28 @@ fn the_cfa_is_reported_where_the_convention_fixes_it() {
             walk(&FrameRecordUnwinder::new(abi), start, &stack, &mut WalkState::new(stack.stacks()), &mut buffer);
         assert_eq!(walk.frames[1].regs.get(abi.sp), cfa);
         assert_eq!(walk.frames[1].regs.get(abi.fp), Some(0));
+    }
+}
+
+/// A judge does not walk again from another instruction of the same frame (`ignores_pc` of the harness's subject).
+#[test]
+fn where_a_walk_goes_does_not_depend_on_its_pc() {
+    let stack = Stack::new(&[slot(4), 0x20, slot(4), 0x20]);
+    for abi in [&abi::ARM64, &abi::RISCV64, &abi::X86_64] {
+        let step = |pc, fp| {
+            let mut regs = Regs::none();
+            regs.set(abi.fp, fp);
+            let mut frame = Frame { pc, regs, source: Source::Start };
+            let mut state = WalkState::new(stack.stacks());
+            let step = FrameRecordUnwinder::new(abi).step(&mut frame, &mut state, &stack);
+            (step, step.is_ok_and(|step| step == kunwind::Step::Caller).then_some(frame), state)
+        };
+        let pcs = [CodeAddress::Interrupted(0), CodeAddress::Interrupted(0x10), CodeAddress::Return(0x10)];
+        for fp in [0, slot(2), slot(2) + 4, slot(9)] {
+            let [first, second, third] = pcs.map(|pc| step(pc, fp));
+            assert!(first == second && second == third, "{fp:#x}");
+        }
+        assert!(step(pcs[0], slot(2)).1.is_some(), "a record is followed");
     }
 }
 

@@ -122,6 +122,22 @@ fn arm64_ends_at_the_final_record_of_the_task_and_nowhere_else() {
     assert_eq!((end, claim), (End::Error(Error::OutsideStacks(0)), Claim::Unreliable));
 }
 
+/// 48-bit addresses: a code is in the other bits but bit 55 (Arm ARM D8.10; `ptrauth_strip_kernel_insn_pac` of the return address).
+#[test]
+fn arm64_takes_the_code_off_a_return_address() {
+    let signed = [(LOW + 0x108, 0x5abd_8000_8000_0001)];
+    let walked = from(named("arm64-kunwind"), &abi::ARM64, &arm64_chain(FINAL, &signed), LOW + 0x100);
+    assert_eq!(walked, (vec![TEXT + 1, TEXT + 2], End::Outermost, Claim::Reliable));
+}
+
+#[test]
+fn arm64_reads_no_type_of_a_metadata_record_beyond_its_stack() {
+    let last = HIGH - 16;
+    let stack = arm64_chain(last, &[(last, 0), (last + 8, 0)]);
+    let (trace, end, _) = from(named("arm64-kunwind"), &abi::ARM64, &stack, LOW + 0x100);
+    assert_eq!((trace, end), (vec![TEXT + 1, TEXT + 2], End::Error(Error::OutsideStacks(last))));
+}
+
 #[test]
 fn arm64_stops_at_an_exception_when_it_must_be_reliable_and_crosses_it_when_not() {
     // pt_regs at LOW + 0x400: x29 at 232, pc at 256, the record at 296.
@@ -203,6 +219,49 @@ fn riscv_mainline_takes_a_lone_s0_in_the_slot_of_ra_for_a_leaf_only_at_the_start
     assert_eq!(trace, []);
 }
 
+/// struct pt_regs begins with epc, and has s0 at 64 (arch/riscv/include/asm/ptrace.h).
+#[test]
+fn riscv_mainline_crosses_an_exception_at_a_return_address_in_the_entry_code_and_only_there() {
+    // The handler's record returns to the entry code, with SP at the pt_regs. That is interrupted itself, in the entry code: its pc is
+    // no return address, and the walk goes on along its s0.
+    let regs = LOW + 0x110;
+    let stack = Stack::new(&[
+        (LOW + 0x100, 0x5000),
+        (LOW + 0x108, ENTRY + 8),
+        (regs, ENTRY + 4),
+        (regs + 56, 0x5008),
+        (regs + 64, LOW + 0x310),
+        (LOW + 0x300, 0),
+        (LOW + 0x308, TEXT + 2),
+    ]);
+    let unwinder = named("riscv-walk-stackframe");
+    let mut registers = Regs::none();
+    registers.set(abi::RISCV64.fp, LOW + 0x110);
+    registers.set(abi::RISCV64.sp, LOW + 0x80);
+    let start = Frame { pc: CodeAddress::Return(TEXT), regs: registers, source: Source::Start };
+    let mut buffer = [start; 8];
+    let walk = walk(unwinder, start, &stack, &mut WalkState::new(stack.stacks()), &mut buffer);
+    let trace: Vec<CodeAddress> = walk.frames[1..].iter().map(|frame| frame.pc).collect();
+    let expected = [CodeAddress::Return(ENTRY + 8), CodeAddress::Interrupted(ENTRY + 4), CodeAddress::Return(TEXT + 2)];
+    assert_eq!((trace.as_slice(), walk.end), (&expected[..], End::Outermost));
+    assert_eq!(walk.frames[2].source, Source::PtRegs { at: regs });
+}
+
+#[test]
+fn x86_shows_where_an_exception_interrupted_as_an_instruction_and_not_as_a_return_address() {
+    let (last, regs) = (HIGH - 168 - 16, LOW + 0x400);
+    let saved = [(regs + 32, last), (regs + 128, TEXT + 0x99), (regs + 136, 0x10), (last, 0), (last + 8, TEXT + 7)];
+    let stack = Stack::new(&saved);
+    let mut registers = Regs::none();
+    registers.set(abi::X86_64.fp, regs | 1);
+    let start = Frame { pc: CodeAddress::Return(TEXT), regs: registers, source: Source::Start };
+    let mut buffer = [start; 8];
+    let unwinder = named("x86-unwind-frame:best-effort");
+    let walk = walk(unwinder, start, &stack, &mut WalkState::new(stack.stacks()), &mut buffer);
+    let trace: Vec<CodeAddress> = walk.frames[1..].iter().map(|frame| frame.pc).collect();
+    assert_eq!(trace, [CodeAddress::Interrupted(TEXT + 0x99), CodeAddress::Return(TEXT + 7)]);
+}
+
 #[test]
 fn x86_ends_below_the_tasks_pt_regs_and_decodes_odd_frame_pointers() {
     let last = HIGH - 168 - 16;
@@ -226,6 +285,13 @@ fn x86_ends_below_the_tasks_pt_regs_and_decodes_odd_frame_pointers() {
     assert_eq!((trace, end), (vec![TEXT + 1], End::Error(Error::ExceptionBoundary(TEXT + 0x99))));
     let crossed = from(best_effort, &abi::X86_64, &words(regs | 1), LOW + 0x100);
     assert_eq!(crossed, (vec![TEXT + 1, TEXT + 0x99, TEXT + 7], End::Outermost, Claim::None));
+    // pt_regs of user mode (`user_mode()`: cs has a privilege level) are an end wherever they are.
+    let mut of_user = words(regs | 1);
+    of_user.0.insert(regs + 136, 0x33);
+    for unwinder in [reliable, best_effort] {
+        let (trace, end, _) = from(unwinder, &abi::X86_64, &of_user, LOW + 0x100);
+        assert_eq!((trace, end), (vec![TEXT + 1], End::Outermost));
+    }
     // Zero is no end of a task's stack.
     let (_, end, claim) = from(reliable, &abi::X86_64, &words(0), LOW + 0x100);
     assert_eq!((end, claim), (End::Error(Error::OutsideStacks(0)), Claim::Unreliable));

@@ -8,9 +8,12 @@ mod kernel;
 mod next_sp;
 #[cfg(feature = "alloc")]
 mod orc;
+mod repeat;
 mod return_hook;
 mod row;
 mod sframe;
 #[cfg(feature = "alloc")]
 mod sframe_write;
+mod table;
+mod trampoline;
 mod user;

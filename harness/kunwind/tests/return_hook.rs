@@ -29,6 +29,9 @@ const SLOT: u64 = RECORD + 8;
 /// These words, and how many words of the ret_stack are used.
 struct Stack(BTreeMap<u64, u64>, u64);
 
+/// The same for a task that no tracer follows: it has no ret_stack.
+struct Untraced(Stack);
+
 impl Stack {
     /// A chain of one record, which returns there, and the last one.
     fn new(returns_to: u64, more: &[(u64, u64)]) -> Self {
@@ -49,11 +52,16 @@ impl Stack {
     }
 
     fn walk_by(&self, name: &str) -> (Vec<u64>, End, Claim) {
+        self.walk_from(TEXT, name)
+    }
+
+    /// From this return address.
+    fn walk_from(&self, pc: u64, name: &str) -> (Vec<u64>, End, Claim) {
         let unwinder = KernelUnwinder::named(name).expect("it is in the catalogue");
         let mut regs = Regs::none();
         regs.set(abi::X86_64.fp, RECORD);
         regs.set(abi::X86_64.sp, RECORD);
-        let start = Frame { pc: CodeAddress::Return(TEXT), regs, source: Source::Start };
+        let start = Frame { pc: CodeAddress::Return(pc), regs, source: Source::Start };
         let mut buffer = [start; 16];
         let walk = walk(unwinder, start, self, &mut WalkState::new(self.stacks()), &mut buffer);
         (walk.frames[1..].iter().map(|frame| frame.pc.value()).collect(), walk.end, walk.claim)
@@ -98,6 +106,40 @@ impl Target for Stack {
     }
 }
 
+impl Target for Untraced {
+    fn read_u64(&self, address: u64) -> Option<u64> {
+        self.0.read_u64(address)
+    }
+
+    fn stacks(&self) -> &[StackBounds] {
+        self.0.stacks()
+    }
+
+    fn entered_from(&self, stack: &StackBounds) -> Option<u64> {
+        self.0.entered_from(stack)
+    }
+
+    fn is_text(&self, address: u64) -> bool {
+        self.0.is_text(address)
+    }
+
+    fn is_exception_entry(&self, address: u64) -> bool {
+        self.0.is_exception_entry(address)
+    }
+
+    fn task(&self) -> Option<Task> {
+        self.0.task().map(|task| Task { ret_stack: None, ..task })
+    }
+
+    fn table(&self, format: Format) -> Option<&dyn Table> {
+        self.0.table(format)
+    }
+
+    fn trampoline(&self, address: u64) -> Option<Trampoline> {
+        self.0.trampoline(address)
+    }
+}
+
 #[test]
 fn a_return_to_handler_is_recovered_by_the_address_of_its_slot() {
     let good = (vec![TEXT + 1, TEXT + 7], End::Outermost, Claim::Reliable);
@@ -133,6 +175,16 @@ fn a_design_asks_the_ret_stack_from_inside_of_the_trampoline() {
 }
 
 #[test]
+fn at_the_first_instruction_of_the_trampoline_nothing_has_been_saved_yet() {
+    // rbp names the record that the trampoline's frame will be above of, and above rsp is no slot.
+    let good = (vec![TEXT + 1, TEXT + 7], End::Outermost, Claim::Reliable);
+    let stack = Stack::new(TEXT + 1, &[]).with_entry(TEXT + 2, RECORD + 168);
+    assert_eq!(stack.walk_from(RETURN_TO_HANDLER, "x86-unwind-frame-detect"), good);
+    let inside = stack.walk_from(RETURN_TO_HANDLER + 1, "x86-unwind-frame-detect");
+    assert_eq!(inside.0[0], TEXT + 2, "but one byte further");
+}
+
+#[test]
 fn a_design_asks_again_for_what_it_is_given() {
     let node = [(LIST, NODE), (NODE, 0), (NODE + 8, RETURN_TO_HANDLER), (NODE + 16, SLOT)];
     let good = (vec![TEXT + 1, TEXT + 7], End::Outermost, Claim::Reliable);
@@ -162,6 +214,16 @@ fn the_tracer_is_asked_before_the_rethooks_and_each_once() {
     // Traced first, hooked then: the tracer is not asked again.
     let traced = Stack::new(0, &node(RETURN_TO_HANDLER)).with_entry(TEXT + 1, SLOT);
     assert_eq!(ReturnHookCursor::default().recover(RETHOOK, SLOT, &traced), Ok(RETURN_TO_HANDLER));
+}
+
+/// `kunwind_recover_return_address` asks the tracer only if the task has a ret_stack (arch/arm64/kernel/stacktrace.c).
+#[test]
+fn without_a_ret_stack_a_trampolines_address_is_its_own_original() {
+    let untraced = Untraced(Stack::new(0, &[]).with_entry(TEXT + 1, SLOT));
+    let recovered = ReturnHookCursor::default().recover(RETURN_TO_HANDLER, SLOT, &untraced);
+    assert_eq!(recovered, Ok(RETURN_TO_HANDLER));
+    let traced = ReturnHookCursor::default().recover(RETURN_TO_HANDLER, SLOT, &untraced.0);
+    assert_eq!(traced, Ok(TEXT + 1));
 }
 
 #[test]

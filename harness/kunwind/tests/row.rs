@@ -1,7 +1,7 @@
 //! The executor of rows: each rule, and in which order a row reads.
 
 use kunwind::abi::{ARM64, X86_64};
-use kunwind::{CfaRule, Error, Found, Place, Register, Regs, Rule, Slot, UnwindRow};
+use kunwind::{Ask, CfaRule, Error, Expression, Found, Place, Register, Regs, Rule, Slot, UnwindRow};
 
 const SP: u64 = 0x1000;
 const FP: u64 = 0x2000;
@@ -67,4 +67,33 @@ fn the_return_address_is_read_last() {
     });
     assert_eq!(caller.map(|caller| caller.cfa), Ok(0x5000));
     assert_eq!(order, [Some(Slot::Cfa(SP)), Some(Slot::Fp(0x4ff0)), Some(Slot::Ra(0x4ff8))]);
+}
+
+/// The same memory, and expressions that add their place to the CFA; without one, to rsp.
+struct Adding;
+
+impl Ask for Adding {
+    fn word(&mut self, slot: Slot) -> Result<u64, Error> {
+        read(slot)
+    }
+
+    fn expression(&mut self, expression: Expression, cfa: Option<u64>, regs: &Regs) -> Result<u64, Error> {
+        let base = cfa.or_else(|| regs.get(X86_64.sp)).ok_or(Error::BadExpression)?;
+        Ok(base + u64::from(expression.offset))
+    }
+}
+
+/// DWARF 5, 6.4.1: expression(E) is an address, val_expression(E) a value; 6.4.2.3: the CFA is on the stack of both, but not of the
+/// CFA's own.
+#[test]
+fn an_expression_gives_an_address_or_a_value_and_has_the_cfa_on_its_stack() {
+    let at = Expression { offset: 0x20, length: 1 };
+    let in_memory = Found { value: 0x3021, place: Place::Memory(0x3020) };
+    let computed = Found { value: 0x3020, place: Place::Computed(0x3020) };
+    for (rule, found) in [(Rule::Expression(at), in_memory), (Rule::ValExpression(at), computed)] {
+        assert_eq!(rule.return_address(0x3000, &regs(), &X86_64, &mut Adding), Ok(found));
+        assert_eq!(rule.frame_pointer(0x3000, &regs(), &X86_64, &mut Adding), Ok(Some(found)));
+        assert_eq!(rule.saved(Register(3), 0x3000, &regs(), &mut Adding), Ok(Some(found)));
+    }
+    assert_eq!(CfaRule::Expression(at).value(&regs(), &mut Adding), Ok(SP + 0x20));
 }

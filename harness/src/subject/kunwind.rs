@@ -1,26 +1,35 @@
 //! The unwinders of crate kunwind as subjects.
 
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use kunwind::kernel::KernelUnwinder;
 use kunwind::sframe::SFrameAbi;
-use kunwind::{Format, Frame, FrameRecordUnwinder, Source, TableUnwinder, UnwindUser, Unwinder, WalkState};
+use kunwind::{
+    Format, Frame, FrameRecordUnwinder, Source, TableUnwinder, UnwindUser, Unwinder, WalkState, check_steps,
+};
 
 use super::how::How;
 use super::in_linux::{self, Status};
 use super::{
-    About, Claim, Claims, Compares, End, Entry, Gate, MAX_ENTRIES, Outcome, Progress, Question, Scope, Subject,
+    About, Claim, Claims, Compares, End, Entry, Gate, GuestTarget, MAX_ENTRIES, Outcome, Progress, Question, Scope,
+    Subject,
 };
 use crate::cpu::{CodeAddress, Cpu, Register};
 use crate::guest::return_hook::Fix;
 
 /// The size of live patching's buffer for a reliable walk: MAX_STACK_ENTRIES in Linux kernel/livepatch/transition.c.
 const LIVEPATCH_ENTRIES: usize = 100;
+/// In builds with debug assertions, one of so many walks is looked at: whether its steps follow from their arguments alone. No
+/// number that a guest's loops or their columns are likely to divide by.
+const CHECKED: u32 = 61;
 
 /// An unwinder of kunwind.
 pub struct KunwindSubject {
     about: About,
     walker: Walker,
+    /// How many walks were made, where they are counted.
+    walks: AtomicU32,
 }
 
 /// The walk along frame records, which is made at nearly every point, is compiled into its caller; the others are called.
@@ -62,6 +71,9 @@ impl KunwindSubject {
     ) -> Outcome {
         let source = question.pt_regs.map_or(Source::Start, |at| Source::PtRegs { at });
         let start = Frame { pc: question.pc, regs: *question.regs, source };
+        if cfg!(debug_assertions) {
+            self.check(&unwinder, start, question.target);
+        }
         let mut state = WalkState::new(question.target.stacks);
         let mut last = question.pc;
         let show = |frame: &Frame, state: &WalkState| {
@@ -85,6 +97,25 @@ impl KunwindSubject {
                 kunwind::Claim::Unreliable => Claim::Unreliable,
                 kunwind::Claim::None => Claim::None,
             },
+        }
+    }
+
+    /// Every so often, whether the unwinder keeps to the contract that `verdict::Memo` relies on.
+    ///
+    /// # Panics
+    ///
+    /// When it does not: verdicts of a build without this check could be wrong.
+    fn check(&self, unwinder: &dyn Unwinder, start: Frame, target: &GuestTarget<'_>) {
+        if self.walks.fetch_add(1, Ordering::Relaxed).is_multiple_of(CHECKED) {
+            // What is read for the check, nobody has read.
+            let view = GuestTarget { reads: None, ..target.clone() };
+            if let Err(pc) = check_steps(unwinder, start, &view) {
+                panic!(
+                    "{}: a step from {:#x} went another way when it was made again; what a step does must follow from its arguments alone",
+                    self.about.name,
+                    pc.value()
+                );
+            }
         }
     }
 
@@ -162,7 +193,7 @@ impl KunwindSubject {
 
     fn with(mut about: About, walker: Walker, differs: impl FnOnce(&mut About)) -> Self {
         differs(&mut about);
-        Self { about, walker }
+        Self { about, walker, walks: AtomicU32::new(0) }
     }
 }
 

@@ -57,7 +57,12 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     let work = || -> Outcome {
         while let Some(mutant) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
             let start = Instant::now();
-            let result = programs.judge(mutant, is_quick)?;
+            let before = if is_quick {
+                Some(results.lock().map_err(|_| "another mutant failed")?.scenarios(mutant))
+            } else {
+                None
+            };
+            let result = programs.judge(mutant, before)?;
             let done = 1 + done.fetch_add(1, Ordering::Relaxed);
             let (name, seconds) = (&mutant.name, start.elapsed().as_secs_f64());
             eprintln!("mutants: {done} of {}: {name}: {result} ({seconds:.1} s)", chosen.len());
@@ -147,11 +152,11 @@ fn parts() -> Result<BTreeMap<String, Vec<Vec<String>>>, String> {
 }
 
 impl Programs {
-    /// What notices a mutant. `is_quick`: the scenarios are not run if kunwind's tests notice it.
-    fn judge(&self, mutant: &Mutant, is_quick: bool) -> Result<Noticed, String> {
+    /// What notices a mutant. `before`: what the scenarios said of it once, which stands if kunwind's tests notice it.
+    fn judge(&self, mutant: &Mutant, before: Option<Answer>) -> Result<Noticed, String> {
         let tests = self.by_tests(Some(&mutant.name))?;
-        if is_quick && tests.is_noticed() {
-            return Ok(Noticed { scenarios: Answer::NotRun, tests });
+        if let Some(scenarios) = before.filter(|_| tests.is_noticed()) {
+            return Ok(Noticed { scenarios, tests });
         }
         let scenarios = self.by_scenarios(Some(mutant), &mutant.cpus)?;
         Ok(Noticed { scenarios, tests })

@@ -122,6 +122,11 @@ impl Results {
         self.0.insert(name.to_owned(), noticed);
     }
 
+    /// What the scenarios said of a mutant when they were last run for it.
+    pub(super) fn scenarios(&self, mutant: &Mutant) -> Answer {
+        self.of(mutant).scenarios.clone()
+    }
+
     fn of(&self, mutant: &Mutant) -> &Noticed {
         self.0.get(&mutant.name).unwrap_or(&Noticed::NOT_RUN)
     }
@@ -170,6 +175,9 @@ impl Results {
 
     /// The mutants that nothing notices, with their reasons.
     fn survivors(&self, all: &[Mutant]) -> String {
+        if !all.iter().any(|mutant| self.of(mutant).survives()) {
+            return "There is none that ran and that nothing notices.\n".to_owned();
+        }
         let mut text = String::from("| mutant | what it does | why nothing notices it |\n|---|---|---|\n");
         for mutant in all.iter().filter(|mutant| self.of(mutant).survives()) {
             let reason = match &mutant.excuse {
@@ -263,6 +271,8 @@ mod tests {
         results.set("p", noticed("gates (arm64)", "tests"));
         let table = results.table(&all);
         assert_eq!(Results::parse(&table, &all), results);
+        let scenarios: Vec<String> = all.iter().map(|mutant| results.scenarios(mutant).to_string()).collect();
+        assert_eq!(scenarios, ["unreached", "nothing", "not run", "gates (arm64)"]);
         assert!(table.contains("| `o` | does | imitates | not run | nothing |"), "{table}");
         let summary = results.summary(&all);
         assert!(summary.ends_with("| all | 4 | 1 | 0 | 2 | 1 | 1 | 1 |\n"), "{summary}");
@@ -270,6 +280,8 @@ mod tests {
         assert!(page.starts_with("a\n<!--") && page.ends_with("-->\nb\n") && !page.contains("x\n"), "{page}");
         assert!(page.contains("| `n` | does | missed: because |") && !page.contains("| `o` |"), "{page}");
         assert!(results.page("nothing", &all).unwrap_err().contains("has no lines"));
+        results.set("n", noticed("nothing", "tests"));
+        assert_eq!(results.survivors(&all), "There is none that ran and that nothing notices.\n");
     }
 
     /// A mutant that was added, renamed or explained is run again, or at least written down as not run.

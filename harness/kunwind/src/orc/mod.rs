@@ -3,7 +3,7 @@
 //! ([`OrcNumbers`]) have changed over time: tables written here have their own, a kernel's are chosen by its `.orc_header`.
 //!
 //! [`OrcTable`] reads the two arrays where they lie, without allocation, and is a [`Table`](crate::Table) like any
-//! other. With the feature `alloc`, [`write()`] makes them. How a walk uses what the entries say, this module does not
+//! other. With the feature `alloc`, `write` makes them. How a walk uses what the entries say, this module does not
 //! know.
 
 mod entry;

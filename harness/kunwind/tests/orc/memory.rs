@@ -6,7 +6,7 @@ use kunwind::kernel::{Form, KernelUnwinder};
 use kunwind::orc::{OrcEntry, write};
 use kunwind::{
     Claim, CodeAddress, End, Format, Frame, OrcTable, Register, Regs, RetStack, ReturnHook, Source, StackBounds, Table,
-    Target, Task, Trampoline, WalkState, walk,
+    Target, Task, Trampoline, Unwinder, WalkState, walk,
 };
 
 pub(crate) const TASK: StackBounds = StackBounds { low: 0x1000_0000, high: 0x1000_4000 };
@@ -55,12 +55,18 @@ impl Kernel {
     }
 
     pub(crate) fn frames(&self, form: Form, start: Frame) -> (Vec<Frame>, End, Claim) {
+        self.frames_by(named(if form == Form::Reliable { "x86-orc" } else { "x86-orc:best-effort" }), start)
+    }
+
+    pub(crate) fn frames_by(&self, unwinder: &dyn Unwinder, start: Frame) -> (Vec<Frame>, End, Claim) {
         let mut buffer = vec![start; 4096];
-        let name = if form == Form::Reliable { "x86-orc" } else { "x86-orc:best-effort" };
-        let unwinder = KernelUnwinder::named(name).expect("it is in the catalogue");
         let walk = walk(unwinder, start, self, &mut WalkState::new(self.stacks()), &mut buffer);
         (walk.frames.to_vec(), walk.end, walk.claim)
     }
+}
+
+pub(crate) fn named(name: &str) -> &'static KernelUnwinder {
+    KernelUnwinder::named(name).expect("it is in the catalogue")
 }
 
 /// A running task: a return address, SP and the frame pointer.

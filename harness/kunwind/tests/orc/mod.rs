@@ -5,3 +5,4 @@ mod property;
 mod start;
 mod step;
 mod table;
+mod trampoline;

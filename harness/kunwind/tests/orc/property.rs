@@ -2,13 +2,13 @@
 
 use kunwind::kernel::Form;
 use kunwind::orc::{OrcBase, OrcEntry, OrcTable, OrcType, write};
-use kunwind::{End, Frame, ReturnHook};
+use kunwind::{End, Frame, ReturnHook, check_steps};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{RngAlgorithm, RngSeed, TestRunner};
 
-use super::memory::{DATA, IRQ, Kernel, RSP, TASK, TEXT, interrupted, running};
+use super::memory::{DATA, IRQ, Kernel, RSP, TASK, TEXT, interrupted, named, running};
 
 /// The same cases in every run.
 fn runner(cases: u32) -> TestRunner {
@@ -98,6 +98,8 @@ fn every_walk_ends_that_knows_its_sp() {
         kernel.ret_stack = Some(ret_stack);
         let start = if is_interrupted { interrupted(pc, sp, bp) } else { running(pc, sp, bp) };
         for form in [Form::Reliable, Form::BestEffort] {
+            let name = if form == Form::Reliable { "x86-orc-detect" } else { "x86-orc:best-effort" };
+            prop_assert_eq!(check_steps(named(name), start, &kernel), Ok(()));
             let (frames, end, _) = kernel.frames(form, start);
             // Each stack once, and on each SP rises. Only an SP that is on no stack is compared with nothing.
             let is_lost =

@@ -1,10 +1,10 @@
 //! Where walks begin, and what they do without an entry.
 
 use kunwind::kernel::Form;
-use kunwind::orc::{OrcBase, OrcEntry};
-use kunwind::{Claim, End, Error, Source};
+use kunwind::orc::{OrcBase, OrcEntry, OrcType};
+use kunwind::{Claim, Claims, End, Error, Frame, Register, Source, Step, Target, Unwinder, WalkState};
 
-use super::memory::{IRQ, Kernel, TASK, TEXT, interrupted, running};
+use super::memory::{IRQ, Kernel, TASK, TEXT, interrupted, named, running};
 
 const FORM: Form = Form::Reliable;
 
@@ -85,6 +85,74 @@ fn a_start_from_pt_regs_has_all_registers() {
     start.source = Source::PtRegs { at: regs };
     assert_eq!(kernel.walk(FORM, start), (vec![TEXT + 8], End::Outermost, Claim::Reliable));
     let without = running(TEXT + 0x11, TASK.low + 0x300, 0);
-    let end = End::Error(Error::NoRegister(kunwind::Register(10)));
+    let end = End::Error(Error::NoRegister(Register(10)));
     assert_eq!(kernel.walk(FORM, without), (vec![], end, Claim::Unreliable));
+}
+
+/// The table's last entry holds up to the end of the text and no further: `orc_find` looks at the ranges of text first.
+#[test]
+fn a_pc_behind_the_text_has_no_entry() {
+    let kernel = Kernel::new(&[(TEXT, OrcEntry::END_OF_STACK)], &[]);
+    let behind = TEXT + 0x1_0000;
+    assert_eq!(kernel.walk(FORM, interrupted(behind - 1, TASK.low, 0)), (vec![], End::Outermost, Claim::Reliable));
+    let end = End::Error(Error::NoRow(behind));
+    assert_eq!(kernel.walk(FORM, interrupted(behind, TASK.low, 0)), (vec![], end, Claim::Unreliable));
+}
+
+/// `unwind_next_frame` forgets `regs` where something was called.
+#[test]
+fn the_other_registers_of_a_start_count_until_something_was_called() {
+    // What the CPU pushed, for iretq; then a call, whose frame begins where r10 says.
+    let iret = OrcEntry { kind: OrcType::RegsPartial, signal: true, ..OrcEntry::call(OrcBase::Sp, 0) };
+    let entries = [
+        (TEXT, OrcEntry::END_OF_STACK),
+        (TEXT + 0x10, iret),
+        (TEXT + 0x20, OrcEntry::call(OrcBase::R10, 0)),
+        (TEXT + 0x30, OrcEntry::UNDEFINED),
+    ];
+    let sp = TASK.low + 0x100;
+    let pushed = [(sp, TEXT + 0x28), (sp + 8, 0x10), (sp + 24, sp + 0x60)];
+    let kernel = Kernel::new(&entries, &[pushed.as_slice(), &[(sp + 0x78, TEXT + 8)]].concat());
+    let mut start = interrupted(TEXT + 0x18, sp, 0);
+    let (rbx, r10) = (Register(3), Register(10));
+    start.regs.set(rbx, 5);
+    start.regs.set(r10, sp + 0x80);
+    let (frames, end, claim) = kernel.frames(FORM, start);
+    assert_eq!((frames.len(), end, claim), (3, End::Outermost, Claim::Reliable));
+    assert_eq!((frames[1].regs.get(rbx), frames[1].regs.get(r10)), (Some(5), Some(sp + 0x80)));
+    assert_eq!((frames[2].regs.get(rbx), frames[2].regs.get(r10)), (None, None));
+}
+
+/// The best-effort walk, if its consumer looked at `unwind_error`.
+struct Claiming(&'static dyn Unwinder);
+
+impl Unwinder for Claiming {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn claims(&self) -> Claims {
+        Claims::Explicit
+    }
+
+    fn step(&self, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<Step, Error> {
+        self.0.step(frame, state, target)
+    }
+}
+
+/// `unwind_next_frame` and `__unwind_start` set `state->error` there, and go on.
+#[test]
+fn a_walk_that_goes_on_in_doubt_says_so() {
+    let claim = |kernel: &Kernel, start| {
+        let (frames, end, claim) = kernel.frames_by(&Claiming(named("x86-orc:best-effort")), start);
+        assert_eq!((frames.len(), end), (2, End::Outermost));
+        claim
+    };
+    let called = ends_at_text(&[(TASK.low, TEXT + 8)]);
+    assert_eq!(claim(&called, interrupted(TEXT + 0x18, TASK.low, 0)), Claim::Reliable);
+    let by_fp = ends_at_text(&[(TASK.low + 0x108, TEXT + 8)]);
+    assert_eq!(claim(&by_fp, interrupted(0x1234, TASK.low, TASK.low + 0x100)), Claim::Unreliable);
+    let entries = [(TEXT, OrcEntry::END_OF_STACK), (TEXT + 0x10, OrcEntry::call(OrcBase::Sp, 16))];
+    let overflown = Kernel::new(&entries, &[(TASK.low, TEXT + 8)]);
+    assert_eq!(claim(&overflown, interrupted(TEXT + 0x18, TASK.low - 8, 0)), Claim::Unreliable);
 }

@@ -1,7 +1,7 @@
 //! Rows whose raw bytes say what objdump does not show, and encodings that no assembler here writes.
 
-use kunwind::sframe::{Error, ErrorKind, SFrameSection};
-use kunwind::{CfaRule, Entry, Register, Rule, UnwindRow};
+use kunwind::sframe::{Error, ErrorKind, SFrameSection, SFrameTable};
+use kunwind::{CfaRule, Entry, PauthKey, Register, Rule, Table as _, UnwindRow};
 
 use super::fixture;
 
@@ -166,5 +166,35 @@ fn a_lookup_believes_no_rows_out_of_order() {
         let section = SFrameSection::parse(&data, 0x2000).expect("a sound header");
         let error = section.lookup(0x103f).expect_err("the last byte needs all rows");
         assert_eq!(error.kind, ErrorKind::FreOrder, "{name}");
+    }
+}
+
+/// Bit 5 of the FDE's information, for AArch64 alone (SFrame 2 and 3, `pauth_key`): 0 is key A, 1 key B.
+#[test]
+fn a_table_knows_the_key_of_each_function() {
+    // One function signs with key B, the other with key A. An object has no addresses yet: the index begins after the 28 bytes of the
+    // header, and the second entry is told to begin where the first function ends.
+    let mut data = fixture::gold_named("a06_pauth_b.v3");
+    let (index, place) = (28, 0x1_0000);
+    let start = place + index as u64;
+    data[index + 16..index + 24].copy_from_slice(&(28_u64 - 16).to_le_bytes());
+    let table = SFrameTable::parse(data, place).expect("a sound section");
+    for (pc, key) in [(start, PauthKey::B), (start + 27, PauthKey::B), (start + 28, PauthKey::A)] {
+        assert_eq!(table.pauth_key(pc), key, "{pc:#x}");
+        assert!(matches!(table.entry(pc), Ok(Some(Entry::Row(_)))), "{pc:#x}");
+    }
+    assert_eq!((table.pauth_key(start + 28 + 16), table.entry(start + 28 + 16)), (PauthKey::A, Ok(None)));
+}
+
+/// x86-64's PLT: each entry of 16 bytes pushes at 11 (SFrame 3: the pc type for "pltN entries and trampolines", and `rep_size`).
+#[test]
+fn the_rows_of_a_block_hold_for_each_that_follows() {
+    let data = fixture::gold_named("xl_exe.v3.exe");
+    let section = SFrameSection::parse(&data, 0x40_20c0).expect("a sound section");
+    let sp = |offset| Ok(Some(row(CfaRule::RegOffset(SP, offset), Rule::CfaOffsetDeref(-8), Rule::Retain)));
+    for entry in [0x40_1010, 0x40_1020] {
+        for (offset, cfa) in [(0, 8), (10, 8), (11, 16), (15, 16)] {
+            assert_eq!(section.lookup(entry + offset), sp(cfa), "{:#x}", entry + offset);
+        }
     }
 }

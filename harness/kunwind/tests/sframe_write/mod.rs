@@ -5,6 +5,7 @@ mod cfi;
 mod direct;
 mod elf;
 mod entries;
+mod full;
 mod linked;
 mod merge;
 mod object;
