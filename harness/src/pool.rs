@@ -4,9 +4,9 @@
 //! run are waited for only briefly: whatever they are busy with, they end with the program.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::Error;
@@ -26,11 +26,13 @@ pub fn in_parallel<J, T>(
     work: impl Fn(&J) -> Result<T, Error> + Send + Sync + 'static,
 ) -> Vec<Option<Result<T, Error>>>
 where
-    J: Send + Sync + 'static,
+    J: Send + 'static,
     T: Send + 'static,
 {
     let mut results: Vec<Option<Result<T, Error>>> = (0..jobs.len()).map(|_| None).collect();
     interrupt.progress().plan(results.len());
+    // Each is gone when it is done, with what only it has kept alive.
+    let jobs: Vec<Mutex<Option<J>>> = jobs.into_iter().map(|job| Mutex::new(Some(job))).collect();
     let shared = Arc::new((jobs, AtomicUsize::new(0), work));
     let (sender, receiver) = mpsc::channel();
     for _ in 0..threads.clamp(1, results.len().max(1)) {
@@ -40,8 +42,9 @@ where
             while !interrupt.is_asked()
                 && let index = next.fetch_add(1, Ordering::Relaxed)
                 && let Some(job) = jobs.get(index)
+                && let Some(job) = job.lock().unwrap_or_else(PoisonError::into_inner).take()
             {
-                if sender.send((index, guarded(|| work(job)))).is_err() {
+                if sender.send((index, guarded(|| work(&job)))).is_err() {
                     break; // no one waits any longer
                 }
             }

@@ -318,8 +318,6 @@ struct Planned {
     kind: Interruption,
     /// The part of its points that is judged here; `None`: all.
     part: Option<ShardOf>,
-    /// Shared by the runs of a variant.
-    undisturbed: Arc<Undisturbed>,
 }
 
 /// The lasting words at the end of an undisturbed run, once that has been made.
@@ -334,7 +332,8 @@ pub fn run_all(root: &Path, scenarios: &[Scenario], options: &Options) -> Result
     let plan = Plan::of(scenarios, options.shard, &options.part);
     let (root, unwinders, log) = (root.to_path_buf(), options.unwinders.clone(), options.log);
     let (interrupt, remote) = (options.interrupt.clone(), options.remote.clone());
-    let work = move |Planned { scenario, variant, kind, part, undisturbed }: &Planned| {
+    let work = move |(planned, undisturbed): &(Planned, Arc<Undisturbed>)| {
+        let Planned { scenario, variant, kind, part } = planned;
         let subjects = chosen(scenario.cpu, &unwinders, &remote)?;
         let job = Job { root: &root, scenario, variant, kind: *kind };
         if log {
@@ -370,7 +369,7 @@ pub fn judge_all(logs: Vec<Log>, options: &Options) -> Result<Recording, Error> 
             scenarios.push(Arc::clone(&scenario));
         }
         let (variant, kind) = run_of(log, &scenario)?;
-        planned.push(Planned { scenario, variant, kind, part: None, undisturbed: Arc::default() });
+        planned.push(Planned { scenario, variant, kind, part: None });
     }
     let Options { unwinders, interrupt, remote, .. } = options.clone();
     let work = move |log: &Log| Ok((judge_until(log, (&unwinders, &remote), &interrupt)?, None));
@@ -382,7 +381,7 @@ pub fn judge_all(logs: Vec<Log>, options: &Options) -> Result<Recording, Error> 
 type Judged = (Section, Option<Vec<u8>>);
 
 /// Does the jobs.
-fn perform<J: Send + Sync + 'static>(
+fn perform<J: Send + 'static>(
     jobs: Vec<J>,
     options: &Options,
     work: impl Fn(&J) -> Result<Judged, Error> + Send + Sync + 'static,

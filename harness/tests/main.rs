@@ -1,5 +1,6 @@
 //! All integration tests of the harness, as one executable: `cargo test --test integration scenarios::` runs one file of them.
 
+mod alternating;
 mod atlas;
 mod callers;
 mod cases;

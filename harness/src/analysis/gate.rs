@@ -141,14 +141,16 @@ fn stand(scenario: &Scenario, section: &mut Section, used: &mut [bool]) -> Vec<O
         .map(|finding| {
             let level = scenario.text.level(&finding.subject, finding.start, section.gate(&finding.subject));
             let mut standing = Standing::default();
+            let listed = scenario.text.known.iter().zip(&spans).zip(used.iter_mut());
+            let listed = listed.filter_map(|((known, span), used)| Some((known, span.as_ref()?, used)));
+            let mut listed: Vec<_> = listed.filter(|(known, span, _)| names(known, span, section, finding)).collect();
             // A finding spans neighbours and [[known]] may cover only some of them, so each instruction is checked.
             for offset in section.offsets(finding) {
                 let mut because = None;
-                for ((known, span), used) in scenario.text.known.iter().zip(&spans).zip(used.iter_mut()) {
-                    let Some(span) = span else { continue };
-                    if covers(known, span, section, finding, offset) {
+                for (known, span, used) in &mut listed {
+                    if reaches(known, span, section, finding, offset) {
                         because.get_or_insert(&known.because);
-                        *used |= is_real(known, span, section);
+                        **used = **used || is_real(known, span, section);
                     }
                 }
                 standing.reason = standing.reason.or_else(|| because.map(|because| place(&mut reasons, because)));
@@ -344,13 +346,21 @@ fn span(known: &Known, section: &Section) -> Option<Range> {
 }
 
 fn covers(known: &Known, span: &Range, section: &Section, finding: &Finding, offset: u64) -> bool {
+    names(known, span, section, finding) && reaches(known, span, section, finding, offset)
+}
+
+/// Whether a known deviation is of the kind of a finding, and in its function.
+fn names(known: &Known, span: &Range, section: &Section, finding: &Finding) -> bool {
     known.verdict == finding.verdict
         && is_name_or_label(&known.unwinder, &finding.subject, finding.start)
         && span.function == finding.range.function
-        && (span.first..=span.last).contains(&offset)
         && known.interrupt.is_none_or(|kind| kind == section.interrupt)
         && known.variant.as_ref().is_none_or(|name| section.variant.as_ref() == Some(name))
-        && (!known.at.while_lost || is_lost(section, finding, offset))
+}
+
+/// Whether a known deviation, of the kind of a finding, reaches to one of its instructions.
+fn reaches(known: &Known, span: &Range, section: &Section, finding: &Finding, offset: u64) -> bool {
+    (span.first..=span.last).contains(&offset) && (!known.at.while_lost || is_lost(section, finding, offset))
 }
 
 /// Whether no rule can find the displaced address at any arrival from which the walks of a finding start at an instruction.

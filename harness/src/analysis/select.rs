@@ -283,8 +283,8 @@ impl Selection {
                 *shown = Some(Shown {
                     class,
                     point: first.point.clone(),
-                    expected: first.expected.clone(),
-                    got: first.got.clone(),
+                    expected: first.expected.to_vec(),
+                    got: first.got.to_vec(),
                     command: command(section, finding),
                 });
             }

@@ -122,8 +122,10 @@ impl Row {
 #[must_use]
 pub fn rows<'r>(sections: impl IntoIterator<Item = &'r Section>, by: By) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
-    // Of each row, guest, function and offset: whether a walk from there was unsound.
-    let mut seen: Vec<FxHashMap<(&str, &str, u64), bool>> = Vec::new();
+    // The functions of guests, by number.
+    let mut functions: FxHashMap<(&str, &str), usize> = FxHashMap::default();
+    // Of each row, function and offset: whether a walk from there was unsound.
+    let mut seen: Vec<FxHashMap<(usize, u64), bool>> = Vec::new();
     let mut order: Vec<String> = Vec::new();
     for section in sections.into_iter().filter(|section| section.void.is_none() && section.not_judged.is_none()) {
         if order.is_empty() {
@@ -145,11 +147,12 @@ pub fn rows<'r>(sections: impl IntoIterator<Item = &'r Section>, by: By) -> Vec<
             })
             .collect();
         for function in &section.functions {
+            let next = functions.len();
+            let number = *functions.entry((section.guest.name.as_str(), function.name.as_str())).or_insert(next);
             for instruction in &function.instructions {
                 for (place, runs) in places.iter().zip(&instruction.runs).filter(|(_, runs)| !runs.is_empty()) {
                     let is_unsound = runs.iter().any(|run| matches!(run.verdict, Verdict::Unsound(_)));
-                    let key = (section.guest.name.as_str(), function.name.as_str(), instruction.offset);
-                    *seen[*place].entry(key).or_default() |= is_unsound;
+                    *seen[*place].entry((number, instruction.offset)).or_default() |= is_unsound;
                 }
             }
         }

@@ -29,7 +29,9 @@ pub(super) static CPU: Cpu = Cpu {
     nested_exception: Exception::Nmi,
     status_mask: u64::MAX,
     red_zone: 0, // AAPCS64 6.4.5.1: nothing below SP may be accessed
-    flow,
+    sizes: &[4],
+    decode,
+    flow: None,
     signing: Some(signing),
     can_arrive,
     clock,
@@ -52,12 +54,8 @@ const CALLEE_SAVED: [Register; 11] = {
 /// Instructions that enter or leave an exception; capstone 5 has no group for them.
 const EXCEPTIONS: &[&str] = &["eret", "eretaa", "eretab", "svc", "hvc", "smc", "brk", "hlt", "udf"];
 
-fn flow(address: u64, bytes: &[u8]) -> Flow {
-    thread_local!(static CAPSTONE: Option<Capstone> = disassembler().ok());
-    CAPSTONE.with(|capstone| match capstone {
-        Some(capstone) => super::flow_by_group(capstone, address, bytes, EXCEPTIONS),
-        None => Flow::SEQUENTIAL,
-    })
+fn decode(capstone: &Capstone, address: u64, bytes: &[u8]) -> Option<(usize, Flow)> {
+    super::flow_by_group(capstone, address, bytes, EXCEPTIONS)
 }
 
 /// `mrs` of CNTPCT_EL0, CNTVCT_EL0, CNTPCTSS_EL0 and CNTVCTSS_EL0 (Arm ARM D24.11); XZR is no register.

@@ -3,6 +3,7 @@
 
 mod arm64;
 mod effect;
+mod known;
 mod riscv64;
 mod x86_64;
 
@@ -10,6 +11,7 @@ use capstone::Capstone;
 use kunwind::Abi;
 
 pub use effect::{Effect, Effects, Held, Step};
+pub use known::Shape;
 /// Code addresses and registers by DWARF number: the only part of kunwind that all of the harness shares.
 pub use kunwind::{CodeAddress, PauthKey, Register, Regs};
 
@@ -47,7 +49,11 @@ pub struct Cpu {
     pub red_zone: u64,
     /// Which subjects model Linux's walks of its own stacks on this CPU, by name.
     pub models: WalkModels,
-    flow: fn(u64, &[u8]) -> Flow,
+    /// The sizes that an instruction can have, in bytes, at most 15: the usual ones first.
+    sizes: &'static [u8],
+    decode: known::Decode,
+    /// What an instruction does to the flow of control, where that is decoded by hand.
+    flow: Option<fn(u64, &[u8]) -> Flow>,
     /// What an instruction does to the signature of a return address, on a CPU with pointer authentication.
     signing: Option<SigningOf>,
     can_arrive: fn(Exception, u64) -> bool,
@@ -104,7 +110,13 @@ impl Cpu {
     /// What the instruction at this address does to the flow of control. `bytes` may reach beyond the instruction.
     #[must_use]
     pub fn flow(&self, address: u64, bytes: &[u8]) -> Flow {
-        (self.flow)(address, bytes)
+        known::flow(self, address, bytes)
+    }
+
+    /// The size and the kind of the instruction at the start of `bytes`, which may reach beyond it. `None`: they are no instruction.
+    #[must_use]
+    pub fn shape(&self, bytes: &[u8]) -> Option<Shape> {
+        known::shape(self, bytes)
     }
 
     /// Whether functions can sign their return addresses.
@@ -263,12 +275,12 @@ pub fn names() -> String {
 }
 
 /// Classifies by capstone's groups, where those are right. CALL is tested first: capstone puts arm64's `bl` in JUMP too.
-fn flow_by_group(capstone: &Capstone, address: u64, bytes: &[u8], exceptions: &[&str]) -> Flow {
+fn flow_by_group(capstone: &Capstone, address: u64, bytes: &[u8], exceptions: &[&str]) -> Option<(usize, Flow)> {
     use capstone::InsnGroupType::{CS_GRP_CALL, CS_GRP_INT, CS_GRP_IRET, CS_GRP_JUMP, CS_GRP_RET};
 
-    let Ok(instructions) = capstone.disasm_count(bytes, address, 1) else { return Flow::SEQUENTIAL };
-    let Some(instruction) = instructions.first() else { return Flow::SEQUENTIAL };
-    let Ok(detail) = capstone.insn_detail(instruction) else { return Flow::SEQUENTIAL };
+    let instructions = capstone.disasm_count(bytes, address, 1).ok()?;
+    let instruction = instructions.first()?;
+    let Ok(detail) = capstone.insn_detail(instruction) else { return Some((instruction.len(), Flow::SEQUENTIAL)) };
     let is = |group: u32| detail.groups().iter().any(|found| u32::from(found.0) == group);
     let mnemonic = instruction.mnemonic().unwrap_or_default();
     let kind = if is(CS_GRP_CALL) {
@@ -284,7 +296,7 @@ fn flow_by_group(capstone: &Capstone, address: u64, bytes: &[u8], exceptions: &[
     };
     let is_direct = matches!(kind, FlowKind::Call | FlowKind::Jump);
     let target = is_direct.then(|| direct_target(instruction.op_str().unwrap_or_default())).flatten();
-    Flow { kind, target }
+    Some((instruction.len(), Flow { kind, target }))
 }
 
 /// The absolute target that capstone prints as the last operand of a direct branch (`#0x1000`, `x0, #0x1000`, `0x1000`).

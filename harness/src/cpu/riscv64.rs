@@ -5,7 +5,7 @@ mod flow;
 use capstone::Capstone;
 use capstone::arch::{BuildsCapstone as _, BuildsCapstoneExtraMode as _};
 
-use super::{ClockPart, Cpu, Exception, Linkage, Register, WalkModels};
+use super::{ClockPart, Cpu, Exception, Flow, Linkage, Register, WalkModels};
 
 /// 64-bit RISC-V.
 pub(super) static CPU: Cpu = Cpu {
@@ -31,13 +31,21 @@ pub(super) static CPU: Cpu = Cpu {
     nested_exception: Exception::Fault, // there is no NMI; entry code can fault
     status_mask: !(1 << 8 | 1 << 5),    // sret itself changes sstatus.SPP and SPIE
     red_zone: 0,                        // psABI, integer calling convention: nothing below SP is preserved
-    flow: flow::decode,
+    sizes: &[2, 4],
+    decode,
+    flow: Some(flow::decode),
     signing: None,
     can_arrive,
     clock,
     disassembler,
     decoding: super::effect::RISCV64,
 };
+
+/// Capstone knows what is an instruction, and nothing more.
+fn decode(capstone: &Capstone, address: u64, bytes: &[u8]) -> Option<(usize, Flow)> {
+    let size = capstone.disasm_count(bytes, address, 1).ok()?.first()?.len();
+    Some((size, flow::decode(address, bytes)))
+}
 
 /// None: the emulator refuses `rdtime`, and leaves `rdcycle` and `rdinstret` to machine mode.
 const fn clock(_: &[u8]) -> Vec<ClockPart> {

@@ -21,7 +21,9 @@ pub(super) static CPU: Cpu = Cpu {
     nested_exception: Exception::Nmi,
     status_mask: u64::MAX,
     red_zone: 128, // psABI 3.2.2: the 128 bytes beyond the location pointed to by rsp
-    flow,
+    sizes: &[3, 5, 4, 2, 1, 7, 8, 6, 9, 10, 11, 12, 13, 14, 15],
+    decode,
+    flow: None,
     signing: None,
     can_arrive,
     clock,
@@ -46,20 +48,17 @@ fn clock(bytes: &[u8]) -> Vec<ClockPart> {
 /// Instructions that enter or leave an exception, but that capstone 5 puts in no such group.
 const EXCEPTIONS: &[&str] = &["syscall", "sysret", "sysretq", "ud2", "ud2b"];
 
-fn flow(address: u64, bytes: &[u8]) -> Flow {
-    thread_local!(static CAPSTONE: Option<Capstone> = disassembler().ok());
-    let flow = CAPSTONE.with(|capstone| match capstone {
-        Some(capstone) => super::flow_by_group(capstone, address, bytes, EXCEPTIONS),
-        None => Flow::SEQUENTIAL,
-    });
+fn decode(capstone: &Capstone, address: u64, bytes: &[u8]) -> Option<(usize, Flow)> {
+    let (size, flow) = super::flow_by_group(capstone, address, bytes, EXCEPTIONS)?;
     // LOOP, LOOPE, LOOPNE (SDM volume 2: E0..E2 cb) are in no group of capstone 5.
-    match bytes {
+    let flow = match bytes {
         [0xe0..=0xe2, displacement, ..] => Flow {
             kind: FlowKind::Jump,
             target: Some(address.wrapping_add(2).wrapping_add_signed(i64::from(displacement.cast_signed()))),
         },
         _ => flow,
-    }
+    };
+    Some((size, flow))
 }
 
 const fn can_arrive(exception: Exception, status: u64) -> bool {

@@ -154,6 +154,11 @@ impl<'p> Sites<'p> {
         Some(Arrival { site, pc, visit, reachable: true })
     }
 
+    /// From now on, arrivals at the instruction of this point are points only in a new state.
+    pub(super) fn close(&mut self, at: Arrival) {
+        self.sites[at.site].1.close();
+    }
+
     /// Counts an arrival that cannot be judged, because the truth is not known.
     pub(super) fn pass(&mut self, pc: u64) {
         if let Some(site) = self.site(pc) {

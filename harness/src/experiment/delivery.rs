@@ -149,12 +149,12 @@ impl<'p, 'v> Delivery<'p, 'v> {
 
     fn compare(&mut self, at: &Point<'_>, before: &Delivered) {
         let guest = &self.program.guest;
-        let place = guest.symbols.name(before.pc);
+        let place = || guest.symbols.name(before.pc);
         if !before.was_walked && self.kind.preempts() {
             // The exit path must not preempt code that has interrupts masked or runs on another stack: not a point.
             self.cancel(before.point);
         } else if !before.was_walked {
-            self.contradiction = Some(format!("at {place}: the handler returned without calling its marker"));
+            self.contradiction = Some(format!("at {}: the handler returned without calling its marker", place()));
             return;
         }
         let mut registers = vec![0; before.registers.len()];
@@ -162,14 +162,14 @@ impl<'p, 'v> Delivery<'p, 'v> {
         for (number, (then, now)) in (0..).zip(before.registers.iter().zip(&registers)) {
             let register = kunwind::Register(number);
             if then != now {
-                let name = guest.cpu.abi.register_name(register);
+                let (place, name) = (place(), guest.cpu.abi.register_name(register));
                 self.contradiction =
                     Some(format!("at {place}: {name} was {then:#x} before the exception and is {now:#x} after it"));
             }
         }
         let status = at.status(guest.cpu);
         if status != before.status {
-            let then = before.status;
+            let (place, then) = (place(), before.status);
             self.contradiction = Some(format!(
                 "at {place}: the status register was {then:#x} before the exception and is {status:#x} after it"
             ));
@@ -177,6 +177,7 @@ impl<'p, 'v> Delivery<'p, 'v> {
         for (low, words) in &before.stacks {
             for (address, then) in (*low..).step_by(8).zip(words) {
                 if at.memory.read_u64(address) != Some(*then) {
+                    let place = place();
                     self.contradiction = Some(format!(
                         "at {place}: the live stack word at {address:#x} was {then:#x} before the exception and has changed"
                     ));
@@ -228,7 +229,11 @@ impl<'p, 'v> Delivery<'p, 'v> {
     /// Counts an arrival of the running code, and returns the point, if it is one.
     fn arrive(&mut self, at: &Point<'_>) -> Option<Arrival> {
         let truth = self.oracle.truth();
-        self.sites.arrive(at.pc, |hint| self.states.at(at, truth, hint))
+        let point = self.sites.arrive(at.pc, |hint| self.states.at(at, truth, hint))?;
+        if self.visit.is_full(point) {
+            self.sites.close(point);
+        }
+        Some(point)
     }
 
     /// Which exception is taken here, if any, and its point.

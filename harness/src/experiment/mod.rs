@@ -90,6 +90,13 @@ pub trait Visit {
         let _ = at;
     }
 
+    /// Whether there is no room for more changes of verdict at the instruction of this arrival. Later arrivals are points only in a new
+    /// state; the others are counted as left out.
+    fn is_full(&self, at: Arrival) -> bool {
+        let _ = at;
+        false
+    }
+
     /// The arrival was not a point after all: no walk was made.
     fn cancelled(&mut self, at: Arrival) {
         let _ = at;
@@ -219,7 +226,7 @@ impl Experiment<'_> {
         let ended = run.drive(&mut delivery)?;
         let (mut testimony, nesting, sites) = delivery.finish(text, ended);
         let left_out = sites.iter().fold(LeftOut::default(), |sum, site| sum.plus(site.left_out));
-        let left_out = nesting.map_or(left_out, |(_, left_out)| left_out);
+        let left_out = nesting.map_or(left_out, |(_, of_outer)| left_out.plus(of_outer));
         if ended.complete && testimony.contradiction.is_none() {
             testimony.contradiction = changed(program, undisturbed, run.memory());
         }

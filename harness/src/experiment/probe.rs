@@ -66,6 +66,9 @@ impl<'p, 'v> Probe<'p, 'v> {
         }
         let truth = self.oracle.truth();
         let Some(arrival) = self.sites.arrive(at.pc, |hint| self.states.at(at, truth, hint)) else { return };
+        if self.visit.is_full(arrival) {
+            self.sites.close(arrival);
+        }
         self.visit.point(arrival, None, at);
         at.read(&self.registers, &mut self.regs);
         let (regs, kernel) = (&self.regs, self.program.conventions.kernel.as_ref());

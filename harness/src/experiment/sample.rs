@@ -18,6 +18,8 @@ pub(super) struct Tally {
     known: Vec<(State, u64, bool)>,
     /// The index in `known` of the latest state: most loops keep theirs.
     latest: usize,
+    /// Whether only new states are taken from now on.
+    is_closed: bool,
 }
 
 impl Tally {
@@ -29,6 +31,7 @@ impl Tally {
         state: impl FnOnce(Option<ReturnPlace>) -> State,
     ) -> bool {
         self.arrivals += 1;
+        let most = if self.is_closed { 0 } else { most };
         if most == u64::MAX {
             return true;
         }
@@ -56,6 +59,11 @@ impl Tally {
             Some(_) => {}
         }
         is_taken
+    }
+
+    /// Takes only new states from now on.
+    pub(super) const fn close(&mut self) {
+        self.is_closed = true;
     }
 
     /// Counts an arrival that cannot be taken.

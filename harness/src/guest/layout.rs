@@ -137,14 +137,14 @@ impl Poison {
         const MAX_TEXT: usize = 1 << 14;
         let mut text = Vec::new();
         let mut after_call = false;
-        for line in listing.lines() {
+        for (address, kind) in listing.kinds() {
             if text.len() == MAX_TEXT {
                 break;
             }
             if !after_call {
-                text.push(line.address);
+                text.push(address);
             }
-            after_call = line.flow.kind == FlowKind::Call || line.flow.kind == calls;
+            after_call = kind == FlowKind::Call || kind == calls;
         }
         Self { text, stacks: stacks.iter().map(|stack| stack.bounds).collect() }
     }

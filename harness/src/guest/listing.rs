@@ -7,7 +7,7 @@ use capstone::Capstone;
 
 use super::{Guest, Symbol};
 use crate::Error;
-use crate::cpu::Flow;
+use crate::cpu::{Flow, FlowKind};
 
 /// One instruction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,12 +102,7 @@ impl Listing {
     /// appear as `.byte`.
     fn of_index(&self, index: usize) -> &[Line] {
         self.lines[index].get_or_init(|| {
-            let functions = self.guest.symbols.functions();
-            let function = &functions[index];
-            // Where functions overlap, the bytes belong to the one that starts last.
-            let next = functions.get(index + 1).map_or(u64::MAX, |next| next.address);
-            let code = self.guest.bytes_at(function.address);
-            let code = &code[..code.len().min(function.size.min(next - function.address) as usize)];
+            let (function, code) = self.code(index);
             let mut decoded = Vec::new();
             let mut offset = 0;
             while offset < code.len() {
@@ -126,6 +121,36 @@ impl Listing {
         })
     }
 
+    /// The function at an index, and its bytes.
+    fn code(&self, index: usize) -> (&Symbol, &[u8]) {
+        let functions = self.guest.symbols.functions();
+        let function = &functions[index];
+        // Where functions overlap, the bytes belong to the one that starts last.
+        let next = functions.get(index + 1).map_or(u64::MAX, |next| next.address);
+        let code = self.guest.bytes_at(function.address);
+        (function, &code[..code.len().min(function.size.min(next - function.address) as usize)])
+    }
+
+    /// The instructions of the function at an index: where each is, and what it does to the flow of control. Nothing is disassembled
+    /// for them.
+    fn kinds_of(&self, index: usize) -> impl Iterator<Item = (u64, FlowKind)> {
+        let (function, code) = self.code(index);
+        let mut offset = 0;
+        std::iter::from_fn(move || {
+            let bytes = code.get(offset..).filter(|bytes| !bytes.is_empty())?;
+            let address = function.address + offset as u64;
+            let shape = self.guest.cpu.shape(bytes);
+            offset += shape.map_or(1, |shape| shape.size);
+            Some((address, shape.map_or(FlowKind::Sequential, |shape| shape.kind)))
+        })
+    }
+
+    /// The instructions of all functions, by address: where each is, and what it does to the flow of control. Nothing is disassembled
+    /// for them.
+    pub fn kinds(&self) -> impl Iterator<Item = (u64, FlowKind)> {
+        (0..self.lines.len()).flat_map(|index| self.kinds_of(index))
+    }
+
     /// The instructions of a function.
     #[must_use]
     pub fn of(&self, function: &Symbol) -> &[Line] {
@@ -139,12 +164,17 @@ impl Listing {
         lines.binary_search_by_key(&address, |line| line.address).ok().map(|index| &lines[index])
     }
 
-    /// The address of the instruction before this one in its function, if that has been disassembled.
+    /// The address of the instruction before this one in its function.
     #[must_use]
     pub fn before(&self, address: u64) -> Option<u64> {
-        let lines = self.lines[self.guest.symbols.index_at(address)?].get()?;
-        let index = lines.binary_search_by_key(&address, |line| line.address).ok()?;
-        Some(lines.get(index.checked_sub(1)?)?.address)
+        let mut before = None;
+        for (at, _) in self.kinds_of(self.guest.symbols.index_at(address)?) {
+            if at >= address {
+                return before.filter(|_| at == address);
+            }
+            before = Some(at);
+        }
+        None
     }
 
     /// The number of functions that have been disassembled so far.

@@ -224,8 +224,12 @@ impl Program {
         let pages = segments.flat_map(|segment| (segment.address..segment.end()).step_by(PAGE as usize));
         // A guest cannot change a page of a frozen case that the case does not hold.
         let pages = pages.filter(|page| self.held.as_ref().is_none_or(|held| held.contains(page)));
-        pages
-            .flat_map(|page| (page..page + PAGE).step_by(8))
-            .filter(move |address| !left_out.iter().any(|range| range.contains(address)))
+        pages.flat_map(move |page| {
+            let end = page + PAGE;
+            let out: Vec<_> = left_out.iter().filter(|out| out.start < end && page < out.end).cloned().collect();
+            let is_out = out.iter().any(|out| out.start <= page && end <= out.end);
+            let words = if is_out { page..page } else { page..end };
+            words.step_by(8).filter(move |address| !out.iter().any(|range| range.contains(address)))
+        })
     }
 }

@@ -103,7 +103,7 @@ pub(super) fn are_same(left: Option<&Rc<Activation>>, right: Option<&Rc<Activati
 }
 
 /// Where an activation resumes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place {
     /// The address.
     pub address: u64,

@@ -224,14 +224,15 @@ pub fn displaced(truth: &Truth, view: &MachineView<'_>) -> Option<AddressPlaces>
 /// Whether the frame between these addresses holds the return address where a call or a prologue leaves it: in the word that the
 /// call pushed, or in a frame record, with a frame pointer in the word below (0 in the oldest record). Anywhere else it is data.
 fn in_frame(view: &MachineView<'_>, low: u64, cfa: u64, address: u64, is_oldest: bool) -> bool {
-    let is_there = |at: u64| view.live.is_live(at) && view.memory.read_u64(at) == Some(address);
+    // The word first: few hold the address.
+    let is_there = |at: u64| view.memory.read_u64(at) == Some(address) && view.live.is_live(at);
     match view.cpu.linkage {
         Linkage::Push => is_there(cfa.wrapping_sub(8)),
         Linkage::Register(_) => words_of(view, low, cfa).any(|at| {
-            let fp = view.memory.read_u64(at.wrapping_sub(8));
+            let fp = || view.memory.read_u64(at.wrapping_sub(8));
             is_there(at)
                 && view.live.is_live(at.wrapping_sub(8))
-                && fp.is_some_and(|fp| view.layout.stack_of(fp).is_some() || (is_oldest && fp == 0))
+                && fp().is_some_and(|fp| view.layout.stack_of(fp).is_some() || (is_oldest && fp == 0))
         }),
     }
 }
@@ -245,7 +246,7 @@ fn in_pt_regs(view: &MachineView<'_>, by: &Activation, address: u64) -> bool {
 
 /// Whether one of the live words from `low` to `high` holds the address.
 fn in_words(view: &MachineView<'_>, low: u64, high: u64, address: u64) -> bool {
-    words_of(view, low, high).any(|at| view.live.is_live(at) && view.memory.read_u64(at) == Some(address))
+    words_of(view, low, high).any(|at| view.memory.read_u64(at) == Some(address) && view.live.is_live(at))
 }
 
 /// The words from `low` to `high`, where both are on one stack.
@@ -291,8 +292,8 @@ fn look(view: &MachineView<'_>, address: u64, state: &State, cfa: u64) -> Addres
     let low = others.filter(|_| state.since > 0).map_or(sp, |stack| view.layout.stacks[stack].bounds.low);
     found.stack = !found.record && in_words(view, low, cfa, address);
     // Below SP, and in stack words that their frames have not written.
-    let left_behind = (sp.saturating_sub(BELOW_SP) & !7..cfa.max(sp)).step_by(8);
-    found.stale |= left_behind.filter(|at| *at < sp || !view.live.is_live(*at)).any(|at| read(at) == Some(address));
+    let mut all = (sp.saturating_sub(BELOW_SP) & !7..cfa.max(sp)).step_by(8);
+    found.stale |= all.any(|at| read(at) == Some(address) && (at < sp || !view.live.is_live(at)));
     found
 }
 

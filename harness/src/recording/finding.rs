@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Novelty, is_zero};
+use super::{Novelty, Shared, is_zero, shared};
 use crate::scenario::Range;
 use crate::subject::{Start, label};
 use crate::verdict::Verdict;
@@ -44,20 +44,20 @@ pub struct FirstWalk {
     /// The arrival at the instruction.
     pub visit: u64,
     /// The true trace, without the interrupted instruction.
-    pub expected: Vec<String>,
+    pub expected: Shared<Vec<String>>,
     /// The walk's trace, without its start.
-    pub got: Vec<String>,
+    pub got: Shared<Vec<String>>,
     /// How each entry of the walk was found: by which rule.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub rules: Vec<String>,
+    #[serde(default, skip_serializing_if = "shared::is_empty")]
+    pub rules: Shared<Vec<String>>,
     /// What is wrong with the state of entries whose pc is right: which value, and by how much.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub state: Vec<String>,
+    #[serde(default, skip_serializing_if = "shared::is_empty")]
+    pub state: Shared<Vec<String>>,
     /// Why there is no walk, of one that did not come back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// The words that the walk read, in order.
-    pub words: Vec<WordRead>,
+    pub words: Shared<Vec<WordRead>>,
 }
 
 /// A word that a walk read.
@@ -66,9 +66,9 @@ pub struct WordRead {
     /// How many entries the walk had produced before it read the word.
     pub entries: u64,
     /// The address, with its distance from the top of its stack where it is on one.
-    pub at: String,
+    pub at: Shared<String>,
     /// The value; `None` if the word could not be read.
-    pub value: Option<String>,
+    pub value: Option<Shared<String>>,
 }
 
 impl Finding {

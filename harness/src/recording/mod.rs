@@ -7,12 +7,14 @@ mod beside;
 mod call;
 mod command;
 mod counters;
+mod evidence;
 mod finding;
 pub mod mutation;
 mod novelty;
 mod recorder;
 pub mod rows;
 mod shard;
+mod shared;
 mod skip;
 mod state;
 mod text;
@@ -35,8 +37,9 @@ pub use call::{CallOutcome, Changed, float};
 pub use counters::{Counters, by_subject};
 pub use finding::{Finding, FirstWalk, WordRead};
 pub use novelty::Novelty;
-pub use recorder::Recorder;
+pub use recorder::{MOST_CHANGES, Recorder};
 pub use shard::{Shard, ShardOf, SplitScenario};
+pub use shared::Shared;
 pub use skip::Skip;
 pub use state::{Overall, RunState};
 pub use walks::{WalkLog, Written, compare};
@@ -434,12 +437,12 @@ pub struct ListedInstruction {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub split: bool,
     /// Where the youngest displaced return address is, by arrival.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub addresses: Vec<Displaced>,
+    #[serde(default, skip_serializing_if = "shared::is_empty")]
+    pub addresses: Shared<Vec<Displaced>>,
     /// For each column, the verdicts by arrival; empty if no point was judged here.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "text::runs")]
+    #[serde(default, skip_serializing_if = "shared::is_empty", with = "text::runs")]
     #[schemars(with = "Vec<String>")]
-    pub runs: Vec<Vec<Run>>,
+    pub runs: Shared<Vec<Vec<Run>>>,
 }
 
 impl ListedInstruction {
@@ -451,7 +454,7 @@ impl ListedInstruction {
 }
 
 /// Consecutive arrivals at which the youngest displaced return address is in the same places.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Displaced {
     /// The places.
     pub places: String,
@@ -466,7 +469,7 @@ pub struct Displaced {
 }
 
 /// Consecutive arrivals with one verdict.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Run {
     /// The verdict.
     pub verdict: Verdict,

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::agreement::Comparison;
+use super::evidence::{Evidence, Namer, Word};
 use super::rows::UnreadData;
+use super::shared::Same;
 use super::{
-    ColumnResult, Counters, Displaced, Finding, FirstWalk, GuestRef, Label, ListedFunction, ListedInstruction, Run,
-    Section, WordRead, by_subject,
+    ColumnResult, Counters, Displaced, Finding, GuestRef, Label, ListedFunction, ListedInstruction, Run, Section,
+    by_subject,
 };
 use crate::cpu::CodeAddress;
 use crate::experiment::{Arrival, Column, Found, Site, Visit};
@@ -16,7 +18,11 @@ use crate::oracle::{AddressPlaces, Place, Truth};
 use crate::scenario::{Interruption, Range, Scenario, Variant};
 use crate::subject::in_linux::in_linux;
 use crate::subject::{InLinux, MAX_ENTRIES, Question, Reads, Start};
-use crate::verdict::{Deviation, Difference, Judge, Memo, Verdict, differences};
+use crate::verdict::{Deviation, Judge, Memo, Verdict, differences};
+
+/// So often a column's verdict may change at one instruction, or the places of a return address. What changes with every turn of a loop
+/// must not fill the memory, and has shown by then what there is to see.
+pub const MOST_CHANGES: usize = 4096;
 
 /// What is recorded at one instruction.
 #[derive(Debug, Clone, Default)]
@@ -27,29 +33,6 @@ struct Record {
     addresses: Vec<Displaced>,
     /// For each column.
     runs: Vec<Vec<Run>>,
-}
-
-/// A walk whose verdict is not exact, before anything of it has a name: most never get one, because a finding shows only the
-/// first of its instructions.
-#[derive(Debug)]
-struct Evidence {
-    pc: u64,
-    visit: u64,
-    /// The outer exception of a nested point.
-    within: Option<String>,
-    expected: Vec<Place>,
-    /// How many older activations are left out.
-    older: usize,
-    /// The walk's entries, the start included.
-    entries: Vec<CodeAddress>,
-    /// How each of them was found.
-    rules: Vec<String>,
-    /// What is wrong with its state.
-    state: Vec<Difference>,
-    /// Why there is none, if it did not come back.
-    why: Option<String>,
-    /// Words that it read: how many entries it had shown before, the address, the value.
-    words: Vec<(u64, u64, Option<u64>)>,
 }
 
 /// What the walks of a finding have in common: the column, the instruction's address, the verdict, whether it is reachable.
@@ -122,7 +105,7 @@ impl<'p> Recorder<'p> {
         let why = std::cell::RefCell::default();
         let again = Question { target: &target, why: Some(&why), ..*question };
         let (mut entries, mut rules): (Vec<CodeAddress>, Vec<String>) = (Vec::new(), Vec::new());
-        let mut words: Vec<(u64, u64, Option<u64>)> = Vec::new();
+        let mut words: Vec<Word> = Vec::new();
         let mut drain = |entries: usize| {
             words.extend(reads.borrow_mut().drain(..).map(|(address, value)| (entries as u64, address, value)));
         };
@@ -144,29 +127,6 @@ impl<'p> Recorder<'p> {
         let is_lost = matches!(verdict, Verdict::Crashed | Verdict::TimedOut);
         let why = Some(why.into_inner()).filter(|why| is_lost && !why.is_empty());
         Evidence { pc: at.pc, visit: at.visit, within, expected, older, entries, rules, state, why, words }
-    }
-
-    /// The evidence in words.
-    fn first_walk(&self, evidence: &Evidence) -> FirstWalk {
-        let Evidence { pc, visit, within, expected, older, entries, rules, state, why, words } = evidence;
-        let symbols = &self.program.guest.symbols;
-        let outer = within.as_ref().map(|outer| format!("{outer}/")).unwrap_or_default();
-        let older = (*older > 0).then(|| format!("and {older} older activations"));
-        let words = words.iter().map(|(entries, address, value)| WordRead {
-            entries: *entries,
-            at: self.program.layout.name(*address),
-            value: value.map(|value| format!("{value:#x}")),
-        });
-        FirstWalk {
-            point: format!("{outer}{}#{visit}", symbols.name(*pc)),
-            visit: *visit,
-            expected: expected.iter().map(|place| place.name(symbols)).chain(older).collect(),
-            got: entries.iter().skip(1).map(|pc| symbols.name_of(*pc)).collect(),
-            rules: rules.iter().skip(1).cloned().collect(),
-            state: state.iter().map(ToString::to_string).collect(),
-            why: why.clone(),
-            words: words.collect(),
-        }
     }
 
     /// The plain data of the finished run.
@@ -254,6 +214,7 @@ impl<'p> Recorder<'p> {
         let mut by_address: Vec<(&Site, Record)> = sites.iter().zip(records).collect();
         by_address.sort_by_key(|(site, _)| site.pc);
         let mut functions: Vec<ListedFunction> = Vec::new();
+        let (mut places, mut verdicts) = (Same::default(), Same::default());
         let mut rest = by_address.as_mut_slice();
         while let Some((first, _)) = rest.first() {
             let Some(function) = guest.symbols.function_at(first.pc) else { break };
@@ -268,6 +229,7 @@ impl<'p> Recorder<'p> {
                 });
                 let Record { split, addresses, runs } = record;
                 let (offset, text) = (line.address - function.address, line.text.clone());
+                let (addresses, runs) = (places.of(&addresses), verdicts.of(&runs));
                 ListedInstruction { offset, text, visits, split, addresses, runs }
             });
             functions.push(ListedFunction {
@@ -281,8 +243,9 @@ impl<'p> Recorder<'p> {
     }
 
     /// Groups the verdicts that are not exact: neighbouring instructions of a function with the same verdict in one column.
-    fn findings(&self, section: &Section) -> Vec<Finding> {
+    fn findings(&mut self, section: &Section) -> Vec<Finding> {
         let mut findings: Vec<Finding> = Vec::new();
+        let mut namer = Namer::new(self.program);
         for (index, column) in section.columns.iter().enumerate() {
             for function in &section.functions {
                 let address =
@@ -294,8 +257,7 @@ impl<'p> Recorder<'p> {
                     for ((verdict, reachable), count) in deviations(instruction, index) {
                         let offset = instruction.offset;
                         let finding = *open.entry((verdict, reachable)).or_insert_with(|| {
-                            let first = self.firsts.get(&(index, address + offset, verdict, reachable));
-                            let first = first.and_then(Option::as_ref);
+                            let first = self.firsts.remove(&(index, address + offset, verdict, reachable)).flatten();
                             findings.push(Finding {
                                 subject: column.name.clone(),
                                 start: column.start,
@@ -306,7 +268,7 @@ impl<'p> Recorder<'p> {
                                 novelty: None,
                                 new: 0,
                                 reason: None,
-                                first: first.map(|evidence| self.first_walk(evidence)).unwrap_or_default(),
+                                first: first.map(|evidence| namer.first_walk(evidence)).unwrap_or_default(),
                             });
                             findings.len() - 1
                         });
@@ -318,6 +280,7 @@ impl<'p> Recorder<'p> {
                 }
             }
         }
+        findings.shrink_to_fit();
         findings
     }
 }
@@ -381,6 +344,12 @@ impl Visit for Recorder<'_> {
             }
             _ => addresses.push(now),
         }
+    }
+
+    fn is_full(&self, at: Arrival) -> bool {
+        self.records.get(at.site).is_some_and(|record| {
+            record.addresses.len() >= MOST_CHANGES || record.runs.iter().any(|runs| runs.len() >= MOST_CHANGES)
+        })
     }
 
     fn split(&mut self, at: Arrival) {

@@ -6,9 +6,12 @@ pub(super) mod runs {
     use serde::de::Error as _;
     use serde::{Deserialize as _, Deserializer, Serializer};
 
-    use crate::recording::Run;
+    use crate::recording::{Run, Shared};
 
-    pub(in crate::recording) fn serialize<S: Serializer>(runs: &[Vec<Run>], to: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::recording) fn serialize<S: Serializer>(
+        runs: &Shared<Vec<Vec<Run>>>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
         to.collect_seq(runs.iter().map(|runs| {
             let mut text = String::new();
             for Run { verdict, reachable, first, last } in runs {
@@ -24,13 +27,13 @@ pub(super) mod runs {
         }))
     }
 
-    pub(in crate::recording) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Vec<Run>>, D::Error> {
+    pub(in crate::recording) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Shared<Vec<Vec<Run>>>, D::Error> {
         let columns = Vec::<String>::deserialize(from)?;
-        columns
-            .iter()
-            .map(|column| column.split_whitespace().map(parse).collect())
-            .collect::<Result<_, String>>()
-            .map_err(D::Error::custom)
+        let runs = columns.iter().map(|column| column.split_whitespace().map(parse).collect());
+        let runs: Vec<Vec<Run>> = runs.collect::<Result<_, String>>().map_err(D::Error::custom)?;
+        Ok(Shared::from(runs))
     }
 
     /// One run.

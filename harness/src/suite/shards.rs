@@ -38,7 +38,6 @@ impl Plan {
             shared.learned.listings.clone_from(&listings);
             let shared = Arc::new(shared);
             for variant in scenario.variants() {
-                let undisturbed = Arc::<Undisturbed>::default();
                 let name = (!variant.name.is_empty()).then_some(variant.name.as_str());
                 for kind in scenario.text.interrupt.iter().filter(|kind| part.has_run(name, **kind)) {
                     let by_points = shard.filter(|_| is_split && kind.is_split());
@@ -47,8 +46,7 @@ impl Plan {
                         here.push(all.len());
                     }
                     let (scenario, variant) = (Arc::clone(&shared), variant.clone());
-                    let undisturbed = Arc::clone(&undisturbed);
-                    all.push(Planned { scenario, variant, kind: *kind, part: by_points, undisturbed });
+                    all.push(Planned { scenario, variant, kind: *kind, part: by_points });
                 }
             }
         }
@@ -61,9 +59,17 @@ impl Plan {
         Self { all, here, is_split: false }
     }
 
-    /// The runs that are made here.
-    pub(super) fn jobs(&self) -> Vec<Planned> {
-        self.here.iter().map(|place| self.all[*place].clone()).collect()
+    /// The runs that are made here, those of one variant with one undisturbed run: it is forgotten with the last of them.
+    pub(super) fn jobs(&self) -> Vec<(Planned, Arc<Undisturbed>)> {
+        let mut jobs: Vec<(Planned, Arc<Undisturbed>)> = Vec::new();
+        for place in &self.here {
+            let next = &self.all[*place];
+            let is_same =
+                |one: &Planned| Arc::ptr_eq(&one.scenario, &next.scenario) && one.variant.name == next.variant.name;
+            let beside = jobs.last().filter(|(last, _)| is_same(last)).map(|(_, undisturbed)| Arc::clone(undisturbed));
+            jobs.push((next.clone(), beside.unwrap_or_default()));
+        }
+        jobs
     }
 
     /// What is recorded of a shard whose sections stand at these places.

@@ -25,6 +25,10 @@ impl Visit for All<'_> {
         self.0.iter_mut().for_each(|visit| visit.split(at));
     }
 
+    fn is_full(&self, at: Arrival) -> bool {
+        self.0.iter().any(|visit| visit.is_full(at))
+    }
+
     fn cancelled(&mut self, at: Arrival) {
         self.0.iter_mut().for_each(|visit| visit.cancelled(at));
     }

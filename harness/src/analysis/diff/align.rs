@@ -78,7 +78,7 @@ fn longest(
 #[cfg(test)]
 mod tests {
     use super::align;
-    use crate::recording::ListedInstruction;
+    use crate::recording::{ListedInstruction, Shared};
 
     fn code(texts: &[&str]) -> Vec<ListedInstruction> {
         let one = |(index, text): (usize, &&str)| ListedInstruction {
@@ -86,8 +86,8 @@ mod tests {
             text: (*text).to_owned(),
             visits: 1,
             split: false,
-            addresses: Vec::new(),
-            runs: Vec::new(),
+            addresses: Shared::default(),
+            runs: Shared::default(),
         };
         texts.iter().enumerate().map(one).collect()
     }

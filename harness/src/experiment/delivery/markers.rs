@@ -142,6 +142,9 @@ impl Delivery<'_, '_> {
             }
         };
         let Some(point) = point else { return };
+        if self.visit.is_full(point) {
+            self.sites.close(point);
+        }
         if self.delivered.is_empty() {
             // It was not interrupted but waits in a call that it made.
             self.locate(at, point, address, &truth.without(1), &|register| regs.get(register));

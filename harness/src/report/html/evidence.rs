@@ -158,7 +158,7 @@ fn words(finding: &Finding) -> Markup {
 
 /// A line: after how many entries the word was read, where it is, and its value.
 fn word_read(word: &WordRead) -> String {
-    let value = word.value.as_deref().unwrap_or("could not be read");
+    let value = word.value.as_ref().map_or("could not be read", |value| value.as_str());
     format!("{:<3} {}  {value}\n", word.entries, word.at)
 }
 

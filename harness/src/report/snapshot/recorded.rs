@@ -68,8 +68,9 @@ fn listed(function: &super::Function, variant: &str, code: &Code<'_>) -> ListedF
                 first: place.first,
                 last: place.last,
             })
-            .collect(),
-        runs: instruction.runs.clone(),
+            .collect::<Vec<_>>()
+            .into(),
+        runs: instruction.runs.clone().into(),
     });
     let instructions = instructions.collect();
     ListedFunction { name: function.name.clone(), trampoline_of: None, labels: Vec::new(), instructions }

@@ -233,7 +233,7 @@ fn instruction(from: &recording::ListedInstruction) -> super::Instruction {
         visits: from.visits,
         split: from.split,
         addresses: addresses.collect(),
-        runs: from.runs.clone(),
+        runs: from.runs.to_vec(),
     }
 }
 
@@ -292,8 +292,8 @@ fn any_instruction(columns: usize) -> impl Strategy<Value = recording::ListedIns
             text: text.to_owned(),
             visits: last + more,
             split: split && ran,
-            addresses: if ran { addresses } else { Vec::new() },
-            runs: if ran { runs } else { Vec::new() },
+            addresses: if ran { addresses } else { Vec::new() }.into(),
+            runs: if ran { runs } else { Vec::new() }.into(),
         }
     })
 }
@@ -389,8 +389,8 @@ fn counts_that_are_not_those_of_the_verdicts_are_refused() {
         text: "ret".to_owned(),
         visits: 1,
         split: false,
-        addresses: Vec::new(),
-        runs: vec![runs(&[(Some((Verdict::Exact, true)), 1)]); 3],
+        addresses: Vec::new().into(),
+        runs: vec![runs(&[(Some((Verdict::Exact, true)), 1)]); 3].into(),
     };
     section.functions = vec![recording::ListedFunction {
         name: "leaf".to_owned(),
@@ -425,8 +425,8 @@ fn the_order_of_damage_is_not_kept() {
         text: "ret".to_owned(),
         visits: 3,
         split: false,
-        addresses: Vec::new(),
-        runs: vec![column; 3],
+        addresses: Vec::new().into(),
+        runs: vec![column; 3].into(),
     };
     one.functions = vec![recording::ListedFunction {
         name: "leaf".to_owned(),
@@ -436,7 +436,7 @@ fn the_order_of_damage_is_not_kept() {
     }];
     count(&mut one);
     let mut other = one.clone();
-    for runs in &mut other.functions[0].instructions[0].runs {
+    for runs in other.functions[0].instructions[0].runs.iter_mut() {
         *runs = vec![walk(skipped, 1), walk(exact, 2), walk(exact, 3)];
     }
     assert_eq!(page(&[one.clone()]), page(&[other]));
