@@ -97,7 +97,8 @@ impl Starts {
             Some((index, started.as_ref()?)).filter(|(_, started)| started.beginning == *beginning)
         })?;
         self.oldest = (index + 1) % LATEST;
-        let is_dead = started.low < target.dead.end && started.low + started.len as u64 > target.dead.start;
+        let is_dead =
+            started.low < target.dead.end && started.low.saturating_add(started.len as u64) > target.dead.start;
         (!is_dead && target.memory.holds(started.low, &started.bytes[..started.len]))
             .then_some((started.verdict, started.rest))
     }
