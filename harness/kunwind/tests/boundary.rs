@@ -9,6 +9,8 @@ use kunwind::{
     StackBounds, Table, Target, Task, Trampoline, UnwindRow, WalkState, abi, walk,
 };
 
+use crate::by_pc::Rows;
+
 const ARM64: &Abi = &abi::ARM64;
 const LOW: u64 = 0xffff_8000_1000_0000;
 const HIGH: u64 = LOW + 0x4000;
@@ -32,19 +34,10 @@ const V5: &str = "arm64-sframe-v5";
 const V6: &str = "arm64-sframe-v6";
 const AGREED: &str = "arm64-sframe";
 
-/// Rows by pc; other pcs are in no function.
-struct Rows(BTreeMap<u64, Entry>);
-
 /// A task stack with these words, all others 0x77, and rows.
 struct Kernel {
     words: BTreeMap<u64, u64>,
     rows: Rows,
-}
-
-impl Table for Rows {
-    fn entry(&self, pc: u64) -> Result<Option<Entry>, Error> {
-        Ok(self.0.get(&pc).copied())
-    }
 }
 
 impl Target for Kernel {

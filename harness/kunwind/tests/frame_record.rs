@@ -2,8 +2,10 @@
 
 use kunwind::{
     Abi, Claim, CodeAddress, End, Error, Format, Frame, FrameRecordUnwinder, Regs, Source, StackBounds, Table, Target,
-    Task, Unwinder as _, WalkState, abi, walk,
+    Unwinder as _, WalkState, abi, walk,
 };
+
+use crate::no_kernel::no_kernel;
 
 const LOW: u64 = 0xffff_8000_1000_0000;
 
@@ -29,29 +31,11 @@ impl Target for Stack {
         &self.bounds
     }
 
-    fn entered_from(&self, _: &StackBounds) -> Option<u64> {
-        None
-    }
-
-    fn is_text(&self, _: u64) -> bool {
-        true
-    }
-
-    fn is_exception_entry(&self, _: u64) -> bool {
-        false
-    }
-
-    fn task(&self) -> Option<Task> {
-        None
-    }
-
     fn table(&self, _: Format) -> Option<&dyn Table> {
         None
     }
 
-    fn trampoline(&self, _: u64) -> Option<kunwind::Trampoline> {
-        None
-    }
+    no_kernel!();
 }
 
 const fn slot(index: u64) -> u64 {

@@ -1,11 +1,13 @@
 //! All integration tests of kunwind, as one executable. Those that write something need the feature `alloc`.
 
 mod boundary;
+mod by_pc;
 mod expression;
 mod frame_record;
 mod imports;
 mod kernel;
 mod next_sp;
+mod no_kernel;
 #[cfg(feature = "alloc")]
 mod orc;
 mod plain;

@@ -8,9 +8,10 @@ use std::ops::ControlFlow;
 
 use kunwind::{
     Abi, CfaRule, CodeAddress, Entry, Error, Format, Frame, PlainRow, Register, Regs, RowCache, Rule, SavedWord,
-    SavedWords, Source, StackBounds, Table, TableUnwinder, Target, Task, Trampoline, UnwindRow, WalkState, abi,
-    walk_each,
+    SavedWords, Source, StackBounds, Table, TableUnwinder, Target, UnwindRow, WalkState, abi, walk_each,
 };
+
+use crate::no_kernel::no_kernel;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -127,29 +128,11 @@ impl Target for Memory<'_> {
         &STACKS
     }
 
-    fn entered_from(&self, _: &StackBounds) -> Option<u64> {
-        None
-    }
-
-    fn is_text(&self, _: u64) -> bool {
-        true
-    }
-
-    fn is_exception_entry(&self, _: u64) -> bool {
-        false
-    }
-
-    fn task(&self) -> Option<Task> {
-        None
-    }
-
     fn table(&self, _: Format) -> Option<&dyn Table> {
         Some(&self.rows)
     }
 
-    fn trampoline(&self, _: u64) -> Option<Trampoline> {
-        None
-    }
+    no_kernel!();
 }
 
 /// An offset in words, often one that makes sense; or one that is far away.

@@ -4,8 +4,10 @@ use std::cell::Cell;
 
 use kunwind::{
     Claims, CodeAddress, Error, Format, Frame, FrameRecordUnwinder, Regs, Source, StackBounds, Step, Table, Target,
-    Task, Trampoline, Unwinder, WalkState, abi, check_steps,
+    Unwinder, WalkState, abi, check_steps,
 };
+
+use crate::no_kernel::no_kernel;
 
 const LOW: u64 = 0x1000;
 
@@ -21,29 +23,11 @@ impl Target for Chain {
         &[StackBounds { low: LOW, high: 0x2000 }]
     }
 
-    fn entered_from(&self, _: &StackBounds) -> Option<u64> {
-        None
-    }
-
-    fn is_text(&self, _: u64) -> bool {
-        true
-    }
-
-    fn is_exception_entry(&self, _: u64) -> bool {
-        false
-    }
-
-    fn task(&self) -> Option<Task> {
-        None
-    }
-
     fn table(&self, _: Format) -> Option<&dyn Table> {
         None
     }
 
-    fn trampoline(&self, _: u64) -> Option<Trampoline> {
-        None
-    }
+    no_kernel!();
 }
 
 /// A walk that counts its steps, in itself.

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use kunwind::{
     Abi, CfaRule, Claim, CodeAddress, End, Entry, Error, Expression, Format, Frame, PtRegsRow, Register, Regs, Rule,
-    Slot, Source, StackBounds, Table, TableUnwinder, Target, Task, Trampoline, UnwindRow, WalkState, abi, walk,
+    Slot, Source, StackBounds, Table, TableUnwinder, Target, UnwindRow, WalkState, abi, walk,
 };
+
+use crate::no_kernel::no_kernel;
 
 const LOW: u64 = 0xffff_8000_1000_0000;
 const STACK: StackBounds = StackBounds { low: LOW, high: LOW + 0x1000 };
@@ -106,30 +108,12 @@ impl Target for Memory {
         std::slice::from_ref(&STACK)
     }
 
-    fn entered_from(&self, _: &StackBounds) -> Option<u64> {
-        None
-    }
-
-    fn is_text(&self, _: u64) -> bool {
-        false
-    }
-
-    fn is_exception_entry(&self, _: u64) -> bool {
-        false
-    }
-
-    fn task(&self) -> Option<Task> {
-        None
-    }
-
     fn table(&self, format: Format) -> Option<&dyn Table> {
         let rows = self.rows.as_ref().filter(|_| format == Format::Dwarf)?;
         Some(rows)
     }
 
-    fn trampoline(&self, _: u64) -> Option<Trampoline> {
-        None
-    }
+    no_kernel!();
 }
 
 /// rsp at `SP`, rbp in the data, rbx and rcx.

@@ -9,6 +9,8 @@ use kunwind::{
     StackBounds, Table, Target, Task, Trampoline, UnwindRow, WalkState, abi, walk,
 };
 
+use crate::by_pc::Rows;
+
 const ARM64: &Abi = &abi::ARM64;
 const LOW: u64 = 0xffff_8000_1000_0000;
 const HIGH: u64 = LOW + 0x4000;
@@ -38,15 +40,6 @@ const DETECT: &str = "arm64-sframe-detect";
 
 /// The pcs of a walk after its first, how it ended, and what it claims.
 type Walked = (Vec<u64>, End, Claim);
-
-/// Rows by pc; other pcs are in no function.
-struct Rows(BTreeMap<u64, Entry>);
-
-impl Table for Rows {
-    fn entry(&self, pc: u64) -> Result<Option<Entry>, Error> {
-        Ok(self.0.get(&pc).copied())
-    }
-}
 
 /// A task with these words, and so many words of its ret_stack in use.
 struct Kernel {

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use kunwind::{
     Abi, CfaRule, CodeAddress, End, Entry, Error, Format, Frame, Register, Regs, Rule, Source, StackBounds, Table,
-    Target, Task, Trampoline, UnwindRow, UnwindUser, WalkState, abi, walk,
+    Target, UnwindRow, UnwindUser, WalkState, abi, walk,
 };
+
+use crate::no_kernel::no_kernel;
 
 const SP: u64 = 0x7fff_0000;
 const TOP: u64 = SP + 0x1000;
@@ -46,30 +48,12 @@ impl Target for User {
         &[]
     }
 
-    fn entered_from(&self, _: &StackBounds) -> Option<u64> {
-        None
-    }
-
-    fn is_text(&self, _: u64) -> bool {
-        false
-    }
-
-    fn is_exception_entry(&self, _: u64) -> bool {
-        false
-    }
-
-    fn task(&self) -> Option<Task> {
-        None
-    }
-
     fn table(&self, format: Format) -> Option<&dyn Table> {
         let section = self.section.as_ref().filter(|_| format == Format::SFrame)?;
         Some(section)
     }
 
-    fn trampoline(&self, _: u64) -> Option<Trampoline> {
-        None
-    }
+    no_kernel!();
 }
 
 const fn row(cfa: CfaRule, ra: Rule, fp: Rule) -> Entry {

@@ -11,6 +11,8 @@
 
 mod cfi;
 mod data;
+#[path = "../../tests/no_kernel.rs"]
+mod no_kernel;
 mod walks;
 
 use std::collections::BTreeMap;

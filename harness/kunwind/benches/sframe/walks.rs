@@ -9,8 +9,10 @@ use kunwind::abi::X86_64;
 use kunwind::sframe::SFrameTable;
 use kunwind::{
     CodeAddress, Entry, Error, Format, Frame, PlainRow, Register, Regs, RowCache, Rule, SavedWord, Source, StackBounds,
-    Table, TableUnwinder, Target, Task, Trampoline, WalkState,
+    Table, TableUnwinder, Target, WalkState,
 };
+
+use super::no_kernel::no_kernel;
 
 use super::cfi::cfi_table;
 use super::data::{AT, DEPTH, FRAME, SECTION, SIZE, STACK, TEXT, WALKS, eh_frame, order, sframe};
@@ -85,29 +87,11 @@ impl<T: Table> Target for Stack<T> {
         &BOUNDS
     }
 
-    fn entered_from(&self, _: &StackBounds) -> Option<u64> {
-        None
-    }
-
-    fn is_text(&self, _: u64) -> bool {
-        true
-    }
-
-    fn is_exception_entry(&self, _: u64) -> bool {
-        false
-    }
-
-    fn task(&self) -> Option<Task> {
-        None
-    }
-
     fn table(&self, _: Format) -> Option<&dyn Table> {
         Some(&self.table)
     }
 
-    fn trampoline(&self, _: u64) -> Option<Trampoline> {
-        None
-    }
+    no_kernel!();
 }
 
 /// Walks a stack by the rows of a table, from its youngest frame to its oldest.
