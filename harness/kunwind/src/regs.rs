@@ -66,9 +66,7 @@ impl Regs {
     /// beyond [`Self::LEN`] are ignored.
     #[inline]
     pub fn fill(&mut self, registers: &[Register]) -> &mut [u64; Self::LEN] {
-        for register in registers {
-            self.known |= 1_u64.checked_shl(register.0.into()).unwrap_or(0) & ((1 << Self::LEN) - 1);
-        }
+        self.known |= RegisterSet::of(registers).0;
         &mut self.value
     }
 
