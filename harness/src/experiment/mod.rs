@@ -80,6 +80,13 @@ pub trait Visit {
     /// A walk of one column is due. The answer to the question should be the truth.
     fn walk(&mut self, at: Arrival, within: Option<&str>, column: &Column<'_>, question: &Question<'_>, truth: &Truth);
 
+    /// A walk of one column is due that would be as at the point before: nothing that it looks at has changed, apart from the pc. False
+    /// if it has to be made.
+    fn again(&mut self, at: Arrival, column: &Column<'_>) -> bool {
+        let _ = (at, column);
+        false
+    }
+
     /// The youngest displaced return address is in these places.
     fn places(&mut self, at: Arrival, found: &AddressPlaces, truth: &Truth) {
         let _ = (at, found, truth);

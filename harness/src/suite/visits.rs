@@ -17,6 +17,11 @@ impl Visit for All<'_> {
         self.0.iter_mut().for_each(|visit| visit.walk(at, within, column, question, truth));
     }
 
+    fn again(&mut self, at: Arrival, column: &Column<'_>) -> bool {
+        // One that has to see the walk cannot be had without the others' seeing it.
+        if let [visit] = self.0.as_mut_slice() { visit.again(at, column) } else { false }
+    }
+
     fn places(&mut self, at: Arrival, found: &AddressPlaces, truth: &Truth) {
         self.0.iter_mut().for_each(|visit| visit.places(at, found, truth));
     }
