@@ -6,7 +6,7 @@
 use crate::cpu::{MEMORY, Mask};
 
 /// X0 to X30, SP, and memory.
-const ALL: Mask = (1 << 32) - 1 | MEMORY;
+const ALL: Mask = 0xffff_ffff | MEMORY;
 const SP: Mask = 1 << 31;
 /// X16, X17 and X30: what the hints of pointer authentication change.
 const SIGNED: Mask = 1 << 16 | 1 << 17 | 1 << 30;
