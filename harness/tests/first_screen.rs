@@ -126,6 +126,9 @@ fn columns_fit_the_terminal() {
         for head in ["walks", "unsound", "complete"] {
             assert!(text.contains(head), "{columns}: {head}:\n{text}");
         }
+        // What has no room is named.
+        let heads = text.lines().find(|line| line.starts_with("riscv64")).expect("heads");
+        assert_ne!(heads.contains("overstated"), text.contains("  no room for: "), "{columns}:\n{text}");
     }
 }
 

@@ -95,17 +95,19 @@ impl Shape {
         Self { name, columns }
     }
 
-    /// What the columns are that a reader may not know, in at most two lines; what does not fit is said to be missing.
+    /// What the columns are that a reader may not know, and which there is no room for.
     pub(super) fn legend(&self, width: usize) -> Vec<String> {
-        let missing: Vec<&str> = { COLUMNS.iter() }
-            .filter(|column| {
-                !self.columns.iter().any(|(shown, _)| (shown.head, shown.rank) == (column.head, column.rank))
-            })
-            .map(|column| column.head)
-            .collect();
-        let left_out = if missing.is_empty() { String::new() } else { format!("; no room: {}", missing.join(", ")) };
-        let lines = [LEGEND.to_owned(), format!("{ASKED}{left_out}")];
-        lines.iter().map(|line| format!("{DIM}{}{DIM:#}", clipped(line, width))).collect()
+        let asked = self.columns.iter().any(|(column, _)| column.head == "asked for").then(|| ASKED.to_owned());
+        let lines = [LEGEND.to_owned()].into_iter().chain(asked);
+        lines.map(|line| format!("{DIM}{}{DIM:#}", clipped(&line, width))).chain(self.left_out(width)).collect()
+    }
+
+    /// The columns for which there is no room, if there are any.
+    pub(super) fn left_out(&self, width: usize) -> Option<String> {
+        let is_shown = |column: &Column| self.columns.iter().any(|(shown, _)| shown.rank == column.rank);
+        let heads: Vec<&str> = COLUMNS.iter().filter(|column| !is_shown(column)).map(|column| column.head).collect();
+        let line = clipped(&format!("  no room for: {}", heads.join(", ")), width);
+        (!heads.is_empty()).then(|| format!("{DIM}{line}{DIM:#}"))
     }
 
     /// The heads of the columns, after what the rows are of.
