@@ -388,3 +388,26 @@ fn of_run(field: &str, recording: &Recording) -> Option<u64> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{models, quoted};
+
+    #[test]
+    fn a_line_is_quoted_from_the_page_that_has_it() {
+        let select = "{ cpu = \"arm64\", unwinder = \"dwarf\", starts = \"callable\" }";
+        let page = format!("+++\n[[row]]\nid = \"one\"\nselect = {select}\n+++\ntext");
+        let others = [("s0", page.as_str())];
+        assert_eq!(quoted("s0.one", &others).map(|row| row.select.unwinder), Ok("dwarf".to_owned()));
+        for unknown in ["s0.two", "s1.one", "one"] {
+            assert!(quoted(unknown, &others).is_err_and(|error| error.contains(unknown)), "{unknown}");
+        }
+    }
+
+    #[test]
+    fn how_models_compare_is_what_the_page_says() {
+        let page = "# Linux\n\nAt 12 points of these images both were asked; they differ at 3. More.\n";
+        assert_eq!([models("points", page), models("differ", page)], [Ok("12".to_owned()), Ok("3".to_owned())]);
+        assert!(models("points", "nothing").is_err() && models("walks", page).is_err());
+    }
+}
