@@ -20,7 +20,7 @@ fn fits(text: &str, width: usize) {
 
 #[test]
 fn everything_is_one_screen() {
-    let report = crate::names::path("whole.json");
+    let report = crate::names::path("first-screen.json");
     let output = program(&["--json", report.to_str().expect("a path of text")]);
     let text = stdout(&output);
     assert_eq!(output.status.code(), Some(0), "{text}");
