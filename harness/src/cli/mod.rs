@@ -85,7 +85,7 @@ const EXIT_STATUS: &str = "\
 Exit status:
   0    every gate holds
   1    a gate is broken, or the log that is judged is partial
-  2    wrong usage, input or output: also a guest that fails, while the others are judged
+  2    wrong usage, input or output: also a guest that fails, while the others are judged, and a run without any walk
   3    a run is void: the witnesses of the truth contradict each other, or the guest calls without end
   130  interrupted (SIGINT, SIGTERM): what is known is in FILE.partial, and FILE is as it was; a second signal ends at once
 

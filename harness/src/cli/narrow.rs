@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::names::{known, one_of};
 use crate::Error;
-use crate::analysis::part;
+use crate::analysis::part::{self, Unknown};
 use crate::cpu::ALL;
 use crate::explain::PointName;
 use crate::near::did_you_mean;
@@ -171,13 +171,14 @@ pub(super) fn add_place(text: &str, part: &mut Part) -> Result<(), String> {
 ///
 /// # Errors
 ///
-/// [`Error::Usage`] for a function that is nowhere in it, with the near ones.
+/// [`Error::Usage`] for a function that is nowhere in it, with the near ones, and for an offset at which it has no instruction.
 pub(super) fn narrow(recording: &mut Recording, part: &Part) -> Result<(), Error> {
     let mut part = part.clone();
     loop {
         match part::narrow(recording, &part) {
             Ok(()) => return Ok(()),
-            Err((unknown, all)) => {
+            Err(Unknown::Place(place, offsets)) => return Err(Error::Usage(no_place(&place, &offsets))),
+            Err(Unknown::Function(unknown, all)) => {
                 let names = || all.iter().map(String::as_str);
                 let Some(name) = known(&unknown, names()) else {
                     let near = did_you_mean(&unknown, names());
@@ -189,4 +190,14 @@ pub(super) fn narrow(recording: &mut Recording, part: &Part) -> Result<(), Error
             }
         }
     }
+}
+
+/// A function has no instruction there.
+fn no_place(place: &Range, offsets: &[u64]) -> String {
+    let Range { function, first, last } = place;
+    let there = if first == last { format!("at {function}+{first:#x}") } else { format!("in {place}") };
+    let before = offsets.iter().rfind(|offset| *offset < first).map(|offset| format!("+{offset:#x}"));
+    let after = offsets.iter().find(|offset| *offset > last).map(|offset| format!("+{offset:#x}"));
+    let near: Vec<String> = before.into_iter().chain(after).collect();
+    format!("no instruction begins {there}; the nearest are at {}", near.join(" and "))
 }

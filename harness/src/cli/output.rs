@@ -79,6 +79,9 @@ pub(super) fn finish(recording: &Recording, status: u8, console: &mut Console<'_
         let first = if count > 1 { "; the first" } else { "" };
         let _ = writeln!(console.err, "error: {count} of {all} runs not judged{first}: {title}: {reason}");
     }
+    if let Some(reason) = recording.nothing_judged() {
+        let _ = writeln!(console.err, "error: nothing was judged: {reason}");
+    }
     if let Some(first) = recording.unread_images().next() {
         let count = recording.unread_images().count();
         let _ = writeln!(console.err, "error: {count} images could not be read; the first: {}", first.reason);

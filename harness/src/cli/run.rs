@@ -159,6 +159,9 @@ fn say(
 
 /// Refuses what cannot be kept, or means nothing together.
 fn refuse(arguments: &Arguments, scenarios: &[Scenario], part: &Part) -> Result<(), Error> {
+    if arguments.save_scenario.is_some() && arguments.selection.elf.elf.is_none() {
+        return Err(Error::Usage("--save-scenario: it needs a file (--elf)".to_owned()));
+    }
     refuse_what_cannot_be_kept(arguments, scenarios)?;
     refuse_forms_of_points(arguments, scenarios, part)?;
     if arguments.snapshots.is_some() {

@@ -140,6 +140,13 @@ fn all(root: &Path, selection: &Selection) -> Result<(Vec<Scenario>, Vec<Skip>),
     if call.function.is_some() && linux.is_none() && elf.elf.is_none() {
         return Err(Error::Usage("--call needs a file (--elf) or a kernel (--linux) that has the function".to_owned()));
     }
+    if linux.is_none() && (!call.alternatives.is_empty() || call.entry_state.is_some()) {
+        let option = if call.entry_state.is_some() { "--entry-state" } else { "--alternatives" };
+        return Err(Error::Usage(format!("{option}: it needs a kernel (--linux)")));
+    }
+    if elf.elf.is_none() && !elf.libraries.is_empty() {
+        return Err(Error::Usage("--lib: it needs a file (--elf)".to_owned()));
+    }
     if call.function.is_some() && !filters.is_empty() {
         return Err(Error::Usage("--call runs instead of scenarios: take the filters away".to_owned()));
     }

@@ -160,7 +160,8 @@ fn answer(recording: &Recording) -> Vec<String> {
     if let Some(partial) = &recording.partial {
         return vec![format!("{BAD}{partial}{BAD:#}")];
     }
-    let mut lines = Vec::new();
+    let mut lines: Vec<String> =
+        recording.nothing_judged().iter().map(|reason| format!("{BAD}nothing was judged{BAD:#}: {reason}")).collect();
     let unread = recording.unread_images().count() as u64;
     if unread > 0 {
         lines.push(format!("{BAD}{} could not be read{BAD:#}", count(unread, "image")));

@@ -30,7 +30,7 @@ const COLUMNS: [Column; 8] = [
 const SHORTEST: usize = 12;
 
 /// The width of the last column.
-const STANDING: usize = 12;
+const STANDING: usize = 15;
 
 fn unsound(row: &Row) -> String {
     match (row.counters.crashed, row.counters.timed_out) {
@@ -99,6 +99,7 @@ pub(super) fn words(standing: Standing) -> (Style, String) {
         Standing::New(walks) => (BAD, format!("NEW {walks}")),
         Standing::NotHeld => (NOTE, "not held".to_owned()),
         Standing::Expected => (Style::new(), "expected".to_owned()),
+        Standing::PartlyExempt(walks) => (Style::new(), format!("{walks} no demand")),
         Standing::Exempt => (DIM, "no demand".to_owned()),
         Standing::NoWalk => (DIM, "no walk".to_owned()),
         Standing::NoClaim => (DIM, "no claim".to_owned()),
