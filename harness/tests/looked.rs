@@ -85,3 +85,39 @@ fn options_of_processes_are_refused_elsewhere() {
     refuses(&["run", "--linux", "/nosuch", "--save-scenario", "a"], &[]);
     refuses(&["check", "--linux", "/nosuch", "--all-functions"], &["--all-functions"]);
 }
+
+#[test]
+fn a_comparison_of_nothing_is_an_error() {
+    let report = crate::names::path("old.json");
+    let report = report.to_str().expect("a path of text");
+    let _ = succeeds(&["run", "arm64/loop", "--json", report]);
+    let (status, text, error) = says(&["run", "arm64/leaf", "--baseline", report]);
+    assert!(status == Some(2) && error.contains("--baseline") && error.contains("none of these runs"), "{text}{error}");
+    let text = std::fs::read_to_string(report).expect("a report");
+    let mut empty: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    empty["scenarios"] = serde_json::Value::Array(Vec::new());
+    let other = crate::names::path("empty.json");
+    std::fs::write(&other, empty.to_string()).expect("a new file");
+    let other = other.to_str().expect("a path of text");
+    refuses(&["diff", other, other], &["nothing was compared"]);
+    refuses(&["merge", other], &["nothing was judged: there is no run"]);
+    let (status, text, _) = says(&["diff", report, other]);
+    assert_eq!((status, text.contains("compared no run")), (Some(1), true), "{text}");
+}
+
+#[test]
+fn where_nothing_is_demanded_no_gate_holds() {
+    let scenario = "guest = \"leaf\"\n[must]\nframe-record = \"any\"\n";
+    let folder = crate::names::folder("free", scenario);
+    let root = folder.to_str().expect("a path of text");
+    let page = crate::names::path("free.html");
+    let page = page.to_str().expect("a path of text");
+    let some = succeeds(&["--root", root]);
+    assert!(some.trim_end().ends_with("all gates hold"), "{some}");
+    for all in [&[][..], &["--all"]] {
+        let none = succeeds(&[&["--root", root, "--unwinder", "frame-record", "--html", page], all].concat());
+        assert!(none.trim_end().ends_with("no gate: nothing is demanded of these walks"), "{none}");
+    }
+    let html = std::fs::read_to_string(page).expect("a page");
+    assert!(html.contains("Nothing is demanded of these walks") && !html.contains("All gates hold"));
+}

@@ -108,6 +108,7 @@ fn of_section(scenario: &Scenario, section: &mut Section, used: &mut [bool]) -> 
         return Vec::new(); // a void run has no verdicts to check; the report says that it is void
     }
     let open = stand(scenario, section, used);
+    section.undemanded = !section.columns.is_empty() && section.columns.iter().all(|it| is_free(scenario, section, it));
     let section = &*section;
     // For each subject, start and verdict: the first finding, and how many more there are.
     let mut failures: Vec<((String, Verdict), Failure, usize)> = Vec::new();
@@ -131,6 +132,14 @@ fn of_section(scenario: &Scenario, section: &mut Section, used: &mut [bool]) -> 
     let held = unread(scenario, section).chain(found);
     let held = held.chain(below_floor(scenario, section)).chain(reads_outside(scenario, section));
     held.chain(disagreements(scenario, section)).chain(unlike_recorded(section)).collect()
+}
+
+/// Whether no verdict of a column can break a gate.
+fn is_free(scenario: &Scenario, section: &Section, column: &ColumnResult) -> bool {
+    let text = &scenario.text;
+    let floor = text.floor(&column.name, column.start, section.variant.as_deref());
+    let level = text.level(&column.name, column.start, column.gate);
+    floor.is_none() && matches!(level, Level::Any | Level::Absent)
 }
 
 /// Says of each finding how it stands to the demands. Returns the first instruction at which each breaks them.

@@ -118,6 +118,10 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     say(arguments, &scenarios, &recording, changes.as_ref(), took, console.text(&outputs))?;
     // Gates come first: what broke one is in the snapshots too.
     let held = arguments.snapshots.map(|what| snapshots::hold(root, what, &recording, console.text(&outputs)));
+    if let Some((path, _)) = arguments.baseline.as_ref().zip(changes.as_ref()).filter(|(_, it)| it.compared == 0) {
+        let reason = "it has none of these runs, so that nothing was compared";
+        return Err(Error::Usage(format!("--baseline {}: {reason}", path.display())));
+    }
     let status = match (status(&recording, arguments.allow_unsound), held.transpose()?) {
         (HOLDS, Some(false)) => BROKEN,
         (status, _) => status,

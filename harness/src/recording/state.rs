@@ -84,6 +84,13 @@ impl Recording {
         is_empty.then_some("no walk was made: none of these unwinders walks there, or nothing runs there")
     }
 
+    /// Whether nothing is demanded of any walk that was judged: it is then no success that no gate is broken.
+    #[must_use]
+    pub fn demands_nothing(&self) -> bool {
+        let mut judged = self.sections.iter().filter(|section| section.state() == RunState::Judged).peekable();
+        judged.peek().is_some() && judged.all(|section| section.undemanded)
+    }
+
     /// What became of all runs: nothing that was not judged is right. `allow_unsound`: unsound verdicts break no gate.
     #[must_use]
     pub fn overall(&self, allow_unsound: bool) -> Overall {

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use anstyle::Style;
 
-use super::skipped;
+use super::{screen, skipped};
 use crate::analysis::novelty::Sums;
 use crate::recording::{Counters, Failure, Recording, RunState, Section, Shard};
 use crate::report::style::{BAD, DIM, GOOD, NOTE};
@@ -75,6 +75,9 @@ fn write_end(recording: &Recording, holds: bool, out: &mut dyn Write) -> std::io
         writeln!(out, "{BAD}{unread} images could not be read{BAD:#}")?;
     }
     let not_judged = recording.not_judged().count();
+    if let Some(reason) = recording.nothing_judged() {
+        return writeln!(out, "{BAD}nothing was judged{BAD:#}: {reason}");
+    }
     if not_judged > 0 {
         return writeln!(out, "{BAD}{not_judged} of {} runs not judged{BAD:#}", recording.sections.len());
     }
@@ -84,7 +87,7 @@ fn write_end(recording: &Recording, holds: bool, out: &mut dyn Write) -> std::io
     } else if recording.shard.as_ref().is_some_and(Shard::has_parts) {
         writeln!(out, "{}", Shard::HOLDS_NO_GATES)?;
     } else if holds && unread == 0 {
-        writeln!(out, "{GOOD}all gates hold{GOOD:#}")?;
+        writeln!(out, "{}", screen::verdict(recording))?;
     }
     Ok(())
 }

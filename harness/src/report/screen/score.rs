@@ -12,9 +12,6 @@ use crate::subject::Claims;
 /// How many findings are shown of each unwinder.
 const FINDINGS: usize = 10;
 
-/// The last line where no gate is broken, which says nothing here: there are none.
-const NOTHING_BROKEN: &str = "all gates hold";
-
 pub(super) fn write(recording: &Recording, screen: Screen<'_>, out: &mut dyn Write) -> io::Result<()> {
     let all: Vec<&Section> = recording.sections.iter().collect();
     for row in rows(all.iter().copied(), By::Unwinder) {
@@ -23,8 +20,10 @@ pub(super) fn write(recording: &Recording, screen: Screen<'_>, out: &mut dyn Wri
         write_score(&row, &own, screen, out)?;
         write_findings(&row, &own, screen.width, out)?;
     }
+    // Where no gate is broken, the last line says nothing here: there are none.
+    let last = end::verdict(recording);
     let rest = end::lines(recording, screen.width, usize::MAX);
-    let mut rest = rest.iter().filter(|line| !line.contains(NOTHING_BROKEN));
+    let mut rest = rest.iter().filter(|line| **line != last);
     rest.try_for_each(|line| writeln!(out, "{line}"))
 }
 

@@ -29,8 +29,8 @@ const COLUMNS: [Column; 8] = [
 /// The least width of names.
 const SHORTEST: usize = 12;
 
-/// The width of the last column.
-const STANDING: usize = 15;
+/// The least width of the last column.
+const STANDING: usize = 12;
 
 fn unsound(row: &Row) -> String {
     match (row.counters.crashed, row.counters.timed_out) {
@@ -63,9 +63,14 @@ pub(super) struct Shape {
 impl Shape {
     /// For these rows, in this width.
     pub(super) fn of<'r>(rows: impl IntoIterator<Item = &'r Row>, width: usize) -> Self {
-        let name = rows.into_iter().map(|row| row.name.chars().count()).max().unwrap_or(0).max(8) + 2;
+        let (mut name, mut last) = (8, STANDING);
+        for row in rows {
+            name = name.max(row.name.chars().count());
+            last = last.max(words(row.standing()).1.len());
+        }
+        let name = name + 2;
         let mut columns: Vec<&Column> = COLUMNS.iter().collect();
-        let used = |columns: &[&Column]| columns.iter().map(|column| column.width).sum::<usize>() + name + 2 + STANDING;
+        let used = |columns: &[&Column]| columns.iter().map(|column| column.width).sum::<usize>() + name + 2 + last;
         while used(&columns) > width {
             let least = columns.iter().enumerate().filter(|(_, column)| column.rank > 0);
             let Some((index, _)) = least.min_by_key(|(_, column)| column.rank) else { break };
