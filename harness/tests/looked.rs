@@ -121,3 +121,29 @@ fn where_nothing_is_demanded_no_gate_holds() {
     let html = std::fs::read_to_string(page).expect("a page");
     assert!(html.contains("Nothing is demanded of these walks") && !html.contains("All gates hold"));
 }
+
+#[test]
+fn an_empty_selection_says_what_is_missing() {
+    refuses(&["run", ""], &["a filter is empty"]);
+    let folder = crate::names::folder("none", "guest = \"leaf\"\n");
+    let root = folder.to_str().expect("a path of text");
+    refuses(
+        &["run", "--root", root, "--arch", "riscv64"],
+        &["scenarios: no scenario of riscv64 there", "<cpu>/NAME.toml"],
+    );
+    refuses(&["explain"], &["a scenario and a point"]);
+    refuses(&["explain", "--elf", "guests/arm64/leaf.elf", "--call", "leaf"], &["explain needs a point"]);
+    refuses(&["explain", "arm64/leaf", "leaf+0x8#99"], &["arrives 2 times at leaf+0x8, not at leaf+0x8#99"]);
+    refuses(&["run", "--elf", "README.md", "--call", "main"], &["it is no ELF file"]);
+    let output = program(&["export", "arm64/leaf", "leaf+0x3", "--format", "jsonl", "--out", "-"]);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{}", stdout(&output));
+}
+
+#[test]
+fn only_unwinders_that_walk_are_listed() {
+    let text = succeeds(&["list", "leaf", "fault_in_irq", "--arch", "arm64"]);
+    let line = |name: &str| text.lines().find(|line| line.starts_with(&format!("arm64/{name} "))).unwrap_or_default();
+    assert!(line("leaf").contains(" frame-record sframe dwarf "), "{text}");
+    assert!(!line("leaf").contains("kunwind") && !line("leaf").contains(" linux"), "{text}");
+    assert!(line("fault_in_irq").contains(" arm64-kunwind ") && !line("fault_in_irq").contains(" dwarf "), "{text}");
+}

@@ -175,7 +175,11 @@ fn profiles_differ() {
         &["error: reserved bits are set: func_rep_size at 0x2d is 0x10"],
     );
     prints(&["validate", "--profile", "lenient", &old], 0, &["note: reserved bits", "0 errors, 1 note\n"]);
-    prints(&["validate", "--profile", "kernel", &old], 1, &["this version is not supported", "a flag is missing"]);
+    prints(
+        &["validate", "--profile", "kernel", &old],
+        1,
+        &["this version is not supported", "a flag is missing, SFRAME_F_FDE_"],
+    );
     prints(&["validate", "--profile", "kernel", &fixture("elf/xl_discard.v3.exe")], 1, &["the section is empty"]);
     prints(&["validate", &fixture("elf/xl_discard.v3.exe")], 0, &["note: the section is empty"]);
 }

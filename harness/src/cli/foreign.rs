@@ -98,6 +98,10 @@ impl Met {
         names.dedup();
         let reason = "there is no guest here of the kind in which it walks (\"scope\" in docs/unwinder-protocol.md)";
         let absent = names.into_iter().map(|name| Skip::absent(format!("{name} made no walk here"), reason));
-        self.skipped.iter().cloned().chain(absent).collect()
+        let lacked = self.remote.iter().flat_map(Remote::lacked).map(|(section, missing, all)| {
+            let what = format!("{section}, which it asked for");
+            Skip::absent(what, format!("{missing} of {all} guests have none, so it got no such data there"))
+        });
+        self.skipped.iter().cloned().chain(absent).chain(lacked).collect()
     }
 }

@@ -140,7 +140,7 @@ enum Command {
     /// Plant mistakes in the unwind rows of guests, one at a time, and count those that `check` would miss
     #[command(after_help = MUTATE_STATUS)]
     Mutate(mutate::Arguments),
-    /// List the scenarios, their variants and their unwinders; or say what is in Linux images
+    /// List the scenarios, the unwinders that walk in them, and their variants; or say what is in Linux images
     List(list::Arguments),
     /// Run the scenarios with return hooks, and print where the original addresses are and what unwinders make of it
     Atlas(atlas::Arguments),

@@ -127,7 +127,10 @@ impl Narrow {
         for text in &self.unwinder {
             part.unwinders.push(match unwinder(text) {
                 Some(found) => found,
-                None => (one_of("--unwinder", text, "unwinder", &unwinders())?, None),
+                None => (
+                    one_of("--unwinder", text, "unwinder", &unwinders()).map_err(|error| with_hint(error, text))?,
+                    None,
+                ),
             });
         }
         for text in &self.start {
@@ -200,4 +203,14 @@ fn no_place(place: &Range, offsets: &[u64]) -> String {
     let after = offsets.iter().find(|offset| *offset > last).map(|offset| format!("+{offset:#x}"));
     let near: Vec<String> = before.into_iter().chain(after).collect();
     format!("no instruction begins {there}; the nearest are at {}", near.join(" and "))
+}
+
+/// An error that a name is unknown, with where else unwinders come from.
+fn with_hint(error: Error, text: &str) -> Error {
+    let name = text.split(['@', ':']).next().unwrap_or(text);
+    let hint = match ["framehop", "gimli"].into_iter().find(|feature| name.eq_ignore_ascii_case(feature)) {
+        Some(feature) => format!("it is in builds with `--features {feature}`"),
+        None => "those of --unwinder-cmd run without being named".to_owned(),
+    };
+    Error::Usage(format!("{error}; {hint}"))
 }

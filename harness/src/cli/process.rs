@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::Error;
+use crate::recording::{ARGUMENTS, word};
 use crate::scenario::{Asked, ProcessText, Scenario, process};
 use crate::user::process::{DEFAULT_BUDGET, Written};
 
@@ -68,6 +69,36 @@ impl OfProcess {
             signal_everywhere: self.signal_everywhere.clone(),
         };
         process(launch, &asked).map(Some)
+    }
+
+    /// The options, as a command has them; the arguments of the program stand last.
+    pub(super) fn words(&self) -> String {
+        if !self.process {
+            return String::new();
+        }
+        let path = |path: &PathBuf| word(&path.to_string_lossy());
+        let one = |option: &str, value: Option<String>| value.map(|value| format!(" {option} {value}"));
+        let many = |option: &str, values: &[String]| -> String {
+            values.iter().map(|value| format!(" {option} {}", word(value))).collect()
+        };
+        let single = [
+            one("--sysroot", self.sysroot.as_ref().map(path)),
+            one("--vdso", self.vdso.as_ref().map(path)),
+            one("--max-visits", self.max_visits.map(|visits| visits.to_string())),
+            one("--budget", self.budget.map(|budget| budget.to_string())),
+        ];
+        let mut words = " --process".to_owned();
+        words.extend(single.into_iter().flatten());
+        words += &many("--env", &self.env);
+        words += &many("--signal", &self.signal);
+        words += &many("--signal-everywhere", &self.signal_everywhere);
+        words += &many("--within", &self.within);
+        if !self.program_arguments.is_empty() {
+            let arguments: Vec<String> = self.program_arguments.iter().map(|argument| word(argument)).collect();
+            words += ARGUMENTS;
+            words += &arguments.join(" ");
+        }
+        words
     }
 
     /// Refuses what means nothing without `--process`. clap does not: what an option requires is dropped if it conflicts with another

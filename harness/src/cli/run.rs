@@ -101,6 +101,10 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
         None => run_all(root, &scenarios, &options)?,
         Some(output) => (frozen_as(output, root, &mut scenarios, &options, console)?, Vec::new()),
     };
+    // What was frozen is run from its case.
+    if let Some(target) = arguments.selection.target().filter(|_| frozen.is_none()) {
+        recording.sections.iter_mut().for_each(|section| section.target = Some(target.clone()));
+    }
     let absent = met.absent(&recording);
     recording.skipped.splice(0..0, skipped.into_iter().chain(absent));
     let are_calls = scenarios.iter().all(|scenario| scenario.text.is_of_others());

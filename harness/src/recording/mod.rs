@@ -34,6 +34,7 @@ use crate::verdict::Verdict;
 pub use agreement::{Agreement, Disagreement, RECORDED};
 pub use beside::{SideBySide, TableBytes};
 pub use call::{CallOutcome, Changed, float};
+pub(crate) use command::{ARGUMENTS, word};
 pub use counters::{Counters, by_subject};
 pub use finding::{Finding, FirstWalk, WordRead};
 pub use novelty::Novelty;

@@ -7,6 +7,7 @@ use anstyle::Style;
 
 use super::{screen, skipped};
 use crate::analysis::novelty::Sums;
+use crate::analysis::summary::Share;
 use crate::recording::{Counters, Failure, Recording, RunState, Section, Shard};
 use crate::report::style::{BAD, DIM, GOOD, NOTE};
 use crate::subject::Claims;
@@ -142,7 +143,10 @@ fn row(
     let start = if counters.unsound > 0 && claims != Claims::Never { start } else { "" };
     let share = match counters.walks {
         0 => "-".to_owned(),
-        walks => format!("{:.1}%", 100.0 * counters.exact as f64 / walks as f64),
+        walks => {
+            let share = Share { exact: counters.exact, walks }.per_mille();
+            format!("{}.{}%", share / 10, share % 10)
+        }
     };
     let new = if sums.new > 0 { format!("  {BAD}NEW {}{BAD:#}", sums.new) } else { String::new() };
     let walks = counters.walks;
