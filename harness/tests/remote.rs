@@ -317,6 +317,33 @@ fn a_kernel_is_none_of_its_guests() {
     assert!(out.contains("no walk in 1 other scenario: it does not walk in guests of their kind"), "{out}");
 }
 
+/// Nothing is demanded of somebody's unwinder, but by whoever runs it.
+#[test]
+fn a_level_can_be_demanded_of_an_unwinder_of_others() {
+    let run = |at_a_point: &str, more: &[&str]| {
+        let command = shell(at_a_point);
+        program(&[&["run", "arm64/leaf", "--unwinder-cmd", &command], more].concat())
+    };
+    let stops = format!("echo \"{WALK}\"");
+    for (at_a_point, level, expected, says) in [
+        (stops.as_str(), "sound", 0, "right: "),
+        (stops.as_str(), "exact", 1, "walks are not as demanded; the first: "),
+        ("exit 3", "sound", 1, "33 walks are not as demanded; the first: # at"),
+    ] {
+        let (status, out, err) = run(at_a_point, &["--must", level]);
+        assert!(status == Some(expected) && out.contains(says), "{at_a_point} {level}: {status:?} {out}{err}");
+        assert_eq!(out.contains("gate broken: arm64/leaf probe: sh: "), expected == 1, "{out}");
+    }
+    let (status, out, err) = run("exit 3", &["--must", "exact", "--ktap", "-", "--quiet"]);
+    assert!(status == Some(1) && out.contains("not ok 1 sh"), "{out}{err}");
+    for wrong in
+        [&["run", "arm64/leaf", "--must", "sound"][..], &["run", "arm64/leaf", "--must", "sound", "--freeze", "a"]]
+    {
+        let (status, _, err) = program(wrong);
+        assert!(status == Some(2) && err.contains("--unwinder-cmd"), "{err}");
+    }
+}
+
 /// Data that a guest has not cannot be sent, and that is said.
 #[test]
 fn a_section_that_is_missing_is_told() {

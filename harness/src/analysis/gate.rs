@@ -261,6 +261,46 @@ fn disagreements(scenario: &Scenario, section: &Section) -> Vec<Failure> {
         .collect()
 }
 
+/// Demands a level of the walks of these subjects in all runs, whatever the scenarios say: for subjects that no scenario names. One
+/// that makes no walk at all breaks the demand too.
+pub fn demand(sections: &mut [Section], subjects: &[&str], level: Level) {
+    for section in sections.iter_mut().filter(|section| section.is_whole()) {
+        let mut failures: Vec<Failure> = Vec::new();
+        let columns = section.columns.iter().filter(|column| subjects.contains(&column.name.as_str()));
+        for label in columns.map(ColumnResult::label) {
+            section.undemanded = false;
+            let broken: Vec<usize> = (0..section.findings.len())
+                .filter(|index| {
+                    section.findings[*index].label() == label && !level.allows(section.findings[*index].verdict)
+                })
+                .collect();
+            let Some(first) = broken.first().map(|index| &section.findings[*index]) else { continue };
+            let walks: u64 = broken.iter().map(|index| section.findings[*index].count).sum();
+            let command = section.explain_command(&first.first.point, &first.subject);
+            let (verdict, range) = (first.verdict, &first.range);
+            let message =
+                format!("{label}: {walks} walks are not as demanded; the first: {verdict} at {range}\n    {command}");
+            let is_unsound = broken.iter().any(|index| section.findings[*index].verdict.is_unsound());
+            failures.push(Failure { is_unsound, ..Failure::other(message) }.of(&label));
+            for index in broken {
+                let finding = &mut section.findings[index];
+                (finding.new, finding.novelty) = (finding.count, Some(Novelty::New));
+            }
+        }
+        section.failures.extend(failures);
+    }
+    let walks = |name: &str| {
+        let mut own = sections.iter().flat_map(|section| &section.columns).filter(|column| column.name == name);
+        own.any(|column| column.counters.walks > 0)
+    };
+    let idle = subjects.iter().filter(|name| !walks(name));
+    let idle: Vec<Failure> =
+        idle.map(|name| Failure::other(format!("{name} makes no walk here, so the demand means nothing"))).collect();
+    if let Some(first) = sections.first_mut() {
+        first.failures.extend(idle);
+    }
+}
+
 /// Subjects that read more than they were offered.
 fn reads_outside(scenario: &Scenario, section: &Section) -> Vec<Failure> {
     let strays = section.columns.iter().filter(|column| column.reads_outside_stacks > 0);

@@ -1,6 +1,7 @@
 //! What a recording means for the exit status, and what is printed and written of it.
 
 use std::io::Write;
+use std::path::Path;
 use std::time::Duration;
 
 use super::{BROKEN, HOLDS, USAGE, VOID};
@@ -91,4 +92,19 @@ pub(super) fn finish(recording: &Recording, status: u8, console: &mut Console<'_
     }
     let _ = writeln!(console.err, "interrupted");
     interrupt::STATUS
+}
+
+/// Refuses a comparison of nothing.
+///
+/// # Errors
+///
+/// [`Error::Usage`] for an earlier report that has none of the runs.
+pub(super) fn require_common(baseline: Option<&Path>, changes: Option<&Diff>) -> Result<(), Error> {
+    match baseline.zip(changes) {
+        Some((path, changes)) if changes.compared == 0 => {
+            let reason = "it has none of these runs, so that nothing was compared";
+            Err(Error::Usage(format!("--baseline {}: {reason}", path.display())))
+        }
+        _ => Ok(()),
+    }
 }

@@ -266,3 +266,29 @@ fn instruction(section: &Section, function: &str, offset: u64) -> String {
     let line = listed.and_then(|listed| listed.instructions.iter().find(|line| line.offset == offset));
     line.map_or(String::new(), |line| format!("({})", line.text.split_whitespace().collect::<Vec<_>>().join(" ")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_tables_differ_is_told() {
+        let mut guest = GuestRows::without_rows("cpu/own".to_owned(), String::new(), String::new());
+        let function = |name: &str, agreement| FunctionRows {
+            name: name.to_owned(),
+            points: 1,
+            is_size_inferred: false,
+            changes: Vec::new(),
+            instructions: 8,
+            ran: 1,
+            tables: Vec::new(),
+            agreement,
+            frame_pointer: PartResult::default(),
+            side_by_side: SideBySide { differ: 1, ..SideBySide::default() },
+        };
+        guest.functions = vec![function("same", Agreement::Same), function("stub", Agreement::Differ(16))];
+        assert_eq!(differing(&guest), ": stub+0x10");
+        guest.functions.pop();
+        assert_eq!(differing(&guest), "");
+    }
+}
