@@ -36,7 +36,7 @@ pub use freeze::{Freeze, freeze};
 pub use freeze_process::{FrozenCall, freeze_process};
 use shards::Plan;
 pub use shards::is_split;
-pub use subjects::{Subjects, chosen, subjects};
+pub use subjects::{Subjects, chosen, subjects, walking};
 use visits::All;
 use wanted::Told;
 pub use wanted::{Done, Wanted};

@@ -72,6 +72,37 @@ fn what_nobody_asks_for_is_told_apart(text: &str, recording: &unwind_harness::re
     assert!(text.contains("asked for: unsound, of the walks that Linux or a debugger asks for"), "{text}");
 }
 
+/// Only what a scenario lists is expected; of what nothing is demanded, that is said.
+#[test]
+fn what_nobody_listed_is_not_expected() {
+    use std::collections::BTreeMap;
+    use unwind_harness::recording::{Novelty, Recording};
+    let report = crate::names::path("whole.json");
+    let output = program(&["--arch", "arm64", "--json", report.to_str().expect("a path of text")]);
+    let text = std::fs::read_to_string(&report).expect("a report");
+    let recording: Recording = serde_json::from_str(&text).expect("a recording");
+    let mut sums: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    let findings = recording.sections.iter().flat_map(|section| &section.findings);
+    for finding in findings.filter(|finding| finding.verdict.is_unsound()) {
+        let (exempt, all) = sums.entry(&finding.subject).or_default();
+        *all += finding.count;
+        *exempt += if finding.novelty == Some(Novelty::Exempt) { finding.count } else { 0 };
+    }
+    let screen = stdout(&output);
+    let mut kinds = [0; 2];
+    for line in screen.lines().filter(|line| line.starts_with("  ")) {
+        let Some((exempt, all)) = line.split_whitespace().next().and_then(|name| sums.get(name)) else { continue };
+        let says = match exempt {
+            0 => "  expected".to_owned(),
+            all_of_it if all_of_it == all => "  no demand".to_owned(),
+            some => format!("  {some} no demand"),
+        };
+        assert!(line.trim_end().ends_with(&says), "{says}: {line}");
+        kinds[usize::from(*exempt > 0)] += 1;
+    }
+    assert!(kinds[0] > 0 && kinds[1] > 1, "{kinds:?}:\n{screen}");
+}
+
 #[test]
 fn the_full_table_is_still_there() {
     let table = succeeds(&["run", "leaf", "--all", "--arch", "arm64"]);

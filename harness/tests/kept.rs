@@ -187,6 +187,19 @@ fn one_screen_shows_the_worst_row_and_all_shows_its_range() {
     assert!(screen.lines().count() <= 40 && screen.lines().all(|line| line.chars().count() <= 100), "{screen}");
     assert!(screen.contains("+0x4 (nop): cfa is 0x10 too low"), "{screen}");
     assert!(!screen.contains("wrong ..") && !screen.contains("the row:"), "{screen}");
+    // The command below a finding is whole.
+    let (_, tried) = tool(
+        &folder,
+        &[
+            &call[..],
+            &[
+                "--unwinder-cmd",
+                "sh -c 'read h; echo \"{\\\"t\\\":\\\"hello\\\",\\\"proto\\\":1,\\\"name\\\":\\\"sh\\\"}\"'",
+            ],
+        ]
+        .concat(),
+    );
+    assert!(tried.contains("unwind-harness explain --elf wrong.o --call wrong "), "{tried}");
     let (_, all) = tool(&folder, &[&call[..], &["--all"]].concat());
     assert!(all.contains("dwarf cfa +0x4..+0x8 (nop): is 0x10 too low"), "{all}");
     assert!(all.contains("the row: CFA=sp+0 RA=same x29=same"), "{all}");
@@ -200,6 +213,33 @@ fn one_screen_shows_the_worst_row_and_all_shows_its_range() {
     assert_eq!((instructions, all_right, sframe_wrong, dwarf_wrong, fp_wrong), (4, 0, 2, 2, 4));
     let bytes = rows.bytes;
     assert!(bytes.eh_frame > 0 && bytes.sframe_made > 0 && bytes.sframe == 0 && bytes.eh_frame_hdr == 0, "{bytes:?}");
+}
+
+/// Nothing is demanded of somebody's rows, but by a scenario of one's own.
+#[test]
+fn rows_of_ones_own_file_can_be_gated() {
+    let (_kept, folder) = folder();
+    if !object(&folder, "wrong.s", WRONG) {
+        return;
+    }
+    let save = ["run", "--elf", "wrong.o", "--call", "wrong", "--save-scenario", "mine", "--root", "."];
+    assert_eq!(tool(&folder, &save).0, Some(0));
+    let (status, text) = tool(&folder, &["check", "mine", "--root", "."]);
+    assert!(status == Some(0) && text.contains("which break no gate"), "{text}");
+    let path = folder.join("scenarios/arm64/mine.toml");
+    let scenario = std::fs::read_to_string(&path).expect("it was saved");
+    let listed = "[[wrong-rows]]\nfunctions = [\"wrong\"]\nbecause = \"it is wrong on purpose\"\n";
+    for (keys, list, expected, says) in [
+        ("must-be-right = [\"dwarf\"]\n", "", 1, "dwarf is wrong at wrong+0x4"),
+        ("must-be-right = [\"dwraf\"]\n", "", 1, "no row of dwraf was judged"),
+        ("must-be-right = [\"dwarf\"]\n", listed, 0, "break no gate: functions with wrong rows 1"),
+        ("must-be-right = [\"dwarf\", \"sframe\"]\n", listed, 0, "listed with its reason"),
+        ("must-have-rows = [\"orc\"]\n", "", 1, "orc has no data for wrong"),
+    ] {
+        std::fs::write(&path, format!("{keys}{scenario}\n{list}")).expect("it can be written");
+        let (status, text) = tool(&folder, &["check", "mine", "--root", "."]);
+        assert!(status == Some(expected) && text.contains(says), "{keys}{list}: {status:?} {text}");
+    }
 }
 
 /// Rows of code that did not run are counted, and not as right.

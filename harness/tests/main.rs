@@ -34,6 +34,7 @@ mod linux_runs;
 mod linux_states;
 mod linux_walks;
 mod linux_x86_64;
+mod looked;
 mod machine;
 mod memo;
 mod museum;

@@ -97,7 +97,7 @@ fn two_points_are_told_by_what_changes_between_them() {
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.code() == Some(2) && error.contains(says), "{arguments:?}: {error}");
     };
-    fails(&["leaf+0..leaf+0#9"], "the guest arrives 2 times at leaf+0x0#9");
+    fails(&["leaf+0..leaf+0#9"], "the guest arrives 2 times at leaf+0x0, not at leaf+0x0#9");
     fails(&["leaf+0..leef+4"], "did you mean leaf");
     fails(&["leaf+0..leaf+1"], "is not the start of an instruction");
     fails(&["leaf+0.."], "is not a place");

@@ -100,7 +100,7 @@ fn a_shell_can_be_an_unwinder() {
 #[case::number_pc(
     r#"echo "{\"t\":\"walk\",\"id\":$id,\"frames\":[{\"pc\":17}],\"end\":\"stopped\"}""#,
     "#",
-    "invalid type"
+    "crash: 17 is no string with a number of 64 bits"
 )]
 #[case::no_register(
     r#"echo "{\"t\":\"walk\",\"id\":$id,\"frames\":[{\"pc\":\"0x1\",\"regs\":{\"q9\":\"0x1\"}}],\"end\":\"stopped\"}""#,
@@ -164,6 +164,14 @@ fn an_unwinder_that_fails_too_often_is_not_judged() {
 #[case(r#"sh -c 'echo "{\"t\":\"hello\",\"proto\":2,\"name\":\"a\"}"'"#, "version 2 of the protocol")]
 #[case(r#"sh -c 'echo "{\"t\":\"hello\",\"proto\":1,\"name\":\"a b\"}"'"#, "the name \"a b\"")]
 #[case(r#"sh -c 'echo "{\"t\":\"hello\",\"proto\":1,\"name\":\"dwarf\"}"'"#, "an unwinder here has that name")]
+#[case(
+    r#"sh -c 'echo "{\"t\":\"hello\",\"proto\":1,\"name\":\"a\",\"needs\":[\"foo\"]}"'"#,
+    "needs can be eh_frame, debug_frame, sframe, not \"foo\""
+)]
+#[case(
+    r#"sh -c 'echo "{\"t\":\"hello\",\"proto\":1,\"name\":\"a\",\"claims\":\"by-flag\"}"'"#,
+    "claims must be explicit, by-end or never, not \"by-flag\""
+)]
 #[case("sh -c 'open", "an open quote")]
 #[case("", "no program")]
 fn a_wrong_greeting_is_an_error(#[case] command: &str, #[case] reason: &str) {
@@ -300,8 +308,65 @@ fn a_log_is_judged_by_an_unwinder_of_others() {
 #[test]
 fn a_kernel_is_none_of_its_guests() {
     let command = shell(&format!("echo \"{WALK}\""));
-    let (_, out, _) = program(&["run", "arm64/irq_on_task", "--unwinder-cmd", &command]);
+    let (status, out, err) = program(&["run", "arm64/irq_on_task", "--unwinder-cmd", &command]);
+    assert!(status == Some(2) && err.contains("nothing was judged"), "{status:?} {err}");
     assert!(out.contains("sh made no walk here"), "{out}");
+    let both = ["run", "arm64/irq_on_task", "arm64/leaf", "--unwinder-cmd", &command];
+    let (status, out, err) = program(&both);
+    assert_eq!(status, Some(0), "{err}");
+    assert!(out.contains("no walk in 1 other scenario: it does not walk in guests of their kind"), "{out}");
+}
+
+/// Nothing is demanded of somebody's unwinder, but by whoever runs it.
+#[test]
+fn a_level_can_be_demanded_of_an_unwinder_of_others() {
+    let run = |at_a_point: &str, more: &[&str]| {
+        let command = shell(at_a_point);
+        program(&[&["run", "arm64/leaf", "--unwinder-cmd", &command], more].concat())
+    };
+    let stops = format!("echo \"{WALK}\"");
+    for (at_a_point, level, expected, says) in [
+        (stops.as_str(), "sound", 0, "right: "),
+        (stops.as_str(), "exact", 1, "walks are not as demanded; the first: "),
+        ("exit 3", "sound", 1, "33 walks are not as demanded; the first: # at"),
+    ] {
+        let (status, out, err) = run(at_a_point, &["--must", level]);
+        assert!(status == Some(expected) && out.contains(says), "{at_a_point} {level}: {status:?} {out}{err}");
+        assert_eq!(out.contains("gate broken: arm64/leaf probe: sh: "), expected == 1, "{out}");
+    }
+    let (status, out, err) = run("exit 3", &["--must", "exact", "--ktap", "-", "--quiet"]);
+    assert!(status == Some(1) && out.contains("not ok 1 sh"), "{out}{err}");
+    for wrong in
+        [&["run", "arm64/leaf", "--must", "sound"][..], &["run", "arm64/leaf", "--must", "sound", "--freeze", "a"]]
+    {
+        let (status, _, err) = program(wrong);
+        assert!(status == Some(2) && err.contains("--unwinder-cmd"), "{err}");
+    }
+}
+
+/// Data that a guest has not cannot be sent, and that is said.
+#[test]
+fn a_section_that_is_missing_is_told() {
+    let command = shell(&format!("echo \"{WALK}\""));
+    let asks = command.replace(r#""name":"sh""#, r#""name":"sh","needs":["eh_frame","debug_frame"]"#);
+    let (status, out, err) = program(&["run", "leaf", "loop", "--arch", "arm64", "--unwinder-cmd", &asks]);
+    assert_eq!(status, Some(0), "{err}");
+    assert!(out.contains("eh_frame, which it asked for: 2 of 2 guests have none"), "{out}");
+    assert!(!out.contains("debug_frame, which"), "{out}");
+    let (_, out, _) = program(&["run", "leaf", "--arch", "arm64", "--unwinder-cmd", &command]);
+    assert!(!out.contains("which it asked for"), "{out}");
+}
+
+/// A reason needs no version before it; and a name that is only the process's is no typing mistake that has no cure.
+#[test]
+fn what_is_said_of_a_process_is_to_the_point() {
+    let refuses = r#"sh -c 'echo "{\"t\":\"hello\",\"proto\":1,\"name\":\"a\",\"refuse\":\"because\"}"'"#;
+    let (_, out, _) = program(&["run", "arm64/leaf", "--unwinder-cmd", refuses]);
+    assert!(out.contains("a on arm64: because"), "{out}");
+    let (status, _, err) = program(&["run", "arm64/leaf", "--unwinder-cmd", refuses, "--unwinder", "a"]);
+    assert!(status == Some(2) && err.contains("those of --unwinder-cmd run without being named"), "{err}");
+    let (status, _, err) = program(&["run", "arm64/leaf", "--unwinder", "framehop"]);
+    assert!(cfg!(feature = "framehop") || (status == Some(2) && err.contains("--features framehop")), "{err}");
 }
 
 /// framehop finds what the same CFI gives, where nothing is special about the end of the stack.

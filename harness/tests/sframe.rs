@@ -175,7 +175,11 @@ fn profiles_differ() {
         &["error: reserved bits are set: func_rep_size at 0x2d is 0x10"],
     );
     prints(&["validate", "--profile", "lenient", &old], 0, &["note: reserved bits", "0 errors, 1 note\n"]);
-    prints(&["validate", "--profile", "kernel", &old], 1, &["this version is not supported", "a flag is missing"]);
+    prints(
+        &["validate", "--profile", "kernel", &old],
+        1,
+        &["this version is not supported", "a flag is missing, SFRAME_F_FDE_"],
+    );
     prints(&["validate", "--profile", "kernel", &fixture("elf/xl_discard.v3.exe")], 1, &["the section is empty"]);
     prints(&["validate", &fixture("elf/xl_discard.v3.exe")], 0, &["note: the section is empty"]);
 }
@@ -203,6 +207,10 @@ fn bad_files_are_refused_with_advice() {
     refused(&["dump", &fixture("README.md")], &["README.md: neither an ELF file nor a raw SFrame section", "objcopy"]);
     refused(&["validate", &file("empty", &[])], &["an empty file"]);
     refused(&["dump", &fixture("elf/x26_nofunc.v3.o")], &["no SFrame section", "--gsframe"]);
+    refused(&["dump", "guests/riscv64/leaf.elf"], &["no SFrame section", "no ABI for machine 243 (Riscv64)"]);
+    let mut other = std::fs::read(fixture("elf/x01_leaf.v3.o")).expect("a fixture");
+    other[18..20].copy_from_slice(&[40, 0]); // EM_ARM
+    refused(&["dump", &file("arm.o", &other)], &["no ABI for machine 40 (Arm)"]);
     refused(&["dump", &fixture("x02_fpframe.v1.sframe")], &["version at 0x2 is 0x1", "GNU as 2.41"]);
     for command in ["dump", "validate"] {
         refused(&[command, &fixture("elf/x01_leaf.v2.o")], &["version 2 and without the flag PCREL", "link it first"]);

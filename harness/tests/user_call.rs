@@ -371,5 +371,8 @@ fn a_file_can_be_looked_at_without_a_call() {
         assert_eq!(done.status.code(), Some(0), "{cpu}: {text}{}", String::from_utf8_lossy(&done.stderr));
         let said = "dwarf: 4 functions did not run, and their rows were not judged: 0 have no data, 0 have rows that cannot be read";
         assert!(text.contains(said), "{cpu}: {text}");
+        // A function of ours ran instead. It is no success.
+        assert!(text.contains("the CFA is right at 0 of 0 judged") && !text.contains("harness_"), "{cpu}: {text}");
+        assert!(text.contains("nothing of this ran: 0 instructions judged"), "{cpu}: {text}");
     }
 }

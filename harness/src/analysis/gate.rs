@@ -108,6 +108,7 @@ fn of_section(scenario: &Scenario, section: &mut Section, used: &mut [bool]) -> 
         return Vec::new(); // a void run has no verdicts to check; the report says that it is void
     }
     let open = stand(scenario, section, used);
+    section.undemanded = !section.columns.is_empty() && section.columns.iter().all(|it| is_free(scenario, section, it));
     let section = &*section;
     // For each subject, start and verdict: the first finding, and how many more there are.
     let mut failures: Vec<((String, Verdict), Failure, usize)> = Vec::new();
@@ -131,6 +132,14 @@ fn of_section(scenario: &Scenario, section: &mut Section, used: &mut [bool]) -> 
     let held = unread(scenario, section).chain(found);
     let held = held.chain(below_floor(scenario, section)).chain(reads_outside(scenario, section));
     held.chain(disagreements(scenario, section)).chain(unlike_recorded(section)).collect()
+}
+
+/// Whether no verdict of a column can break a gate.
+fn is_free(scenario: &Scenario, section: &Section, column: &ColumnResult) -> bool {
+    let text = &scenario.text;
+    let floor = text.floor(&column.name, column.start, section.variant.as_deref());
+    let level = text.level(&column.name, column.start, column.gate);
+    floor.is_none() && matches!(level, Level::Any | Level::Absent)
 }
 
 /// Says of each finding how it stands to the demands. Returns the first instruction at which each breaks them.
@@ -250,6 +259,46 @@ fn disagreements(scenario: &Scenario, section: &Section) -> Vec<Failure> {
             .of(model)
         })
         .collect()
+}
+
+/// Demands a level of the walks of these subjects in all runs, whatever the scenarios say: for subjects that no scenario names. One
+/// that makes no walk at all breaks the demand too.
+pub fn demand(sections: &mut [Section], subjects: &[&str], level: Level) {
+    for section in sections.iter_mut().filter(|section| section.is_whole()) {
+        let mut failures: Vec<Failure> = Vec::new();
+        let columns = section.columns.iter().filter(|column| subjects.contains(&column.name.as_str()));
+        for label in columns.map(ColumnResult::label) {
+            section.undemanded = false;
+            let broken: Vec<usize> = (0..section.findings.len())
+                .filter(|index| {
+                    section.findings[*index].label() == label && !level.allows(section.findings[*index].verdict)
+                })
+                .collect();
+            let Some(first) = broken.first().map(|index| &section.findings[*index]) else { continue };
+            let walks: u64 = broken.iter().map(|index| section.findings[*index].count).sum();
+            let command = section.explain_command(&first.first.point, &first.subject);
+            let (verdict, range) = (first.verdict, &first.range);
+            let message =
+                format!("{label}: {walks} walks are not as demanded; the first: {verdict} at {range}\n    {command}");
+            let is_unsound = broken.iter().any(|index| section.findings[*index].verdict.is_unsound());
+            failures.push(Failure { is_unsound, ..Failure::other(message) }.of(&label));
+            for index in broken {
+                let finding = &mut section.findings[index];
+                (finding.new, finding.novelty) = (finding.count, Some(Novelty::New));
+            }
+        }
+        section.failures.extend(failures);
+    }
+    let walks = |name: &str| {
+        let mut own = sections.iter().flat_map(|section| &section.columns).filter(|column| column.name == name);
+        own.any(|column| column.counters.walks > 0)
+    };
+    let idle = subjects.iter().filter(|name| !walks(name));
+    let idle: Vec<Failure> =
+        idle.map(|name| Failure::other(format!("{name} makes no walk here, so the demand means nothing"))).collect();
+    if let Some(first) = sections.first_mut() {
+        first.failures.extend(idle);
+    }
 }
 
 /// Subjects that read more than they were offered.

@@ -1,15 +1,26 @@
 //! A recording narrowed to a part of its runs. Gates are held over whole runs, and stay as they are.
 
+use crate::recording::rows::{Checked, GuestRows};
 use crate::recording::{Counters, Recording, Section, Totals, by_subject};
-use crate::scenario::Part;
+use crate::scenario::{Part, Range};
+
+/// What a part names, and no run has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unknown {
+    /// A function; and all that there are, as near names are up to the caller.
+    Function(String, Vec<String>),
+    /// Instructions of a function that has none there; and the offsets that it has.
+    Place(Range, Vec<u64>),
+}
 
 /// Narrows a recording.
 ///
 /// # Errors
 ///
-/// The names of a function that no run has; near ones are up to the caller, who gets all functions beside it.
-pub fn narrow(recording: &mut Recording, part: &Part) -> Result<(), (String, Vec<String>)> {
+/// What of the part no run has.
+pub fn narrow(recording: &mut Recording, part: &Part) -> Result<(), Unknown> {
     require_functions(recording, part)?;
+    require_places(recording, part)?;
     recording.sections.retain(|section| part.has_run(section.variant.as_deref(), section.interrupt));
     for section in &mut recording.sections {
         columns(section, part);
@@ -18,11 +29,20 @@ pub fn narrow(recording: &mut Recording, part: &Part) -> Result<(), (String, Vec
         }
         section.subjects = by_subject(&section.columns);
     }
-    for guest in &mut recording.rows {
-        guest.functions.retain(|function| !part.is_of_places() || is_named(part, &function.name));
+    if part.is_of_places() {
+        recording.rows.iter_mut().for_each(|guest| rows(guest, part));
+        recording.checked = recording.checked.take().map(|_| Checked::of(&recording.rows));
     }
     recording.totals = Totals::of(&recording.sections);
     Ok(())
+}
+
+/// Leaves out functions, and counts again. How far a table leads was counted over the whole run, so it is not told of a part.
+fn rows(guest: &mut GuestRows, part: &Part) {
+    guest.functions.retain(|function| is_named(part, &function.name));
+    guest.points = guest.functions.iter().map(|function| function.points).sum();
+    guest.distinct_pcs = guest.functions.iter().map(|function| function.ran).sum();
+    guest.levels.clear();
 }
 
 fn is_named(part: &Part, function: &str) -> bool {
@@ -30,7 +50,7 @@ fn is_named(part: &Part, function: &str) -> bool {
 }
 
 /// A name that no run has is a typing mistake. One that is right but for its case is taken.
-fn require_functions(recording: &Recording, part: &Part) -> Result<(), (String, Vec<String>)> {
+fn require_functions(recording: &Recording, part: &Part) -> Result<(), Unknown> {
     let wanted = part.functions.iter().chain(part.places.iter().map(|place| &place.function));
     if wanted.clone().next().is_none() {
         return Ok(());
@@ -41,9 +61,24 @@ fn require_functions(recording: &Recording, part: &Part) -> Result<(), (String, 
     all.sort();
     all.dedup();
     match { wanted }.find(|name| !all.contains(name)) {
-        Some(unknown) if !all.is_empty() => Err((unknown.clone(), all)),
+        Some(unknown) if !all.is_empty() => Err(Unknown::Function(unknown.clone(), all)),
         _ => Ok(()),
     }
+}
+
+/// An offset at which no run has an instruction is a typing mistake too.
+fn require_places(recording: &Recording, part: &Part) -> Result<(), Unknown> {
+    for place in &part.places {
+        let functions = recording.sections.iter().flat_map(|section| &section.functions);
+        let own = functions.filter(|function| function.name == place.function);
+        let mut offsets: Vec<u64> = own.flat_map(|function| &function.instructions).map(|one| one.offset).collect();
+        offsets.sort_unstable();
+        offsets.dedup();
+        if !offsets.is_empty() && !offsets.iter().any(|offset| (place.first..=place.last).contains(offset)) {
+            return Err(Unknown::Place(place.clone(), offsets));
+        }
+    }
+    Ok(())
 }
 
 /// Leaves out unwinders and starts.

@@ -73,9 +73,11 @@ pub enum Standing {
     New(u64),
     /// Some are unsound or did not come back, and no gate was held against them.
     NotHeld,
-    /// Some are unsound or did not come back, as a `[[known]]` says.
+    /// Some are unsound or did not come back, and a `[[known]]` says so of each.
     Expected,
-    /// The same, and nothing is demanded of the unwinder.
+    /// The same, but nothing is demanded of this many of them: nobody has listed them.
+    PartlyExempt(u64),
+    /// The same, and nothing is demanded of any of them.
     Exempt,
     /// It made no walk.
     NoWalk,
@@ -92,7 +94,8 @@ impl Row {
         match self.sums {
             Sums { new: 1.., .. } => Standing::New(self.sums.new),
             Sums { unheld: 1.., .. } => Standing::NotHeld,
-            Sums { known: 1.., .. } => Standing::Expected,
+            Sums { known: 1.., exempt: 0, .. } => Standing::Expected,
+            Sums { known: 1.., exempt, .. } => Standing::PartlyExempt(exempt),
             Sums { exempt: 1.., .. } => Standing::Exempt,
             _ if self.counters.walks == 0 => Standing::NoWalk,
             _ if !self.claims => Standing::NoClaim,
@@ -215,9 +218,12 @@ mod tests {
     fn what_is_new_comes_first() {
         let row = |sums| Row { sums, ..Row::default() };
         let new = row(Sums { new: 1, known: 5, exempt: 5, unheld: 5 });
-        let known = row(Sums { known: 1, exempt: 9, ..Sums::default() });
+        let known = row(Sums { known: 1, ..Sums::default() });
+        let partly = row(Sums { known: 1, exempt: 9, ..Sums::default() });
         assert_eq!(new.standing(), Standing::New(1));
         assert_eq!(known.standing(), Standing::Expected);
+        assert_eq!(partly.standing(), Standing::PartlyExempt(9));
+        assert_eq!(row(Sums { exempt: 9, ..Sums::default() }).standing(), Standing::Exempt);
         assert_eq!(row(Sums::default()).standing(), Standing::NoWalk);
         assert!(new.standing() < known.standing());
     }

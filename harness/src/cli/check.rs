@@ -11,7 +11,7 @@ use super::selection::{Selection, select_part};
 use crate::error::printed;
 use crate::file::{Console, Output};
 use crate::report;
-use crate::scenario::load_all;
+use crate::scenario::{Range, load_all};
 use crate::user::CALLBACK;
 use crate::{Error, rows};
 
@@ -32,6 +32,9 @@ pub(crate) struct Arguments {
 }
 
 pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
+    if arguments.all_functions && arguments.selection.elf.elf.is_none() {
+        return Err(Error::Usage("--all-functions: it needs a file (--elf)".to_owned()));
+    }
     let narrowed = Narrow { within: arguments.within.clone(), ..Narrow::default() };
     let mut selection = arguments.selection.clone();
     if arguments.all_functions && selection.call.function.is_none() && !selection.process.process {
@@ -39,6 +42,12 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
         selection.call.function = Some(format!("{CALLBACK}zero"));
     }
     let (mut scenarios, skipped, part) = select_part(root, &selection, &narrowed)?;
+    if let Some(place) = part.places.first() {
+        let Range { function, .. } = place;
+        return Err(Error::Usage(format!(
+            "{place}: check judges the rows of whole functions; name the function alone: --function {function}"
+        )));
+    }
     for call in scenarios.iter_mut().filter_map(|scenario| scenario.text.elf.as_mut()) {
         call.all_functions |= arguments.all_functions;
     }

@@ -42,5 +42,8 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     }
     let found = diff(&old, &new);
     printed(report::diff::write(&found, width(), console.out))?;
+    if found.is_empty() && found.compared == 0 {
+        return Err(Error::Usage("nothing was compared: neither of them has such a run".to_owned()));
+    }
     Ok(if found.is_empty() { HOLDS } else { BROKEN })
 }

@@ -24,9 +24,9 @@ pub(crate) struct Arguments {
     /// The scenario, as in `arm64/leaf`, or of every CPU that has it, as in `leaf`; also what reports print of a run, as in
     /// `fgraph F0`. Left out with --case and --elf
     #[arg(value_name = "SCENARIO")]
-    scenario: String,
+    scenario: Option<String>,
     /// The point: `symbol+0x8#2` is the second arrival at that instruction; `leaf+0x0..leaf+0x8`: what changes between two
-    #[arg(required_unless_present_any = ["case", "elf"], conflicts_with_all = ["case", "elf"])]
+    #[arg(conflicts_with_all = ["case", "elf"])]
     point: Option<String>,
     /// The scenario is one of scenarios/linux, in this kernel: a Debian package, an Image, bzImage or vmlinux
     #[arg(long, value_name = "IMAGE")]
@@ -139,7 +139,13 @@ fn explained(
 
 /// The scenarios, the part of them, and the point that are asked for.
 fn wanted(root: &Path, arguments: &Arguments) -> Result<(Vec<Scenario>, Part, String), Error> {
-    let Arguments { scenario: first, narrow, .. } = arguments;
+    let Arguments { narrow, .. } = arguments;
+    let is_alone = arguments.case.is_some() || arguments.elf.elf.is_some();
+    let missing = || match is_alone {
+        true => "explain needs a point, as in `leaf+0x8#1`",
+        false => "explain needs a scenario and a point, as in `arm64/leaf leaf+0x8#1`",
+    };
+    let first = arguments.scenario.as_ref().ok_or_else(|| Error::Usage(missing().to_owned()))?;
     let mut part = Part::default();
     let single = if let Some(case) = &arguments.case {
         Some(of_case(case)?)
@@ -167,7 +173,8 @@ fn wanted(root: &Path, arguments: &Arguments) -> Result<(Vec<Scenario>, Part, St
     narrow.add_to(&mut part, &Known::of(&scenarios))?;
     scenarios.retain(|scenario| words::has_run(scenario, &part));
     let point = arguments.point.clone();
-    let point = point.ok_or_else(|| Error::Usage("explain needs a point".to_owned()))?;
+    let point =
+        point.ok_or_else(|| Error::Usage(format!("{first}: explain needs a point of it, as in `leaf+0x8#1`")))?;
     let scenarios = scenarios.into_iter().map(|scenario| scenario.traced(root)).collect::<Result<_, _>>()?;
     Ok((scenarios, part, point))
 }

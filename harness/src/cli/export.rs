@@ -84,7 +84,8 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
             }
         }
     }
-    if let Some(output) = &output {
+    // The runs and modules of no point are of no use.
+    if let Some(output) = output.as_ref().filter(|_| written.points > 0) {
         output.write(console.document(), &mut |out| out.write_all(&written.file))?;
     }
     let Written { points, left, .. } = written;

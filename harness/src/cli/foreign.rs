@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::Error;
+use crate::analysis::gate::demand;
 use crate::cpu::Cpu;
 use crate::recording::{Recording, Section, Skip};
-use crate::scenario::Part;
+use crate::scenario::{Level, Part};
 use crate::subject::remote::{Greeted, Limits, Remote};
 use crate::subject::{About, Subject as _};
 
@@ -27,6 +28,52 @@ pub(super) struct Foreign {
     /// After how many walks of a run that crash or time out it is given up [default: 100]
     #[arg(long, value_name = "N", requires = "unwinder_cmd")]
     unwinder_failures: Option<std::num::NonZeroU32>,
+}
+
+/// What is demanded of them.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(super) struct Must {
+    /// Of the unwinders of --unwinder-cmd: break a gate where a walk is not exact, or is unsound, crashes or times out [default: any]
+    #[arg(long, value_name = "LEVEL", value_enum)]
+    must: Option<MustBe>,
+}
+
+/// The levels of `[must]` that demand something.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum MustBe {
+    Exact,
+    Sound,
+}
+
+impl Must {
+    /// Refuses a demand on nobody, and one that could not be held.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`].
+    pub(super) fn require(self, foreign: &Foreign, is_shard: bool) -> Result<(), Error> {
+        let reason = match self.must {
+            Some(_) if foreign.unwinder_cmd.is_empty() => {
+                "it is about the unwinders of --unwinder-cmd, and there is none"
+            }
+            Some(_) if is_shard => "a shard cannot hold it, and `merge` does not know of it",
+            _ => return Ok(()),
+        };
+        Err(Error::Usage(format!("--must: {reason}")))
+    }
+
+    /// Holds the demand.
+    pub(super) fn hold(self, met: &Met, recording: &mut Recording) {
+        let level = match self.must {
+            None => return,
+            Some(MustBe::Exact) => Level::Exact,
+            Some(MustBe::Sound) => Level::Sound,
+        };
+        let mut names: Vec<&str> = met.names.iter().map(String::as_str).collect();
+        names.sort_unstable();
+        names.dedup();
+        demand(&mut recording.sections, &names, level);
+    }
 }
 
 /// What the processes said.
@@ -98,6 +145,10 @@ impl Met {
         names.dedup();
         let reason = "there is no guest here of the kind in which it walks (\"scope\" in docs/unwinder-protocol.md)";
         let absent = names.into_iter().map(|name| Skip::absent(format!("{name} made no walk here"), reason));
-        self.skipped.iter().cloned().chain(absent).collect()
+        let lacked = self.remote.iter().flat_map(Remote::lacked).map(|(section, missing, all)| {
+            let what = format!("{section}, which it asked for");
+            Skip::absent(what, format!("{missing} of {all} guests have none, so it got no such data there"))
+        });
+        self.skipped.iter().cloned().chain(absent).chain(lacked).collect()
     }
 }

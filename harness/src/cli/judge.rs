@@ -7,9 +7,9 @@ use std::time::Instant;
 use clap::Args;
 
 use super::documents::{Documents, write_documents};
-use super::foreign::Foreign;
+use super::foreign::{Foreign, Must};
 use super::narrow::{Known, Narrow, narrow};
-use super::output::{finish, show, status};
+use super::output::{finish, require_common, show, status};
 use super::revision;
 use crate::file::{Console, Output};
 use crate::recording::Partial;
@@ -27,6 +27,8 @@ pub(crate) struct Arguments {
     narrow: Narrow,
     #[command(flatten)]
     foreign: Foreign,
+    #[command(flatten)]
+    must: Must,
     /// Print a line for each run and unwinder
     #[arg(long)]
     all: bool,
@@ -46,6 +48,7 @@ pub(super) fn execute(arguments: &Arguments, console: &mut Console<'_>) -> Resul
     for output in outputs.iter().flatten() {
         output.require_other_than(&arguments.log)?;
     }
+    arguments.must.require(&arguments.foreign, false)?;
     let LogFile { logs, partial_of } = read(&arguments.log)?;
     let mut part = Part::default();
     arguments.narrow.add_to(&mut part, &Known::of_logs(&logs))?;
@@ -65,6 +68,7 @@ pub(super) fn execute(arguments: &Arguments, console: &mut Console<'_>) -> Resul
     let began = Instant::now();
     let mut recording = judge_all(logs, &options)?;
     drop(progress);
+    arguments.must.hold(&met, &mut recording);
     let absent = met.absent(&recording);
     recording.skipped.splice(0..0, absent);
     if let Some(of) = partial_of {
@@ -82,6 +86,7 @@ pub(super) fn execute(arguments: &Arguments, console: &mut Console<'_>) -> Resul
         analysis::diff::diff(&baseline, &recording)
     });
     show(&recording, changes.as_ref(), (arguments.all, Some(took)), console.text(&outputs))?;
+    require_common(arguments.baseline.as_deref(), changes.as_ref())?;
     Ok(finish(&recording, status(&recording, false), console))
 }
 

@@ -1,4 +1,4 @@
-//! `list`: the scenarios, or what is in Linux images.
+//! `list`: the scenarios with the unwinders that walk in them, or what is in Linux images.
 
 use std::path::Path;
 
@@ -7,9 +7,11 @@ use clap::Args;
 use super::HOLDS;
 use super::linux;
 use super::selection::{Selection, choose};
+use crate::Error;
 use crate::error::printed;
 use crate::file::Console;
-use crate::{Error, subject};
+use crate::pool::in_parallel;
+use crate::suite::walking;
 
 /// What to list.
 #[derive(Debug, Args)]
@@ -30,12 +32,19 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
         let asked = linux::Asked { symbols: &arguments.symbol, types: &arguments.types };
         return linux::execute(path, selection.arch.as_deref(), &asked, console);
     }
-    for scenario in choose(root, selection)?.0 {
+    let scenarios = choose(root, selection)?.0;
+    let folder = root.to_path_buf();
+    let walking = in_parallel(scenarios.clone(), 1, &console.interrupt, move |scenario| walking(&folder, scenario));
+    for (scenario, walking) in scenarios.iter().zip(walking) {
         let variants: Vec<_> = scenario.variants().into_iter().map(|variant| variant.name).collect();
         let variants = variants.join(" ");
         let kinds: Vec<_> = scenario.text.interrupt.iter().map(|kind| kind.name()).collect();
-        let subjects: Vec<_> = subject::all(scenario.cpu).iter().map(|subject| subject.about().name.clone()).collect();
-        let line = format!("{:<36} {:<12} {:<20} {variants}", scenario.name, kinds.join(" "), subjects.join(" "));
+        let subjects = match walking {
+            Some(Ok(names)) => names.join(" "),
+            Some(Err(error)) => format!("(its guest cannot be loaded: {error})"),
+            None => return Err(Error::Interrupted),
+        };
+        let line = format!("{:<36} {:<12} {subjects:<20} {variants}", scenario.name, kinds.join(" "));
         printed(writeln!(console.out, "{}", line.trim_end()))?;
     }
     Ok(HOLDS)

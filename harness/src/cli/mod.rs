@@ -85,7 +85,7 @@ const EXIT_STATUS: &str = "\
 Exit status:
   0    every gate holds
   1    a gate is broken, or the log that is judged is partial
-  2    wrong usage, input or output: also a guest that fails, while the others are judged
+  2    wrong usage, input or output: also a guest that fails, while the others are judged, and a run without any walk
   3    a run is void: the witnesses of the truth contradict each other, or the guest calls without end
   130  interrupted (SIGINT, SIGTERM): what is known is in FILE.partial, and FILE is as it was; a second signal ends at once
 
@@ -140,7 +140,7 @@ enum Command {
     /// Plant mistakes in the unwind rows of guests, one at a time, and count those that `check` would miss
     #[command(after_help = MUTATE_STATUS)]
     Mutate(mutate::Arguments),
-    /// List the scenarios, their variants and their unwinders; or say what is in Linux images
+    /// List the scenarios, the unwinders that walk in them, and their variants; or say what is in Linux images
     List(list::Arguments),
     /// Run the scenarios with return hooks, and print where the original addresses are and what unwinders make of it
     Atlas(atlas::Arguments),

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::names::{known, one_of};
 use crate::Error;
-use crate::analysis::part;
+use crate::analysis::part::{self, Unknown};
 use crate::cpu::ALL;
 use crate::explain::PointName;
 use crate::near::did_you_mean;
@@ -127,7 +127,10 @@ impl Narrow {
         for text in &self.unwinder {
             part.unwinders.push(match unwinder(text) {
                 Some(found) => found,
-                None => (one_of("--unwinder", text, "unwinder", &unwinders())?, None),
+                None => (
+                    one_of("--unwinder", text, "unwinder", &unwinders()).map_err(|error| with_hint(error, text))?,
+                    None,
+                ),
             });
         }
         for text in &self.start {
@@ -171,13 +174,14 @@ pub(super) fn add_place(text: &str, part: &mut Part) -> Result<(), String> {
 ///
 /// # Errors
 ///
-/// [`Error::Usage`] for a function that is nowhere in it, with the near ones.
+/// [`Error::Usage`] for a function that is nowhere in it, with the near ones, and for an offset at which it has no instruction.
 pub(super) fn narrow(recording: &mut Recording, part: &Part) -> Result<(), Error> {
     let mut part = part.clone();
     loop {
         match part::narrow(recording, &part) {
             Ok(()) => return Ok(()),
-            Err((unknown, all)) => {
+            Err(Unknown::Place(place, offsets)) => return Err(Error::Usage(no_place(&place, &offsets))),
+            Err(Unknown::Function(unknown, all)) => {
                 let names = || all.iter().map(String::as_str);
                 let Some(name) = known(&unknown, names()) else {
                     let near = did_you_mean(&unknown, names());
@@ -189,4 +193,24 @@ pub(super) fn narrow(recording: &mut Recording, part: &Part) -> Result<(), Error
             }
         }
     }
+}
+
+/// A function has no instruction there.
+fn no_place(place: &Range, offsets: &[u64]) -> String {
+    let Range { function, first, last } = place;
+    let there = if first == last { format!("at {function}+{first:#x}") } else { format!("in {place}") };
+    let before = offsets.iter().rfind(|offset| *offset < first).map(|offset| format!("+{offset:#x}"));
+    let after = offsets.iter().find(|offset| *offset > last).map(|offset| format!("+{offset:#x}"));
+    let near: Vec<String> = before.into_iter().chain(after).collect();
+    format!("no instruction begins {there}; the nearest are at {}", near.join(" and "))
+}
+
+/// An error that a name is unknown, with where else unwinders come from.
+fn with_hint(error: Error, text: &str) -> Error {
+    let name = text.split(['@', ':']).next().unwrap_or(text);
+    let hint = match ["framehop", "gimli"].into_iter().find(|feature| name.eq_ignore_ascii_case(feature)) {
+        Some(feature) => format!("it is in builds with `--features {feature}`"),
+        None => "those of --unwinder-cmd run without being named".to_owned(),
+    };
+    Error::Usage(format!("{error}; {hint}"))
 }

@@ -1,6 +1,7 @@
 //! What a recording means for the exit status, and what is printed and written of it.
 
 use std::io::Write;
+use std::path::Path;
 use std::time::Duration;
 
 use super::{BROKEN, HOLDS, USAGE, VOID};
@@ -79,6 +80,9 @@ pub(super) fn finish(recording: &Recording, status: u8, console: &mut Console<'_
         let first = if count > 1 { "; the first" } else { "" };
         let _ = writeln!(console.err, "error: {count} of {all} runs not judged{first}: {title}: {reason}");
     }
+    if let Some(reason) = recording.nothing_judged() {
+        let _ = writeln!(console.err, "error: nothing was judged: {reason}");
+    }
     if let Some(first) = recording.unread_images().next() {
         let count = recording.unread_images().count();
         let _ = writeln!(console.err, "error: {count} images could not be read; the first: {}", first.reason);
@@ -88,4 +92,19 @@ pub(super) fn finish(recording: &Recording, status: u8, console: &mut Console<'_
     }
     let _ = writeln!(console.err, "interrupted");
     interrupt::STATUS
+}
+
+/// Refuses a comparison of nothing.
+///
+/// # Errors
+///
+/// [`Error::Usage`] for an earlier report that has none of the runs.
+pub(super) fn require_common(baseline: Option<&Path>, changes: Option<&Diff>) -> Result<(), Error> {
+    match baseline.zip(changes) {
+        Some((path, changes)) if changes.compared == 0 => {
+            let reason = "it has none of these runs, so that nothing was compared";
+            Err(Error::Usage(format!("--baseline {}: {reason}", path.display())))
+        }
+        _ => Ok(()),
+    }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::Error;
+use crate::recording::{ARGUMENTS, word};
 use crate::scenario::{Asked, ProcessText, Scenario, process};
 use crate::user::process::{DEFAULT_BUDGET, Written};
 
@@ -16,38 +17,42 @@ pub(super) struct OfProcess {
     #[arg(long, requires = "elf", conflicts_with = "function")]
     pub(super) process: bool,
     /// With --process: the folder that it sees as `/`, with its dynamic loader and libraries; `/` for those of this machine
-    #[arg(long, value_name = "DIR", requires = "process")]
+    #[arg(long, value_name = "DIR")]
     sysroot: Option<PathBuf>,
     /// With --process: the vDSO; without one it has none
-    #[arg(long, value_name = "FILE", requires = "process")]
+    #[arg(long, value_name = "FILE")]
     vdso: Option<PathBuf>,
     /// With --process: a variable of its environment, which is empty otherwise (may be repeated)
-    #[arg(long, value_name = "NAME=VALUE", requires = "process")]
+    #[arg(long, value_name = "NAME=VALUE")]
     env: Vec<String>,
     /// With --process: a signal, and where it arrives: `10@qsort+0x8`, at the third arrival there `10@qsort+0x8#3` (may be repeated)
-    #[arg(long, value_name = "N@PLACE", requires = "process")]
+    #[arg(long, value_name = "N@PLACE")]
     signal: Vec<String>,
     /// With --process: a signal arrives before each instruction of this function: `qsort`, with another signal than 10 `12@qsort`
-    #[arg(long, value_name = "FUNCTION", requires = "process")]
+    #[arg(long, value_name = "FUNCTION")]
     signal_everywhere: Vec<String>,
     /// With --process: only points in this function, or in this file (`libc.so.6`) (may be repeated)
-    #[arg(long, value_name = "FUNCTION|FILE", requires = "process")]
+    #[arg(long, value_name = "FUNCTION|FILE")]
     within: Vec<String>,
     /// With --process: how many arrivals at each instruction are points, besides later ones in a new state [default: 2]
-    #[arg(long, value_name = "N", requires = "process")]
+    #[arg(long, value_name = "N")]
     max_visits: Option<std::num::NonZeroU64>,
     /// With --process: how many instructions it may run [default: 100,000,000]
-    #[arg(long, value_name = "N", requires = "process")]
+    #[arg(long, value_name = "N")]
     budget: Option<std::num::NonZeroU64>,
     /// With --process: the arguments of the program
-    #[arg(id = "program_arguments", last = true, value_name = "ARGS", requires = "process")]
+    #[arg(id = "program_arguments", last = true, value_name = "ARGS")]
     program_arguments: Vec<String>,
 }
 
 impl OfProcess {
     /// The scenario of the process, if one is asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`] for what only a process can have, without one; else what keeps the program from being loaded.
     pub(super) fn scenario(&self, file: Option<&Path>) -> Result<Option<Scenario>, Error> {
-        let Some(file) = file.filter(|_| self.process) else { return Ok(None) };
+        let Some(file) = file.filter(|_| self.process) else { return self.refuse_without_process().map(|()| None) };
         let text = ProcessText {
             file: file.to_path_buf(),
             sysroot: self.sysroot.clone(),
@@ -64,6 +69,60 @@ impl OfProcess {
             signal_everywhere: self.signal_everywhere.clone(),
         };
         process(launch, &asked).map(Some)
+    }
+
+    /// The options, as a command has them; the arguments of the program stand last.
+    pub(super) fn words(&self) -> String {
+        if !self.process {
+            return String::new();
+        }
+        let path = |path: &PathBuf| word(&path.to_string_lossy());
+        let one = |option: &str, value: Option<String>| value.map(|value| format!(" {option} {value}"));
+        let many = |option: &str, values: &[String]| -> String {
+            values.iter().map(|value| format!(" {option} {}", word(value))).collect()
+        };
+        let single = [
+            one("--sysroot", self.sysroot.as_ref().map(path)),
+            one("--vdso", self.vdso.as_ref().map(path)),
+            one("--max-visits", self.max_visits.map(|visits| visits.to_string())),
+            one("--budget", self.budget.map(|budget| budget.to_string())),
+        ];
+        let mut words = " --process".to_owned();
+        words.extend(single.into_iter().flatten());
+        words += &many("--env", &self.env);
+        words += &many("--signal", &self.signal);
+        words += &many("--signal-everywhere", &self.signal_everywhere);
+        words += &many("--within", &self.within);
+        if !self.program_arguments.is_empty() {
+            let arguments: Vec<String> = self.program_arguments.iter().map(|argument| word(argument)).collect();
+            words += ARGUMENTS;
+            words += &arguments.join(" ");
+        }
+        words
+    }
+
+    /// Refuses what means nothing without `--process`. clap does not: what an option requires is dropped if it conflicts with another
+    /// one that is given, as `--call`.
+    fn refuse_without_process(&self) -> Result<(), Error> {
+        const ALONE: &str = "it needs --elf FILE --process";
+        const OF_SCENARIO: &str = "it needs --elf FILE --process; of others, the scenario says it (docs/scenario.md)";
+        const POINTS: &str =
+            "it needs --elf FILE --process; elsewhere, --function NAME selects the points in a function";
+        let given = [
+            ("--sysroot", self.sysroot.is_some(), ALONE),
+            ("--vdso", self.vdso.is_some(), ALONE),
+            ("--env", !self.env.is_empty(), ALONE),
+            ("--signal", !self.signal.is_empty(), ALONE),
+            ("--signal-everywhere", !self.signal_everywhere.is_empty(), ALONE),
+            ("--within", !self.within.is_empty(), POINTS),
+            ("--max-visits", self.max_visits.is_some(), OF_SCENARIO),
+            ("--budget", self.budget.is_some(), OF_SCENARIO),
+            ("arguments behind `--`", !self.program_arguments.is_empty(), ALONE),
+        ];
+        match given.into_iter().find(|(_, is_given, _)| *is_given) {
+            Some((option, _, reason)) => Err(Error::Usage(format!("{option}: {reason}"))),
+            None => Ok(()),
+        }
     }
 }
 

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::documents::{Documents, write_documents};
-use super::foreign::Foreign;
+use super::foreign::{Foreign, Must};
 use super::narrow::{Narrow, narrow};
-use super::output::{finish, is_cut, show, status, write};
+use super::output::{finish, is_cut, require_common, show, status, write};
 use super::save::save;
 use super::selection::{Selection, select_part, unwinders};
 use super::{BROKEN, HOLDS, revision, snapshots};
@@ -32,6 +32,8 @@ pub(crate) struct Arguments {
     narrow: Narrow,
     #[command(flatten)]
     foreign: Foreign,
+    #[command(flatten)]
+    must: Must,
     /// How many runs at a time [default: the number of CPUs]
     #[arg(long, value_name = "N")]
     jobs: Option<std::num::NonZeroUsize>,
@@ -71,6 +73,7 @@ pub(crate) struct Arguments {
 pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<'_>) -> Result<u8, Error> {
     let (mut scenarios, skipped, mut part) = select_part(root, &arguments.selection, &arguments.narrow)?;
     refuse(arguments, &scenarios, &part)?;
+    arguments.must.require(&arguments.foreign, arguments.shard.is_some())?;
     if let (Some(name), [scenario]) = (&arguments.save_scenario, scenarios.as_slice()) {
         save(root, scenario, name)?;
     }
@@ -101,6 +104,11 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
         None => run_all(root, &scenarios, &options)?,
         Some(output) => (frozen_as(output, root, &mut scenarios, &options, console)?, Vec::new()),
     };
+    // What was frozen is run from its case.
+    if let Some(target) = arguments.selection.target().filter(|_| frozen.is_none()) {
+        recording.sections.iter_mut().for_each(|section| section.target = Some(target.clone()));
+    }
+    arguments.must.hold(&met, &mut recording);
     let absent = met.absent(&recording);
     recording.skipped.splice(0..0, skipped.into_iter().chain(absent));
     let are_calls = scenarios.iter().all(|scenario| scenario.text.is_of_others());
@@ -118,6 +126,7 @@ pub(super) fn execute(root: &Path, arguments: &Arguments, console: &mut Console<
     say(arguments, &scenarios, &recording, changes.as_ref(), took, console.text(&outputs))?;
     // Gates come first: what broke one is in the snapshots too.
     let held = arguments.snapshots.map(|what| snapshots::hold(root, what, &recording, console.text(&outputs)));
+    require_common(arguments.baseline.as_deref(), changes.as_ref())?;
     let status = match (status(&recording, arguments.allow_unsound), held.transpose()?) {
         (HOLDS, Some(false)) => BROKEN,
         (status, _) => status,
@@ -159,6 +168,9 @@ fn say(
 
 /// Refuses what cannot be kept, or means nothing together.
 fn refuse(arguments: &Arguments, scenarios: &[Scenario], part: &Part) -> Result<(), Error> {
+    if arguments.save_scenario.is_some() && arguments.selection.elf.elf.is_none() {
+        return Err(Error::Usage("--save-scenario: it needs a file (--elf)".to_owned()));
+    }
     refuse_what_cannot_be_kept(arguments, scenarios)?;
     refuse_forms_of_points(arguments, scenarios, part)?;
     if arguments.snapshots.is_some() {

@@ -14,7 +14,7 @@ use crate::case::CaseFile;
 use crate::cpu;
 use crate::linux::state::require_capabilities;
 use crate::linux::{self, KernelImage, Listing};
-use crate::recording::Skip;
+use crate::recording::{Skip, word};
 use crate::scenario::{Part, Scenario, elf_call, image_call, image_entry, image_scenarios, load_all};
 
 /// Which scenarios.
@@ -71,6 +71,17 @@ pub(super) struct ImageCall {
 }
 
 impl Selection {
+    /// How a command names what is run, if it is somebody's file and no scenario says so.
+    pub(super) fn target(&self) -> Option<String> {
+        let file = self.elf.elf.as_ref()?;
+        let path = |option: &str, path: &Path| format!("{option} {}", word(&path.to_string_lossy()));
+        let mut words = vec![path("--elf", file)];
+        words.extend(self.elf.libraries.iter().map(|library| path("--lib", library)));
+        words.extend(self.call.function.iter().map(|function| format!("--call {}", word(function))));
+        words.extend(self.call.arguments.iter().map(|argument| format!("--arg {}", word(argument))));
+        Some(words.join(" ") + &self.process.words())
+    }
+
     /// Refuses a case, for a command that cannot take one, and says why.
     ///
     /// # Errors
@@ -118,6 +129,12 @@ pub(super) fn choose(root: &Path, selection: &Selection) -> Result<(Vec<Scenario
 
 fn choose_part(root: &Path, selection: &Selection, narrow: &Narrow) -> Result<(Vec<Scenario>, Vec<Skip>, Part), Error> {
     let (mut scenarios, skipped) = all(root, selection)?;
+    if scenarios.is_empty() && selection.linux.is_none() {
+        let folder = root.join("scenarios");
+        let of = selection.arch.as_ref().map_or(String::new(), |arch| format!(" of {arch}"));
+        let reason = format!("no scenario{of} there: one is a file <cpu>/NAME.toml, where <cpu> is {}", cpu::names());
+        return Err(Error::Usage(format!("{}: {reason}", folder.display())));
+    }
     let mut part = Part::default();
     words::select(&mut scenarios, &selection.filters, &mut part)?;
     narrow.add_to(&mut part, &Known::of(&scenarios))?;
@@ -139,6 +156,13 @@ fn all(root: &Path, selection: &Selection) -> Result<(Vec<Scenario>, Vec<Skip>),
     };
     if call.function.is_some() && linux.is_none() && elf.elf.is_none() {
         return Err(Error::Usage("--call needs a file (--elf) or a kernel (--linux) that has the function".to_owned()));
+    }
+    if linux.is_none() && (!call.alternatives.is_empty() || call.entry_state.is_some()) {
+        let option = if call.entry_state.is_some() { "--entry-state" } else { "--alternatives" };
+        return Err(Error::Usage(format!("{option}: it needs a kernel (--linux)")));
+    }
+    if elf.elf.is_none() && !elf.libraries.is_empty() {
+        return Err(Error::Usage("--lib: it needs a file (--elf)".to_owned()));
     }
     if call.function.is_some() && !filters.is_empty() {
         return Err(Error::Usage("--call runs instead of scenarios: take the filters away".to_owned()));

@@ -29,6 +29,9 @@ fn matching<'s>(scenarios: &'s [Scenario], pattern: &str) -> Vec<&'s Scenario> {
 ///
 /// [`Error::Usage`] for a word that names nothing, with the near names.
 pub(super) fn select(scenarios: &mut Vec<Scenario>, filters: &[String], part: &mut Part) -> Result<(), Error> {
+    if filters.iter().any(|filter| filter.trim().is_empty()) {
+        return Err(Error::Usage("a filter is empty; without a filter, all scenarios are meant".to_owned()));
+    }
     let mut chosen: Vec<String> = Vec::new();
     for word in filters.iter().flat_map(|filter| filter.split_whitespace()) {
         let bare = word.trim_start_matches('[').trim_end_matches(']');

@@ -88,6 +88,9 @@ pub struct LoadedSection {
 /// Reads a guest. An error says what is wrong with the file.
 pub(super) fn parse(name: String, path: &Path, data: &[u8], cpu: &'static Cpu) -> Result<Guest, String> {
     let endian = LittleEndian;
+    if !data.starts_with(&elf::ELFMAG) {
+        return Err("it is no ELF file".to_owned());
+    }
     let header = FileHeader64::<LittleEndian>::parse(data).map_err(|error| error.to_string())?;
     let machine = header.e_machine(endian).0;
     if machine != cpu.elf_machine {

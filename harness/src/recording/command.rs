@@ -2,6 +2,9 @@
 
 use super::Section;
 
+/// What stands before the arguments of a program.
+pub(crate) const ARGUMENTS: &str = " -- ";
+
 impl Section {
     /// The command that explains a point to one unwinder. A shell takes it as it stands.
     #[must_use]
@@ -17,12 +20,17 @@ impl Section {
             None => format!("--unwinder {}", word(unwinder)),
         };
         let (point, kind) = (word(point), self.interrupt.name());
-        format!("unwind-harness explain {target} {point} --interrupt {kind}{variant} {unwinder}")
+        // The arguments of a program stand last.
+        let (target, last) = match target.split_once(ARGUMENTS) {
+            Some((target, arguments)) => (target, format!("{ARGUMENTS}{arguments}")),
+            None => (target.as_str(), String::new()),
+        };
+        format!("unwind-harness explain {target} {point} --interrupt {kind}{variant} {unwinder}{last}")
     }
 }
 
 /// A word of a command, quoted if a shell would not take it as it is.
-fn word(text: &str) -> String {
+pub(crate) fn word(text: &str) -> String {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "_./+#:@=,-".contains(letter);
     if !text.starts_with('#') && !text.is_empty() && text.chars().all(is_plain) {
         text.to_owned()

@@ -34,6 +34,7 @@ use crate::verdict::Verdict;
 pub use agreement::{Agreement, Disagreement, RECORDED};
 pub use beside::{SideBySide, TableBytes};
 pub use call::{CallOutcome, Changed, float};
+pub(crate) use command::{ARGUMENTS, word};
 pub use counters::{Counters, by_subject};
 pub use finding::{Finding, FirstWalk, WordRead};
 pub use novelty::Novelty;
@@ -199,6 +200,9 @@ pub struct Section {
     /// Whether the user stopped the run: the verdicts are those up to there, and no gate was held against them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub interrupted: bool,
+    /// Whether no level is demanded of any of its walks, as of a released kernel: no verdict can break a gate.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub undemanded: bool,
     /// The open claims that the scenario decides.
     pub claims: Vec<String>,
     /// The return hook, if there is one.
@@ -278,6 +282,7 @@ impl Section {
             void_is_meant: false,
             not_judged: None,
             interrupted: false,
+            undemanded: false,
             claims: Vec::new(),
             return_hook: None,
             condition: None,

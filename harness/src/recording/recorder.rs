@@ -184,6 +184,7 @@ impl<'p> Recorder<'p> {
             void,
             not_judged: None,
             interrupted: found.interrupted,
+            undemanded: false,
             claims: scenario.text.claims.clone(),
             return_hook: scenario.return_hook(variant),
             condition: variant.condition.clone(),

@@ -223,7 +223,7 @@ pub struct FunctionRows {
 
 impl FunctionRows {
     /// What the names of our own functions beside somebody's program begin with.
-    const OURS: &'static str = "harness_";
+    pub(crate) const OURS: &'static str = "harness_";
 
     /// Whether it is a function of ours, which calls somebody's or is called back.
     #[must_use]

@@ -68,6 +68,29 @@ pub enum Overall {
 }
 
 impl Recording {
+    /// Why nothing was looked at, although no run failed; `None`: something was, or a run says itself why it was not. A shard may be
+    /// empty.
+    #[must_use]
+    pub fn nothing_judged(&self) -> Option<&'static str> {
+        if self.partial.is_some() || self.shard.is_some() {
+            return None;
+        }
+        if self.sections.is_empty() && self.rows.is_empty() {
+            return Some("there is no run");
+        }
+        let walked = |section: &&Section| section.columns.iter().any(|column| column.counters.walks > 0);
+        let mut judged = self.sections.iter().filter(|section| section.state().has_verdicts()).peekable();
+        let is_empty = judged.peek().is_some() && !judged.any(|section| walked(&section));
+        is_empty.then_some("no walk was made: none of these unwinders walks there, or nothing runs there")
+    }
+
+    /// Whether nothing is demanded of any walk that was judged: it is then no success that no gate is broken.
+    #[must_use]
+    pub fn demands_nothing(&self) -> bool {
+        let mut judged = self.sections.iter().filter(|section| section.state() == RunState::Judged).peekable();
+        judged.peek().is_some() && judged.all(|section| section.undemanded)
+    }
+
     /// What became of all runs: nothing that was not judged is right. `allow_unsound`: unsound verdicts break no gate.
     #[must_use]
     pub fn overall(&self, allow_unsound: bool) -> Overall {
@@ -75,7 +98,8 @@ impl Recording {
         let void = states.filter(|state| *state == RunState::Void).count();
         let failures = self.sections.iter().flat_map(|section| &section.failures);
         let broken = failures.filter(|it| !(allow_unsound && it.is_unsound)).count() + self.row_failures.len();
-        match (self.not_judged().count() + self.unread_images().count(), void, broken) {
+        let unseen = if self.nothing_judged().is_some() { self.sections.len().max(1) } else { 0 };
+        match (unseen + self.not_judged().count() + self.unread_images().count(), void, broken) {
             (not_judged @ 1.., _, _) => Overall::NotJudged(not_judged),
             (0, 1.., _) => Overall::Void(void),
             (0, 0, 1..) => Overall::Broken(broken),
@@ -89,10 +113,23 @@ impl Recording {
 mod tests {
     use super::{Overall, RunState};
     use crate::recording::rows::GuestRows;
-    use crate::recording::{Partial, Recording, Skip};
+    use crate::recording::{Partial, Recording, Section, Skip};
+    use crate::scenario::Interruption;
 
     fn guest(name: &str) -> GuestRows {
         GuestRows { not_judged: None, ..GuestRows::without_rows(name.to_owned(), String::new(), String::new()) }
+    }
+
+    #[test]
+    fn nothing_seen_is_not_judged() {
+        let section = || Section { points: 5, ..Section::empty("cpu/leaf".to_owned(), Interruption::Probe) };
+        assert_eq!(Recording::new(Vec::new()).overall(false), Overall::NotJudged(1));
+        let mut recording = Recording::new(vec![section(), section()]);
+        assert_eq!(recording.overall(true), Overall::NotJudged(2));
+        recording.sections[0].void = Some("as it must be".to_owned());
+        recording.sections[0].void_is_meant = true;
+        recording.sections.truncate(1);
+        assert_eq!(recording.overall(false), Overall::Holds);
     }
 
     #[test]

@@ -88,6 +88,10 @@ pub(super) fn suites(recording: &Recording) -> Vec<Suite> {
     if !left_out.is_empty() {
         suites.push(Suite::new("left out", left_out));
     }
+    if let Some(reason) = recording.nothing_judged() {
+        let unseen = Outcome::Error("not judged", reason.to_owned());
+        suites.push(Suite::new("all runs", vec![Case::new("walks", unseen)]));
+    }
     if let Some(partial) = &recording.partial {
         let cut = Outcome::Error("partial", partial.to_string());
         suites.push(Suite::new("all runs", vec![Case::new("whole", cut)]));
@@ -119,7 +123,14 @@ fn of_section(section: &Section) -> Suite {
     if !others.is_empty() {
         cases.push(Case::new(DEMANDS, Outcome::Fail(others)));
     } else if has_columns {
-        cases.push(Case::new(DEMANDS, Outcome::Pass));
+        let is_tested = columns.iter().any(|column| column.counters.walks > 0);
+        let is_free = section.undemanded && section.agreements.is_empty();
+        let demands = match (is_tested, is_free) {
+            (false, _) => Outcome::Skipped("no walk was made here, so no demand was tested".to_owned()),
+            (true, true) => Outcome::Skipped("nothing is demanded of these walks".to_owned()),
+            (true, false) => Outcome::Pass,
+        };
+        cases.push(Case::new(DEMANDS, demands));
     }
     Suite::new(section.title(), cases)
 }

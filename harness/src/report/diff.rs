@@ -47,6 +47,7 @@ fn summary(diff: &Diff) -> String {
         .collect();
     let notes = diff.runs.iter().filter(|run| !run.notes.is_empty()).count() as u64;
     let mut text = match counts.as_slice() {
+        [] if diff.compared == 0 => "compared no run: they have none in common".to_owned(),
         [] => format!("compared {compared}: no verdict changed"),
         counts => format!("compared {compared}: intervals {}", counts.join(", ")),
     };

@@ -5,8 +5,9 @@ use std::io::Write;
 
 use anstyle::Style;
 
-use super::skipped;
+use super::{screen, skipped};
 use crate::analysis::novelty::Sums;
+use crate::analysis::summary::Share;
 use crate::recording::{Counters, Failure, Recording, RunState, Section, Shard};
 use crate::report::style::{BAD, DIM, GOOD, NOTE};
 use crate::subject::Claims;
@@ -75,6 +76,9 @@ fn write_end(recording: &Recording, holds: bool, out: &mut dyn Write) -> std::io
         writeln!(out, "{BAD}{unread} images could not be read{BAD:#}")?;
     }
     let not_judged = recording.not_judged().count();
+    if let Some(reason) = recording.nothing_judged() {
+        return writeln!(out, "{BAD}nothing was judged{BAD:#}: {reason}");
+    }
     if not_judged > 0 {
         return writeln!(out, "{BAD}{not_judged} of {} runs not judged{BAD:#}", recording.sections.len());
     }
@@ -84,7 +88,7 @@ fn write_end(recording: &Recording, holds: bool, out: &mut dyn Write) -> std::io
     } else if recording.shard.as_ref().is_some_and(Shard::has_parts) {
         writeln!(out, "{}", Shard::HOLDS_NO_GATES)?;
     } else if holds && unread == 0 {
-        writeln!(out, "{GOOD}all gates hold{GOOD:#}")?;
+        writeln!(out, "{}", screen::verdict(recording))?;
     }
     Ok(())
 }
@@ -139,7 +143,10 @@ fn row(
     let start = if counters.unsound > 0 && claims != Claims::Never { start } else { "" };
     let share = match counters.walks {
         0 => "-".to_owned(),
-        walks => format!("{:.1}%", 100.0 * counters.exact as f64 / walks as f64),
+        walks => {
+            let share = Share { exact: counters.exact, walks }.per_mille();
+            format!("{}.{}%", share / 10, share % 10)
+        }
     };
     let new = if sums.new > 0 { format!("  {BAD}NEW {}{BAD:#}", sums.new) } else { String::new() };
     let walks = counters.walks;

@@ -12,16 +12,18 @@ pub(super) fn check(report: &Recording, scenarios: &[Scenario], all: &[Scenario]
     let mut broken = Vec::new();
     for guest in &report.rows {
         // A run that was cut short may still turn out to be void.
-        if is_of_others(scenarios, guest) || guest.interrupted {
+        if guest.interrupted {
             continue;
         }
         let own: Vec<&Scenario> = all.iter().filter(|scenario| has(scenario, guest)).collect();
+        let asked = Asked::of(is_of_others(scenarios, guest), &own);
         for function in &guest.functions {
-            broken.extend(wrong(guest, function, &own));
-            broken.extend(unjudged(guest, function, &own));
+            broken.extend(wrong(guest, function, &own, &asked));
+            broken.extend(unjudged(guest, function, &own, &asked));
             broken.extend(missing(guest, function, &own));
         }
-        broken.extend(strays(guest, &own));
+        broken.extend(strays(guest, &own, &asked));
+        broken.extend(unasked(guest, &own));
     }
     // What a run that was cut short did not show, it may still show.
     if report.partial.is_none() {
@@ -30,7 +32,29 @@ pub(super) fn check(report: &Recording, scenarios: &[Scenario], all: &[Scenario]
     broken
 }
 
-/// Whether a guest is somebody else's file, of which nothing is demanded.
+/// Of which tables rows must be right: of all, or, of somebody else's file, of those that its scenario names (`must-be-right`).
+enum Asked<'s> {
+    All,
+    These(Vec<&'s str>),
+}
+
+impl<'s> Asked<'s> {
+    fn of(is_of_others: bool, own: &[&'s Scenario]) -> Self {
+        if !is_of_others {
+            return Self::All;
+        }
+        Self::These(own.iter().flat_map(|scenario| scenario.text.must_be_right.iter().map(String::as_str)).collect())
+    }
+
+    fn has(&self, format: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(formats) => formats.contains(&format),
+        }
+    }
+}
+
+/// Whether a guest is somebody else's file, of which nothing is demanded unless its scenario says so.
 fn is_of_others(scenarios: &[Scenario], guest: &GuestRows) -> bool {
     scenarios.iter().any(|scenario| scenario.text.is_of_others() && has(scenario, guest))
 }
@@ -39,12 +63,12 @@ fn is_of_others(scenarios: &[Scenario], guest: &GuestRows) -> bool {
 /// of others, which are called by `scenarios`.
 pub(super) fn mark(report: &mut Recording, scenarios: &[Scenario], all: &[Scenario]) {
     for guest in report.rows.iter_mut().filter(|guest| !guest.interrupted) {
-        let is_of_others = is_of_others(scenarios, guest);
         let own: Vec<&Scenario> = all.iter().filter(|scenario| has(scenario, guest)).collect();
-        let novelty = |is_listed: bool| match (is_of_others, is_listed) {
-            (true, _) => Novelty::Exempt,
-            (false, true) => Novelty::Known,
-            (false, false) => Novelty::New,
+        let asked = Asked::of(is_of_others(scenarios, guest), &own);
+        let novelty = |format: &str, is_listed: bool| match (asked.has(format), is_listed) {
+            (false, _) => Novelty::Exempt,
+            (true, true) => Novelty::Known,
+            (true, false) => Novelty::New,
         };
         for function in &mut guest.functions {
             let wrong_rows = own.iter().flat_map(|scenario| &scenario.text.wrong_rows);
@@ -59,9 +83,10 @@ pub(super) fn mark(report: &mut Recording, scenarios: &[Scenario], all: &[Scenar
                     .map(|list| list.because.as_str())
                     .collect();
                 let is_hooked = has_hook(&own) && table.unjudged.iter().all(|unjudged| unjudged.reason == HOOKED);
-                table.wrong_novelty = table.is_wrong().then(|| novelty(!of_wrong.is_empty()));
+                table.wrong_novelty = table.is_wrong().then(|| novelty(&table.format, !of_wrong.is_empty()));
                 let has_unjudged = !table.unjudged.is_empty();
-                table.unjudged_novelty = has_unjudged.then(|| novelty(is_hooked || !of_unjudged.is_empty()));
+                table.unjudged_novelty =
+                    has_unjudged.then(|| novelty(&table.format, is_hooked || !of_unjudged.is_empty()));
                 let wrong = of_wrong.iter().filter(|_| table.wrong_novelty.is_some());
                 let reasons = wrong.chain(of_unjudged.iter().filter(|_| has_unjudged));
                 table.because = reasons.map(|reason| (*reason).to_owned()).collect();
@@ -93,10 +118,11 @@ fn advice(what: &str, list: &str, guest: &GuestRows, own: &[&Scenario]) -> Strin
 }
 
 /// Wrong rows for which no scenario of the guest gives a reason: every table that is wrong, at its first wrong instruction.
-fn wrong(guest: &GuestRows, function: &FunctionRows, own: &[&Scenario]) -> Option<String> {
+fn wrong(guest: &GuestRows, function: &FunctionRows, own: &[&Scenario], asked: &Asked<'_>) -> Option<String> {
     let is_listed =
         own.iter().flat_map(|scenario| &scenario.text.wrong_rows).any(|list| list.functions.contains(&function.name));
-    let tables = function.tables.iter().filter_map(|table| Some((&*table.format, table.first_wrong()?)));
+    let tables = function.tables.iter().filter(|table| asked.has(&table.format));
+    let tables = tables.filter_map(|table| Some((&*table.format, table.first_wrong()?)));
     let mut places: Vec<(u64, Vec<&str>)> = Vec::new();
     for (format, offset) in tables {
         match places.iter_mut().find(|(other, _)| *other == offset) {
@@ -121,14 +147,14 @@ fn lists(list: &UnjudgedRows, table: &str, function: &str) -> bool {
 }
 
 /// Rows that were not judged, for which no scenario of the guest gives a reason.
-fn unjudged(guest: &GuestRows, function: &FunctionRows, own: &[&Scenario]) -> Vec<String> {
+fn unjudged(guest: &GuestRows, function: &FunctionRows, own: &[&Scenario], asked: &Asked<'_>) -> Vec<String> {
     let is_listed = |table: &TableResult| {
         let lists_all = own.iter().flat_map(|scenario| &scenario.text.unjudged);
         lists_all.into_iter().any(|list| lists(list, &table.format, &function.name))
     };
     let has_hook = has_hook(own);
     let is_open = |unjudged: &&Unjudged| !(has_hook && unjudged.reason == HOOKED);
-    let open = function.tables.iter().filter(|table| !is_listed(table));
+    let open = function.tables.iter().filter(|table| asked.has(&table.format) && !is_listed(table));
     let first = open.filter_map(|table| Some((table, table.unjudged.iter().find(is_open)?)));
     first
         .map(|(table, unjudged)| {
@@ -163,23 +189,42 @@ fn missing(guest: &GuestRows, function: &FunctionRows, own: &[&Scenario]) -> Vec
 }
 
 /// Data that could not be read and code without a symbol, unless a scenario lists them (`[[unjudged]]` without functions).
-fn strays(guest: &GuestRows, own: &[&Scenario]) -> Vec<String> {
+fn strays(guest: &GuestRows, own: &[&Scenario], asked: &Asked<'_>) -> Vec<String> {
     let is_listed = |format: Option<&str>| {
         let mut lists = own.iter().flat_map(|scenario| &scenario.text.unjudged);
         lists.any(|list| list.functions.is_empty() && format.map_or(list.table.is_none(), |format| list.is_of(format)))
     };
     let name = &guest.name;
     let advice = advice("mend it", "unjudged", guest, own);
-    let unread = guest.unread.iter().filter(|unread| !is_listed(Some(&unread.format)));
+    let unread = guest.unread.iter().filter(|unread| asked.has(&unread.format) && !is_listed(Some(&unread.format)));
     let mut broken: Vec<String> =
         unread.map(|unread| format!("{name}: {} is not judged: {}; {advice}", unread.format, unread.reason)).collect();
-    if guest.outside_functions > 0 && !is_listed(None) {
+    // Somebody's library has code without symbols: no table is asked about it by name.
+    if matches!(asked, Asked::All) && guest.outside_functions > 0 && !is_listed(None) {
         let count = guest.outside_functions;
         broken.push(format!(
             "{name}: {count} instructions that ran lie in no function, so they are not judged; {advice}"
         ));
     }
     broken
+}
+
+/// Tables whose rows must be right, of which none was judged: there are none, or the name is wrong.
+fn unasked(guest: &GuestRows, own: &[&Scenario]) -> Vec<String> {
+    let is_judged = |format: &str| {
+        let mut tables = guest.functions.iter().flat_map(|function| &function.tables);
+        tables.any(|table| table.format == format && table.cfa.judged > 0)
+    };
+    let named = own.iter().flat_map(|scenario| scenario.text.must_be_right.iter().map(move |name| (scenario, name)));
+    named
+        .filter(|(_, format)| guest.void.is_none() && guest.not_judged.is_none() && !is_judged(format))
+        .map(|(scenario, format)| {
+            format!(
+                "{}: no row of {format} was judged, and must-be-right of {} demands them",
+                guest.name, scenario.name
+            )
+        })
+        .collect()
 }
 
 /// Functions that a scenario lists though their rows are right, or were judged, in each of its guests.

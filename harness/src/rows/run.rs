@@ -2,6 +2,7 @@
 //! function that waits for a call to return.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::FORMATS;
 use super::asked::Site;
@@ -25,6 +26,8 @@ pub(super) struct Rows<'p> {
     /// The instructions that ran, by address.
     sites: BTreeMap<u64, Site>,
     levels: Levels,
+    /// The addresses of code that is in no total.
+    left_out: Range<u64>,
 }
 
 /// What a finished run has found.
@@ -40,15 +43,16 @@ pub(super) struct Found {
 }
 
 impl<'p> Rows<'p> {
-    pub(super) fn new(program: &'p Program) -> Self {
-        Self { program, sites: BTreeMap::new(), levels: Levels::new(program) }
+    pub(super) fn new(program: &'p Program, left_out: Range<u64>) -> Self {
+        Self { program, sites: BTreeMap::new(), levels: Levels::new(program), left_out }
     }
 
     /// What was found. `only_run`: functions that did not run are left out: of somebody's library, most do not.
     pub(super) fn finish(self, only_run: bool) -> Found {
-        let Self { program, sites, levels } = self;
+        let Self { program, sites, levels, left_out } = self;
         let (unread, outside_functions) = site::strays(program, &sites);
-        let ran = || sites.values().map(|site| site.points).filter(|points| *points > 0);
+        let theirs = || sites.iter().filter(|(address, _)| !left_out.contains(address));
+        let ran = || theirs().map(|(_, site)| site.points).filter(|points| *points > 0);
         Found {
             points: ran().sum(),
             distinct_pcs: ran().count(),
@@ -62,8 +66,9 @@ impl<'p> Rows<'p> {
 
 impl Judge for Rows<'_> {
     fn point(&mut self, follow: &mut Follow<'_>, at: &Point<'_>, regs: &Regs) {
-        let Self { program, sites, levels } = self;
+        let Self { program, sites, levels, left_out } = self;
         let (program, is_known) = (*program, follow.is_stack_known());
+        let is_counted = !left_out.contains(&at.pc);
         follow.running(at, regs, |frame, target, truth| {
             let site = sites.entry(at.pc).or_insert_with(|| Site::new(program, at.pc));
             site.points += 1;
@@ -73,9 +78,11 @@ impl Judge for Rows<'_> {
                 let table = program.tables.get(FORMATS[index]);
                 let entry = asked.entry().copied().zip(table);
                 let judgement = entry.map(|(entry, table)| frame.judge(table, at.pc, &entry));
-                let is_right = levels.note(index, &asked.data, judgement.as_ref());
-                if table.is_some() && is_known {
-                    levels.walk(index, (at.pc, regs), target, truth, is_right);
+                if is_counted {
+                    let is_right = levels.note(index, &asked.data, judgement.as_ref());
+                    if table.is_some() && is_known {
+                        levels.walk(index, (at.pc, regs), target, truth, is_right);
+                    }
                 }
                 if let Some(judgement) = judgement {
                     asked.note(judgement, "", NO_CALLER);

@@ -156,6 +156,9 @@ pub struct Text {
     /// Tables (`"dwarf"`, `"sframe"`, `"orc"`) that must have rows for every function that runs.
     #[serde(default)]
     pub must_have_rows: Vec<String>,
+    /// Tables of other people's files whose rows must be right; those of guests always must.
+    #[serde(default)]
+    pub must_be_right: Vec<String>,
     /// Expected deviations, with reasons.
     #[serde(default, deserialize_with = "known::each")]
     pub known: Vec<Known>,

@@ -114,6 +114,9 @@ impl<'a> Input<'a> {
             // A file may have several sections, and the segment is of one of them.
             let own = segment.filter(|segment| segment.p_vaddr(endian) == section.address() && !is_relocatable);
             table.segment_size = own.map(|segment| segment.p_filesz(endian));
+            if is_relocatable && abi.is_none() && section.relocations().next().is_some() {
+                return Err(format!("{}: its relocations cannot be applied: {}", table.name, no_abi(&file)));
+            }
             if is_relocatable {
                 relocate(&file, section.relocations(), abi, &mut table)?;
             }
@@ -125,7 +128,7 @@ impl<'a> Input<'a> {
             tables.push(segment_table(endian, segment, data)?);
         }
         if tables.is_empty() {
-            return Err(no_section(&file));
+            return Err(no_section(&file, abi));
         }
         let text = if is_relocatable { Vec::new() } else { text(&file) };
         Ok(Self { tables, text, abi, is_relocatable })
@@ -204,8 +207,18 @@ fn segment_table<'a>(
     Ok(table)
 }
 
+/// Why nothing makes a section for the machine of a file.
+fn no_abi(file: &File<'_>) -> String {
+    let (machine, name) = (file.elf_header().e_machine(file.endian()).0, file.architecture());
+    let abis = SFrameAbi::ALL.map(SFrameAbi::name).join(", ");
+    format!("SFrame has no ABI for machine {machine} ({name:?}), in any version; it has {abis}")
+}
+
 /// What to do about a file without a section.
-fn no_section(file: &File<'_>) -> String {
+fn no_section(file: &File<'_>, abi: Option<SFrameAbi>) -> String {
+    if abi.is_none() {
+        return format!("no SFrame section; {}", no_abi(file));
+    }
     let mut names = file.sections().filter_map(|section| section.name_bytes().ok());
     let cfi = names.find(|name| [&b".eh_frame"[..], b".debug_frame", b".zdebug_frame"].contains(name));
     let assemble = "assemble with `as --gsframe` (gcc -Wa,--gsframe)";

@@ -137,7 +137,11 @@ impl Job<'_> {
         let arrivals = there.map_or(0, |instruction| instruction.visits);
         let scenario = &self.scenario.name;
         if !(1..=arrivals).contains(&point.visit) {
-            return Some(Error::Usage(format!("{scenario}: the guest arrives {arrivals} times at {point}")));
+            let PointName { function, offset, .. } = point;
+            let (there, times) = (format!("{function}+{offset:#x}"), if arrivals == 1 { "time" } else { "times" });
+            return Some(Error::Usage(format!(
+                "{scenario}: the guest arrives {arrivals} {times} at {there}, not at {point}"
+            )));
         }
         let is_told =
             there.is_some_and(|one| one.runs.iter().flatten().any(|run| (run.first..=run.last).contains(&point.visit)));

@@ -37,6 +37,9 @@ impl Module {
 
 fn parse(path: &Path, data: &[u8]) -> Result<Module, String> {
     let endian = LittleEndian;
+    if !data.starts_with(&elf::ELFMAG) {
+        return Err("it is no ELF file".to_owned());
+    }
     let header = Header::parse(data).map_err(|error| error.to_string())?;
     let machine = header.e_machine(endian).0;
     let cpu = cpu::ALL.iter().copied().find(|cpu| cpu.elf_machine == machine);

@@ -114,8 +114,10 @@ names! {
         BadOffset = "nothing can be saved at this offset",
         /// Bytes other than 0 follow the section's data.
         TrailingData = "data after the end",
-        /// A flag that this reader of the section needs is not set.
-        MissingFlag = "a flag is missing",
+        /// This reader of the section needs sorted functions, and the section does not say that they are.
+        MissingSorted = "a flag is missing, SFRAME_F_FDE_SORTED (0x1)",
+        /// This reader of the section needs starts relative to themselves, and the section does not say that they are.
+        MissingPcrel = "a flag is missing, SFRAME_F_FDE_FUNC_START_PCREL (0x4)",
         /// An auxiliary header, which this reader of the section does not know.
         UnsupportedAuxHeader = "an auxiliary header is not supported",
         /// A count that this reader of the section does not allow to be 0.

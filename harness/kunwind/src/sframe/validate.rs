@@ -91,7 +91,9 @@ const fn severity(profile: Profile, kind: ErrorKind, is_harmless: bool) -> Optio
         // Nothing can be wrong with no data; but the kernel wants a header.
         Kind::Empty => (Some(Note), Some(Note), Some(Error)),
         // The format allows it; one reader does not support it.
-        Kind::MissingFlag | Kind::UnsupportedAuxHeader | Kind::NoData => (None, None, Some(Error)),
+        Kind::MissingSorted | Kind::MissingPcrel | Kind::UnsupportedAuxHeader | Kind::NoData => {
+            (None, None, Some(Error))
+        }
         Kind::Duplicate | Kind::FresExceedSize if is_harmless => (Some(Note), Some(Note), Some(Error)),
         // The ABI may have a register with this DWARF number, but no unwinder follows it.
         Kind::BadRegister if is_harmless => (Some(Note), Some(Note), Some(Note)),
@@ -122,8 +124,9 @@ fn check_reader(header: &Header, profile: Profile, report: &mut dyn FnMut(Error,
     if profile == Profile::Kernel && header.version != Version::V3 {
         report(ErrorKind::UnsupportedVersion, Field::Version, 2, header.version.number().into());
     }
-    if !header.is_sorted() || !header.is_pcrel() {
-        report(ErrorKind::MissingFlag, Field::Flags, 3, header.flags.into());
+    let flags = [(header.is_sorted(), ErrorKind::MissingSorted), (header.is_pcrel(), ErrorKind::MissingPcrel)];
+    for (_, kind) in flags.into_iter().filter(|(is_set, _)| !is_set) {
+        report(kind, Field::Flags, 3, header.flags.into());
     }
     if header.aux_header_len != 0 {
         report(ErrorKind::UnsupportedAuxHeader, Field::AuxHeaderLength, 7, header.aux_header_len.into());

@@ -181,7 +181,9 @@ fn what_is_odd_is_sound_but_not_for_the_kernel() {
     // 044: not sorted.
     let mut data = sound;
     data[3] = 4;
-    assert_eq!(kinds(&data, Profile::Kernel), [ErrorKind::MissingFlag]);
+    assert_eq!(kinds(&data, Profile::Kernel), [ErrorKind::MissingSorted]);
+    data[3] = 1;
+    assert!(kinds(&data, Profile::Kernel).contains(&ErrorKind::MissingPcrel));
     assert_eq!(kinds(&fixture::malformed("085_v2_good_pcrel"), Profile::Kernel), [ErrorKind::UnsupportedVersion]);
 }
 

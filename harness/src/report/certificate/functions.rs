@@ -6,12 +6,16 @@ use anstyle::Style;
 
 use super::super::rows::own_convention;
 use super::{ROOM, shortened, write_not_run};
-use crate::recording::rows::{FunctionRows, GuestRows, Leaf, Part, PartResult, TableResult, Wrong};
+use crate::recording::rows::{Agreement, FunctionRows, GuestRows, Leaf, Part, PartResult, TableResult, Wrong};
 use crate::recording::{Section, SideBySide};
+use crate::report::line::listed;
 use crate::report::style::{BAD, DIM, GOOD};
 
 /// How many columns the name of a function may take in the table.
 const NAME: usize = 24;
+
+/// How many columns the places may take at which tables differ.
+const DIFFERING: usize = 24;
 
 /// How bad a function's rows are: wrong instructions, then instructions that were not judged.
 fn badness(function: &FunctionRows) -> (usize, usize) {
@@ -107,16 +111,26 @@ fn write_side_by_side(guest: &GuestRows, out: &mut dyn Write) -> io::Result<()> 
         (own, made) => format!("{own} in the files ({made} if made of the CFI)"),
     };
     writeln!(out, "at the {instructions} instructions that ran, side by side:")?;
-    writeln!(
-        out,
-        "  all three right {all_right}, not judged {not_judged}; SFrame and CFI say different things at {differ}"
-    )?;
+    let sums = format!("all three right {all_right}, not judged {not_judged}");
+    let line = format!("  {sums}; SFrame and CFI say different things at {differ}{}", differing(guest));
+    writeln!(out, "{}", shortened(&line))?;
     writeln!(out, "  SFrame         wrong {sframe_wrong:>6}, none {sframe_missing:>6}   .sframe {sframe} bytes")?;
     writeln!(
         out,
         "  CFI            wrong {dwarf_wrong:>6}, none {dwarf_missing:>6}   .eh_frame {frames}, .eh_frame_hdr {index} bytes"
     )?;
     writeln!(out, "  frame pointer  wrong {fp_wrong:>6}")
+}
+
+/// The first instruction of each function at which two tables say different things.
+fn differing(guest: &GuestRows) -> String {
+    let first = |function: &FunctionRows| match function.agreement {
+        Agreement::Differ(offset) if function.side_by_side.differ > 0 => Some(format!("{}+{offset:#x}", function.name)),
+        _ => None,
+    };
+    let places: Vec<String> = guest.functions.iter().filter_map(first).collect();
+    let names: Vec<&str> = places.iter().map(String::as_str).collect();
+    if names.is_empty() { String::new() } else { format!(": {}", listed(&names, DIFFERING)) }
 }
 
 /// The lines of one function.
@@ -251,4 +265,30 @@ fn instruction(section: &Section, function: &str, offset: u64) -> String {
     let listed = section.functions.iter().find(|listed| listed.name == function);
     let line = listed.and_then(|listed| listed.instructions.iter().find(|line| line.offset == offset));
     line.map_or(String::new(), |line| format!("({})", line.text.split_whitespace().collect::<Vec<_>>().join(" ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_tables_differ_is_told() {
+        let mut guest = GuestRows::without_rows("cpu/own".to_owned(), String::new(), String::new());
+        let function = |name: &str, agreement| FunctionRows {
+            name: name.to_owned(),
+            points: 1,
+            is_size_inferred: false,
+            changes: Vec::new(),
+            instructions: 8,
+            ran: 1,
+            tables: Vec::new(),
+            agreement,
+            frame_pointer: PartResult::default(),
+            side_by_side: SideBySide { differ: 1, ..SideBySide::default() },
+        };
+        guest.functions = vec![function("same", Agreement::Same), function("stub", Agreement::Differ(16))];
+        assert_eq!(differing(&guest), ": stub+0x10");
+        guest.functions.pop();
+        assert_eq!(differing(&guest), "");
+    }
 }

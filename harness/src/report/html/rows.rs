@@ -47,7 +47,7 @@ fn guest(guest: &GuestRows) -> Markup {
         @if let Some((class, state, reason)) = missing {
             tr { th scope="row" { (guest.name) } td.state.(class) colspan="6" { (state) (reason) } }
         } @else if guest.levels.is_empty() {
-            tr { th scope="row" { (guest.name) } td.state colspan="6" { "no table" } }
+            tr { th scope="row" { (guest.name) } td.state colspan="6" { (if guest.functions.is_empty() { "no table" } else { "not counted for a part" }) } }
         }
         @for (format, level) in &guest.levels { (self::level(guest, format, level)) }
     }

@@ -412,7 +412,9 @@ function openPoint(cell) {
 	const kind = wanted().kind || strip.dataset.k.split(' ')[0];
 	const option = variant ? ` --variant ${quoted(variant)}` : '';
 	const name = quoted(data.unwinders[column[0]]);
-	const command = `unwind-harness explain ${target} ${quoted(`${place}#${first}`)} --interrupt ${kind}${option} --unwinder ${name}`;
+	const [run, ...last] = target.split(" -- "); // the arguments of a program stand last
+	const point = quoted(`${place}#${first}`);
+	const command = [`unwind-harness explain ${run} ${point} --interrupt ${kind}${option} --unwinder ${name}`, ...last].join(" -- ");
 	const close = make('button', { type: 'button', textContent: 'Close', onclick: closePoint });
 	const panel = make('aside', { id: 'point' },
 		make('header', {}, make('p', {}, make('code', { textContent: place }), ` ${columnName(column)}`), close), list,

@@ -14,15 +14,28 @@ pub(super) fn title(model: &Model<'_>) -> String {
 }
 
 /// The answer, and how it looks.
-struct Answer(Overall);
+struct Answer {
+    overall: Overall,
+    /// No run failed, and nothing was looked at.
+    is_empty: bool,
+    /// No gate is broken, and there is none.
+    is_free: bool,
+}
 
 impl Answer {
     fn of(recording: &Recording) -> Self {
-        Self(recording.overall(false))
+        let overall = recording.overall(false);
+        Self {
+            overall,
+            is_empty: recording.nothing_judged().is_some(),
+            is_free: overall == Overall::Holds && recording.demands_nothing(),
+        }
     }
 
     fn title(&self) -> String {
-        match self.0 {
+        match self.overall {
+            _ if self.is_empty => "Nothing was judged: no walk was made".to_owned(),
+            _ if self.is_free => "Nothing is demanded of these walks".to_owned(),
             Overall::Holds => "All gates hold".to_owned(),
             Overall::Partial => "Not the whole run".to_owned(),
             Overall::Broken(1) => "1 gate is broken".to_owned(),
@@ -33,17 +46,17 @@ impl Answer {
     }
 
     const fn class(&self) -> &'static str {
-        match self.0 {
-            Overall::Holds => "holds",
-            Overall::Partial => "partial",
+        match self.overall {
+            Overall::Holds if !self.is_free => "holds",
+            Overall::Holds | Overall::Partial => "partial",
             _ => "broken",
         }
     }
 
     const fn mark(&self) -> &'static str {
-        match self.0 {
-            Overall::Holds => "✔",
-            Overall::Partial => "◌",
+        match self.overall {
+            Overall::Holds if !self.is_free => "✔",
+            Overall::Holds | Overall::Partial => "◌",
             _ => "✖",
         }
     }

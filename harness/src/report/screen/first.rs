@@ -26,7 +26,9 @@ impl Grouped {
     const fn has(self, standing: Standing) -> bool {
         match standing {
             Standing::New(_) => matches!(self, Self::All),
-            Standing::NotHeld | Standing::Expected | Standing::Exempt => matches!(self, Self::Expected | Self::All),
+            Standing::NotHeld | Standing::Expected | Standing::PartlyExempt(_) | Standing::Exempt => {
+                matches!(self, Self::Expected | Self::All)
+            }
             Standing::NoWalk | Standing::NoClaim | Standing::Sound => !matches!(self, Self::None),
         }
     }
@@ -90,7 +92,9 @@ fn group(rows: &[&Row], width: usize) -> Vec<String> {
         ("no claim", named(|standing| standing == Standing::NoClaim)),
         ("no walk", named(|standing| standing == Standing::NoWalk)),
         ("not held", named(|standing| standing == Standing::NotHeld)),
-        ("expected", named(|standing| matches!(standing, Standing::Expected | Standing::Exempt))),
+        ("expected", named(|standing| standing == Standing::Expected)),
+        ("expected or no demand", named(|standing| matches!(standing, Standing::PartlyExempt(_)))),
+        ("no demand", named(|standing| standing == Standing::Exempt)),
     ];
     let kinds: Vec<_> = quiet.into_iter().filter(|(_, names)| !names.is_empty()).collect();
     let room = width.saturating_sub(2) / kinds.len().max(1);

@@ -15,7 +15,7 @@ use crate::analysis::summary::distinct;
 use crate::recording::Recording;
 use crate::report::line::{clipped, count};
 
-pub(super) use end::gates;
+pub(super) use end::{gates, verdict};
 
 /// How many lines the first screen may have.
 pub const LINES: usize = 40;

@@ -12,23 +12,29 @@ use crate::subject::Claims;
 /// How many findings are shown of each unwinder.
 const FINDINGS: usize = 10;
 
-/// The last line where no gate is broken, which says nothing here: there are none.
-const NOTHING_BROKEN: &str = "all gates hold";
-
 pub(super) fn write(recording: &Recording, screen: Screen<'_>, out: &mut dyn Write) -> io::Result<()> {
     let all: Vec<&Section> = recording.sections.iter().collect();
     for row in rows(all.iter().copied(), By::Unwinder) {
         let own: Vec<&Section> =
             all.iter().copied().filter(|section| section.is_whole() && section.column(&row.name).is_some()).collect();
-        write_score(&row, &own, screen, out)?;
+        let others = all.iter().copied().filter(|section| section.is_whole() && section.column(&row.name).is_none());
+        let others: Vec<&Section> = others.filter(|it| own.iter().all(|own| own.scenario != it.scenario)).collect();
+        write_score(&row, (&own, &others), screen, out)?;
         write_findings(&row, &own, screen.width, out)?;
     }
+    // Where no gate is broken, the last line says nothing here: there are none.
+    let last = end::verdict(recording);
     let rest = end::lines(recording, screen.width, usize::MAX);
-    let mut rest = rest.iter().filter(|line| !line.contains(NOTHING_BROKEN));
+    let mut rest = rest.iter().filter(|line| **line != last);
     rest.try_for_each(|line| writeln!(out, "{line}"))
 }
 
-fn write_score(row: &Row, own: &[&Section], screen: Screen<'_>, out: &mut dyn Write) -> io::Result<()> {
+fn write_score(
+    row: &Row,
+    (own, elsewhere): (&[&Section], &[&Section]),
+    screen: Screen<'_>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let Row { name, counters, instructions, .. } = row;
     let Some(share) = row.complete() else {
         return writeln!(
@@ -54,7 +60,13 @@ fn write_score(row: &Row, own: &[&Section], screen: Screen<'_>, out: &mut dyn Wr
     writeln!(out, "  {claimed}{others}")?;
     let scenarios = distinct(own, |section| &section.scenario).len() as u64;
     let (runs, places) = (count(own.len() as u64, "run"), count(*instructions as u64, "instruction"));
-    writeln!(out, "  {DIM}in {runs} of {}, from {places}{took}{DIM:#}", count(scenarios, "scenario"))
+    writeln!(out, "  {DIM}in {runs} of {}, from {places}{took}{DIM:#}", count(scenarios, "scenario"))?;
+    match distinct(elsewhere, |section| &section.scenario).len() as u64 {
+        0 => Ok(()),
+        number => {
+            writeln!(out, "  no walk in {}: it does not walk in guests of their kind", count(number, "other scenario"))
+        }
+    }
 }
 
 fn write_findings(row: &Row, own: &[&Section], width: usize, out: &mut dyn Write) -> io::Result<()> {

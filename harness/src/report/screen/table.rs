@@ -133,6 +133,7 @@ pub(super) fn words(standing: Standing) -> (Style, String) {
         Standing::New(walks) => (BAD, format!("NEW {walks}")),
         Standing::NotHeld => (NOTE, "not held".to_owned()),
         Standing::Expected => (Style::new(), "expected".to_owned()),
+        Standing::PartlyExempt(walks) => (Style::new(), format!("{walks} no demand")),
         Standing::Exempt => (DIM, "no demand".to_owned()),
         Standing::NoWalk => (DIM, "no walk".to_owned()),
         Standing::NoClaim => (DIM, "no claim".to_owned()),

@@ -176,6 +176,7 @@ fn section(variant: Option<&str>, interrupt: Interruption, starts: &[Start]) -> 
         void_is_meant: false,
         not_judged: None,
         interrupted: false,
+        undemanded: false,
         claims: Vec::new(),
         return_hook: None,
         condition: None,

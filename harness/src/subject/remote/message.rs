@@ -17,6 +17,8 @@ pub const PROTOCOL: u64 = 1;
 
 /// How long a name may be, in letters.
 const MOST_NAME: usize = 40;
+/// The sections whose contents can be asked for.
+pub(super) const SECTIONS: [&str; 3] = ["eh_frame", "debug_frame", "sframe"];
 /// How much of somebody's text is shown, in letters.
 const SHOWN: usize = 80;
 
@@ -58,7 +60,7 @@ pub(super) struct Hello {
     version: String,
     #[serde(default)]
     pub(super) needs: Vec<String>,
-    #[serde(default = "by_end")]
+    #[serde(default = "by_end", deserialize_with = "claims")]
     pub(super) claims: Claims,
     #[serde(default)]
     pub(super) scope: Where,
@@ -68,6 +70,19 @@ pub(super) struct Hello {
 
 const fn by_end() -> Claims {
     Claims::ByEnd
+}
+
+/// How walks claim: not as a step does, since no flags of steps are sent.
+fn claims<'de, D: Deserializer<'de>>(from: D) -> Result<Claims, D::Error> {
+    match String::deserialize(from)?.as_str() {
+        "explicit" => Ok(Claims::Explicit),
+        "by-end" => Ok(Claims::ByEnd),
+        "never" => Ok(Claims::Never),
+        other => {
+            let reason = format!("claims must be explicit, by-end or never, not {:?}", shown(other));
+            Err(serde::de::Error::custom(reason))
+        }
+    }
 }
 
 /// The guests in which it walks.
@@ -135,10 +150,11 @@ impl std::ops::Deref for Word {
 
 impl<'de> Deserialize<'de> for Word {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
-        let digits = text.strip_prefix("0x").filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let sent = serde_json::Value::deserialize(from)?;
+        let digits = sent.as_str().and_then(|text| text.strip_prefix("0x"));
+        let digits = digits.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
         let value = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
-        let wrong = || format!("{:?} is no number of 64 bits of the form \"0x12ab\"", shown(&text));
+        let wrong = || format!("{} is no string with a number of 64 bits as \"0x12ab\"", shown(&sent.to_string()));
         value.map(Self).ok_or_else(|| serde::de::Error::custom(wrong()))
     }
 }
@@ -153,7 +169,10 @@ fn shown(text: &str) -> String {
 pub(super) fn parse(line: &[u8]) -> Result<Answer, Failure> {
     serde_json::from_slice(line).map_err(|error| {
         let text = String::from_utf8_lossy(&line[..line.len().min(4 * SHOWN)]);
-        Failure::Crash(format!("it sent {:?}: {error}", shown(&text)))
+        // Reports cut long lines: what is wrong comes first. There is one line, so that its number says nothing.
+        let reason = error.to_string();
+        let reason = reason.split(" at line 1 ").next().unwrap_or(&reason);
+        Failure::Crash(format!("{reason}; it sent {:?}", shown(&text)))
     })
 }
 
@@ -171,10 +190,14 @@ impl Hello {
                 shown(&self.name)
             ));
         }
-        if self.claims == Claims::ByFlag {
-            return wrong("claims must be explicit, by-end or never".to_owned());
+        let is_known = |need: &&String| SECTIONS.contains(&need.trim_start_matches('.'));
+        if let Some(need) = self.needs.iter().find(|need| !is_known(need)) {
+            return wrong(format!("needs can be {}, not {:?}", SECTIONS.join(", "), shown(need)));
         }
-        self.refuse = self.refuse.map(|reason| shown(&format!("{}: {reason}", self.version)));
+        self.refuse = self.refuse.map(|reason| match self.version.as_str() {
+            "" => shown(&reason),
+            version => shown(&format!("{version}: {reason}")),
+        });
         Ok(self)
     }
 }
@@ -218,11 +241,24 @@ pub(super) fn hello(cpu: &Cpu) -> String {
         .to_string()
 }
 
+/// Of the sections that are asked for, those that a program has not.
+pub(super) fn lacking<'n>(program: &Program, needs: &'n [String]) -> Vec<&'n str> {
+    let named = sections(program);
+    let is_there = |need: &str| named.iter().any(|(name, sections)| name[1..] == *need && !sections.is_empty());
+    needs.iter().map(|need| need.trim_start_matches('.')).filter(|need| !is_there(need)).collect()
+}
+
+/// The sections of a program that can be asked for.
+fn sections(program: &Program) -> [(&'static str, &[LoadedSection]); 3] {
+    let unwind = &program.guest.unwind;
+    [(".eh_frame", &unwind.eh_frame), (".debug_frame", &unwind.debug_frame), (".sframe", &unwind.sframe)]
+}
+
 /// What is loaded: a message for each file.
 pub(crate) fn modules(program: &Program, needs: &[String]) -> Vec<String> {
     let guest = &program.guest;
     let unwind = &guest.unwind;
-    let named = [(".eh_frame", &unwind.eh_frame), (".debug_frame", &unwind.debug_frame), (".sframe", &unwind.sframe)];
+    let named = sections(program);
     let files = match unwind.files.as_slice() {
         [] | [_] => vec![None],
         several => several.iter().map(Some).collect(),

@@ -4,7 +4,9 @@
 mod message;
 mod process;
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ use kunwind::Target as _;
 use super::{About, Claim, Claims, Compares, End, Entry, GuestTarget, Outcome, Question, Scope, Subject};
 use crate::Error;
 use crate::cpu::{CodeAddress, Cpu, Regs};
-use crate::guest::Guest;
+use crate::guest::{Guest, Program};
 
 use message::{Answer, Hello, WalkEnd, Walked, Where};
 use process::{Budget, Connection};
@@ -45,14 +47,27 @@ impl Default for Limits {
 }
 
 /// How the process of an unwinder is started.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Remote {
     /// The command as it was given.
     pub command: String,
     words: Vec<String>,
     /// What it may use.
     pub limits: Limits,
+    /// The guests that were told to its processes.
+    told: Arc<Mutex<BTreeMap<PathBuf, Lacks>>>,
 }
+
+/// Of the sections that an unwinder has asked for, those that a guest has not.
+type Lacks = Vec<String>;
+
+impl PartialEq for Remote {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.words, self.limits) == (&other.words, other.limits)
+    }
+}
+
+impl Eq for Remote {}
 
 /// What an unwinder's process says of a CPU.
 #[derive(Debug)]
@@ -72,7 +87,24 @@ impl Remote {
     pub fn new(command: &str, limits: Limits) -> Result<Self, Error> {
         let words = shlex::split(command).filter(|words| !words.is_empty());
         let words = words.ok_or_else(|| Error::Usage(format!("{command:?}: no program, or an open quote")))?;
-        Ok(Self { command: command.to_owned(), words, limits })
+        Ok(Self { command: command.to_owned(), words, limits, told: Arc::default() })
+    }
+
+    /// Each section that it has asked for and did not always get: of how many guests it is missing, and how many there were.
+    #[must_use]
+    pub fn lacked(&self) -> Vec<(String, usize, usize)> {
+        // A panic while it was locked was none of the map's.
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let lacks = |need: &str| told.values().filter(|lacks| lacks.iter().any(|lack| lack == need)).count();
+        let counted = message::SECTIONS.iter().map(|need| ((*need).to_owned(), lacks(need), told.len()));
+        counted.filter(|(_, missing, _)| *missing > 0).collect()
+    }
+
+    /// Notes a guest that was told to a process.
+    fn note(&self, program: &Program, needs: &[String]) {
+        let lacks = message::lacking(program, needs).into_iter().map(str::to_owned).collect();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.insert(program.guest.path.clone(), lacks);
     }
 
     /// Starts it, and asks who it is.
@@ -196,6 +228,7 @@ impl RemoteSubject {
             for module in message::modules(program, &self.needs) {
                 connection.send(module, &mut Budget::new(time, u64::MAX))?;
             }
+            self.remote.note(program, &self.needs);
             state.told = Some(Arc::clone(&program.guest));
             budget = Budget::new(time * TO_START, bytes);
         }
