@@ -91,7 +91,33 @@ fn delivery(bencher: Bencher<'_, '_>, case: &Case) {
     });
 }
 
+/// For `cargo xtask speed`, which counts instructions: `--case CPU SCENARIO WAY VISITS` is one run, in which so many arrivals at each
+/// instruction are interrupted, and says how many points that were. WAY is `bare` or `judged`.
+fn one_case(arguments: &[String]) -> Option<String> {
+    let [cpu, scenario, way, visits] = arguments else { return None };
+    let cpu = cpu::by_name(cpu)?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let path = root.join("scenarios").join(cpu.name).join(format!("{scenario}.toml"));
+    let mut scenario = Scenario::load(&path).ok()?;
+    scenario.text.max_visits = visits.parse().ok()?;
+    let variants = scenario.variants();
+    let kind = scenario.text.interrupt.first().copied().unwrap_or(Interruption::Irq);
+    let job = Job { root, scenario: &scenario, variant: &variants[0], kind };
+    let subjects = match way.as_str() {
+        "bare" => Vec::new(),
+        "judged" => subject::all(cpu),
+        _ => return None,
+    };
+    Some(format!("{} items", job.run(&subjects).ok()?.points))
+}
+
 fn main() {
+    let arguments: Vec<String> = std::env::args().filter(|argument| argument != "--bench").collect();
+    if let Some(case) = arguments.iter().position(|argument| argument == "--case") {
+        let line = one_case(&arguments[case + 1..]);
+        println!("{}", line.expect("--case CPU SCENARIO WAY VISITS, of CPUs and scenarios that there are"));
+        return;
+    }
     divan::main();
     let fastest = FASTEST.lock().expect("no thread panics");
     if fastest.is_empty() {

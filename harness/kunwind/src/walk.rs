@@ -215,8 +215,20 @@ pub struct Walk<'b> {
 #[inline]
 pub fn walk_each<U: Unwinder + ?Sized>(
     unwinder: &U,
-    mut frame: Frame,
+    frame: Frame,
     target: &dyn Target,
+    state: &mut WalkState,
+    consume: impl FnMut(&Frame, &WalkState) -> ControlFlow<()>,
+) -> (End, Claim) {
+    walk_by(unwinder.claims(), |frame, state| unwinder.step(frame, state, target), frame, state, consume)
+}
+
+/// [`walk_each`] with the claims and the step of an unwinder: for one whose step is compiled for a kind of target.
+#[inline]
+pub fn walk_by(
+    claims: Claims,
+    mut step: impl FnMut(&mut Frame, &mut WalkState) -> Result<Step, Error>,
+    mut frame: Frame,
     state: &mut WalkState,
     mut consume: impl FnMut(&Frame, &WalkState) -> ControlFlow<()>,
 ) -> (End, Claim) {
@@ -226,13 +238,13 @@ pub fn walk_each<U: Unwinder + ?Sized>(
         if consume(&frame, state).is_break() {
             break End::Full;
         }
-        match unwinder.step(&mut frame, state, target) {
+        match step(&mut frame, state) {
             Ok(Step::Caller) => {}
             Ok(Step::Outermost) => break End::Outermost,
             Err(error) => break End::Error(error),
         }
     };
-    let claim = match unwinder.claims() {
+    let claim = match claims {
         Claims::Never => Claim::None,
         Claims::ByEnd | Claims::Explicit
             if mutant!("claim-without-end", end == End::Outermost, true)

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use kunwind::kernel::KernelUnwinder;
 use kunwind::sframe::SFrameAbi;
 use kunwind::{
-    Format, Frame, FrameRecordUnwinder, Source, TableUnwinder, UnwindUser, Unwinder, WalkState, check_steps,
+    Error, Format, Frame, FrameRecordUnwinder, Source, Step, TableUnwinder, UnwindUser, Unwinder, WalkState, check_steps,
 };
 
 use super::how::How;
@@ -32,11 +32,12 @@ pub struct KunwindSubject {
     walks: AtomicU32,
 }
 
-/// The walks that are made at nearly every point of programs, along frame records and by rows alone, are compiled into their caller; the
-/// others are called.
+/// The walks that are made at nearly every point, along frame records and by rows alone in programs and those of kernels, are compiled
+/// for the guest that they read; the others are called.
 enum Walker {
     FrameRecord(FrameRecordUnwinder),
     Table(TableUnwinder),
+    Kernel(&'static KernelUnwinder),
     Other(Box<dyn Unwinder + Send + Sync>),
 }
 
@@ -56,26 +57,37 @@ impl Subject for KunwindSubject {
     }
 
     fn walk(&self, question: &Question<'_>, each: &mut dyn FnMut(&Entry<'_>) -> ControlFlow<()>) -> Outcome {
+        let target = question.target;
         match &self.walker {
-            Walker::FrameRecord(unwinder) => self.walk_by(unwinder, question, each),
-            Walker::Table(unwinder) => self.walk_by(unwinder, question, each),
-            Walker::Other(unwinder) => self.walk_by(&**unwinder, question, each),
+            Walker::FrameRecord(unwinder) => {
+                self.walk_by(unwinder, |frame, state| unwinder.step(frame, state, target), question, each)
+            }
+            Walker::Table(unwinder) => {
+                self.walk_by(unwinder, |frame, state| unwinder.step(frame, state, target), question, each)
+            }
+            Walker::Kernel(unwinder) => {
+                self.walk_by(unwinder, |frame, state| unwinder.step_over(frame, state, target), question, each)
+            }
+            Walker::Other(unwinder) => {
+                self.walk_by(&&**unwinder, |frame, state| unwinder.step(frame, state, target), question, each)
+            }
         }
     }
 }
 
 impl KunwindSubject {
     #[inline]
-    fn walk_by<U: Unwinder + ?Sized>(
+    fn walk_by<U: Unwinder>(
         &self,
         unwinder: &U,
+        step: impl FnMut(&mut Frame, &mut WalkState) -> Result<Step, Error>,
         question: &Question<'_>,
         each: &mut dyn FnMut(&Entry<'_>) -> ControlFlow<()>,
     ) -> Outcome {
         let source = question.pt_regs.map_or(Source::Start, |at| Source::PtRegs { at });
         let start = Frame { pc: question.pc, regs: *question.regs, source };
         if cfg!(debug_assertions) {
-            self.check(&unwinder, start, question.target);
+            self.check(unwinder, start, question.target);
         }
         let mut state = WalkState::new(question.target.stacks);
         let mut last = question.pc;
@@ -85,7 +97,7 @@ impl KunwindSubject {
             let progress = Some(Progress { frame, state });
             each(&Entry { pc: frame.pc, regs: &frame.regs, source: &how, progress })
         };
-        let (end, claim) = kunwind::walk_each(unwinder, start, question.target, &mut state, show);
+        let (end, claim) = kunwind::walk_by(unwinder.claims(), step, start, &mut state, show);
         if let Some(why) = question.why {
             *why.borrow_mut() = self.why(end, last, question);
         }
@@ -174,8 +186,8 @@ impl KunwindSubject {
     }
 
     /// A kernel's walk of its own stacks.
-    fn kernel(cpu: &'static Cpu, unwinder: Box<dyn Unwinder + Send + Sync>) -> Self {
-        Self::new(unwinder, |about| {
+    fn kernel(cpu: &'static Cpu, unwinder: &'static KernelUnwinder) -> Self {
+        Self::with(about(unwinder), Walker::Kernel(unwinder), |about| {
             about.gate = Gate::Sound;
             // Kernels report pcs; their SP is not part of the trace.
             about.compares = Compares { cfa: false, fp: true, callee_saved: false };
@@ -246,6 +258,6 @@ pub(super) fn all(cpu: &'static Cpu) -> Vec<KunwindSubject> {
         subjects.push(KunwindSubject::user(cpu, UnwindUser::new(cpu.abi)));
         subjects.push(KunwindSubject::user(cpu, UnwindUser::by_frame_pointer(cpu.abi)));
     }
-    subjects.extend(KernelUnwinder::of(cpu.abi).map(|unwinder| KunwindSubject::kernel(cpu, Box::new(unwinder))));
+    subjects.extend(KernelUnwinder::of(cpu.abi).map(|unwinder| KunwindSubject::kernel(cpu, unwinder)));
     subjects
 }

@@ -100,6 +100,7 @@ pub struct Follower<'t> {
 
 impl Follower<'_> {
     /// Takes the next entry (not the start). False if the walk must be judged as a whole.
+    #[inline]
     pub fn takes(&mut self, pc: u64, regs: &Regs) -> bool {
         self.entries += 1;
         let mut skipped = false;
@@ -133,6 +134,7 @@ impl Follower<'_> {
     }
 
     /// The serial of the activation that the next entry may stand for; 0 if none is left.
+    #[inline]
     pub(super) fn due(&self) -> u64 {
         self.next.due()
     }
@@ -210,6 +212,7 @@ impl Aligner<'_> {
     }
 
     /// `None` if the entry knows no CFA, or its CFA is not judged.
+    #[inline]
     fn agrees_on_cfa(&self, regs: &Regs, activation: &Activation) -> Option<bool> {
         if !self.rules.compares.cfa {
             return None;
@@ -218,6 +221,7 @@ impl Aligner<'_> {
     }
 
     /// `None` if the entry knows no frame pointer, or the call need not preserve it.
+    #[inline]
     fn agrees_on_fp(&self, regs: &Regs, activation: &Activation) -> Option<bool> {
         let truth = activation.kept(self.rules.fp_index?)?;
         regs.get(self.rules.fp).map(|fp| fp == truth)

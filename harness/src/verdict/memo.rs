@@ -145,46 +145,71 @@ impl Memo {
 
     /// The walk has come to an entry, which the follower has taken. Returns the rest of it, if that is known, and if the walk then
     /// has less than `limit` entries with its start.
+    #[inline]
     pub(super) fn entry(
         &mut self,
         entry: &Entry<'_>,
         follower: &mut Follower<'_>,
         target: &GuestTarget<'_>,
-        (of_kernel, limit): (bool, usize),
+        asked: (bool, usize),
     ) -> Option<Rest> {
         if self.keeps {
-            self.steps.push(target.touched.take());
+            self.note(entry, follower, target);
+            return None;
         }
-        let (progress, entries) = (entry.progress?, follower.entries());
+        // Nothing is known of what is younger than all that is kept.
+        let due = follower.due();
+        if self.kept.first().is_none_or(|youngest| youngest.due < due) {
+            return None;
+        }
+        self.rest(entry, due, follower.entries(), target, asked)
+    }
+
+    /// What is known of the rest of a walk that has so many entries.
+    fn rest(
+        &mut self,
+        entry: &Entry<'_>,
+        due: u64,
+        entries: usize,
+        target: &GuestTarget<'_>,
+        (of_kernel, limit): (bool, usize),
+    ) -> Option<Rest> {
+        let progress = entry.progress?;
         if entries == 0 || entries > MOST {
             return None;
         }
-        let due = follower.due();
-        if !self.keeps {
-            let index = self.kept.iter().position(|kept| kept.due <= due)?;
-            let kept = Some(&self.kept[index]).filter(|kept| kept.due == due)?;
-            let is_known = entries + kept.entries + 1 < limit
-                && of_kernel == self.of_kernel
-                && progress.is(&kept.progress)
-                && target.offers(&self.offer)
-                && self.is_unchanged(kept, target);
-            if !is_known {
-                return None;
-            }
-            let rest = Rest { kept: index, entries: kept.entries, findings: kept.findings, outcome: self.outcome? };
-            if entries <= SHORT {
-                self.was_short();
-            }
-            self.reused += 1;
-            return Some(rest);
+        let index = self.kept.iter().position(|kept| kept.due <= due)?;
+        let kept = Some(&self.kept[index]).filter(|kept| kept.due == due)?;
+        let is_known = entries + kept.entries + 1 < limit
+            && of_kernel == self.of_kernel
+            && progress.is(&kept.progress)
+            && target.offers(&self.offer)
+            && self.is_unchanged(kept, target);
+        if !is_known {
+            return None;
         }
+        let rest = Rest { kept: index, entries: kept.entries, findings: kept.findings, outcome: self.outcome? };
+        if entries <= SHORT {
+            self.was_short();
+        }
+        self.reused += 1;
+        Some(rest)
+    }
+
+    /// Notes an entry of a walk that will be kept.
+    fn note(&mut self, entry: &Entry<'_>, follower: &mut Follower<'_>, target: &GuestTarget<'_>) {
+        self.steps.push(target.touched.take());
+        let (Some(progress), entries) = (entry.progress, follower.entries()) else { return };
+        if entries == 0 || entries > MOST {
+            return;
+        }
+        let due = follower.due();
         let found = follower.mark();
         if let Some(before) = self.now.last_mut() {
             before.findings = found;
         }
         let (progress, findings) = (progress.keep(), Findings::default());
         self.now.push(Kept { progress, due, entries, findings, spans: 0, low: 0 });
-        None
     }
 
     /// Whether all that was read after an entry is as it was, and belongs to a live part of the stack.

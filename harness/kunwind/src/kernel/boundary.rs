@@ -94,7 +94,7 @@ impl Policy {
         pc: u64,
         frame: &mut Frame,
         state: &mut WalkState,
-        target: &dyn Target,
+        target: &(impl Target + ?Sized),
     ) -> Result<Step, Error> {
         let step = match self.next_row(records, pc, frame, state, target) {
             Ok(step) => step,
@@ -115,12 +115,13 @@ impl Policy {
     /// # Errors
     ///
     /// That of the frame record, or of the row where one is tried, or of the return hooks.
+    #[inline]
     pub(super) fn step_by_record(
         &self,
         records: &Records,
         frame: &mut Frame,
         state: &mut WalkState,
-        target: &dyn Target,
+        target: &(impl Target + ?Sized),
     ) -> Result<Step, Error> {
         let step = match (records.next_record(frame, state, target), self.sp) {
             (Err(_), StackPointer::Tracked) => self.next_row(records, frame.pc.value(), frame, state, target)?,
@@ -136,7 +137,7 @@ impl Policy {
         pc: u64,
         frame: &mut Frame,
         state: &mut WalkState,
-        target: &dyn Target,
+        target: &(impl Target + ?Sized),
     ) -> Result<Step, Error> {
         let abi = records.layout.abi;
         let regs = self.registers(abi, frame, state)?;
@@ -162,7 +163,7 @@ impl Policy {
         pc: u64,
         frame: &mut Frame,
         state: &mut WalkState,
-        target: &dyn Target,
+        target: &(impl Target + ?Sized),
     ) -> Option<u64> {
         let regs = self.registers(abi, frame, state).ok()?;
         let Ok(Found::Row(row)) = find(pc, target) else { return None };
@@ -205,7 +206,7 @@ impl Policy {
         regs: &Regs,
         frame: &mut Frame,
         state: &mut WalkState,
-        target: &dyn Target,
+        target: &(impl Target + ?Sized),
     ) -> Result<u64, Error> {
         let caller = self.caller(row, abi, pc, regs, state, target)?;
         let return_address = mutant!("row-ra-not-stripped", abi.strip(caller.pc), caller.pc);
@@ -225,7 +226,7 @@ impl Policy {
         pc: u64,
         regs: &Regs,
         state: &mut WalkState,
-        target: &dyn Target,
+        target: &(impl Target + ?Sized),
     ) -> Result<Caller, Error> {
         self.check_registers(abi, row, pc, regs)?;
         mutant!("row-rules-unchecked", check_rules(row, pc)?, ());
@@ -269,7 +270,7 @@ impl Policy {
 }
 
 /// `sframe_find_kernel`: the pc is looked up as it is, because it was interrupted and is no return address (v5 and v6).
-fn find(pc: u64, target: &dyn Target) -> Result<Found, Error> {
+fn find(pc: u64, target: &(impl Target + ?Sized)) -> Result<Found, Error> {
     match target.table(Format::SFrame).ok_or(Error::NoTable)?.entry(mutant!("row-of-byte-before", pc, pc - 1))? {
         Some(Entry::Row(row)) => Ok(Found::Row(row)),
         Some(Entry::Outermost) => Ok(Found::Outermost),

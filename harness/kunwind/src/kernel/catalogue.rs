@@ -118,6 +118,26 @@ impl KernelUnwinder {
     pub fn named(name: &str) -> Option<&'static Self> {
         CATALOGUE.iter().find(|unwinder| unwinder.name == name)
     }
+
+    /// [`Unwinder::step`], compiled for one kind of target: a walk that is made at every point of a program need not ask which it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Unwinder::step`].
+    #[inline]
+    pub fn step_over(
+        &self,
+        frame: &mut Frame,
+        state: &mut WalkState,
+        target: &(impl Target + ?Sized),
+    ) -> Result<Step, Error> {
+        match self.algorithm {
+            Algorithm::Kunwind(kunwind) => kunwind.step(self.form, self.fix, frame, state, target),
+            WalkStackframe => walk_stackframe::step(frame, state, target),
+            UnwindFrame => unwind_frame::step(self.form, self.fix, frame, state, target),
+            UnwindOrc => unwind_orc::step(self.form, self.fix, frame, state, target),
+        }
+    }
 }
 
 impl Unwinder for KernelUnwinder {
@@ -141,11 +161,6 @@ impl Unwinder for KernelUnwinder {
     }
 
     fn step(&self, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<Step, Error> {
-        match self.algorithm {
-            Algorithm::Kunwind(kunwind) => kunwind.step(self.form, self.fix, frame, state, target),
-            WalkStackframe => walk_stackframe::step(frame, state, target),
-            UnwindFrame => unwind_frame::step(self.form, self.fix, frame, state, target),
-            UnwindOrc => unwind_orc::step(self.form, self.fix, frame, state, target),
-        }
+        self.step_over(frame, state, target)
     }
 }

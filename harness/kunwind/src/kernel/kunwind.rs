@@ -31,6 +31,7 @@ pub(super) struct Kunwind {
 }
 
 impl Kunwind {
+    #[inline]
     pub(super) const fn claims(self, form: Form) -> Claims {
         match (form, self.boundary) {
             (Form::Reliable, Boundary::Rows(policy)) => policy.claims,
@@ -38,13 +39,14 @@ impl Kunwind {
         }
     }
 
+    #[inline]
     pub(super) fn step(
         self,
         form: Form,
         fix: Fix,
         frame: &mut Frame,
         state: &mut WalkState,
-        target: &dyn Target,
+        target: &(impl Target + ?Sized),
     ) -> Result<Step, Error> {
         let crossing = match (self.boundary, form) {
             (Boundary::FramePointer, Form::Reliable) => Crossing::Refuse,
