@@ -27,6 +27,7 @@ use crate::guest::return_hook::{Fix, ReturnHook, together};
 pub use self::in_linux::{InLinux, Status};
 pub use self::kunwind::KunwindSubject;
 pub use own::{CallOwn, OwnCode, OwnForm, OwnFrame, OwnSubject, model_of};
+pub use how::KeptSource;
 pub use progress::{KeptProgress, Offer, Progress};
 pub use target::{GuestTarget, Reads, Touched};
 

@@ -125,7 +125,24 @@ impl<'p> Judge<'p> {
         truth: &Truth,
         each: &mut dyn FnMut(&Entry<'_>),
     ) -> (Verdict, Walk<'_>) {
-        let about = subject.about();
+        let Walk { entries, outcome } = self.ask(subject, question, each);
+        let entries = entries.len();
+        let walk = Walk { entries: &self.buffer[..entries], outcome };
+        let mut verdict = self.with_rules(subject.about(), |rules| rules.judge(truth, &walk));
+        if question.target.read_dead.get() {
+            verdict = self.or_dead(verdict, outcome, subject, &Question { why: None, ..*question });
+        }
+        (verdict, Walk { entries: &self.buffer[..entries], outcome })
+    }
+
+    /// The same for a walk whose verdict is known.
+    pub fn ask(
+        &mut self,
+        subject: &dyn Subject,
+        question: &Question<'_>,
+        each: &mut dyn FnMut(&Entry<'_>),
+    ) -> Walk<'_> {
+        let limit = subject.about().limit;
         let mut entries = 0;
         question.target.read_dead.set(false);
         let outcome = subject.walk(question, &mut |entry| {
@@ -133,14 +150,9 @@ impl<'p> Judge<'p> {
             *slot = WalkEntry { pc: entry.pc, regs: *entry.regs };
             each(entry);
             entries += 1;
-            if entries < about.limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            if entries < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
-        let walk = Walk { entries: &self.buffer[..entries], outcome };
-        let mut verdict = self.with_rules(about, |rules| rules.judge(truth, &walk));
-        if question.target.read_dead.get() {
-            verdict = self.or_dead(verdict, outcome, subject, &Question { why: None, ..*question });
-        }
-        (verdict, Walk { entries: &self.buffer[..entries], outcome })
+        Walk { entries: &self.buffer[..entries], outcome }
     }
 
     fn with_rules<T>(&self, about: &About, work: impl FnOnce(&Rules<'_>) -> T) -> T {
