@@ -49,7 +49,12 @@ impl ReturnHookCursor {
     /// # Errors
     ///
     /// [`Error::Unrecovered`] when there is none, [`Error::Unreadable`] when a word cannot be read.
-    pub fn fgraph(&mut self, trampoline: &Trampoline, cookie: u64, target: &(impl Target + ?Sized)) -> Result<u64, Error> {
+    pub fn fgraph(
+        &mut self,
+        trampoline: &Trampoline,
+        cookie: u64,
+        target: &(impl Target + ?Sized),
+    ) -> Result<u64, Error> {
         self.find_fgraph(trampoline, cookie, false, target)
     }
 
@@ -60,7 +65,12 @@ impl ReturnHookCursor {
     /// # Errors
     ///
     /// As [`ReturnHookCursor::fgraph`].
-    pub fn fgraph_complete(&mut self, trampoline: &Trampoline, cookie: u64, target: &(impl Target + ?Sized)) -> Result<u64, Error> {
+    pub fn fgraph_complete(
+        &mut self,
+        trampoline: &Trampoline,
+        cookie: u64,
+        target: &(impl Target + ?Sized),
+    ) -> Result<u64, Error> {
         self.find_fgraph(trampoline, cookie, true, target)
     }
 
@@ -110,7 +120,12 @@ impl ReturnHookCursor {
     /// # Errors
     ///
     /// As [`ReturnHookCursor::fgraph`].
-    pub fn rethook(&mut self, trampoline: &Trampoline, frame: u64, target: &(impl Target + ?Sized)) -> Result<u64, Error> {
+    pub fn rethook(
+        &mut self,
+        trampoline: &Trampoline,
+        frame: u64,
+        target: &(impl Target + ?Sized),
+    ) -> Result<u64, Error> {
         /// No list is longer: a guard against loops.
         const MAX_NODES: usize = 64;
         let lost = Error::Unrecovered(trampoline.start);

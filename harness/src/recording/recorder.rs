@@ -79,10 +79,10 @@ impl<'p> Recorder<'p> {
         }
     }
 
-    /// The same, which lets every walk be made to its end, even where its rest is known.
+    /// The same, which lets every walk be made from its start to its end, even where its rest is known or another has begun so.
     #[must_use]
     pub fn without_memo(self) -> Self {
-        Self { memos: None, ..self }
+        Self { memos: None, judge: self.judge.without_sharing(), ..self }
     }
 
     /// How many walks were not made to their end, because their rest was known.

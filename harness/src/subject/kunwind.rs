@@ -6,14 +6,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use kunwind::kernel::KernelUnwinder;
 use kunwind::sframe::SFrameAbi;
 use kunwind::{
-    Error, Format, Frame, FrameRecordUnwinder, Source, Step, TableUnwinder, UnwindUser, Unwinder, WalkState, check_steps,
+    Error, Format, Frame, FrameRecordUnwinder, Source, Step, TableUnwinder, UnwindUser, Unwinder, WalkState,
+    check_steps,
 };
 
 use super::how::How;
 use super::in_linux::{self, Status};
 use super::{
     About, Claim, Claims, Compares, End, Entry, Gate, GuestTarget, MAX_ENTRIES, Outcome, Progress, Question, Scope,
-    Subject,
+    Subject, Way,
 };
 use crate::cpu::{CodeAddress, Cpu, Register};
 use crate::guest::return_hook::Fix;
@@ -66,12 +67,74 @@ impl Subject for KunwindSubject {
                 self.walk_by(unwinder, |frame, state| unwinder.step(frame, state, target), question, each)
             }
             Walker::Kernel(unwinder) => {
-                self.walk_by(unwinder, |frame, state| unwinder.step_over(frame, state, target), question, each)
+                let (start, mut state) = start(question);
+                self.check_often(unwinder, start, question);
+                let (end, claim, last) = kernel_walk(unwinder, start, &mut state, question, each);
+                self.ended(end, claim, last, question)
             }
             Walker::Other(unwinder) => {
                 self.walk_by(&&**unwinder, |frame, state| unwinder.step(frame, state, target), question, each)
             }
         }
+    }
+
+    fn way(&self) -> Option<Way> {
+        match self.walker {
+            Walker::Kernel(unwinder) => Some(Way(unwinder)),
+            Walker::FrameRecord(_) | Walker::Table(_) | Walker::Other(_) => None,
+        }
+    }
+}
+
+/// What a walk starts with.
+#[inline]
+pub(super) fn start(question: &Question<'_>) -> (Frame, WalkState) {
+    let source = question.pt_regs.map_or(Source::Start, |at| Source::PtRegs { at });
+    (Frame { pc: question.pc, regs: *question.regs, source }, WalkState::new(question.target.stacks))
+}
+
+/// Shows an entry of a walk that has come here.
+#[inline]
+pub(super) fn show<T>(
+    frame: &Frame,
+    state: &WalkState,
+    question: &Question<'_>,
+    each: impl FnOnce(&Entry<'_>) -> T,
+) -> T {
+    let how = How { source: &frame.source, abi: question.target.program.guest.cpu.abi };
+    each(&Entry { pc: frame.pc, regs: &frame.regs, source: &how, progress: Some(Progress { frame, state }) })
+}
+
+/// A kernel's walk from this frame on: how it ended, what it claims, and the pc of its last entry.
+pub(super) fn kernel_walk(
+    unwinder: &KernelUnwinder,
+    start: Frame,
+    state: &mut WalkState,
+    question: &Question<'_>,
+    each: &mut dyn FnMut(&Entry<'_>) -> ControlFlow<()>,
+) -> (kunwind::End, kunwind::Claim, CodeAddress) {
+    let mut last = start.pc;
+    let step = |frame: &mut Frame, state: &mut WalkState| unwinder.step_over(frame, state, question.target);
+    let (end, claim) = kunwind::walk_by(unwinder.claims(), step, start, state, |frame, state| {
+        last = frame.pc;
+        show(frame, state, question, &mut *each)
+    });
+    (end, claim, last)
+}
+
+/// What came of a walk.
+pub(super) const fn outcome(end: kunwind::End, claim: kunwind::Claim) -> Outcome {
+    Outcome {
+        end: match end {
+            kunwind::End::Outermost => End::Outermost,
+            kunwind::End::Error(_) => End::Stopped,
+            kunwind::End::Full => End::Full,
+        },
+        claim: match claim {
+            kunwind::Claim::Reliable => Claim::Reliable,
+            kunwind::Claim::Unreliable => Claim::Unreliable,
+            kunwind::Claim::None => Claim::None,
+        },
     }
 }
 
@@ -84,35 +147,30 @@ impl KunwindSubject {
         question: &Question<'_>,
         each: &mut dyn FnMut(&Entry<'_>) -> ControlFlow<()>,
     ) -> Outcome {
-        let source = question.pt_regs.map_or(Source::Start, |at| Source::PtRegs { at });
-        let start = Frame { pc: question.pc, regs: *question.regs, source };
+        let (start, mut state) = start(question);
+        self.check_often(unwinder, start, question);
+        let mut last = question.pc;
+        let (end, claim) = kunwind::walk_by(unwinder.claims(), step, start, &mut state, |frame, state| {
+            last = frame.pc;
+            show(frame, state, question, &mut *each)
+        });
+        self.ended(end, claim, last, question)
+    }
+
+    #[inline]
+    fn check_often(&self, unwinder: &dyn Unwinder, start: Frame, question: &Question<'_>) {
         if cfg!(debug_assertions) {
             self.check(unwinder, start, question.target);
         }
-        let mut state = WalkState::new(question.target.stacks);
-        let mut last = question.pc;
-        let show = |frame: &Frame, state: &WalkState| {
-            last = frame.pc;
-            let how = How { source: &frame.source, abi: question.target.program.guest.cpu.abi };
-            let progress = Some(Progress { frame, state });
-            each(&Entry { pc: frame.pc, regs: &frame.regs, source: &how, progress })
-        };
-        let (end, claim) = kunwind::walk_by(unwinder.claims(), step, start, &mut state, show);
+    }
+
+    /// What came of a walk. `last` is the pc of its last entry.
+    #[inline]
+    fn ended(&self, end: kunwind::End, claim: kunwind::Claim, last: CodeAddress, question: &Question<'_>) -> Outcome {
         if let Some(why) = question.why {
             *why.borrow_mut() = self.why(end, last, question);
         }
-        Outcome {
-            end: match end {
-                kunwind::End::Outermost => End::Outermost,
-                kunwind::End::Error(_) => End::Stopped,
-                kunwind::End::Full => End::Full,
-            },
-            claim: match claim {
-                kunwind::Claim::Reliable => Claim::Reliable,
-                kunwind::Claim::Unreliable => Claim::Unreliable,
-                kunwind::Claim::None => Claim::None,
-            },
-        }
+        outcome(end, claim)
     }
 
     /// Every so often, whether the unwinder keeps to the contract that `verdict::Memo` relies on.

@@ -67,6 +67,32 @@ impl Rules<'_> {
     }
 }
 
+/// All that the verdict on a walk follows from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Judged {
+    /// The start is not one of them.
+    entries: usize,
+    findings: Findings,
+    pub(super) outcome: Outcome,
+}
+
+impl Judged {
+    /// The verdict.
+    pub(super) fn verdict(self) -> Verdict {
+        verdict(self.findings, self.entries, self.outcome)
+    }
+
+    /// Whether a walk that may show so many entries comes to its end.
+    pub(super) const fn is_shorter_than(&self, limit: usize) -> bool {
+        self.entries + 1 < limit
+    }
+
+    /// The same walk of a subject that never claims anything.
+    pub(super) const fn unclaimed(self) -> Self {
+        Self { outcome: Outcome { end: self.outcome.end, claim: Claim::None }, ..self }
+    }
+}
+
 /// The verdict, from the findings, the number of entries, and the walk's own claim.
 fn verdict(findings: Findings, entries: usize, outcome: Outcome) -> Verdict {
     let Outcome { end, claim } = outcome;
@@ -123,6 +149,28 @@ impl Follower<'_> {
         false
     }
 
+    /// Takes the next entry if it stands for the very next activation, and nothing is wrong with it.
+    pub(super) fn takes_right(&mut self, pc: u64, regs: &Regs) -> bool {
+        let mut rest = self.next.clone();
+        let is_right = rest.next().is_some_and(|activation| {
+            let agreement = self.aligner.agreement(regs, activation);
+            pc == activation.resume && agreement.is_same() && self.aligner.same_state(agreement, regs, activation)
+        });
+        if is_right {
+            self.next = rest;
+            self.entries += 1;
+        }
+        is_right
+    }
+
+    /// Passes so many entries, which somebody else has seen to be right.
+    pub(super) fn pass(&mut self, entries: usize) {
+        self.entries += entries;
+        for _ in 0..entries {
+            self.next.next();
+        }
+    }
+
     fn omits(&mut self, kind: Deviation) {
         self.findings.omits(kind);
         self.since.omits(kind);
@@ -151,16 +199,21 @@ impl Follower<'_> {
         }
     }
 
-    /// The verdict, where so many more entries follow, in which this is found.
-    pub(super) fn verdict_with(&self, entries: usize, findings: Findings, outcome: Outcome) -> Verdict {
-        verdict(self.findings.or(findings), self.entries + entries, outcome)
+    /// What came of the walk, where so many more entries follow, in which this is found.
+    pub(super) fn judged_with(&self, entries: usize, findings: Findings, outcome: Outcome) -> Judged {
+        Judged { entries: self.entries + entries, findings: self.findings.or(findings), outcome }
+    }
+
+    /// What came of the walk, after every entry was taken.
+    pub(super) fn judged(mut self, outcome: Outcome) -> Judged {
+        self.end();
+        Judged { entries: self.entries, findings: self.findings, outcome }
     }
 
     /// The verdict, after every entry was taken.
     #[must_use]
-    pub fn verdict(mut self, outcome: Outcome) -> Verdict {
-        self.end();
-        verdict(self.findings, self.entries, outcome)
+    pub fn verdict(self, outcome: Outcome) -> Verdict {
+        self.judged(outcome).verdict()
     }
 }
 

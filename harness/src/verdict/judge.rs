@@ -2,16 +2,18 @@
 
 use std::ops::ControlFlow;
 
+use super::align::Judged;
+use super::shared::{Latest, Shared};
 use super::start::Beginning;
 use super::{Memo, Rules, Verdict, Walk, WalkEntry};
 use crate::cpu::{CodeAddress, Cpu, Regs};
 use crate::guest::{Program, Symbols};
 use crate::oracle::{Activation, Truth};
-use crate::subject::{About, Claim, Compares, Entry, MAX_ENTRIES, Outcome, Question, Subject};
+use crate::subject::{About, Claim, Compares, Entry, MAX_ENTRIES, Outcome, Question, Subject, Way};
 
-/// Judges the walks of one run.
+/// By what all walks of one run are judged.
 #[derive(Debug)]
-pub struct Judge<'p> {
+struct Standards<'p> {
     cpu: &'static Cpu,
     symbols: &'p Symbols,
     /// The index of the frame pointer among the callee-saved registers.
@@ -20,7 +22,16 @@ pub struct Judge<'p> {
     omissible: &'p [String],
     /// Whether traces are judged by their pcs and nothing else.
     by_pcs_alone: bool,
+}
+
+/// Judges the walks of one run.
+#[derive(Debug)]
+pub struct Judge<'p> {
+    standards: Standards<'p>,
     buffer: Vec<WalkEntry>,
+    /// What the walks that answer one question have in common, where that is looked for.
+    latest: Latest,
+    is_sharing: bool,
 }
 
 impl<'p> Judge<'p> {
@@ -29,7 +40,8 @@ impl<'p> Judge<'p> {
     pub fn new(cpu: &'static Cpu, symbols: &'p Symbols, omissible: &'p [String]) -> Self {
         let nowhere = WalkEntry { pc: CodeAddress::Interrupted(0), regs: Regs::none() };
         let fp_index = cpu.callee_saved.iter().position(|saved| *saved == cpu.abi.fp);
-        Self { cpu, symbols, fp_index, omissible, by_pcs_alone: false, buffer: vec![nowhere; MAX_ENTRIES] }
+        let standards = Standards { cpu, symbols, fp_index, omissible, by_pcs_alone: false };
+        Self { standards, buffer: vec![nowhere; MAX_ENTRIES], latest: Latest::default(), is_sharing: true }
     }
 
     /// The same; where a kernel's own unwinder is judged beside our models of it, by what that reports: pcs alone.
@@ -37,7 +49,14 @@ impl<'p> Judge<'p> {
     pub fn of_program(program: &'p Program, omissible: &'p [String]) -> Self {
         let Program { guest, conventions, .. } = program;
         let by_pcs_alone = conventions.own_unwinder.is_some();
-        Self { by_pcs_alone, ..Self::new(guest.cpu, &guest.symbols, omissible) }
+        let judge = Self::new(guest.cpu, &guest.symbols, omissible);
+        Self { standards: Standards { by_pcs_alone, ..judge.standards }, ..judge }
+    }
+
+    /// The same, which lets every subject make every step of its walks, even where another has made them.
+    #[must_use]
+    pub fn without_sharing(self) -> Self {
+        Self { is_sharing: false, ..self }
     }
 
     /// Asks the question and judges the walk. Most walks are judged while their entries arrive, and never kept. `memo` is of this
@@ -50,56 +69,34 @@ impl<'p> Judge<'p> {
         memo: Option<&mut Memo>,
     ) -> Verdict {
         let about = subject.about();
-        let (target, of_kernel) = (question.target, truth.is_of_kernel());
+        let target = question.target;
         let mut memo = memo.filter(|_| target.is_plain());
         target.read_dead.set(false);
-        let beginning = match &mut memo {
-            None => None,
-            Some(memo) => {
-                let beginning = Beginning::of(subject, question, truth, self.fp_index);
-                if let Some(verdict) = memo.begin(beginning.as_ref(), target) {
-                    return verdict;
-                }
-                beginning
+        // What others have in common with it, who are asked the same question.
+        let number = question.number.filter(|_| self.is_sharing && target.is_plain());
+        let mut shared = number.and_then(|number| Some((subject.way()?, self.latest.of(number))));
+        if let Some(judged) = shared.as_ref().and_then(|(way, shared)| shared.made(*way, about)) {
+            return judged.verdict();
+        }
+        let mut beginning = None;
+        if let Some(memo) = &mut memo {
+            beginning = Beginning::of(subject, question, truth, self.standards.fp_index);
+            if let Some(verdict) = memo.begin(beginning.as_ref(), target) {
+                return verdict;
             }
-        };
-        let followed = self.with_rules(about, |rules| {
-            let mut follower = rules.follow(truth);
-            let mut entries = 0;
-            let mut is_followed = true;
-            let mut rest = None;
-            let outcome = subject.walk(question, &mut |entry| {
-                is_followed = entries == 0 || follower.takes(entry.pc.value(), entry.regs);
-                entries += 1;
-                if !is_followed || entries >= about.limit {
-                    return ControlFlow::Break(());
-                }
-                let memo = memo.as_deref_mut();
-                rest = memo.and_then(|memo| memo.entry(entry, &mut follower, target, (of_kernel, about.limit)));
-                if rest.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-            });
-            match (is_followed, rest, memo) {
-                (false, ..) => None,
-                (true, Some(rest), memo) => {
-                    let verdict = rest.verdict(&follower);
-                    if let (Some(memo), Some(beginning)) = (memo, beginning) {
-                        memo.began(beginning, target, rest, verdict);
-                    }
-                    Some((verdict, rest.outcome()))
-                }
-                (true, None, memo) => {
-                    if let Some(memo) = memo {
-                        memo.keep(&mut follower, outcome, of_kernel, target);
-                    }
-                    Some((follower.verdict(outcome), outcome))
-                }
-            }
-        });
-        match followed {
+        }
+        let known = Known { memo, beginning, shared: shared.as_mut().map(|(way, shared)| (*way, &mut **shared)) };
+        let judged = self.standards.with_rules(about, |rules| follow(rules, (subject, question, truth), known));
+        match judged {
             None => self.walk(subject, question, truth, &mut |_| ()).0,
             // Nearly no walk reads below SP.
-            Some((verdict, _)) if !question.target.read_dead.get() => verdict,
-            Some((verdict, outcome)) => self.or_dead(verdict, outcome, subject, question),
+            Some(judged) if !target.read_dead.get() => {
+                if let Some((way, shared)) = shared.filter(|_| !target.read_outside_stacks.get()) {
+                    shared.keep(way, about, judged);
+                }
+                judged.verdict()
+            }
+            Some(judged) => self.or_dead(judged.verdict(), judged.outcome, subject, question),
         }
     }
 
@@ -128,7 +125,7 @@ impl<'p> Judge<'p> {
         let Walk { entries, outcome } = self.ask(subject, question, each);
         let entries = entries.len();
         let walk = Walk { entries: &self.buffer[..entries], outcome };
-        let mut verdict = self.with_rules(subject.about(), |rules| rules.judge(truth, &walk));
+        let mut verdict = self.standards.with_rules(subject.about(), |rules| rules.judge(truth, &walk));
         if question.target.read_dead.get() {
             verdict = self.or_dead(verdict, outcome, subject, &Question { why: None, ..*question });
         }
@@ -154,7 +151,9 @@ impl<'p> Judge<'p> {
         });
         Walk { entries: &self.buffer[..entries], outcome }
     }
+}
 
+impl Standards<'_> {
     fn with_rules<T>(&self, about: &About, work: impl FnOnce(&Rules<'_>) -> T) -> T {
         let omissible = |activation: &Activation| {
             !self.omissible.is_empty()
@@ -172,6 +171,64 @@ impl<'p> Judge<'p> {
             fp_index: self.fp_index,
             omissible: &omissible,
         })
+    }
+}
+
+/// What is known of a walk before it is made.
+struct Known<'k> {
+    memo: Option<&'k mut Memo>,
+    beginning: Option<Beginning>,
+    shared: Option<(Way, &'k mut Shared)>,
+}
+
+/// Judges a walk while it is made, as far as its end is not known. None if it must be judged as a whole.
+fn follow(
+    rules: &Rules<'_>,
+    (subject, question, truth): (&dyn Subject, &Question<'_>, &Truth),
+    known: Known<'_>,
+) -> Option<Judged> {
+    let Known { mut memo, beginning, shared } = known;
+    let (about, target, of_kernel) = (subject.about(), question.target, truth.is_of_kernel());
+    let mut follower = rules.follow(truth);
+    let shared = shared.filter(|_| memo.as_ref().is_none_or(|memo| !memo.keeps()));
+    let begun =
+        shared.and_then(|(way, shared)| Some((way, shared.beginning(way, about.compares, question, truth, rules)?)));
+    let mut entries = 0;
+    if let Some((_, begun)) = begun {
+        follower.pass(begun.taken);
+        entries = begun.taken + 1;
+    }
+    let mut is_followed = true;
+    let mut rest = None;
+    let mut each = |entry: &Entry<'_>| {
+        is_followed = entries == 0 || follower.takes(entry.pc.value(), entry.regs);
+        entries += 1;
+        if !is_followed || entries >= about.limit {
+            return ControlFlow::Break(());
+        }
+        let memo = memo.as_deref_mut();
+        rest = memo.and_then(|memo| memo.entry(entry, &mut follower, target, (of_kernel, about.limit)));
+        if rest.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    };
+    let outcome = match begun {
+        Some((way, begun)) => way.walk_from(&begun.from, question, &mut each),
+        None => subject.walk(question, &mut each),
+    };
+    match (is_followed, rest, memo) {
+        (false, ..) => None,
+        (true, Some(rest), memo) => {
+            let judged = rest.judged(&follower);
+            if let (Some(memo), Some(beginning)) = (memo, beginning) {
+                memo.began(beginning, target, rest, judged.verdict());
+            }
+            Some(judged)
+        }
+        (true, None, memo) => {
+            if let Some(memo) = memo {
+                memo.keep(&mut follower, outcome, of_kernel, target);
+            }
+            Some(follower.judged(outcome))
+        }
     }
 }
 

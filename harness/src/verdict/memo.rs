@@ -14,7 +14,7 @@
 use std::ops::Range;
 
 use super::Verdict;
-use super::align::{Findings, Follower};
+use super::align::{Findings, Follower, Judged};
 use super::start::{Beginning, Starts};
 use crate::subject::{End, Entry, GuestTarget, KeptProgress, Offer, Outcome};
 use crate::trace::Memory;
@@ -93,14 +93,9 @@ pub(super) struct Rest {
 }
 
 impl Rest {
-    /// The verdict on the whole walk.
-    pub(super) fn verdict(self, follower: &Follower<'_>) -> Verdict {
-        follower.verdict_with(self.entries, self.findings, self.outcome)
-    }
-
-    /// How the walk ends.
-    pub(super) const fn outcome(self) -> Outcome {
-        self.outcome
+    /// What came of the whole walk.
+    pub(super) fn judged(self, follower: &Follower<'_>) -> Judged {
+        follower.judged_with(self.entries, self.findings, self.outcome)
     }
 }
 
@@ -132,6 +127,11 @@ impl Memo {
             self.steps.clear();
         }
         None
+    }
+
+    /// Whether the walk that is being made will be kept: then it is made from its start.
+    pub(super) const fn keeps(&self) -> bool {
+        self.keeps
     }
 
     const fn was_short(&mut self) {

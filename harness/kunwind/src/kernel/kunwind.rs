@@ -39,41 +39,82 @@ impl Kunwind {
         }
     }
 
+    /// How its walks go.
+    #[inline]
+    pub(super) const fn way(self, form: Form, fix: Fix) -> Way {
+        let (crossing, rows) = match (self.boundary, form) {
+            (Boundary::FramePointer, Form::Reliable) => (Crossing::Refuse, None),
+            (Boundary::FramePointer, Form::BestEffort) => (Crossing::FramePointer, None),
+            (Boundary::Rows(policy), _) => (Crossing::Registers, Some(policy)),
+        };
+        Way { layout: self.layout, crossing, rows, fix }
+    }
+}
+
+/// How a walk goes. What it is for is not part of it, as far as it goes the same way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Way {
+    layout: &'static Layout,
+    crossing: Crossing,
+    rows: Option<&'static Policy>,
+    fix: Fix,
+}
+
+impl Way {
+    /// Whether all steps are the same.
+    pub(super) fn is_same(self, other: Self) -> bool {
+        let rows = [self.rows, other.rows].map(|rows| rows.map(core::ptr::from_ref));
+        self.begins_as(other) && self.crossing == other.crossing && rows[0] == rows[1] && self.fix == other.fix
+    }
+
+    /// Whether [`Way::common_step`] is the same.
+    pub(super) fn begins_as(self, other: Self) -> bool {
+        core::ptr::eq(self.layout, other.layout)
+    }
+
+    /// The step from a return address along a frame record, where there is nothing about it that boundaries or remedies differ in:
+    /// neither address is a trampoline's, and the record has no metadata. False if it is no such step; then frame and state are
+    /// meaningless.
+    pub(super) fn common_step(self, frame: &mut Frame, state: &mut WalkState, target: &(impl Target + ?Sized)) -> bool {
+        let CodeAddress::Return(pc) = frame.pc else { return false };
+        self.note_sp(frame, state);
+        // With these, no metadata leads to a caller.
+        let records = Records { layout: self.layout, crossing: Crossing::Refuse, knows_pending: false };
+        target.trampoline(pc).is_none()
+            && records.next_record(frame, state, target) == Ok(Step::Caller)
+            && target.trampoline(frame.pc.value()).is_none()
+    }
+
+    /// What a start has for SP; later steps keep it.
+    #[inline]
+    fn note_sp(self, frame: &Frame, state: &mut WalkState) {
+        state.kunwind.sp = mutant!(
+            "v5-sp-from-frame",
+            state.kunwind.sp.or(frame.regs.get(self.layout.abi.sp)),
+            frame.regs.get(self.layout.abi.sp).or(state.kunwind.sp)
+        );
+    }
+
     #[inline]
     pub(super) fn step(
         self,
-        form: Form,
-        fix: Fix,
         frame: &mut Frame,
         state: &mut WalkState,
         target: &(impl Target + ?Sized),
     ) -> Result<Step, Error> {
-        let crossing = match (self.boundary, form) {
-            (Boundary::FramePointer, Form::Reliable) => Crossing::Refuse,
-            (Boundary::FramePointer, Form::BestEffort) => Crossing::FramePointer,
-            (Boundary::Rows(_), _) => Crossing::Registers,
-        };
+        let Self { layout, crossing, rows, fix } = self;
         // A walk that starts with interrupted registers has crossed a boundary before its first step.
         if let (CodeAddress::Interrupted(pc), Crossing::Refuse) =
             (frame.pc, mutant!("start-in-exception-as-reliable", crossing, Crossing::FramePointer))
         {
             return Err(Error::ExceptionBoundary(pc));
         }
-        // What a start has for SP; later steps keep it.
-        state.kunwind.sp = mutant!(
-            "v5-sp-from-frame",
-            state.kunwind.sp.or(frame.regs.get(self.layout.abi.sp)),
-            frame.regs.get(self.layout.abi.sp).or(state.kunwind.sp)
-        );
-        let rows = match self.boundary {
-            Boundary::FramePointer => None,
-            Boundary::Rows(policy) => Some(policy),
-        };
-        let trampoline = FromTrampoline { abi: self.layout.abi, fix, rows };
+        self.note_sp(frame, state);
+        let trampoline = FromTrampoline { abi: layout.abi, fix, rows };
         if let Some(step) = trampoline.step(frame, state, target)? {
             return Ok(step);
         }
-        let records = Records { layout: self.layout, crossing, knows_pending: fix == Fix::Pending };
+        let records = Records { layout, crossing, knows_pending: fix == Fix::Pending };
         match (frame.pc, rows) {
             (CodeAddress::Interrupted(pc), Some(policy)) => policy.step(&records, pc, frame, state, target),
             (CodeAddress::Return(_), Some(policy)) => policy.step_by_record(&records, frame, state, target),

@@ -204,7 +204,13 @@ impl Records {
         }
     }
 
-    fn pt_regs(&self, at: u64, frame: &mut Frame, state: &mut WalkState, target: &(impl Target + ?Sized)) -> Result<Step, Error> {
+    fn pt_regs(
+        &self,
+        at: u64,
+        frame: &mut Frame,
+        state: &mut WalkState,
+        target: &(impl Target + ?Sized),
+    ) -> Result<Step, Error> {
         let abi = self.layout.abi;
         mutant!("pt-regs-not-consumed", state.windows.consume(target.stacks(), at, self.layout.pt_regs_size)?, ());
         let read = |offset: u64| target.read_u64(at + offset).ok_or(Error::Unreadable(at + offset));

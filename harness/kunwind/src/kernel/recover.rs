@@ -18,7 +18,12 @@ pub(super) fn recover_fgraph(pc: u64, slot: u64, state: &mut WalkState, target: 
 }
 
 /// `unwind_recover_rethook`: the same for rethooks, but an address that no node holds ends the walk.
-pub(super) fn recover_rethook(pc: u64, slot: u64, state: &mut WalkState, target: &(impl Target + ?Sized)) -> Result<u64, Error> {
+pub(super) fn recover_rethook(
+    pc: u64,
+    slot: u64,
+    state: &mut WalkState,
+    target: &(impl Target + ?Sized),
+) -> Result<u64, Error> {
     match Trampoline::starting_at(pc, target) {
         Some(trampoline) if trampoline.hook == ReturnHook::Rethook => {
             mutant!(
@@ -32,14 +37,24 @@ pub(super) fn recover_rethook(pc: u64, slot: u64, state: &mut WalkState, target:
 }
 
 /// `unwind_recover_ret_addr`.
-pub(super) fn recover(pc: u64, slot: u64, state: &mut WalkState, target: &(impl Target + ?Sized)) -> Result<u64, Error> {
+pub(super) fn recover(
+    pc: u64,
+    slot: u64,
+    state: &mut WalkState,
+    target: &(impl Target + ?Sized),
+) -> Result<u64, Error> {
     let pc = recover_fgraph(pc, slot, state, target);
     recover_rethook(pc, slot, state, target)
 }
 
 /// For [`Fix::RetStack`](crate::Fix::RetStack): the same, repeated for its result, because one return hook may hold the
 /// trampoline of the other; a result that is still a trampoline ends the walk.
-pub(super) fn recover_or_refuse(pc: u64, slot: u64, state: &mut WalkState, target: &(impl Target + ?Sized)) -> Result<u64, Error> {
+pub(super) fn recover_or_refuse(
+    pc: u64,
+    slot: u64,
+    state: &mut WalkState,
+    target: &(impl Target + ?Sized),
+) -> Result<u64, Error> {
     let mut pc = pc;
     for _ in 0..mutant!("hooks-asked-once", 2, 1) {
         pc = match Trampoline::starting_at(pc, target) {

@@ -113,7 +113,13 @@ fn from_inside(
     Ok(Step::Caller)
 }
 
-fn pt_regs(form: Form, at: u64, frame: &mut Frame, state: &mut WalkState, target: &(impl Target + ?Sized)) -> Result<Step, Error> {
+fn pt_regs(
+    form: Form,
+    at: u64,
+    frame: &mut Frame,
+    state: &mut WalkState,
+    target: &(impl Target + ?Sized),
+) -> Result<Step, Error> {
     let task_regs = target.task().ok_or(Error::NoTask)?.stack.high - PT_REGS_SIZE;
     consume(at, PT_REGS_SIZE, state, target)?;
     let read = |offset: u64| target.read_u64(at + offset).ok_or(Error::Unreadable(at + offset));

@@ -24,7 +24,14 @@ fn is_valid(fp: u64, sp: u64) -> bool {
 }
 
 /// Moves to the frame at `pc`, if that is kernel text; the walk stops without a word if it is not.
-fn report(frame: &mut Frame, pc: CodeAddress, fp: u64, sp: u64, source: Source, target: &(impl Target + ?Sized)) -> Step {
+fn report(
+    frame: &mut Frame,
+    pc: CodeAddress,
+    fp: u64,
+    sp: u64,
+    source: Source,
+    target: &(impl Target + ?Sized),
+) -> Step {
     if !mutant!("riscv-not-text", target.is_text(pc.value()), true) {
         return Step::Outermost;
     }
