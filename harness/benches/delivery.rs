@@ -91,15 +91,14 @@ fn delivery(bencher: Bencher<'_, '_>, case: &Case) {
     });
 }
 
-/// For `cargo xtask speed`, which counts instructions: `--case CPU SCENARIO WAY VISITS` is one run, in which so many arrivals at each
-/// instruction are interrupted, and says how many points that were. WAY is `bare` or `judged`.
+/// For `cargo xtask speed`, which counts instructions: `--case CPU SCENARIO WAY RUNS` makes so many runs, and says how many points
+/// these were. WAY is `bare` or `judged`.
 fn one_case(arguments: &[String]) -> Option<String> {
-    let [cpu, scenario, way, visits] = arguments else { return None };
-    let cpu = cpu::by_name(cpu)?;
+    let [cpu, scenario, way, runs] = arguments else { return None };
+    let (cpu, runs): (_, u64) = (cpu::by_name(cpu)?, runs.parse().ok()?);
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let path = root.join("scenarios").join(cpu.name).join(format!("{scenario}.toml"));
-    let mut scenario = Scenario::load(&path).ok()?;
-    scenario.text.max_visits = visits.parse().ok()?;
+    let scenario = Scenario::load(&path).ok()?;
     let variants = scenario.variants();
     let kind = scenario.text.interrupt.first().copied().unwrap_or(Interruption::Irq);
     let job = Job { root, scenario: &scenario, variant: &variants[0], kind };
@@ -108,14 +107,15 @@ fn one_case(arguments: &[String]) -> Option<String> {
         "judged" => subject::all(cpu),
         _ => return None,
     };
-    Some(format!("{} items", job.run(&subjects).ok()?.points))
+    let points: u64 = (0..runs).map(|_| job.run(&subjects).expect("the guest runs").points).sum();
+    Some(format!("{points} items"))
 }
 
 fn main() {
     let arguments: Vec<String> = std::env::args().filter(|argument| argument != "--bench").collect();
     if let Some(case) = arguments.iter().position(|argument| argument == "--case") {
         let line = one_case(&arguments[case + 1..]);
-        println!("{}", line.expect("--case CPU SCENARIO WAY VISITS, of CPUs and scenarios that there are"));
+        println!("{}", line.expect("--case CPU SCENARIO WAY RUNS, of CPUs and scenarios that there are"));
         return;
     }
     divan::main();

@@ -67,9 +67,9 @@ impl Subject for KunwindSubject {
                 self.walk_by(unwinder, |frame, state| unwinder.step(frame, state, target), question, each)
             }
             Walker::Kernel(unwinder) => {
-                let (start, mut state) = start(question);
-                self.check_often(unwinder, start, question);
-                let (end, claim, last) = kernel_walk(unwinder, start, &mut state, question, each);
+                let (mut frame, mut state) = start(question);
+                self.check_often(unwinder, &frame, question);
+                let (end, claim, last) = kernel_walk(unwinder, &mut frame, &mut state, question, each);
                 self.ended(end, claim, last, question)
             }
             Walker::Other(unwinder) => {
@@ -80,8 +80,8 @@ impl Subject for KunwindSubject {
 
     fn way(&self) -> Option<Way> {
         match self.walker {
-            Walker::Kernel(unwinder) => Some(Way(unwinder)),
-            Walker::FrameRecord(_) | Walker::Table(_) | Walker::Other(_) => None,
+            Walker::Kernel(unwinder) if unwinder.has_like() => Some(Way(unwinder)),
+            Walker::FrameRecord(_) | Walker::Table(_) | Walker::Kernel(_) | Walker::Other(_) => None,
         }
     }
 }
@@ -108,14 +108,14 @@ pub(super) fn show<T>(
 /// A kernel's walk from this frame on: how it ended, what it claims, and the pc of its last entry.
 pub(super) fn kernel_walk(
     unwinder: &KernelUnwinder,
-    start: Frame,
+    frame: &mut Frame,
     state: &mut WalkState,
     question: &Question<'_>,
     each: &mut dyn FnMut(&Entry<'_>) -> ControlFlow<()>,
 ) -> (kunwind::End, kunwind::Claim, CodeAddress) {
-    let mut last = start.pc;
+    let mut last = frame.pc;
     let step = |frame: &mut Frame, state: &mut WalkState| unwinder.step_over(frame, state, question.target);
-    let (end, claim) = kunwind::walk_by(unwinder.claims(), step, start, state, |frame, state| {
+    let (end, claim) = kunwind::walk_by(unwinder.claims(), step, frame, state, |frame, state| {
         last = frame.pc;
         show(frame, state, question, &mut *each)
     });
@@ -147,10 +147,10 @@ impl KunwindSubject {
         question: &Question<'_>,
         each: &mut dyn FnMut(&Entry<'_>) -> ControlFlow<()>,
     ) -> Outcome {
-        let (start, mut state) = start(question);
-        self.check_often(unwinder, start, question);
+        let (mut frame, mut state) = start(question);
+        self.check_often(unwinder, &frame, question);
         let mut last = question.pc;
-        let (end, claim) = kunwind::walk_by(unwinder.claims(), step, start, &mut state, |frame, state| {
+        let (end, claim) = kunwind::walk_by(unwinder.claims(), step, &mut frame, &mut state, |frame, state| {
             last = frame.pc;
             show(frame, state, question, &mut *each)
         });
@@ -158,9 +158,9 @@ impl KunwindSubject {
     }
 
     #[inline]
-    fn check_often(&self, unwinder: &dyn Unwinder, start: Frame, question: &Question<'_>) {
+    fn check_often(&self, unwinder: &dyn Unwinder, start: &Frame, question: &Question<'_>) {
         if cfg!(debug_assertions) {
-            self.check(unwinder, start, question.target);
+            self.check(unwinder, *start, question.target);
         }
     }
 

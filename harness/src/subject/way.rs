@@ -45,8 +45,8 @@ impl Way {
         question: &Question<'_>,
         each: &mut dyn FnMut(&Entry<'_>) -> ControlFlow<()>,
     ) -> Outcome {
-        let mut state = from.state;
-        let (end, claim, _) = kernel_walk(self.0, from.frame, &mut state, question, each);
+        let (mut frame, mut state) = (from.frame, from.state);
+        let (end, claim, _) = kernel_walk(self.0, &mut frame, &mut state, question, each);
         outcome(end, claim)
     }
 }

@@ -47,6 +47,8 @@ pub struct Memo {
     bytes: Vec<u8>,
     /// How many walks were not made to their end.
     reused: u64,
+    /// Whether that was so since one was kept last.
+    is_used: bool,
     /// How many walks in a row were longer than they need be, and how many must be before one is kept.
     longer: u32,
     patience: u32,
@@ -114,14 +116,14 @@ impl Memo {
             && self.is_unchanged(&self.kept[rest], target)
         {
             self.was_short();
-            self.reused += 1;
+            self.was_used();
             return Some(verdict);
         }
         let _ = target.touched.take(); // others have read, before this walk
         self.longer += 1; // unless it is seen to be short
         self.keeps = self.longer > self.patience.max(LONGER);
         if self.keeps {
-            self.longer = 0;
+            (self.longer, self.is_used) = (0, false);
             self.patience = (2 * self.patience).clamp(LONGER, LONGER_AT_MOST);
             self.now.clear();
             self.steps.clear();
@@ -132,6 +134,11 @@ impl Memo {
     /// Whether the walk that is being made will be kept: then it is made from its start.
     pub(super) const fn keeps(&self) -> bool {
         self.keeps
+    }
+
+    const fn was_used(&mut self) {
+        self.reused += 1;
+        self.is_used = true;
     }
 
     const fn was_short(&mut self) {
@@ -192,7 +199,7 @@ impl Memo {
         if entries <= SHORT {
             self.was_short();
         }
-        self.reused += 1;
+        self.was_used();
         Some(rest)
     }
 
@@ -231,7 +238,9 @@ impl Memo {
         target: &GuestTarget<'_>,
     ) {
         if !self.keeps {
-            self.patience = LONGER; // nothing of it was known
+            if self.is_used {
+                self.patience = LONGER; // nothing of it was known, as something of others was
+            }
             return;
         }
         follower.end();

@@ -4,6 +4,7 @@
 use std::num::NonZeroU64;
 
 use super::align::{Judged, Rules};
+use crate::cpu::CodeAddress;
 use crate::oracle::Truth;
 use crate::subject::{About, Claims, Compares, End, KeptProgress, Question, Way};
 
@@ -74,15 +75,18 @@ struct Made {
 impl Shared {
     /// What is known of a walk that claims nothing, because one that goes the same way was made.
     pub(super) fn made(&self, way: Way, about: &About) -> Option<Judged> {
+        if about.claims != Claims::Never {
+            return None;
+        }
         let is_this = |made: &&Made| made.compares == about.compares && made.way.is_same(way);
         let made = self.made.iter().find(is_this).filter(|made| made.judged.is_shorter_than(about.limit));
-        made.filter(|_| about.claims == Claims::Never).map(|made| made.judged.unclaimed())
+        made.map(|made| made.judged.unclaimed())
     }
 
     /// Keeps a walk that has ended by itself.
     pub(super) fn keep(&mut self, way: Way, about: &About, judged: Judged) {
         let is_whole = matches!(judged.outcome.end, End::Outermost | End::Stopped);
-        if is_whole && judged.is_shorter_than(about.limit) {
+        if is_whole && about.claims != Claims::Never && judged.is_shorter_than(about.limit) {
             self.made.push(Made { way, compares: about.compares, judged });
         }
     }
@@ -96,6 +100,9 @@ impl Shared {
         truth: &Truth,
         rules: &Rules<'_>,
     ) -> Option<&Beginning> {
+        if matches!(question.pc, CodeAddress::Interrupted(_)) {
+            return None; // each crosses its boundary in its own way
+        }
         let is_this = |begun: &Begun| begun.compares == compares && begun.way.begins_as(way);
         let index = self.begun.iter().position(is_this).unwrap_or_else(|| {
             self.begun.push(Begun { way, compares, beginning: begin(way, question, truth, rules) });

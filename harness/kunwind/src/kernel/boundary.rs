@@ -140,7 +140,8 @@ impl Policy {
         target: &(impl Target + ?Sized),
     ) -> Result<Step, Error> {
         let abi = records.layout.abi;
-        let regs = self.registers(abi, frame, state)?;
+        let mut regs = frame.regs;
+        self.limit_to_known(&mut regs, abi, frame, state)?;
         match (find(pc, target), self.unknown_pc) {
             (Ok(Found::Row(row)), _) => {
                 self.by_row_of(&row, abi, pc, &regs, frame, state, target)?;
@@ -165,16 +166,16 @@ impl Policy {
         state: &mut WalkState,
         target: &(impl Target + ?Sized),
     ) -> Option<u64> {
-        let regs = self.registers(abi, frame, state).ok()?;
+        let mut regs = frame.regs;
+        self.limit_to_known(&mut regs, abi, frame, state).ok()?;
         let Ok(Found::Row(row)) = find(pc, target) else { return None };
         self.by_row_of(&row, abi, pc, &regs, frame, state, target).ok()
     }
 
-    /// The registers that a row may ask for. The frame pointer must be 8-byte aligned before anything else is looked at:
+    /// Leaves of a frame's registers those that a row may ask for. The frame pointer must be 8-byte aligned before anything else is looked at:
     /// v5 and v6; the review lets it stand. v5 demands the same of its SP. The link register is there only in pt_regs
     /// (`regs` is a null pointer elsewhere); v6 refuses any row without them.
-    fn registers(&self, abi: &Abi, frame: &Frame, state: &WalkState) -> Result<Regs, Error> {
-        let mut regs = frame.regs;
+    fn limit_to_known(&self, regs: &mut Regs, abi: &Abi, frame: &Frame, state: &WalkState) -> Result<(), Error> {
         let has_pt_regs = matches!(frame.pc, CodeAddress::Interrupted(_)) && !state.kunwind.regs_are_lost;
         if !has_pt_regs {
             regs.forget(abi.sp);
@@ -193,7 +194,7 @@ impl Policy {
             }
             regs.set(abi.sp, sp);
         }
-        Ok(regs)
+        Ok(())
     }
 
     /// Moves to the caller by the row, and gives the return address.

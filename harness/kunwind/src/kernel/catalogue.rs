@@ -126,6 +126,12 @@ impl KernelUnwinder {
         }
     }
 
+    /// Whether there may be others for which [`KernelUnwinder::walks_as`] or [`KernelUnwinder::begins_as`] holds.
+    #[must_use]
+    pub const fn has_like(&self) -> bool {
+        matches!(self.algorithm, Algorithm::Kunwind(_))
+    }
+
     /// Whether both make the same walks, whatever they claim of them.
     #[must_use]
     pub fn walks_as(&self, other: &Self) -> bool {
