@@ -29,6 +29,7 @@ const CHECKED: u32 = 61;
 pub struct KunwindSubject {
     about: About,
     walker: Walker,
+    way: Option<Way>,
     /// How many walks were made, where they are counted.
     walks: AtomicU32,
 }
@@ -79,10 +80,7 @@ impl Subject for KunwindSubject {
     }
 
     fn way(&self) -> Option<Way> {
-        match self.walker {
-            Walker::Kernel(unwinder) if unwinder.has_like() => Some(Way(unwinder)),
-            Walker::FrameRecord(_) | Walker::Table(_) | Walker::Kernel(_) | Walker::Other(_) => None,
-        }
+        self.way
     }
 }
 
@@ -267,7 +265,11 @@ impl KunwindSubject {
 
     fn with(mut about: About, walker: Walker, differs: impl FnOnce(&mut About)) -> Self {
         differs(&mut about);
-        Self { about, walker, walks: AtomicU32::new(0) }
+        let way = match walker {
+            Walker::Kernel(unwinder) => Way::of(unwinder),
+            Walker::FrameRecord(_) | Walker::Table(_) | Walker::Other(_) => None,
+        };
+        Self { about, walker, way, walks: AtomicU32::new(0) }
     }
 }
 

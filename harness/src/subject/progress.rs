@@ -28,8 +28,8 @@ impl Progress<'_> {
 /// A copy of a [`Progress`].
 #[derive(Debug, Clone)]
 pub struct KeptProgress {
-    pub(super) frame: Frame,
-    pub(super) state: WalkState,
+    frame: Frame,
+    state: WalkState,
 }
 
 /// What a walk is offered of a guest, besides its memory and what never changes.

@@ -2,14 +2,14 @@
 
 use std::ops::ControlFlow;
 
-use super::align::Judged;
-use super::shared::{Latest, Shared};
+use super::align::{Follower, Judged};
+use super::shared::Shared;
 use super::start::Beginning;
 use super::{Memo, Rules, Verdict, Walk, WalkEntry};
 use crate::cpu::{CodeAddress, Cpu, Regs};
 use crate::guest::{Program, Symbols};
 use crate::oracle::{Activation, Truth};
-use crate::subject::{About, Claim, Compares, Entry, MAX_ENTRIES, Outcome, Question, Subject, Way};
+use crate::subject::{About, Claim, Compares, Entry, MAX_ENTRIES, Outcome, Question, Subject};
 
 /// By what all walks of one run are judged.
 #[derive(Debug)]
@@ -29,8 +29,10 @@ struct Standards<'p> {
 pub struct Judge<'p> {
     standards: Standards<'p>,
     buffer: Vec<WalkEntry>,
-    /// What the walks that answer one question have in common, where that is looked for.
-    latest: Latest,
+    /// For [`Rules::follow`].
+    seen: Vec<(CodeAddress, u64)>,
+    /// Where that is looked for, the walks that others may make, too.
+    shared: Shared,
     is_sharing: bool,
 }
 
@@ -41,7 +43,8 @@ impl<'p> Judge<'p> {
         let nowhere = WalkEntry { pc: CodeAddress::Interrupted(0), regs: Regs::none() };
         let fp_index = cpu.callee_saved.iter().position(|saved| *saved == cpu.abi.fp);
         let standards = Standards { cpu, symbols, fp_index, omissible, by_pcs_alone: false };
-        Self { standards, buffer: vec![nowhere; MAX_ENTRIES], latest: Latest::default(), is_sharing: true }
+        let buffer = vec![nowhere; MAX_ENTRIES];
+        Self { standards, buffer, seen: Vec::new(), shared: Shared::default(), is_sharing: true }
     }
 
     /// The same; where a kernel's own unwinder is judged beside our models of it, by what that reports: pcs alone.
@@ -53,7 +56,7 @@ impl<'p> Judge<'p> {
         Self { standards: Standards { by_pcs_alone, ..judge.standards }, ..judge }
     }
 
-    /// The same, which lets every subject make every step of its walks, even where another has made them.
+    /// The same, which lets every subject walk, even where another has walked so.
     #[must_use]
     pub fn without_sharing(self) -> Self {
         Self { is_sharing: false, ..self }
@@ -72,10 +75,10 @@ impl<'p> Judge<'p> {
         let target = question.target;
         let mut memo = memo.filter(|_| target.is_plain());
         target.read_dead.set(false);
-        // What others have in common with it, who are asked the same question.
+        // Another subject may have walked so.
         let number = question.number.filter(|_| self.is_sharing && target.is_plain());
-        let mut shared = number.and_then(|number| Some((subject.way()?, self.latest.of(number))));
-        if let Some(judged) = shared.as_ref().and_then(|(way, shared)| shared.made(*way, about)) {
+        let shared = number.and_then(|number| Some((number, subject.way()?)));
+        if let Some(judged) = shared.and_then(|(number, way)| self.shared.made(number, way, about)) {
             return judged.verdict();
         }
         let mut beginning = None;
@@ -85,19 +88,19 @@ impl<'p> Judge<'p> {
                 return verdict;
             }
         }
-        let known = Known { memo, beginning, shared: shared.as_mut().map(|(way, shared)| (*way, &mut **shared)) };
-        let judged = self.standards.with_rules(about, |rules| follow(rules, (subject, question, truth), known));
-        match judged {
-            None => self.walk(subject, question, truth, &mut |_| ()).0,
-            // Nearly no walk reads below SP.
-            Some(judged) if !target.read_dead.get() => {
-                if let Some((way, shared)) = shared.filter(|_| !target.read_outside_stacks.get()) {
-                    shared.keep(way, about, judged);
-                }
-                judged.verdict()
-            }
-            Some(judged) => self.or_dead(judged.verdict(), judged.outcome, subject, question),
+        let (standards, seen) = (&self.standards, &mut self.seen);
+        let judged = standards.with_rules(about, |rules| {
+            let memo = memo.map(|memo| (memo, beginning));
+            follow(rules.follow(truth, seen), (subject, question), memo, truth.is_of_kernel())
+        });
+        // Nearly no walk reads below SP.
+        if target.read_dead.get() {
+            return self.or_dead(judged.verdict(), judged.outcome, subject, question);
         }
+        if let Some((number, way)) = shared.filter(|_| !target.read_outside_stacks.get()) {
+            self.shared.keep(number, way, about, judged);
+        }
+        judged.verdict()
     }
 
     /// The verdict on a walk that has read below SP: dead, if the walk is another once an interrupt has overwritten that. Asking
@@ -174,61 +177,41 @@ impl Standards<'_> {
     }
 }
 
-/// What is known of a walk before it is made.
-struct Known<'k> {
-    memo: Option<&'k mut Memo>,
-    beginning: Option<Beginning>,
-    shared: Option<(Way, &'k mut Shared)>,
-}
-
-/// Judges a walk while it is made, as far as its end is not known. None if it must be judged as a whole.
+/// Judges a walk while it is made, as far as its rest is not known.
 fn follow(
-    rules: &Rules<'_>,
-    (subject, question, truth): (&dyn Subject, &Question<'_>, &Truth),
-    known: Known<'_>,
-) -> Option<Judged> {
-    let Known { mut memo, beginning, shared } = known;
-    let (about, target, of_kernel) = (subject.about(), question.target, truth.is_of_kernel());
-    let mut follower = rules.follow(truth);
-    let shared = shared.filter(|_| memo.as_ref().is_none_or(|memo| !memo.keeps()));
-    let begun =
-        shared.and_then(|(way, shared)| Some((way, shared.beginning(way, about.compares, question, truth, rules)?)));
+    mut follower: Follower<'_>,
+    (subject, question): (&dyn Subject, &Question<'_>),
+    mut memo: Option<(&mut Memo, Option<Beginning>)>,
+    of_kernel: bool,
+) -> Judged {
+    let (limit, target) = (subject.about().limit, question.target);
     let mut entries = 0;
-    if let Some((_, begun)) = begun {
-        follower.pass(begun.taken);
-        entries = begun.taken + 1;
-    }
     let mut is_followed = true;
     let mut rest = None;
-    let mut each = |entry: &Entry<'_>| {
-        is_followed = entries == 0 || follower.takes(entry.pc.value(), entry.regs);
+    let outcome = subject.walk(question, &mut |entry| {
+        is_followed = entries == 0 || follower.takes(entry.pc, entry.regs);
         entries += 1;
-        if !is_followed || entries >= about.limit {
+        if entries >= limit {
             return ControlFlow::Break(());
         }
-        let memo = memo.as_deref_mut();
-        rest = memo.and_then(|memo| memo.entry(entry, &mut follower, target, (of_kernel, about.limit)));
+        if let Some((memo, _)) = memo.as_mut().filter(|_| is_followed) {
+            rest = memo.entry(entry, &mut follower, target, (of_kernel, limit));
+        }
         if rest.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    };
-    let outcome = match begun {
-        Some((way, begun)) => way.walk_from(&begun.from, question, &mut each),
-        None => subject.walk(question, &mut each),
-    };
-    match (is_followed, rest, memo) {
-        (false, ..) => None,
-        (true, Some(rest), memo) => {
+    });
+    match (rest, memo) {
+        (Some(rest), Some((memo, beginning))) => {
             let judged = rest.judged(&follower);
-            if let (Some(memo), Some(beginning)) = (memo, beginning) {
+            if let Some(beginning) = beginning {
                 memo.began(beginning, target, rest, judged.verdict());
             }
-            Some(judged)
+            judged
         }
-        (true, None, memo) => {
-            if let Some(memo) = memo {
-                memo.keep(&mut follower, outcome, of_kernel, target);
-            }
-            Some(follower.judged(outcome))
+        (_, Some((memo, _))) if is_followed => {
+            memo.keep(&mut follower, outcome, of_kernel, target);
+            follower.judged(outcome)
         }
+        _ => follower.judged(outcome),
     }
 }
 

@@ -131,11 +131,6 @@ impl Memo {
         None
     }
 
-    /// Whether the walk that is being made will be kept: then it is made from its start.
-    pub(super) const fn keeps(&self) -> bool {
-        self.keeps
-    }
-
     const fn was_used(&mut self) {
         self.reused += 1;
         self.is_used = true;

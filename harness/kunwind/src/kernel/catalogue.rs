@@ -126,28 +126,10 @@ impl KernelUnwinder {
         }
     }
 
-    /// Whether there may be others for which [`KernelUnwinder::walks_as`] or [`KernelUnwinder::begins_as`] holds.
-    #[must_use]
-    pub const fn has_like(&self) -> bool {
-        matches!(self.algorithm, Algorithm::Kunwind(_))
-    }
-
     /// Whether both make the same walks, whatever they claim of them.
     #[must_use]
     pub fn walks_as(&self, other: &Self) -> bool {
         self.way().zip(other.way()).is_some_and(|(one, other)| one.is_same(other))
-    }
-
-    /// Whether [`KernelUnwinder::common_step`] is the same for both.
-    #[must_use]
-    pub fn begins_as(&self, other: &Self) -> bool {
-        self.way().zip(other.way()).is_some_and(|(one, other)| one.begins_as(other))
-    }
-
-    /// Makes the next step, if all unwinders for which [`KernelUnwinder::begins_as`] holds make just this one. If not, it is false, and
-    /// frame and state are meaningless.
-    pub fn common_step(&self, frame: &mut Frame, state: &mut WalkState, target: &(impl Target + ?Sized)) -> bool {
-        self.way().is_some_and(|way| way.common_step(frame, state, target))
     }
 
     /// [`Unwinder::step`], compiled for one kind of target: a walk that is made at every point of a program need not ask which it is.

@@ -64,35 +64,10 @@ impl Way {
     /// Whether all steps are the same.
     pub(super) fn is_same(self, other: Self) -> bool {
         let rows = [self.rows, other.rows].map(|rows| rows.map(core::ptr::from_ref));
-        self.begins_as(other) && self.crossing == other.crossing && rows[0] == rows[1] && self.fix == other.fix
-    }
-
-    /// Whether [`Way::common_step`] is the same.
-    pub(super) fn begins_as(self, other: Self) -> bool {
         core::ptr::eq(self.layout, other.layout)
-    }
-
-    /// The step from a return address along a frame record, where there is nothing about it that boundaries or remedies differ in:
-    /// neither address is a trampoline's, and the record has no metadata. False if it is no such step; then frame and state are
-    /// meaningless.
-    pub(super) fn common_step(self, frame: &mut Frame, state: &mut WalkState, target: &(impl Target + ?Sized)) -> bool {
-        let CodeAddress::Return(pc) = frame.pc else { return false };
-        self.note_sp(frame, state);
-        // With these, no metadata leads to a caller.
-        let records = Records { layout: self.layout, crossing: Crossing::Refuse, knows_pending: false };
-        target.trampoline(pc).is_none()
-            && records.next_record(frame, state, target) == Ok(Step::Caller)
-            && target.trampoline(frame.pc.value()).is_none()
-    }
-
-    /// What a start has for SP; later steps keep it.
-    #[inline]
-    fn note_sp(self, frame: &Frame, state: &mut WalkState) {
-        state.kunwind.sp = mutant!(
-            "v5-sp-from-frame",
-            state.kunwind.sp.or(frame.regs.get(self.layout.abi.sp)),
-            frame.regs.get(self.layout.abi.sp).or(state.kunwind.sp)
-        );
+            && self.crossing == other.crossing
+            && rows[0] == rows[1]
+            && self.fix == other.fix
     }
 
     #[inline]
@@ -109,7 +84,12 @@ impl Way {
         {
             return Err(Error::ExceptionBoundary(pc));
         }
-        self.note_sp(frame, state);
+        // What a start has for SP; later steps keep it.
+        state.kunwind.sp = mutant!(
+            "v5-sp-from-frame",
+            state.kunwind.sp.or(frame.regs.get(layout.abi.sp)),
+            frame.regs.get(layout.abi.sp).or(state.kunwind.sp)
+        );
         let trampoline = FromTrampoline { abi: layout.abi, fix, rows };
         if let Some(step) = trampoline.step(frame, state, target)? {
             return Ok(step);
