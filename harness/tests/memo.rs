@@ -8,7 +8,7 @@ use rstest::rstest;
 use unwind_harness::cpu::{CodeAddress, Regs};
 use unwind_harness::experiment::{Arrival, Column, EVERYWHERE, Experiment, Visit, columns};
 use unwind_harness::guest::conventions::Preserved;
-use unwind_harness::oracle::{Activation, AddressPlaces, Cause, Truth, Witnesses};
+use unwind_harness::oracle::{Activation, Cause, Truth, Witnesses};
 use unwind_harness::recording::Recorder;
 use unwind_harness::scenario::{Interruption, Scenario, Variant};
 use unwind_harness::subject::{GuestTarget, KunwindSubject, Question, Subject};
@@ -18,27 +18,6 @@ use unwind_harness::verdict::{Judge, Memo, Verdict};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Two recorders that see the same run.
-struct Both<'p>([Recorder<'p>; 2]);
-
-impl Visit for Both<'_> {
-    fn walk(&mut self, at: Arrival, within: Option<&str>, column: &Column<'_>, question: &Question<'_>, truth: &Truth) {
-        self.0.iter_mut().for_each(|recorder| recorder.walk(at, within, column, question, truth));
-    }
-
-    fn places(&mut self, at: Arrival, found: &AddressPlaces, truth: &Truth) {
-        self.0.iter_mut().for_each(|recorder| recorder.places(at, found, truth));
-    }
-
-    fn split(&mut self, at: Arrival) {
-        self.0.iter_mut().for_each(|recorder| recorder.split(at));
-    }
-
-    fn cancelled(&mut self, at: Arrival) {
-        self.0.iter_mut().for_each(|recorder| recorder.cancelled(at));
-    }
 }
 
 /// Requires that a run is judged alike with and without a memo. Returns how many walks were not made to their end, and how many walks
@@ -53,8 +32,6 @@ fn held(scenario: &Scenario, variant: &Variant, kind: Interruption) -> (u64, u64
         .filter(|subject| subject.about().fits(&program, hook.as_ref(), kind.walks_user()))
         .collect();
     let (columns, text) = (columns(&fitting, kind), &scenario.text);
-    let recorder = || Recorder::new(&program, &columns, &text.omissible);
-    let mut both = Both([recorder(), recorder().without_memo()]);
     let experiment = Experiment {
         program: &program,
         text,
@@ -64,12 +41,14 @@ fn held(scenario: &Scenario, variant: &Variant, kind: Interruption) -> (u64, u64
         wanted: &[],
         addresses: EVERYWHERE,
     };
-    let mut run = scenario.live(&program).expect("a machine");
-    let found = experiment.drive(&mut *run, &[], Witnesses::default(), &mut both).expect("it runs to its end");
-    let [with, without] = both.0;
-    assert_eq!(without.reused(), 0);
-    let reused = with.reused();
-    let [with, without] = [with, without].map(|recorder| recorder.finish(scenario, variant, kind, &found));
+    let judged = |mut recorder: Recorder<'_>| {
+        let mut run = scenario.live(&program).expect("a machine");
+        let found = experiment.drive(&mut *run, &[], Witnesses::default(), &mut recorder).expect("it runs to its end");
+        (recorder.reused(), recorder.finish(scenario, variant, kind, &found))
+    };
+    let recorder = || Recorder::new(&program, &columns, &text.omissible);
+    let ((reused, with), (none, without)) = (judged(recorder()), judged(recorder().without_memo()));
+    assert_eq!(none, 0);
     let json = |section| serde_json::to_string(section).expect("plain data");
     assert!(json(&with) == json(&without), "{}: the memo changes verdicts", with.title());
     (reused, with.columns.iter().map(|column| column.counters.walks).sum())
@@ -97,6 +76,53 @@ fn most_walks_of_a_deep_stack_are_not_made_to_their_end(#[values("arm64", "riscv
     let scenario = Scenario::load(&path).expect("the scenario is there");
     let (reused, walks) = held(&scenario, &scenario.variants()[0], Interruption::Probe);
     assert!(reused * 2 > walks, "{reused} of {walks}");
+}
+
+/// Counts what it is asked, and takes everything for known.
+#[derive(Default)]
+struct Asked {
+    again: u64,
+    walks: u64,
+}
+
+impl Visit for Asked {
+    fn walk(&mut self, _: Arrival, _: Option<&str>, _: &Column<'_>, _: &Question<'_>, _: &Truth) {
+        self.walks += 1;
+    }
+
+    fn again(&mut self, _: &Arrival, _: &Column<'_>) -> bool {
+        self.again += 1;
+        true
+    }
+}
+
+/// Where the instruction before was no point, nothing is as at the point before: what lies between was not looked at.
+#[rstest]
+fn a_walk_is_as_at_the_point_before_only_if_that_was_the_instruction_before(
+    #[values("arm64", "riscv64", "x86_64")] cpu: &str,
+) {
+    let path = root().join("scenarios").join(cpu).join("deep_loop.toml");
+    let scenario = Scenario::load(&path).expect("the scenario is there");
+    let program = scenario.program(root(), &scenario.variants()[0]).expect("the guest is sound");
+    let subject = KunwindSubject::frame_record(scenario.cpu);
+    let subjects: [&dyn Subject; 1] = [&subject];
+    let kind = Interruption::Probe;
+    let (columns, text) = (columns(&subjects, kind), &scenario.text);
+    let (program, max_visits) = (&program, text.max_visits);
+    let asked = |addresses| {
+        let experiment = Experiment { program, text, kind, columns: &columns, max_visits, wanted: &[], addresses };
+        let mut run = scenario.live(program).expect("a machine");
+        let mut asked = Asked::default();
+        let found = experiment.drive(&mut *run, &[], Witnesses::default(), &mut asked).expect("it runs to its end");
+        (asked, found.sites)
+    };
+    let (all, sites) = asked(EVERYWHERE);
+    let points: u64 = sites.iter().map(|site| site.visits).sum();
+    assert!(all.again > points / 4 && all.walks > points / 8 && all.again + all.walks == points, "{points}");
+    for site in sites {
+        let (one, _) = asked((site.pc, site.pc));
+        assert_eq!((one.again, one.walks), (0, site.visits), "{:#x}", site.pc);
+    }
 }
 
 /// Memory that holds these words.

@@ -1,5 +1,7 @@
 //! 64-bit Arm, little endian.
 
+mod untouched;
+
 use capstone::Capstone;
 use capstone::arch::BuildsCapstone as _;
 
@@ -37,6 +39,7 @@ pub(super) static CPU: Cpu = Cpu {
     clock,
     disassembler,
     decoding: super::effect::ARM64,
+    untouched: untouched::untouched,
 };
 
 /// AAPCS64 6.1.1: "A subroutine invocation must preserve the contents of the registers r19-r29 and SP." x29 is the frame

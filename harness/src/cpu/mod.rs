@@ -60,7 +60,14 @@ pub struct Cpu {
     clock: fn(&[u8]) -> Vec<ClockPart>,
     disassembler: fn() -> Result<Capstone, capstone::Error>,
     decoding: effect::Decoding,
+    untouched: fn(&[u8]) -> Mask,
 }
+
+/// Some general registers, a bit for each by DWARF number; and memory.
+pub type Mask = u64;
+
+/// All memory, among the bits of a [`Mask`]. No register has this number.
+pub const MEMORY: Mask = 1 << 63;
 
 /// The subjects that model the walks of Linux v7.3, by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,6 +130,13 @@ impl Cpu {
     #[must_use]
     pub const fn can_sign(&self) -> bool {
         self.signing.is_some()
+    }
+
+    /// What the instruction at the start of `bytes` certainly leaves as it is, whether it retires or not: nothing, if it is made to
+    /// take an exception. `bytes` may reach beyond the instruction.
+    #[must_use]
+    pub fn untouched(&self, bytes: &[u8]) -> Mask {
+        (self.untouched)(bytes)
     }
 
     /// What the instruction does to the signature of the return address in the link register. `bytes` may reach beyond the

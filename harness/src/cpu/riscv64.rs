@@ -1,6 +1,7 @@
 //! 64-bit RISC-V.
 
 mod flow;
+mod untouched;
 
 use capstone::Capstone;
 use capstone::arch::{BuildsCapstone as _, BuildsCapstoneExtraMode as _};
@@ -39,6 +40,7 @@ pub(super) static CPU: Cpu = Cpu {
     clock,
     disassembler,
     decoding: super::effect::RISCV64,
+    untouched: untouched::untouched,
 };
 
 /// Capstone knows what is an instruction, and nothing more.

@@ -1,5 +1,7 @@
 //! x86-64 in long mode.
 
+mod untouched;
+
 use capstone::Capstone;
 use capstone::arch::BuildsCapstone as _;
 use capstone::arch::BuildsCapstoneSyntax as _;
@@ -29,6 +31,7 @@ pub(super) static CPU: Cpu = Cpu {
     clock,
     disassembler,
     decoding: super::effect::X86_64,
+    untouched: untouched::untouched,
 };
 
 /// psABI 3.2.1: "Registers %rbp, %rbx and %r12 through %r15 'belong' to the calling function".

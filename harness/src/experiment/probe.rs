@@ -1,10 +1,10 @@
 //! The probe: walks start from the live registers at the point, and nothing is disturbed. In a kernel guest the walk knows the
 //! running task, like a walk from an ideal NMI with a stack of its own.
 
-use super::arrival::{Site, Sites};
+use super::arrival::{Arrival, Site, Sites};
 use super::task::{Locator, known, offered, task};
 use super::{Column, PointFilter, Visit};
-use crate::cpu::{CodeAddress, Regs};
+use crate::cpu::{CodeAddress, MEMORY, Mask, Regs};
 use crate::guest::Program;
 use crate::oracle::{Oracle, States, Testimony, Witnesses};
 use crate::scenario::Text;
@@ -25,6 +25,12 @@ pub(super) struct Probe<'p, 'v> {
     red_zone: u64,
     /// In guests with return hooks.
     locator: Option<Locator<'p>>,
+    /// For each column, all that its walks look at, apart from the pc.
+    seen: Vec<Mask>,
+    /// The serial of the truth at the point before, if that was the instruction before.
+    before: Option<u64>,
+    /// The columns that have to walk.
+    due: Vec<&'p Column<'p>>,
 }
 
 impl<'p, 'v> Probe<'p, 'v> {
@@ -42,6 +48,11 @@ impl<'p, 'v> Probe<'p, 'v> {
         let known = program.conventions.kernel.as_ref().and_then(|kernel| kernel.known.register);
         let needed = columns.iter().flat_map(|column| column.subject.about().registers.iter().copied());
         let needed = needed.chain([cpu.sp]).chain(known);
+        let seen = |column: &Column<'_>| {
+            let own = column.subject.about().registers.iter().copied();
+            RegisterSet::new(cpu, own.chain([cpu.sp]).chain(known)).mask() | MEMORY
+        };
+        let seen = columns.iter().map(seen).collect();
         let locator = Locator::new(program, text);
         let registers = if locator.is_some() { RegisterSet::all(cpu) } else { RegisterSet::new(cpu, needed) };
         Self {
@@ -55,10 +66,24 @@ impl<'p, 'v> Probe<'p, 'v> {
             regs: Regs::none(),
             red_zone: text.red_zone(program),
             locator,
+            seen,
+            before: None,
+            due: Vec::new(),
+        }
+    }
+
+    /// Asks the visit to take what the columns have said at the point before, and notes those that have to walk.
+    fn ask_again(&mut self, arrival: &Arrival, untouched: Mask) {
+        self.due.clear();
+        for (column, seen) in self.columns.iter().zip(&self.seen) {
+            if untouched & seen != *seen || !self.visit.again(arrival, column) {
+                self.due.push(column);
+            }
         }
     }
 
     fn ask_all(&mut self, at: &Point<'_>) {
+        let before = self.before.take();
         // A probe stands for an ideal NMI, which can arrive anywhere.
         if self.oracle.is_between_strands() {
             self.sites.pass(at.pc);
@@ -66,10 +91,23 @@ impl<'p, 'v> Probe<'p, 'v> {
         }
         let truth = self.oracle.truth();
         let Some(arrival) = self.sites.arrive(at.pc, |hint| self.states.at(at, truth, hint)) else { return };
-        if self.visit.is_full(arrival) {
+        if self.visit.is_full(&arrival) {
             self.sites.close(arrival);
         }
-        self.visit.point(arrival, None, at);
+        self.visit.point(&arrival, None, at);
+        let serial = Some(truth.serial());
+        let untouched = if before == serial { at.regs.untouched() } else { 0 };
+        self.before = serial;
+        self.ask_again(&arrival, untouched);
+        if !self.due.is_empty() || self.locator.is_some() {
+            self.ask_due(at, arrival);
+        }
+    }
+
+    /// Asks the columns that have to walk.
+    #[inline(never)]
+    fn ask_due(&mut self, at: &Point<'_>, arrival: Arrival) {
+        let truth = self.oracle.truth();
         at.read(&self.registers, &mut self.regs);
         let (regs, kernel) = (&self.regs, self.program.conventions.kernel.as_ref());
         let running = kernel.and_then(|kernel| known(kernel.known, None, at.memory, regs, self.oracle.task()));
@@ -89,13 +127,13 @@ impl<'p, 'v> Probe<'p, 'v> {
             number: None,
         };
         if task.is_none() {
-            for column in self.columns {
+            for column in &self.due {
                 self.visit.walk(arrival, None, column, &question, truth);
             }
             return;
         }
         let of_kernel = truth.of_kernel();
-        for column in self.columns {
+        for column in &self.due {
             self.visit.walk(arrival, None, column, &question, &of_kernel);
         }
         let register = |register| regs.get(register);

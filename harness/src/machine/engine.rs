@@ -5,6 +5,7 @@ use std::rc::Rc;
 use unicorn_engine::{HookType, Prot, TlbType, Unicorn};
 
 use super::core::Core;
+use super::registers::Kept;
 use super::{Context, GuestMemory, exception, fill_tlb, refused, undefined};
 use crate::Error;
 use crate::cpu::Cpu;
@@ -27,6 +28,7 @@ pub(super) fn context<'a>(
         cpu,
         core,
         ids: core.register_ids(),
+        kept: Kept::new(None),
         vectors,
         executed: 0,
         budget,

@@ -8,6 +8,7 @@
 //! Unicorn translates the `until` address into the code around it, so it never changes and has a page of its own. A panic
 //! inside a hook would abort the process, so hooks do not panic, and one of the observer's is carried past the emulator.
 
+mod abort;
 mod answered;
 mod answers;
 mod arena;
@@ -21,6 +22,8 @@ mod process;
 mod reason;
 mod registers;
 mod second;
+#[cfg(test)]
+mod tests;
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -36,11 +39,12 @@ use crate::guest::{Answer, Guest, PAGE, Program, layout};
 use crate::trace::{Action, Ended, Memory, Observer, Point, Previous, Run, Unobserved};
 use crate::user::process::Written;
 
+use self::abort::{Name, emulate};
 use self::core::Core;
 use self::engine::{context, enter, enter_kernel, float_result, new_engine, set_float_arguments, watch_stores};
 use self::pages::Watch;
 use self::process::Running;
-use self::registers::EngineRegisters;
+use self::registers::{EngineRegisters, Kept};
 pub use answered::Answers;
 pub use memory::{GuestMemory, MappedPage};
 pub use process::{ProcessMachine, Shown};
@@ -54,6 +58,7 @@ pub struct Context<'a> {
     cpu: &'static Cpu,
     core: &'static dyn Core,
     ids: &'static [i32],
+    kept: Kept,
     vectors: &'a Vectors,
     executed: u64,
     budget: u64,
@@ -197,7 +202,9 @@ impl<'g> Machine<'g> {
         let answers = self.program.midway.as_ref().map(|midway| midway.answers.iter());
         let is_call = self.is_program() && answers.is_none();
         let process = is_call.then(|| Box::new(Running::of_call(self.guest.cpu)));
-        Context { answers, process, ..context }
+        // Where a kernel is played, it changes registers as well.
+        let kept = Kept::new((process.is_none() && answers.is_none()).then_some(self.guest));
+        Context { answers, process, kept, ..context }
     }
 
     /// What a function that is called alone has left when it has returned.
@@ -267,12 +274,13 @@ impl Run for Machine<'_> {
             watch_stores(&mut engine)?;
         }
         let start = std::time::Instant::now();
-        let mut outcome = engine.emu_start(self.entry, self.sentinel, 0, 0);
+        let mut outcome = emulate(&mut engine, &Name::of(self.guest), (self.entry, self.sentinel));
         while let Some(pc) = fault_on_guard(&mut engine)
             .or_else(|| answers::answer(&mut engine))
             .or_else(|| process::answer_call(&mut engine))
         {
-            outcome = engine.emu_start(pc, self.sentinel, 0, 0);
+            engine.get_data_mut().kept.forget();
+            outcome = emulate(&mut engine, &Name::of(self.guest), (pc, self.sentinel));
         }
         let ran_for = start.elapsed();
         self.memory.watched().inspect(|watch| watch.end());
@@ -327,6 +335,7 @@ fn before_instruction(engine: &mut Unicorn<'_, Context<'_>>, pc: u64, size: u32)
     let handle = engine.get_handle();
     set_clock(engine);
     let context = engine.get_data_mut();
+    context.kept.stop();
     if context.stop.is_none() {
         if context.executed == context.budget {
             context.stop = Some(Stop::Budget);
@@ -336,7 +345,7 @@ fn before_instruction(engine: &mut Unicorn<'_, Context<'_>>, pc: u64, size: u32)
             context.executed += 1;
             let thread = context.process.as_ref().map_or(0, |process| process.thread());
             let previous = context.previous.replace(Previous::Retired { pc, size });
-            let regs = EngineRegisters { engine: handle, core: context.core, ids: context.ids };
+            let regs = EngineRegisters { engine: handle, core: context.core, ids: context.ids, kept: &context.kept };
             let at = Point { pc, size, previous, thread, regs: &regs, memory: &*context.memory };
             // Guests are input, and a mistake of ours that one of them meets must not take down the runs of the others.
             let action = catch_unwind(AssertUnwindSafe(|| context.observer.point(&at)));
@@ -347,7 +356,10 @@ fn before_instruction(engine: &mut Unicorn<'_, Context<'_>>, pc: u64, size: u32)
                 context.panic = Some(panic);
                 Action::Stop
             }) {
-                Action::Continue => context.stop = context.process.as_mut().and_then(|process| process.arrival(pc)),
+                Action::Continue => {
+                    context.stop = context.process.as_mut().and_then(|process| process.arrival(pc));
+                    context.kept.will_run(context.cpu, &context.memory, (pc, size));
+                }
                 _ if context.stop.is_some() => {}
                 Action::Stop => context.stop = Some(Stop::Observer),
                 Action::Deliver { exception, write } => {
@@ -377,6 +389,7 @@ fn set_clock(engine: &mut Unicorn<'_, Context<'_>>) {
 
 /// Makes the CPU take an exception and save `pc`; the interrupted code will resume at `resume`.
 fn deliver(engine: &mut Unicorn<'_, Context<'_>>, exception: Exception, pc: u64, resume: u64) {
+    engine.get_data_mut().kept.forget();
     let Context { cpu, core, vectors, .. } = *engine.get_data();
     let memory = Rc::clone(&engine.get_data().memory);
     let sp = engine.reg_read(core.register_ids()[usize::from(cpu.sp.0)]).unwrap_or_default();
@@ -405,7 +418,8 @@ fn fault_on_guard(engine: &mut Unicorn<'_, Context<'_>>) -> Option<u64> {
         return None;
     }
     context.stop = None;
-    let regs = EngineRegisters { engine: handle, core: context.core, ids: context.ids };
+    context.kept.forget();
+    let regs = EngineRegisters { engine: handle, core: context.core, ids: context.ids, kept: &context.kept };
     let at = Point { pc, size, previous, thread: 0, regs: &regs, memory: &*context.memory };
     // The emulator is not running here, so a panic may unwind.
     context.observer.faulted(&at);
@@ -441,6 +455,7 @@ fn fill_tlb(engine: &mut Unicorn<'_, Context<'_>>, address: u64, kind: MemType) 
 /// The exception hook: a system call enters the guest's own kernel, if it has one, and a firmware call is answered. Any other
 /// exception ends the run.
 fn exception(engine: &mut Unicorn<'_, Context<'_>>, number: u32) {
+    engine.get_data_mut().kept.forget();
     let Context { core, vectors, .. } = *engine.get_data();
     let pc = engine.pc_read().unwrap_or_default();
     let mut word = [0; 4];

@@ -187,6 +187,13 @@ impl Truth {
         None
     }
 
+    /// The serial of the youngest activation, 0 if there is none: the same truth has the same one, in one run.
+    #[must_use]
+    #[inline]
+    pub fn serial(&self) -> u64 {
+        self.youngest.as_ref().map_or(0, |activation| activation.serial)
+    }
+
     /// How many activations there are, those of user mode included.
     #[must_use]
     pub fn depth(&self) -> usize {

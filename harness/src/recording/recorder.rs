@@ -40,6 +40,14 @@ struct Record {
 /// Most walks have no more entries.
 const USUAL: usize = 8;
 
+/// What a walk has shown.
+#[derive(Debug, Clone, Copy)]
+struct Latest {
+    verdict: Verdict,
+    /// Whether it read outside the stacks, which it must not do.
+    outside: bool,
+}
+
 /// What the walks of a finding have in common: the column, the instruction's address, the verdict, whether it is reachable.
 type FindingKey = (usize, u64, Verdict, bool);
 
@@ -51,6 +59,10 @@ pub struct Recorder<'p> {
     judge: Judge<'p>,
     /// For each column.
     memos: Option<Vec<Memo>>,
+    /// For each column whose walks are known where nothing but the pc has changed: what the latest has shown.
+    latest: Vec<Option<Latest>>,
+    /// How many walks were not made because of that.
+    unmade: u64,
     /// By the index of the instruction among the experiment's sites.
     records: Vec<Record>,
     /// `None` where the instruction before has such a walk too: then both are in one finding, which shows another.
@@ -71,6 +83,8 @@ impl<'p> Recorder<'p> {
             columns,
             judge: Judge::of_program(program, omissible),
             memos: Some(columns.iter().map(|_| Memo::default()).collect()),
+            latest: vec![None; columns.len()],
+            unmade: 0,
             records: Vec::new(),
             firsts: FxHashMap::default(),
             before: None,
@@ -79,22 +93,32 @@ impl<'p> Recorder<'p> {
         }
     }
 
-    /// The same, which lets every walk be made from its start to its end, even where its rest is known or another has begun so.
+    /// The same, which lets every walk be made from its start to its end, even where its rest or another's is known.
     #[must_use]
     pub fn without_memo(self) -> Self {
         Self { memos: None, judge: self.judge.without_sharing(), ..self }
     }
 
-    /// How many walks were not made to their end, because their rest was known.
+    /// How many walks were not made, or not to their end, because the rest was known.
     #[must_use]
     pub fn reused(&self) -> u64 {
-        self.memos.iter().flatten().map(Memo::reused).sum()
+        self.unmade + self.memos.iter().flatten().map(Memo::reused).sum::<u64>()
     }
 
+    /// Notes what the walk of a column has shown.
+    #[inline]
+    fn showed(&mut self, column: &Column<'_>, verdict: Verdict, outside: bool) {
+        let about = column.subject.about();
+        let is_known = self.memos.is_some() && column.subject.ignores_pc() && !about.compares.callee_saved;
+        if is_known && !self.comparison.has_pairs() {
+            self.latest[column.index] = Some(Latest { verdict, outside: outside && !about.may_read_all });
+        }
+    }
+
+    #[inline]
     fn record(&mut self, site: usize) -> &mut Record {
         if self.records.len() <= site {
-            let empty = Record { runs: vec![Vec::new(); self.columns.len()], ..Record::default() };
-            self.records.resize(site + 1, empty);
+            self.add_records(site);
         }
         &mut self.records[site]
     }
@@ -109,6 +133,12 @@ impl<'p> Recorder<'p> {
                 before
             }
         }
+    }
+
+    #[cold]
+    fn add_records(&mut self, last: usize) {
+        let empty = Record { runs: vec![Vec::new(); self.columns.len()], ..Record::default() };
+        self.records.resize(last + 1, empty);
     }
 
     /// Walks again, and keeps the evidence for a finding.
@@ -331,6 +361,7 @@ impl Visit for Recorder<'_> {
         if outside.get() && !column.subject.about().may_read_all {
             self.reads_outside_stacks[column.index] += 1;
         }
+        self.showed(column, verdict, outside.get());
         let Arrival { site, pc, visit, reachable } = at;
         let runs = &mut self.record(site).runs[column.index];
         match runs.last_mut() {
@@ -347,6 +378,21 @@ impl Visit for Recorder<'_> {
             let first = (!is_later).then(|| self.evidence(at, within, column, question, (truth, verdict)));
             self.firsts.insert(key, first.map(Box::new));
         }
+    }
+
+    fn again(&mut self, at: &Arrival, column: &Column<'_>) -> bool {
+        let Some(Latest { verdict, outside }) = self.latest[column.index] else { return false };
+        let Arrival { site, visit, reachable, .. } = *at;
+        let runs = &mut self.record(site).runs[column.index];
+        match runs.last_mut() {
+            Some(run) if (run.verdict, run.reachable, run.last + 1) == (verdict, reachable, visit) => run.last = visit,
+            // A finding may need its evidence.
+            _ if verdict != Verdict::Exact => return false,
+            _ => runs.push(Run { verdict, reachable, first: visit, last: visit }),
+        }
+        self.reads_outside_stacks[column.index] += u64::from(outside);
+        self.unmade += 1;
+        true
     }
 
     fn places(&mut self, at: Arrival, found: &AddressPlaces, truth: &Truth) {
@@ -367,7 +413,7 @@ impl Visit for Recorder<'_> {
         }
     }
 
-    fn is_full(&self, at: Arrival) -> bool {
+    fn is_full(&self, at: &Arrival) -> bool {
         self.records.get(at.site).is_some_and(|record| {
             record.addresses.len() >= MOST_CHANGES || record.runs.iter().any(|runs| runs.len() >= MOST_CHANGES)
         })

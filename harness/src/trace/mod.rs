@@ -7,7 +7,7 @@ mod watch;
 use std::time::Duration;
 
 use crate::Error;
-use crate::cpu::{Cpu, Exception, Register, Regs};
+use crate::cpu::{Cpu, Exception, Mask, Register, Regs};
 use crate::progress::Progress;
 
 pub use watch::Watched;
@@ -48,6 +48,11 @@ pub trait Registers {
     /// Reads registers into `regs`; its other registers keep their values.
     fn read_regs(&self, set: &RegisterSet, regs: &mut Regs);
 
+    /// What is certainly as it was at the point before, where that is known: registers, and memory.
+    fn untouched(&self) -> Mask {
+        0
+    }
+
     /// Whether the CPU is in user mode.
     fn is_user(&self) -> bool;
 
@@ -65,6 +70,7 @@ pub trait Registers {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegisterSet {
     registers: Vec<Register>,
+    mask: Mask,
 }
 
 impl RegisterSet {
@@ -78,13 +84,20 @@ impl RegisterSet {
                 set.push(register);
             }
         }
-        Self { registers: set }
+        let mask = set.iter().fold(0, |mask, register| mask | 1 << register.0);
+        Self { registers: set, mask }
     }
 
     /// All registers of a CPU, by DWARF number.
     #[must_use]
     pub fn all(cpu: &Cpu) -> Self {
         Self::new(cpu, (0..cpu.registers).map(Register))
+    }
+
+    /// The same registers, without an order.
+    #[must_use]
+    pub const fn mask(&self) -> Mask {
+        self.mask
     }
 
     /// The registers, in order.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::baseline::Baseline;
-use super::cases::{DELIVERED, DEPTHS};
+use super::cases::DEPTHS;
 use crate::Outcome;
 
 const FILE: &str = "ARCHITECTURE.md";
@@ -29,23 +29,19 @@ fn thousands(count: f64) -> String {
 fn section(baseline: &Baseline) -> String {
     let of = |watch, depth| cpus(baseline, watch, depth);
     let [shallow, deep] = DEPTHS;
-    let delivered = ["arm64", "riscv64", "x86_64"].map(|cpu| {
-        let ratio = baseline.ratio(&format!("delivered: {cpu}, {DELIVERED}, judged")).unwrap_or_default();
-        format!("{ratio:.2}")
-    });
     let lookup = baseline.ratio("lookup, simple-frame-rs, 1000").unwrap_or_default();
     format!(
         "{TITLE}\n\
          `cargo xtask speed` counts instructions and fails on 5 % more than `harness/benches/baseline.txt` has. A probe without a walk takes\n\
-         {}; with the frame-record walk and its verdict, {}\n\
-         on a stack of {shallow}, {} on one of {deep}; with a walk by CFI,\n\
-         {} on a stack of {shallow}. A lookup in SFrame takes simple-frame-rs {lookup:.1} times as many. A long\n\
-         run costs no more, each point; a delivered exception, judged, takes {} times those of one that is not (arm64, riscv64, x86-64).\n",
+         {}; with the frame-record walk and its verdict, in a loop that stores nothing,\n\
+         {} on a stack of {shallow}, {} on one of {deep};\n\
+         where each point differs from the one before, {}; by CFI,\n\
+         {}. A lookup in SFrame takes simple-frame-rs {lookup:.1} times as many.\n",
         of("bare", shallow),
         of("judged", shallow),
         of("judged", deep),
+        of("afresh", shallow),
         of("dwarf", shallow),
-        delivered.join(", "),
     )
 }
 
