@@ -12,14 +12,14 @@ use std::time::Duration;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use unwind_harness::cpu::{self, ALL, Cpu};
-use unwind_harness::experiment::{EVERYWHERE, Experiment, columns};
+use unwind_harness::experiment::{Arrival, Column, EVERYWHERE, Experiment, Visit, columns};
 use unwind_harness::guest::Guest;
 use unwind_harness::guest::Program;
 use unwind_harness::machine::Machine;
-use unwind_harness::oracle::Witnesses;
+use unwind_harness::oracle::{Truth, Witnesses};
 use unwind_harness::recording::Recorder;
 use unwind_harness::scenario::{Interruption, Scenario};
-use unwind_harness::subject::{self, KunwindSubject, Subject};
+use unwind_harness::subject::{self, KunwindSubject, Question, Subject};
 
 /// How a run is watched.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,8 +30,11 @@ enum Watch {
     EmptyHook,
     /// By the oracle, without walks.
     Probe,
-    /// Every point is walked along its frame records and judged.
+    /// Every point is walked along its frame records and judged. In the guest's loop, which stores nothing, most walks are known to be as
+    /// at the point before.
     Judged,
+    /// The same where none is: as if every instruction had changed something.
+    Afresh,
     /// The same for the first four arrivals at each instruction, and for later ones in a new state; there is none.
     Sampled,
 }
@@ -43,6 +46,7 @@ impl std::fmt::Display for Watch {
             Self::EmptyHook => "empty hook",
             Self::Probe => "probe, no unwinding",
             Self::Judged => "probe, frame-record, verdict",
+            Self::Afresh => "the same, all changes",
             Self::Sampled => "four arrivals of each",
         })
     }
@@ -69,7 +73,21 @@ static FASTEST: Mutex<BTreeMap<Case, f64>> = Mutex::new(BTreeMap::new());
 /// The depths of stack (activations below the interrupted function, `_start` and `guest_main` included), the lengths of runs; the others stay at the first of each while one varies.
 const DEPTHS: [u64; 3] = [8, 32, 128];
 const LENGTHS: [u64; 3] = [10_000, 100_000, 1_000_000];
-const WATCHES: [Watch; 5] = [Watch::NoHook, Watch::EmptyHook, Watch::Probe, Watch::Judged, Watch::Sampled];
+const WATCHES: [Watch; 6] =
+    [Watch::NoHook, Watch::EmptyHook, Watch::Probe, Watch::Judged, Watch::Afresh, Watch::Sampled];
+
+/// A recorder to which nothing is as at the point before.
+struct Afresh<'p>(Recorder<'p>);
+
+impl Visit for Afresh<'_> {
+    fn walk(&mut self, at: Arrival, within: Option<&str>, column: &Column<'_>, question: &Question<'_>, truth: &Truth) {
+        self.0.walk(at, within, column, question, truth);
+    }
+
+    fn is_full(&self, at: &Arrival) -> bool {
+        self.0.is_full(at)
+    }
+}
 
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
@@ -121,7 +139,7 @@ fn run(program: &Program, subject: Option<&dyn Subject>, watch: Watch) -> (Durat
             let time = machine.run_unwatched(watch == Watch::EmptyHook).expect("the guest ends");
             (time, 0)
         }
-        Watch::Probe | Watch::Judged | Watch::Sampled => {
+        Watch::Probe | Watch::Judged | Watch::Afresh | Watch::Sampled => {
             // Every arrival is judged.
             let source = "guest = \"deep_loop\"\nmax-visits = 9223372036854775807";
             let path = Path::new(program.guest.cpu.name).join("deep_loop.toml");
@@ -140,7 +158,8 @@ fn run(program: &Program, subject: Option<&dyn Subject>, watch: Watch) -> (Durat
                 addresses: EVERYWHERE,
             };
             let mut recorder = Recorder::new(program, &columns, &[]);
-            let found = experiment.drive(&mut machine, &[], Witnesses::default(), &mut recorder);
+            let mut drive = |visit: &mut dyn Visit| experiment.drive(&mut machine, &[], Witnesses::default(), visit);
+            let found = if watch == Watch::Afresh { drive(&mut Afresh(recorder)) } else { drive(&mut recorder) };
             let found = found.expect("the guest ends");
             (found.ran_for, found.sites.iter().map(|site| site.arrivals).sum())
         }
@@ -175,7 +194,8 @@ fn subject_named(cpu: &'static Cpu, name: &str) -> Option<Box<dyn Subject + Send
 }
 
 /// For `cargo xtask speed`, which counts instructions: `--case CPU WATCH DEPTH ROUNDS` is one run, and says how many points that were.
-/// WATCH is `empty` for an empty hook, `bare` for a probe without a walk, or whose walk is judged.
+/// WATCH is `empty` for an empty hook, `bare` for a probe without a walk, `afresh` for walks along frame records where something has always
+/// changed, or whose walk is judged.
 fn one_case(arguments: &[String]) -> Option<String> {
     let [cpu, watch, depth, rounds] = arguments else { return None };
     let (cpu, depth, rounds) = (cpu::by_name(cpu)?, depth.parse().ok()?, rounds.parse().ok()?);
@@ -184,6 +204,7 @@ fn one_case(arguments: &[String]) -> Option<String> {
     match watch.as_str() {
         "empty" => run(&program, None, Watch::EmptyHook),
         "bare" => run(&program, None, Watch::Probe),
+        "afresh" => run(&program, Some(&KunwindSubject::frame_record(cpu)), Watch::Afresh),
         name => run(&program, Some(&*subject_named(cpu, name)?), Watch::Judged),
     };
     Some(format!("{} items", apart + rounds * in_a_round))

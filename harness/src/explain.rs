@@ -267,8 +267,8 @@ fn first_difference(program: &Program, truth: &Truth, entries: &[WalkEntry], omi
 }
 
 impl Visit for Explainer<'_> {
-    fn point(&mut self, at: Arrival, _: Option<&str>, machine: &Point<'_>) {
-        if self.wants(at) {
+    fn point(&mut self, at: &Arrival, _: Option<&str>, machine: &Point<'_>) {
+        if self.wants(*at) {
             let mut regs = Regs::none();
             machine.read(&RegisterSet::all(self.program.guest.cpu), &mut regs);
             self.registers(&regs);

@@ -103,6 +103,12 @@ fn page(name: &str) -> String {
 }
 
 #[test]
+fn the_example_of_the_readme_is_true() {
+    let folder = tempfile::tempdir().expect("a folder");
+    follow(&page("../README.md"), folder.path());
+}
+
+#[test]
 #[cfg_attr(not(target_arch = "x86_64"), ignore = "the assembler of the machine has to be one for x86-64")]
 fn the_tutorial_is_true() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -25,6 +25,9 @@ const LOOP: Instruction = [("arm64", &[0, 0, 0, 0x14]), ("riscv64", &[0x6f, 0, 0
 const CALL: Instruction =
     [("arm64", &[0, 0, 0, 0x94]), ("riscv64", &[0xef, 0, 0, 0]), ("x86_64", &[0xe8, 0xfb, 0xff, 0xff, 0xff])];
 
+/// On x86-64, a locked `btr` of a register, which does not exist; elsewhere nothing.
+const LOCKED: Instruction = [("arm64", &[]), ("riscv64", &[]), ("x86_64", &[0xf0, 0x0f, 0xb3, 0xc0])];
+
 /// Longer than any test waits.
 const ENDLESS: &str = "guest = \"bad\"\nbudget = 1000000000\n[must]\nframe-record = \"any\"\n";
 

@@ -116,6 +116,54 @@ fn the_pages_of_threads_are_short() {
     }
 }
 
+/// The index says nothing that the pages do not say, and each page says whose walks and whose SFrame it is about.
+#[test]
+fn the_index_quotes_the_pages_and_they_name_what_was_measured() {
+    let index = std::fs::read_to_string(root().join("docs/findings.md")).expect("the page is there");
+    for name in ["s0", "s1", "s2", "s3", "s4"] {
+        let page = checked_in(name).replace("**", "");
+        let row = index.lines().find(|line| line.starts_with(&format!("| [{}]", name.to_uppercase()))).expect("a row");
+        let words: Vec<&str> = row.split([' ', '(', ')', ';', ',']).collect();
+        let numbers =
+            |words: &[&str]| matches!(words, [one, "of", all] if [one, all].iter().all(|it| it.parse::<u64>().is_ok()));
+        let shares: Vec<String> =
+            words.windows(3).filter(|words| numbers(words)).map(|words| words.join(" ")).collect();
+        assert!(shares.len() >= 2, "{row}");
+        for share in shares {
+            assert!(page.contains(&format!("| {share} |")), "{name}: no line of its table has {share}");
+        }
+        assert!(page.contains("findings.md#who-was-measured"), "{name}");
+        assert_eq!(page.contains("findings.md#whose-sframe"), name != "s4", "{name}");
+    }
+    // What both the index and the README say of the models is what docs/linux.md has.
+    let linux = std::fs::read_to_string(root().join("docs/linux.md")).expect("the page is there");
+    let points = linux.split("\nAt ").nth(1).and_then(|rest| rest.split(' ').next()).expect("a number");
+    for page in ["docs/findings.md", "README.md"] {
+        let text = std::fs::read_to_string(root().join(page)).expect("the page is there").replace('\n', " ");
+        assert!(text.contains(&format!("{points} points")), "{page}: {points}");
+    }
+}
+
+/// What docs/findings.md says of the guests' SFrame: two have a section in their file, and no assembler wrote it.
+#[test]
+fn two_guests_have_sframe_of_their_own() {
+    let mut with = Vec::new();
+    for cpu in ["arm64", "riscv64", "x86_64"] {
+        for entry in std::fs::read_dir(root().join("guests").join(cpu)).expect("the folder is there") {
+            let path = entry.expect("an entry").path();
+            let is_guest = path.extension().is_some_and(|it| it == "elf");
+            let bytes = if is_guest { std::fs::read(&path).expect("it is read") } else { continue };
+            if bytes.windows(9).any(|name| name == b"\0.sframe\0") {
+                let source = std::fs::read_to_string(path.with_extension("S")).expect("its source");
+                assert!(source.contains("sframe.h"), "{}: a section, and not by hand", path.display());
+                with.push(path.file_stem().unwrap_or_default().to_string_lossy().into_owned());
+            }
+        }
+    }
+    with.sort();
+    assert_eq!(with, ["no_fde", "plt_stub"]);
+}
+
 /// Long tables are data.
 #[test]
 fn no_table_of_a_page_of_findings_has_more_than_twelve_lines() {

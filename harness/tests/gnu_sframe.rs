@@ -2,9 +2,11 @@
 //! objects that were linked, with sections merged, unused functions removed and instructions relaxed. It is judged by running the
 //! code, and must say what the CFI beside it says.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::Value;
 use unwind_harness::recording::rows::{Agreement, FunctionRows, GuestRows};
 use unwind_harness::rows;
 
@@ -183,4 +185,82 @@ fn a_wrong_row_of_the_gnu_assembler_is_found() {
     let mut offsets: Vec<u64> = sframe.wrong.iter().map(|wrong| wrong.offset).collect();
     offsets.dedup();
     assert_eq!(offsets, [1, 2], "{sframe:?}");
+}
+
+/// The functions of a file's SFrame, by start and size, with their rows. A row that repeats the one before it is none.
+fn functions(file: &Path) -> BTreeMap<(u64, u64), Vec<String>> {
+    let arguments = ["sframe", "dump", "--json"];
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_unwind-harness")).args(arguments).arg(file).output().expect("it starts");
+    let Ok(document) = serde_json::from_slice::<Value>(&output.stdout) else { return BTreeMap::new() };
+    let mut functions: BTreeMap<(u64, u64), Vec<String>> = BTreeMap::new();
+    for function in document["functions"].as_array().expect("functions") {
+        let number = |key: &str| function[key].as_u64().expect("a number");
+        let mut rows: Vec<(Value, Value)> = Vec::new();
+        for row in function["rows"].as_array().expect("rows") {
+            let mut says = row.clone();
+            let start = says["start"].take();
+            if rows.last().is_none_or(|(_, last)| *last != says) {
+                rows.push((start, says));
+            }
+        }
+        let says = format!("{} {} {rows:?}", function["signal"], function["fde_type"]);
+        functions.entry((number("start"), number("size"))).or_default().push(says);
+    }
+    functions.values_mut().for_each(|says| says.sort());
+    functions
+}
+
+/// Guests that are not compared, and why.
+const LEFT_OUT: [(&str, &str); 6] = [
+    ("arm64/museum_local_on_lr_slot", "GNU as does not take its operands"),
+    ("x86_64/bpf_trampoline", "GNU as refuses its CFI outside of a procedure"),
+    ("x86_64/rethook", "GNU as does not take its macros"),
+    ("x86_64/rethook_fgraph", "GNU as does not take its macros"),
+    ("x86_64/no_fde", "its section is written by hand"),
+    ("x86_64/plt_stub", "its section is written by hand"),
+];
+
+/// What docs/findings.md says: of the guests in assembly, GNU as makes the rows that walks get, or none.
+#[test]
+fn the_gnu_assembler_makes_of_the_guests_what_we_make() {
+    let test = "the_gnu_assembler_makes_of_the_guests_what_we_make";
+    for (cpu, target, compiler) in CPUS {
+        let Some(bin) = tools(test, target, compiler) else { continue };
+        let folder = tempfile::tempdir().expect("a folder");
+        let guests = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests");
+        let mut same = 0;
+        for entry in std::fs::read_dir(guests.join(cpu)).expect("the folder is there") {
+            let source = entry.expect("an entry").path();
+            let name = source.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let is_left_out = LEFT_OUT.iter().any(|(guest, _)| *guest == format!("{cpu}/{name}"));
+            if source.extension().is_none_or(|it| it != "S") || is_left_out {
+                continue;
+            }
+            let [assembly, theirs, ours] =
+                ["s", "o", "ours.o"].map(|kind| folder.path().join(format!("{name}.{kind}")));
+            let includes = [guests.clone(), guests.join(cpu).join("include"), guests.join(cpu)];
+            let includes: Vec<String> = includes.iter().map(|it| format!("-I{}", it.display())).collect();
+            let includes: Vec<&str> = includes.iter().map(String::as_str).collect();
+            let paths = [&source, &assembly, &theirs, &ours].map(|path| path.to_string_lossy());
+            let [source, assembly_path, theirs_path, ours_path] = paths.each_ref().map(|path| &**path);
+            run(compiler, &[&["-E", "-o", assembly_path][..], &includes, &[source]].concat());
+            let as_command = bin.join(format!("{target}-as"));
+            let arguments = [&["--gsframe"][..], &includes, &["-o", theirs_path, assembly_path]].concat();
+            let assembled = Command::new(as_command).args(arguments).output().expect("it starts");
+            let said = String::from_utf8_lossy(&assembled.stderr);
+            assert!(assembled.status.success(), "{cpu}/{name}: {said}");
+            let encode = ["sframe", "encode", "--replace", theirs_path, "-o", ours_path];
+            let _ = Command::new(env!("CARGO_BIN_EXE_unwind-harness")).args(encode).output().expect("it starts");
+            let (theirs, ours) = (functions(&theirs), functions(&ours));
+            for (at, says) in &theirs {
+                assert!(ours.get(at) == Some(says), "{cpu}/{name} at {at:x?}: other rows");
+                same += says.len();
+            }
+            // What only we have, the assembler has refused, and says so.
+            let refused = said.matches("no SFrame FDE emitted").count();
+            assert!(ours.len() <= theirs.len() + refused, "{cpu}/{name}: {} {} {said}", ours.len(), theirs.len());
+        }
+        assert!(same > 1000, "{cpu}: {same}");
+    }
 }

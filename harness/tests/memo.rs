@@ -90,7 +90,7 @@ impl Visit for Asked {
         self.walks += 1;
     }
 
-    fn again(&mut self, _: Arrival, _: &Column<'_>) -> bool {
+    fn again(&mut self, _: &Arrival, _: &Column<'_>) -> bool {
         self.again += 1;
         true
     }

@@ -87,9 +87,11 @@ fn every_foreign_crate_has_one_owner() {
     only_in("harness/src", &["base64::"], &["harness/src/case/bytes.rs"]);
     only_in("harness/src", &["memchr"], &["harness/src/linux/bytes.rs"]);
     only_in("harness/src", &["capstone"], &["harness/src/guest/listing.rs", "harness/src/cpu/"]);
-    only_in("harness/src", &["signal_hook"], &["harness/src/interrupt.rs"]);
+    only_in("harness/src", &["signal_hook"], &["harness/src/interrupt.rs", "harness/src/machine/abort.rs"]);
     only_in("harness/src", &["tempfile::"], &["harness/src/file.rs", "harness/src/file/"]);
-    only_in("harness/src", &["rustix"], &["harness/src/sframe/source.rs", "harness/src/subject/remote/process.rs"]);
+    let of_descriptors =
+        ["harness/src/sframe/source.rs", "harness/src/subject/remote/process.rs", "harness/src/machine/abort.rs"];
+    only_in("harness/src", &["rustix"], &of_descriptors);
     only_in("harness/src", &["framehop::"], &["harness/src/subject/framehop.rs", "harness/src/subject/mod.rs"]);
     only_in("harness/src", &["gimli::"], &["harness/src/subject/gimli.rs", "harness/src/subject/mod.rs"]);
     only_in("harness/src", &["shlex"], &["harness/src/subject/remote/"]);

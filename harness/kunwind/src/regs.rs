@@ -62,14 +62,6 @@ impl Regs {
         }
     }
 
-    /// Makes registers known, and gives the words of all: the word at the index of each of these is to be written now. Registers
-    /// beyond [`Self::LEN`] are ignored.
-    #[inline]
-    pub fn fill(&mut self, registers: &[Register]) -> &mut [u64; Self::LEN] {
-        self.known |= RegisterSet::of(registers).0;
-        &mut self.value
-    }
-
     /// Forgets all registers.
     #[inline]
     pub const fn clear(&mut self) {
@@ -150,14 +142,6 @@ mod tests {
         regs.set(Register(32), 6);
         regs.keep(&[Register(32), Register(2), Register(200)]);
         assert_eq!((regs.get(Register(1)), regs.get(Register(2)), regs.get(Register(32))), (None, None, Some(6)));
-    }
-
-    #[test]
-    fn what_is_filled_is_known_and_nothing_else() {
-        let mut regs = Regs::none();
-        let words = regs.fill(&[Register(1), Register(32), Register(33), Register(200)]);
-        (words[1], words[2], words[32]) = (5, 6, 7);
-        assert!(regs.iter().eq([(Register(1), 5), (Register(32), 7)]));
     }
 
     #[test]

@@ -33,6 +33,10 @@ pub struct Row {
     pub instructions: usize,
     /// Those from which some walk was unsound.
     pub unsound_instructions: usize,
+    /// The walks that Linux or a debugger asks for, from points where the interruption can arrive.
+    pub asked: u64,
+    /// Those of them that are unsound or did not come back.
+    pub asked_unsound: u64,
     /// The run with the smallest share of exact walks.
     pub worst: Option<Share>,
     /// The run with the largest.
@@ -112,6 +116,10 @@ impl Row {
         self.claims |= column.claims != Claims::Never;
         self.counters.merge(&column.counters);
         self.sums = self.sums.plus(Sums::of(section, column));
+        if column.is_callable() {
+            self.asked += column.counters.walks - column.counters.masked;
+            self.asked_unsound += column.counters.unsound_reachable + column.counters.lost();
+        }
         let Counters { exact, walks, .. } = column.counters;
         if walks > 0 {
             let share = Share { exact, walks };

@@ -140,6 +140,7 @@ impl<'p> Sites<'p> {
 
     /// Counts an arrival and returns the point, if it is one; as reachable. `state` is asked for the arrival's state only where
     /// that decides: where the return address was when control was last here, it need not be searched.
+    #[inline]
     pub(super) fn arrive(&mut self, pc: u64, state: impl FnOnce(Option<ReturnPlace>) -> State) -> Option<Arrival> {
         let site = self.site(pc)?;
         let (_, tally, visits) = &mut self.sites[site];

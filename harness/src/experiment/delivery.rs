@@ -230,7 +230,7 @@ impl<'p, 'v> Delivery<'p, 'v> {
     fn arrive(&mut self, at: &Point<'_>) -> Option<Arrival> {
         let truth = self.oracle.truth();
         let point = self.sites.arrive(at.pc, |hint| self.states.at(at, truth, hint))?;
-        if self.visit.is_full(point) {
+        if self.visit.is_full(&point) {
             self.sites.close(point);
         }
         Some(point)
@@ -345,7 +345,7 @@ impl Observer for Delivery<'_, '_> {
     fn faulted(&mut self, at: &Point<'_>) {
         let is_judged = self.began.is_some() && self.kind.exception().is_some() && !self.kind.walks_task();
         if is_judged && let Some(point) = self.arrive(at) {
-            self.visit.point(point, self.within.as_deref(), at);
+            self.visit.point(&point, self.within.as_deref(), at);
             let snapshot = self.snapshot(at, Some(point));
             self.delivered.push(snapshot);
         }
@@ -370,7 +370,7 @@ impl Delivery<'_, '_> {
 
     /// Shows a point, in its state before the exception.
     fn show(&mut self, at: &Point<'_>, point: Arrival, before: &Delivered) {
-        self.visit.point(point, self.within.as_deref(), at);
+        self.visit.point(&point, self.within.as_deref(), at);
         let register = |register: Register| before.registers.get(usize::from(register.0)).copied();
         self.locate(at, point, before.task, &before.truth, &register);
         let layout = &self.program.layout;

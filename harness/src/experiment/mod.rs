@@ -73,7 +73,7 @@ pub fn columns<'p>(subjects: &[&'p dyn Subject], kind: Interruption) -> Vec<Colu
 /// Sees what happens in an experiment. `within` names the outer exception of a nested point.
 pub trait Visit {
     /// The machine stands at a point.
-    fn point(&mut self, at: Arrival, within: Option<&str>, machine: &Point<'_>) {
+    fn point(&mut self, at: &Arrival, within: Option<&str>, machine: &Point<'_>) {
         let _ = (at, within, machine);
     }
 
@@ -82,7 +82,7 @@ pub trait Visit {
 
     /// A walk of one column is due that would be as at the point before: nothing that it looks at has changed, apart from the pc. False
     /// if it has to be made.
-    fn again(&mut self, at: Arrival, column: &Column<'_>) -> bool {
+    fn again(&mut self, at: &Arrival, column: &Column<'_>) -> bool {
         let _ = (at, column);
         false
     }
@@ -99,7 +99,7 @@ pub trait Visit {
 
     /// Whether there is no room for more changes of verdict at the instruction of this arrival. Later arrivals are points only in a new
     /// state; the others are counted as left out.
-    fn is_full(&self, at: Arrival) -> bool {
+    fn is_full(&self, at: &Arrival) -> bool {
         let _ = at;
         false
     }

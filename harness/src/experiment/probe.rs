@@ -73,7 +73,7 @@ impl<'p, 'v> Probe<'p, 'v> {
     }
 
     /// Asks the visit to take what the columns have said at the point before, and notes those that have to walk.
-    fn ask_again(&mut self, arrival: Arrival, untouched: Mask) {
+    fn ask_again(&mut self, arrival: &Arrival, untouched: Mask) {
         self.due.clear();
         for (column, seen) in self.columns.iter().zip(&self.seen) {
             if untouched & seen != *seen || !self.visit.again(arrival, column) {
@@ -91,17 +91,22 @@ impl<'p, 'v> Probe<'p, 'v> {
         }
         let truth = self.oracle.truth();
         let Some(arrival) = self.sites.arrive(at.pc, |hint| self.states.at(at, truth, hint)) else { return };
-        if self.visit.is_full(arrival) {
+        if self.visit.is_full(&arrival) {
             self.sites.close(arrival);
         }
-        self.visit.point(arrival, None, at);
+        self.visit.point(&arrival, None, at);
         let serial = Some(truth.serial());
         let untouched = if before == serial { at.regs.untouched() } else { 0 };
         self.before = serial;
-        self.ask_again(arrival, untouched);
-        if self.due.is_empty() && self.locator.is_none() {
-            return;
+        self.ask_again(&arrival, untouched);
+        if !self.due.is_empty() || self.locator.is_some() {
+            self.ask_due(at, arrival);
         }
+    }
+
+    /// Asks the columns that have to walk.
+    #[inline(never)]
+    fn ask_due(&mut self, at: &Point<'_>, arrival: Arrival) {
         let truth = self.oracle.truth();
         at.read(&self.registers, &mut self.regs);
         let (regs, kernel) = (&self.regs, self.program.conventions.kernel.as_ref());

@@ -24,6 +24,7 @@ pub(super) struct Tally {
 
 impl Tally {
     /// Counts an arrival, and says whether it is taken: it is among the first `most`, or the `wanted` one, or its state is new.
+    #[inline]
     pub(super) fn takes(
         &mut self,
         most: u64,
@@ -32,9 +33,16 @@ impl Tally {
     ) -> bool {
         self.arrivals += 1;
         let most = if self.is_closed { 0 } else { most };
-        if most == u64::MAX {
-            return true;
-        }
+        most == u64::MAX || self.takes_sampled(most, wanted, state)
+    }
+
+    /// The same for an arrival that has been counted, where not all are taken.
+    fn takes_sampled(
+        &mut self,
+        most: u64,
+        wanted: Option<u64>,
+        state: impl FnOnce(Option<ReturnPlace>) -> State,
+    ) -> bool {
         let hint = self.known.get(self.latest).map(|(state, _, _)| state.place);
         let state = state(hint);
         let is_at_latest = self.known.get(self.latest).is_some_and(|(known, _, _)| *known == state);

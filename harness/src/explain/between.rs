@@ -186,8 +186,8 @@ fn write_lists(old: &[String], new: &[String], noun: &str, text: &mut String) {
 }
 
 impl Visit for Between<'_> {
-    fn point(&mut self, at: Arrival, _: Option<&str>, machine: &Point<'_>) {
-        let Some(which) = self.which(at) else { return };
+    fn point(&mut self, at: &Arrival, _: Option<&str>, machine: &Point<'_>) {
+        let Some(which) = self.which(*at) else { return };
         let mut regs = Regs::none();
         machine.read(&RegisterSet::all(self.program.guest.cpu), &mut regs);
         let layout = &self.program.layout;

@@ -15,6 +15,11 @@ pub struct CodeMap<T> {
     ranges: Vec<(u64, Vec<Chunk<T>>)>,
 }
 
+#[cold]
+fn new_chunk<T: Clone>(initial: &T) -> Box<[T; CHUNK]> {
+    Box::new(std::array::from_fn(|_| initial.clone()))
+}
+
 impl<T: Clone> CodeMap<T> {
     /// A map that holds the same value for all code.
     #[must_use]
@@ -25,12 +30,13 @@ impl<T: Clone> CodeMap<T> {
     }
 
     /// The value at a code address; `None` outside the executable segments.
+    #[inline]
     pub fn get_mut(&mut self, address: u64) -> Option<&mut T> {
         let Self { initial, ranges } = self;
         for (start, chunks) in ranges {
             let offset = address.wrapping_sub(*start) as usize;
             if let Some(chunk) = chunks.get_mut(offset / CHUNK) {
-                let values = chunk.get_or_insert_with(|| Box::new(std::array::from_fn(|_| initial.clone())));
+                let values = chunk.get_or_insert_with(|| new_chunk(initial));
                 return Some(&mut values[offset % CHUNK]);
             }
         }

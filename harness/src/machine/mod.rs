@@ -8,6 +8,7 @@
 //! Unicorn translates the `until` address into the code around it, so it never changes and has a page of its own. A panic
 //! inside a hook would abort the process, so hooks do not panic, and one of the observer's is carried past the emulator.
 
+mod abort;
 mod answered;
 mod answers;
 mod arena;
@@ -38,6 +39,7 @@ use crate::guest::{Answer, Guest, PAGE, Program, layout};
 use crate::trace::{Action, Ended, Memory, Observer, Point, Previous, Run, Unobserved};
 use crate::user::process::Written;
 
+use self::abort::{Name, emulate};
 use self::core::Core;
 use self::engine::{context, enter, enter_kernel, float_result, new_engine, set_float_arguments, watch_stores};
 use self::pages::Watch;
@@ -272,13 +274,13 @@ impl Run for Machine<'_> {
             watch_stores(&mut engine)?;
         }
         let start = std::time::Instant::now();
-        let mut outcome = engine.emu_start(self.entry, self.sentinel, 0, 0);
+        let mut outcome = emulate(&mut engine, &Name::of(self.guest), (self.entry, self.sentinel));
         while let Some(pc) = fault_on_guard(&mut engine)
             .or_else(|| answers::answer(&mut engine))
             .or_else(|| process::answer_call(&mut engine))
         {
             engine.get_data_mut().kept.forget();
-            outcome = engine.emu_start(pc, self.sentinel, 0, 0);
+            outcome = emulate(&mut engine, &Name::of(self.guest), (pc, self.sentinel));
         }
         let ran_for = start.elapsed();
         self.memory.watched().inspect(|watch| watch.end());

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use rustc_hash::FxHashMap;
 use unicorn_engine::{Unicorn, uc_error};
 
+use super::abort::{Name, emulate};
 use super::answered::Answers;
 use super::core::Core;
 use super::hands::{Hands, Threads};
@@ -322,8 +323,10 @@ impl Run for ProcessMachine<'_> {
         }
         let mut pc = engine.pc_read().map_err(|error| refused("read a register", error))?;
         let start = std::time::Instant::now();
+        let program = this.launch.name();
+        let name = Name { cpu: this.launch.cpu.name, program: &program, symbols: this.symbols };
         let (status, failure) = loop {
-            let outcome = engine.emu_start(pc, NOWHERE, 0, 0);
+            let outcome = emulate(&mut engine, &name, (pc, NOWHERE));
             if let Some(panic) = engine.get_data_mut().panic.take() {
                 std::panic::resume_unwind(panic);
             }

@@ -45,14 +45,7 @@ impl Kept {
     #[inline]
     pub(super) fn will_run(&mut self, cpu: &Cpu, memory: &GuestMemory, (pc, size): (u64, u32)) {
         let Some(untouched) = self.untouched.as_mut().and_then(|untouched| untouched.get_mut(pc)) else { return };
-        self.next = *untouched.get_or_insert_with(|| {
-            // What is there may be another instruction the next time.
-            let can_change =
-                memory.region(pc).is_none_or(|region| region.permission_at(pc) & Prot::WRITE != Prot::NONE);
-            let mut bytes = [0; 15];
-            let bytes = &mut bytes[..(size as usize).min(15)];
-            if !can_change && memory.read(pc, bytes) { cpu.untouched(bytes) } else { 0 }
-        });
+        self.next = *untouched.get_or_insert_with(|| decode(cpu, memory, (pc, size)));
     }
 
     /// Anything may have changed, or will have by the next instruction.
@@ -60,6 +53,16 @@ impl Kept {
         self.known.set(0);
         (self.before, self.next) = (0, 0);
     }
+}
+
+/// What the instruction leaves untouched that stands there.
+#[cold]
+fn decode(cpu: &Cpu, memory: &GuestMemory, (pc, size): (u64, u32)) -> Mask {
+    // Where code can be written, it may be another instruction the next time.
+    let is_fixed = memory.region(pc).is_some_and(|region| region.permission_at(pc) & Prot::WRITE == Prot::NONE);
+    let mut bytes = [0; 15];
+    let bytes = &mut bytes[..(size as usize).min(15)];
+    if is_fixed && memory.read(pc, bytes) { cpu.untouched(bytes) } else { 0 }
 }
 
 /// The registers of a live engine, inside one of its hooks.

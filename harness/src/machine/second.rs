@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use unicorn_engine::{HookType, Unicorn, uc_error};
 
+use super::abort::{Name, emulate};
 use super::memory::GuestMemory;
 use super::{Context, Stop, context, enter, enter_kernel, loaded, new_engine, refused};
 use crate::Error;
@@ -207,7 +208,7 @@ impl<'p> Second<'p> {
         }
         *self.left.borrow_mut() = call.budget;
         engine.get_data_mut().stop = None;
-        let outcome = engine.emu_start(call.function, until, 0, 0);
+        let outcome = emulate(engine, &Name::of(&program.guest), (call.function, until));
         let at = engine.pc_read().unwrap_or_default();
         let reason = match (&engine.get_data().stop, outcome) {
             (None, Ok(())) if at == until => {

@@ -211,14 +211,15 @@ impl<'g> Oracle<'g> {
             }
             Some(Previous::Delivered { pc, sp, signal: None, .. }) => (pc, Some(sp)),
         };
-        self.watch_stores(at);
         let was_between = self.is_between_strands();
-        // A switch may come between two transfers, and the truth is needed at each instruction.
-        self.switch_strand(at);
-        if let Some(redirects) =
-            self.conventions.redirects.as_ref().filter(|redirects| redirects.marks.contains(&at.pc))
-        {
-            self.redirect(at, redirects);
+        if self.looks_at_each {
+            self.watch_stores(at);
+            // A switch may come between two transfers, and the truth is needed at each instruction.
+            self.switch_strand(at);
+            let redirects = self.conventions.redirects.as_ref();
+            if let Some(redirects) = redirects.filter(|redirects| redirects.marks.contains(&at.pc)) {
+                self.redirect(at, redirects);
+            }
         }
         if at.pc == next && delivered.is_none() {
             return;

@@ -107,12 +107,18 @@ impl<'p> Recorder<'p> {
         }
     }
 
+    #[inline]
     fn record(&mut self, site: usize) -> &mut Record {
         if self.records.len() <= site {
-            let empty = Record { runs: vec![Vec::new(); self.columns.len()], ..Record::default() };
-            self.records.resize(site + 1, empty);
+            self.add_records(site);
         }
         &mut self.records[site]
+    }
+
+    #[cold]
+    fn add_records(&mut self, last: usize) {
+        let empty = Record { runs: vec![Vec::new(); self.columns.len()], ..Record::default() };
+        self.records.resize(last + 1, empty);
     }
 
     /// Walks again, and keeps the evidence for a finding.
@@ -354,9 +360,9 @@ impl Visit for Recorder<'_> {
         }
     }
 
-    fn again(&mut self, at: Arrival, column: &Column<'_>) -> bool {
+    fn again(&mut self, at: &Arrival, column: &Column<'_>) -> bool {
         let Some(Latest { verdict, outside }) = self.latest[column.index] else { return false };
-        let Arrival { site, visit, reachable, .. } = at;
+        let Arrival { site, visit, reachable, .. } = *at;
         let runs = &mut self.record(site).runs[column.index];
         match runs.last_mut() {
             Some(run) if (run.verdict, run.reachable, run.last + 1) == (verdict, reachable, visit) => run.last = visit,
@@ -387,7 +393,7 @@ impl Visit for Recorder<'_> {
         }
     }
 
-    fn is_full(&self, at: Arrival) -> bool {
+    fn is_full(&self, at: &Arrival) -> bool {
         self.records.get(at.site).is_some_and(|record| {
             record.addresses.len() >= MOST_CHANGES || record.runs.iter().any(|runs| runs.len() >= MOST_CHANGES)
         })

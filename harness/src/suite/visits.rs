@@ -9,7 +9,7 @@ use crate::trace::Point;
 pub(super) struct All<'a>(pub(super) Vec<&'a mut dyn Visit>);
 
 impl Visit for All<'_> {
-    fn point(&mut self, at: Arrival, within: Option<&str>, machine: &Point<'_>) {
+    fn point(&mut self, at: &Arrival, within: Option<&str>, machine: &Point<'_>) {
         self.0.iter_mut().for_each(|visit| visit.point(at, within, machine));
     }
 
@@ -17,7 +17,7 @@ impl Visit for All<'_> {
         self.0.iter_mut().for_each(|visit| visit.walk(at, within, column, question, truth));
     }
 
-    fn again(&mut self, at: Arrival, column: &Column<'_>) -> bool {
+    fn again(&mut self, at: &Arrival, column: &Column<'_>) -> bool {
         // One that has to see the walk cannot be had without the others' seeing it.
         if let [visit] = self.0.as_mut_slice() { visit.again(at, column) } else { false }
     }
@@ -30,7 +30,7 @@ impl Visit for All<'_> {
         self.0.iter_mut().for_each(|visit| visit.split(at));
     }
 
-    fn is_full(&self, at: Arrival) -> bool {
+    fn is_full(&self, at: &Arrival) -> bool {
         self.0.iter().any(|visit| visit.is_full(at))
     }
 

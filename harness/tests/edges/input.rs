@@ -11,7 +11,7 @@ use unwind_harness::scenario::Scenario;
 use unwind_harness::suite::machine;
 use unwind_harness::trace::{Action, Observer, Point, Run as _, Unobserved};
 
-use super::{CALL, ENDLESS, LOOP, Root, json, leaf, planted, root, text};
+use super::{CALL, ENDLESS, LOCKED, LOOP, Root, json, leaf, planted, root, text};
 
 const LEAF: &str = "guest = \"leaf\"\n[must]\nframe-record = \"any\"\n";
 
@@ -315,4 +315,18 @@ fn a_panic_at_a_point_is_no_abort() {
     let panic = ended.expect_err("the panic arrives here");
     assert_eq!(panic.downcast_ref::<&str>(), Some(&"the second point is bad"));
     assert!(machine.drive(&mut Unobserved).expect("another run").complete);
+}
+
+/// The emulator's translator aborts at a locked `btr` of a register, which does not exist. No run survives that, but it is said which did
+/// it, and where.
+#[test]
+fn where_the_emulator_aborts_is_said() {
+    let root = Root::of("aborts", "x86_64", LOCKED, "guest = \"bad\"\n[must]\nframe-record = \"any\"\n");
+    let says = [
+        "error: x86_64: bad: the emulator aborted after caller+0x9: it cannot translate",
+        "No run of this command was judged",
+    ];
+    root.refused(&["run", "--jobs", "2"], &says);
+    root.refused(&["run", "--json", "report.json"], &says);
+    assert_eq!(root.names(), Vec::<String>::new());
 }

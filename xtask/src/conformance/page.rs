@@ -41,6 +41,14 @@ fn rows(document: &Value) -> &[Value] {
     list(&document["rows"])
 }
 
+/// Those that say what the data give. They are no rows of the tables: the first is right by definition where the data give the chain, and
+/// the second reads CFI by the first, so that it is no second witness.
+const CONTROLS: [&str; 2] = ["gimli", "dwarf"];
+
+fn is_control(row: &Value) -> bool {
+    CONTROLS.contains(&text(&row["unwinder"]))
+}
+
 /// Of a total, to a tenth, never rounded up to all.
 fn percent(part: u64, whole: u64) -> String {
     if whole == 0 {
@@ -69,7 +77,7 @@ fn write_total(document: &Value, out: &mut String) {
     ];
     let _ = writeln!(out, "\n## All points\n\n| unwinder | CPU | {} | worst class |", heads.join(" | "));
     let _ = writeln!(out, "|---|---|{}---|", "---:|".repeat(heads.len()));
-    for row in rows(document) {
+    for row in rows(document).iter().filter(|row| !is_control(row)) {
         let (name, cpu, all) = (text(&row["unwinder"]), text(&row["cpu"]), &row["all"]);
         let _ = if all.is_null() {
             let reason = text(&row["not"]).replace('|', "/");
@@ -83,6 +91,7 @@ fn write_total(document: &Value, out: &mut String) {
             writeln!(out, "| {name} | {cpu} | {} | {} |", cells.join(" | "), worst(row))
         };
     }
+    write_controls(document, out);
     let mut last = "";
     for row in rows(document).iter().filter(|row| !list(&row["not_applicable"]).is_empty()) {
         let name = text(&row["unwinder"]);
@@ -93,6 +102,21 @@ fn write_total(document: &Value, out: &mut String) {
     }
     for reason in list(&document["missing"]).iter().map(text) {
         let _ = writeln!(out, "\n**Not in the set**, because it could not be built: {reason}");
+    }
+}
+
+/// What the controls come to, which is no result.
+fn write_controls(document: &Value, out: &mut String) {
+    for name in CONTROLS {
+        let own = rows(document).iter().filter(|row| text(&row["unwinder"]) == name && !row["all"].is_null());
+        let shares: Vec<String> = own
+            .map(|row| {
+                format!("{}/{} on {}", number(&row["all"], "right"), number(&row["all"], "data"), text(&row["cpu"]))
+            })
+            .collect();
+        if !shares.is_empty() {
+            let _ = writeln!(out, "\n**Control**, and no row: {name} has the whole chain at {}.", shares.join(", "));
+        }
     }
 }
 
@@ -124,7 +148,7 @@ fn write_classes(document: &Value, out: &mut String) {
         heads.join(" | "),
         "---:|".repeat(heads.len())
     );
-    for row in rows(document).iter().filter(|row| !row["all"].is_null()) {
+    for row in rows(document).iter().filter(|row| !row["all"].is_null() && !is_control(row)) {
         let cell = |class: &&str| {
             let counts = &row["classes"][*class];
             match (number(counts, "right"), number(counts, "data")) {
@@ -203,10 +227,15 @@ mod tests {
             { "unwinder": "x", "cpu": "arm64", "all": { "points": 4, "data": 4, "right": 3 },
               "classes": { "leaf": { "data": 2, "right": 2 }, "body": { "data": 2, "right": 1 } } },
             { "unwinder": "y", "cpu": "arm64", "all": null, "not": "no package" },
+            { "unwinder": "gimli", "cpu": "arm64", "all": { "points": 4, "data": 3, "right": 3 } },
         ] });
         let text = markdown(&document);
         assert!(text.contains("| 3 (75.0 %) |") && text.contains("| body: 50.0 % |"), "{text}");
         assert!(text.contains("| y | arm64 | **not run**: no package |"), "{text}");
+        assert!(
+            !text.contains("| gimli | arm64 ") && text.contains("gimli has the whole chain at 3/3 on arm64."),
+            "{text}"
+        );
     }
 
     #[test]

@@ -40,6 +40,7 @@ pub(super) fn all() -> Vec<Case> {
         cases.push(point(&[cpu, "empty", DEPTHS[0]]));
         cases.push(point(&[cpu, "bare", DEPTHS[0]]));
         cases.extend(DEPTHS.map(|depth| point(&[cpu, "judged", depth])));
+        cases.push(point(&[cpu, "afresh", DEPTHS[0]]));
         cases.extend(tables.iter().map(|table| point(&[cpu, table, DEPTHS[0]])));
     }
     for functions in FUNCTIONS {

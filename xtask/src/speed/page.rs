@@ -33,13 +33,14 @@ fn section(baseline: &Baseline) -> String {
     format!(
         "{TITLE}\n\
          `cargo xtask speed` counts instructions and fails on 5 % more than `harness/benches/baseline.txt` has. A probe without a walk takes\n\
-         {}; with the frame-record walk and its verdict, {}\n\
-         on a stack of {shallow}, {} on one of {deep}; with a walk by CFI,\n\
-         {} on a stack of {shallow}. A lookup in SFrame takes simple-frame-rs {lookup:.1} times as many. A long\n\
-         run costs no more, each point; delivered exceptions, judged, took 1.2 to 1.6 times the time (`cargo bench --bench delivery`).\n",
+         {}; with the frame-record walk and its verdict, in a loop that stores nothing,\n\
+         {} on a stack of {shallow}, {} on one of {deep};\n\
+         where each point differs from the one before, {}; by CFI,\n\
+         {}. A lookup in SFrame takes simple-frame-rs {lookup:.1} times as many.\n",
         of("bare", shallow),
         of("judged", shallow),
         of("judged", deep),
+        of("afresh", shallow),
         of("dwarf", shallow),
     )
 }

@@ -1,5 +1,5 @@
-//! arm64: the numbers of Linux v7.3, and the policies of the step by SFrame: as the review of its fifth version agreed
-//! on it (thread S0), and two versions with their defects. What each rule follows, [`Policy`] says.
+//! arm64: the numbers of Linux v7.3, and the policies of the step by SFrame: as we read the review of its fifth version
+//! (thread S0), and two versions with their defects. What each rule follows, [`Policy`] says.
 
 use super::boundary::{Policy, StackPointer, UnknownPc};
 use super::records::Layout;
@@ -9,7 +9,7 @@ use crate::walk::Claims;
 /// arch/arm64/include/asm/ptrace.h.
 pub(super) static LAYOUT: Layout = Layout { abi: &ARM64, pt_regs_size: 320, pt_regs_on_stack: 320, stackframe: 296 };
 
-/// As agreed: CFAs are 16-byte aligned (AAPCS64 6.4.5.2), and a row that cannot be used is replaced by the frame record
+/// As we read the review: CFAs are 16-byte aligned (AAPCS64 6.4.5.2), and a row that cannot be used is replaced by the frame record
 /// and spoils the walk. The walk's return code counts: no mail of the review says so, or that it should be dropped.
 pub(super) static AGREED: Policy = Policy {
     cfa_mask: 15,

@@ -6,7 +6,8 @@
 use crate::cpu::{MEMORY, Mask};
 
 /// X0 to X30, SP, and memory.
-const ALL: Mask = (1 << 32) - 1 | MEMORY;
+const ALL: Mask = 0xffff_ffff | MEMORY;
+const SP: Mask = 1 << 31;
 /// X16, X17 and X30: what the hints of pointer authentication change.
 const SIGNED: Mask = 1 << 16 | 1 << 17 | 1 << 30;
 
@@ -21,7 +22,10 @@ pub(super) const fn untouched(bytes: &[u8]) -> Mask {
     let rd = field(word, 0);
     match word >> 25 & 15 {
         0b1000 | 0b1001 if word >> 23 & 0xff == 0b1110_0111 => 0, // AUTIASPPC and what else may come there
+        // What sets the flags cannot write SP: CMP.
+        0b1000 if word >> 29 & 1 == 1 && word >> 24 & 1 == 1 => ALL & !(rd & !SP),
         0b1000 | 0b1001 | 0b0111 | 0b1111 => ALL & !rd,
+        0b0101 if word >> 29 & 1 == 1 && word >> 24 & 0x11 == 0x01 => ALL & !(rd & !SP),
         // Of those with one source: forms that sign X17 or X30.
         0b0101 | 0b1101 => ALL & !rd & !(if word >> 21 & 0x3ff == 0b10_1101_0110 { SIGNED } else { 0 }),
         0b0100 | 0b0110 | 0b1100 | 0b1110 => ALL & !of_memory(word),

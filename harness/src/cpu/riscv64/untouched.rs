@@ -4,7 +4,7 @@
 use crate::cpu::{MEMORY, Mask};
 
 /// x0 to x31, and memory.
-const ALL: Mask = (1 << 32) - 1 | MEMORY;
+const ALL: Mask = 0xffff_ffff | MEMORY;
 
 /// The register with the number that these five bits of the instruction are.
 const fn field(word: u32, low: u32) -> Mask {

@@ -4,7 +4,7 @@
 use crate::cpu::{MEMORY, Mask};
 
 /// rax to r15, by DWARF number, and memory.
-const ALL: Mask = (1 << 16) - 1 | MEMORY;
+const ALL: Mask = 0xffff | MEMORY;
 /// The DWARF numbers of the registers by their numbers in instructions (x86-64 psABI, figure 3.36).
 const DWARF: [u8; 8] = [0, 2, 1, 3, 7, 6, 4, 5];
 const RAX: Mask = 1;

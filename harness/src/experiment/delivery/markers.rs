@@ -142,7 +142,7 @@ impl Delivery<'_, '_> {
             }
         };
         let Some(point) = point else { return };
-        if self.visit.is_full(point) {
+        if self.visit.is_full(&point) {
             self.sites.close(point);
         }
         if self.delivered.is_empty() {

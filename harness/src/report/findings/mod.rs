@@ -13,14 +13,15 @@ use crate::analysis::claims::Claims;
 use crate::recording::Recording;
 use crate::{Error, file};
 
-/// Pages with sentences: the source, and the page that is made of it, both below the root.
+/// Pages with sentences: the source, and the page that is made of it, both below the root. A source has another suffix, because its
+/// links are those of the page, and a viewer of Markdown would show them broken.
 const PROSE: [(&str, &str); 6] = [
-    ("docs/findings/source/findings.md", "docs/findings.md"),
-    ("docs/findings/source/s0.md", "docs/findings/s0.md"),
-    ("docs/findings/source/s1.md", "docs/findings/s1.md"),
-    ("docs/findings/source/s2.md", "docs/findings/s2.md"),
-    ("docs/findings/source/s3.md", "docs/findings/s3.md"),
-    ("docs/findings/source/s4.md", "docs/findings/s4.md"),
+    ("docs/findings/source/findings.md.in", "docs/findings.md"),
+    ("docs/findings/source/s0.md.in", "docs/findings/s0.md"),
+    ("docs/findings/source/s1.md.in", "docs/findings/s1.md"),
+    ("docs/findings/source/s2.md.in", "docs/findings/s2.md"),
+    ("docs/findings/source/s3.md.in", "docs/findings/s3.md"),
+    ("docs/findings/source/s4.md.in", "docs/findings/s4.md"),
 ];
 
 /// Writes the lines of a page below its head.
@@ -71,11 +72,12 @@ pub fn is_prose(name: &str) -> bool {
     PROSE.iter().any(|(_, path)| stem(path) == name)
 }
 
-/// What people wrote: the sources of the pages, and the page on Linux that they quote.
+/// What people wrote: the sources of the pages, and the pages on Linux that they quote.
 #[derive(Debug, Default)]
 pub struct Sources {
     pages: Vec<String>,
     linux: String,
+    models: String,
 }
 
 impl Sources {
@@ -91,7 +93,7 @@ impl Sources {
             file::read_text(&path)
         };
         let pages = PROSE.iter().map(|(source, _)| read(source)).collect::<Result<_, _>>()?;
-        Ok(Self { pages, linux: read("docs/data/linux.md")? })
+        Ok(Self { pages, linux: read("docs/data/linux.md")?, models: read("docs/linux.md")? })
     }
 }
 
@@ -101,7 +103,9 @@ impl Sources {
 ///
 /// [`Error::Scenario`] for a source that is malformed, or whose sentences the run contradicts.
 pub fn pages(recording: &Recording, claims: &Claims, sources: &Sources) -> Result<Vec<Page>, Error> {
-    let from = prose::From { recording, claims, linux: &sources.linux };
+    let others: Vec<(&str, &str)> =
+        PROSE.iter().map(|(_, path)| stem(path)).zip(sources.pages.iter().map(String::as_str)).collect();
+    let from = prose::From { recording, claims, linux: &sources.linux, models: &sources.models, others: &others };
     let mut pages = Vec::new();
     for ((source, path), text) in PROSE.into_iter().zip(&sources.pages) {
         let text = prose::page(text, from).map_err(|reason| Error::Scenario { path: source.into(), reason })?;

@@ -10,14 +10,17 @@
 //! * `{{table}}`: the table. A line with `rest = true` is about all scenarios of the CPU that no other line names.
 //! * `{{claim R-d confirmed}}`: a link to the claim. Another outcome than this one is an error: the sentence has to be written anew.
 //! * `{{linux DEFECT RELEASE}}`: a cell of docs/data/linux.md.
-//! * `{{run.scenarios}}`, `{{run.points}}`, `{{run.walks}}`: of the whole run.
+//! * `{{models points}}`, `{{models differ}}`: at how many points docs/linux.md compares our models with kernels, and where they differ.
+//! * `{{run.scenarios}}`, `{{run.void}}` (those that are void in every run), `{{run.points}}`, `{{run.walks}}`: of the whole run.
+//!
+//! What a page quotes of another (`[[quoted]]`, with `line = "s0.agreed"`) is that page's selection, so that both count the same.
 
 use serde::Deserialize;
 
 use super::claims::link;
 use crate::analysis::claims::{self, Outcome};
 use crate::analysis::select::{Class, Counts, Selection};
-use crate::recording::Recording;
+use crate::recording::{Recording, Section};
 use crate::subject::Claims;
 
 /// What a page is made of, beside its source.
@@ -29,6 +32,10 @@ pub(super) struct From<'a> {
     pub(super) claims: &'a claims::Claims,
     /// The text of docs/data/linux.md.
     pub(super) linux: &'a str,
+    /// The text of docs/linux.md.
+    pub(super) models: &'a str,
+    /// The sources of all pages, by name.
+    pub(super) others: &'a [(&'a str, &'a str)],
 }
 
 /// The TOML in front of a source.
@@ -50,6 +57,17 @@ struct Front {
     /// Selections that only sentences name.
     #[serde(default)]
     other: Vec<Row>,
+    /// Selections of other pages.
+    #[serde(default)]
+    quoted: Vec<Quoted>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Quoted {
+    id: String,
+    /// The page and the id of its selection, with a dot between them.
+    line: String,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -61,6 +79,7 @@ enum Show {
     MissingWalks,
     Overstated,
     Refused,
+    RefusedWalks,
     RightWalks,
 }
 
@@ -99,6 +118,7 @@ impl Show {
             Self::MissingWalks => "walks",
             Self::Overstated => "overstated at instructions",
             Self::Refused => "refused at instructions",
+            Self::RefusedWalks => "refused walks",
             Self::RightWalks => "right walks",
         }
     }
@@ -113,6 +133,7 @@ impl Show {
             Self::MissingWalks => walks(Class::Missing),
             Self::Overstated => instructions(Class::Overstated),
             Self::Refused => instructions(Class::Refused),
+            Self::RefusedWalks => walks(Class::Refused),
             Self::RightWalks => walks(Class::Right),
         };
         let is_silent = counts.claims == Some(Claims::Never);
@@ -136,12 +157,10 @@ impl Show {
 ///
 /// What is wrong with the source, or which of its sentences the run contradicts.
 pub(super) fn page(source: &str, from: From<'_>) -> Result<String, String> {
-    let parts: Vec<&str> = source.splitn(3, "+++\n").collect();
-    let ["", front, text] = parts[..] else {
-        return Err("it does not begin with TOML between lines of +++".to_owned());
-    };
-    let mut front: Front = toml::from_str(front).map_err(|error| error.to_string().trim_end().to_owned())?;
-    front.complete();
+    let (mut front, text) = Front::of(source)?;
+    for Quoted { id, line } in std::mem::take(&mut front.quoted) {
+        front.other.push(Row { id, ..quoted(&line, from.others)? });
+    }
     let mut counted = Vec::new();
     for row in front.row.iter().chain(&front.other) {
         let counts = row.select.count(from.recording);
@@ -160,6 +179,7 @@ pub(super) fn page(source: &str, from: From<'_>) -> Result<String, String> {
             ["table"] => table.clone(),
             ["claim", id, outcome] => claim(id, outcome, &front.docs, from)?,
             ["linux", defect, release] => linux(defect, release, from.linux)?,
+            ["models", what] => models(what, from.models)?,
             [one] => value(one, &counted, from.recording)?,
             _ => return Err(format!("{{{{{name}}}}}: unknown")),
         });
@@ -204,7 +224,27 @@ fn wrapped(page: &str) -> String {
     lines.join("\n") + "\n"
 }
 
+/// A selection of another page.
+fn quoted(line: &str, others: &[(&str, &str)]) -> Result<Row, String> {
+    let unknown = || format!("{line}: no such line of another page");
+    let (page, id) = line.split_once('.').ok_or_else(unknown)?;
+    let (_, source) = others.iter().find(|(name, _)| *name == page).ok_or_else(unknown)?;
+    let (Front { row, other, .. }, _) = Front::of(source)?;
+    row.into_iter().chain(other).find(|row| row.id == id).ok_or_else(unknown)
+}
+
 impl Front {
+    /// The parts of a source: this, with its lines for the rest complete, and the text.
+    fn of(source: &str) -> Result<(Self, &str), String> {
+        let parts: Vec<&str> = source.splitn(3, "+++\n").collect();
+        let ["", front, text] = parts[..] else {
+            return Err("it does not begin with TOML between lines of +++".to_owned());
+        };
+        let mut front: Self = toml::from_str(front).map_err(|error| error.to_string().trim_end().to_owned())?;
+        front.complete();
+        Ok((front, text))
+    }
+
     /// Leaves out of the lines for the rest what other lines name, so that no scenario is left out of the page.
     fn complete(&mut self) {
         let of_row = |row: &Row| {
@@ -274,6 +314,21 @@ fn linux(defect: &str, release: &str, page: &str) -> Result<String, String> {
         .ok_or_else(|| format!("docs/data/linux.md says nothing about {defect} of {release}"))
 }
 
+/// A number of the sentence on models in docs/linux.md.
+fn models(what: &str, page: &str) -> Result<String, String> {
+    let behind = match what {
+        "points" => "\nAt ",
+        "differ" => "; they differ at ",
+        _ => return Err(format!("{{{{models {what}}}}}: unknown")),
+    };
+    let number =
+        page.split_once(behind).map(|(_, rest)| rest.split(|it: char| !it.is_ascii_digit()).next().unwrap_or(""));
+    number
+        .filter(|number| !number.is_empty())
+        .map(str::to_owned)
+        .ok_or("docs/linux.md says nothing of our models".to_owned())
+}
+
 fn value(name: &str, counted: &[(&Row, Counts)], recording: &Recording) -> Result<String, String> {
     let unknown = || format!("{{{{{name}}}}}: unknown");
     let (id, field) = name.split_once('.').ok_or_else(unknown)?;
@@ -321,13 +376,38 @@ fn places(counts: &Counts, class: Class) -> String {
 
 fn of_run(field: &str, recording: &Recording) -> Option<u64> {
     let sections = || recording.sections.iter().filter(|section| section.void.is_none());
+    let names = |sections: &mut dyn Iterator<Item = &Section>| {
+        let names: std::collections::BTreeSet<String> = sections.map(|section| section.scenario.clone()).collect();
+        names.len() as u64
+    };
     match field {
-        "scenarios" => {
-            let names: std::collections::BTreeSet<&str> = sections().map(|it| it.scenario.as_str()).collect();
-            Some(names.len() as u64)
-        }
+        "scenarios" => Some(names(&mut recording.sections.iter())),
+        "void" => Some(names(&mut recording.sections.iter()) - names(&mut sections())),
         "points" => Some(sections().map(|section| section.points).sum()),
         "walks" => Some(sections().flat_map(|section| &section.columns).map(|column| column.counters.walks).sum()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{models, quoted};
+
+    #[test]
+    fn a_line_is_quoted_from_the_page_that_has_it() {
+        let select = "{ cpu = \"arm64\", unwinder = \"dwarf\", starts = \"callable\" }";
+        let page = format!("+++\n[[row]]\nid = \"one\"\nselect = {select}\n+++\ntext");
+        let others = [("s0", page.as_str())];
+        assert_eq!(quoted("s0.one", &others).map(|row| row.select.unwinder), Ok("dwarf".to_owned()));
+        for unknown in ["s0.two", "s1.one", "one"] {
+            assert!(quoted(unknown, &others).is_err_and(|error| error.contains(unknown)), "{unknown}");
+        }
+    }
+
+    #[test]
+    fn how_models_compare_is_what_the_page_says() {
+        let page = "# Linux\n\nAt 12 points of these images both were asked; they differ at 3. More.\n";
+        assert_eq!([models("points", page), models("differ", page)], [Ok("12".to_owned()), Ok("3".to_owned())]);
+        assert!(models("points", "nothing").is_err() && models("walks", page).is_err());
     }
 }

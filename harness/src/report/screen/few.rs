@@ -66,7 +66,8 @@ fn title(scenario: &str, own: &[&Section], width: usize) -> Vec<String> {
 fn write_rows(rows: &[Row], width: usize, out: &mut dyn Write) -> io::Result<()> {
     let shape = Shape::of(rows, width);
     writeln!(out, "{}", shape.head("  unwinder"))?;
-    rows.iter().try_for_each(|row| writeln!(out, "{}", shape.row(row)))
+    rows.iter().try_for_each(|row| writeln!(out, "{}", shape.row(row)))?;
+    shape.left_out(width).map_or(Ok(()), |line| writeln!(out, "{line}"))
 }
 
 /// Findings of one unwinder, verdict and novelty.

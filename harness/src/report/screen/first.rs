@@ -9,10 +9,6 @@ use crate::report::style::{BAD, DIM};
 /// How much is told of what needs no attention, from most to least.
 const LEVELS: [Grouped; 4] = [Grouped::None, Grouped::Quiet, Grouped::Expected, Grouped::All];
 
-/// What the columns are.
-const LEGEND: &str =
-    "  at: distinct instructions; complete: right to the end; worst, best: of its runs; --all: each run";
-
 /// Which unwinders of a CPU share a line.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Grouped {
@@ -71,7 +67,7 @@ fn at(cpus: &[(&str, Vec<Row>)], grouped: Grouped, width: usize) -> Vec<String> 
         let others: Vec<&Row> = rows.iter().filter(|row| !is_shown(row)).collect();
         lines.extend(group(&others, width));
     }
-    lines.push(format!("{DIM}{}{DIM:#}", clipped(LEGEND, width)));
+    lines.extend(shape.legend(width));
     lines
 }
 
