@@ -91,7 +91,33 @@ fn delivery(bencher: Bencher<'_, '_>, case: &Case) {
     });
 }
 
+/// For `cargo xtask speed`, which counts instructions: `--case CPU SCENARIO WAY RUNS` makes so many runs, and says how many points
+/// these were. WAY is `bare` or `judged`.
+fn one_case(arguments: &[String]) -> Option<String> {
+    let [cpu, scenario, way, runs] = arguments else { return None };
+    let (cpu, runs): (_, u64) = (cpu::by_name(cpu)?, runs.parse().ok()?);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let path = root.join("scenarios").join(cpu.name).join(format!("{scenario}.toml"));
+    let scenario = Scenario::load(&path).ok()?;
+    let variants = scenario.variants();
+    let kind = scenario.text.interrupt.first().copied().unwrap_or(Interruption::Irq);
+    let job = Job { root, scenario: &scenario, variant: &variants[0], kind };
+    let subjects = match way.as_str() {
+        "bare" => Vec::new(),
+        "judged" => subject::all(cpu),
+        _ => return None,
+    };
+    let points: u64 = (0..runs).map(|_| job.run(&subjects).expect("the guest runs").points).sum();
+    Some(format!("{points} items"))
+}
+
 fn main() {
+    let arguments: Vec<String> = std::env::args().filter(|argument| argument != "--bench").collect();
+    if let Some(case) = arguments.iter().position(|argument| argument == "--case") {
+        let line = one_case(&arguments[case + 1..]);
+        println!("{}", line.expect("--case CPU SCENARIO WAY RUNS, of CPUs and scenarios that there are"));
+        return;
+    }
     divan::main();
     let fastest = FASTEST.lock().expect("no thread panics");
     if fastest.is_empty() {

@@ -12,7 +12,7 @@ use crate::built::programs;
 use crate::{Outcome, root};
 
 use baseline::{Baseline, Versions};
-use cases::{Case, all};
+use cases::{Bench, Case, all};
 
 /// How many more instructions than in the baseline are a failure.
 const TOLERANCE: f64 = 1.05;
@@ -83,16 +83,17 @@ fn cpu() -> String {
 }
 
 fn measure(versions: Versions, cases: &[Case]) -> Result<Baseline, String> {
-    // Only what is asked for: `points` needs the emulator.
-    let built = |is_point: bool, bench: &[&str]| {
-        cases.iter().any(|case| case.is_point == is_point).then(|| build(bench)).transpose()
-    };
-    let points = built(true, &["--bench", "points"])?;
-    let sframe = built(false, &["--package", "kunwind", "--features", "alloc", "--bench", "sframe"])?;
+    // Only what is asked for: two of them need the emulator.
+    let mut programs = Vec::new();
+    for bench in Bench::ALL {
+        if cases.iter().any(|case| case.bench == bench) {
+            programs.push((bench, build(bench.arguments())?));
+        }
+    }
     let mut counts = Vec::new();
     for case in cases {
-        let program = if case.is_point { &points } else { &sframe };
-        let program = program.as_ref().ok_or("a bench is missing")?;
+        let program = programs.iter().find(|(bench, _)| *bench == case.bench);
+        let (_, program) = program.ok_or("a bench is missing")?;
         let (few, many) = case.lengths;
         let (few, many) = (count(program, case, few)?, count(program, case, many)?);
         // What is done once for a run is in both.

@@ -135,4 +135,4 @@ pub use stack::{MAX_STACKS, StackBounds, StackWindows};
 pub use state::WalkState;
 pub use target::{AskTable, Format, RetStack, ReturnHook, Table, Target, Task, Trampoline};
 pub use unwinder::{FrameRecordUnwinder, TableUnwinder, UnwindUser};
-pub use walk::{Claim, Claims, End, Frame, Source, Step, Unwinder, Walk, walk, walk_each};
+pub use walk::{Claim, Claims, End, Frame, Source, Step, Unwinder, Walk, walk, walk_by, walk_each};

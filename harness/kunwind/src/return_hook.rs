@@ -49,7 +49,12 @@ impl ReturnHookCursor {
     /// # Errors
     ///
     /// [`Error::Unrecovered`] when there is none, [`Error::Unreadable`] when a word cannot be read.
-    pub fn fgraph(&mut self, trampoline: &Trampoline, cookie: u64, target: &dyn Target) -> Result<u64, Error> {
+    pub fn fgraph(
+        &mut self,
+        trampoline: &Trampoline,
+        cookie: u64,
+        target: &(impl Target + ?Sized),
+    ) -> Result<u64, Error> {
         self.find_fgraph(trampoline, cookie, false, target)
     }
 
@@ -60,7 +65,12 @@ impl ReturnHookCursor {
     /// # Errors
     ///
     /// As [`ReturnHookCursor::fgraph`].
-    pub fn fgraph_complete(&mut self, trampoline: &Trampoline, cookie: u64, target: &dyn Target) -> Result<u64, Error> {
+    pub fn fgraph_complete(
+        &mut self,
+        trampoline: &Trampoline,
+        cookie: u64,
+        target: &(impl Target + ?Sized),
+    ) -> Result<u64, Error> {
         self.find_fgraph(trampoline, cookie, true, target)
     }
 
@@ -69,7 +79,7 @@ impl ReturnHookCursor {
         trampoline: &Trampoline,
         cookie: u64,
         must_be_complete: bool,
-        target: &dyn Target,
+        target: &(impl Target + ?Sized),
     ) -> Result<u64, Error> {
         let lost = Error::Unrecovered(trampoline.start);
         let stack = target.task().and_then(|task| task.ret_stack).ok_or(lost)?;
@@ -110,7 +120,12 @@ impl ReturnHookCursor {
     /// # Errors
     ///
     /// As [`ReturnHookCursor::fgraph`].
-    pub fn rethook(&mut self, trampoline: &Trampoline, frame: u64, target: &dyn Target) -> Result<u64, Error> {
+    pub fn rethook(
+        &mut self,
+        trampoline: &Trampoline,
+        frame: u64,
+        target: &(impl Target + ?Sized),
+    ) -> Result<u64, Error> {
         /// No list is longer: a guard against loops.
         const MAX_NODES: usize = 64;
         let lost = Error::Unrecovered(trampoline.start);
@@ -142,16 +157,28 @@ impl ReturnHookCursor {
     /// # Errors
     ///
     /// As [`ReturnHookCursor::fgraph`].
-    pub fn recover(&mut self, pc: u64, cookie: u64, target: &dyn Target) -> Result<u64, Error> {
+    #[inline]
+    pub fn recover(&mut self, pc: u64, cookie: u64, target: &(impl Target + ?Sized)) -> Result<u64, Error> {
+        match Trampoline::starting_at(pc, target) {
+            None => Ok(pc),
+            Some(trampoline) => self.recover_from(&trampoline, cookie, target),
+        }
+    }
+
+    /// The same for the address of this trampoline.
+    fn recover_from(
+        &mut self,
+        trampoline: &Trampoline,
+        cookie: u64,
+        target: &(impl Target + ?Sized),
+    ) -> Result<u64, Error> {
         // Without a ret_stack the tracer does not run, and the address is its own original.
         let is_traced = || target.task().is_some_and(|task| task.ret_stack.is_some());
-        let pc = match Trampoline::starting_at(pc, target) {
-            Some(trampoline)
-                if trampoline.hook == ReturnHook::Fgraph && mutant!("tracer-always-asked", is_traced(), true) =>
-            {
-                self.fgraph(&trampoline, cookie, target)?
-            }
-            _ => pc,
+        let is_tracers = trampoline.hook == ReturnHook::Fgraph;
+        let pc = if is_tracers && mutant!("tracer-always-asked", is_traced(), true) {
+            self.fgraph(trampoline, cookie, target)?
+        } else {
+            trampoline.start
         };
         match Trampoline::starting_at(pc, target) {
             Some(trampoline) if trampoline.hook == ReturnHook::Rethook => self.rethook(&trampoline, cookie, target),

@@ -206,7 +206,8 @@ pub struct Trampoline {
 
 impl Trampoline {
     /// The trampoline that begins at exactly this address: only there does an address stand for another.
-    pub(crate) fn starting_at(address: u64, target: &dyn Target) -> Option<Self> {
+    #[inline]
+    pub(crate) fn starting_at(address: u64, target: &(impl Target + ?Sized)) -> Option<Self> {
         target.trampoline(address).filter(|trampoline| trampoline.start == address)
     }
 }

@@ -218,21 +218,34 @@ pub fn walk_each<U: Unwinder + ?Sized>(
     mut frame: Frame,
     target: &dyn Target,
     state: &mut WalkState,
+    consume: impl FnMut(&Frame, &WalkState) -> ControlFlow<()>,
+) -> (End, Claim) {
+    walk_by(unwinder.claims(), |frame, state| unwinder.step(frame, state, target), &mut frame, state, consume)
+}
+
+/// [`walk_each`] with the claims and the step of an unwinder: for one whose step is compiled for a kind of target. The frame becomes the
+/// last one.
+#[inline]
+pub fn walk_by(
+    claims: Claims,
+    mut step: impl FnMut(&mut Frame, &mut WalkState) -> Result<Step, Error>,
+    frame: &mut Frame,
+    state: &mut WalkState,
     mut consume: impl FnMut(&Frame, &WalkState) -> ControlFlow<()>,
 ) -> (End, Claim) {
     let mut flag_was_seen = false;
     let end = loop {
         flag_was_seen |= state.is_unreliable();
-        if consume(&frame, state).is_break() {
+        if consume(frame, state).is_break() {
             break End::Full;
         }
-        match unwinder.step(&mut frame, state, target) {
+        match step(frame, state) {
             Ok(Step::Caller) => {}
             Ok(Step::Outermost) => break End::Outermost,
             Err(error) => break End::Error(error),
         }
     };
-    let claim = match unwinder.claims() {
+    let claim = match claims {
         Claims::Never => Claim::None,
         Claims::ByEnd | Claims::Explicit
             if mutant!("claim-without-end", end == End::Outermost, true)

@@ -1,5 +1,6 @@
 //! All integration tests of kunwind, as one executable. Those that write something need the feature `alloc`.
 
+mod alike;
 mod boundary;
 mod by_pc;
 mod expression;

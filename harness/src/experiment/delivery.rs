@@ -67,6 +67,8 @@ pub(super) struct Delivery<'p, 'v> {
     /// Runs the guest's own unwinder, if it has one.
     own: Option<OwnCode<'p>>,
     contradiction: Option<String>,
+    /// How many questions have had a number.
+    asked: u64,
 }
 
 impl<'p, 'v> Delivery<'p, 'v> {
@@ -112,6 +114,7 @@ impl<'p, 'v> Delivery<'p, 'v> {
             deferred: Deferred::new(program),
             own: program.conventions.own_unwinder.is_some().then(|| OwnCode::new(program)),
             contradiction: None,
+            asked: 0,
         })
     }
 

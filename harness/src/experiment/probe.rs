@@ -118,8 +118,14 @@ impl<'p, 'v> Probe<'p, 'v> {
         let sp = regs.get(self.program.guest.cpu.sp).unwrap_or_default();
         let dead = GuestTarget::dead_below(self.program, sp, self.red_zone);
         let target = GuestTarget { dead, ..GuestTarget::new(self.program, at.memory, stacks, task) };
-        let question =
-            Question { pc: CodeAddress::Interrupted(at.pc), regs, pt_regs: None, target: &target, why: None };
+        let question = Question {
+            pc: CodeAddress::Interrupted(at.pc),
+            regs,
+            pt_regs: None,
+            target: &target,
+            why: None,
+            number: None,
+        };
         if task.is_none() {
             for column in &self.due {
                 self.visit.walk(arrival, None, column, &question, truth);

@@ -7,6 +7,7 @@ use super::{FirstWalk, WordRead};
 use crate::cpu::CodeAddress;
 use crate::guest::Program;
 use crate::oracle::Place;
+use crate::subject::KeptSource;
 use crate::verdict::Difference;
 
 /// A walk whose verdict is not exact, before anything of it has a name: most never get one, because a finding shows only the
@@ -23,7 +24,7 @@ pub(super) struct Evidence {
     /// The walk's entries, the start included.
     pub(super) entries: Vec<CodeAddress>,
     /// How each of them was found.
-    pub(super) rules: Vec<String>,
+    pub(super) rules: Vec<KeptSource>,
     /// What is wrong with its state.
     pub(super) state: Vec<Difference>,
     /// Why there is none, if it did not come back.
@@ -72,6 +73,7 @@ impl<'p> Namer<'p> {
             let older = (*older > 0).then(|| format!("and {older} older activations"));
             places.iter().map(|place| place.name(symbols)).chain(older).collect()
         };
+        let rules: Vec<String> = rules.iter().map(|rule| rule.tell(guest.cpu.abi)).collect();
         let of_walk = |entries: &Vec<CodeAddress>| entries.iter().skip(1).map(|pc| symbols.name_of(*pc)).collect();
         let (at, values) = (&mut self.at, &mut self.values);
         let word = |(entries, address, value): &Word| WordRead {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use rustc_hash::FxHashMap;
+
 use super::agreement::Comparison;
 use super::evidence::{Evidence, Namer, Word};
 use super::rows::UnreadData;
@@ -17,7 +19,7 @@ use crate::guest::{Program, Unread};
 use crate::oracle::{AddressPlaces, Place, Truth};
 use crate::scenario::{Interruption, Range, Scenario, Variant};
 use crate::subject::in_linux::in_linux;
-use crate::subject::{InLinux, MAX_ENTRIES, Question, Reads, Start};
+use crate::subject::{InLinux, KeptSource, MAX_ENTRIES, Question, Reads, Start};
 use crate::verdict::{Deviation, Judge, Memo, Verdict, differences};
 
 /// So often a column's verdict may change at one instruction, or the places of a return address. What changes with every turn of a loop
@@ -34,6 +36,9 @@ struct Record {
     /// For each column.
     runs: Vec<Vec<Run>>,
 }
+
+/// Most walks have no more entries.
+const USUAL: usize = 8;
 
 /// What a walk has shown.
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +66,9 @@ pub struct Recorder<'p> {
     /// By the index of the instruction among the experiment's sites.
     records: Vec<Record>,
     /// `None` where the instruction before has such a walk too: then both are in one finding, which shows another.
-    firsts: BTreeMap<FindingKey, Option<Evidence>>,
+    firsts: FxHashMap<FindingKey, Option<Box<Evidence>>>,
+    /// The instruction that was asked for last, and the one before it in its function.
+    before: Option<(u64, Option<u64>)>,
     /// For each column, how many walks read outside the stacks that they were offered.
     reads_outside_stacks: Vec<u64>,
     comparison: Comparison,
@@ -79,16 +86,17 @@ impl<'p> Recorder<'p> {
             latest: vec![None; columns.len()],
             unmade: 0,
             records: Vec::new(),
-            firsts: BTreeMap::new(),
+            firsts: FxHashMap::default(),
+            before: None,
             reads_outside_stacks: vec![0; columns.len()],
             comparison: Comparison::new(columns, program.guest.cpu),
         }
     }
 
-    /// The same, which lets every walk be made to its end, even where its rest is known.
+    /// The same, which lets every walk be made from its start to its end, even where its rest or another's is known.
     #[must_use]
     pub fn without_memo(self) -> Self {
-        Self { memos: None, ..self }
+        Self { memos: None, judge: self.judge.without_sharing(), ..self }
     }
 
     /// How many walks were not made, or not to their end, because the rest was known.
@@ -115,6 +123,18 @@ impl<'p> Recorder<'p> {
         &mut self.records[site]
     }
 
+    /// The address of the instruction before this one in its function.
+    fn before(&mut self, pc: u64) -> Option<u64> {
+        match self.before {
+            Some((known, before)) if known == pc => before,
+            _ => {
+                let before = self.program.listing.before(pc);
+                self.before = Some((pc, before));
+                before
+            }
+        }
+    }
+
     #[cold]
     fn add_records(&mut self, last: usize) {
         let empty = Record { runs: vec![Vec::new(); self.columns.len()], ..Record::default() };
@@ -128,21 +148,22 @@ impl<'p> Recorder<'p> {
         within: Option<&str>,
         column: &Column<'_>,
         question: &Question<'_>,
-        truth: &Truth,
+        (truth, verdict): (&Truth, Verdict),
     ) -> Evidence {
         let reads = Reads::default();
         let target = question.target.with_reads(&reads);
         let why = std::cell::RefCell::default();
         let again = Question { target: &target, why: Some(&why), ..*question };
-        let (mut entries, mut rules): (Vec<CodeAddress>, Vec<String>) = (Vec::new(), Vec::new());
-        let mut words: Vec<Word> = Vec::new();
+        let (mut entries, mut rules): (Vec<CodeAddress>, Vec<KeptSource>) =
+            (Vec::with_capacity(USUAL), Vec::with_capacity(USUAL));
+        let mut words: Vec<Word> = Vec::with_capacity(2 * USUAL);
         let mut drain = |entries: usize| {
             words.extend(reads.borrow_mut().drain(..).map(|(address, value)| (entries as u64, address, value)));
         };
-        let (verdict, walk) = self.judge.walk(column.subject, &again, truth, &mut |entry| {
+        let walk = self.judge.ask(column.subject, &again, &mut |entry| {
             drain(entries.len());
             entries.push(entry.pc);
-            rules.push(format!("{:#}", entry.source));
+            rules.push(KeptSource::of(entry));
         });
         let is_state =
             matches!(verdict, Verdict::Overstated(Deviation::State) | Verdict::WrongFlagged(Deviation::State));
@@ -299,7 +320,7 @@ impl<'p> Recorder<'p> {
                                 novelty: None,
                                 new: 0,
                                 reason: None,
-                                first: first.map(|evidence| namer.first_walk(evidence)).unwrap_or_default(),
+                                first: first.map(|evidence| namer.first_walk(*evidence)).unwrap_or_default(),
                             });
                             findings.len() - 1
                         });
@@ -353,10 +374,10 @@ impl Visit for Recorder<'_> {
         }
         let key = (column.index, pc, verdict, reachable);
         if verdict != Verdict::Exact && !self.firsts.contains_key(&key) {
-            let before = self.program.listing.before(pc).map(|before| (column.index, before, verdict, reachable));
+            let before = self.before(pc).map(|before| (column.index, before, verdict, reachable));
             let is_later = before.is_some_and(|before| self.firsts.contains_key(&before));
-            let first = (!is_later).then(|| self.evidence(at, within, column, question, truth));
-            self.firsts.insert(key, first);
+            let first = (!is_later).then(|| self.evidence(at, within, column, question, (truth, verdict)));
+            self.firsts.insert(key, first.map(Box::new));
         }
     }
 

@@ -4,6 +4,35 @@ use std::fmt;
 
 use kunwind::{Abi, CfaRule, Register, Rule, Source};
 
+use super::Entry;
+
+/// How an entry of a walk was found, to be told later: most of what is kept so is never told.
+#[derive(Debug, Clone)]
+pub enum KeptSource {
+    /// As kunwind says it.
+    Source(Source),
+    /// In the subject's own words.
+    Told(String),
+}
+
+impl KeptSource {
+    /// That of this entry, as `{:#}` tells it.
+    #[must_use]
+    pub fn of(entry: &Entry<'_>) -> Self {
+        // Who shows a frame has found the entry as the frame says.
+        entry.progress.map_or_else(|| Self::Told(format!("{:#}", entry.source)), |it| Self::Source(it.frame.source))
+    }
+
+    /// In words.
+    #[must_use]
+    pub fn tell(&self, abi: &Abi) -> String {
+        match self {
+            Self::Source(source) => format!("{:#}", How { source, abi }),
+            Self::Told(text) => text.clone(),
+        }
+    }
+}
+
 /// A source, with the ABI that names its registers; as `{:#}` without the CFA's value, which the words that were read tell.
 pub(super) struct How<'a> {
     pub(super) source: &'a Source,

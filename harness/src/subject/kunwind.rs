@@ -6,14 +6,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use kunwind::kernel::KernelUnwinder;
 use kunwind::sframe::SFrameAbi;
 use kunwind::{
-    Format, Frame, FrameRecordUnwinder, Source, TableUnwinder, UnwindUser, Unwinder, WalkState, check_steps,
+    Error, Format, Frame, FrameRecordUnwinder, Source, Step, TableUnwinder, UnwindUser, Unwinder, WalkState,
+    check_steps,
 };
 
 use super::how::How;
 use super::in_linux::{self, Status};
 use super::{
     About, Claim, Claims, Compares, End, Entry, Gate, GuestTarget, MAX_ENTRIES, Outcome, Progress, Question, Scope,
-    Subject,
+    Subject, Way,
 };
 use crate::cpu::{CodeAddress, Cpu, Register};
 use crate::guest::return_hook::Fix;
@@ -28,15 +29,17 @@ const CHECKED: u32 = 61;
 pub struct KunwindSubject {
     about: About,
     walker: Walker,
+    way: Option<Way>,
     /// How many walks were made, where they are counted.
     walks: AtomicU32,
 }
 
-/// The walks that are made at nearly every point of programs, along frame records and by rows alone, are compiled into their caller; the
-/// others are called.
+/// The walks that are made at nearly every point, along frame records and by rows alone in programs and those of kernels, are compiled
+/// for the guest that they read; the others are called.
 enum Walker {
     FrameRecord(FrameRecordUnwinder),
     Table(TableUnwinder),
+    Kernel(&'static KernelUnwinder),
     Other(Box<dyn Unwinder + Send + Sync>),
 }
 
@@ -56,51 +59,116 @@ impl Subject for KunwindSubject {
     }
 
     fn walk(&self, question: &Question<'_>, each: &mut dyn FnMut(&Entry<'_>) -> ControlFlow<()>) -> Outcome {
+        let target = question.target;
         match &self.walker {
-            Walker::FrameRecord(unwinder) => self.walk_by(unwinder, question, each),
-            Walker::Table(unwinder) => self.walk_by(unwinder, question, each),
-            Walker::Other(unwinder) => self.walk_by(&**unwinder, question, each),
+            Walker::FrameRecord(unwinder) => {
+                self.walk_by(unwinder, |frame, state| unwinder.step(frame, state, target), question, each)
+            }
+            Walker::Table(unwinder) => {
+                self.walk_by(unwinder, |frame, state| unwinder.step(frame, state, target), question, each)
+            }
+            Walker::Kernel(unwinder) => {
+                let (mut frame, mut state) = start(question);
+                self.check_often(unwinder, &frame, question);
+                let (end, claim, last) = kernel_walk(unwinder, &mut frame, &mut state, question, each);
+                self.ended(end, claim, last, question)
+            }
+            Walker::Other(unwinder) => {
+                self.walk_by(&&**unwinder, |frame, state| unwinder.step(frame, state, target), question, each)
+            }
         }
+    }
+
+    fn way(&self) -> Option<Way> {
+        self.way
+    }
+}
+
+/// What a walk starts with.
+#[inline]
+pub(super) fn start(question: &Question<'_>) -> (Frame, WalkState) {
+    let source = question.pt_regs.map_or(Source::Start, |at| Source::PtRegs { at });
+    (Frame { pc: question.pc, regs: *question.regs, source }, WalkState::new(question.target.stacks))
+}
+
+/// Shows an entry of a walk that has come here.
+#[inline]
+pub(super) fn show<T>(
+    frame: &Frame,
+    state: &WalkState,
+    question: &Question<'_>,
+    each: impl FnOnce(&Entry<'_>) -> T,
+) -> T {
+    let how = How { source: &frame.source, abi: question.target.program.guest.cpu.abi };
+    each(&Entry { pc: frame.pc, regs: &frame.regs, source: &how, progress: Some(Progress { frame, state }) })
+}
+
+/// A kernel's walk from this frame on: how it ended, what it claims, and the pc of its last entry.
+pub(super) fn kernel_walk(
+    unwinder: &KernelUnwinder,
+    frame: &mut Frame,
+    state: &mut WalkState,
+    question: &Question<'_>,
+    each: &mut dyn FnMut(&Entry<'_>) -> ControlFlow<()>,
+) -> (kunwind::End, kunwind::Claim, CodeAddress) {
+    let mut last = frame.pc;
+    let step = |frame: &mut Frame, state: &mut WalkState| unwinder.step_over(frame, state, question.target);
+    let (end, claim) = kunwind::walk_by(unwinder.claims(), step, frame, state, |frame, state| {
+        last = frame.pc;
+        show(frame, state, question, &mut *each)
+    });
+    (end, claim, last)
+}
+
+/// What came of a walk.
+pub(super) const fn outcome(end: kunwind::End, claim: kunwind::Claim) -> Outcome {
+    Outcome {
+        end: match end {
+            kunwind::End::Outermost => End::Outermost,
+            kunwind::End::Error(_) => End::Stopped,
+            kunwind::End::Full => End::Full,
+        },
+        claim: match claim {
+            kunwind::Claim::Reliable => Claim::Reliable,
+            kunwind::Claim::Unreliable => Claim::Unreliable,
+            kunwind::Claim::None => Claim::None,
+        },
     }
 }
 
 impl KunwindSubject {
     #[inline]
-    fn walk_by<U: Unwinder + ?Sized>(
+    fn walk_by<U: Unwinder>(
         &self,
         unwinder: &U,
+        step: impl FnMut(&mut Frame, &mut WalkState) -> Result<Step, Error>,
         question: &Question<'_>,
         each: &mut dyn FnMut(&Entry<'_>) -> ControlFlow<()>,
     ) -> Outcome {
-        let source = question.pt_regs.map_or(Source::Start, |at| Source::PtRegs { at });
-        let start = Frame { pc: question.pc, regs: *question.regs, source };
-        if cfg!(debug_assertions) {
-            self.check(&unwinder, start, question.target);
-        }
-        let mut state = WalkState::new(question.target.stacks);
+        let (mut frame, mut state) = start(question);
+        self.check_often(unwinder, &frame, question);
         let mut last = question.pc;
-        let show = |frame: &Frame, state: &WalkState| {
+        let (end, claim) = kunwind::walk_by(unwinder.claims(), step, &mut frame, &mut state, |frame, state| {
             last = frame.pc;
-            let how = How { source: &frame.source, abi: question.target.program.guest.cpu.abi };
-            let progress = Some(Progress { frame, state });
-            each(&Entry { pc: frame.pc, regs: &frame.regs, source: &how, progress })
-        };
-        let (end, claim) = kunwind::walk_each(unwinder, start, question.target, &mut state, show);
+            show(frame, state, question, &mut *each)
+        });
+        self.ended(end, claim, last, question)
+    }
+
+    #[inline]
+    fn check_often(&self, unwinder: &dyn Unwinder, start: &Frame, question: &Question<'_>) {
+        if cfg!(debug_assertions) {
+            self.check(unwinder, *start, question.target);
+        }
+    }
+
+    /// What came of a walk. `last` is the pc of its last entry.
+    #[inline]
+    fn ended(&self, end: kunwind::End, claim: kunwind::Claim, last: CodeAddress, question: &Question<'_>) -> Outcome {
         if let Some(why) = question.why {
             *why.borrow_mut() = self.why(end, last, question);
         }
-        Outcome {
-            end: match end {
-                kunwind::End::Outermost => End::Outermost,
-                kunwind::End::Error(_) => End::Stopped,
-                kunwind::End::Full => End::Full,
-            },
-            claim: match claim {
-                kunwind::Claim::Reliable => Claim::Reliable,
-                kunwind::Claim::Unreliable => Claim::Unreliable,
-                kunwind::Claim::None => Claim::None,
-            },
-        }
+        outcome(end, claim)
     }
 
     /// Every so often, whether the unwinder keeps to the contract that `verdict::Memo` relies on.
@@ -174,8 +242,8 @@ impl KunwindSubject {
     }
 
     /// A kernel's walk of its own stacks.
-    fn kernel(cpu: &'static Cpu, unwinder: Box<dyn Unwinder + Send + Sync>) -> Self {
-        Self::new(unwinder, |about| {
+    fn kernel(cpu: &'static Cpu, unwinder: &'static KernelUnwinder) -> Self {
+        Self::with(about(unwinder), Walker::Kernel(unwinder), |about| {
             about.gate = Gate::Sound;
             // Kernels report pcs; their SP is not part of the trace.
             about.compares = Compares { cfa: false, fp: true, callee_saved: false };
@@ -197,7 +265,11 @@ impl KunwindSubject {
 
     fn with(mut about: About, walker: Walker, differs: impl FnOnce(&mut About)) -> Self {
         differs(&mut about);
-        Self { about, walker, walks: AtomicU32::new(0) }
+        let way = match walker {
+            Walker::Kernel(unwinder) => Way::of(unwinder),
+            Walker::FrameRecord(_) | Walker::Table(_) | Walker::Other(_) => None,
+        };
+        Self { about, walker, way, walks: AtomicU32::new(0) }
     }
 }
 
@@ -246,6 +318,6 @@ pub(super) fn all(cpu: &'static Cpu) -> Vec<KunwindSubject> {
         subjects.push(KunwindSubject::user(cpu, UnwindUser::new(cpu.abi)));
         subjects.push(KunwindSubject::user(cpu, UnwindUser::by_frame_pointer(cpu.abi)));
     }
-    subjects.extend(KernelUnwinder::of(cpu.abi).map(|unwinder| KunwindSubject::kernel(cpu, Box::new(unwinder))));
+    subjects.extend(KernelUnwinder::of(cpu.abi).map(|unwinder| KunwindSubject::kernel(cpu, unwinder)));
     subjects
 }

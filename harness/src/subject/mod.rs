@@ -12,9 +12,11 @@ mod own;
 mod progress;
 pub mod remote;
 mod target;
+mod way;
 
 use std::cell::RefCell;
 use std::fmt;
+use std::num::NonZeroU64;
 use std::ops::ControlFlow;
 
 use ::kunwind::{Format, StackBounds};
@@ -26,9 +28,11 @@ use crate::guest::return_hook::{Fix, ReturnHook, together};
 
 pub use self::in_linux::{InLinux, Status};
 pub use self::kunwind::KunwindSubject;
+pub use how::KeptSource;
 pub use own::{CallOwn, OwnCode, OwnForm, OwnFrame, OwnSubject, model_of};
 pub use progress::{KeptProgress, Offer, Progress};
 pub use target::{GuestTarget, Reads, Touched};
+pub use way::Way;
 
 /// How many entries a trace may have where a subject has no limit of its own. Deeper than any guest's stack, so that a trace of
 /// this length has gone wild.
@@ -186,6 +190,11 @@ pub trait Subject: Sync {
         false
     }
 
+    /// How it walks, if others may walk so too.
+    fn way(&self) -> Option<Way> {
+        None
+    }
+
     /// Why it is no longer asked, if it is not: then a run has not judged it.
     fn gave_up(&self) -> Option<String> {
         None
@@ -205,6 +214,8 @@ pub struct Question<'a> {
     pub target: &'a GuestTarget<'a>,
     /// Receives the reason why the trace ended, in words.
     pub why: Option<&'a RefCell<String>>,
+    /// A number that no other question of the run has, where several subjects are asked this one: what they have in common is done once.
+    pub number: Option<NonZeroU64>,
 }
 
 impl Question<'_> {

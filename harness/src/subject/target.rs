@@ -37,6 +37,23 @@ impl Touched {
     }
 }
 
+/// Where a word is nothing but the memory's, as was found for the word that was read last: most likely the next one lies there too.
+/// Empty at first, and in a copy, whose words may read differently.
+#[derive(Debug)]
+pub(crate) struct Plain(Cell<StackBounds>);
+
+impl Plain {
+    const fn none() -> Self {
+        Self(Cell::new(StackBounds { low: 0, high: 0 }))
+    }
+}
+
+impl Clone for Plain {
+    fn clone(&self) -> Self {
+        Self::none()
+    }
+}
+
 /// What overwrites a dead word differs from it in these bits, so that neither a stack address nor a code address stays one.
 const OVERWRITTEN: u64 = 0x0005_5555_5555_5550;
 
@@ -65,6 +82,8 @@ pub struct GuestTarget<'a> {
     pub is_dead_overwritten: bool,
     /// The words that were read since somebody last asked.
     pub touched: Touched,
+    /// Where the next word is most likely plain.
+    pub(crate) plain: Plain,
     /// Records all reads, where wanted.
     pub reads: Option<&'a Reads>,
     /// Where the guest's own unwinder can be asked.
@@ -103,6 +122,7 @@ impl<'a> GuestTarget<'a> {
             read_dead: Cell::new(false),
             is_dead_overwritten: false,
             touched: Touched::new(),
+            plain: Plain::none(),
             reads: None,
             own: None,
         }
@@ -117,7 +137,7 @@ impl<'a> GuestTarget<'a> {
     /// The same, where the running code's SP is here and this many bytes below it still belong to it.
     #[must_use]
     pub fn with_sp(self, sp: u64, red_zone: u64) -> Self {
-        Self { dead: Self::dead_below(self.program, sp, red_zone), ..self }
+        Self { dead: Self::dead_below(self.program, sp, red_zone), plain: Plain::none(), ..self }
     }
 
     /// The stack memory below this SP, less the red zone.
@@ -169,9 +189,20 @@ impl<'a> GuestTarget<'a> {
             && self.program.conventions.scratch.as_ref().is_some_and(|scratch| scratch.contains(&address))
     }
 
+    /// The part of a stack with this word in which words are nothing but the memory's.
+    fn plain_part(&self, address: u64) -> Option<StackBounds> {
+        let stack = *self.stacks.iter().find(|stack| stack.contains(address, 8))?;
+        let is_plain = self.changed.is_empty() && self.reads.is_none() && !self.dead.contains(&address);
+        let above_dead = self.dead.end.clamp(stack.low, stack.high);
+        let low = if address >= above_dead { above_dead } else { stack.low };
+        let high = if address >= self.dead.start { stack.high } else { self.dead.start.clamp(stack.low, stack.high) };
+        is_plain.then_some(StackBounds { low, high })
+    }
+
     /// A word outside the stacks, or whose read is recorded, or that reads differently.
     #[cold]
-    fn read_specially(&self, address: u64, is_on_stack: bool) -> Option<u64> {
+    fn read_specially(&self, address: u64) -> Option<u64> {
+        let is_on_stack = self.stacks.iter().any(|stack| stack.contains(address, 8));
         let is_offered = is_on_stack || self.is_kernel_data(address);
         let changed = self.changed.iter().find(|(changed, _)| *changed == address);
         let is_dead = self.dead.contains(&address);
@@ -200,13 +231,16 @@ impl Target for GuestTarget<'_> {
     #[inline]
     fn read_u64(&self, address: u64) -> Option<u64> {
         self.touched.note(address);
-        let is_on_stack = self.stacks.iter().any(|stack| stack.contains(address, 8));
-        if is_on_stack && self.changed.is_empty() && self.reads.is_none() && !self.dead.contains(&address) {
-            return self.memory.read_u64(address);
+        if !self.plain.0.get().contains(address, 8) {
+            match self.plain_part(address) {
+                Some(part) => self.plain.0.set(part),
+                None => return self.read_specially(address),
+            }
         }
-        self.read_specially(address, is_on_stack)
+        self.memory.read_u64(address)
     }
 
+    #[inline]
     fn stacks(&self) -> &[StackBounds] {
         self.stacks
     }
@@ -227,6 +261,7 @@ impl Target for GuestTarget<'_> {
         self.program.conventions.exception_text.iter().any(|text| text.contains(&address))
     }
 
+    #[inline]
     fn task(&self) -> Option<Task> {
         self.task
     }
@@ -235,6 +270,7 @@ impl Target for GuestTarget<'_> {
         self.program.tables.get(format)
     }
 
+    #[inline]
     fn trampoline(&self, address: u64) -> Option<Trampoline> {
         let trampolines = &self.program.conventions.trampolines;
         let found = trampolines.iter().find(|trampoline| (trampoline.start..trampoline.end).contains(&address))?;

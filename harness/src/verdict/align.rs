@@ -52,18 +52,49 @@ impl Rules<'_> {
     #[must_use]
     pub fn judge(&self, truth: &Truth, walk: &Walk<'_>) -> Verdict {
         let entries = walk.entries.get(1..).unwrap_or_default();
-        verdict(self.aligner().align(truth, entries), entries.len(), walk.outcome)
+        let mut alignment = Alignment::new(truth.activations(), 0, Findings::default());
+        let mut seen = Vec::new();
+        entries.iter().for_each(|entry| alignment.take(&self.aligner(), entry.pc, &entry.regs, &mut seen));
+        verdict(alignment.end(&self.aligner()), entries.len(), walk.outcome)
     }
 
-    /// Judges a walk while its entries arrive.
+    /// Judges a walk while its entries arrive. `seen` is for the entries that know their CFAs: what it holds is forgotten.
     #[must_use]
-    pub fn follow<'t>(&'t self, truth: &'t Truth) -> Follower<'t> {
+    pub fn follow<'t>(&'t self, truth: &'t Truth, seen: &'t mut Vec<(CodeAddress, u64)>) -> Follower<'t> {
+        seen.clear();
         let (findings, since) = (Findings::default(), Findings::default());
-        Follower { aligner: self.aligner(), next: truth.activations(), entries: 0, findings, since }
+        let (all, next) = (truth.activations(), truth.activations());
+        Follower { aligner: self.aligner(), all, next, entries: 0, findings, since, seen, alignment: None }
     }
 
     fn aligner(&self) -> Aligner<'_> {
         Aligner { rules: self }
+    }
+}
+
+/// All that the verdict on a walk follows from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Judged {
+    /// The start is not one of them.
+    entries: usize,
+    findings: Findings,
+    pub(super) outcome: Outcome,
+}
+
+impl Judged {
+    /// The verdict.
+    pub(super) fn verdict(self) -> Verdict {
+        verdict(self.findings, self.entries, self.outcome)
+    }
+
+    /// Whether a walk that may show so many entries comes to its end.
+    pub(super) const fn is_shorter_than(&self, limit: usize) -> bool {
+        self.entries + 1 < limit
+    }
+
+    /// The same walk of a subject that never claims anything.
+    pub(super) const fn unclaimed(self) -> Self {
+        Self { outcome: Outcome { end: self.outcome.end, claim: Claim::None }, ..self }
     }
 }
 
@@ -87,30 +118,51 @@ fn verdict(findings: Findings, entries: usize, outcome: Outcome) -> Verdict {
     }
 }
 
-/// Judges a walk entry by entry, without keeping it, as long as each entry stands for an activation older than those before it.
-/// Gives up on any other walk, which needs [`Rules::judge`].
+/// Judges a walk entry by entry, without keeping it: as long as each entry stands for an activation older than those before it, by a
+/// look at the next activations alone.
 pub struct Follower<'t> {
     aligner: Aligner<'t>,
+    all: Activations<'t>,
     next: Activations<'t>,
     entries: usize,
     findings: Findings,
     /// The same since [`Follower::mark`].
     since: Findings,
+    /// The entries so far that know their CFAs, with these.
+    seen: &'t mut Vec<(CodeAddress, u64)>,
+    /// Of a walk that has come out of order.
+    alignment: Option<Alignment<'t>>,
 }
 
 impl Follower<'_> {
-    /// Takes the next entry (not the start). False if the walk must be judged as a whole.
-    pub fn takes(&mut self, pc: u64, regs: &Regs) -> bool {
+    /// Takes the next entry (not the start). False if the walk has come out of order: then nothing follows from the activations that
+    /// are left.
+    #[inline]
+    pub fn takes(&mut self, pc: CodeAddress, regs: &Regs) -> bool {
         self.entries += 1;
+        if self.alignment.is_some() || !self.takes_in_order(pc, regs) {
+            self.takes_out_of_order(pc, regs);
+            return false;
+        }
+        if let Some(cfa) = regs.get(self.aligner.rules.sp) {
+            self.seen.push((pc, cfa));
+        }
+        true
+    }
+
+    #[inline]
+    fn takes_in_order(&mut self, pc: CodeAddress, regs: &Regs) -> bool {
         let mut skipped = false;
-        for activation in self.next.by_ref() {
-            if pc == activation.resume {
+        let mut next = self.next.clone();
+        for activation in next.by_ref() {
+            if pc.value() == activation.resume {
                 let agreement = self.aligner.agreement(regs, activation);
                 if agreement.is_same() {
+                    self.next = next;
                     if skipped {
                         self.omits(Deviation::Skipped);
                     }
-                    if !self.aligner.same_state(agreement, regs, activation) {
+                    if !self.aligner.is_all(agreement) && !self.aligner.same_state(agreement, regs, activation) {
                         self.findings.falsifies(Deviation::State);
                         self.since.falsifies(Deviation::State);
                     }
@@ -120,6 +172,16 @@ impl Follower<'_> {
             skipped |= !(self.aligner.rules.omissible)(activation);
         }
         false
+    }
+
+    #[cold]
+    fn takes_out_of_order(&mut self, pc: CodeAddress, regs: &Regs) {
+        let Self { aligner, all, next, findings, seen, alignment, .. } = self;
+        let alignment = alignment.get_or_insert_with(|| {
+            let taken = all.clone().count() - next.clone().count();
+            Alignment::new(all.clone(), taken, *findings)
+        });
+        alignment.take(aligner, pc, regs, seen);
     }
 
     fn omits(&mut self, kind: Deviation) {
@@ -133,6 +195,7 @@ impl Follower<'_> {
     }
 
     /// The serial of the activation that the next entry may stand for; 0 if none is left.
+    #[inline]
     pub(super) fn due(&self) -> u64 {
         self.next.due()
     }
@@ -149,16 +212,27 @@ impl Follower<'_> {
         }
     }
 
-    /// The verdict, where so many more entries follow, in which this is found.
-    pub(super) fn verdict_with(&self, entries: usize, findings: Findings, outcome: Outcome) -> Verdict {
-        verdict(self.findings.or(findings), self.entries + entries, outcome)
+    /// What came of the walk, where so many more entries follow, in which this is found.
+    pub(super) fn judged_with(&self, entries: usize, findings: Findings, outcome: Outcome) -> Judged {
+        Judged { entries: self.entries + entries, findings: self.findings.or(findings), outcome }
+    }
+
+    /// What came of the walk, after every entry was taken.
+    pub(super) fn judged(mut self, outcome: Outcome) -> Judged {
+        let findings = match self.alignment.take() {
+            Some(alignment) => alignment.end(&self.aligner),
+            None => {
+                self.end();
+                self.findings
+            }
+        };
+        Judged { entries: self.entries, findings, outcome }
     }
 
     /// The verdict, after every entry was taken.
     #[must_use]
-    pub fn verdict(mut self, outcome: Outcome) -> Verdict {
-        self.end();
-        verdict(self.findings, self.entries, outcome)
+    pub fn verdict(self, outcome: Outcome) -> Verdict {
+        self.judged(outcome).verdict()
     }
 }
 
@@ -204,12 +278,19 @@ impl Aligner<'_> {
                     .all(|(found, value)| found == value))
     }
 
+    /// Whether nothing is compared but what makes the entry stand for the activation, and that agrees.
+    #[inline]
+    const fn is_all(&self, agreement: Agreement) -> bool {
+        agreement.cfa.is_none() && !self.rules.compares.callee_saved
+    }
+
     #[inline]
     fn agreement(&self, regs: &Regs, activation: &Activation) -> Agreement {
         Agreement { cfa: self.agrees_on_cfa(regs, activation), fp: self.agrees_on_fp(regs, activation) }
     }
 
     /// `None` if the entry knows no CFA, or its CFA is not judged.
+    #[inline]
     fn agrees_on_cfa(&self, regs: &Regs, activation: &Activation) -> Option<bool> {
         if !self.rules.compares.cfa {
             return None;
@@ -218,73 +299,89 @@ impl Aligner<'_> {
     }
 
     /// `None` if the entry knows no frame pointer, or the call need not preserve it.
+    #[inline]
     fn agrees_on_fp(&self, regs: &Regs, activation: &Activation) -> Option<bool> {
         let truth = activation.kept(self.rules.fp_index?)?;
         regs.get(self.rules.fp).map(|fp| fp == truth)
     }
 
     /// Whether the entry stands for this activation: the same pc, and the same CFA or, without a CFA, the same frame pointer.
-    fn is_same(&self, entry: &WalkEntry, activation: &Activation) -> bool {
-        entry.pc.value() == activation.resume && self.agreement(&entry.regs, activation).is_same()
+    fn is_same(&self, pc: CodeAddress, regs: &Regs, activation: &Activation) -> bool {
+        pc.value() == activation.resume && self.agreement(regs, activation).is_same()
     }
 
     /// The activation that an entry stands for. `next` is the youngest one that no entry has matched yet.
-    fn place(&self, entry: &WalkEntry, activations: &[&Activation], next: usize) -> Place {
+    fn place(&self, pc: CodeAddress, regs: &Regs, activations: &[&Activation], next: usize) -> Place {
         let mut open = next..activations.len();
-        if let Some(index) = open.clone().find(|index| self.is_same(entry, activations[*index])) {
+        if let Some(index) = open.clone().find(|index| self.is_same(pc, regs, activations[*index])) {
             return Place::At(index);
         }
-        if activations[..next].iter().any(|activation| self.is_same(entry, activation)) {
+        if activations[..next].iter().any(|activation| self.is_same(pc, regs, activation)) {
             return Place::Earlier;
         }
         // The right pc with another CFA: the right entry with a wrong state. Take the youngest such activation.
-        match open.find(|index| activations[*index].resume == entry.pc.value()) {
+        match open.find(|index| activations[*index].resume == pc.value()) {
             Some(index) => Place::At(index),
             None => Place::Nowhere,
         }
     }
+}
 
-    /// Aligns a whole walk and finds the youngest omission and the youngest falsehood.
-    fn align(&self, truth: &Truth, entries: &[WalkEntry]) -> Findings {
-        let activations: Vec<&Activation> = truth.activations().collect();
-        let is_required = |range: std::ops::Range<usize>| {
-            activations[range].iter().any(|activation| !(self.rules.omissible)(activation))
-        };
-        let mut findings = Findings::default();
-        let mut next = 0;
-        let mut strangers = false; // whether entries since the last match stand for no activation
-        for (index, entry) in entries.iter().enumerate() {
-            match self.place(entry, &activations, next) {
-                Place::At(found) => {
-                    if is_required(next..found) {
-                        findings.omits(if strangers { Deviation::Substituted } else { Deviation::Skipped });
-                    } else if strangers {
-                        findings.falsifies(Deviation::Invented);
-                    }
-                    let agreement = self.agreement(&entry.regs, activations[found]);
-                    if !self.same_state(agreement, &entry.regs, activations[found]) {
-                        findings.falsifies(Deviation::State);
-                    }
-                    strangers = false;
-                    next = found + 1;
-                }
-                Place::Earlier => findings.falsifies(Deviation::Repeated),
-                Place::Nowhere if self.repeats(entry, &entries[..index]) => findings.falsifies(Deviation::Repeated),
-                Place::Nowhere => strangers = true,
-            }
-        }
-        if is_required(next..activations.len()) {
-            findings.omits(if strangers { Deviation::Substituted } else { Deviation::Truncated });
-        } else if strangers {
-            findings.falsifies(Deviation::Invented);
-        }
-        findings
+/// Aligns a whole walk and finds the youngest omission and the youngest falsehood.
+struct Alignment<'t> {
+    activations: Vec<&'t Activation>,
+    /// The youngest one that no entry has matched yet.
+    next: usize,
+    /// Whether entries since the last match stand for no activation.
+    strangers: bool,
+    findings: Findings,
+}
+
+impl<'t> Alignment<'t> {
+    /// Entries have matched activations up to the one of this index, in order, and that was found.
+    fn new(activations: Activations<'t>, next: usize, findings: Findings) -> Self {
+        Self { activations: activations.collect(), next, strangers: false, findings }
     }
 
-    /// Whether an entry before this one had the same pc and the same known CFA.
-    fn repeats(&self, entry: &WalkEntry, before: &[WalkEntry]) -> bool {
-        let Some(cfa) = entry.regs.get(self.rules.sp) else { return false };
-        before.iter().any(|other| other.pc == entry.pc && other.regs.get(self.rules.sp) == Some(cfa))
+    fn is_required(&self, aligner: &Aligner<'_>, range: std::ops::Range<usize>) -> bool {
+        self.activations[range].iter().any(|activation| !(aligner.rules.omissible)(activation))
+    }
+
+    /// Takes the next entry. `seen` are those before it that know their CFAs.
+    fn take(&mut self, aligner: &Aligner<'_>, pc: CodeAddress, regs: &Regs, seen: &mut Vec<(CodeAddress, u64)>) {
+        let known = regs.get(aligner.rules.sp).map(|cfa| (pc, cfa));
+        match aligner.place(pc, regs, &self.activations, self.next) {
+            Place::At(found) => {
+                if self.is_required(aligner, self.next..found) {
+                    self.findings.omits(if self.strangers { Deviation::Substituted } else { Deviation::Skipped });
+                } else if self.strangers {
+                    self.findings.falsifies(Deviation::Invented);
+                }
+                let agreement = aligner.agreement(regs, self.activations[found]);
+                if !aligner.same_state(agreement, regs, self.activations[found]) {
+                    self.findings.falsifies(Deviation::State);
+                }
+                self.strangers = false;
+                self.next = found + 1;
+            }
+            Place::Earlier => self.findings.falsifies(Deviation::Repeated),
+            // An entry before this one had the same pc and the same known CFA.
+            Place::Nowhere if known.is_some_and(|known| seen.contains(&known)) => {
+                self.findings.falsifies(Deviation::Repeated);
+            }
+            Place::Nowhere => self.strangers = true,
+        }
+        seen.extend(known);
+    }
+
+    /// The walk has no more entries.
+    fn end(mut self, aligner: &Aligner<'_>) -> Findings {
+        if self.is_required(aligner, self.next..self.activations.len()) {
+            self.findings.omits(if self.strangers { Deviation::Substituted } else { Deviation::Truncated });
+        } else if self.strangers {
+            self.findings.falsifies(Deviation::Invented);
+        }
+        self.findings
     }
 }
 

@@ -14,7 +14,7 @@
 use std::ops::Range;
 
 use super::Verdict;
-use super::align::{Findings, Follower};
+use super::align::{Findings, Follower, Judged};
 use super::start::{Beginning, Starts};
 use crate::subject::{End, Entry, GuestTarget, KeptProgress, Offer, Outcome};
 use crate::trace::Memory;
@@ -47,6 +47,8 @@ pub struct Memo {
     bytes: Vec<u8>,
     /// How many walks were not made to their end.
     reused: u64,
+    /// Whether that was so since one was kept last.
+    is_used: bool,
     /// How many walks in a row were longer than they need be, and how many must be before one is kept.
     longer: u32,
     patience: u32,
@@ -93,14 +95,9 @@ pub(super) struct Rest {
 }
 
 impl Rest {
-    /// The verdict on the whole walk.
-    pub(super) fn verdict(self, follower: &Follower<'_>) -> Verdict {
-        follower.verdict_with(self.entries, self.findings, self.outcome)
-    }
-
-    /// How the walk ends.
-    pub(super) const fn outcome(self) -> Outcome {
-        self.outcome
+    /// What came of the whole walk.
+    pub(super) fn judged(self, follower: &Follower<'_>) -> Judged {
+        follower.judged_with(self.entries, self.findings, self.outcome)
     }
 }
 
@@ -119,19 +116,24 @@ impl Memo {
             && self.is_unchanged(&self.kept[rest], target)
         {
             self.was_short();
-            self.reused += 1;
+            self.was_used();
             return Some(verdict);
         }
         let _ = target.touched.take(); // others have read, before this walk
         self.longer += 1; // unless it is seen to be short
         self.keeps = self.longer > self.patience.max(LONGER);
         if self.keeps {
-            self.longer = 0;
+            (self.longer, self.is_used) = (0, false);
             self.patience = (2 * self.patience).clamp(LONGER, LONGER_AT_MOST);
             self.now.clear();
             self.steps.clear();
         }
         None
+    }
+
+    const fn was_used(&mut self) {
+        self.reused += 1;
+        self.is_used = true;
     }
 
     const fn was_short(&mut self) {
@@ -145,46 +147,71 @@ impl Memo {
 
     /// The walk has come to an entry, which the follower has taken. Returns the rest of it, if that is known, and if the walk then
     /// has less than `limit` entries with its start.
+    #[inline]
     pub(super) fn entry(
         &mut self,
         entry: &Entry<'_>,
         follower: &mut Follower<'_>,
         target: &GuestTarget<'_>,
-        (of_kernel, limit): (bool, usize),
+        asked: (bool, usize),
     ) -> Option<Rest> {
         if self.keeps {
-            self.steps.push(target.touched.take());
+            self.note(entry, follower, target);
+            return None;
         }
-        let (progress, entries) = (entry.progress?, follower.entries());
+        // Nothing is known of what is younger than all that is kept.
+        let due = follower.due();
+        if self.kept.first().is_none_or(|youngest| youngest.due < due) {
+            return None;
+        }
+        self.rest(entry, due, follower.entries(), target, asked)
+    }
+
+    /// What is known of the rest of a walk that has so many entries.
+    fn rest(
+        &mut self,
+        entry: &Entry<'_>,
+        due: u64,
+        entries: usize,
+        target: &GuestTarget<'_>,
+        (of_kernel, limit): (bool, usize),
+    ) -> Option<Rest> {
+        let progress = entry.progress?;
         if entries == 0 || entries > MOST {
             return None;
         }
-        let due = follower.due();
-        if !self.keeps {
-            let index = self.kept.iter().position(|kept| kept.due <= due)?;
-            let kept = Some(&self.kept[index]).filter(|kept| kept.due == due)?;
-            let is_known = entries + kept.entries + 1 < limit
-                && of_kernel == self.of_kernel
-                && progress.is(&kept.progress)
-                && target.offers(&self.offer)
-                && self.is_unchanged(kept, target);
-            if !is_known {
-                return None;
-            }
-            let rest = Rest { kept: index, entries: kept.entries, findings: kept.findings, outcome: self.outcome? };
-            if entries <= SHORT {
-                self.was_short();
-            }
-            self.reused += 1;
-            return Some(rest);
+        let index = self.kept.iter().position(|kept| kept.due <= due)?;
+        let kept = Some(&self.kept[index]).filter(|kept| kept.due == due)?;
+        let is_known = entries + kept.entries + 1 < limit
+            && of_kernel == self.of_kernel
+            && progress.is(&kept.progress)
+            && target.offers(&self.offer)
+            && self.is_unchanged(kept, target);
+        if !is_known {
+            return None;
         }
+        let rest = Rest { kept: index, entries: kept.entries, findings: kept.findings, outcome: self.outcome? };
+        if entries <= SHORT {
+            self.was_short();
+        }
+        self.was_used();
+        Some(rest)
+    }
+
+    /// Notes an entry of a walk that will be kept.
+    fn note(&mut self, entry: &Entry<'_>, follower: &mut Follower<'_>, target: &GuestTarget<'_>) {
+        self.steps.push(target.touched.take());
+        let (Some(progress), entries) = (entry.progress, follower.entries()) else { return };
+        if entries == 0 || entries > MOST {
+            return;
+        }
+        let due = follower.due();
         let found = follower.mark();
         if let Some(before) = self.now.last_mut() {
             before.findings = found;
         }
         let (progress, findings) = (progress.keep(), Findings::default());
         self.now.push(Kept { progress, due, entries, findings, spans: 0, low: 0 });
-        None
     }
 
     /// Whether all that was read after an entry is as it was, and belongs to a live part of the stack.
@@ -206,7 +233,9 @@ impl Memo {
         target: &GuestTarget<'_>,
     ) {
         if !self.keeps {
-            self.patience = LONGER; // nothing of it was known
+            if self.is_used {
+                self.patience = LONGER; // nothing of it was known, as something of others was
+            }
             return;
         }
         follower.end();

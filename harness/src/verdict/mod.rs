@@ -8,6 +8,7 @@ mod align;
 mod difference;
 mod judge;
 mod memo;
+mod shared;
 mod start;
 
 use std::fmt;

@@ -32,9 +32,12 @@ impl Beginning {
     /// registers.
     #[inline]
     pub(super) fn of(subject: &dyn Subject, question: &Question<'_>, truth: &Truth, fp: Option<usize>) -> Option<Self> {
+        if !subject.ignores_pc() {
+            return None;
+        }
         let about = subject.about();
         let declared = &about.registers;
-        let is_alike = subject.ignores_pc() && !about.compares.callee_saved && declared.len() <= REGISTERS;
+        let is_alike = !about.compares.callee_saved && declared.len() <= REGISTERS;
         if !is_alike || question.pt_regs.is_some() {
             return None;
         }

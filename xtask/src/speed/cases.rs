@@ -1,9 +1,32 @@
 //! What is counted.
 
+/// The benches that have cases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bench {
+    /// Probes, at each instruction.
+    Points,
+    /// Delivered exceptions. A count has a share of what a run costs besides.
+    Delivery,
+    /// Lookups in unwind data, and walks by them.
+    Sframe,
+}
+
+impl Bench {
+    pub(super) const ALL: [Self; 3] = [Self::Points, Self::Delivery, Self::Sframe];
+
+    /// What `cargo bench` takes.
+    pub(super) const fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Points => &["--bench", "points"],
+            Self::Delivery => &["--bench", "delivery"],
+            Self::Sframe => &["--package", "kunwind", "--features", "alloc", "--bench", "sframe"],
+        }
+    }
+}
+
 /// A case of a bench: what its `--case` takes before the length.
 pub(super) struct Case {
-    /// Whether `points` has it; else `sframe`.
-    pub(super) is_point: bool,
+    pub(super) bench: Bench,
     pub(super) arguments: Vec<String>,
     /// A short run and a long one.
     pub(super) lengths: (u64, u64),
@@ -12,7 +35,11 @@ pub(super) struct Case {
 impl Case {
     /// The name in the baseline.
     pub(super) fn name(&self) -> String {
-        let what = if self.is_point { "point: " } else { "" };
+        let what = match self.bench {
+            Bench::Points => "point: ",
+            Bench::Delivery => "delivered: ",
+            Bench::Sframe => "",
+        };
         format!("{what}{}", self.arguments.join(", "))
     }
 }
@@ -24,13 +51,16 @@ const CPUS: [(&str, &[&str]); 3] =
 /// How deep the stack is.
 pub(super) const DEPTHS: [&str; 2] = ["8", "128"];
 
+/// The scenario whose exceptions are delivered: that with the most.
+pub(super) const DELIVERED: &str = "fault_in_irq";
+
 /// How many functions a section has.
 const FUNCTIONS: [&str; 2] = ["1000", "100000"];
 
 /// Everything that is counted.
 pub(super) fn all() -> Vec<Case> {
     let point = |arguments: &[&str]| Case {
-        is_point: true,
+        bench: Bench::Points,
         arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
         // Rounds of the guest's loop.
         lengths: (200, 1200),
@@ -43,9 +73,17 @@ pub(super) fn all() -> Vec<Case> {
         cases.push(point(&[cpu, "afresh", DEPTHS[0]]));
         cases.extend(tables.iter().map(|table| point(&[cpu, table, DEPTHS[0]])));
     }
+    for (cpu, _) in CPUS {
+        cases.extend(["bare", "judged"].map(|way| Case {
+            bench: Bench::Delivery,
+            arguments: [cpu, DELIVERED, way].map(str::to_owned).to_vec(),
+            // Runs.
+            lengths: (1, 2),
+        }));
+    }
     for functions in FUNCTIONS {
         let on_section = |(what, who): (&str, &str)| Case {
-            is_point: false,
+            bench: Bench::Sframe,
             arguments: [what, who, functions].map(str::to_owned).to_vec(),
             // Calls of many lookups or walks each.
             lengths: (1, 3),
@@ -60,11 +98,15 @@ pub(super) fn all() -> Vec<Case> {
     cases
 }
 
-/// The case to which a case's ratio is: an empty hook, or what kunwind does without a cache.
+/// The case to which a case's ratio is: an empty hook, a delivery without walks, or what kunwind does without a cache.
 pub(super) fn unit(name: &str) -> Option<String> {
     if let Some(rest) = name.strip_prefix("point: ") {
         let cpu = rest.split(", ").next()?;
         return Some(format!("point: {cpu}, empty, {}", DEPTHS[0]));
+    }
+    if let Some(rest) = name.strip_prefix("delivered: ") {
+        let (of, _) = rest.rsplit_once(", ")?;
+        return Some(format!("delivered: {of}, bare"));
     }
     let (what, _) = name
         .split_once(", kunwind")

@@ -94,7 +94,7 @@ impl Policy {
         pc: u64,
         frame: &mut Frame,
         state: &mut WalkState,
-        target: &dyn Target,
+        target: &(impl Target + ?Sized),
     ) -> Result<Step, Error> {
         let step = match self.next_row(records, pc, frame, state, target) {
             Ok(step) => step,
@@ -115,12 +115,13 @@ impl Policy {
     /// # Errors
     ///
     /// That of the frame record, or of the row where one is tried, or of the return hooks.
+    #[inline]
     pub(super) fn step_by_record(
         &self,
         records: &Records,
         frame: &mut Frame,
         state: &mut WalkState,
-        target: &dyn Target,
+        target: &(impl Target + ?Sized),
     ) -> Result<Step, Error> {
         let step = match (records.next_record(frame, state, target), self.sp) {
             (Err(_), StackPointer::Tracked) => self.next_row(records, frame.pc.value(), frame, state, target)?,
@@ -136,10 +137,11 @@ impl Policy {
         pc: u64,
         frame: &mut Frame,
         state: &mut WalkState,
-        target: &dyn Target,
+        target: &(impl Target + ?Sized),
     ) -> Result<Step, Error> {
         let abi = records.layout.abi;
-        let regs = self.registers(abi, frame, state)?;
+        let mut regs = frame.regs;
+        self.limit_to_known(&mut regs, abi, frame, state)?;
         match (find(pc, target), self.unknown_pc) {
             (Ok(Found::Row(row)), _) => {
                 self.by_row_of(&row, abi, pc, &regs, frame, state, target)?;
@@ -162,18 +164,18 @@ impl Policy {
         pc: u64,
         frame: &mut Frame,
         state: &mut WalkState,
-        target: &dyn Target,
+        target: &(impl Target + ?Sized),
     ) -> Option<u64> {
-        let regs = self.registers(abi, frame, state).ok()?;
+        let mut regs = frame.regs;
+        self.limit_to_known(&mut regs, abi, frame, state).ok()?;
         let Ok(Found::Row(row)) = find(pc, target) else { return None };
         self.by_row_of(&row, abi, pc, &regs, frame, state, target).ok()
     }
 
-    /// The registers that a row may ask for. The frame pointer must be 8-byte aligned before anything else is looked at:
+    /// Leaves of a frame's registers those that a row may ask for. The frame pointer must be 8-byte aligned before anything else is looked at:
     /// v5 and v6; the review lets it stand. v5 demands the same of its SP. The link register is there only in pt_regs
     /// (`regs` is a null pointer elsewhere); v6 refuses any row without them.
-    fn registers(&self, abi: &Abi, frame: &Frame, state: &WalkState) -> Result<Regs, Error> {
-        let mut regs = frame.regs;
+    fn limit_to_known(&self, regs: &mut Regs, abi: &Abi, frame: &Frame, state: &WalkState) -> Result<(), Error> {
         let has_pt_regs = matches!(frame.pc, CodeAddress::Interrupted(_)) && !state.kunwind.regs_are_lost;
         if !has_pt_regs {
             regs.forget(abi.sp);
@@ -192,7 +194,7 @@ impl Policy {
             }
             regs.set(abi.sp, sp);
         }
-        Ok(regs)
+        Ok(())
     }
 
     /// Moves to the caller by the row, and gives the return address.
@@ -205,7 +207,7 @@ impl Policy {
         regs: &Regs,
         frame: &mut Frame,
         state: &mut WalkState,
-        target: &dyn Target,
+        target: &(impl Target + ?Sized),
     ) -> Result<u64, Error> {
         let caller = self.caller(row, abi, pc, regs, state, target)?;
         let return_address = mutant!("row-ra-not-stripped", abi.strip(caller.pc), caller.pc);
@@ -225,7 +227,7 @@ impl Policy {
         pc: u64,
         regs: &Regs,
         state: &mut WalkState,
-        target: &dyn Target,
+        target: &(impl Target + ?Sized),
     ) -> Result<Caller, Error> {
         self.check_registers(abi, row, pc, regs)?;
         mutant!("row-rules-unchecked", check_rules(row, pc)?, ());
@@ -269,7 +271,7 @@ impl Policy {
 }
 
 /// `sframe_find_kernel`: the pc is looked up as it is, because it was interrupted and is no return address (v5 and v6).
-fn find(pc: u64, target: &dyn Target) -> Result<Found, Error> {
+fn find(pc: u64, target: &(impl Target + ?Sized)) -> Result<Found, Error> {
     match target.table(Format::SFrame).ok_or(Error::NoTable)?.entry(mutant!("row-of-byte-before", pc, pc - 1))? {
         Some(Entry::Row(row)) => Ok(Found::Row(row)),
         Some(Entry::Outermost) => Ok(Found::Outermost),

@@ -2,7 +2,7 @@
 
 use self::Algorithm::{UnwindFrame, UnwindOrc, WalkStackframe};
 use super::form::Form::{self, BestEffort, Reliable};
-use super::kunwind::{Boundary, Kunwind};
+use super::kunwind::{Boundary, Kunwind, Way};
 use super::records::Layout;
 use super::{arm64, riscv64, unwind_frame, unwind_orc, walk_stackframe};
 use crate::abi::{ARM64, Abi, RISCV64, X86_64};
@@ -118,6 +118,39 @@ impl KernelUnwinder {
     pub fn named(name: &str) -> Option<&'static Self> {
         CATALOGUE.iter().find(|unwinder| unwinder.name == name)
     }
+
+    fn way(&self) -> Option<Way> {
+        match self.algorithm {
+            Algorithm::Kunwind(kunwind) => Some(kunwind.way(self.form, self.fix)),
+            WalkStackframe | UnwindFrame | UnwindOrc => None,
+        }
+    }
+
+    /// Whether both make the same walks, whatever they claim of them.
+    #[must_use]
+    pub fn walks_as(&self, other: &Self) -> bool {
+        self.way().zip(other.way()).is_some_and(|(one, other)| one.is_same(other))
+    }
+
+    /// [`Unwinder::step`], compiled for one kind of target: a walk that is made at every point of a program need not ask which it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Unwinder::step`].
+    #[inline]
+    pub fn step_over(
+        &self,
+        frame: &mut Frame,
+        state: &mut WalkState,
+        target: &(impl Target + ?Sized),
+    ) -> Result<Step, Error> {
+        match self.algorithm {
+            Algorithm::Kunwind(kunwind) => kunwind.way(self.form, self.fix).step(frame, state, target),
+            WalkStackframe => walk_stackframe::step(frame, state, target),
+            UnwindFrame => unwind_frame::step(self.form, self.fix, frame, state, target),
+            UnwindOrc => unwind_orc::step(self.form, self.fix, frame, state, target),
+        }
+    }
 }
 
 impl Unwinder for KernelUnwinder {
@@ -141,11 +174,6 @@ impl Unwinder for KernelUnwinder {
     }
 
     fn step(&self, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<Step, Error> {
-        match self.algorithm {
-            Algorithm::Kunwind(kunwind) => kunwind.step(self.form, self.fix, frame, state, target),
-            WalkStackframe => walk_stackframe::step(frame, state, target),
-            UnwindFrame => unwind_frame::step(self.form, self.fix, frame, state, target),
-            UnwindOrc => unwind_orc::step(self.form, self.fix, frame, state, target),
-        }
+        self.step_over(frame, state, target)
     }
 }

@@ -31,6 +31,7 @@ pub(super) struct Kunwind {
 }
 
 impl Kunwind {
+    #[inline]
     pub(super) const fn claims(self, form: Form) -> Claims {
         match (form, self.boundary) {
             (Form::Reliable, Boundary::Rows(policy)) => policy.claims,
@@ -38,19 +39,45 @@ impl Kunwind {
         }
     }
 
+    /// How its walks go.
+    #[inline]
+    pub(super) const fn way(self, form: Form, fix: Fix) -> Way {
+        let (crossing, rows) = match (self.boundary, form) {
+            (Boundary::FramePointer, Form::Reliable) => (Crossing::Refuse, None),
+            (Boundary::FramePointer, Form::BestEffort) => (Crossing::FramePointer, None),
+            (Boundary::Rows(policy), _) => (Crossing::Registers, Some(policy)),
+        };
+        Way { layout: self.layout, crossing, rows, fix }
+    }
+}
+
+/// How a walk goes. What it is for is not part of it, as far as it goes the same way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Way {
+    layout: &'static Layout,
+    crossing: Crossing,
+    rows: Option<&'static Policy>,
+    fix: Fix,
+}
+
+impl Way {
+    /// Whether all steps are the same.
+    pub(super) fn is_same(self, other: Self) -> bool {
+        let rows = [self.rows, other.rows].map(|rows| rows.map(core::ptr::from_ref));
+        core::ptr::eq(self.layout, other.layout)
+            && self.crossing == other.crossing
+            && rows[0] == rows[1]
+            && self.fix == other.fix
+    }
+
+    #[inline]
     pub(super) fn step(
         self,
-        form: Form,
-        fix: Fix,
         frame: &mut Frame,
         state: &mut WalkState,
-        target: &dyn Target,
+        target: &(impl Target + ?Sized),
     ) -> Result<Step, Error> {
-        let crossing = match (self.boundary, form) {
-            (Boundary::FramePointer, Form::Reliable) => Crossing::Refuse,
-            (Boundary::FramePointer, Form::BestEffort) => Crossing::FramePointer,
-            (Boundary::Rows(_), _) => Crossing::Registers,
-        };
+        let Self { layout, crossing, rows, fix } = self;
         // A walk that starts with interrupted registers has crossed a boundary before its first step.
         if let (CodeAddress::Interrupted(pc), Crossing::Refuse) =
             (frame.pc, mutant!("start-in-exception-as-reliable", crossing, Crossing::FramePointer))
@@ -60,18 +87,14 @@ impl Kunwind {
         // What a start has for SP; later steps keep it.
         state.kunwind.sp = mutant!(
             "v5-sp-from-frame",
-            state.kunwind.sp.or(frame.regs.get(self.layout.abi.sp)),
-            frame.regs.get(self.layout.abi.sp).or(state.kunwind.sp)
+            state.kunwind.sp.or(frame.regs.get(layout.abi.sp)),
+            frame.regs.get(layout.abi.sp).or(state.kunwind.sp)
         );
-        let rows = match self.boundary {
-            Boundary::FramePointer => None,
-            Boundary::Rows(policy) => Some(policy),
-        };
-        let trampoline = FromTrampoline { abi: self.layout.abi, fix, rows };
+        let trampoline = FromTrampoline { abi: layout.abi, fix, rows };
         if let Some(step) = trampoline.step(frame, state, target)? {
             return Ok(step);
         }
-        let records = Records { layout: self.layout, crossing, knows_pending: fix == Fix::Pending };
+        let records = Records { layout, crossing, knows_pending: fix == Fix::Pending };
         match (frame.pc, rows) {
             (CodeAddress::Interrupted(pc), Some(policy)) => policy.step(&records, pc, frame, state, target),
             (CodeAddress::Return(_), Some(policy)) => policy.step_by_record(&records, frame, state, target),

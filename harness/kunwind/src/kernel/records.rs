@@ -69,11 +69,12 @@ pub(super) struct Records {
 
 impl Records {
     /// The step by the record that the frame pointer names, with the original of a hooked return address.
+    #[inline]
     pub(super) fn frame_record(
         &self,
         frame: &mut Frame,
         state: &mut WalkState,
-        target: &dyn Target,
+        target: &(impl Target + ?Sized),
     ) -> Result<Step, Error> {
         let step = self.next_record(frame, state, target)?;
         self.recovered(step, frame, state, target)
@@ -87,11 +88,12 @@ impl Records {
     ///  +8  return address               +8  0
     ///                                  +16  type: FINAL or PT_REGS
     /// ```
+    #[inline]
     pub(super) fn next_record(
         &self,
         frame: &mut Frame,
         state: &mut WalkState,
-        target: &dyn Target,
+        target: &(impl Target + ?Sized),
     ) -> Result<Step, Error> {
         let abi = self.layout.abi;
         let record = self.record(frame)?;
@@ -124,19 +126,20 @@ impl Records {
         &self,
         frame: &mut Frame,
         state: &mut WalkState,
-        target: &dyn Target,
+        target: &(impl Target + ?Sized),
     ) -> Result<Step, Error> {
         self.metadata(self.record(frame)?, frame, state, target)
     }
 
     /// The end of every step: `kunwind_recover_return_address`. Its cookie is the frame pointer that the step found. At
     /// the first instruction of a trampoline nothing has happened yet: its caller stands there, interrupted or not.
+    #[inline]
     pub(super) fn recovered(
         &self,
         step: Step,
         frame: &mut Frame,
         state: &mut WalkState,
-        target: &dyn Target,
+        target: &(impl Target + ?Sized),
     ) -> Result<Step, Error> {
         if step == Step::Outermost {
             return Ok(step);
@@ -152,6 +155,7 @@ impl Records {
     }
 
     /// The address of the record that the frame pointer names.
+    #[inline]
     fn record(&self, frame: &Frame) -> Result<u64, Error> {
         let abi = self.layout.abi;
         let fp = frame.regs.get(abi.fp).ok_or(Error::NoFramePointer)?;
@@ -167,7 +171,7 @@ impl Records {
         record: u64,
         frame: &mut Frame,
         state: &mut WalkState,
-        target: &dyn Target,
+        target: &(impl Target + ?Sized),
     ) -> Result<Step, Error> {
         if !mutant!("meta-window-unchecked", state.windows.can_consume(target.stacks(), record, META_SIZE), true) {
             return Err(Error::OutsideStacks(record));
@@ -200,7 +204,13 @@ impl Records {
         }
     }
 
-    fn pt_regs(&self, at: u64, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<Step, Error> {
+    fn pt_regs(
+        &self,
+        at: u64,
+        frame: &mut Frame,
+        state: &mut WalkState,
+        target: &(impl Target + ?Sized),
+    ) -> Result<Step, Error> {
         let abi = self.layout.abi;
         mutant!("pt-regs-not-consumed", state.windows.consume(target.stacks(), at, self.layout.pt_regs_size)?, ());
         let read = |offset: u64| target.read_u64(at + offset).ok_or(Error::Unreadable(at + offset));
@@ -229,7 +239,7 @@ impl Records {
         record: u64,
         frame: &mut Frame,
         state: &mut WalkState,
-        target: &dyn Target,
+        target: &(impl Target + ?Sized),
     ) -> Result<Step, Error> {
         mutant!("pending-not-consumed", state.windows.consume(target.stacks(), record, PENDING_SIZE)?, ());
         let read = |at: u64| target.read_u64(at).ok_or(Error::Unreadable(at));

@@ -8,7 +8,7 @@ use crate::target::{ReturnHook, Target, Trampoline};
 
 /// `ftrace_graph_ret_addr`: the original of the address in this slot. One that the ret_stack does not hold stays as it
 /// is.
-pub(super) fn recover_fgraph(pc: u64, slot: u64, state: &mut WalkState, target: &dyn Target) -> u64 {
+pub(super) fn recover_fgraph(pc: u64, slot: u64, state: &mut WalkState, target: &(impl Target + ?Sized)) -> u64 {
     match Trampoline::starting_at(pc, target) {
         Some(trampoline) if trampoline.hook == ReturnHook::Fgraph => {
             state.return_hooks.fgraph(&trampoline, mutant!("slot-cookie-high", slot, slot + 8), target).unwrap_or(pc)
@@ -18,7 +18,12 @@ pub(super) fn recover_fgraph(pc: u64, slot: u64, state: &mut WalkState, target: 
 }
 
 /// `unwind_recover_rethook`: the same for rethooks, but an address that no node holds ends the walk.
-pub(super) fn recover_rethook(pc: u64, slot: u64, state: &mut WalkState, target: &dyn Target) -> Result<u64, Error> {
+pub(super) fn recover_rethook(
+    pc: u64,
+    slot: u64,
+    state: &mut WalkState,
+    target: &(impl Target + ?Sized),
+) -> Result<u64, Error> {
     match Trampoline::starting_at(pc, target) {
         Some(trampoline) if trampoline.hook == ReturnHook::Rethook => {
             mutant!(
@@ -32,14 +37,24 @@ pub(super) fn recover_rethook(pc: u64, slot: u64, state: &mut WalkState, target:
 }
 
 /// `unwind_recover_ret_addr`.
-pub(super) fn recover(pc: u64, slot: u64, state: &mut WalkState, target: &dyn Target) -> Result<u64, Error> {
+pub(super) fn recover(
+    pc: u64,
+    slot: u64,
+    state: &mut WalkState,
+    target: &(impl Target + ?Sized),
+) -> Result<u64, Error> {
     let pc = recover_fgraph(pc, slot, state, target);
     recover_rethook(pc, slot, state, target)
 }
 
 /// For [`Fix::RetStack`](crate::Fix::RetStack): the same, repeated for its result, because one return hook may hold the
 /// trampoline of the other; a result that is still a trampoline ends the walk.
-pub(super) fn recover_or_refuse(pc: u64, slot: u64, state: &mut WalkState, target: &dyn Target) -> Result<u64, Error> {
+pub(super) fn recover_or_refuse(
+    pc: u64,
+    slot: u64,
+    state: &mut WalkState,
+    target: &(impl Target + ?Sized),
+) -> Result<u64, Error> {
     let mut pc = pc;
     for _ in 0..mutant!("hooks-asked-once", 2, 1) {
         pc = match Trampoline::starting_at(pc, target) {
@@ -58,7 +73,7 @@ pub(super) fn recover_or_refuse(pc: u64, slot: u64, state: &mut WalkState, targe
 }
 
 /// `return_to_handler`, if this pc is strictly inside it.
-pub(super) fn inside_of_tracer(pc: u64, target: &dyn Target) -> Option<Trampoline> {
+pub(super) fn inside_of_tracer(pc: u64, target: &(impl Target + ?Sized)) -> Option<Trampoline> {
     target.trampoline(pc).filter(|trampoline| {
         trampoline.hook == ReturnHook::Fgraph && mutant!("start-counts-as-inside", trampoline.start != pc, true)
     })

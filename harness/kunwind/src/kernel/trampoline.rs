@@ -21,14 +21,27 @@ pub(super) struct FromTrampoline {
 
 impl FromTrampoline {
     /// The step from a trampoline, if the frame stands in one and that needs a step of its own.
+    #[inline]
     pub(super) fn step(
         &self,
         frame: &mut Frame,
         state: &mut WalkState,
-        target: &dyn Target,
+        target: &(impl Target + ?Sized),
+    ) -> Result<Option<Step>, Error> {
+        match target.trampoline(frame.pc.value()) {
+            None => Ok(None),
+            Some(trampoline) => self.step_from(&trampoline, frame, state, target),
+        }
+    }
+
+    fn step_from(
+        &self,
+        trampoline: &Trampoline,
+        frame: &mut Frame,
+        state: &mut WalkState,
+        target: &(impl Target + ?Sized),
     ) -> Result<Option<Step>, Error> {
         let pc = frame.pc.value();
-        let Some(trampoline) = target.trampoline(pc) else { return Ok(None) };
         let fp = frame.regs.get(self.abi.fp).ok_or(Error::NoFramePointer)?;
         if mutant!("trampoline-start-is-code", pc == trampoline.start, false)
             && matches!(frame.pc, CodeAddress::Interrupted(_))
@@ -45,7 +58,7 @@ impl FromTrampoline {
         if self.fix == Fix::None || trampoline.hook != ReturnHook::Fgraph {
             return Ok(None);
         }
-        self.inside(&trampoline, fp, frame, state, target)
+        self.inside(trampoline, fp, frame, state, target)
     }
 
     fn inside(
@@ -54,7 +67,7 @@ impl FromTrampoline {
         fp: u64,
         frame: &mut Frame,
         state: &mut WalkState,
-        target: &dyn Target,
+        target: &(impl Target + ?Sized),
     ) -> Result<Option<Step>, Error> {
         if mutant!("trampoline-not-refused", self.fix == Fix::Refuse, false) {
             return Err(Error::InsideTrampoline(frame.pc.value()));

@@ -44,7 +44,7 @@ pub(super) fn step(
     fix: Fix,
     frame: &mut Frame,
     state: &mut WalkState,
-    target: &dyn Target,
+    target: &(impl Target + ?Sized),
 ) -> Result<Step, Error> {
     if let (Form::Reliable, CodeAddress::Interrupted(pc)) = (form, frame.pc) {
         return Err(Error::ExceptionBoundary(pc));
@@ -83,7 +83,7 @@ pub(super) fn step(
 }
 
 /// `update_stack_state`: a frame is on the present stack, above the last one, or on the one from which that was entered.
-fn consume(at: u64, size: u64, state: &mut WalkState, target: &dyn Target) -> Result<(), Error> {
+fn consume(at: u64, size: u64, state: &mut WalkState, target: &(impl Target + ?Sized)) -> Result<(), Error> {
     if !state.visits.follow(target.stacks(), |stack| target.entered_from(stack), at, size) {
         return Err(Error::OutsideStacks(at));
     }
@@ -95,7 +95,7 @@ fn from_inside(
     trampoline: &Trampoline,
     frame: &mut Frame,
     state: &mut WalkState,
-    target: &dyn Target,
+    target: &(impl Target + ?Sized),
 ) -> Result<Step, Error> {
     let lost = Error::InsideTrampoline(frame.pc.value());
     let fp = frame.regs.get(X86_64.fp).ok_or(Error::NoFramePointer)?;
@@ -113,7 +113,13 @@ fn from_inside(
     Ok(Step::Caller)
 }
 
-fn pt_regs(form: Form, at: u64, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<Step, Error> {
+fn pt_regs(
+    form: Form,
+    at: u64,
+    frame: &mut Frame,
+    state: &mut WalkState,
+    target: &(impl Target + ?Sized),
+) -> Result<Step, Error> {
     let task_regs = target.task().ok_or(Error::NoTask)?.stack.high - PT_REGS_SIZE;
     consume(at, PT_REGS_SIZE, state, target)?;
     let read = |offset: u64| target.read_u64(at + offset).ok_or(Error::Unreadable(at + offset));
@@ -142,7 +148,7 @@ fn pt_regs(form: Form, at: u64, frame: &mut Frame, state: &mut WalkState, target
 /// Whether this is the record right below the task's pt_regs, or one word lower, where gcc realigned the stack and
 /// copied the return address, or three words lower, where `ftrace_caller` copied it for a function that entry code
 /// called.
-fn is_last(fp: u64, task_high: u64, target: &dyn Target) -> bool {
+fn is_last(fp: u64, task_high: u64, target: &(impl Target + ?Sized)) -> bool {
     let last = task_high - PT_REGS_SIZE - RECORD_SIZE;
     let equal = |one: u64, other: u64| target.read_u64(one) == target.read_u64(other);
     let (realigned, ftrace) = (last - 8, last - 24);

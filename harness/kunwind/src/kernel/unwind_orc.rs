@@ -58,7 +58,7 @@ pub(super) fn step(
     fix: Fix,
     frame: &mut Frame,
     state: &mut WalkState,
-    target: &dyn Target,
+    target: &(impl Target + ?Sized),
 ) -> Result<Step, Error> {
     if !state.orc.has_started {
         start(form, frame, state, target)?;
@@ -87,7 +87,7 @@ fn doubt(form: Form, state: &mut WalkState, error: Error) -> Result<(), Error> {
 }
 
 /// `__unwind_start`. The frame may be one of a running task, of a blocked one, or come from pt_regs.
-fn start(form: Form, frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<(), Error> {
+fn start(form: Form, frame: &mut Frame, state: &mut WalkState, target: &(impl Target + ?Sized)) -> Result<(), Error> {
     let orc = &mut state.orc;
     orc.has_started = true;
     match (frame.source, frame.pc) {
@@ -115,7 +115,7 @@ fn start(form: Form, frame: &mut Frame, state: &mut WalkState, target: &dyn Targ
 }
 
 /// `orc_find`, and what replaces an entry that it does not find.
-fn entry(form: Form, pc: u64, state: &mut WalkState, target: &dyn Target) -> Result<Entry, Error> {
+fn entry(form: Form, pc: u64, state: &mut WalkState, target: &(impl Target + ?Sized)) -> Result<Entry, Error> {
     if mutant!("orc-null-unknown", pc == 0, false) {
         return Ok(NULL);
     }
@@ -128,11 +128,11 @@ fn entry(form: Form, pc: u64, state: &mut WalkState, target: &dyn Target) -> Res
 }
 
 /// One step, while it is made.
-struct Stepper<'a> {
+struct Stepper<'a, T: ?Sized> {
     is_detecting: bool,
     frame: &'a Frame,
     state: &'a mut WalkState,
-    target: &'a dyn Target,
+    target: &'a T,
 }
 
 /// The caller's pc and SP.
@@ -148,7 +148,7 @@ struct Before {
     stack: Option<usize>,
 }
 
-impl Stepper<'_> {
+impl<T: Target + ?Sized> Stepper<'_, T> {
     /// A function that was called: the return address is on the stack.
     fn by_call(mut self, row: &UnwindRow) -> Result<Frame, Error> {
         let before = self.before()?;

@@ -24,7 +24,14 @@ fn is_valid(fp: u64, sp: u64) -> bool {
 }
 
 /// Moves to the frame at `pc`, if that is kernel text; the walk stops without a word if it is not.
-fn report(frame: &mut Frame, pc: CodeAddress, fp: u64, sp: u64, source: Source, target: &dyn Target) -> Step {
+fn report(
+    frame: &mut Frame,
+    pc: CodeAddress,
+    fp: u64,
+    sp: u64,
+    source: Source,
+    target: &(impl Target + ?Sized),
+) -> Step {
     if !mutant!("riscv-not-text", target.is_text(pc.value()), true) {
         return Step::Outermost;
     }
@@ -44,7 +51,7 @@ fn report(frame: &mut Frame, pc: CodeAddress, fp: u64, sp: u64, source: Source, 
 ///       | caller's s0     |  fp - 16
 ///       +-----------------+
 /// ```
-pub(super) fn step(frame: &mut Frame, state: &mut WalkState, target: &dyn Target) -> Result<Step, Error> {
+pub(super) fn step(frame: &mut Frame, state: &mut WalkState, target: &(impl Target + ?Sized)) -> Result<Step, Error> {
     let fp = frame.regs.get(RISCV64.fp).ok_or(Error::NoFramePointer)?;
     let sp = frame.regs.get(RISCV64.sp).ok_or(Error::NoFramePointer)?;
     // A return address in the entry code has been reported; SP is where the handler found the pt_regs.

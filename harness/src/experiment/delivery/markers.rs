@@ -1,5 +1,7 @@
 //! The walks of a delivery, where the guest calls its markers: of the running task from a handler, and of another task.
 
+use std::num::NonZeroU64;
+
 use super::super::{corrupt, task, user};
 use super::Delivery;
 use crate::cpu::{CodeAddress, Linkage, Regs};
@@ -66,9 +68,13 @@ impl Delivery<'_, '_> {
         let of_regs = boundary
             .filter(|boundary| truth.activations().nth(*boundary).is_some_and(|it| it.cause == Cause::Exception))
             .map(|boundary| truth.without(boundary + 1).of_kernel());
-        let question = |pc, regs, pt_regs| Question { pc, regs, pt_regs, target: &target, why: None };
-        let (current, from_regs) =
-            (question(current.0, &current.1, None), question(from_regs.0, &from_regs.1, Some(pt_regs)));
+        self.asked += 2;
+        let numbers = [self.asked - 1, self.asked].map(NonZeroU64::new);
+        let question = |pc, regs, pt_regs, number| Question { pc, regs, pt_regs, target: &target, why: None, number };
+        let (current, from_regs) = (
+            question(current.0, &current.1, None, numbers[0]),
+            question(from_regs.0, &from_regs.1, Some(pt_regs), numbers[1]),
+        );
         let within = self.within.as_deref();
         for column in self.columns {
             match (column.start, &of_regs) {
@@ -157,7 +163,14 @@ impl Delivery<'_, '_> {
         let target = GuestTarget::new(program, at.memory, &stacks, Some(task)).with_sp(saved_sp, self.red_zone);
         let target = target.with_own(own);
         let older = truth.without(1).of_kernel();
-        let question = Question { pc: CodeAddress::Return(pc), regs: &regs, pt_regs: None, target: &target, why: None };
+        let question = Question {
+            pc: CodeAddress::Return(pc),
+            regs: &regs,
+            pt_regs: None,
+            target: &target,
+            why: None,
+            number: None,
+        };
         if self.kind == Interruption::Corrupt {
             corrupt::ask_all(self.visit, &mut self.sites, self.columns, point, &question, &older);
             return;

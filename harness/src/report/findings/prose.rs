@@ -395,7 +395,7 @@ mod tests {
 
     #[test]
     fn a_line_is_quoted_from_the_page_that_has_it() {
-        let select = "{ cpu = \"arm64\", unwinder = \"dwarf\", starts = \"callable\" }";
+        let select = "{ cpu = \"any\", unwinder = \"dwarf\", starts = \"callable\" }";
         let page = format!("+++\n[[row]]\nid = \"one\"\nselect = {select}\n+++\ntext");
         let others = [("s0", page.as_str())];
         assert_eq!(quoted("s0.one", &others).map(|row| row.select.unwinder), Ok("dwarf".to_owned()));
