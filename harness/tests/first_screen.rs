@@ -77,7 +77,7 @@ fn what_nobody_asks_for_is_told_apart(text: &str, recording: &unwind_harness::re
 fn what_nobody_listed_is_not_expected() {
     use std::collections::BTreeMap;
     use unwind_harness::recording::{Novelty, Recording};
-    let report = crate::names::path("whole.json");
+    let report = crate::names::path("listed.json");
     let output = program(&["--arch", "arm64", "--json", report.to_str().expect("a path of text")]);
     let text = std::fs::read_to_string(&report).expect("a report");
     let recording: Recording = serde_json::from_str(&text).expect("a recording");

@@ -143,7 +143,7 @@ fn wanted(root: &Path, arguments: &Arguments) -> Result<(Vec<Scenario>, Part, St
     let is_alone = arguments.case.is_some() || arguments.elf.elf.is_some();
     let missing = || match is_alone {
         true => "explain needs a point, as in `leaf+0x8#1`",
-        false => "explain needs a scenario and a point, as in `arm64/leaf leaf+0x8#1`",
+        false => "explain needs a scenario and a point, as in `leaf leaf+0x8#1`",
     };
     let first = arguments.scenario.as_ref().ok_or_else(|| Error::Usage(missing().to_owned()))?;
     let mut part = Part::default();
