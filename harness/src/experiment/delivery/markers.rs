@@ -2,12 +2,12 @@
 
 use std::num::NonZeroU64;
 
-use super::super::{corrupt, task, user};
+use super::super::{Arrival, corrupt, task, user};
 use super::Delivery;
 use crate::cpu::{CodeAddress, Linkage, Regs};
 use crate::guest::Program;
 use crate::machine::Instead;
-use crate::oracle::Cause;
+use crate::oracle::{Cause, Truth};
 use crate::scenario::Interruption;
 use crate::subject::{GuestTarget, OwnCode, OwnFrame, Question, Start};
 use crate::trace::{Memory, Point, RegisterSet};
@@ -109,6 +109,26 @@ impl Delivery<'_, '_> {
         Some((CodeAddress::Interrupted(pc), regs))
     }
 
+    /// The point that a walk of this task is at, if it is one: where it was interrupted, or where it waits in a call that it made.
+    fn point_of_task(&mut self, at: &Point<'_>, task: u64, resume: u64, truth: &Truth, regs: &Regs) -> Option<Arrival> {
+        match self.delivered.last_mut() {
+            // One walk per exception, and only of the task that took it.
+            Some(last) if last.task == task && !last.was_walked => {
+                last.was_walked = true;
+                last.point
+            }
+            Some(_) => None,
+            None => {
+                let read = |set: &RegisterSet, values: &mut [u64]| {
+                    let known = set.registers().iter().map(|register| regs.get(*register).unwrap_or_default());
+                    values.iter_mut().zip(known).for_each(|(value, known)| *value = known);
+                };
+                let older = truth.without(1);
+                self.sites.arrive(resume, |hint| self.states.find(&read, at.memory, &older, hint))
+            }
+        }
+    }
+
     /// Another task is at its marker: walks the task that it was given, from that task's saved context.
     pub(super) fn walk_task(&mut self, at: &Point<'_>) {
         let program = self.program;
@@ -131,23 +151,7 @@ impl Delivery<'_, '_> {
                 Some(format!("the task's saved context says that it resumes at {saved}, but it resumes at {true_pc}"));
             return;
         }
-        let point = match self.delivered.last_mut() {
-            // One walk per exception, and only of the task that took it.
-            Some(last) if last.task == address && !last.was_walked => {
-                last.was_walked = true;
-                last.point
-            }
-            Some(_) => None,
-            None => {
-                let read = |set: &RegisterSet, values: &mut [u64]| {
-                    let known = set.registers().iter().map(|register| regs.get(*register).unwrap_or_default());
-                    values.iter_mut().zip(known).for_each(|(value, known)| *value = known);
-                };
-                let older = truth.without(1);
-                self.sites.arrive(resume, |hint| self.states.find(&read, at.memory, &older, hint))
-            }
-        };
-        let Some(point) = point else { return };
+        let Some(point) = self.point_of_task(at, address, resume, &truth, &regs) else { return };
         if self.visit.is_full(&point) {
             self.sites.close(point);
         }
