@@ -145,7 +145,8 @@ impl<'p> Sites<'p> {
         let site = self.site(pc)?;
         let (_, tally, visits) = &mut self.sites[site];
         let next = tally.arrivals() + 1;
-        let wanted = (!self.numbers_copies && self.filter.wanted.contains(&(pc, next))).then_some(next);
+        let wanted = self.filter.wanted;
+        let wanted = (!wanted.is_empty() && !self.numbers_copies && wanted.contains(&(pc, next))).then_some(next);
         if !tally.takes(self.filter.max_visits, wanted, state) {
             return None;
         }

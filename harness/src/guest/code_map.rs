@@ -16,6 +16,7 @@ pub struct CodeMap<T> {
 }
 
 #[cold]
+#[inline(never)]
 fn new_chunk<T: Clone>(initial: &T) -> Box<[T; CHUNK]> {
     Box::new(std::array::from_fn(|_| initial.clone()))
 }

@@ -333,7 +333,9 @@ fn refused(doing: &'static str, error: uc_error) -> Error {
 /// The code hook: shows the observer the state before the instruction.
 fn before_instruction(engine: &mut Unicorn<'_, Context<'_>>, pc: u64, size: u32) {
     let handle = engine.get_handle();
-    set_clock(engine);
+    if engine.get_data().process.is_some() {
+        set_clock(engine);
+    }
     let context = engine.get_data_mut();
     context.kept.stop();
     if context.stop.is_none() {
@@ -356,11 +358,13 @@ fn before_instruction(engine: &mut Unicorn<'_, Context<'_>>, pc: u64, size: u32)
                 context.panic = Some(panic);
                 Action::Stop
             }) {
+                _ if context.stop.is_some() => {}
                 Action::Continue => {
-                    context.stop = context.process.as_mut().and_then(|process| process.arrival(pc));
+                    if let Some(process) = &mut context.process {
+                        context.stop = process.arrival(pc);
+                    }
                     context.kept.will_run(context.cpu, &context.memory, (pc, size));
                 }
-                _ if context.stop.is_some() => {}
                 Action::Stop => context.stop = Some(Stop::Observer),
                 Action::Deliver { exception, write } => {
                     if let Some((address, value)) = write {

@@ -42,7 +42,8 @@ impl Kept {
     }
 
     /// The instruction at this address runs next, and nothing happens before it.
-    #[inline]
+    #[allow(clippy::inline_always, reason = "at every instruction, from one place")]
+    #[inline(always)]
     pub(super) fn will_run(&mut self, cpu: &Cpu, memory: &GuestMemory, (pc, size): (u64, u32)) {
         let Some(untouched) = self.untouched.as_mut().and_then(|untouched| untouched.get_mut(pc)) else { return };
         self.next = *untouched.get_or_insert_with(|| decode(cpu, memory, (pc, size)));
@@ -57,6 +58,7 @@ impl Kept {
 
 /// What the instruction leaves untouched that stands there.
 #[cold]
+#[inline(never)]
 fn decode(cpu: &Cpu, memory: &GuestMemory, (pc, size): (u64, u32)) -> Mask {
     // Where code can be written, it may be another instruction the next time.
     let is_fixed = memory.region(pc).is_some_and(|region| region.permission_at(pc) & Prot::WRITE == Prot::NONE);

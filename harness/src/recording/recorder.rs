@@ -31,10 +31,21 @@ pub const MOST_CHANGES: usize = 4096;
 struct Record {
     /// Whether SP and the frame pointer were ever on different stacks here.
     split: bool,
+    /// Whether there is no room for more changes.
+    is_full: bool,
     /// The arrivals at which a return address is displaced.
     addresses: Vec<Displaced>,
     /// For each column.
     runs: Vec<Vec<Run>>,
+}
+
+impl Record {
+    /// A column has another verdict from now on.
+    fn change(&mut self, column: usize, run: Run) {
+        let runs = &mut self.runs[column];
+        runs.push(run);
+        self.is_full |= runs.len() >= MOST_CHANGES;
+    }
 }
 
 /// Most walks have no more entries.
@@ -121,6 +132,17 @@ impl<'p> Recorder<'p> {
             self.add_records(site);
         }
         &mut self.records[site]
+    }
+
+    /// Notes that a column has another verdict from this arrival on, if that needs no evidence.
+    #[cold]
+    fn begins(&mut self, at: &Arrival, column: &Column<'_>, verdict: Verdict) -> bool {
+        let Arrival { site, visit, reachable, .. } = *at;
+        let is_exact = verdict == Verdict::Exact;
+        if is_exact {
+            self.record(site).change(column.index, Run { verdict, reachable, first: visit, last: visit });
+        }
+        is_exact
     }
 
     /// The address of the instruction before this one in its function.
@@ -279,7 +301,7 @@ impl<'p> Recorder<'p> {
                     let (site, record) = &mut here[index];
                     (site.arrivals.max(site.visits), std::mem::take(record))
                 });
-                let Record { split, addresses, runs } = record;
+                let Record { split, addresses, runs, .. } = record;
                 let (offset, text) = (line.address - function.address, line.text.clone());
                 let (addresses, runs) = (places.of(&addresses), verdicts.of(&runs));
                 ListedInstruction { offset, text, visits, split, addresses, runs }
@@ -370,7 +392,7 @@ impl Visit for Recorder<'_> {
                 run.last = visit;
                 return;
             }
-            _ => runs.push(Run { verdict, reachable, first: visit, last: visit }),
+            _ => self.record(site).change(column.index, Run { verdict, reachable, first: visit, last: visit }),
         }
         let key = (column.index, pc, verdict, reachable);
         if verdict != Verdict::Exact && !self.firsts.contains_key(&key) {
@@ -383,15 +405,16 @@ impl Visit for Recorder<'_> {
 
     fn again(&mut self, at: &Arrival, column: &Column<'_>) -> bool {
         let Some(Latest { verdict, outside }) = self.latest[column.index] else { return false };
-        let Arrival { site, visit, reachable, .. } = *at;
-        let runs = &mut self.record(site).runs[column.index];
-        match runs.last_mut() {
-            Some(run) if (run.verdict, run.reachable, run.last + 1) == (verdict, reachable, visit) => run.last = visit,
-            // A finding may need its evidence.
-            _ if verdict != Verdict::Exact => return false,
-            _ => runs.push(Run { verdict, reachable, first: visit, last: visit }),
+        let here = self.records.get_mut(at.site).and_then(|record| record.runs[column.index].last_mut());
+        let goes_on = |run: &&mut Run| (run.last + 1, run.reachable, run.verdict) == (at.visit, at.reachable, verdict);
+        if let Some(run) = here.filter(goes_on) {
+            run.last = at.visit;
+        } else if !self.begins(at, column, verdict) {
+            return false;
         }
-        self.reads_outside_stacks[column.index] += u64::from(outside);
+        if outside {
+            self.reads_outside_stacks[column.index] += 1;
+        }
         self.unmade += 1;
         true
     }
@@ -410,14 +433,16 @@ impl Visit for Recorder<'_> {
             Some(run) if run.last + 1 == visit && (Displaced { first: visit, last: visit, ..run.clone() }) == now => {
                 run.last = visit;
             }
-            _ => addresses.push(now),
+            _ => {
+                addresses.push(now);
+                let is_full = addresses.len() >= MOST_CHANGES;
+                self.record(at.site).is_full |= is_full;
+            }
         }
     }
 
     fn is_full(&self, at: &Arrival) -> bool {
-        self.records.get(at.site).is_some_and(|record| {
-            record.addresses.len() >= MOST_CHANGES || record.runs.iter().any(|runs| runs.len() >= MOST_CHANGES)
-        })
+        self.records.get(at.site).is_some_and(|record| record.is_full)
     }
 
     fn split(&mut self, at: Arrival) {
