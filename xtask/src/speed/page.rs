@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::baseline::Baseline;
-use super::cases::DEPTHS;
+use super::cases::{DELIVERED, DEPTHS};
 use crate::Outcome;
 
 const FILE: &str = "ARCHITECTURE.md";
@@ -18,6 +18,15 @@ fn cpus(baseline: &Baseline, watch: &str, depth: &str) -> String {
     ["arm64", "riscv64", "x86_64"].into_iter().filter_map(count).collect::<Vec<_>>().join(", ")
 }
 
+/// What judging costs where exceptions are delivered, as `1.63 (arm64), 1.19 (riscv64), 1.17 (x86-64)`.
+fn delivered(baseline: &Baseline) -> String {
+    let ratio = |cpu: &str| {
+        let ratio = baseline.ratio(&format!("delivered: {cpu}, {DELIVERED}, judged"))?;
+        Some(format!("{ratio:.2} ({})", cpu.replace('_', "-")))
+    };
+    ["arm64", "riscv64", "x86_64"].into_iter().filter_map(ratio).collect::<Vec<_>>().join(", ")
+}
+
 /// Rounded to three digits, with a comma before the last three.
 fn thousands(count: f64) -> String {
     let unit = 10_f64.powf((count.log10().floor() - 2.0).max(0.0));
@@ -29,19 +38,19 @@ fn thousands(count: f64) -> String {
 fn section(baseline: &Baseline) -> String {
     let of = |watch, depth| cpus(baseline, watch, depth);
     let [shallow, deep] = DEPTHS;
-    let lookup = baseline.ratio("lookup, simple-frame-rs, 1000").unwrap_or_default();
     format!(
         "{TITLE}\n\
          `cargo xtask speed` counts instructions and fails on 5 % more than `harness/benches/baseline.txt` has. A probe without a walk takes\n\
          {}; with the frame-record walk and its verdict, in a loop that stores nothing,\n\
          {} on a stack of {shallow}, {} on one of {deep};\n\
          where each point differs from the one before, {}; by CFI,\n\
-         {}. A lookup in SFrame takes simple-frame-rs {lookup:.1} times as many.\n",
+         {}. A delivered exception, judged, takes {} times one that is not.\n",
         of("bare", shallow),
         of("judged", shallow),
         of("judged", deep),
         of("afresh", shallow),
         of("dwarf", shallow),
+        delivered(baseline),
     )
 }
 
