@@ -28,8 +28,8 @@ impl World {
     const fn word(&self, place: u64) -> u64 {
         let random = scramble(self.0 ^ scramble(place));
         match random % 8 {
-            0..=2 => LOW + (random >> 8) % 0x308,
-            3 => LOW + ((random >> 8) % 0x60) * 8,
+            0 => LOW + (random >> 8) % 0x308,
+            1..=3 => LOW + ((random >> 8) % 0x60) * 8,
             4 => (random >> 8) % 4,
             5 => 0,
             _ => TEXT + ((random >> 8) % 0x20) * 4,
