@@ -33,6 +33,43 @@ fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
     found
 }
 
+/// What a run has written at the top level is not part of the project.
+#[test]
+fn nothing_else_is_at_the_top() {
+    let top = [
+        ".cargo",
+        ".ci",
+        ".gitignore",
+        "ARCHITECTURE.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "Cargo.lock",
+        "Cargo.toml",
+        "LICENSE-APACHE",
+        "LICENSE-GPL-2.0",
+        "LICENSE-MIT",
+        "README.md",
+        "clippy.toml",
+        "deny.toml",
+        "docs",
+        "guests",
+        "harness",
+        "rustfmt.toml",
+        "scenarios",
+        "snapshots",
+        "xtask",
+    ];
+    let listed = std::process::Command::new("git").args(["ls-files", "-z"]).current_dir(root()).output();
+    let Some(listed) = listed.ok().filter(|listed| listed.status.success() && !listed.stdout.is_empty()) else {
+        println!("SKIPPED: not in a Git repository");
+        return;
+    };
+    let names = listed.stdout.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+    let first = |name: &[u8]| String::from_utf8_lossy(name).split('/').next().unwrap_or_default().to_owned();
+    let others: BTreeSet<String> = names.map(first).filter(|name| !top.contains(&name.as_str())).collect();
+    assert!(others.is_empty(), "{others:?}");
+}
+
 fn read(path: &Path) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
