@@ -184,7 +184,7 @@ fn a_walk_begins_otherwise_where_anything_is_otherwise_that_a_verdict_looks_at()
     let stacks = [stack];
     let target = GuestTarget::new(&program, &memory, &stacks, None);
     let pc = CodeAddress::Interrupted(program.guest.function("work").expect("it is there").address);
-    let question = Question { pc, regs: &regs, pt_regs: None, target: &target, why: None, number: None };
+    let question = Question::new(pc, &regs, &target);
     let (mut judge, mut memo) = (Judge::new(cpu, &program.guest.symbols, &[]), Memo::default());
     let right = || vec![waits(1, 0x2222, 1), waits(2, 0x1111, 0)];
     let is_known = |memo: &mut Memo, judge: &mut Judge<'_>| {

@@ -89,7 +89,7 @@ fn what_lies_below_sp_is_overwritten_for_a_walk_that_reads_it() {
         regs.set(abi.fp, fp);
         regs.set(abi.sp, sp);
         let pc = CodeAddress::Return(program.guest.function("guest_main").expect("it is there").address + 8);
-        let question = Question { pc, regs: &regs, pt_regs: None, target: &target, why: None, number: None };
+        let question = Question::new(pc, &regs, &target);
         subject.walk(&question, &mut |_| ControlFlow::Continue(()));
         assert_eq!(target.read_dead.get(), is_dead, "{fp:#x}");
         assert_eq!(noted.0.borrow_mut().pop().map(|words| words.len()), Some(1), "the buffer alone");

@@ -6,6 +6,8 @@ use kunwind::{
     WalkState,
 };
 
+use crate::no_exceptions::no_exceptions;
+
 const LOW: u64 = 0xffff_8000_1000_0000;
 const STACKS: [StackBounds; 2] =
     [StackBounds { low: LOW, high: LOW + 0x100 }, StackBounds { low: LOW + 0x200, high: LOW + 0x300 }];
@@ -47,17 +49,7 @@ impl Target for World {
         &STACKS
     }
 
-    fn entered_from(&self, _: &StackBounds) -> Option<u64> {
-        None
-    }
-
-    fn is_text(&self, address: u64) -> bool {
-        address >= TEXT
-    }
-
-    fn is_exception_entry(&self, _: u64) -> bool {
-        false
-    }
+    no_exceptions!(TEXT);
 
     fn task(&self) -> Option<Task> {
         Some(Task { stack: STACKS[1], ret_stack: None, rethooks: None, fork_entry: None })

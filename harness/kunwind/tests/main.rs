@@ -8,6 +8,7 @@ mod frame_record;
 mod imports;
 mod kernel;
 mod next_sp;
+mod no_exceptions;
 mod no_kernel;
 #[cfg(feature = "alloc")]
 mod orc;

@@ -8,6 +8,8 @@ use kunwind::{
     Table, Target, Task, Trampoline, WalkState, abi, walk,
 };
 
+use crate::no_exceptions::no_exceptions;
+
 const LOW: u64 = 0xffff_8000_1000_0000;
 const HIGH: u64 = LOW + 0x4000;
 const STACK: StackBounds = StackBounds { low: LOW, high: HIGH };
@@ -77,17 +79,7 @@ impl Target for Stack {
         std::slice::from_ref(&STACK)
     }
 
-    fn entered_from(&self, _: &StackBounds) -> Option<u64> {
-        None
-    }
-
-    fn is_text(&self, address: u64) -> bool {
-        address >= TEXT
-    }
-
-    fn is_exception_entry(&self, _: u64) -> bool {
-        false
-    }
+    no_exceptions!(TEXT);
 
     fn task(&self) -> Option<Task> {
         let ret_stack = RetStack { words: RET_STACK, index: self.1, entry_words: 3 };

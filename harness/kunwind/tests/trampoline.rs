@@ -10,6 +10,7 @@ use kunwind::{
 };
 
 use crate::by_pc::Rows;
+use crate::no_exceptions::no_exceptions;
 
 const ARM64: &Abi = &abi::ARM64;
 const LOW: u64 = 0xffff_8000_1000_0000;
@@ -112,17 +113,7 @@ impl Target for Kernel {
         std::slice::from_ref(&STACK)
     }
 
-    fn entered_from(&self, _: &StackBounds) -> Option<u64> {
-        None
-    }
-
-    fn is_text(&self, address: u64) -> bool {
-        address >= TEXT
-    }
-
-    fn is_exception_entry(&self, _: u64) -> bool {
-        false
-    }
+    no_exceptions!(TEXT);
 
     fn task(&self) -> Option<Task> {
         let ret_stack = RetStack { words: RET_STACK, index: self.ret_stack, entry_words: 4 };

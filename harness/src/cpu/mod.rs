@@ -69,6 +69,11 @@ pub type Mask = u64;
 /// All memory, among the bits of a [`Mask`]. No register has this number.
 pub const MEMORY: Mask = 1 << 63;
 
+/// The register whose number five bits of an instruction are, from this bit on.
+const fn field(word: u32, low: u32) -> Mask {
+    1 << (word >> low & 31)
+}
+
 /// The subjects that model the walks of Linux v7.3, by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WalkModels {

@@ -72,7 +72,7 @@ pub(super) fn ask_all(
             let Some(words) = damage.words(record, own_fp, target) else { continue };
             last = sites.arrive_again(last);
             let damaged = target.with_changed(&words);
-            let question = Question { pc, regs, pt_regs: None, target: &damaged, why: None, number: None };
+            let question = Question::new(pc, regs, &damaged);
             for column in columns {
                 visit.walk(last, None, column, &question, truth);
             }

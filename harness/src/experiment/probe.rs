@@ -118,14 +118,7 @@ impl<'p, 'v> Probe<'p, 'v> {
         let sp = regs.get(self.program.guest.cpu.sp).unwrap_or_default();
         let dead = GuestTarget::dead_below(self.program, sp, self.red_zone);
         let target = GuestTarget { dead, ..GuestTarget::new(self.program, at.memory, stacks, task) };
-        let question = Question {
-            pc: CodeAddress::Interrupted(at.pc),
-            regs,
-            pt_regs: None,
-            target: &target,
-            why: None,
-            number: None,
-        };
+        let question = Question::new(CodeAddress::Interrupted(at.pc), regs, &target);
         if task.is_none() {
             for column in &self.due {
                 self.visit.walk(arrival, None, column, &question, truth);

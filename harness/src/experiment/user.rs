@@ -69,7 +69,7 @@ impl Deferred {
         let mut points: Vec<_> = asked.map(|request| request.point).collect();
         let entered = interrupted.filter(|(_, before)| before.is_same(&older));
         points.extend(entered.map(|(point, _)| point));
-        let question = Question { pc, regs: &regs, pt_regs: Some(pt_regs), target: &target, why: None, number: None };
+        let question = Question { pt_regs: Some(pt_regs), ..Question::new(pc, &regs, &target) };
         for point in points {
             for column in columns.iter().filter(|column| column.start == Start::User) {
                 visit.walk(point, None, column, &question, &older);

@@ -20,7 +20,7 @@ use crate::oracle::{AddressPlaces, Place, Truth};
 use crate::scenario::{Interruption, Range, Scenario, Variant};
 use crate::subject::in_linux::in_linux;
 use crate::subject::{InLinux, KeptSource, MAX_ENTRIES, Question, Reads, Start};
-use crate::verdict::{Deviation, Judge, Memo, Verdict, differences};
+use crate::verdict::{Deviation, Judge, Memo, Verdict, differences, ignores_pc};
 
 /// So often a column's verdict may change at one instruction, or the places of a return address. What changes with every turn of a loop
 /// must not fill the memory, and has shown by then what there is to see.
@@ -119,10 +119,8 @@ impl<'p> Recorder<'p> {
     /// Notes what the walk of a column has shown.
     #[inline]
     fn showed(&mut self, column: &Column<'_>, verdict: Verdict, outside: bool) {
-        let about = column.subject.about();
-        let is_known = self.memos.is_some() && column.subject.ignores_pc() && !about.compares.callee_saved;
-        if is_known && !self.comparison.has_pairs() {
-            self.latest[column.index] = Some(Latest { verdict, outside: outside && !about.may_read_all });
+        if self.memos.is_some() && ignores_pc(column.subject) && !self.comparison.has_pairs() {
+            self.latest[column.index] = Some(Latest { verdict, outside });
         }
     }
 
@@ -381,10 +379,9 @@ impl Visit for Recorder<'_> {
         outside.set(false);
         let memo = self.memos.as_mut().and_then(|memos| memos.get_mut(column.index));
         let verdict = self.judge.verdict(column.subject, question, truth, memo);
-        if outside.get() && !column.subject.about().may_read_all {
-            self.reads_outside_stacks[column.index] += 1;
-        }
-        self.showed(column, verdict, outside.get());
+        let outside = outside.get() && !column.subject.about().may_read_all;
+        self.reads_outside_stacks[column.index] += u64::from(outside);
+        self.showed(column, verdict, outside);
         let Arrival { site, pc, visit, reachable } = at;
         let runs = &mut self.record(site).runs[column.index];
         match runs.last_mut() {

@@ -218,7 +218,14 @@ pub struct Question<'a> {
     pub number: Option<NonZeroU64>,
 }
 
-impl Question<'_> {
+impl<'a> Question<'a> {
+    /// The question of one walk by itself, from registers that are not in pt_regs.
+    #[must_use]
+    #[inline]
+    pub const fn new(pc: CodeAddress, regs: &'a Regs, target: &'a GuestTarget<'a>) -> Self {
+        Self { pc, regs, pt_regs: None, target, why: None, number: None }
+    }
+
     /// Says why the trace ended, to whoever wants to know.
     fn say(&self, text: impl Into<String>) {
         if let Some(why) = self.why {

@@ -18,6 +18,7 @@ pub use align::{Follower, Rules, Walk, WalkEntry};
 pub use difference::{Difference, differences};
 pub use judge::Judge;
 pub use memo::Memo;
+pub use start::ignores_pc;
 
 /// What is wrong with a walk, named by its youngest deviation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

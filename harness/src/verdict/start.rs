@@ -13,6 +13,12 @@ const BYTES: usize = 64;
 /// So many are kept: those of a loop, and those of what it calls.
 const LATEST: usize = 2;
 
+/// Whether neither the walks of a subject nor the verdicts on them look at the pc, or at registers that it does not name.
+#[inline]
+pub fn ignores_pc(subject: &dyn Subject) -> bool {
+    subject.ignores_pc() && !subject.about().compares.callee_saved
+}
+
 /// What a walk begins with: all that a verdict on it looks at, where callee-saved registers are not compared. In plain words, because
 /// two of them are compared at nearly every point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,13 +38,11 @@ impl Beginning {
     /// registers.
     #[inline]
     pub(super) fn of(subject: &dyn Subject, question: &Question<'_>, truth: &Truth, fp: Option<usize>) -> Option<Self> {
-        if !subject.ignores_pc() {
+        if !ignores_pc(subject) {
             return None;
         }
-        let about = subject.about();
-        let declared = &about.registers;
-        let is_alike = !about.compares.callee_saved && declared.len() <= REGISTERS;
-        if !is_alike || question.pt_regs.is_some() {
+        let declared = &subject.about().registers;
+        if declared.len() > REGISTERS || question.pt_regs.is_some() {
             return None;
         }
         let mut registers = [0; REGISTERS];

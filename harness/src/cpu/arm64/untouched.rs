@@ -3,18 +3,13 @@
 //! An instruction names each general register that it writes in one of four fields, wherever its class uses that field so; the few
 //! that are implied are listed. A field of another meaning costs a register that could have been kept, and nothing else.
 
-use crate::cpu::{MEMORY, Mask};
+use crate::cpu::{MEMORY, Mask, field};
 
 /// X0 to X30, SP, and memory.
 const ALL: Mask = 0xffff_ffff | MEMORY;
 const SP: Mask = 1 << 31;
 /// X16, X17 and X30: what the hints of pointer authentication change.
 const SIGNED: Mask = 1 << 16 | 1 << 17 | 1 << 30;
-
-/// The register with the number that these five bits of the instruction are. 31 may be SP.
-const fn field(word: u32, low: u32) -> Mask {
-    1 << (word >> low & 31)
-}
 
 pub(super) const fn untouched(bytes: &[u8]) -> Mask {
     let [first, second, third, fourth, ..] = bytes else { return 0 };

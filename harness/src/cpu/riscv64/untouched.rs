@@ -1,15 +1,10 @@
 //! Which registers an instruction leaves untouched, by its fields (The RISC-V Instruction Set Manual, volume I: "RV32/64G instruction
 //! set listings", "RVC instruction set listings").
 
-use crate::cpu::{MEMORY, Mask};
+use crate::cpu::{MEMORY, Mask, field};
 
 /// x0 to x31, and memory.
 const ALL: Mask = 0xffff_ffff | MEMORY;
-
-/// The register with the number that these five bits of the instruction are.
-const fn field(word: u32, low: u32) -> Mask {
-    1 << (word >> low & 31)
-}
 
 /// The register that these three bits of a compressed instruction are: x8 to x15.
 const fn compressed(word: u32, low: u32) -> Mask {

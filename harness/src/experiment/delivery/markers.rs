@@ -70,7 +70,7 @@ impl Delivery<'_, '_> {
             .map(|boundary| truth.without(boundary + 1).of_kernel());
         self.asked += 2;
         let numbers = [self.asked - 1, self.asked].map(NonZeroU64::new);
-        let question = |pc, regs, pt_regs, number| Question { pc, regs, pt_regs, target: &target, why: None, number };
+        let question = |pc, regs, pt_regs, number| Question { pt_regs, number, ..Question::new(pc, regs, &target) };
         let (current, from_regs) = (
             question(current.0, &current.1, None, numbers[0]),
             question(from_regs.0, &from_regs.1, Some(pt_regs), numbers[1]),
@@ -167,14 +167,7 @@ impl Delivery<'_, '_> {
         let target = GuestTarget::new(program, at.memory, &stacks, Some(task)).with_sp(saved_sp, self.red_zone);
         let target = target.with_own(own);
         let older = truth.without(1).of_kernel();
-        let question = Question {
-            pc: CodeAddress::Return(pc),
-            regs: &regs,
-            pt_regs: None,
-            target: &target,
-            why: None,
-            number: None,
-        };
+        let question = Question::new(CodeAddress::Return(pc), &regs, &target);
         if self.kind == Interruption::Corrupt {
             corrupt::ask_all(self.visit, &mut self.sites, self.columns, point, &question, &older);
             return;
